@@ -1,0 +1,117 @@
+"""Every table that flows between stages, stated once. Rows are keyed by (video, track, frame); frames count from 1.
+
+``frame`` is the number of the picture in the decoder's output order, ``time`` its presentation time in seconds. No row is ever dropped:
+a frame without a face has ``seen = false``, one without audio ``heard = false``.
+"""
+
+import pyarrow as pa
+
+from abaw_ray.core.errors import StageError
+from abaw_ray.core.expressions import EXPRESSIONS
+
+_CLASSES = len(EXPRESSIONS)
+
+
+def _column(name: str, kind: pa.DataType, *, null: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=null)
+
+
+_KEY = [_column("video", pa.string()), _column("track", pa.string()), _column("frame", pa.int32())]
+
+MAIN_TRACK = "main"
+"""The track of a video's main subject; further people are ``person-2``, ``person-3``, ...; a data set's subjects keep its own names."""
+
+VIDEO = pa.schema(
+    [
+        _column("video", pa.string()),  # path relative to the input's root, or the data set's name
+        _column("uri", pa.string()),
+        _column("identity", pa.string()),  # digest of URI, size and ETag or modification time
+        # A data set's named people: track and side ("left", "right" or "" for the only or main subject). Empty: find the people.
+        _column(
+            "subjects",
+            pa.list_(pa.struct([_column("track", pa.string()), _column("side", pa.string())])),
+        ),
+    ]
+)
+FACE = pa.schema(
+    [
+        *_KEY,
+        _column("time", pa.float64()),
+        _column("seen", pa.bool_()),
+        _column("source", pa.string(), null=True),  # detected, followed, interpolated, given; null where not seen
+        _column("box", pa.list_(pa.float32(), 4), null=True),  # x0 y0 x1 y1 in pixels of the upright picture
+        _column("score", pa.float32(), null=True),
+        _column("landmarks", pa.list_(pa.float32(), 10), null=True),  # x y of eyes, nose, mouth corners
+        _column("chip", pa.binary(), null=True),  # JPEG of the square crop at the largest scale
+        _column("chip_scale", pa.float32(), null=True),  # pixels of the chip for one pixel of the picture, at most 1
+        _column("inside", pa.float32(), null=True),  # share of the chip that lies inside the picture
+    ]
+)
+IMAGE = pa.schema(
+    [
+        _column("image", pa.string()),
+        _column("jpeg", pa.binary()),
+        _column("label", pa.int32()),  # index into the encoder's own classes
+        _column("source", pa.string()),
+        _column("split", pa.string()),  # train or val
+    ]
+)
+LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])
+PREDICTION = pa.schema(
+    [
+        *_KEY,
+        _column("time", pa.float64()),
+        _column("seen", pa.bool_()),
+        _column("heard", pa.bool_()),
+        _column("scored", pa.bool_()),
+        _column("box", pa.list_(pa.float32(), 4), null=True),
+        _column("probability", pa.list_(pa.float32(), _CLASSES), null=True),
+        _column("label", pa.string(), null=True),  # null where not scored
+    ]
+)
+FAILURE = pa.schema(
+    [
+        _column("item", pa.string()),
+        _column("stage", pa.string()),
+        _column("reason", pa.string()),
+        _column("last_frame", pa.int32(), null=True),
+    ]
+)
+
+
+def feature(visual: int, speech: int) -> pa.Schema:
+    """The ``FEATURE`` table for vectors of the given widths; a vector is null where its modality is missing, never zeros."""
+    return pa.schema(
+        [
+            *_KEY,
+            _column("time", pa.float64()),
+            _column("seen", pa.bool_()),
+            _column("heard", pa.bool_()),
+            _column("visual", pa.list_(pa.float16(), visual), null=True),
+            _column("speech", pa.list_(pa.float16(), speech), null=True),
+        ]
+    )
+
+
+def conform(table: pa.Table, schema: pa.Schema, *, stage: str) -> pa.Table:
+    """Return the table in exactly this schema: columns in order, types and null flags as stated.
+
+    Raises:
+        StageError: a column is missing, unknown, of another type, or null where it must not be; the message names stage and column.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    unknown = [name for name in table.column_names if name not in schema.names]
+    if missing or unknown:
+        raise StageError(f"{stage}: table has no column {missing} and unknown columns {unknown}")
+    columns = []
+    for field in schema:
+        column = table.column(field.name)
+        if not field.nullable and column.null_count:
+            raise StageError(f"{stage}: column '{field.name}' is null in {column.null_count} of {len(column)} rows")
+        if column.type != field.type:
+            try:
+                column = column.cast(field.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise StageError(f"{stage}: column '{field.name}' is {column.type}, not {field.type}: {error}") from error
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)

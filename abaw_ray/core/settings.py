@@ -1,0 +1,57 @@
+"""Settings as plain frozen dataclasses: to records, to digests, and changed by dotted path.
+
+Which settings a stage has is said beside its code; this file only knows how to treat any of them.
+"""
+
+import dataclasses
+import difflib
+import enum
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from abaw_ray.core.errors import ConfigError
+
+_T = TypeVar("_T")
+
+
+def to_plain(value: Any) -> Any:
+    """The settings as dictionaries, lists and scalars that JSON can hold, every field named."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, enum.Enum | Path):
+        return str(value)
+    return value
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """A short name for settings: equal settings give equal names on every machine."""
+    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def replace_at(settings: _T, changes: dict[str, Any]) -> _T:
+    """A copy with the values at dotted paths changed, as the command line and the sweep name them.
+
+    Raises:
+        ConfigError: a path names no field; the nearest name is suggested.
+    """
+    for path, value in changes.items():
+        settings = _replace_one(settings, path, path.split("."), value)
+    return settings
+
+
+def _replace_one(settings: Any, path: str, names: list[str], value: Any) -> Any:
+    known = [field.name for field in dataclasses.fields(settings)] if dataclasses.is_dataclass(settings) else []
+    name, *rest = names
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'no fields'}"
+        raise ConfigError(f"{path}: {type(settings).__name__} has no field '{name}'{hint}")
+    inner = _replace_one(getattr(settings, name), path, rest, value) if rest else value
+    return dataclasses.replace(settings, **{name: inner})

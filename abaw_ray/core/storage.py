@@ -1,0 +1,232 @@
+"""Files by URI, on a local disk or in an object store, written whole or not at all.
+
+Everything that is read or written goes through ``Storage``; credentials come from the usual chain of the store and appear nowhere.
+A local file is written beside its name and renamed; an object appears only when its upload is completed. Broken connections are tried
+again with growing pauses; what still fails is a ``StorageError`` that names the address, never a silent absence.
+"""
+
+import io
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from abaw_ray.core.errors import ConfigError, StorageError
+
+_T = TypeVar("_T")
+_ROW_GROUP = 4096
+"""Rows of a Parquet row group: a few megabytes of chips, so that a reader never holds a whole video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageConfig:
+    """Where results go. It does not shape them: the same settings give the same addresses below any ``uri``."""
+
+    uri: str = "runs"
+    """A local folder or an ``s3://bucket/prefix``, ``gs://...``; any URI that pyarrow understands."""
+    endpoint: str = ""
+    """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
+    region: str = ""
+    """S3 region; empty asks the usual chain."""
+    checksums: Literal["when_supported", "when_required"] = "when_supported"
+    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16)."""
+    attempts: int = 5
+    """How often a read or write is tried before the run gives up; ours, not from the paper."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could never work."""
+        if not self.uri:
+            raise ConfigError("storage.uri is empty; give a folder or an s3://bucket/prefix")
+        if self.attempts < 1:
+            raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the address names an object store rather than a file of this machine."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSystem, str]:
+    """Return the file system and the path in it of a URI or local path.
+
+    Raises:
+        StorageError: pyarrow does not know the scheme, or the address has no bucket.
+    """
+    config = config or StorageConfig()
+    if not is_remote(uri):
+        return pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).absolute())
+    if not uri.startswith("s3://"):
+        try:
+            return pafs.FileSystem.from_uri(uri)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
+    if len(uri) == len("s3://"):
+        raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
+    os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] = config.checksums
+    endpoint = config.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+    parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+    options = {"region": config.region} if config.region else {}
+    if endpoint:
+        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+        options.setdefault("region", os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
+    return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options), uri.removeprefix("s3://").rstrip("/")
+
+
+def _may_pass(error: BaseException) -> bool:
+    """A broken connection may be whole next time; a missing file or a refused key will not."""
+    return (
+        isinstance(error, OSError)
+        and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+        and "ACCESS_DENIED" not in str(error)
+        and "NoSuchBucket" not in str(error)
+    )
+
+
+class Storage:
+    """A root address; all paths given to its methods are relative to it, with forward slashes. Picklable."""
+
+    def __init__(self, config: StorageConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def _root(self) -> tuple[pafs.FileSystem, str]:
+        return resolve(self.config.uri, self.config)
+
+    def __getstate__(self) -> dict:
+        """Leave the file system behind: the other process opens its own."""
+        return {"config": self.config}
+
+    def uri(self, path: str = "") -> str:
+        """The full address of a path, for people and records."""
+        base = self.config.uri if is_remote(self.config.uri) else str(Path(self.config.uri.removeprefix("file://")).absolute())
+        return f"{base.rstrip('/')}/{path}".rstrip("/")
+
+    def _try(self, path: str, action: Callable[[pafs.FileSystem, str], _T]) -> _T:
+        filesystem, root = self._root
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(self.config.attempts),
+            wait=wait_random_exponential(multiplier=0.3, max=10),
+            reraise=True,
+        )
+        try:
+            return retrying(action, filesystem, f"{root}/{path}".rstrip("/"))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise StorageError(f"{self.uri(path)}: {reason}; check the address, the credentials and storage.endpoint") from error
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder of that name is there."""
+        return self._try(path, lambda fs, full: fs.get_file_info(full).type) != pafs.FileType.NotFound
+
+    def files(self, path: str, *, recursive: bool = False) -> dict[str, int]:
+        """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where the folder is not there."""
+
+        def read(fs: pafs.FileSystem, full: str) -> dict[str, int]:
+            found = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive))
+            files = [info for info in found if info.type == pafs.FileType.File and ".tmp-" not in info.base_name]
+            return {info.path[len(full) + 1 :]: info.size for info in sorted(files, key=lambda info: info.path)}
+
+        return self._try(path, read)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole content; ``FileNotFoundError`` where there is none."""
+
+        def read(fs: pafs.FileSystem, full: str) -> bytes:
+            with fs.open_input_file(full) as file:
+                return file.read()
+
+        return self._try(path, read)
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Put the content there, replacing what was there, all at once."""
+        self._put(path, lambda: io.BytesIO(data), len(data))
+
+    def put_file(self, local: Path, path: str) -> None:
+        """Copy a local file there, all at once."""
+        self._put(path, lambda: local.open("rb"), local.stat().st_size)
+
+    def _put(self, path: str, source: Callable[[], BinaryIO], size: int) -> None:
+        """Write and check the size: some uploads fail without an error."""
+
+        def write(fs: pafs.FileSystem, full: str) -> None:
+            local = isinstance(fs, pafs.LocalFileSystem)
+            target = f"{full}.tmp-{uuid.uuid4().hex[:8]}" if local else full
+            if local:
+                fs.create_dir(os.path.dirname(full), recursive=True)
+            with source() as read, fs.open_output_stream(target) as out:
+                shutil.copyfileobj(read, out, 8 << 20)
+            written = fs.get_file_info(target).size
+            if written != size:
+                raise OSError(f"{written} of {size} bytes arrived")
+            if local:
+                os.replace(target, full)
+
+        self._try(path, write)
+
+    def get_file(self, path: str, local: Path) -> None:
+        """Copy a stored file to a local one, all at once."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        partial = local.with_name(f"{local.name}.tmp-{uuid.uuid4().hex[:8]}")
+
+        def read(fs: pafs.FileSystem, full: str) -> None:
+            with fs.open_input_file(full) as source, open(partial, "wb") as out:
+                shutil.copyfileobj(source, out, 8 << 20)
+
+        self._try(path, read)
+        os.replace(partial, local)
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[Path]:
+        """A local path with the content of a stored file: itself on a local disk, else a temporary copy."""
+        filesystem, root = self._root
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            yield Path(root) / path
+            return
+        with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
+            local = Path(folder) / Path(path).name
+            self.get_file(path, local)
+            yield local
+
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file as a table; only the given columns are read."""
+        return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None))
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Write one Parquet file, all at once."""
+        sink = io.BytesIO()
+        pq.write_table(table, sink, row_group_size=_ROW_GROUP, compression="zstd")
+        self.write_bytes(path, sink.getvalue())
+
+    def delete(self, path: str) -> None:
+        """Remove a file; it is no error when there is none."""
+
+        def remove(fs: pafs.FileSystem, full: str) -> None:
+            if fs.get_file_info(full).type == pafs.FileType.File:
+                fs.delete_file(full)
+
+        self._try(path, remove)
+
+    def check(self) -> None:
+        """Write and remove a small object, so that a wrong bucket or key shows before anything is paid for.
+
+        Raises:
+            StorageError: the address cannot be written.
+        """
+        probe = f".probe-{uuid.uuid4().hex}"
+        self.write_bytes(probe, b"abaw_ray")
+        self.delete(probe)
