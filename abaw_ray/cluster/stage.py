@@ -1,0 +1,133 @@
+"""Any stage whose items are independent, over Ray Data: one row an item, its part written by the worker, one manifest row back.
+
+What happens to an item is a plain class of another folder; here stands only where it runs, what is already there, and what failed.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from abaw_ray.core.errors import AbawError, ItemError
+from abaw_ray.core.lock import only_writer
+from abaw_ray.core.progress import Progress, progress, say
+from abaw_ray.core.records import Home, Item, Record
+
+Work = Callable[[Home, Item, dict], Mapping[str, float]]
+"""Does one item: reads its payload, writes its part into the home, returns figures to sum up. Raises ItemError for a bad item."""
+_T = TypeVar("_T")
+_BLOCKS = 2000
+"""Ray Data plans one task a block; more blocks than this only slow the driver."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The actors of one stage."""
+
+    workers: int
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_gb: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a run does about failed items."""
+
+    max_failures: float = 0.01
+    """Share of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
+    retry_failures: bool = False
+    """Try items again that failed in an earlier run."""
+
+
+class _Worker:
+    """The actor: builds the stage's work once, then does item after item."""
+
+    def __init__(self, home: Home, make: Callable[[], Work]) -> None:
+        self.home, self.work = home, make()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([self.one(row) for row in batch.to_pylist()])
+
+    def one(self, row: dict) -> dict:
+        item = Item(name=row["name"], identity=row["identity"])
+        try:
+            figures = self.work(self.home, item, json.loads(row["payload"]))
+        except ItemError as error:
+            return {"item": item.name, "figures": "{}", "reason": self.home.write_failure(item, error)["reason"]}
+        return {"item": item.name, "figures": json.dumps(dict(figures)), "reason": ""}
+
+
+def run_items(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], *, pool: Pool, policy: Policy, unit: str) -> Record:
+    """Bring a stage to completion for these items: only what is missing is done, the record is written last.
+
+    Args:
+        home: Where the stage lives.
+        payloads: What each item's work needs, JSON values.
+        make: Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class).
+        pool: Size of the actor pool.
+        policy: What failures mean.
+        unit: What an item is called in the progress line.
+
+    Raises:
+        StageError: too many items failed.
+        BusyError: another run writes the same home.
+    """
+    items = list(payloads)
+    record = home.record(items)
+    if record is not None and not (policy.retry_failures and record.failures):
+        say(f"{home.stage}: already there ({len(record.parts):,} {unit}) in {home.storage.uri(home.path)}")
+        return record
+    started = time.monotonic()
+    with only_writer(home.storage, home.path):
+        if policy.retry_failures:
+            home.forget_failures(items)
+        done = home.finished(items).keys() | home.failures(items).keys()
+        todo = [item for item in items if item.name not in done]
+        said = f"{home.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
+        say(f"{said}; {home.storage.uri(home.path)}")
+        figures: dict[str, float] = {}
+        if todo:
+            with progress(home.stage, len(todo), unit) as shown:
+                _stream(home, {item: payloads[item] for item in todo}, make, pool, shown)
+            figures = dict(shown.sums)
+        return home.finish(items, figures, time.monotonic() - started, policy.max_failures)
+
+
+def _stream(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, shown: Progress) -> None:
+    import ray
+
+    rows = [{"name": item.name, "identity": item.identity, "payload": json.dumps(body)} for item, body in payloads.items()]
+    size = min(pool.workers, len(rows))
+    manifest = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS)).map_batches(
+        _Worker,
+        fn_constructor_args=(home, make),
+        batch_format="pyarrow",
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=size),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        memory=int(pool.memory_gb * 2**30),
+    )
+    for row in unwrapped(manifest.iter_rows):
+        if row["reason"]:
+            say(f"  {row['item']}: {row['reason']}")
+        shown.step(1, json.loads(row["figures"]))
+
+
+def unwrapped(start: Callable[[], Any]) -> Any:
+    """Iterate over what Ray yields; an error of ours that a worker raised comes out as itself, without Ray's wrapping."""
+    import ray
+
+    try:
+        yield from start()
+    except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
+        cause = error
+        while cause is not None and not isinstance(cause, AbawError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None

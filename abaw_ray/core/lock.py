@@ -1,0 +1,89 @@
+"""One writer a home: a second run on the same results is refused, a dead writer's claim is taken over.
+
+The claim is a small file in the home, renewed while its owner lives. It guards against two people starting the same command, which is
+what happens; parts are written whole anyway, so even two writers could not leave half a result.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from abaw_ray.core.errors import BusyError, StorageError
+from abaw_ray.core.storage import Storage
+
+_BEAT = 20.0
+"""Seconds between two signs of life."""
+_STALE = 6 * _BEAT
+"""Seconds without one after which a writer on another machine counts as dead."""
+_SETTLE = 0.2
+"""Seconds until a claim is read again: of two that claim at once, only the last one finds its own name."""
+
+
+@contextmanager
+def only_writer(storage: Storage, home: str) -> Iterator[None]:
+    """Hold the home while the block runs.
+
+    Args:
+        storage: Where the home lies.
+        home: Its path below the storage root.
+
+    Raises:
+        BusyError: another run that still lives holds it; the message says which machine and process.
+    """
+    path, claim = f"{home}/writer.json", _claim()
+    _refuse_if_held(storage, path)
+    storage.write_bytes(path, json.dumps(claim).encode())
+    time.sleep(_SETTLE)
+    _refuse_if_held(storage, path, mine=claim["owner"])
+    stop = threading.Event()
+    beat = threading.Thread(target=_beat, args=(storage, path, claim, stop), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beat.join(timeout=5)
+        storage.delete(path)
+
+
+def _claim() -> dict:
+    process = psutil.Process()
+    return {"owner": uuid.uuid4().hex, "host": socket.gethostname(), "pid": process.pid, "born": process.create_time(), "beat": time.time()}
+
+
+def _refuse_if_held(storage: Storage, path: str, mine: str = "") -> None:
+    try:
+        other = json.loads(storage.read_bytes(path))
+    except FileNotFoundError:
+        return
+    if other["owner"] != mine and _lives(other):
+        raise BusyError(
+            f"{storage.uri(path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
+            "or delete this file if that machine is gone for good"
+        )
+
+
+def _lives(claim: dict) -> bool:
+    if claim["host"] != socket.gethostname():
+        return time.time() - claim["beat"] < _STALE
+    if claim["pid"] == os.getpid():
+        return True
+    try:
+        return abs(psutil.Process(claim["pid"]).create_time() - claim["born"]) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _beat(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:
+    while not stop.wait(_BEAT):
+        try:
+            storage.write_bytes(path, json.dumps({**claim, "beat": time.time()}).encode())
+        except StorageError:
+            continue  # the next beat may pass; parts report a lost store themselves
