@@ -4,8 +4,6 @@ import logging
 import os
 import secrets
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from abaw_ray.cluster.compute import Compute
@@ -15,48 +13,60 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_SCHEDULER_EVENTS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-_LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "ray.rllib", "deepspeed", "DeepSpeed", "torch.distributed", "optuna", "py.warnings")
+_LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "deepspeed", "DeepSpeed", "torch.distributed", "optuna", "py.warnings")
 
 
-@contextmanager
-def session(compute: Compute, log: Path) -> Iterator[None]:
-    """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process and end it afterwards.
+class Engine:
+    """Ray, started when the first stage needs it and not before: a run that finds everything done never waits for it.
 
-    Args:
-        compute: Size of a Ray that is started here.
-        log: File that takes what Ray, DeepSpeed and the libraries print.
+    Used as a context: on leaving it, what was started here is ended; a cluster that was there already goes on.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    own = not os.environ.get("RAY_ADDRESS")
-    if own and "RAY_AUTH_MODE" not in os.environ:
-        # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    _log_to(log)
-    import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
-    if own:
-        store = compute.object_store_mb * 1_000_000
-        ray.init(address="local", num_cpus=compute.cpus, object_store_memory=store, include_dashboard=False, **quiet)
-    else:
-        ray.init(**quiet)
-    _quiet_data()
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    def __init__(self, compute: Compute, log: Path) -> None:
+        """Take the size of a Ray that is started here, and the file for what Ray, DeepSpeed and the libraries print."""
+        self.compute, self.log, self._started = compute, log, False
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False
+
+    def start(self) -> None:
+        """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process."""
+        if self._started:
+            return
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        own = not os.environ.get("RAY_ADDRESS")
+        if own and "RAY_AUTH_MODE" not in os.environ:
+            # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        _log_to(self.log)
+        import ray
+
+        if ray.is_initialized():
+            return
+        quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
+        if own:
+            store = self.compute.object_store_mb * 1_000_000
+            ray.init(address="local", num_cpus=self.compute.cpus, object_store_memory=store, include_dashboard=False, **quiet)
+        else:
+            ray.init(**quiet)
+        self._started = True
+        _quiet_data()
 
 
 def _log_to(log: Path) -> None:

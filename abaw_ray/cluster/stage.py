@@ -6,11 +6,13 @@ What happens to an item is a plain class of another folder; here stands only whe
 import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
+from abaw_ray.cluster.job import Run
 from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.lock import only_writer
 from abaw_ray.core.progress import Progress, progress, say
@@ -18,7 +20,6 @@ from abaw_ray.core.records import Home, Item, Record
 
 Work = Callable[[Home, Item, dict], Mapping[str, float]]
 """Does one item: reads its payload, writes its part into the home, returns figures to sum up. Raises ItemError for a bad item."""
-_T = TypeVar("_T")
 _BLOCKS = 2000
 """Ray Data plans one task a block; more blocks than this only slow the driver."""
 
@@ -31,16 +32,6 @@ class Pool:
     cpus: float = 1.0
     gpus: float = 0.0
     memory_gb: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What a run does about failed items."""
-
-    max_failures: float = 0.01
-    """Share of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
-    retry_failures: bool = False
-    """Try items again that failed in an earlier run."""
 
 
 class _Worker:
@@ -61,15 +52,15 @@ class _Worker:
         return {"item": item.name, "figures": json.dumps(dict(figures)), "reason": ""}
 
 
-def run_items(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], *, pool: Pool, policy: Policy, unit: str) -> Record:
+def run_items(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], *, pool: Pool, unit: str) -> Record:
     """Bring a stage to completion for these items: only what is missing is done, the record is written last.
 
     Args:
+        run: Engine, storage and what failures mean.
         home: Where the stage lives.
         payloads: What each item's work needs, JSON values.
         make: Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class).
         pool: Size of the actor pool.
-        policy: What failures mean.
         unit: What an item is called in the progress line.
 
     Raises:
@@ -78,12 +69,12 @@ def run_items(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work
     """
     items = list(payloads)
     record = home.record(items)
-    if record is not None and not (policy.retry_failures and record.failures):
+    if record is not None and not (run.policy.retry_failures and record.failures):
         say(f"{home.stage}: already there ({len(record.parts):,} {unit}) in {home.storage.uri(home.path)}")
         return record
     started = time.monotonic()
     with only_writer(home.storage, home.path):
-        if policy.retry_failures:
+        if run.policy.retry_failures:
             home.forget_failures(items)
         done = home.finished(items).keys() | home.failures(items).keys()
         todo = [item for item in items if item.name not in done]
@@ -91,10 +82,12 @@ def run_items(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work
         say(f"{said}; {home.storage.uri(home.path)}")
         figures: dict[str, float] = {}
         if todo:
+            run.engine.start()
             with progress(home.stage, len(todo), unit) as shown:
                 _stream(home, {item: payloads[item] for item in todo}, make, pool, shown)
             figures = dict(shown.sums)
-        return home.finish(items, figures, time.monotonic() - started, policy.max_failures)
+        figures["rows"] = figures.get("rows", 0) + _rows(home, home.finished([item for item in items if item.name in done]))
+        return home.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
 
 
 def _stream(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, shown: Progress) -> None:
@@ -131,3 +124,9 @@ def unwrapped(start: Callable[[], Any]) -> Any:
         if cause is None:
             raise
         raise cause from None
+
+
+def _rows(home: Home, parts: Mapping[str, str]) -> int:
+    """Rows of parts that an earlier run wrote, from the foot of each file."""
+    with ThreadPoolExecutor(16) as pool:
+        return sum(pool.map(home.storage.table_rows, parts.values()))

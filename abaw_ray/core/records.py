@@ -157,7 +157,7 @@ class Home:
             row = next(iter(failures.values()))
             raise StageError(
                 f"{self.stage}: {len(failures)} of {len(items)} items failed, allowed are {max_failures:.1%} and at least 1; "
-                f"first {row['item']}: {row['reason']}; mend them and add --retry-failures, or raise max_failures"
+                f"first {row['item']}: {row['reason']}; mend them and add --policy.retry-failures, or raise --policy.max-failures"
             )
         record = Record(
             stage=self.stage,

@@ -206,6 +206,10 @@ class Storage:
         """A Parquet file as a table; only the given columns are read."""
         return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None))
 
+    def table_rows(self, path: str) -> int:
+        """Number of rows of a Parquet file, without reading them."""
+        return self._try(path, lambda fs, full: pq.read_metadata(full, filesystem=fs).num_rows)
+
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write one Parquet file, all at once."""
         sink = io.BytesIO()

@@ -1,0 +1,82 @@
+"""The command line of a job: presets, every setting as an option, one clear line for what goes wrong, an exit code that means it."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from abaw_ray.cluster.job import Run, Where
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core.errors import AbawError, ConfigError
+from abaw_ray.core.progress import say
+from abaw_ray.core.storage import is_remote
+
+_JobT = TypeVar("_JobT", bound=Where)
+
+
+def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]]) -> None:
+    """Parse the command line, do the job, and end the process with its exit code.
+
+    Args:
+        call: Does the job: gets the run and the job's settings.
+        presets: Name -> what it is for, and its settings.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as a Ctrl-C
+    code, why = 0, ""
+    try:
+        job = parse(presets, sys.argv[1:])
+        with Engine(job.compute, log_path(job)) as engine:
+            call(Run(job, engine), job)
+    except AbawError as error:
+        code, why = error.exit_code, f"error: {error}"
+    except KeyboardInterrupt:
+        code, why = 130, "stopped; what was finished is kept, and the same command goes on from there"
+    if why:
+        print(why, file=sys.stderr, flush=True)
+    if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):
+        say(f"exit={code} {why}".rstrip())
+    sys.exit(code)
+
+
+def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
+    """The settings that these arguments ask for.
+
+    Raises:
+        ConfigError: an unknown preset, option or value; in one line, with the nearest name.
+        SystemExit: with 0, after ``--help``.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(one_line(said.getvalue())) from None
+
+
+def one_line(box: str) -> str:
+    """What the parser says in a box, in one line: the complaint, the nearest option, where to look."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", line).strip() for line in box.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("in ", "For full helptext", "Argument helptext"))]
+    titles = ("Unrecognized options", "Value error", "Parsing error", "Missing subcommand", "Required options")
+    complaint = next((line for line in lines if line not in titles), "the command line cannot be read")
+    near = [line.split()[0] for line in lines[lines.index(complaint) + 1 :] if line.startswith("--")] if complaint in lines else []
+    choices = next((line for line in lines if line.startswith("Available subcommands")), "")
+    hint = f"; did you mean {near[0]}?" if near and "Unrecognized" in complaint else f"; {choices}" if choices else ""
+    return f"{complaint.rstrip('.')}{hint} (see --help)"
+
+
+def log_path(job: Where) -> Path:
+    """Where this run's log of Ray and the libraries goes: beside the results if they are on this machine."""
+    root = Path("runs") if is_remote(job.storage.uri) else Path(job.storage.uri.removeprefix("file://"))
+    return root / "logs" / f"{Path(sys.argv[0]).stem}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

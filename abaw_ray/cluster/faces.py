@@ -1,0 +1,90 @@
+"""VIDEO rows to FACE parts, one part a video, over the workers of a cluster. What happens inside a video is ``faces.crop``."""
+
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.core import schema
+from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.records import Home, Item, Record
+from abaw_ray.core.settings import digest
+from abaw_ray.faces.crop import REVISION, CropFaces, FacesConfig
+
+STAGE = "faces"
+
+
+class FaceWork:
+    """One video: decode, find, follow, cut; its part is spooled to the local disk and stored whole."""
+
+    def __init__(self, config: FacesConfig) -> None:
+        self.crop = CropFaces(config)
+
+    def __call__(self, home: Home, item: Item, video: dict) -> Mapping[str, float]:
+        """Do one item; its payload is the VIDEO row."""
+        rows = seen = 0
+        with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
+            local = Path(folder) / "part.parquet"
+            with pq.ParquetWriter(local, schema.FACE, compression="zstd") as writer:
+                for table in self.crop(video):
+                    writer.write_table(schema.conform(table, schema.FACE, stage=STAGE))
+                    rows, seen = rows + len(table), seen + pa.compute.sum(table["seen"]).as_py()
+            home.storage.put_file(local, home.part(item))
+        return {"rows": rows, "faces": seen}
+
+
+def videos(run: Run) -> dict[Item, dict]:
+    """The VIDEO rows of everything the user gave, by item; the same name twice is an error.
+
+    Raises:
+        ConfigError: no video was given at all.
+        DataError: two videos have the same name.
+    """
+    from abaw_ray.data.affwild2 import AffWild2
+    from abaw_ray.data.videos import list_videos
+
+    data, rows = run.data, []
+    if data.affwild2:
+        rows += AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example).videos()
+    if data.videos:
+        rows += list_videos(data.videos)
+    if not rows:
+        raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
+    found: dict[str, dict] = {}
+    for row in rows:
+        if row["video"] in found:
+            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {found[row['video']]['uri']}")
+        found[row["video"]] = row
+    return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
+
+
+def faces_home(run: Run, config: FacesConfig) -> Home:
+    """Where faces cut with these settings live."""
+    return Home(run.storage, STAGE, config, REVISION)
+
+
+def prepare_faces(run: Run, config: FacesConfig) -> Record:
+    """Bring the faces of all the user's videos into storage; only videos that are not there yet are decoded."""
+    pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
+    return run_items(run, faces_home(run, config), videos(run), partial(FaceWork, config), pool=pool, unit="videos")
+
+
+def faces_record(run: Run, config: FacesConfig) -> Record:
+    """The record of prepared faces that a later stage builds on.
+
+    Raises:
+        DataError: they are not there (yet) for these videos and settings.
+    """
+    home = faces_home(run, config)
+    record = home.record(videos(run))
+    if record is None:
+        raise DataError(
+            f"{run.storage.uri(home.path)}: the faces of these videos are not prepared with these settings; "
+            "run jobs/prepare_faces.py with the same preset and options first"
+        )
+    return record

@@ -1,0 +1,112 @@
+"""What every job is told besides its stages' settings: where data and results are, on how much to run, what failures mean."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from abaw_ray.cluster.compute import LAPTOP, Compute
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.data.synthetic import SyntheticConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What the user has. Each path is a root in the layout of its data set; an empty one means that it is not there."""
+
+    affwild2: str = ""
+    """Root of an Aff-Wild2 tree with its EXPR annotations."""
+    videos: str = ""
+    """Any other videos: a folder, a glob, or a text file with one path or URI a line."""
+    affectnet: str = ""
+    """Root of AffectNet, in any of its three layouts."""
+    rafdb: str = ""
+    """Root of RAF-DB, in either of its layouts."""
+    test_names: str = "EXPR_test_release.txt"
+    """Names of the test release, relative to ``affwild2``; a file that is not there means that there is no test release."""
+    test_example: str = "EXPR_test_example.txt"
+    """The example submission with the rows wanted, relative to ``affwild2``."""
+    draw: bool = False
+    """Draw the synthetic data set first, into the folder ``drawn``, and read it from there."""
+    drawn: str = "runs/demo/data"
+    """Where the synthetic data set lies."""
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    """What is drawn; read only with ``draw``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a run does about failed items."""
+
+    max_failures: float = 0.01
+    """Share of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
+    retry_failures: bool = False
+    """Try items again that failed in an earlier run."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none."""
+        if not 0 <= self.max_failures <= 1:
+            raise ConfigError(f"policy.max_failures={self.max_failures} is a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """The part of a job that never shapes a result: it only says where things are and how they run."""
+
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    """Where results go."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What the user has."""
+    compute: Compute = LAPTOP
+    """On how much the stages run."""
+    policy: Policy = field(default_factory=Policy)
+    """What failures mean."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job: its ``Where`` made real."""
+
+    where: Where
+    engine: Engine
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The results' root."""
+        return Storage(self.where.storage)
+
+    @property
+    def compute(self) -> Compute:
+        """On how much the stages run."""
+        return self.where.compute
+
+    @property
+    def policy(self) -> Policy:
+        """What failures mean."""
+        return self.where.policy
+
+    @cached_property
+    def data(self) -> DataConfig:
+        """Where the data sets are; the synthetic one is drawn first if the job says so."""
+        return drawn(self.where.data)
+
+
+def drawn(data: DataConfig) -> DataConfig:
+    """Draw the synthetic data set where asked for, and point at its three parts as if the user had given them."""
+    if not data.draw:
+        return data
+    from dataclasses import replace
+
+    from abaw_ray.core.progress import progress
+    from abaw_ray.data.synthetic.tree import write_synthetic
+
+    root = Path(data.drawn)
+    with progress("drawing", 0, "files") as shown:
+
+        def tell(done: int, total: int) -> None:
+            shown.total = total
+            shown.step(done - shown.done)
+
+        write_synthetic(root, data.synthetic, workers=2, progress=tell)
+    return replace(data, draw=False, affwild2=str(root / "affwild2"), affectnet=str(root / "affectnet"), rafdb=str(root / "rafdb"))

@@ -1,0 +1,95 @@
+"""Independent items over Ray Data: what is done, kept, refused and told."""
+
+import json
+from functools import partial
+
+import pyarrow as pa
+import pytest
+
+from abaw_ray.cluster.compute import Compute
+from abaw_ray.cluster.job import Policy, Run, Where
+from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.core.errors import DataError, ItemError, StageError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.core.storage import StorageConfig
+
+
+class Work:
+    """Writes one row an item, and a line into a diary so that the test sees what was done."""
+
+    def __init__(self, diary):
+        self.diary = diary
+
+    def __call__(self, home, item, payload):
+        with open(self.diary, "a") as diary:
+            diary.write(item.name + "\n")
+        if payload.get("bad"):
+            raise ItemError("not a video", last_frame=3)
+        if payload.get("lost"):
+            raise DataError("where: the disk is gone; plug it in")
+        home.storage.write_table(home.part(item), pa.table({"n": [payload["n"]]}))
+        return {"rows": 1, "frames": 10}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with Engine(Compute(object_store_mb=80), tmp_path_factory.mktemp("log") / "ray.log") as engine:
+        yield engine
+
+
+@pytest.fixture
+def go(engine, tmp_path):
+    def run(payloads, *, retry=False, max_failures=0.01):
+        where = Where(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
+        job = Run(where, engine)
+        items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
+        home = Home(job.storage, "faces", {}, 1)
+        return run_items(job, home, items, partial(Work, tmp_path / "diary"), pool=Pool(workers=2, memory_gb=0.1), unit="videos")
+
+    run.diary = lambda: sorted((tmp_path / "diary").read_text().split())
+    return run
+
+
+GOOD = {name: {"n": number} for number, name in enumerate("abcd")}
+
+
+def test_every_item_gets_its_part_and_a_rerun_does_nothing(go):
+    record = go(GOOD)
+    assert list(record.parts) == ["a", "b", "c", "d"]
+    assert record.figures == {"rows": 4, "frames": 40}
+    assert go(GOOD) == record
+    assert go.diary() == ["a", "b", "c", "d"]
+
+
+def test_added_items_alone_are_done_and_rows_count_all(go):
+    go({name: GOOD[name] for name in "ab"})
+    record = go(GOOD)
+    assert go.diary() == ["a", "b", "c", "d"]
+    assert record.figures["rows"] == 4
+
+
+def test_a_bad_item_is_a_failure_row_the_rest_goes_on_and_it_can_be_retried(go, capsys):
+    record = go({**GOOD, "e": {"bad": True}})
+    assert record.failures == [{"item": "e", "stage": "faces", "reason": "not a video", "last_frame": 3}]
+    assert "e: not a video" in capsys.readouterr().out
+    assert go({**GOOD, "e": {"bad": True}}) == record
+    assert len(go.diary()) == 5
+    assert not go({**GOOD, "e": {"n": 4}}, retry=True).failures
+    assert go.diary().count("e") == 2
+
+
+def test_too_many_failures_fail_the_stage(go):
+    with pytest.raises(StageError, match="3 of 3 items failed"):
+        go({name: {"bad": True} for name in "xyz"})
+
+
+def test_an_error_of_ours_in_a_worker_reaches_the_user_as_itself(go):
+    with pytest.raises(DataError, match="^where: the disk is gone; plug it in$"):
+        go({"a": {"lost": True}, "b": {"n": 1}})
+
+
+def test_the_record_can_be_read_without_our_code(go, tmp_path):
+    record = go(GOOD)
+    found = list((tmp_path / "runs" / record.home / "records").glob("*.json"))
+    assert json.loads(found[0].read_text())["parts"] == record.parts

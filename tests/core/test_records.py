@@ -1,0 +1,95 @@
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core.errors import ItemError, StageError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.core.storage import Storage, StorageConfig
+
+ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(4)]
+
+
+def home_of(tmp_path, settings=None, inputs=()):
+    return Home(Storage(StorageConfig(uri=str(tmp_path))), "faces", settings or {"size": 70}, 1, tuple(inputs))
+
+
+def write(home, items):
+    for item in items:
+        home.storage.write_table(home.part(item), pa.table({"a": [1]}))
+
+
+def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
+    home = home_of(tmp_path)
+    write(home, ITEMS[:3])
+    with pytest.raises(StageError, match="1 of 4 items have no result, first video 3"):
+        home.finish(ITEMS, {}, 1.0)
+    assert home.record(ITEMS) is None
+    write(home, ITEMS[3:])
+    record = home.finish(ITEMS, {"frames": 4}, 1.0)
+    assert home.record(ITEMS) == record
+    assert list(record.parts) == [item.name for item in ITEMS]
+
+
+def test_a_record_is_for_its_set_of_items_and_fifty_more_cost_fifty(tmp_path):
+    home = home_of(tmp_path)
+    write(home, ITEMS[:2])
+    home.finish(ITEMS[:2], {}, 1.0)
+    assert home.record(ITEMS) is None
+    assert set(home.finished(ITEMS)) == {"video 0", "video 1"}
+
+
+def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
+    storage = Storage(StorageConfig(uri=str(tmp_path)))
+    homes = {
+        home_of(tmp_path).path,
+        home_of(tmp_path, {"size": 98}).path,
+        home_of(tmp_path, inputs=["x"]).path,
+        Home(storage, "faces", {"size": 70}, 2).path,
+    }
+    assert len(homes) == 4
+    assert home_of(tmp_path / "elsewhere").path == home_of(tmp_path).path
+
+
+def test_changed_content_of_an_item_is_another_part(tmp_path):
+    home = home_of(tmp_path)
+    write(home, ITEMS[:1])
+    assert not home.finished([Item(name="video 0", identity="changed")])
+
+
+def test_names_that_differ_only_in_odd_characters_keep_apart():
+    assert Item(name="a/b", identity="1").key != Item(name="a_b", identity="1").key
+
+
+def test_one_failure_is_always_allowed_and_stands_in_the_record(tmp_path):
+    home = home_of(tmp_path)
+    write(home, ITEMS[:3])
+    home.write_failure(ITEMS[3], ItemError("not a\nvideo", last_frame=7))
+    record = home.finish(ITEMS, {}, 1.0)
+    assert record.failures == [{"item": "video 3", "stage": "faces", "reason": "not a video", "last_frame": 7}]
+
+
+def test_more_failures_than_allowed_fail_the_stage_and_lose_nothing(tmp_path):
+    home = home_of(tmp_path)
+    write(home, ITEMS[:2])
+    for item in ITEMS[2:]:
+        home.write_failure(item, ItemError("broken"))
+    with pytest.raises(StageError, match="2 of 4 items failed.*video 2: broken.*--policy.retry-failures"):
+        home.finish(ITEMS, {}, 1.0)
+    assert len(home.finished(ITEMS)) == 2
+    home.forget_failures(ITEMS)
+    assert home.failures(ITEMS) == {}
+
+
+def test_a_stage_without_a_single_good_item_is_never_complete(tmp_path):
+    home = home_of(tmp_path)
+    home.write_failure(ITEMS[0], ItemError("broken"))
+    with pytest.raises(StageError):
+        home.finish(ITEMS[:1], {}, 1.0)
+
+
+def test_a_part_of_several_files_counts_only_when_it_is_whole(tmp_path):
+    home = home_of(tmp_path)
+    home.storage.write_bytes(f"{home.part(ITEMS[0], '')}/model.safetensors", b"123")
+    assert not home.finished(ITEMS)
+    home.complete_folder(ITEMS[0], {"loss": 1.5})
+    assert home.finished(ITEMS) == {"video 0": home.part(ITEMS[0], "")}
+    assert home.folder_figures(ITEMS[0]) == {"loss": 1.5}

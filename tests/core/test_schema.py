@@ -1,0 +1,39 @@
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import StageError
+from abaw_ray.core.expressions import AFFECTNET, ENCODER_CLASSES, EXPRESSIONS, RAFDB, class_weights
+
+FAILURES = [{"item": "a", "stage": "faces", "reason": "broken", "last_frame": None}]
+
+
+def test_a_table_in_the_schema_passes_and_comes_back_in_its_order():
+    table = pa.Table.from_pylist(FAILURES).select(["reason", "item", "stage", "last_frame"])
+    assert schema.conform(table, schema.FAILURE, stage="test").schema.equals(schema.FAILURE)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pa.table({"item": ["a"]}), "no column"),
+        (pa.Table.from_pylist([{**FAILURES[0], "item": None}], schema=pa.schema([(f.name, f.type) for f in schema.FAILURE])), "'item' is null"),
+        (pa.Table.from_pylist([{**FAILURES[0], "last_frame": "x"}]), "'last_frame' is string"),
+    ],
+)
+def test_a_table_that_breaks_the_schema_names_stage_and_column(table, said):
+    with pytest.raises(StageError, match=f"faces: .*{said}"):
+        schema.conform(table, schema.FAILURE, stage="faces")
+
+
+def test_the_data_sets_share_seven_names_and_no_index_is_trusted():
+    assert set(AFFECTNET) - {"Contempt"} == set(RAFDB) == set(EXPRESSIONS) - {"Other"}
+    assert "Other" not in ENCODER_CLASSES
+    assert AFFECTNET.index("Anger") != EXPRESSIONS.index("Anger")
+    assert RAFDB[3] == "Happiness"  # id 4 of 1..7
+
+
+def test_class_weights_are_the_largest_count_over_each_and_zero_where_there_is_none():
+    import numpy as np
+
+    assert class_weights(np.array([0, 0, 0, 1, -1, -1]), 3).tolist() == [1.0, 3.0, 0.0]

@@ -1,0 +1,40 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import digest, replace_at, to_plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    lr: float = 1e-3
+    betas: tuple[float, ...] = (0.9, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    optim: Optim = field(default_factory=Optim)
+    epochs: int = 3
+
+
+def test_a_dotted_path_changes_one_value_and_leaves_the_original():
+    job = Job()
+    assert replace_at(job, {"optim.lr": 0.1, "epochs": 5}) == Job(optim=Optim(lr=0.1), epochs=5)
+    assert job == Job()
+
+
+def test_an_unknown_path_names_the_nearest_field():
+    with pytest.raises(ConfigError, match="optim.lrr: Optim has no field 'lrr'; did you mean 'lr'"):
+        replace_at(Job(), {"optim.lrr": 1})
+    with pytest.raises(ConfigError, match="has no field"):
+        replace_at(Job(), {"epochs.deep": 1})
+
+
+def test_equal_settings_have_equal_digests_and_every_field_counts():
+    assert digest(Job()) == digest(Job())
+    assert len({digest(Job()), digest(Job(epochs=4)), digest(Job(optim=Optim(betas=(0.9, 0.99))))}) == 3
+
+
+def test_settings_become_plain_values():
+    assert to_plain(Job()) == {"optim": {"lr": 1e-3, "betas": [0.9, 0.999]}, "epochs": 3}

@@ -1,0 +1,91 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from abaw_ray.core.errors import ConfigError, StorageError
+from abaw_ray.core.storage import Storage, StorageConfig, resolve
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(StorageConfig(uri=str(tmp_path / "root"), attempts=3))
+
+
+def test_what_is_written_is_read_back_and_listed_with_its_size(storage):
+    storage.write_bytes("a/b.txt", b"hello")
+    assert storage.read_bytes("a/b.txt") == b"hello"
+    assert storage.files("a") == {"b.txt": 5}
+    assert storage.files("nowhere") == {}
+    assert storage.files("", recursive=True) == {"a/b.txt": 5}
+
+
+def test_a_table_comes_back_with_its_schema(storage):
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float16)), 3)
+    table = pa.table([vectors], schema=pa.schema([pa.field("v", pa.list_(pa.float16(), 3), nullable=False)]))
+    storage.write_table("t.parquet", table)
+    assert storage.read_table("t.parquet").schema.equals(table.schema)
+    assert storage.read_table("t.parquet").equals(table)
+
+
+def test_a_write_that_breaks_off_leaves_nothing_under_the_final_name(storage, monkeypatch):
+    storage.write_bytes("part", b"old")
+    monkeypatch.setattr("shutil.copyfileobj", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(StorageError, match="disk full"):
+        storage.write_bytes("part", b"new content")
+    assert storage.read_bytes("part") == b"old"
+    assert list(storage.files("")) == ["part"]
+
+
+def test_an_upload_that_arrives_short_is_an_error_though_the_store_said_nothing(storage, monkeypatch):
+    monkeypatch.setattr("shutil.copyfileobj", lambda read, out, size: out.write(read.read()[:3]))
+    with pytest.raises(StorageError, match="3 of 5 bytes arrived"):
+        storage.write_bytes("part", b"hello")
+
+
+def test_a_broken_connection_is_tried_again(storage, monkeypatch):
+    calls = []
+    original = pafs.LocalFileSystem.open_input_file
+
+    def flaky(self, path):
+        calls.append(path)
+        if len(calls) < 3:
+            raise OSError("connection reset")
+        return original(self, path)
+
+    storage.write_bytes("a", b"1")
+    monkeypatch.setattr("abaw_ray.core.storage.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (Flaky(flaky), resolve(storage.uri())[1]))
+    assert Storage(storage.config).read_bytes("a") == b"1"
+    assert len(calls) == 3
+
+
+class Flaky:
+    """A local file system whose reads go through a function of the test."""
+
+    def __init__(self, read):
+        self.read, self.inner = read, pafs.LocalFileSystem()
+
+    def open_input_file(self, path):
+        return self.read(self.inner, path)
+
+
+def test_a_missing_file_is_not_tried_again(storage):
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes("missing")
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match=r"storage\.uri"):
+        StorageConfig(uri="")
+    with pytest.raises(StorageError, match="names no bucket"):
+        resolve("s3://")
+    with pytest.raises(StorageError, match="use a local folder"):
+        resolve("ftp7://somewhere/else")
+
+
+def test_a_folder_that_cannot_be_written_says_so_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="check the address") as caught:
+        Storage(StorageConfig(uri=str(tmp_path / "file" / "below"), attempts=1)).check()
+    assert "\n" not in str(caught.value)

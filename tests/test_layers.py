@@ -1,0 +1,78 @@
+"""The first rule of the design: imports point down the list of folders only, and the engine is known to one folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "predict", "report", "cluster"]
+ENGINE = {"ray", "deepspeed"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports, at any depth, in dotted form."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; name the module in full"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "abaw_ray").rglob("*.py"))
+
+
+def folder(path: Path) -> str:
+    return path.relative_to(ROOT / "abaw_ray").parts[0]
+
+
+def test_every_folder_of_the_package_has_its_place_in_the_list():
+    assert {folder(path) for path in modules() if path.name != "__init__.py" or path.parent.parent.name == "abaw_ray"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_folder_imports_only_itself_and_the_folders_above_it(layer):
+    allowed = set(LAYERS[: LAYERS.index(layer) + 1])
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules()
+        if folder(path) == layer
+        for name in imports(path)
+        if name.startswith("abaw_ray.") and name.split(".")[1] not in allowed
+    }
+    assert not wrong
+
+
+def test_ray_and_deepspeed_are_imported_in_cluster_only():
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules()
+        if folder(path) != "cluster"
+        for name in imports(path)
+        if name.split(".")[0] in ENGINE
+    }
+    assert not wrong
+
+
+def test_modules_do_not_import_one_another_in_a_circle():
+    graph = {f"abaw_ray.{'.'.join(path.relative_to(ROOT / 'abaw_ray').with_suffix('').parts)}": imports(path) for path in modules()}
+    seen: dict[str, bool] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"circle: {' -> '.join((*trail, name))}"
+        if name in graph and not seen.get(name):
+            for other in graph[name] - {name}:
+                visit(other, (*trail, name))
+            seen[name] = True
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_core_does_without_torch():
+    wrong = {name for path in modules() if folder(path) == "core" for name in imports(path) if name.split(".")[0] in {"torch", *ENGINE}}
+    assert not wrong
