@@ -1,0 +1,217 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve, Submission, Timeline, Trial
+from abaw_ray.report.page import PageConfig, flat, render, write_report
+from abaw_ray.report.timelines import TimelineConfig
+
+SUMMARY = {
+    "official_val": {"macro_f1": 0.6412, "macro_f1_unshared": 0.6187, "interval": [0.5811, 0.6905], "per_class": [0.71] * 8},
+    "cv": {"macro_f1_mean": 0.6183, "macro_f1_std": 0.0271, "folds": [0.5881, 0.6052, 0.6133, 0.6424, 0.6595]},
+    "visual_only": {"macro_f1": 0.5417},
+    "audio_only": {"macro_f1": 0.3128},
+    "baselines": {"pixels": 0.2789, "voice": 0.1544},
+    "chance_macro_f1": 0.0993,
+    "stages": {"faces": {"seconds": 83.2, "rows": 23810, "items": 37, "already": 5, "failed": 1}, "encoder": {"seconds": 191.0, "rows": 6000}},
+    "submission": "runs/demo/submission.txt",
+}
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags with their attributes, and the text of each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.scripts, self.texts, self.open = [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.open == "script":
+            self.scripts[-1] += data
+        elif self.open != "style":
+            self.texts.append(data)
+
+    def handle_endtag(self, tag):
+        self.open = None
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def timeline(video="video1", frames=90, *, audio=True, seed=0, **given):
+    rng = np.random.default_rng(seed)
+    probability = rng.dirichlet(np.ones(8), size=frames).astype(np.float32)
+    seen, heard = rng.random(frames) < 0.7, (rng.random(frames) < 0.6) & audio
+    probability[~(seen | heard)] = np.nan
+    predicted = np.where(seen | heard, np.nan_to_num(probability).argmax(axis=1), -1).astype(np.int8)
+    fields = {"track": "main", "time": np.arange(frames) / 30, "label": rng.integers(-1, 8, frames).astype(np.int8)} | given
+    return Timeline(video=video, predicted=predicted, probability=probability, seen=seen, heard=heard, **fields)
+
+
+def whole(**changes):
+    counts = np.random.default_rng(1).integers(0, 900, (8, 8)) + 500 * np.eye(8, dtype=int)
+    window = np.array([0.0, 1.0, 3.4, 8.0])
+    fields = {
+        "summary": SUMMARY,
+        "run": "preset demo, seed 7",
+        "confusions": [Confusion(name="Official validation", counts=counts), Confusion(name="Five folds", counts=4 * counts)],
+        "smoothing": SmoothingCurve(window=window, score=0.5 + window / 100, folds=np.ones((5, 4)) * 0.5, chosen=3.4, same=0.6211, others=0.6158),
+        "trials": [Trial(name=f"trial-{i}", settings={"lr": 10.0**-i, "seed": 7}, score=0.5 + i / 100, seconds=2.0, chosen=i == 2) for i in range(4)],
+        "epochs": [Epoch(epoch=i, loss=2.0 / i, score=0.1 * i) for i in range(1, 5)],
+        "timelines": [timeline(f"video{i}", seed=i, group="validation") for i in range(3)],
+        "submission": Submission(path="runs/demo/submission.txt", rows=10226, filled=214),
+        "failures": [{"item": "broken.mp4", "stage": "faces", "reason": "not a video", "last_frame": None}],
+        "settings": {"encoder": {"optim": {"lr": 3e-4}}, "scales": [1.0, 1.25]},
+        "versions": {"ray": "2.60.0"},
+    }
+    return ReportInput(**(fields | changes))
+
+
+def data_of(page):
+    return json.loads(page.scripts[0])
+
+
+def test_the_page_loads_nothing_and_forbids_itself_to():
+    text = render(whole())
+    page = Page(text)
+    assert not [(tag, attrs) for tag, attrs in page.tags if tag in ("link", "img", "iframe", "object", "embed", "base")]
+    assert not [attrs for _, attrs in page.tags if "src" in attrs]
+    assert all(attrs["href"].startswith("#") for _, attrs in page.tags if "href" in attrs)
+    assert not re.search(r"https?://|url\(|@import", text)
+    (policy,) = [attrs["content"] for tag, attrs in page.tags if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_score_of_the_summary_is_on_the_page():
+    text = Page(render(whole())).text
+    for score in ("0.641", "0.619", "0.581 to 0.691", "0.618", "± 0.027", "0.542", "0.313", "0.279", "0.154", "0.099"):
+        assert score in text, score
+    for fold in ("0.588", "0.605", "0.613", "0.642", "0.659"):
+        assert fold in text, fold
+
+
+def test_every_part_of_the_run_is_on_the_page():
+    text = Page(render(whole())).text
+    expected = ("3.4 s", "0.621", "0.616", "trial-3", "chosen", "23,810", "1 min 23 s", "3 min 11 s", "runs/demo/submission.txt", "10,226", "214")
+    for words in (*expected, "broken.mp4", "not a video", "encoder.optim.lr", "0.0003", "2.60.0", *EXPRESSIONS):
+        assert words in text, words
+    assert "seed" not in re.sub("preset demo, seed 7", "", text), "a setting in which no trial differs is listed"
+
+
+def test_per_class_f1_is_that_of_the_confusion_table():
+    counts = np.diag([10, 20, 30, 40, 50, 60, 70, 0])
+    counts[0, 1] = 10
+    text = Page(render(whole(confusions=[Confusion(name="Official validation", counts=counts)]))).text
+    assert "Neutral Official validation 0.667 20" in text  # 10 of 20 found, none falsely: 2 * 10 / (20 + 10)
+    assert "Anger Official validation 0.800 20" in text  # all 20 found, 10 falsely: 2 * 20 / (20 + 30)
+    assert "Other Official validation 0.000 0" in text
+
+
+def test_without_a_table_the_summarys_own_per_class_f1_is_shown():
+    assert "Surprise Official validation 0.710 –" in Page(render(whole(confusions=[]))).text
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), "nothing"])
+def test_a_score_that_was_not_measured_says_so_and_is_no_zero(empty):
+    summary = {"official_val": {"macro_f1": empty}, "cv": empty, "audio_only": {"macro_f1": empty}, "chance_macro_f1": empty}
+    page = Page(render(ReportInput(summary=summary)))
+    assert page.text.count("not measured") >= 7
+    assert "0.000" not in page.text and "nan" not in page.text.lower()
+
+
+def test_an_empty_run_still_gives_a_page():
+    page = Page(render(ReportInput(summary={})))
+    assert "not measured" in page.text
+    assert page.scripts == []
+
+
+def test_a_run_without_audio_without_labels_and_without_gate_gives_a_page():
+    page = Page(render(whole(timelines=[timeline("silent", audio=False, label=None)])))
+    (video,) = data_of(page)["videos"]
+    assert video["label"] is None and video["gate"] is None
+    assert "voice heard in 0%" in video["facts"]
+    assert "labelled" not in video["facts"]
+
+
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b <i>", "{{ 7 * 7 }}"])
+def test_a_hostile_name_stays_text(name):
+    failure = {"item": name, "stage": "faces", "reason": name, "last_frame": 3}
+    text = render(whole(timelines=[timeline(name, group=name)], failures=[failure], title=name, run=name, notes=[name], settings={name: name}))
+    page = Page(text)
+    assert [tag for tag, _ in page.tags if tag in ("img", "i") and "onerror" in _] == []
+    assert len(page.scripts) == 2, "the page has its data and its script, and no other"
+    assert data_of(page)["videos"][0]["name"] == name
+    assert " ".join(name.split()) in page.text
+
+
+def test_the_data_is_strict_json_without_nan():
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads(Page(render(whole())).scripts[0], parse_constant=refuse)
+
+
+def test_the_script_uses_only_elements_that_are_there():
+    text = render(whole())
+    script = Page(text).scripts[1]
+    wanted = set(re.findall(r'(?:\bat|getElementById)\("([a-z]+)"\)', script))
+    assert len(wanted) > 8
+    assert wanted <= {attrs["id"] for _, attrs in Page(text).tags if "id" in attrs}
+
+
+def test_a_large_run_gives_a_page_of_bounded_size_that_says_what_it_left_out():
+    videos = [timeline(f"video{i}", 2500, seed=i) for i in range(80)]
+    failures = [{"item": f"v{i}", "stage": "faces", "reason": "x" * 100, "last_frame": None} for i in range(500)]
+    trials = [Trial(name=f"t{i}", settings={"lr": i}, score=i / 1000) for i in range(300)]
+    text = render(whole(timelines=videos, failures=failures, trials=trials))
+    assert len(text) < 2_500_000
+    words = Page(text).text
+    for said in ("60 of 80", "200 of 500", "best 30 of 300"):
+        assert said in words, said
+
+
+def test_the_same_run_gives_the_same_page():
+    assert render(whole()) == render(whole())
+
+
+def test_the_page_is_written_to_a_folder_or_a_storage(tmp_path: Path):
+    address = write_report(tmp_path / "a", whole())
+    assert Path(address) == tmp_path / "a" / "report.html"
+    storage = Storage(StorageConfig(uri=str(tmp_path)))
+    write_report(storage, whole(), name="deep/page.html")
+    assert storage.read_bytes("deep/page.html") == Path(address).read_bytes()
+
+
+def test_settings_are_shown_by_the_paths_of_the_command_line():
+    assert flat({"a": {"b": {"c": 1}, "d": {}}, "e": [1]}) == {"a.b.c": 1, "a.d": {}, "e": [1]}
+
+
+def test_sizes_below_one_are_refused():
+    with pytest.raises(ConfigError, match=r"report.trials=0"):
+        PageConfig(trials=0)
+    with pytest.raises(ConfigError, match=r"columns=0"):
+        TimelineConfig(columns=0)
+
+
+def test_arrays_of_other_frames_are_refused():
+    refusals = (ValueError, TypeCheckError)  # ours, or that of the shapes in the signature where the test run checks them
+    with pytest.raises(refusals, match="label"):
+        timeline(label=np.zeros(3, np.int8))
+    with pytest.raises(refusals, match="shape|counts"):
+        Confusion(name="x", counts=np.zeros((7, 7), int))
