@@ -20,6 +20,14 @@ from abaw_ray.core.progress import say
 from abaw_ray.core.storage import is_remote
 
 _JobT = TypeVar("_JobT", bound=Where)
+_SHORT = {
+    "--storage": "--storage.uri",
+    "--endpoint": "--storage.endpoint",
+    "--videos": "--data.videos",
+    "--retry-failures": "--policy.retry-failures",
+    "--max-failures": "--policy.max-failures",
+}
+"""The options that everybody needs, by the name one would try first."""
 
 
 def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]]) -> None:
@@ -55,6 +63,7 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
         SystemExit: with 0, after ``--help``.
     """
     said = io.StringIO()
+    args = [f"{_SHORT.get(name, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)

@@ -53,7 +53,8 @@ def stills(run: Run) -> list[StillImage]:
     return sorted(found, key=lambda still: (still.source, still.split, still.name))
 
 
-def _shards(images: Iterable[StillImage]) -> dict[Item, dict]:
+def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
+    """The images by shard: of one data set and split each, named by what they hold."""
     shards = {}
     for (source, split), group in itertools.groupby(images, key=lambda still: (still.source, still.split)):
         members = list(group)
@@ -76,7 +77,7 @@ def ingest_images(run: Run, config: IngestConfig) -> Record:
     """
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
     home = images_home(run, config)
-    record = run_items(run, home, _shards(stills(run)), partial(ImageWork, config), pool=pool, unit="shards")
+    record = run_items(run, home, shards_of(stills(run)), partial(ImageWork, config), pool=pool, unit="shards")
     bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
     if bad > max(1, run.policy.max_failures * (bad + good)):
         raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(home.path)}/failures")

@@ -8,7 +8,7 @@ from abaw_ray.cluster.compute import LAPTOP, Compute
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage import Storage, StorageConfig
-from abaw_ray.data.synthetic import SyntheticConfig
+from abaw_ray.data.synthetic.config import SyntheticConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import sys
 import warnings
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Engine:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         own = not os.environ.get("RAY_ADDRESS")
-        if own and "RAY_AUTH_MODE" not in os.environ:
+        if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
             # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         _log_to(self.log)

@@ -1,10 +1,12 @@
 """Independent items over Ray Data: what is done, kept, refused and told."""
 
 import json
+import sys
 from functools import partial
 
 import pyarrow as pa
 import pytest
+from ray import cloudpickle
 
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import Policy, Run, Where
@@ -13,6 +15,8 @@ from abaw_ray.cluster.stage import Pool, run_items
 from abaw_ray.core.errors import DataError, ItemError, StageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import StorageConfig
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 
 class Work:

@@ -1,0 +1,167 @@
+"""Stage I on Ray Train: ranks that share every step of ``encoder.task`` through DeepSpeed, and go on from the last epoch after a loss.
+
+What a step is stands in ``encoder/``; here stand only the ranks, their checkpoints, and what the driver sees of them.
+"""
+
+import json
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from abaw_ray.cluster.encoder_rank import RankJob, run_rank
+from abaw_ray.core.errors import AbawError, ConfigError, StageError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.core.storage import resolve
+from abaw_ray.encoder.config import EncoderConfig
+
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # the controller takes one report a poll, and the ranks wait for it
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+class EncoderCompute(Protocol):
+    """How much the training runs on."""
+
+    train_workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+
+
+def train_encoder(
+    *,
+    home: Home,
+    item: Item,
+    shards: list[str],
+    config: EncoderConfig,
+    compute: EncoderCompute,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> dict:
+    """Train an encoder on a running Ray and write it as the item's part of the home.
+
+    Args:
+        home: Of this stage; checkpoints lie below it until the part is complete.
+        item: The run.
+        shards: Storage paths of the ``IMAGE`` parts.
+        config: All settings that shape the encoder.
+        compute: Ranks and what each is given; shapes nothing but the time it takes.
+        on_epoch: Called in this process after each epoch with its figures.
+
+    Returns:
+        The figures of the last epoch, and ``curve``, the figures of all. The part holds ``encoder/`` (for ``load_encoder``) and ``curve.json``.
+
+    Raises:
+        ConfigError: the workers cannot share the batch.
+        DataError: the images or the first weights are not usable.
+        StageError: workers were lost more often than is worth trying; the same command goes on from the last epoch.
+    """
+    if home.finished([item]):
+        return home.folder_figures(item)
+    if config.global_batch % compute.train_workers:
+        workers = compute.train_workers
+        raise ConfigError(f"global_batch={config.global_batch} cannot be shared by {workers} workers; choose a multiple of {workers}")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    run = f"{home.path}/runs/{item.key}"
+    job = RankJob(home=home, item=item, run=run, shards=tuple(shards), config=config, cpus=compute.cpus_per_worker, gpu=compute.gpus_per_worker > 0)
+    with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
+        lines = Path(folder) / "epochs.jsonl"
+        with _following(lines, on_epoch):
+            figures = _fit(_trainer(job, compute, lines))
+    home.complete_folder(item, figures)
+    filesystem, root = resolve(home.storage.config.uri, home.storage.config)
+    filesystem.delete_dir(f"{root}/{run}")
+    return figures
+
+
+def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
+    storage = job.home.storage
+    filesystem, root = resolve(storage.config.uri, storage.config)
+    resources = {"CPU": compute.cpus_per_worker}
+    if job.gpu:
+        resources["GPU"] = compute.gpus_per_worker
+    above, name = job.run.rsplit("/", 1)
+    return TorchTrainer(
+        lambda: run_rank(job),
+        torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=compute.train_workers, use_gpu=job.gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=name,
+            storage_path=f"{root}/{above}",
+            storage_filesystem=filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=5),
+            callbacks=[_Lines(lines)],
+            logging_config=LoggingConfig("ERROR"),
+        ),
+    )
+
+
+def _fit(trainer: TorchTrainer) -> dict:
+    """Run to the end; errors of ours come out as themselves, all others of the workers as one line."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        value = trainer.fit().return_value
+    except TrainingFailedError as error:
+        failures = list(getattr(error, "worker_failures", {}).values()) or [error]
+        last = " ".join(str(failures[0]).strip().splitlines()[-1:]) or type(failures[0]).__name__
+        raise StageError(f"encoder: the training failed, lastly with: {last}; the same command goes on from the last epoch") from error
+    except SystemExit as stopped:  # Ray's answer to Ctrl-C, after it has ended the workers
+        raise KeyboardInterrupt from stopped
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+    if isinstance(value, AbawError):
+        raise value
+    return value
+
+
+class _Lines(UserCallback):
+    """Lives in Ray's controller, on the driver's node: appends each epoch's figures to a file that the driver follows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def after_report(self, run_context: Any, metrics: list[dict], checkpoint: Any) -> None:
+        """Append the figures of rank 0, which are those of all ranks."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(metrics[0]) + "\n")
+
+
+@contextmanager
+def _following(path: Path, on_epoch: Callable[[dict], None] | None) -> Iterator[None]:
+    """Hand each line of a growing file to the caller while the block runs."""
+    if on_epoch is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=_follow, args=(path, on_epoch, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+
+def _follow(path: Path, on_epoch: Callable[[dict], None], stop: threading.Event) -> None:
+    read = 0
+    while True:
+        ending = stop.wait(0.2)
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines[read:]:
+            on_epoch(json.loads(line))
+        read = len(lines)
+        if ending:
+            return

@@ -1,0 +1,149 @@
+"""One rank of Stage I's training: inside a Ray Train worker, from its share of the images to its share of the checkpoints."""
+
+import json
+import logging
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray.train
+import ray.train.torch
+import ray.train.v2._internal.execution.context as report_log
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from abaw_ray.cluster import checkpoint
+from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.core.errors import AbawError, ConfigError, DataError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.images import ImageSet, local_copy
+from abaw_ray.encoder.model import save_encoder
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Place
+from abaw_ray.training.loop import run_steps
+from abaw_ray.training.optim import rate_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankJob:
+    """What every rank is told."""
+
+    home: Home
+    item: Item
+    run: str
+    """Path of the run's checkpoints below the storage root."""
+    shards: tuple[str, ...]
+    config: EncoderConfig
+    cpus: float
+    gpu: bool
+
+
+def run_rank(job: RankJob) -> dict | AbawError:
+    """Train to the end; returns the figures, or the error that no other attempt would mend."""
+    logging.getLogger(report_log.__file__).setLevel(logging.WARNING)  # this logger is named by its file and escapes Ray's own settings
+    prepare_deepspeed(gpu=job.gpu)
+    torch.set_num_threads(max(1, int(job.cpus)))
+    try:
+        return _Rank(job).train()
+    except (ConfigError, DataError) as error:
+        return error
+
+
+class _Rank:
+    """The state of one rank between its epochs."""
+
+    def __init__(self, job: RankJob) -> None:
+        """Build the task, the model and the engine, from the last checkpoint where there is one."""
+        context = ray.train.get_context()
+        self.job, self.config = job, job.config
+        self.rank, self.ranks, self.first_of_node = context.get_world_rank(), context.get_world_size(), context.get_local_rank() == 0
+        self.device = str(ray.train.torch.get_device())
+        place = Place(rank=self.rank, ranks=self.ranks, device=self.device, mean_over_ranks=self.mean)
+        self.images = ImageSet(local_copy(job.home.storage, job.shards))
+        self.task = EncoderTask(job.config, self.images, place)
+        self.model = ExpressionModel(job.config)
+        self.curve: list[dict] = []
+        self.engine = self._start()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the ranks."""
+        values = values.to(self.device)
+        dist.all_reduce(values)
+        return values / self.ranks
+
+    def _start(self) -> ZeroEngine:
+        config = self.config
+        zero = ZeroConfig(
+            stage=config.zero,
+            batch=config.global_batch,
+            pieces=self.task.pieces_per_step,
+            ranks=self.ranks,
+            bf16=config.precision == "bf16" or (config.precision == "auto" and self.job.gpu),
+            clip=config.optim.clip,
+            gpu=self.job.gpu,
+        )
+        groups, last = self.model.groups(config), ray.train.get_checkpoint()
+        if last is None:
+            return ZeroEngine(self.model, groups, config.optim, zero)
+        storage, path = self.job.home.storage, f"{self.job.run}/{Path(last.path).name}"
+        folder, converted = checkpoint.fetch(storage, path, ranks=self.ranks, convert=config.zero > 0)
+        engine = ZeroEngine(self.model, groups, config.optim, zero, universal=converted)
+        self.curve = engine.load(folder)["curve"]
+        dist.barrier()
+        if self.first_of_node:
+            checkpoint.drop(storage, path, ranks=self.ranks)
+        return engine
+
+    def train(self) -> dict:
+        """Epoch after epoch, each with its score, its checkpoint and its report; then the encoder."""
+        for epoch in range(len(self.curve), self.config.epochs):
+            self.curve.append(self._epoch(epoch))
+            folder = checkpoint.write(self.engine, {"curve": self.curve}, rank=self.rank, ranks=self.ranks)
+            ray.train.report(
+                self.curve[-1],
+                checkpoint=ray.train.Checkpoint.from_directory(folder),
+                checkpoint_upload_fn=checkpoint.uploader(self.job.home.storage, self.job.run),
+            )
+        if self.rank == 0:
+            self._write()
+        dist.barrier()
+        if self.first_of_node:
+            self.images.path.unlink(missing_ok=True)
+        return {**self.curve[-1], "seconds": round(sum(line["seconds"] for line in self.curve), 2), "curve": self.curve}
+
+    def _epoch(self, epoch: int) -> dict:
+        started, task, total = time.monotonic(), self.task, self.config.epochs * self.task.steps_per_epoch
+        steps = range(epoch * task.steps_per_epoch, (epoch + 1) * task.steps_per_epoch)
+        losses = run_steps(
+            steps,
+            task.pieces,
+            lambda piece: task.loss_of(self.engine, piece),
+            self.engine,
+            rate=lambda step: rate_share(step, total, self.config.optim),
+            seed=task.seed,
+            threads=int(self.job.cpus) - 1,
+        )
+        loss = float(self.mean(torch.stack(list(losses)).mean()))
+        seconds = time.monotonic() - started
+        counts = task.count(self.model)
+        counts.sums = (self.mean(counts.sums) * self.ranks).cpu()
+        return {
+            "epoch": epoch + 1,
+            "epochs": self.config.epochs,
+            "loss": loss,
+            **counts.figures(self.config.classes),
+            "train_images": len(task.train),
+            "images_per_second": round(len(steps) * self.config.global_batch / seconds, 1),
+            "seconds": round(time.monotonic() - started, 2),
+            "workers": self.ranks,
+        }
+
+    def _write(self) -> None:
+        storage, part = self.job.home.storage, self.job.home.part(self.job.item, "")
+        with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
+            save_encoder(Path(folder), self.model.encoder)
+            for path in sorted(Path(folder).iterdir()):
+                storage.put_file(path, f"{part}/encoder/{path.name}")
+        storage.write_bytes(f"{part}/curve.json", json.dumps(self.curve, indent=1).encode())

@@ -1,0 +1,252 @@
+"""Stage II on a cluster: a trial is a task of Ray Tune on a share of a GPU and trains its folds there; what it finds is kept in storage.
+
+Which settings are tried, on which folds, and how one is chosen, is ``fusion.search`` and ``fusion.protocols``; a trial that was finished
+before is read, not trained, so a sweep that was killed goes on where it was.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abaw_ray.cluster.features import features_record
+from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.stage import unwrapped
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.lock import only_writer
+from abaw_ray.core.progress import progress, say
+from abaw_ray.core.records import Home, Item, Record
+from abaw_ray.core.settings import digest, to_plain
+from abaw_ray.data.folds import assign_folds
+from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.saved import logits_table, save_fusion
+from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.scoring.filling import most_frequent
+from abaw_ray.scoring.selection import Choice
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from abaw_ray.cluster.line import Line
+
+STAGE = "fusion"
+ALONE = ("visual", "speech")
+"""Models of one modality, trained like the fused one, for comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All that a trial needs to know, besides the frames; travels to every worker."""
+
+    home: Home
+    item: Item
+    config: SweepConfig
+    train_folds: dict[str, int]
+    all_folds: dict[str, int]
+    default: int
+
+    @property
+    def folder(self) -> str:
+        """The run's part."""
+        return self.home.part(self.item, "")
+
+
+def sweep_home(run: Run, line: "Line") -> Home:
+    """Where sweeps on these features live."""
+    from abaw_ray.cluster.features import features_home
+
+    return Home(run.storage, STAGE, line.sweep, search.REVISION, (features_home(run, line).path,))
+
+
+def sweep_item(features: Record, who: Annotated) -> Item:
+    """The run on exactly these features and annotations."""
+    return Item(name="run", identity=digest([features.identity, who.identity]))
+
+
+def sweep_fusion(run: Run, line: "Line") -> Record:
+    """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
+    features, who = features_record(run, line), annotated(run)
+    home, item = sweep_home(run, line), sweep_item(features, who)
+    record = home.record([item])
+    if record is not None:
+        say(f"{STAGE}: already there in {run.storage.uri(home.path)}")
+        return record
+    started = time.monotonic()
+    train = {name: rows for name, rows in who.labels.items() if who.splits[name] == "train"}
+    sweep = Sweep(
+        home=home,
+        item=item,
+        config=line.sweep,
+        train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
+        all_folds=assign_folds(who.labels, folds=line.sweep.folds, seed=line.sweep.seed),
+        default=_default(train),
+    )
+    with only_writer(run.storage, home.path):
+        frames = frames_in_cluster(run, features, who)
+        trials = _run_trials(run, sweep, frames)
+        best = max(trials, key=lambda trial: trial["score"])
+        say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
+        finals = _run_finals(run, sweep, frames, best["changes"])
+        figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], **finals}
+        home.complete_folder(item, figures)
+        return home.finish([item], figures, time.monotonic() - started)
+
+
+def _default(labels: dict[str, Any]) -> int:
+    import numpy as np
+
+    return most_frequent(np.concatenate(list(labels.values())))
+
+
+def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames, report: Callable[[dict], None]) -> dict[str, Any]:
+    """One candidate on the folds of Train_Set: read if it was finished before, else trained and kept.
+
+    Returns:
+        Its changes, smoothed macro-F1 on its folds (chosen on the same and on the other folds) and single-frame macro-F1 of each fold.
+    """
+    storage, path = sweep.home.storage, f"{sweep.home.path}/trials/{sweep.item.key}/{digest(setting)}.json"
+    if storage.exists(path):
+        return json.loads(storage.read_bytes(path))
+    result = protocols.run_official_trial(
+        frames,
+        sweep.train_folds,
+        search.candidate(sweep.config, setting),
+        report=lambda fold, score, curve: report({"fold": fold, "frame_macro_f1": score}),
+    )
+    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    found = {"changes": setting, "score": choice.same.pooled, "honest": choice.other.pooled, "folds": list(result.macro_f1)}
+    storage.write_bytes(path, json.dumps(to_plain(found)).encode())
+    return found
+
+
+def _run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, Any]]:
+    """All candidates through Ray Tune, in their own order whatever the order of their ends."""
+    import ray
+    from ray import tune
+
+    settings = search.candidates(sweep.config)
+
+    def trainable(params: dict[str, Any]) -> None:
+        data = ray.get(params["frames"][0])
+        tune.report({"found": trial(params["setting"], sweep=sweep, frames=data, report=lambda _: None)})
+
+    resources = {"cpu": run.compute.cpus_per_trial, "gpu": run.compute.gpus_per_trial}
+    with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder, progress("sweep", len(settings), "trials") as shown:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            param_space={"setting": tune.grid_search(settings), "frames": [frames]},
+            tune_config=tune.TuneConfig(max_concurrent_trials=run.compute.trials, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[_Told(shown.step)],
+                failure_config=tune.FailureConfig(max_failures=2),
+            ),
+        )
+        results = tuner.fit()
+    for error in results.errors:
+        _raise(error)
+    found = {digest(result.metrics["found"]["changes"]): result.metrics["found"] for result in results}
+    return [found[digest(setting)] for setting in settings]
+
+
+def _raise(error: BaseException) -> None:
+    def start() -> None:
+        raise error
+
+    list(unwrapped(start))
+
+
+def _Told(step: Callable[[], None]) -> Any:  # noqa: N802  (builds a class: Tune is imported only when it runs)
+    from ray.tune import Callback
+
+    class Told(Callback):
+        """Counts finished trials."""
+
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            """One more."""
+            step()
+
+    return Told()
+
+
+def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, Any]) -> dict[str, dict]:
+    """The models that are kept, each kind a task of its own."""
+    import ray
+
+    task = ray.remote(num_cpus=run.compute.cpus_per_trial, num_gpus=run.compute.gpus_per_trial, max_retries=3)
+    jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in ALONE}}
+    refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
+    found: dict[str, dict] = {}
+    with progress("models", len(refs), "protocols") as shown:
+        waiting = list(refs)
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            found |= {refs[ref]: next(iter(unwrapped(lambda ref=ref: [ray.get(ref)]))) for ref in done}
+            shown.step(len(done))
+    return found
+
+
+def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
+    """The ONE model on all of Train_Set; its smoothing comes from the folds of Train_Set."""
+    config = search.candidate(sweep.config, changes, mode)
+    result = protocols.run_official_trial(frames, sweep.train_folds, config)
+    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    trained = protocols.train_official(frames, config)
+    name = "official" if mode == "fused" else mode
+    _store(sweep, f"{name}/model", trained)
+    return _keep_choice(sweep, name, choice, int((result.fold >= 0).sum()))
+
+
+def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
+    """The models of five folds over train and validation, their out-of-fold scores, and the smoothing chosen on these."""
+    result = protocols.run_cv(frames, sweep.all_folds, search.candidate(sweep.config, changes, mode))
+    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    for number, trained in enumerate(result.models):
+        _store(sweep, f"cv/fold-{number}", trained)
+    rows = (result.fold >= 0).nonzero()[0]
+    table = logits_table(frames, rows, result.logits[rows], result.gate[rows], result.fold[rows])
+    sweep.home.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
+    return _keep_choice(sweep, "cv", choice, len(rows))
+
+
+def _store(sweep: Sweep, name: str, trained: Any) -> None:
+    with tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
+        save_fusion(Path(folder), trained)
+        for file in Path(folder).iterdir():
+            sweep.home.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
+
+
+def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
+    body = {
+        "decision": to_plain(choice.decision),
+        "same": {**to_plain(choice.same), "mean": choice.same.mean, "std": choice.same.std},
+        "other": {**to_plain(choice.other), "mean": choice.other.mean, "std": choice.other.std},
+        "table": to_plain(choice.table),
+        "confusion": choice.confusions.sum(axis=0).tolist(),
+        "rows": rows,
+        "default": sweep.default,
+    }
+    sweep.home.storage.write_bytes(f"{sweep.folder}/{name}/choice.json", json.dumps(body, indent=1).encode())
+    return body
+
+
+def sweep_record(run: Run, line: "Line") -> Record:
+    """The record of a finished sweep that a later stage builds on.
+
+    Raises:
+        DataError: it is not there (yet) for these features and settings.
+    """
+    home = sweep_home(run, line)
+    record = home.record([sweep_item(features_record(run, line), annotated(run))])
+    if record is None:
+        raise DataError(
+            f"{run.storage.uri(home.path)}: the sweep with these settings is not done; run jobs/sweep_fusion.py with the same options first"
+        )
+    return record

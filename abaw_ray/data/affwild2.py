@@ -1,0 +1,156 @@
+"""An Aff-Wild2 tree (EXPR challenge): who is in it, which raw videos they are in, their labels, and the test release.
+
+Reads names, annotations and lists; videos are found, not opened. The annotation of subject ``n`` belongs to the ``FACE`` rows whose track
+is ``n``, row ``i`` to frame ``i``.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.storage import StorageConfig
+from abaw_ray.data.annotations import match_labels, parse_annotation
+from abaw_ray.data.release import parse_example, parse_names
+from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects, raw_video, source_of
+from abaw_ray.data.trees import Entry, Tree, open_file
+from abaw_ray.data.videos import file_identity
+
+__all__ = ["AffWild2", "Subject", "leaked", "match_labels", "raw_video", "source_of"]
+
+TASK = "EXPR_Recognition_Challenge"
+_SETS: dict[Split, str] = {"train": "Train_Set", "val": "Validation_Set"}
+_VIDEO_FOLDER = re.compile(r"batch\d+|videos|new_vids")
+_CONTAINERS = (".mp4", ".avi")
+_DEPTH = 3
+"""Levels below the root at which the task's and the videos' folders are looked for."""
+TEST_NAMES, TEST_EXAMPLE = "EXPR_test_release.txt", "EXPR_test_example.txt"
+
+
+class AffWild2:
+    """The tree below one root.
+
+    Args:
+        root: Holds the annotations (at any name above ``EXPR_Recognition_Challenge``) and the folders of raw videos.
+        test_names: The test release's names, below the root or a full address; without the default file there is no test split.
+        test_example: The file with the rows of a submission, likewise; only ``example`` needs it.
+        allow_missing: Whether subjects may lack their raw video; they are named in ``missing`` and have no ``VIDEO`` row.
+        storage: Where an object store is; only its endpoint and region matter here.
+
+    Raises:
+        DataError: no or several annotation folders, a name in two splits, raw videos missing or there twice, a named file not there.
+        StorageError: the store cannot be reached.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        test_names: str = TEST_NAMES,
+        test_example: str = TEST_EXAMPLE,
+        *,
+        allow_missing: bool = False,
+        storage: StorageConfig | None = None,
+    ) -> None:
+        self.tree = Tree(root, storage)
+        self._test_names, self._test_example = test_names, test_example
+        tasks, folders = self._folders()
+        if len(tasks) != 1:
+            found = f"{len(tasks)} folders {', '.join(tasks)}" if tasks else "no folder"
+            raise DataError(f"{self.tree.root}: {found} named '{TASK}'; exactly one must lie below the root, at most {_DEPTH} levels deep")
+        self._task = tasks[0]
+        names: dict[Split, list[str]] = {split: self._annotated(split) for split in _SETS} | {"test": self._released()}
+        twice = [name for name, count in Counter(name for some in names.values() for name in some).items() if count > 1]
+        if twice:
+            raise DataError(f"{self.tree.root}: '{twice[0]}' is in more than one of Train_Set, Validation_Set and the test release; keep one")
+        self.subjects: list[Subject] = make_subjects(names)
+        self._videos = self._find_videos(folders, {subject.video for subject in self.subjects})
+        self.missing: list[str] = [subject.name for subject in self.subjects if subject.video not in self._videos]
+        if self.missing and not allow_missing:
+            shown = ", ".join(self.missing[:10]) + (", ..." if len(self.missing) > 10 else "")
+            raise DataError(f"{self.tree.root}: no raw video for {len(self.missing)} of {len(self.subjects)} subjects: {shown}; add them to batch1/")
+
+    def videos(self, splits: Iterable[Split] = SPLITS) -> list[dict]:
+        """``VIDEO`` rows of the raw videos with a subject in one of the splits, sorted by name.
+
+        A row names all subjects of its video, whichever split asked: the part made of it is the same for everyone.
+        """
+        wanted = {subject.video for subject in self.subjects if subject.split in set(splits)}
+        return [self._row(video, self._videos[video]) for video in sorted(wanted & self._videos.keys())]
+
+    def names(self, split: Split) -> list[str]:
+        """The subjects' names of one split."""
+        return [subject.name for subject in self.subjects if subject.split == split]
+
+    def labels(self, name: str) -> Int8[np.ndarray, " rows"]:
+        """One label an annotation row of a train or validation subject; -1 where nobody labelled.
+
+        Raises:
+            DataError: the subject has no annotation, or the file breaks its format (``parse_annotation``).
+        """
+        split = next((subject.split for subject in self.subjects if subject.name == name), None)
+        if split not in _SETS:
+            raise DataError(f"{self.tree.root}: '{name}' has no annotation; it is {'in the test release' if split else 'not in this tree'}")
+        path = f"{self._task}/{_SETS[split]}/{name}.txt"
+        return parse_annotation(self.tree.read_text(path), self.tree.uri(path))
+
+    def example(self) -> list[tuple[str, int]]:
+        """Name and frame (from 1) of every row that a submission must have, in order.
+
+        Raises:
+            DataError: there is no example file, or it breaks its format.
+        """
+        tree, path = self._place(self._test_example)
+        return parse_example(tree.read_text(path), tree.uri(path))
+
+    def _folders(self) -> tuple[list[str], list[str]]:
+        """Paths of the task's folders and of those that hold raw videos; official crops (millions of files) are not entered."""
+        tasks, videos, waiting = [], [], [("", 1)]
+        while waiting:
+            path, depth = waiting.pop(0)
+            for entry in self.tree.entries(path):
+                if not entry.folder or entry.name.startswith("cropped"):
+                    continue
+                if entry.name == TASK:
+                    tasks.append(entry.path)
+                elif _VIDEO_FOLDER.fullmatch(entry.name):
+                    videos.append(entry.path)
+                elif depth < _DEPTH:
+                    waiting.append((entry.path, depth + 1))
+        return tasks, videos
+
+    def _annotated(self, split: Split) -> list[str]:
+        folder = f"{self._task}/{_SETS[split]}"
+        names = [entry.name.removesuffix(".txt") for entry in self.tree.entries(folder) if entry.name.endswith(".txt")]
+        if not names:
+            raise DataError(f"{self.tree.uri(folder)}: no .txt annotations there")
+        return names
+
+    def _released(self) -> list[str]:
+        tree, path = self._place(self._test_names)
+        if self._test_names == TEST_NAMES and not tree.has(path):
+            return []
+        return parse_names(tree.read_text(path), tree.uri(path))
+
+    def _place(self, path: str) -> tuple[Tree, str]:
+        return open_file(path, self.tree.config) if path.startswith("/") or "://" in path else (self.tree, path)
+
+    def _find_videos(self, folders: list[str], wanted: set[str]) -> dict[str, Entry]:
+        """Stem -> file of the wanted videos; a name may hold dots, so only the container's suffix is taken off."""
+        found: dict[str, Entry] = {}
+        for entry in (entry for folder in folders for entry in self.tree.entries(folder, recursive=True)):
+            stem, suffix = entry.name[:-4], entry.name[-4:].lower()
+            if entry.folder or suffix not in _CONTAINERS or stem not in wanted:
+                continue
+            if stem in found:
+                raise DataError(f"{self.tree.root}: '{stem}' is there twice, {found[stem].path} and {entry.path}; remove one")
+            found[stem] = entry
+        return found
+
+    def _row(self, video: str, entry: Entry) -> dict:
+        uri = self.tree.uri(entry.path)
+        subjects = [{"track": subject.name, "side": subject.side} for subject in self.subjects if subject.video == video]
+        return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "subjects": subjects}

@@ -1,0 +1,63 @@
+"""The test release of the challenge: the names, and the example file with the rows that a submission must have.
+
+Reads only; what is predicted for the rows, and the submission itself, are ``scoring/submission.py``'s.
+"""
+
+import re
+import sys
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.expressions import EXPRESSIONS
+
+HEADER = ",".join(("image_location", *EXPRESSIONS))
+"""First line of example and submission: nine fields, though rows have two."""
+_ROW = re.compile(r"([^,/]+)/(\d+)\.jpg,([^,]*)")
+
+
+def parse_names(text: str, where: str) -> list[str]:
+    """The names of a test release, one a line, suffixes kept, in the file's order.
+
+    Raises:
+        DataError: a name stands there twice, or there is none.
+    """
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    seen: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if name in seen:
+            raise DataError(f"{where}: '{name}' stands there twice (second time as name {number}); name every subject once")
+        seen.add(name)
+    if not names:
+        raise DataError(f"{where}: no names; wanted is one subject a line")
+    return names
+
+
+def parse_rows(text: str, where: str) -> list[tuple[str, int, str]]:
+    """Name, frame (from 1) and value of every row of an example or a submission, in the file's order.
+
+    Raises:
+        DataError: another header, or a row that is not ``<name>/<frame>.jpg,<value>``; the message says file and line.
+    """
+    header, *lines = text.rstrip().splitlines() or [""]
+    if ",".join(field.strip() for field in header.split(",")) != HEADER:
+        raise DataError(f"{where}:1: header is '{header[:160]}', not '{HEADER}'")
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        found = _ROW.fullmatch(line.strip())
+        if not found or int(found[2]) < 1:
+            raise DataError(f"{where}:{number}: '{line[:80]}' is not <name>/<00001>.jpg,<class>; frames count from 1")
+        rows.append((sys.intern(found[1]), int(found[2]), found[3].strip()))
+    return rows
+
+
+def parse_example(text: str, where: str) -> list[tuple[str, int]]:
+    """Name and frame of every row that a submission must have; the values of the example mean nothing.
+
+    Raises:
+        DataError: as of ``parse_rows``, or no row, or one row twice.
+    """
+    rows = [(name, frame) for name, frame, _ in parse_rows(text, where)]
+    if not rows:
+        raise DataError(f"{where}: no rows below the header; is this the example file of the test release?")
+    if len(set(rows)) != len(rows):
+        raise DataError(f"{where}: {len(rows) - len(set(rows))} rows stand there twice; name every frame once")
+    return rows

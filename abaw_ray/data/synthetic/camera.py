@@ -1,0 +1,63 @@
+"""What lies between a scene and its picture: background, light, blur and grain, the same for videos and stills.
+
+Works on whole RGB pictures; knows nothing of faces.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+_SPARE = 32
+"""Pixels by which the grain is larger than the picture, so that every frame cuts another piece of it."""
+
+
+def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """A wall with blotches of light, some furniture and texture.
+
+    Args:
+        rng: Of this picture or video.
+        size: Width and height in pixels.
+    """
+    width, height = size
+    coarse = np.clip(rng.uniform(40, 200) + rng.normal(0, 24, 3) + rng.normal(0, 18, (4, 5, 1)) + rng.normal(0, 7, (4, 5, 3)), 0, 255).astype(np.uint8)
+    wall = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    for _ in range(int(rng.integers(0, 5))):
+        x, y = rng.uniform(-0.1, 0.95, 2) * size
+        w, h = rng.uniform(0.08, 0.4, 2) * size
+        colour = np.clip(rng.uniform(20, 220) + rng.normal(0, 25, 3), 0, 255)
+        cv2.rectangle(wall, (int(x), int(y)), (int(x + w), int(y + h)), colour.tolist(), -1)
+    texture = cv2.resize(rng.integers(0, 256, (height // 6, width // 6), dtype=np.uint8), size, interpolation=cv2.INTER_LINEAR)
+    wall = cv2.addWeighted(wall, 1.0, cv2.cvtColor(texture, cv2.COLOR_GRAY2RGB), 0.08, -10)
+    return cv2.GaussianBlur(wall, (0, 0), rng.uniform(1.0, 3.0))
+
+
+class Camera:
+    """The light and the camera of one video or still: how they turn a drawn picture into a recorded one."""
+
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
+        width, height = size
+        angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.38)
+        across = np.linspace(-1, 1, width) * np.cos(angle) + np.linspace(-1, 1, height)[:, None] * np.sin(angle)
+        cast = 1 + rng.normal(0, 0.05, 3)
+        level = rng.uniform(0.78, 1.12)
+        self._light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
+        self._grain = rng.normal(128, 24, (height + _SPARE, width + _SPARE, 3)).clip(0, 255).astype(np.uint8)
+        self._amount = rng.uniform(0.06, 0.34)
+        self._softness = rng.uniform(0.45, 0.95)
+        self._size = size
+
+    def record(self, picture: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, brightness: float, blur: float) -> UInt8[np.ndarray, "h w 3"]:
+        """The recorded picture.
+
+        Args:
+            picture: As drawn; is changed.
+            rng: Of this frame.
+            brightness: Factor on all light, 1 for unchanged.
+            blur: Sigma in pixels that movement or focus adds.
+        """
+        width, height = self._size
+        cv2.multiply(picture, self._light, picture, scale=brightness / 128)
+        picture = cv2.GaussianBlur(picture, (0, 0), self._softness + blur)
+        x, y = rng.integers(0, _SPARE, 2)
+        grain = self._grain[y : y + height, x : x + width]
+        return cv2.addWeighted(picture, 1.0, grain, self._amount, -128 * self._amount)

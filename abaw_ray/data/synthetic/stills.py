@@ -1,0 +1,79 @@
+"""Draws still images: one person, one expression, one picture, by the same faces, light and camera as the videos.
+
+AffectNet's are loose photographs with a face somewhere, RAF-DB's are aligned crops. Files and lists are the matter of ``images.py``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from abaw_ray.data.synthetic.camera import Camera, background
+from abaw_ray.data.synthetic.config import SyntheticConfig, generator
+from abaw_ray.data.synthetic.covers import COVERS, cover
+from abaw_ray.data.synthetic.face import Head, Pose, face_box
+from abaw_ray.data.synthetic.muscles import INDEX, MUSCLES, pulls
+from abaw_ray.data.synthetic.people import make_person
+
+PHOTOGRAPH = (160, 160)
+"""Width and height of an AffectNet image here, pixels."""
+ALIGNED = (100, 100)
+"""Width and height of RAF-DB's aligned images, pixels."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """One drawn image."""
+
+    picture: UInt8[np.ndarray, "h w 3"]
+    """RGB."""
+    box: tuple[float, float, float, float]
+    """Of the face: x0, y0, x1, y1 in pixels; may leave the picture."""
+
+
+def photograph(config: SyntheticConfig, name: str, expression: str | None) -> Still:
+    """A face somewhere in a picture, as in AffectNet; without an expression there is no face in it."""
+    rng = generator(config.seed, "photograph", name)
+    width, height = PHOTOGRAPH
+    size = rng.uniform(27, 44)
+    x, y = width / 2 + rng.normal(0, 10), height * 0.46 + rng.normal(0, 7)
+    if rng.random() < 0.1:
+        x = rng.choice([0.35 * size, width - 0.35 * size])
+    roll, yaw, pitch = rng.normal(0, 0.11), np.clip(rng.normal(0, 0.16), -0.5, 0.5), rng.normal(0, 0.08)
+    return _draw(config, rng, name, expression, PHOTOGRAPH, Pose(x=x, y=y, size=size, roll=roll, yaw=yaw, pitch=pitch, gaze=_gaze(rng)))
+
+
+def aligned(config: SyntheticConfig, name: str, expression: str) -> Still:
+    """An upright face that fills the picture, as in RAF-DB."""
+    rng = generator(config.seed, "aligned", name)
+    width, height = ALIGNED
+    pose = Pose(
+        x=width / 2 + rng.normal(0, 2),
+        y=height * 0.47 + rng.normal(0, 2),
+        size=rng.uniform(32, 38),
+        roll=rng.normal(0, 0.03),
+        yaw=np.clip(rng.normal(0, 0.16), -0.5, 0.5),
+        pitch=rng.normal(0, 0.08),
+        gaze=_gaze(rng),
+    )
+    return _draw(config, rng, name, expression, ALIGNED, pose)
+
+
+def _gaze(rng: np.random.Generator) -> tuple[float, float]:
+    return float(rng.normal(0, 0.5)), float(rng.normal(0, 0.4))
+
+
+def _draw(config: SyntheticConfig, rng: np.random.Generator, name: str, expression: str | None, size: tuple[int, int], pose: Pose) -> Still:
+    person = make_person(config.seed, f"still-{name}")
+    picture, camera = background(rng, size), Camera(rng, size)
+    if expression is not None:
+        pull = person.rest + person.answer * config.strength * rng.uniform(0.55, 1.0) * pulls(rng, expression)
+        pull = pull + rng.normal(0, 0.05, len(MUSCLES))
+        if rng.random() < 0.4:
+            pull[INDEX["jaw"]] += rng.uniform(0, 0.4)
+            pull[INDEX["lip_low"]] += rng.uniform(0, 0.2)
+        Head(person).draw(picture, pose, pull)
+        if rng.random() < 0.05:
+            cover(picture, str(rng.choice(COVERS)), person, pose, (rng.normal(0, 0.3), rng.normal(0, 0.2)), tuple(rng.uniform(30, 210, 3)))
+    recorded = camera.record(picture, rng, rng.uniform(0.8, 1.2), max(rng.normal(0, 0.5), 0.0))
+    return Still(recorded, face_box(person, pose))

@@ -1,0 +1,120 @@
+"""Folders and files of what the user gave, on a local disk or in an object store: which are there, how large, since when.
+
+Lists and looks, and reads text; what a file means is left to the readers of each data set. A missing path is the user's to mend
+(``DataError``); a store that cannot be reached is a ``StorageError``, never an empty folder.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow.fs as pafs
+
+from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.core.storage import Storage, StorageConfig, is_remote, resolve
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One file or folder of a tree."""
+
+    path: str
+    """Relative to the tree's root, with forward slashes."""
+    folder: bool
+    size: int
+    """Bytes; 0 for a folder."""
+    changed: int
+    """Nanoseconds since 1970 of the last change; 0 where the store does not say."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+class Tree:
+    """A root address and what lies below it; every list is sorted by path, whatever order the file system gives."""
+
+    def __init__(self, root: str | Path, storage: StorageConfig | None = None) -> None:
+        text = str(root)
+        self.root = text.rstrip("/") if is_remote(text) else str(Path(text.removeprefix("file://")).absolute())
+        self.config = replace(storage or StorageConfig(), uri=self.root)
+        self._files, self._base = resolve(self.root, self.config)
+
+    def uri(self, path: str = "") -> str:
+        """The full address of a path below the root: an absolute local path, or ``s3://...``."""
+        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+
+    def _full(self, path: str) -> str:
+        return f"{self._base.rstrip('/')}/{path}" if path else self._base
+
+    def _ask(self, path: str, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(f"{self.uri(path)}: no such folder; check the path") from None
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise StorageError(f"{self.uri(path)}: {reason}; check the address, the credentials and storage.endpoint") from error
+
+    def entries(self, path: str = "", *, recursive: bool = False) -> list[Entry]:
+        """What lies in a folder, without hidden names (``.x``), sorted by path.
+
+        Raises:
+            DataError: the folder is not there.
+            StorageError: the store cannot be reached.
+        """
+        selector = pafs.FileSelector(self._full(path), recursive=recursive)
+        found = self._ask(path, lambda: self._files.get_file_info(selector))
+        entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in found]
+        visible = [entry for entry in entries if not any(part.startswith(".") for part in entry.path[len(path) :].split("/"))]
+        return sorted(visible, key=lambda entry: entry.path)
+
+    def look(self, paths: Iterable[str]) -> list[Entry | None]:
+        """What each path is; ``None`` for those that are not there."""
+        paths = list(paths)
+        found = self._ask("", lambda: self._files.get_file_info([self._full(path) for path in paths]))
+        return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(found, paths, strict=True)]
+
+    def has(self, path: str) -> bool:
+        """Whether a file or folder of that path is there."""
+        return self.look([path])[0] is not None
+
+    def read(self, path: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        try:
+            return Storage(self.config).read_bytes(path)
+        except FileNotFoundError:
+            raise DataError(f"{self.uri(path)}: no such file; check the path") from None
+
+    def read_text(self, path: str) -> str:
+        """The content of a UTF-8 text file, without a byte order mark.
+
+        Raises:
+            DataError: there is no such file, or it is not text.
+        """
+        try:
+            return self.read(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.uri(path)}: not a text file ({error.reason} at byte {error.start}); is this the right file?") from error
+
+    @staticmethod
+    def _entry(info: pafs.FileInfo, path: str) -> Entry:
+        folder = info.type == pafs.FileType.Directory
+        return Entry(path=path, folder=folder, size=0 if folder else info.size, changed=info.mtime_ns or 0)
+
+
+def open_file(address: str | Path, storage: StorageConfig | None = None) -> tuple[Tree, str]:
+    """The tree and the path in it of one file named by a full address or a local path."""
+    text = str(address)
+    if not is_remote(text):
+        text = str(Path(text.removeprefix("file://")).absolute())
+    folder, _, name = text.rpartition("/")
+    return Tree(folder or "/", storage), name

@@ -1,0 +1,112 @@
+import os
+
+import numpy as np
+import pytest
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.data.affwild2 import AffWild2
+
+
+def test_every_subject_is_found_with_its_video_its_side_and_its_split(aff):
+    found = {subject.name: (subject.video, subject.side, subject.split) for subject in AffWild2(aff.root).subjects}
+    assert found == {
+        "12": ("12", "", "train"),
+        "video45_3": ("video45_3", "", "train"),
+        "135-24-1920x1080_right": ("135-24-1920x1080", "right", "train"),
+        "28-30-1280x720-1": ("28-30-1280x720-1", "", "train"),
+        "10-60-1280x720": ("10-60-1280x720", "left", "train"),
+        "10-60-1280x720_right": ("10-60-1280x720", "right", "train"),
+        "135-24-1920x1080_left": ("135-24-1920x1080", "left", "val"),
+        "28-30-1280x720-2": ("28-30-1280x720-2", "", "val"),
+        "200": ("200", "", "val"),
+        "300": ("300", "", "test"),
+        "video2_left": ("video2", "left", "test"),
+    }
+
+
+def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
+    tree = AffWild2(aff.root)
+    rows = {row["video"]: row for row in tree.videos(["val"])}
+    assert sorted(rows) == ["135-24-1920x1080", "200", "28-30-1280x720-2"]
+    assert rows["135-24-1920x1080"]["subjects"] == [
+        {"track": "135-24-1920x1080_right", "side": "right"},
+        {"track": "135-24-1920x1080_left", "side": "left"},
+    ]
+    assert rows["28-30-1280x720-2"]["uri"] == str(aff.root / "new_vids/28-30-1280x720-2.avi")
+    assert len(tree.videos()) == 9
+
+
+def test_the_annotations_may_have_any_root_above_the_task(aff):
+    os.rename(aff.root / "8th_ABAW_Annotations", aff.root / "labels of 2025")
+    assert len(AffWild2(aff.root).names("train")) == 6
+
+
+def test_labels_come_in_the_order_of_the_frames(aff):
+    np.testing.assert_array_equal(AffWild2(aff.root).labels("200"), np.array([0, 1, -1], np.int8))
+
+
+def test_the_test_release_has_no_labels_and_says_so(aff):
+    with pytest.raises(DataError, match="'300' has no annotation; it is in the test release"):
+        AffWild2(aff.root).labels("300")
+    with pytest.raises(DataError, match="not in this tree"):
+        AffWild2(aff.root).labels("301")
+
+
+def test_the_example_gives_name_and_frame_in_its_order(aff):
+    assert AffWild2(aff.root).example() == [("300", 1), ("300", 2), ("video2_left", 1)]
+
+
+def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_must_be_there(aff):
+    (aff.root / "EXPR_test_release.txt").unlink()
+    assert AffWild2(aff.root).names("test") == []
+    with pytest.raises(DataError, match=r"mine\.txt: no such file"):
+        AffWild2(aff.root, test_names="mine.txt")
+
+
+def test_the_test_release_may_lie_outside_of_the_tree(aff, tmp_path):
+    elsewhere = tmp_path / "names.txt"
+    elsewhere.write_text("300\n")
+    assert AffWild2(aff.root, test_names=str(elsewhere)).names("test") == ["300"]
+
+
+def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(aff):
+    (aff.root / "videos/135-24-1920x1080.mp4").unlink()
+    with pytest.raises(DataError, match="no raw video for 2 of 11 subjects: 135-24-1920x1080_right, 135-24-1920x1080_left"):
+        AffWild2(aff.root)
+    tree = AffWild2(aff.root, allow_missing=True)
+    assert tree.missing == ["135-24-1920x1080_right", "135-24-1920x1080_left"]
+    assert len(tree.videos()) == 8 and len(tree.subjects) == 11
+
+
+def test_a_raw_video_that_is_there_twice_is_an_error(aff):
+    aff.put("batch2/12.avi")
+    with pytest.raises(DataError, match=r"'12' is there twice, batch1/12\.mp4 and batch2/12\.avi"):
+        AffWild2(aff.root)
+
+
+def test_a_name_in_two_splits_is_an_error(aff):
+    aff.annotate("12", split="Validation_Set")
+    with pytest.raises(DataError, match="'12' is in more than one of"):
+        AffWild2(aff.root)
+
+
+def test_a_tree_without_annotations_and_one_with_two_of_them_say_what_is_wrong(aff, tmp_path):
+    with pytest.raises(DataError, match="no folder named 'EXPR_Recognition_Challenge'"):
+        AffWild2(aff.root / "batch1")
+    with pytest.raises(DataError, match="no such folder"):
+        AffWild2(tmp_path / "nowhere")
+    aff.annotate("12", root="7th_ABAW_Annotations")
+    with pytest.raises(DataError, match="2 folders 7th_ABAW_Annotations/EXPR"):
+        AffWild2(aff.root)
+
+
+def test_the_official_crops_are_not_searched_for_videos(aff):
+    aff.put("cropped_aligned_new_50_vids/batch1/12.mp4")
+    assert len(AffWild2(aff.root).videos()) == 9
+
+
+def test_another_file_of_the_same_name_has_another_identity(aff):
+    before = {row["video"]: row["identity"] for row in AffWild2(aff.root).videos()}
+    aff.put("batch1/12.mp4", "another video")
+    after = {row["video"]: row["identity"] for row in AffWild2(aff.root).videos()}
+    assert {video for video in before if before[video] != after[video]} == {"12"}

@@ -1,0 +1,100 @@
+import os
+
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError
+from abaw_ray.data.videos import identity_of, list_videos
+
+
+@pytest.fixture
+def clips(files):
+    for path in ("a.mp4", "b/a.mp4", "b/c/d.e.AVI", "b/c/notes.txt", ".hidden.mp4", "b/._a.mp4"):
+        files.put(path)
+    return files
+
+
+def names(where):
+    return [row["video"] for row in list_videos(where)]
+
+
+def test_a_folder_gives_all_videos_below_it_named_by_their_path_and_hidden_files_are_left_out(clips):
+    rows = list_videos(clips.root)
+    assert [row["video"] for row in rows] == ["a.mp4", "b/a.mp4", "b/c/d.e.AVI"]
+    assert rows[1]["uri"] == str(clips.root / "b/a.mp4") and rows[1]["subjects"] == []
+    assert pa.Table.from_pylist(rows, schema=schema.VIDEO).num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.mp4", ["a.mp4"]),
+        ("b/*", ["a.mp4"]),
+        ("*/a.mp4", ["b/a.mp4"]),
+        ("**/*.mp4", ["a.mp4", "b/a.mp4"]),
+        ("b/**", ["a.mp4", "c/d.e.AVI", "c/notes.txt"]),
+        ("b/?/d.e.[A-Z]*", ["c/d.e.AVI"]),
+    ],
+)
+def test_a_pattern_names_videos_by_their_path_below_its_fixed_part(clips, pattern, found):
+    assert names(f"{clips.root}/{pattern}") == found
+
+
+def test_relative_patterns_and_folders_begin_at_the_working_folder(clips, monkeypatch):
+    monkeypatch.chdir(clips.root)
+    assert names("*.mp4") == ["a.mp4"] and names("b") == ["a.mp4", "c/d.e.AVI"]
+    assert list_videos("*/a.mp4")[0]["uri"] == str(clips.root / "b/a.mp4")
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(clips):
+    clips.put("what[1].mp4")
+    assert names(clips.root / "what[1].mp4") == ["what[1].mp4"]
+
+
+def test_a_text_list_has_one_address_a_line_relative_to_itself_or_absolute(clips, tmp_path):
+    far = tmp_path / "far.mp4"
+    far.write_text("video")
+    clips.put("list.txt", f"# mine\n\nb/a.mp4\n./a.mp4\n{far}\n")
+    rows = {row["video"]: row["uri"] for row in list_videos(clips.root / "list.txt")}
+    assert rows == {"b/a.mp4": str(clips.root / "b/a.mp4"), "a.mp4": str(clips.root / "a.mp4"), str(far).lstrip("/"): str(far)}
+
+
+def test_a_csv_list_may_name_its_videos(clips):
+    clips.put("list.csv", 'uri,year,video\na.mp4,2020,first\n"b/a.mp4",2021,\n')
+    assert names(clips.root / "list.csv") == ["b/a.mp4", "first"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is no file"),
+        ("list.txt", "a.mp4\n./a.mp4\n", r"1 names stand for two videos each, first 'a\.mp4'"),
+        ("list.txt", "# nothing\n", "no video there"),
+        ("list.csv", "path\na.mp4\n", r"list\.csv:1: no column 'uri'"),
+        ("list.csv", "uri\na.mp4\n/gone.mp4\n", r"list\.csv:3: '/gone\.mp4' is no file"),
+    ],
+)
+def test_a_list_with_a_mistake_says_where(clips, name, text, message):
+    clips.put(name, text)
+    with pytest.raises(DataError, match=message):
+        list_videos(clips.root / name)
+
+
+@pytest.mark.parametrize(("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video there")])
+def test_an_address_with_nothing_behind_it_is_an_error(clips, where, message):
+    with pytest.raises(DataError, match=message):
+        list_videos(clips.root / where)
+
+
+def test_the_identity_changes_with_address_size_and_time_and_with_nothing_else(clips):
+    first = identity_of(clips.root / "a.mp4")
+    assert first == identity_of(f"file://{clips.root}/a.mp4") == list_videos(clips.root)[0]["identity"]
+    assert first != identity_of(clips.root / "b/a.mp4")
+    os.utime(clips.root / "a.mp4", (1, 1))
+    second = identity_of(clips.root / "a.mp4")
+    clips.put("a.mp4", "longer video")
+    os.utime(clips.root / "a.mp4", (1, 1))
+    assert len({first, second, identity_of(clips.root / "a.mp4")}) == 3
+    with pytest.raises(DataError, match="no such file"):
+        identity_of(clips.root / "gone.mp4")

@@ -1,0 +1,59 @@
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.core.storage import StorageConfig
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.videos import identity_of, list_videos
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An S3 server on loopback, as the environment's endpoint; puts objects by path."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="data")
+    yield lambda path, body: client.put_object(Bucket="data", Key=path, Body=body)
+    server.stop()
+
+
+def test_videos_of_an_object_store_are_listed_as_those_of_a_folder(bucket):
+    bucket("clips/a.mp4", b"one")
+    bucket("clips/b/c.avi", b"two")
+    bucket("lists/mine.txt", b"s3://data/clips/a.mp4\n")
+    rows = list_videos("s3://data/clips")
+    assert [(row["video"], row["uri"]) for row in rows] == [("a.mp4", "s3://data/clips/a.mp4"), ("b/c.avi", "s3://data/clips/b/c.avi")]
+    assert [row["video"] for row in list_videos("s3://data/clips/**/*.avi")] == ["b/c.avi"]
+    assert [row["video"] for row in list_videos("s3://data/lists/mine.txt")] == ["data/clips/a.mp4"]
+    before = rows[0]["identity"]
+    assert before == identity_of("s3://data/clips/a.mp4")
+    bucket("clips/a.mp4", b"another")
+    assert identity_of("s3://data/clips/a.mp4") != before
+    with pytest.raises(DataError, match="no such"):
+        list_videos("s3://data/nowhere")
+
+
+def test_data_sets_are_read_from_an_object_store(bucket):
+    header = b"Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other\n"
+    bucket("aff/anno/EXPR_Recognition_Challenge/Train_Set/1.txt", header + b"0\n1\n")
+    bucket("aff/anno/EXPR_Recognition_Challenge/Validation_Set/2.txt", header + b"-1\n")
+    bucket("aff/batch1/1.mp4", b"x")
+    bucket("aff/batch2/2.avi", b"x")
+    bucket("raf/basic/EmoLabel/list_patition_label.txt", b"train_00001.jpg 5\n")
+    tree = AffWild2("s3://data/aff")
+    assert [row["uri"] for row in tree.videos()] == ["s3://data/aff/batch1/1.mp4", "s3://data/aff/batch2/2.avi"]
+    assert tree.labels("1").tolist() == [0, 1]
+    assert [image.path for image in read_rafdb("s3://data/raf")] == ["s3://data/raf/basic/Image/aligned/train_00001_aligned.jpg"]
+
+
+def test_a_store_that_cannot_be_reached_is_no_empty_folder(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    with pytest.raises(StorageError, match="s3://data"):
+        list_videos("s3://data/clips/*.mp4", StorageConfig(endpoint="http://127.0.0.1:9", region="us-east-1"))

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from abaw_ray.scoring.calibration import CalibrationConfig
+from abaw_ray.scoring.decision import Decision, choose_labels
+from abaw_ray.scoring.filling import fill_labels
+from abaw_ray.scoring.metrics import confusion, macro_f1
+from abaw_ray.scoring.selection import OutOfFold, choose_smoothing
+from abaw_ray.scoring.smoothing import SmoothingConfig
+
+GRID = tuple(SmoothingConfig(window=window) for window in (0.0, 1.0, 3.0, 30.0))
+
+
+def videos(signal=1.0, hold=90, count=15, seed=0, frames=900, prior=None):
+    """Subjects whose expression holds for some frames and whose logits know it through noise; a tenth of the frames has no score."""
+    rng, found = np.random.default_rng(seed), []
+    for index in range(count):
+        labels = np.repeat(rng.choice(8, size=frames // hold, p=prior), hold).astype(np.int8)
+        logits = signal * np.eye(8)[labels] + rng.normal(size=(frames, 8)) + (0 if prior is None else np.log(prior))
+        scored = rng.random(frames) < 0.9
+        labels[rng.random(frames) < 0.2] = -1
+        logits[~scored] = np.nan
+        time = np.arange(frames) / 30
+        found.append(OutOfFold(name=str(index), fold=index % 5, logits=logits.astype(np.float32), time=time, scored=scored, labels=labels))
+    return found
+
+
+def slow_score(some, decision):
+    labels = np.concatenate([video.labels for video in some])
+    predicted = [fill_labels(choose_labels(decision.probabilities(video.logits, video.time, video.scored)), 0) for video in some]
+    return macro_f1(confusion(labels, np.concatenate(predicted)))
+
+
+def test_the_window_that_fits_the_expressions_is_chosen_and_the_table_shows_the_whole_grid():
+    choice = choose_smoothing(videos(), GRID, default=0)
+    assert choice.decision.smoothing.window == 1.0
+    assert [row["window"] for row in choice.table] == [0.0, 1.0, 3.0, 30.0]
+    assert max(choice.table, key=lambda row: row["macro_f1"])["window"] == 1.0
+
+
+def test_scores_agree_with_scoring_each_setting_frame_by_frame():
+    some = videos(count=10)
+    choice = choose_smoothing(some, GRID, default=0)
+    for row, smoothing in zip(choice.table, GRID, strict=True):
+        decision = Decision(smoothing=smoothing)
+        assert row["macro_f1"] == pytest.approx(slow_score(some, decision), abs=1e-12)
+        assert row["folds"] == pytest.approx([slow_score([video for video in some if video.fold == fold], decision) for fold in range(5)])
+    assert choice.same.pooled == pytest.approx(slow_score(some, choice.decision))
+    assert choice.same.folds == pytest.approx(choice.table[GRID.index(choice.decision.smoothing)]["folds"])
+    assert macro_f1(choice.confusions.sum(axis=0)) == choice.same.pooled == pytest.approx(np.mean(choice.same.per_class))
+
+
+def test_a_fold_is_scored_with_what_the_other_folds_chose():
+    some = videos(signal=0.4, hold=30, count=10, frames=300)
+    choice = choose_smoothing(some, GRID, default=0)
+    for fold in range(5):
+        others = choose_smoothing([video for video in some if video.fold != fold], GRID, default=0).decision
+        assert choice.other.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
+
+
+def test_labels_of_the_held_out_fold_cannot_change_what_the_others_choose_for_it():
+    some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
+    grid = tuple(SmoothingConfig(window=window) for window in np.linspace(0, 6, 30).tolist())
+    before = choose_smoothing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    assert before.same.mean > before.other.mean  # thirty windows and eight biases on noise: the optimism shows
+    spoilt = [
+        OutOfFold(
+            name=video.name,
+            fold=video.fold,
+            logits=video.logits if video.fold else rng.normal(size=video.logits.shape),
+            time=video.time,
+            scored=video.scored if video.fold else np.ones(300, bool),
+            labels=video.labels,
+        )
+        for video in some
+    ]
+    others = [video for video in some if video.fold]
+    after = choose_smoothing(spoilt, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    decision = choose_smoothing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).decision
+    assert after.other.folds[0] == pytest.approx(slow_score([video for video in spoilt if not video.fold], decision))
+
+
+def test_a_bias_helps_where_training_was_unbalanced_on_the_other_folds_too():
+    prior = np.exp(-np.arange(8) / 2) / np.exp(-np.arange(8) / 2).sum()
+    some = videos(signal=1.5, count=20, prior=prior)
+    plain = choose_smoothing(some, GRID[1:2], default=0)
+    biased = choose_smoothing(some, GRID[1:2], default=0, calibration=CalibrationConfig(method="bias"))
+    assert biased.other.mean > plain.other.mean + 0.02
+    assert biased.decision.calibration.bias[7] > biased.decision.calibration.bias[0]
+
+
+def test_of_equally_good_settings_the_first_is_taken():
+    grid = (SmoothingConfig(window=0.97), SmoothingConfig(window=0.98))  # 29 frames either way
+    assert choose_smoothing(videos(count=5), grid, default=0).decision.smoothing is grid[0]
+
+
+def test_a_subject_without_any_score_counts_with_the_default_label():
+    some = videos(count=5)
+    silent = OutOfFold(
+        name="x", fold=0, logits=np.full((40, 8), np.nan), time=np.arange(40) / 30, scored=np.zeros(40, bool), labels=np.full(40, 6, np.int8)
+    )
+    choice = choose_smoothing([*some, silent], GRID[:1], default=6)
+    assert choice.confusions[-1][6, 6] == 40
+
+
+def test_what_cannot_be_chosen_from_is_refused():
+    some = videos(count=5, frames=90)
+    with pytest.raises(ValueError, match="1 folds and 4 settings"):
+        choose_smoothing(some[:1], GRID, default=0)
+    with pytest.raises(ValueError, match="5 folds and 0 settings"):
+        choose_smoothing(some, (), default=0)
+    bare = [OutOfFold(**{**vars(video), "labels": np.full(90, -1, np.int8)}) for video in some]
+    with pytest.raises(ValueError, match="no annotated frame"):
+        choose_smoothing(bare, GRID, default=0)
