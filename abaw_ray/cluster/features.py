@@ -1,0 +1,97 @@
+"""FACE parts and voices to FEATURE parts, one part a video, over actors that keep the models. What a vector is, is ``features.extract``."""
+
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abaw_ray.cluster.encoder_stage import encoder_home, encoder_record
+from abaw_ray.cluster.faces import faces_home, faces_record, videos
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.records import Home, Item, Record
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage import Storage
+from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
+from abaw_ray.media.audio import decode_audio
+
+if TYPE_CHECKING:
+    from abaw_ray.cluster.line import FeaturesJob, Line, SweepJob
+
+    AnyLine = FeaturesJob | SweepJob | Line
+
+STAGE = "features"
+_ROWS = 1024
+"""Rows whose chips are in memory at a time."""
+
+
+class FeatureWork:
+    """One video: its chips and its voice through the two models."""
+
+    def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str) -> None:
+        """Fetch the encoder (a folder of the encoder's part) to this node and build both models."""
+        with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
+            for name in storage.files(encoder):
+                storage.get_file(f"{encoder}/{name}", Path(folder) / name)
+            self.extract = ExtractFeatures(config, chips, Path(folder))
+
+    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+        """Do one item; its payload names the FACE part and the video's address."""
+        times = home.storage.read_table(payload["faces"], columns=["time"])["time"].to_numpy()
+        figures = {"rows": 0, "seen": 0, "heard": 0}
+        with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, home.storage.local_copy(payload["faces"]) as faces:
+            local = Path(folder) / "part.parquet"
+            with pq.ParquetWriter(local, self.extract.schema, compression="zstd") as writer:
+                pieces = (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(faces).iter_batches(_ROWS))
+                for table in self.extract.stream(pieces, times, decode_audio(payload["uri"])):
+                    writer.write_table(table)
+                    figures["rows"] += len(table)
+                    figures |= {name: figures[name] + pa.compute.sum(table[name]).as_py() for name in ("seen", "heard")}
+            home.storage.put_file(local, home.part(item))
+        return figures
+
+
+def features_home(run: Run, line: "AnyLine") -> Home:
+    """Where features of these faces by this encoder live."""
+    inputs = (faces_home(run, line.faces).path, encoder_home(run, line.encoder).path)
+    return Home(run.storage, STAGE, line.features, REVISION, inputs)
+
+
+def feature_items(run: Run, line: "AnyLine") -> dict[Item, dict]:
+    """One item a video that has faces: its FACE part, its address, and the encoder that shapes its vectors."""
+    faces, encoder = faces_record(run, line.faces), encoder_record(run, line.encoder)
+    uris = {item.name: row["uri"] for item, row in videos(run).items()}
+    return {
+        Item(name=name, identity=digest([part, encoder.identity])): {"faces": part, "uri": uris[name], "encoder": f"{encoder.parts['run']}/encoder"}
+        for name, part in faces.parts.items()
+    }
+
+
+def extract_features(run: Run, line: "AnyLine") -> Record:
+    """Bring the features of all prepared faces into storage."""
+    items = feature_items(run, line)
+    encoder = next(iter(items.values()))["encoder"]
+    make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder)
+    pool = Pool(workers=run.compute.item_workers, gpus=run.compute.feature_gpus, memory_gb=run.compute.item_memory_gb)
+    return run_items(run, features_home(run, line), items, make, pool=pool, unit="videos")
+
+
+def features_record(run: Run, line: "AnyLine") -> Record:
+    """The record of extracted features that a later stage builds on.
+
+    Raises:
+        DataError: they are not there (yet) for these faces, encoder and settings.
+    """
+    home = features_home(run, line)
+    record = home.record(feature_items(run, line))
+    if record is None:
+        raise DataError(
+            f"{run.storage.uri(home.path)}: features are not extracted with these settings; run jobs/extract_features.py with the same options first"
+        )
+    return record

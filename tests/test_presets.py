@@ -1,0 +1,96 @@
+"""Every preset of every job can be built, shown and changed from the command line, without a machine to run it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from abaw_ray.cluster.command import one_line, parse
+from abaw_ray.cluster.line import EncoderJob, FacesJob, FeaturesJob, Line, SweepJob
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import digest, to_plain
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "jobs"))
+
+from presets import LINES, presets_of  # noqa: E402
+
+JOBS = {
+    "prepare_faces": FacesJob,
+    "train_encoder": EncoderJob,
+    "extract_features": FeaturesJob,
+    "sweep_fusion": SweepJob,
+    "predict": SweepJob,
+    "pipeline": Line,
+}
+
+
+@pytest.mark.parametrize("preset", LINES)
+@pytest.mark.parametrize("job", JOBS)
+def test_a_preset_of_a_job_builds_and_equals_that_of_the_line(job, preset):
+    built = parse(presets_of(JOBS[job]), [preset])
+    assert isinstance(built, JOBS[job])
+    assert digest(built) == digest(presets_of(JOBS[job])[preset][1])
+
+
+def test_every_job_file_has_its_place_here():
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == {*JOBS, "presets"}
+
+
+def test_all_three_presets_are_there_and_paper_names_the_published_models():
+    assert set(LINES) == {"paper", "demo", "smoke"}
+    paper = LINES["paper"][1]
+    assert paper.encoder.model.name == "vit_large_patch14_dinov2.lvd142m"
+    assert paper.faces.chips.size == paper.encoder.model.size == 224
+    assert len(paper.faces.chips.scales) == 3
+    assert paper.sweep.folds == 5
+    assert paper.encoder.classes[-1] == "Contempt"
+
+
+def test_the_own_stage_of_a_job_needs_no_prefix_and_others_have_theirs():
+    assert parse(presets_of(EncoderJob), ["demo", "--optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
+    assert parse(presets_of(Line), ["demo", "--encoder.optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
+    job = parse(presets_of(FacesJob), ["demo", "--storage", "s3://bucket/runs", "--endpoint=http://127.0.0.1:1", "--retry-failures"])
+    assert (job.storage.uri, job.storage.endpoint, job.policy.retry_failures) == ("s3://bucket/runs", "http://127.0.0.1:1", True)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["demo", "--optim.lrr", "1"], "--optim.lrr.*did you mean --optim.lr"),
+        (["demo", "--optim.lr", "fast"], "--optim.lr.*fast"),
+        (["demmo"], "demmo.*paper"),
+        ([], "paper"),
+        (["demo", "--epochs", "0"], "epochs=0 must be at least 1"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_says_what_to_do(args, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        parse(presets_of(EncoderJob), args)
+    assert "\n" not in str(caught.value)
+
+
+def test_stages_that_do_not_fit_together_are_refused_before_anything_runs():
+    demo = LINES["demo"][1]
+    with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.size=70"):
+        replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
+
+
+def test_the_help_of_a_job_documents_its_settings():
+    done = subprocess.run([sys.executable, "jobs/prepare_faces.py", "demo", "--help"], cwd=ROOT, capture_output=True, text=True, check=True, env=None)
+    assert "--chips.scales" in done.stdout
+    assert "Sides of the squares" in done.stdout
+
+
+def test_where_a_job_runs_is_no_part_of_what_it_makes():
+    plain = to_plain(LINES["demo"][1])
+    for stage in ("faces", "encoder", "features", "sweep"):
+        text = str(plain[stage])
+        assert "runs/demo" not in text
+        assert "workers" not in text
+
+
+def test_a_box_without_any_known_form_still_gives_one_line():
+    assert one_line("╭─ Odd ─╮\n│ something is wrong │\n╰──╯") == "Odd (see --help)" or "wrong" in one_line("│ something is wrong │")

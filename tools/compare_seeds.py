@@ -1,0 +1,57 @@
+"""Is the fused model better than each modality alone, or was it luck? Runs a preset with several seeds and counts.
+
+python tools/compare_seeds.py --seeds 0 1 2          (three demos: about half an hour on two cores)
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+
+from presets import LINES
+
+from abaw_ray.cluster.command import log_path
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.line import Line
+from abaw_ray.cluster.pipeline import pipeline
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core.progress import console, say
+
+
+def with_seed(line: Line, seed: int) -> Line:
+    """The preset with every random choice changed: drawn people, first weights, folds, candidates."""
+    root = f"{line.storage.uri}-seeds/{seed}"
+    return replace(
+        line,
+        storage=replace(line.storage, uri=root),
+        data=replace(line.data, drawn=f"{root}/data", synthetic=replace(line.data.synthetic, seed=seed)),
+        encoder=replace(line.encoder, seed=seed),
+        sweep=replace(line.sweep, seed=seed, fusion=replace(line.sweep.fusion, seed=seed)),
+    )
+
+
+def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
+    """Run the preset once a seed and print the scores side by side.
+
+    Args:
+        seeds: One run each; a run that is there already is read.
+        preset: Name of the preset.
+    """
+    table, wins = Table("seed", "official", "face only", "voice only", "five folds", title="macro-F1"), 0
+    for seed in seeds:
+        line = with_seed(LINES[preset][1], seed)
+        with Engine(line.compute, log_path(line)) as engine:
+            summary = pipeline(Run(line, engine), line)
+        fused, face, voice = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))
+        wins += fused > max(face, voice)
+        table.add_row(str(seed), f"{fused:.3f}", f"{face:.3f}", f"{voice:.3f}", f"{summary['cv']['macro_f1_mean']:.3f}")
+    console.print(table)
+    say(f"the fused model is above both in {wins} of {len(seeds)} seeds")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
