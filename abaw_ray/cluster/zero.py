@@ -38,7 +38,7 @@ class ZeroConfig:
     clip: float = 0.0
     """Largest norm of the gradient; 0 for none."""
     gpu: bool = False
-    """Exchange gradients while the backward pass goes on."""
+    """Exchange gradients while the backward pass goes on, from one contiguous buffer; on CPUs both only cost."""
 
     def words(self, *, universal: bool) -> dict[str, Any]:
         """The settings in DeepSpeed's words; ``universal`` when a converted checkpoint will be loaded."""
@@ -51,7 +51,7 @@ class ZeroConfig:
             "zero_optimization": {
                 "stage": self.stage,
                 "overlap_comm": self.gpu,
-                "contiguous_gradients": True,
+                "contiguous_gradients": self.gpu,
                 "reduce_bucket_size": _BUCKET,
                 "allgather_bucket_size": _BUCKET,
             },

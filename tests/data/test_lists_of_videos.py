@@ -81,7 +81,9 @@ def test_a_list_with_a_mistake_says_where(clips, name, text, message):
         list_videos(clips.root / name)
 
 
-@pytest.mark.parametrize(("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video there")])
+@pytest.mark.parametrize(
+    ("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video there")]
+)
 def test_an_address_with_nothing_behind_it_is_an_error(clips, where, message):
     with pytest.raises(DataError, match=message):
         list_videos(clips.root / where)

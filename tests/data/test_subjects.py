@@ -25,7 +25,12 @@ def test_the_source_is_the_recording_without_side_and_part(name, source):
 
 
 def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
-    assert [raw_video(name) for name in ("video45_3", "28-30-1280x720-4", "video2_left", "7_right")] == ["video45_3", "28-30-1280x720-4", "video2", "7"]
+    assert [raw_video(name) for name in ("video45_3", "28-30-1280x720-4", "video2_left", "7_right")] == [
+        "video45_3",
+        "28-30-1280x720-4",
+        "video2",
+        "7",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,22 +60,21 @@ def test_a_fold_is_scored_with_what_the_other_folds_chose():
         assert choice.other.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
 
 
+def test_a_fold_that_would_win_the_vote_has_none_on_its_own_score():
+    restless = [replace(video, fold=0) for video in videos(signal=9.0, hold=3, count=12)]
+    calm = [replace(video, fold=1 + index % 2) for index, video in enumerate(videos(signal=0.3, hold=450, count=4, seed=1))]
+    choice = choose_smoothing(restless + calm, GRID, default=0)
+    others = choose_smoothing(calm, GRID, default=0).decision
+    assert choice.decision.smoothing.window < 1 < others.smoothing.window
+    assert choice.other.folds[0] == pytest.approx(slow_score(restless, others)) != pytest.approx(choice.same.folds[0])
+
+
 def test_labels_of_the_held_out_fold_cannot_change_what_the_others_choose_for_it():
     some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
     grid = tuple(SmoothingConfig(window=window) for window in np.linspace(0, 6, 30).tolist())
     before = choose_smoothing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
     assert before.same.mean > before.other.mean  # thirty windows and eight biases on noise: the optimism shows
-    spoilt = [
-        OutOfFold(
-            name=video.name,
-            fold=video.fold,
-            logits=video.logits if video.fold else rng.normal(size=video.logits.shape),
-            time=video.time,
-            scored=video.scored if video.fold else np.ones(300, bool),
-            labels=video.labels,
-        )
-        for video in some
-    ]
+    spoilt = [replace(video, labels=video.labels if video.fold else rng.integers(0, 8, 300).astype(np.int8)) for video in some]
     others = [video for video in some if video.fold]
     after = choose_smoothing(spoilt, grid, default=0, calibration=CalibrationConfig(method="bias"))
     decision = choose_smoothing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).decision
@@ -109,6 +110,6 @@ def test_what_cannot_be_chosen_from_is_refused():
         choose_smoothing(some[:1], GRID, default=0)
     with pytest.raises(ValueError, match="5 folds and 0 settings"):
         choose_smoothing(some, (), default=0)
-    bare = [OutOfFold(**{**vars(video), "labels": np.full(90, -1, np.int8)}) for video in some]
+    bare = [replace(video, labels=np.full(90, -1, np.int8)) for video in some]
     with pytest.raises(ValueError, match="no annotated frame"):
         choose_smoothing(bare, GRID, default=0)

@@ -70,6 +70,14 @@ def test_gaps_are_filled_as_defined_and_longer_ones_stay(max_gap, share):
         np.testing.assert_allclose(fast, slow, atol=1e-12)
 
 
+def test_a_gap_of_exactly_the_longest_length_is_filled():
+    scored = np.array([True, False, False, True, False])
+    _, known = fill_gaps(np.zeros((5, 2)), np.arange(5.0), scored, max_gap=3.0)
+    assert known.all()
+    _, known = fill_gaps(np.zeros((5, 2)), np.arange(5.0), scored, max_gap=2.9)
+    assert known.tolist() == [True, False, False, True, True]
+
+
 @pytest.mark.parametrize("kind", ["mean", "gaussian"])
 @pytest.mark.parametrize("window", [0.0, 8.0])
 def test_every_frame_of_a_long_gap_stays_without_a_score_however_wide_the_window(kind, window):

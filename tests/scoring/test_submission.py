@@ -76,4 +76,7 @@ def test_the_tool_says_in_one_line_whether_a_file_can_be_handed_in(tmp_path):
 
     passed, refused = run(good), run(bad)
     assert passed.returncode == 0 and "8 rows of 4 subjects" in passed.stdout
-    assert refused.returncode == DataError.exit_code and refused.stderr.strip() == f"{bad}: 7 rows, the example has 8; answer every row of it and no other"
+    assert (
+        refused.returncode == DataError.exit_code
+        and refused.stderr.strip() == f"{bad}: 7 rows, the example has 8; answer every row of it and no other"
+    )

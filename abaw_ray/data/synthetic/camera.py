@@ -3,6 +3,8 @@
 Works on whole RGB pictures; knows nothing of faces.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 from jaxtyping import UInt8
@@ -31,17 +33,25 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndar
     return cv2.GaussianBlur(wall, (0, 0), rng.uniform(1.0, 3.0))
 
 
+@cache
+def _grain(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Grain around 128; always the same, for every frame cuts a piece of it at random."""
+    return np.random.Generator(np.random.PCG64(7)).normal(128, 24, (height, width, 3)).clip(0, 255).astype(np.uint8)
+
+
 class Camera:
     """The light and the camera of one video or still: how they turn a drawn picture into a recorded one."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         width, height = size
         angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.38)
-        across = np.linspace(-1, 1, width) * np.cos(angle) + np.linspace(-1, 1, height)[:, None] * np.sin(angle)
+        line = np.linspace(-1, 1, 16)
+        across = line * np.cos(angle) + line[:, None] * np.sin(angle)
         cast = 1 + rng.normal(0, 0.05, 3)
         level = rng.uniform(0.78, 1.12)
-        self._light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
-        self._grain = rng.normal(128, 24, (height + _SPARE, width + _SPARE, 3)).clip(0, 255).astype(np.uint8)
+        light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
+        self._light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
+        self._grain = _grain(height + _SPARE, width + _SPARE)
         self._amount = rng.uniform(0.06, 0.34)
         self._softness = rng.uniform(0.45, 0.95)
         self._size = size

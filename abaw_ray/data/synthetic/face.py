@@ -14,7 +14,7 @@ from abaw_ray.data.synthetic.shapes import CROWN, EYES, Fold, Shape, beard, befo
 
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV's polygons keep."""
-_GRID = 48
+_GRID = 20
 """Pixels per unit of the shading map."""
 _REACH = (1.3, 1.6)
 """Half width and half height of the shading map."""
@@ -62,9 +62,9 @@ def shading(person: Person) -> UInt8[np.ndarray, "h w"]:
     def spot(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
         return np.exp(-0.5 * (((np.abs(x) - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
 
-    light = 0.1 * spot(0, -0.75, 0.45, 0.18) + 0.16 * spot(0.5, 0.2, 0.18, 0.17) + 0.22 * spot(0, 0.05, 0.07, 0.2)
+    light = 0.1 * spot(0, -0.75, 0.45, 0.18) + 0.2 * spot(0.48, 0.2, 0.19, 0.16) + 0.22 * spot(0, 0.05, 0.07, 0.2)
     light += 0.16 * spot(0, person.nose_y - 0.08, 0.09, 0.07) + 0.1 * spot(0, h - 0.22, 0.16, 0.1) + 0.05 * spot(0.36, EYES - 0.3, 0.2, 0.05)
-    dark = 0.34 * spot(person.eye_x - 0.02, EYES - 0.03, 0.2, 0.12) + 0.2 * spot(0.16, 0.05, 0.06, 0.2) + 0.26 * spot(0, EYES - 0.02, 0.3, 0.05)
+    dark = 0.4 * spot(person.eye_x - 0.02, EYES - 0.05, 0.24, 0.15) + 0.2 * spot(0.16, 0.05, 0.06, 0.2) + 0.26 * spot(0, EYES - 0.02, 0.3, 0.05)
     dark += 0.24 * spot(0, person.nose_y + 0.07, 0.15, 0.05) + 0.16 * spot(0, person.mouth_y + 0.19, 0.2, 0.05)
     dark += 0.3 * np.clip((x**2 + (y / h) ** 2) ** 2, 0, 1.6) + 0.1 * spot(0.72, 0.45, 0.12, 0.25)
     return np.clip(128 * (1 + person.relief * (light - dark)), 20, 255).astype(np.uint8)
@@ -121,7 +121,7 @@ class Head:
             if fold.depth > 0.05:
                 points = np.round(pose.project(fold.points) * (1 << _SHIFT)).astype(np.int32)
                 width = max(1, round(fold.width * pose.size))
-                cv2.polylines(crease, [points], False, 128 * (1 - 0.5 * min(fold.depth, 1.0)), width, cv2.LINE_AA, _SHIFT)
+                cv2.polylines(crease, [points], False, 128 * (1 - 0.6 * min(fold.depth, 1.0)), width, cv2.LINE_AA, _SHIFT)
         crease = cv2.GaussianBlur(crease, (0, 0), max(0.035 * pose.size, 0.5))
         shade = cv2.multiply(shade, crease, scale=1 / 128)
         mask = np.full(part.shape[:2], 128, np.uint8)

@@ -22,8 +22,8 @@ def mouth(person: Person, pull: np.ndarray) -> tuple[list[Filled], list[tuple[np
     above, below = _opening(pull)
     thin = 1 - 0.8 * np.clip(pull[INDEX["press"]], 0, 1)
     pout = 1 + 0.7 * max(pull[INDEX["pout"]], 0)
-    upper = line - above * _BOW**0.7 - 0.062 * person.lip * thin * pout * _BOW**0.6 * (1 - 0.25 * np.exp(-((_U / 0.12) ** 2)))
-    lower = line + below * _BOW**0.7 + 0.085 * person.lip * thin * pout * _BOW**0.6
+    upper = line - above * _BOW**0.7 - 0.07 * person.lip * thin * pout * _BOW**0.6 * (1 - 0.25 * np.exp(-((_U / 0.12) ** 2)))
+    lower = line + below * _BOW**0.7 + 0.095 * person.lip * thin * pout * _BOW**0.6
     inner_top, inner_low = line - above * _BOW**0.7 - 0.006, line + below * _BOW**0.7 + 0.008
     shapes: list[Filled] = [(_between(x, upper, lower), person.lips), (_between(x, inner_top, inner_low), (52, 22, 24))]
     gap = above + below
@@ -50,7 +50,7 @@ def _line(person: Person, pull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     side = pull[INDEX["side"]]
     drawn = np.maximum(np.sign(side) * _U, 0) ** 1.5 * abs(side)
     x = half * (_U + 0.22 * np.sign(side) * drawn)
-    bend = 0.19 * pull[INDEX["corner"]] * (np.abs(_U) ** 1.7 - 0.35) + 0.19 * drawn
+    bend = 0.25 * pull[INDEX["corner"]] * (np.abs(_U) ** 1.7 - 0.35) + 0.25 * drawn
     chin = 0.04 * max(-pull[INDEX["lip_low"]], 0) + 0.03 * pull[INDEX["nose"]]
     return x, person.mouth_y - bend - chin
 
@@ -58,8 +58,8 @@ def _line(person: Person, pull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _opening(pull: np.ndarray) -> tuple[float, float]:
     """How far the lips part, above and below the line, in the middle."""
     jaw, teeth = max(pull[INDEX["jaw"]], 0), max(pull[INDEX["teeth"]], 0)
-    above = 0.05 * jaw + 0.09 * max(pull[INDEX["lip_up"]], 0) + 0.025 * teeth
-    below = 0.3 * jaw + 0.09 * max(pull[INDEX["lip_low"]], 0) + 0.04 * teeth
+    above = 0.05 * jaw + 0.11 * max(pull[INDEX["lip_up"]], 0) + 0.025 * teeth
+    below = 0.34 * jaw + 0.1 * max(pull[INDEX["lip_low"]], 0) + 0.04 * teeth
     return float(above), float(below)
 
 

@@ -130,34 +130,34 @@ def before(person: Person) -> list[Shape]:
 def _eye(person: Person, pull: np.ndarray, side: int, gaze: tuple[float, float]) -> list[Shape]:
     size, wink = person.eye_size, pull[INDEX["wink"]] * side
     shut = float(np.clip(max(wink, pull[INDEX["shut"]]), 0, 1))
-    upper = 0.1 * size * max(1 + 0.85 * pull[INDEX["lid_up"]] - 0.2 * pull[INDEX["lid_low"]], 0.06) * (1 - shut)
-    lower = 0.065 * size * (1 - 0.7 * np.clip(pull[INDEX["lid_low"]], 0, 1)) * (1 - 0.8 * shut)
-    x = 0.2 * size * _LID
+    upper = 0.125 * size * max(1 + 0.85 * pull[INDEX["lid_up"]] - 0.2 * pull[INDEX["lid_low"]], 0.06) * (1 - shut)
+    lower = 0.08 * size * (1 - 0.7 * np.clip(pull[INDEX["lid_low"]], 0, 1)) * (1 - 0.8 * shut)
+    x = 0.235 * size * _LID
     bow = 1 - _LID**2
     centre = np.array([side * person.eye_x, EYES + 0.02 * shut])
     tilt = -person.eye_tilt * side * _LID
     top, bottom = np.stack([x, tilt - upper * bow**0.8], 1), np.stack([x, tilt + lower * bow], 1)
     white = np.concatenate([top, bottom[::-1]]) + centre
-    shapes = [Shape(white, (226, 222, 218))]
-    for radius, colour in ((0.092, person.iris), (0.045, (18, 14, 14))):
+    shapes = [Shape(white, tuple(0.4 * part + 92 for part in person.skin))]
+    for radius, colour in ((0.108, person.iris), (0.052, (18, 14, 14))):
         disc = _RING * radius * size + (0.06 * gaze[0], 0.03 * gaze[1] - 0.008)
         disc[:, 1] = np.clip(disc[:, 1], np.interp(disc[:, 0], x, top[:, 1]), np.interp(disc[:, 0], x, bottom[:, 1]))
         shapes.append(Shape(disc + centre, colour))
     if upper > 0.05:
         shapes.append(Shape(_RING * 0.018 + (0.06 * gaze[0] - 0.03, 0.03 * gaze[1] - 0.03) + centre, (245, 245, 245)))
     lash = times(person.skin, 0.3)
-    shapes.append(Shape(ribbon(top + centre, 0.02 + 0.03 * bow), lash))
+    shapes.append(Shape(ribbon(top + centre, 0.025 + 0.045 * bow), lash))
     shapes.append(Shape(ribbon(bottom + centre, 0.008 + 0.012 * bow), times(person.skin, 0.62)))
     return shapes
 
 
 def _brow(person: Person, pull: np.ndarray, side: int) -> Shape:
     t, frown = _BROW, pull[INDEX["frown"]]
-    lift = 0.17 * (pull[INDEX["brow_in"]] * (1 - t) ** 1.2 + pull[INDEX["brow_out"]] * t**1.2) + 0.05 * np.sin(np.pi * t)
-    lift = lift + 0.2 * max(pull[INDEX["brow_side"]] * side, 0) * np.sin(np.pi * (0.2 + 0.6 * t))
-    y = EYES - person.brow_y - lift + 0.12 * frown * (1 - t) ** 1.1
-    x = side * (0.17 - 0.06 * frown + 0.52 * t)
-    width = person.brow_width * (0.05 + 0.03 * np.sin(np.pi * t**0.7) - 0.035 * t)
+    lift = 0.2 * (pull[INDEX["brow_in"]] * (1 - t) ** 1.2 + pull[INDEX["brow_out"]] * t**1.2) + 0.05 * np.sin(np.pi * t)
+    lift = lift + 0.24 * max(pull[INDEX["brow_side"]] * side, 0) * np.sin(np.pi * (0.2 + 0.6 * t))
+    y = EYES - person.brow_y - lift + 0.15 * frown * (1 - t) ** 1.1
+    x = side * (0.17 - 0.06 * frown + 0.54 * t)
+    width = person.brow_width * (0.07 + 0.035 * np.sin(np.pi * t**0.7) - 0.045 * t)
     return Shape(ribbon(np.stack([x, y], axis=1), width), times(person.hair, 0.7))
 
 

@@ -1,0 +1,79 @@
+"""``IMAGE`` parts in storage -> one Arrow file on the node, mapped into memory, and its rows as pixels.
+
+The file is built once a node, by whichever process comes first; a random row then costs a few microseconds, whatever the set's size.
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+from jaxtyping import Int, UInt8
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage import Storage
+
+
+def local_copy(storage: Storage, shards: Sequence[str], folder: Path | None = None) -> Path:
+    """The node's own file of these parts; built when it is not there yet, by one process while the others wait.
+
+    Args:
+        storage: Where the parts lie.
+        shards: Their paths below the storage root; the order of rows is the order of the sorted paths.
+        folder: Where local files are kept; the system's temporary folder by default.
+    """
+    folder = folder or Path(tempfile.gettempdir()) / "abaw_ray"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"images-{digest([storage.uri(), sorted(shards)])}.arrow"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
+                for shard in sorted(shards):
+                    writer.write_table(schema.conform(storage.read_table(shard), schema.IMAGE, stage="images"), max_chunksize=1024)
+            os.replace(partial, path)
+    return path
+
+
+class ImageSet:
+    """The rows of a local file, by number."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file.
+
+        Raises:
+            DataError: it holds no image.
+        """
+        self.path = path
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._jpegs = [batch.column("jpeg") for batch in batches if batch.num_rows]
+        if not self._jpegs:
+            raise DataError("images: the set is empty; look at the failures of the stage that prepared it")
+        self._starts = np.cumsum([0, *(len(jpegs) for jpegs in self._jpegs)])
+        table = pa.Table.from_batches(batches).select(["label", "split"])
+        self.labels: Int[np.ndarray, " n"] = table.column("label").to_numpy().astype(np.int64)
+        """Index into the encoder's classes, by row."""
+        self.split = np.array(table.column("split").to_pylist(), dtype=object)
+        """``train`` or ``val``, by row."""
+
+    def __len__(self) -> int:
+        """Rows of both splits."""
+        return int(self._starts[-1])
+
+    def rows(self, split: str) -> Int[np.ndarray, " rows"]:
+        """Numbers of a split's rows, ascending."""
+        return np.flatnonzero(self.split == split)
+
+    def pixels(self, row: int) -> UInt8[np.ndarray, "d d 3"]:
+        """The stored image, RGB."""
+        chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
+        jpeg = self._jpegs[chunk][row - int(self._starts[chunk])].as_buffer()
+        return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)

@@ -1,0 +1,94 @@
+"""Real clips: is the face found, at the right time, and is its chip what the picture shows? ``--yunet FILE`` for the real bar."""
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg
+from abaw_ray.faces.crop import CropFaces, FacesConfig
+from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.media.audio import RATE, decode_audio, windows
+from abaw_ray.media.video import decode
+
+pytestmark = pytest.mark.clips
+
+WITH_FACE = {"single_face.mp4": 72, "face_then_none_vfr.mov": 72}
+"""Frames, from the first on, in which a person sees a face."""
+
+
+@pytest.fixture(scope="session")
+def config(yunet):
+    return FacesConfig(detector=DetectorConfig(kind="yunet", weights=yunet) if yunet else DetectorConfig(kind="haar", width=320))
+
+
+@pytest.fixture(scope="session")
+def bar(yunet):
+    """Share of the frames with a face in which it must be found: Haar is for demonstrations."""
+    return 0.95 if yunet else 0.8
+
+
+@pytest.fixture(scope="session")
+def rows(clips, config):
+    """The FACE rows of a clip's tracks."""
+    crop, done = CropFaces(config), {}
+
+    def read(name):
+        if name not in done:
+            done[name] = {}
+            for row in pa.concat_tables(crop({"video": name, "uri": str(clips / name), "subjects": []})).to_pylist():
+                done[name].setdefault(row["track"], []).append(row)
+        return done[name]
+
+    return read
+
+
+@pytest.mark.parametrize("name", WITH_FACE)
+def test_the_face_is_found_where_a_person_sees_one(rows, bar, name):
+    found = sum(row["seen"] for row in rows(name)["main"][: WITH_FACE[name]])
+    assert found >= bar * WITH_FACE[name], f"{found} of {WITH_FACE[name]} frames"
+
+
+def test_no_face_is_found_where_there_is_none(rows):
+    assert list(rows("no_face.mp4")) == ["main"] and not any(row["seen"] for row in rows("no_face.mp4")["main"])
+    after = rows("face_then_none_vfr.mov")["main"][WITH_FACE["face_then_none_vfr.mov"] :]
+    assert len(after) > 90 and not any(row["seen"] for row in after)
+
+
+@pytest.mark.parametrize("name", ["single_face.mp4", "face_then_none_vfr.mov", "no_face.mp4"])
+def test_every_frame_has_one_row_with_the_time_of_its_packet(clips, rows, name):
+    with av.open(str(clips / name)) as container:
+        stream = container.streams.video[0]
+        packets = {round(float(packet.pts * packet.time_base), 6) for packet in container.demux(stream) if packet.pts is not None}
+    main = rows(name)["main"]
+    assert [row["frame"] for row in main] == list(range(1, len(main) + 1)) and len(main) > 0.9 * len(packets)
+    stated = np.array(sorted(packets))
+    assert max(np.abs(stated - row["time"]).min() for row in main) < 0.001
+    assert (np.diff([row["time"] for row in main]) > 0).all()
+
+
+@pytest.mark.parametrize("name", WITH_FACE)
+def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(clips, rows, config, name):
+    seen = {row["frame"]: row for row in rows(name)["main"] if row["seen"]}
+    for frame in decode(str(clips / name)):
+        if frame.number not in seen or frame.number % 10:
+            continue
+        row, rgb = seen[frame.number], frame.rgb()
+        for scale in config.chips.scales:
+            one = ChipConfig(scales=(scale,), size=config.chips.size)
+            direct = cut_scale(cut_chip(rgb, np.array(row["box"], dtype=float), one).image, scale, one)
+            stored = cut_scale(from_jpeg(row["chip"]), scale, config.chips)
+            off = np.abs(stored.astype(int) - direct).mean()
+            assert off < 3, f"frame {frame.number}, scale {scale}: {off:.1f} grey levels"
+
+
+def test_sound_that_begins_after_the_pictures_is_heard_only_from_then_on(clips):
+    audio = decode_audio(str(clips / "face_then_none_vfr.mov"))
+    times = np.array([frame.time for frame in decode(str(clips / "face_then_none_vfr.mov"))])
+    _, heard = windows(audio, times, width=0.2)
+    first = next(time for time, is_heard in zip(times, heard, strict=True) if is_heard)
+    with av.open(str(clips / "face_then_none_vfr.mov")) as container:
+        stated = float(container.streams.audio[0].start_time * container.streams.audio[0].time_base)
+    assert audio.start == pytest.approx(stated, abs=0.03) and stated > 2
+    assert not heard[times < stated - 0.11].any() and heard[times > stated].all() and first == pytest.approx(stated - 0.1, abs=0.05)
+    assert len(audio.samples) / RATE == pytest.approx(times[-1] - stated, abs=0.1)

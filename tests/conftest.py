@@ -1,0 +1,39 @@
+"""Options of the test run, and the shapes in the signatures checked while it lasts."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+CHECKED = ["abaw_ray.media", "abaw_ray.faces"]
+"""Packages of which every annotated shape and type is checked at every call (in this process; not in workers of the engine)."""
+install_import_hook(CHECKED, "typechecks.strict")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are left out")
+    parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar, at a lower bar")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs clips where none are given: left out, not skipped, so that a skip is never overlooked."""
+    if config.getoption("--clips"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("clips")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def clips(pytestconfig) -> Path:
+    """The folder of real clips."""
+    folder = Path(pytestconfig.getoption("--clips"))
+    assert folder.is_dir(), f"--clips {folder}: there is no such folder"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def yunet(pytestconfig) -> str:
+    """Path of YuNet's weights, or nothing: then Haar is used."""
+    return pytestconfig.getoption("--yunet") or ""

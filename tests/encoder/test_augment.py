@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.encoder.augment import AugmentConfig, augmented, centred
+from abaw_ray.encoder.padaug import PadAugConfig
+
+STILL = AugmentConfig(scales=(1.5, 1.5), shift=0.0, turn=0.0, mirror=0.0, light=0.0, gamma=0.0, padaug=PadAugConfig(probability=0.0))
+
+
+def ramp(side=140):
+    """Red is the column, green the row, blue 200: where a pixel comes from can be read off."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([columns, rows, np.full_like(rows, 200)], axis=2).astype(np.uint8)
+
+
+def geometry(view):
+    """Least-squares map of the view's pixels to the image's: (2x2 matrix, image position of the view's centre)."""
+    size = len(view)
+    rows, columns = np.nonzero(view[..., 2] == 200)
+    assert len(rows) > size * size / 4
+    middle = (size - 1) / 2
+    inputs = np.stack([columns - middle, rows - middle, np.ones(len(rows))], axis=1)
+    solution = np.linalg.lstsq(inputs, view[rows, columns, :2].astype(float), rcond=None)[0]
+    return solution[:2].T, solution[2]
+
+
+def views(config, count=300, side=140, size=70, stored_scale=2.0):
+    return [
+        augmented(ramp(side), np.random.default_rng([0, number]), size=size, stored_scale=stored_scale, config=config) for number in range(count)
+    ]
+
+
+def test_the_whole_stored_image_at_its_own_size_is_left_as_it_is():
+    np.testing.assert_array_equal(centred(ramp(), size=140, stored_scale=2.0, scale=2.0), ramp())
+
+
+def test_a_smaller_scale_at_native_resolution_is_the_centre_crop():
+    np.testing.assert_array_equal(centred(ramp(), size=70, stored_scale=2.0, scale=1.0), ramp()[35:105, 35:105])
+
+
+def test_large_crops_are_averaged_and_not_sampled():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (280, 280, 3), dtype=np.uint8)
+    view = centred(image, size=70, stored_scale=2.0, scale=2.0)
+    np.testing.assert_array_equal(view, cv2.resize(image, (70, 70), interpolation=cv2.INTER_AREA))
+    assert view.std() < 0.4 * image.std()
+
+
+def test_without_any_range_training_sees_what_validation_sees():
+    for view in views(STILL, count=3):
+        np.testing.assert_array_equal(view, centred(ramp(), size=70, stored_scale=2.0, scale=1.5))
+
+
+def test_a_mirrored_view_is_the_flipped_view():
+    view = views(replace(STILL, mirror=1.0), count=1)[0]
+    flipped = centred(ramp(), size=70, stored_scale=2.0, scale=1.5)[:, ::-1]
+    assert np.abs(view.astype(int) - flipped).max() <= 1
+
+
+def test_crops_cover_their_range_of_scales_turns_and_places_and_nothing_else():
+    config = replace(STILL, scales=(1.0, 1.6), shift=0.05, turn=10.0, mirror=0.5)
+    scales, turns, mirrored, moves = [], [], [], []
+    for matrix, centre in map(geometry, views(config)):
+        side = np.sqrt(abs(np.linalg.det(matrix))) * 70
+        scales.append(side * 2.0 / 140)
+        flip = np.sign(np.linalg.det(matrix))
+        mirrored.append(flip < 0)
+        turns.append(np.degrees(np.arctan2(-matrix[0, 1], matrix[1, 1])))
+        moves.append((centre - 69.5) / side)
+    moves = np.array(moves)
+    assert 0.98 < min(scales) < 1.03
+    assert 1.57 < max(scales) < 1.62
+    assert -10.3 < min(turns) < -9
+    assert 9 < max(turns) < 10.3
+    assert 0.4 < np.mean(mirrored) < 0.6
+    assert 0.045 < abs(moves).max() < 0.056
+
+
+def test_light_and_gamma_change_the_picture_and_leave_black_black():
+    config = replace(STILL, light=0.4, gamma=0.4)
+    image = np.full((140, 140, 3), 120, np.uint8)
+    image[:, :70] = 0
+    rng = np.random.default_rng(0)
+    seen = [augmented(image, rng, size=70, stored_scale=1.5, config=config) for _ in range(60)]
+    assert all((view[:, :34] == 0).all() for view in seen)
+    bright = [int(view[35, 60, 0]) for view in seen]
+    assert min(bright) < 85
+    assert max(bright) > 160
+
+
+def test_the_same_seed_step_and_image_give_the_same_pixels():
+    config = AugmentConfig(scales=(1.0, 1.7))
+    first, again = views(config, count=20), views(config, count=20)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({view.tobytes() for view in first}) == 20
+
+
+def test_scales_that_descend_are_refused():
+    with pytest.raises(ConfigError, match="scales"):
+        AugmentConfig(scales=(1.7, 1.0))

@@ -1,0 +1,124 @@
+import cv2
+import numpy as np
+import pytest
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import ConfigError, StorageError
+from abaw_ray.core.storage import Storage
+from abaw_ray.data.stills import StillImage
+from abaw_ray.encoder.ingest import IngestConfig, IngestImages, cut_square
+
+
+def still(path, expression="Anger", box=None, name=None, split="train"):
+    return StillImage(name=name or path.name, path=str(path), expression=expression, box=box, split=split, source="drawn")
+
+
+def write(path, picture, *options):
+    assert cv2.imwrite(str(path), picture, *options)
+    return path
+
+
+def slow_square(picture, box, scale):
+    side = round(max(box[2] - box[0], box[3] - box[1]) * scale)
+    left, top = round((box[0] + box[2]) / 2 - side / 2), round((box[1] + box[3]) / 2 - side / 2)
+    out = np.zeros((side, side, 3), np.uint8)
+    for y in range(side):
+        for x in range(side):
+            if 0 <= top + y < picture.shape[0] and 0 <= left + x < picture.shape[1]:
+                out[y, x] = picture[top + y, left + x]
+    return out
+
+
+@pytest.mark.parametrize("box", [(20, 15, 40, 35), (0, 0, 30, 24), (45, 30, 64, 48), (-5, -8, 12, 10), (10.4, 11.5, 31.2, 29.9)])
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_square_agrees_with_its_definition_and_is_black_outside(box, scale):
+    picture = np.random.default_rng(0).integers(1, 256, (48, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(cut_square(picture, box, scale, 448), slow_square(picture, box, scale))
+
+
+def test_a_square_that_is_too_large_is_shrunk_by_averaging():
+    picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    square = cut_square(picture, (100, 100, 300, 300), 2.0, 100)
+    np.testing.assert_array_equal(square, cv2.resize(picture, (100, 100), interpolation=cv2.INTER_AREA))
+
+
+@pytest.mark.parametrize("box", [(10, 10, 10, 20), (70, 10, 90, 30), (10, -30, 20, -1)])
+def test_a_box_without_area_or_outside_of_the_picture_is_said_to_be_so(box):
+    with pytest.raises(ValueError, match="box .* 64 x 48"):
+        cut_square(np.zeros((48, 64, 3), np.uint8), box, 1.0, 448)
+
+
+def test_an_aligned_picture_without_a_box_is_kept_whole(tmp_path):
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8), (0, 0), 3)
+    path = write(tmp_path / "a.png", picture)
+    done = IngestImages(IngestConfig(scale=2.0, whole_scale=1.25, quality=100))([still(path)])
+    stored = cv2.imdecode(np.frombuffer(done.table["jpeg"][0].as_py(), np.uint8), cv2.IMREAD_COLOR)
+    assert stored.shape == (160, 160, 3)
+    assert np.abs(stored[30:130, 30:130].astype(int) - picture).max() < 12
+    border = np.ones((160, 160), bool)
+    border[16:144, 16:144] = False  # JPEG's blocks of 16 pixels hold nothing of the picture beyond
+    assert (stored[border] == 0).all()
+
+
+def test_rows_carry_the_class_by_its_name_and_keep_the_order_of_the_images(tmp_path):
+    path = write(tmp_path / "a.jpg", np.full((50, 50, 3), 99, np.uint8))
+    config = IngestConfig(classes=("Happiness", "Neutral", "Anger"))
+    images = [
+        still(path, "Anger", name="1"),
+        still(path, "Contempt", name="2"),
+        still(path, "Happiness", name="3", split="val"),
+        still(path, "Neutral", name="4"),
+    ]
+    done = IngestImages(config)(images)
+    assert done.table.schema.equals(schema.IMAGE)
+    assert done.table.select(["image", "label", "split"]).to_pylist() == [
+        {"image": "1", "label": 2, "split": "train"},
+        {"image": "3", "label": 0, "split": "val"},
+        {"image": "4", "label": 1, "split": "train"},
+    ]
+    assert (done.left_out, done.failures) == (1, [])
+
+
+def test_what_cannot_be_used_becomes_a_failure_and_the_rest_goes_on(tmp_path):
+    good = write(tmp_path / "good.jpg", np.full((50, 50, 3), 99, np.uint8))
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "cut.png").write_bytes(cv2.imencode(".png", np.zeros((50, 50, 3), np.uint8))[1].tobytes()[:20])
+    names = ["text.jpg", "empty.jpg", "cut.png", "gone.jpg"]
+    done = IngestImages(IngestConfig())([*(still(tmp_path / name) for name in names), still(good), still(good, box=(60, 0, 90, 20), name="far")])
+    assert done.table["image"].to_pylist() == ["good.jpg"]
+    assert [row["item"] for row in done.failures] == [*names, "far"]
+    assert all(str(tmp_path) in row["reason"] and row["stage"] == "images" for row in done.failures)
+    assert "no such file" in done.failures[3]["reason"]
+    assert "60.0, 0.0, 90.0, 20.0" in done.failures[4]["reason"]
+
+
+def test_a_place_that_cannot_be_reached_is_no_fault_of_its_images(tmp_path, monkeypatch):
+    def unreachable(*_):
+        raise StorageError("s3://bucket: connection refused")
+
+    monkeypatch.setattr(Storage, "read_bytes", unreachable)
+    with pytest.raises(StorageError, match="refused"):
+        IngestImages(IngestConfig())([still(tmp_path / "a.jpg")])
+
+
+def test_grey_and_transparent_pictures_become_three_channels(tmp_path):
+    grey = write(tmp_path / "grey.png", np.full((40, 40), 120, np.uint8))
+    clear = write(tmp_path / "clear.png", np.full((40, 40, 4), 120, np.uint8))
+    table = IngestImages(IngestConfig(whole_scale=2.0))([still(grey), still(clear)]).table
+    for jpeg in table["jpeg"].to_pylist():
+        stored = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert stored.shape == (40, 40, 3)
+        assert np.abs(stored.astype(int) - 120).max() < 3
+
+
+def test_an_empty_shard_gives_an_empty_table():
+    done = IngestImages(IngestConfig())([])
+    assert done.table.schema.equals(schema.IMAGE)
+    assert done.table.num_rows == 0
+
+
+def test_settings_that_could_not_be_stored_are_refused():
+    for change in ({"classes": ("a", "a")}, {"scale": 0.5}, {"quality": 0}):
+        with pytest.raises(ConfigError, match=next(iter(change))):
+            IngestConfig(**change)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abaw_ray.faces.boxes import area, best, between, centre, distance, iou, ratio, side
+
+number = st.floats(-1000, 1000, allow_nan=False).map(lambda value: round(value, 2))
+length = st.floats(0.5, 500).map(lambda value: round(value, 2))
+box = st.tuples(number, number, length, length).map(lambda b: np.array([b[0], b[1], b[0] + b[2], b[1] + b[3]]))
+
+
+@given(box, box)
+def test_overlap_is_symmetric_between_none_and_all_and_whole_only_with_itself(a, b):
+    shared = iou(a[None], b[None])[0, 0]
+    assert 0 <= shared <= 1 and shared == pytest.approx(iou(b[None], a[None])[0, 0])
+    assert iou(a[None], a[None])[0, 0] == pytest.approx(1)
+
+
+@given(box, box, number, number, st.floats(0.1, 10))
+def test_overlap_distance_and_ratio_do_not_depend_on_where_and_how_large_the_picture_is(a, b, dx, dy, zoom):
+    moved = [(p.reshape(2, 2) * zoom + (dx, dy)).reshape(1, 4) for p in (a, b)]
+    for measure in (iou, distance, ratio):
+        assert measure(*moved)[0, 0] == pytest.approx(measure(a[None], b[None])[0, 0], rel=1e-6, abs=1e-6)
+
+
+def test_overlap_of_a_known_pair():
+    a, b = np.array([[0.0, 0, 10, 10]]), np.array([[5.0, 0, 15, 10], [20, 20, 30, 30]])
+    np.testing.assert_allclose(iou(a, b), [[1 / 3, 0]])
+    np.testing.assert_allclose(distance(a, b)[0], [0.5, np.hypot(20, 20) / 10])
+    np.testing.assert_allclose(ratio(a, np.array([[0.0, 0, 5, 4]])), [[2.0]])
+
+
+@given(box, box, st.floats(0, 1))
+def test_the_box_between_two_has_its_centre_on_the_line_between_theirs(a, b, share):
+    middle = between(a, b, share)
+    np.testing.assert_allclose(centre(middle), centre(a) + (centre(b) - centre(a)) * share, atol=1e-6)
+    assert min(side(a), side(b)) - 500 <= side(middle) <= max(side(a), side(b)) + 1e-9
+    np.testing.assert_allclose(between(a, b, 0), a)
+    np.testing.assert_allclose(between(a, b, 1), b, atol=1e-9)
+
+
+@given(st.lists(box, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_of_boxes_that_share_a_face_the_best_is_kept_and_every_other_is_near_a_better_one(boxes, random):
+    boxes = np.stack(boxes)
+    scores = np.array([random.random() for _ in boxes])
+    kept = best(boxes, scores, overlap=0.4)
+    shared = iou(boxes, boxes)
+    assert int(scores.argmax()) == kept[0]
+    assert all(shared[a, b] <= 0.4 for a in kept for b in kept if a != b)
+    for index in set(range(len(boxes))) - set(kept):
+        assert any(shared[index, other] > 0.4 and scores[other] >= scores[index] for other in kept)
+
+
+def test_a_box_turned_round_has_no_area():
+    assert area(np.array([10.0, 0, 0, 10])) == 0

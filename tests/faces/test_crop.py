@@ -1,0 +1,198 @@
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import ConfigError, DataError, ItemError
+from abaw_ray.faces.boxes import iou
+from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg
+from abaw_ray.faces.crop import CropFaces, FacesConfig
+from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.media.video import decode
+from abaw_ray.media.write import write_video
+
+HAAR = DetectorConfig(kind="haar", width=192)
+
+
+def box_of(x, y, side):
+    return np.array([[x - side / 2, y - side / 2, x + side / 2, y + side / 2]])
+
+
+def all_frames(rows, count):
+    """One row for each of 1..count, ascending in time."""
+    return [row["frame"] for row in rows] == list(range(1, count + 1)) and (np.diff([row["time"] for row in rows]) > 0).all()
+
+
+def test_the_tables_are_face_tables_and_no_frame_is_dropped(crop, draw, tmp_path, detector):
+    tracks = crop([draw((90, 70, 30))] * 300)
+    assert list(tracks) == [schema.MAIN_TRACK] and all_frames(tracks["main"], 300)
+    assert all(row["seen"] for row in tracks["main"])
+    table = next(CropFaces(FacesConfig(detector=HAAR), detector)({"video": "v", "uri": str(tmp_path / "v.mp4"), "subjects": []}))
+    assert table.schema == schema.FACE and len(table) <= 256
+
+
+def test_times_are_the_pictures_own_at_a_variable_rate(crop, draw, tmp_path):
+    times = np.cumsum(np.random.default_rng(0).uniform(1 / 60, 1 / 6, 60))
+    rows = crop([draw((90, 70, 30))] * 60, times)["main"]
+    np.testing.assert_allclose([row["time"] for row in rows], times, atol=1e-4)
+    assert [row["time"] for row in rows] == [frame.time for frame in decode(str(tmp_path / "v.mp4"))]
+
+
+def test_a_face_that_moves_is_boxed_in_every_frame_also_between_two_looks(crop, draw):
+    path = [(40 + 1.2 * k, 60 + 10 * np.sin(k / 12), 30 + 0.1 * k) for k in range(80)]
+    rows = crop([draw(place) for place in path])["main"]
+    overlaps = [iou(np.array([row["box"]]), box_of(*place))[0, 0] for row, place in zip(rows, path, strict=True)]
+    assert min(overlaps) > 0.8
+    sources = {row["source"] for row in rows}
+    assert sources == {"detected", "followed", "interpolated"}
+    assert all((row["score"] is None) == (row["source"] == "interpolated") for row in rows)
+    assert rows[-1]["source"] == "followed", "the last picture is looked at, nothing is guessed beyond it"
+
+
+def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(crop, draw, tmp_path):
+    rows = crop([cv2.GaussianBlur(draw((10 + 3 * k, 70, 48)), (0, 0), 3) for k in range(50)])["main"]
+    config = ChipConfig()
+    for row, frame in list(zip(rows, decode(str(tmp_path / "v.mp4")), strict=True))[::7]:
+        chip, box = from_jpeg(row["chip"]), np.array(row["box"], dtype=float)
+        whole = cut_chip(frame.rgb(), box, config)
+        assert (row["chip_scale"], row["inside"]) == pytest.approx((whole.scale, whole.inside))
+        for scale in config.scales:
+            one = ChipConfig(scales=(scale,))
+            direct = cut_scale(cut_chip(frame.rgb(), box, one).image, scale, one)
+            off = np.abs(cut_scale(chip, scale, config).astype(int) - direct).mean()
+            assert off < 4, f"frame {row['frame']}, scale {scale}: {off:.1f} grey levels"
+
+
+def test_a_face_at_the_edge_is_padded_with_black_and_says_how_much(crop, draw):
+    row = crop([draw((2, 70, 40))] * 10)["main"][0]
+    chip = from_jpeg(row["chip"]).astype(int)
+    outside = round(chip.shape[1] * (1 - row["inside"]))
+    assert 0.4 < row["inside"] < 0.8
+    assert chip[:, : outside - 8].max() < 30 < chip[:, outside + 8 :].mean()
+
+
+def test_colours_of_chips_are_red_green_blue(crop, draw):
+    chip = from_jpeg(crop([draw((90, 70, 40))] * 5)["main"][0]["chip"])
+    middle = chip[len(chip) // 2 - 4 : len(chip) // 2 + 4, len(chip) // 2 - 4 : len(chip) // 2 + 4].mean(axis=(0, 1))
+    np.testing.assert_allclose(middle, [220, 10, 30], atol=15)
+
+
+def test_a_short_gap_is_interpolated_and_a_long_one_is_not_seen(crop, draw):
+    def seen(k):
+        return not 40 <= k < 47 and not 80 <= k < 120  # away for 0.28 s, then for 1.6 s
+
+    rows = crop([draw((60 + 0.3 * k, 70, 30)) if seen(k) else draw() for k in range(160)])["main"]
+    assert all_frames(rows, 160)
+    assert all(row["seen"] and row["source"] == "interpolated" for row in rows[40:47])
+    assert not any(row["seen"] for row in rows[80:120])
+    assert not any(row["chip"] or row["box"] for row in rows[80:120]), "a missing face is no black picture"
+    assert all(row["seen"] for row in rows[:75]) and all(row["seen"] for row in rows[130:])
+
+
+def test_a_video_that_begins_and_ends_without_a_face_has_its_rows_all_the_same(crop, draw):
+    rows = crop([draw()] * 30 + [draw((90, 70, 30))] * 40 + [draw()] * 30)["main"]
+    assert all_frames(rows, 100)
+    assert not any(row["seen"] for row in rows[:30] + rows[70:])
+    assert sum(row["seen"] for row in rows[30:70]) >= 30
+
+
+def test_a_video_without_any_face_has_one_row_a_frame(crop, draw):
+    tracks = crop([draw()] * 300)
+    assert list(tracks) == ["main"] and all_frames(tracks["main"], 300)
+    assert not any(row["seen"] for row in tracks["main"])
+
+
+def test_two_people_keep_their_rows_apart_and_the_larger_is_the_main_subject(crop, draw):
+    frames = 75
+    tracks = crop([draw((40 + 0.3 * k, 70, 24), (150 - 0.3 * k, 70, 36)) for k in range(frames)])
+    assert list(tracks) == ["main", "person-2"]
+    for k, (large, small) in enumerate(zip(tracks["main"], tracks["person-2"], strict=True)):
+        assert iou(np.array([large["box"]]), box_of(150 - 0.3 * k, 70, 36))[0, 0] > 0.7
+        assert iou(np.array([small["box"]]), box_of(40 + 0.3 * k, 70, 24))[0, 0] > 0.7
+
+
+def test_subjects_of_a_data_set_are_named_by_their_side_and_have_a_row_for_every_frame(crop, draw):
+    def picture(k):
+        return draw((45, 70, 24), (140, 70, 36)) if k < 50 else draw((45, 70, 24))
+
+    subjects = [{"track": "12-30_right", "side": "right"}, {"track": "12-30", "side": ""}]
+    tracks = crop([picture(k) for k in range(100)], subjects=subjects)
+    assert list(tracks) == ["12-30_right", "12-30"]
+    assert all(all_frames(rows, 100) for rows in tracks.values())
+    assert all(row["seen"] and row["box"][2] < 80 for row in tracks["12-30"])
+    right = [row["seen"] for row in tracks["12-30_right"]]
+    assert all(right[:45]) and not any(right[50:]), "gone for good: seen until the last look at least, at most a fifth of a second before"
+
+
+def test_another_person_has_rows_from_first_to_last_sight_only(crop, draw):
+    tracks = crop([draw((45, 70, 30), *([(150, 70, 24)] if 30 <= k < 70 else [])) for k in range(100)])
+    other = [row["frame"] for row in tracks["person-2"]]
+    assert len(tracks["main"]) == 100
+    assert other == list(range(other[0], other[-1] + 1)) and 31 <= other[0] <= 44 and other[-1] <= 70
+
+
+def test_nothing_is_carried_across_a_cut_from_one_person_to_the_next(crop, draw):
+    first = [draw((60, 70, 36))] * 47
+    second = [draw((75, 75, 30), room=(200, 190, 120))] * 53
+    tracks = crop(first + second)
+    assert [row["frame"] for row in tracks["main"] if row["seen"]] == list(range(1, 48))
+    assert [row["frame"] for row in tracks["person-2"]] == list(range(48, 101))
+    assert all(row["box"][2] - row["box"][0] == pytest.approx(36, abs=2) for row in tracks["main"] if row["seen"])
+    assert tracks["main"][46]["source"] == "followed" and tracks["person-2"][0]["source"] == "detected"
+
+
+def test_the_single_subject_of_a_data_set_goes_on_after_a_cut(crop, draw):
+    pictures = [draw((60, 70, 36))] * 47 + [draw((120, 75, 30), room=(200, 190, 120))] * 53
+    rows = crop(pictures, subjects=[{"track": "7", "side": ""}])["7"]
+    assert all_frames(rows, 100) and all(row["seen"] for row in rows)
+
+
+def test_a_doubtful_face_goes_on_but_a_glimpse_is_nobody(crop, draw):
+    doubtful = [draw((60, 70, 30, 0.05 if k < 25 else 0.5)) for k in range(75)]
+    assert all(row["seen"] for row in crop(doubtful)["main"])
+    weak = [draw((60, 70, 30, 0.5))] * 50
+    assert not any(row["seen"] for row in crop(weak, name="weak.mp4")["main"])
+    glimpse = [draw((60, 70, 30)) if k == 0 else draw() for k in range(75)]
+    assert not any(row["seen"] for row in crop(glimpse, name="glimpse.mp4")["main"])
+
+
+def test_small_memory_costs_bridged_gaps_but_no_frame(crop, draw, monkeypatch):
+    monkeypatch.setattr("abaw_ray.faces.crop._MB", 3000)  # 64 of them are five of these small pictures
+    config = FacesConfig(detector=HAAR, buffer_mb=64)
+    rows = crop([draw((60, 70, 30)) if not 40 <= k < 47 else draw() for k in range(80)], config=config)["main"]
+    assert all_frames(rows, 80)
+    assert sum(row["seen"] for row in rows) >= 60
+
+
+def test_a_file_that_breaks_gives_the_rows_of_its_good_frames_and_then_its_error(tmp_path, draw, detector):
+    path = tmp_path / "v.mkv"
+    write_video(path, [draw((60 + k, 70, 30)) for k in range(60)], np.arange(60) / 25, None, preset="ultrafast")
+    with av.open(str(path)) as container:
+        broken = bytes([packet for packet in container.demux(video=0) if packet.size][40])
+    data = path.read_bytes()
+    path.write_bytes(data.replace(broken, b"\xff" * len(broken)))
+    tables, error = [], None
+    try:
+        for table in CropFaces(FacesConfig(detector=HAAR), detector)({"video": "v", "uri": str(path), "subjects": []}):
+            tables.append(table)
+    except ItemError as caught:
+        error = caught
+    rows = pa.concat_tables(tables).to_pylist()
+    assert error is not None and error.last_frame == len(rows) == 40 and all_frames(rows, 40)
+    assert all(row["seen"] for row in rows)
+
+
+def test_a_file_that_is_no_video_and_one_that_is_missing_are_told_apart(tmp_path, detector):
+    (tmp_path / "letter.mp4").write_text("dear reader")
+    crop = CropFaces(FacesConfig(detector=HAAR), detector)
+    with pytest.raises(ItemError, match="not a video"):
+        next(crop({"video": "v", "uri": str(tmp_path / "letter.mp4"), "subjects": []}))
+    with pytest.raises(DataError, match="no such file"):
+        next(crop({"video": "v", "uri": str(tmp_path / "nowhere.mp4"), "subjects": []}))
+
+
+def test_without_yunets_weights_nothing_is_cropped_by_another_detector():
+    with pytest.raises(ConfigError, match="detector.weights is empty"):
+        CropFaces(FacesConfig())

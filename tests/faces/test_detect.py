@@ -1,0 +1,89 @@
+import cv2
+import numpy as np
+import pytest
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.boxes import iou
+from abaw_ray.faces.detect import DetectorConfig, Haar, YuNet, make_detector
+
+
+def shaded_face(centre=(150, 110), width=90, size=(320, 240)):
+    """A face as shading alone: light oval, dark hair, eye sockets, a lit nose, a dark mouth."""
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    u, v = (x - centre[0]) / (width / 2), (y - centre[1]) / (width * 0.65)
+
+    def blob(cx, cy, rx, ry, soft=4.0):
+        return 1 / (1 + np.exp(soft * 4 * (np.hypot((u - cx) / rx, (v - cy) / ry) - 1)))
+
+    light = 70 + 20 * x / size[0]
+    light = light * (1 - blob(0, -0.25, 1.12, 1.0)) + 35 * blob(0, -0.25, 1.12, 1.0)
+    light = light * (1 - blob(0, 0.1, 0.85, 0.95)) + (190 - 25 * u) * blob(0, 0.1, 0.85, 0.95)
+    for cx in (-0.38, 0.38):
+        light -= 75 * blob(cx, -0.15, 0.27, 0.16, 1.5)
+        light -= 60 * blob(cx, -0.35, 0.3, 0.06, 1.5)
+        light -= 60 * blob(cx, -0.13, 0.1, 0.08, 2)
+    light += 25 * blob(0, 0.12, 0.1, 0.32, 1.0)
+    light -= 50 * blob(0, 0.36, 0.2, 0.06, 1.5)
+    light -= 75 * blob(0, 0.62, 0.33, 0.09, 1.5)
+    light += np.random.default_rng(0).normal(0, 3, light.shape)
+    return np.clip(light[..., None] * [1.0, 0.85, 0.75], 0, 255).astype(np.uint8)
+
+
+def test_haar_finds_a_face_of_shaded_ellipses_where_it_is_and_none_in_an_empty_room():
+    haar = make_detector(DetectorConfig(kind="haar"))
+    faces = haar(shaded_face(), 30.0)
+    assert len(faces) == 1 and faces[0].score > 0.6 and faces[0].landmarks is None
+    assert iou(faces[0].box[None], np.array([[105.0, 65, 195, 165]]))[0, 0] > 0.5
+    empty = np.clip(np.random.default_rng(0).normal(90, 3, (240, 320, 3)), 0, 255).astype(np.uint8)
+    assert haar(empty, 30.0) == []
+
+
+def test_haar_does_not_return_faces_below_the_size_asked_for():
+    assert Haar(0.1)(shaded_face(width=60), 140.0) == []
+
+
+class Net:
+    """Stands in for OpenCV's network: notes the picture, finds one large and one small face."""
+
+    def __init__(self):
+        self.seen = None
+
+    def detect(self, picture):
+        self.seen = picture
+        rows = np.arange(30, dtype=np.float32).reshape(2, 15)
+        rows[:, 2:4], rows[:, 14] = [[50, 40], [5, 4]], [0.9, 0.8]
+        return 1, rows
+
+
+def test_yunet_is_given_blue_green_red_as_it_was_trained(monkeypatch):
+    net, detector = Net(), YuNet("", 0.3)
+    monkeypatch.setattr(detector, "_net", lambda width, height: net)
+    rgb = np.zeros((40, 60, 3), np.uint8)
+    rgb[..., 0] = 200
+    faces = detector(rgb, 20.0)
+    assert net.seen[0, 0].tolist() == [0, 0, 200]
+    assert len(faces) == 1, "the small one is below the size asked for"
+    np.testing.assert_allclose(faces[0].box, [0, 1, 50, 41])
+    np.testing.assert_allclose(faces[0].landmarks[0], [4, 5])
+    assert faces[0].score == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "wrong"])
+def test_without_its_weights_yunet_is_refused_and_the_error_says_what_to_do(tmp_path, kind):
+    wrong = tmp_path / "other.onnx"
+    wrong.write_bytes(b"another network")
+    weights = {"missing": str(tmp_path / "nowhere.onnx"), "empty": "", "wrong": str(wrong)}[kind]
+    with pytest.raises(ConfigError, match=r"detector\.weights.* set detector.weights to the path of .*detector.kind to 'haar'") as caught:
+        make_detector(DetectorConfig(kind="yunet", weights=weights))
+    assert "\n" not in str(caught.value)
+
+
+def test_opencv_keeps_to_one_thread():
+    make_detector(DetectorConfig(kind="haar"))
+    assert cv2.getNumThreads() == 1
+
+
+@pytest.mark.parametrize("wrong", [{"keep_score": 0.9}, {"min_score": 1.0}, {"min_size": 0}, {"width": 10}])
+def test_settings_that_contradict_each_other_are_refused(wrong):
+    with pytest.raises(ConfigError, match="detector"):
+        DetectorConfig(**wrong)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from abaw_ray.faces.rows import CHUNK, fill_frames, named
+from abaw_ray.faces.spool import Spool
+
+
+def row(frame, chip=b"jpeg"):
+    return {
+        "frame": frame,
+        "time": frame / 10,
+        "seen": True,
+        "source": "detected",
+        "box": [1.0, 2.0, 3.0, 4.0],
+        "score": 0.5,
+        "landmarks": None,
+        "chip": chip,
+        "chip_scale": 1.0,
+        "inside": 1.0,
+    }
+
+
+def filled(frames_of, order, first, last):
+    """All rows of one person whose tracklets saw these frames."""
+    with Spool() as spool:
+        for frame in range(1, last + 1):  # as they come from the video: tracklets interleaved
+            for tracklet, frames in frames_of.items():
+                if frame in frames:
+                    spool.add(tracklet, row(frame, b"%d-%d" % (tracklet, frame)))
+        tables = [named(table, "v", "t") for table in fill_frames(spool.read(order), first, last, np.arange(1, last + 1) / 10)]
+    assert all(0 < len(table) <= CHUNK for table in tables)
+    return [line for table in tables for line in table.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("frames_of", "order"),
+    [
+        ({}, []),
+        ({1: range(1, 1001)}, [1]),
+        ({1: range(40, 90), 2: range(300, 340)}, [1, 2]),
+        ({1: [3, 4, 700], 2: range(1, 1001, 3), 3: [999]}, [1]),
+    ],
+)
+def test_every_frame_has_one_row_and_only_seen_frames_have_a_face(frames_of, order):
+    rows = filled(frames_of, order, 1, 1000)
+    assert [line["frame"] for line in rows] == list(range(1, 1001))
+    assert [line["time"] for line in rows] == pytest.approx([frame / 10 for frame in range(1, 1001)])
+    mine = {frame: tracklet for tracklet in order for frame in frames_of[tracklet]}
+    for line in rows:
+        assert line["seen"] == (line["frame"] in mine)
+        if line["seen"]:
+            assert line["chip"] == b"%d-%d" % (mine[line["frame"]], line["frame"]) and line["source"] == "detected"
+        else:
+            assert all(line[name] is None for name in ("source", "box", "score", "landmarks", "chip", "chip_scale", "inside"))
+
+
+def test_another_person_has_rows_from_first_to_last_sight_only():
+    rows = filled({1: [40, 41, 60]}, [1], 40, 60)
+    assert [line["frame"] for line in rows] == list(range(40, 61)) and sum(line["seen"] for line in rows) == 3
+
+
+def test_what_waits_in_memory_does_not_grow_with_the_video():
+    with Spool() as spool:
+        for frame in range(1, 2001):
+            spool.add(7, row(frame))
+            assert sum(len(rows) for rows in spool._waiting.values()) < 32
+        assert sum(len(batch) for batch in spool.read([7])) == 2000

@@ -1,0 +1,108 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError, StageError
+from abaw_ray.fusion.frames import Person, join_frames
+
+
+def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
+    """FEATURE rows: every third frame without a face, every fifth without voice."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for track, frames in tracks.items():
+        for frame in range(1, frames + 1):
+            seen, heard = frame % 3 != 0, frame % 5 != 0
+            rows.append(
+                {
+                    "video": video,
+                    "track": track,
+                    "frame": frame,
+                    "time": frame / rate,
+                    "seen": seen,
+                    "heard": heard,
+                    "visual": rng.normal(size=visual).astype(np.float16) if seen else None,
+                    "speech": rng.normal(size=speech).astype(np.float16) if heard else None,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=schema.feature(visual, speech))
+
+
+def test_every_vector_stands_in_its_own_row_with_its_own_label_whatever_order_the_rows_come_in():
+    table = feature_table("6-30-1920x1080", {"6-30-1920x1080_left": 20, "6-30-1920x1080_right": 30})
+    mixed = table.take(np.random.default_rng(1).permutation(len(table)))
+    labels = {"6-30-1920x1080_left": np.arange(20, dtype=np.int8) % 8, "6-30-1920x1080_right": (np.arange(30, dtype=np.int8) + 3) % 8}
+    frames = join_frames([mixed], labels, {"6-30-1920x1080_left": "train"})
+    expected = {(row["track"], row["frame"]): row for row in table.to_pylist()}
+    assert len(frames) == 50
+    for row in range(len(frames)):
+        person = frames.people[frames.person[row]]
+        want = expected[person.track, int(frames.frame[row])]
+        assert frames.time[row] == want["time"]
+        assert frames.labels[row] == labels[person.track][want["frame"] - 1]
+        assert (bool(frames.seen[row]), bool(frames.heard[row])) == (want["seen"], want["heard"])
+        if want["seen"]:
+            np.testing.assert_array_equal(frames.visual[row], np.array(want["visual"], np.float16))
+        if want["heard"]:
+            np.testing.assert_array_equal(frames.speech[row], np.array(want["speech"], np.float16))
+    assert [person.split for person in frames.people] == ["train", ""]
+
+
+def test_features_survive_parquet_with_null_vectors_and_half_precision(tmp_path):
+    table = feature_table("7", {"7": 40})
+    pq.write_table(table, tmp_path / "part.parquet", row_group_size=7)
+    direct, read = (join_frames([one], {}, {}) for one in (table, pq.read_table(tmp_path / "part.parquet")))
+    assert read.visual.dtype == read.speech.dtype == np.float16
+    for name in ("visual", "speech", "seen", "heard", "time", "frame"):
+        np.testing.assert_array_equal(getattr(direct, name), getattr(read, name))
+
+
+def test_annotation_rows_may_differ_by_two_from_the_frames_and_no_label_moves():
+    labels = np.arange(42, dtype=np.int8) % 8
+    longer = join_frames([feature_table("7", {"7": 40})], {"7": labels}, {})
+    np.testing.assert_array_equal(longer.labels, labels[:40])
+    shorter = join_frames([feature_table("7", {"7": 40})], {"7": labels[:39]}, {})
+    np.testing.assert_array_equal(shorter.labels, [*labels[:39], -1])
+    with pytest.raises(DataError, match="43 annotation rows for 40 decoded frames"):
+        join_frames([feature_table("7", {"7": 40})], {"7": np.zeros(43, np.int8)}, {})
+
+
+def test_a_labelled_person_with_a_lost_frame_is_refused_instead_of_shifting_the_labels():
+    table = feature_table("7", {"7": 40})
+    with pytest.raises(StageError, match="needs every frame"):
+        join_frames([pa.concat_tables([table.slice(0, 10), table.slice(11)])], {"7": np.zeros(39, np.int8)}, {})
+    with pytest.raises(StageError, match="frame 5 twice"):
+        join_frames([pa.concat_tables([table, table.slice(4, 1)])], {"7": np.zeros(41, np.int8)}, {})
+
+
+def test_tables_of_other_widths_or_given_twice_or_without_frames_are_refused():
+    with pytest.raises(StageError, match="'speech' vectors have 2 and 4 numbers"):
+        join_frames([feature_table("7", {"7": 4}), feature_table("8", {"8": 4}, speech=4)], {}, {})
+    with pytest.raises(StageError, match="'7' is in two tables"):
+        join_frames([feature_table("7", {"7": 4}), feature_table("7", {"7": 4})], {}, {})
+    with pytest.raises(StageError, match="no frame"):
+        join_frames([], {}, {})
+
+
+def test_found_people_are_named_by_video_and_track_and_share_the_source_of_their_video():
+    assert Person(video="a.b/clip.mp4", track="main").name == "a.b/clip.mp4/main"
+    assert Person(video="video59", track="video59_right").name == "video59_right"
+    left, right = (Person(video="6-30-1920x1080", track=f"6-30-1920x1080_{side}") for side in ("left", "right"))
+    part = Person(video="6-30-1920x1080-4", track="6-30-1920x1080-4")
+    assert left.source == right.source == part.source == "6-30-1920x1080"
+
+
+def test_a_mode_reads_only_its_own_modality(frames):
+    seen, heard = frames.present("visual")
+    assert not heard.any()
+    np.testing.assert_array_equal(seen, frames.seen)
+    np.testing.assert_array_equal(frames.scored("speech"), frames.heard)
+    np.testing.assert_array_equal(frames.scored("fused"), frames.seen | frames.heard)
+
+
+def test_rows_of_unknown_people_are_an_error_not_an_empty_answer(frames):
+    with pytest.raises(StageError, match="'nobody'"):
+        frames.rows_of(["100", "nobody"])
+    assert {frames.people[index].name for index in frames.person[frames.rows_of(["100", "103"])]} == {"100", "103"}

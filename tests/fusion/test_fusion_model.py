@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.fusion.model import FusionConfig, GatedFusion
+
+
+@pytest.fixture
+def model(frames):
+    torch.manual_seed(0)
+    made = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], FusionConfig(hidden=32)).eval()
+    made.fit_standard(frames, np.arange(len(frames)))
+    return made
+
+
+def inputs(rows=64, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 24, generator=generator), torch.randn(rows, 16, generator=generator)
+
+
+YES, NO = torch.ones(64, dtype=torch.bool), torch.zeros(64, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("filler", [0.0, 7.0, float("nan"), float("inf")])
+def test_whatever_a_missing_vector_holds_changes_nothing_at_all(model, filler):
+    visual, speech = inputs()
+    with torch.no_grad():
+        for missing, masks, gate in (("visual", (NO, YES), 0.0), ("speech", (YES, NO), 1.0)):
+            pair = {"visual": visual, "speech": speech}
+            expected, trust = model(**pair, seen=masks[0], heard=masks[1])
+            pair[missing] = torch.full_like(pair[missing], filler)
+            got, _ = model(**pair, seen=masks[0], heard=masks[1])
+            assert torch.equal(got, expected)
+            assert torch.isfinite(got).all()
+            assert torch.equal(trust, torch.full((64,), gate))
+
+
+def test_a_missing_face_is_not_the_same_as_a_black_one(model):
+    visual, speech = inputs()
+    with torch.no_grad():
+        absent, _ = model(visual, speech, NO, YES)
+        black, _ = model(torch.zeros_like(visual), speech, YES, YES)
+        silent, _ = model(visual, torch.zeros_like(speech), YES, YES)
+        deaf, _ = model(visual, speech, YES, NO)
+    assert not torch.allclose(absent, black, atol=1e-3)
+    assert not torch.allclose(silent, deaf, atol=1e-3)
+
+
+def test_with_both_modalities_the_gate_is_a_share_and_both_vectors_count(model):
+    visual, speech = inputs()
+    with torch.no_grad():
+        logits, trust = model(visual, speech, YES, YES)
+        assert ((trust > 0) & (trust < 1)).all()
+        assert not torch.allclose(logits, model(visual + 1, speech, YES, YES)[0])
+        assert not torch.allclose(logits, model(visual, speech + 1, YES, YES)[0])
+
+
+def test_a_frame_does_not_depend_on_the_others_in_its_batch(model):
+    visual, speech = inputs()
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        whole, _ = model(visual, speech, YES, YES)
+        mixed, _ = model(visual[order], speech[order], YES, YES)
+        alone, _ = model(visual[5:6], speech[5:6], YES[:1], YES[:1])
+    torch.testing.assert_close(mixed, whole[order])
+    torch.testing.assert_close(alone, whole[5:6])
+
+
+def test_modality_dropout_takes_one_of_two_as_often_as_set_and_never_both():
+    model = GatedFusion(4, 4, FusionConfig(modality_dropout=0.4))
+    seen, heard = torch.ones(20_000, dtype=torch.bool), torch.arange(20_000) % 2 == 0
+    torch.manual_seed(0)
+    left, right = model._drop(seen, heard)
+    assert (left | right).all()
+    assert left[~heard].all()
+    both = heard
+    assert abs((~left[both]).float().mean() - 0.2) < 0.02
+    assert abs((~right[both]).float().mean() - 0.2) < 0.02
+
+
+def test_standardisation_comes_from_the_given_rows_that_have_the_vector_and_from_no_others(frames):
+    rows = frames.rows_of(frames.names("train"))
+    model = GatedFusion(24, 16, FusionConfig())
+    model.fit_standard(frames, rows)
+    there = frames.visual[rows][frames.seen[rows]].astype(np.float64)
+    np.testing.assert_allclose(model.visual_standard.mean.numpy(), there.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.visual_standard.std.numpy(), there.std(axis=0), rtol=1e-4)
+    visual = frames.visual.copy()
+    visual[frames.rows_of(frames.names("val"))] = 1000
+    visual[~frames.seen] = 500
+    other = GatedFusion(24, 16, FusionConfig())
+    other.fit_standard(replace(frames, visual=visual), rows)
+    assert torch.equal(model.visual_standard.mean, other.visual_standard.mean)
+
+
+def test_a_number_that_never_changes_is_not_divided_by_zero(frames):
+    visual = frames.visual.copy()
+    visual[:, 0] = 3
+    model = GatedFusion(24, 16, FusionConfig())
+    model.fit_standard(replace(frames, visual=visual), np.arange(len(frames)))
+    out = model.visual_standard(torch.from_numpy(visual), torch.from_numpy(frames.seen))
+    assert torch.isfinite(out).all()
+    assert torch.equal(out[:, 0], torch.zeros(len(frames)))
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "both"}, {"hidden": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
+def test_settings_that_cannot_be_are_refused_by_name(wrong):
+    with pytest.raises(ConfigError, match=f"fusion.{next(iter(wrong))}="):
+        FusionConfig(**wrong)

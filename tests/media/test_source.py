@@ -1,0 +1,66 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.media import source
+from abaw_ray.media.audio import decode_audio
+from abaw_ray.media.video import decode
+
+
+class Breaking(io.BytesIO):
+    """A store that answers up to a number of bytes, then drops the connection."""
+
+    def __init__(self, data, good):
+        super().__init__(data)
+        self.good = good
+
+    def read(self, size=-1):
+        if self.tell() + (size if size >= 0 else 0) > self.good:
+            raise OSError("curlCode: 56, Failure when receiving data from the peer")
+        return super().read(size)
+
+
+class Store:
+    """A file system of one object."""
+
+    def __init__(self, data, good):
+        self.data, self.good = data, good
+
+    def open_input_file(self, path):
+        return pa.PythonFile(Breaking(self.data, self.good), mode="r")
+
+
+@pytest.fixture
+def long_video(video):
+    """A few megabytes, so that more than one range is read."""
+    return video(np.arange(40) / 25, np.random.default_rng(0).uniform(-1, 1, 25600).astype(np.float32), name="v.mkv", crf=0)
+
+
+def test_a_remote_video_gives_the_same_frames_and_sound_as_a_local_one(long_video, monkeypatch):
+    monkeypatch.setattr(source, "resolve", lambda uri: (pafs.LocalFileSystem(), long_video))
+    here, there = list(decode(long_video)), list(decode("s3://bucket/v.mkv"))
+    assert [frame.time for frame in here] == [frame.time for frame in there]
+    assert all((a.rgb() == b.rgb()).all() for a, b in zip(here, there, strict=True))
+    np.testing.assert_array_equal(decode_audio(long_video).samples, decode_audio("s3://bucket/v.mkv").samples)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_connection_that_breaks_is_never_recorded_as_a_broken_video(long_video, monkeypatch, share):
+    data = Path(long_video).read_bytes()
+    monkeypatch.setattr(source, "_READ", 4096)
+    monkeypatch.setattr(source, "resolve", lambda uri: (Store(data, len(data) * share), "v.mkv"))
+    with pytest.raises(StorageError, match="s3://bucket/v.mkv: .*peer; reading broke off"):
+        list(decode("s3://bucket/v.mkv"))
+    with pytest.raises(StorageError, match="reading broke off"):
+        decode_audio("s3://bucket/v.mkv")
+
+
+def test_a_missing_object_is_the_users_mistake(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "resolve", lambda uri: (pafs.LocalFileSystem(), str(tmp_path / "nowhere")))
+    with pytest.raises(DataError, match="s3://bucket/nowhere: there is no such object"):
+        next(decode("s3://bucket/nowhere"))

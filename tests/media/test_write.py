@@ -1,0 +1,42 @@
+import av
+import numpy as np
+import pytest
+
+from abaw_ray.media.write import write_video
+
+
+def test_the_file_holds_h264_and_aac(video):
+    with av.open(video(np.arange(5) / 25, np.zeros(3200, np.float32))) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
+
+
+def test_the_same_pictures_give_the_same_packets(video):
+    packed = []
+    for name in ("one.mp4", "two.mp4"):
+        with av.open(video(np.arange(20) / 25, name=name)) as container:
+            packed.append([bytes(packet) for packet in container.demux(video=0)])
+    assert packed[0] == packed[1] and len(packed[0]) > 20
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.0], [0.1, 0.05], [-0.1, 0.0], []])
+def test_times_that_do_not_ascend_from_zero_on_are_refused(tmp_path, pictures, times):
+    with pytest.raises(ValueError, match="ascend"):
+        write_video(tmp_path / "v.mp4", pictures(len(times)), np.array(times), None)
+
+
+@pytest.mark.parametrize(("frames", "said"), [(2, "3 times but 2 frames"), (4, "3 times but more frames")])
+def test_as_many_pictures_as_times_are_needed(tmp_path, pictures, frames, said):
+    with pytest.raises(ValueError, match=said):
+        write_video(tmp_path / "v.mp4", pictures(frames), np.arange(3) / 25, None)
+
+
+def test_a_picture_of_another_size_or_odd_sides_is_refused(tmp_path, pictures):
+    with pytest.raises(ValueError, match="even sides"):
+        write_video(tmp_path / "v.mp4", pictures(3, 97, 64), np.arange(3) / 25, None)
+    with pytest.raises(ValueError, match="frame 2"):
+        write_video(tmp_path / "v.mp4", [*pictures(1, 96, 64), *pictures(1, 64, 64)], np.arange(2) / 25, None)
+
+
+def test_an_avi_with_times_it_cannot_keep_is_refused(tmp_path, pictures):
+    with pytest.raises(ValueError, match="an AVI begins at 0 s and has one rate"):
+        write_video(tmp_path / "v.avi", pictures(3), np.array([0.0, 0.04, 0.1]), None)
