@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from abaw_ray.features.speech import SpeechConfig
-
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import DataConfig, Where
 from abaw_ray.cluster.line import Line, part_of
@@ -13,6 +11,7 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.model import ModelConfig
 from abaw_ray.encoder.moe import MoeConfig
+from abaw_ray.features.speech import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=Where)
 

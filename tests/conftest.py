@@ -1,6 +1,9 @@
 """Options of the test run, and the shapes in the signatures checked while it lasts."""
 
+import os
 from pathlib import Path
+
+os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them when it is imported
 
 import pytest
 from jaxtyping import install_import_hook

@@ -12,14 +12,14 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-from presets import LINES
-
 from abaw_ray.cluster.command import log_path
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.line import Line
 from abaw_ray.cluster.pipeline import pipeline
 from abaw_ray.cluster.session import Engine
-from abaw_ray.core.progress import console, say
+from abaw_ray.core.progress import console, only_ours, say
+
+from presets import LINES
 
 
 def with_seed(line: Line, seed: int) -> Line:
@@ -44,7 +44,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
     table, wins = Table("seed", "official", "face only", "voice only", "five folds", title="macro-F1"), 0
     for seed in seeds:
         line = with_seed(LINES[preset][1], seed)
-        with Engine(line.compute, log_path(line)) as engine:
+        with only_ours(log_path(line)), Engine(line.compute, line.storage) as engine:
             summary = pipeline(Run(line, engine), line)
         fused, face, voice = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))
         wins += fused > max(face, voice)

@@ -16,7 +16,7 @@ import tyro
 from abaw_ray.cluster.job import Run, Where
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import AbawError, ConfigError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import only_ours, say
 from abaw_ray.core.storage import is_remote
 
 _JobT = TypeVar("_JobT", bound=Where)
@@ -42,7 +42,7 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
     code, why = 0, ""
     try:
         job = parse(presets, sys.argv[1:])
-        with Engine(job.compute, log_path(job)) as engine:
+        with only_ours(log_path(job)), Engine(job.compute, job.storage) as engine:
             call(Run(job, engine), job)
     except AbawError as error:
         code, why = error.exit_code, f"error: {error}"

@@ -14,6 +14,8 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.crop import REVISION, CropFaces, FacesConfig
 
 STAGE = "faces"
@@ -38,6 +40,12 @@ class FaceWork:
         return {"rows": rows, "faces": seen}
 
 
+def affwild2(run: Run) -> AffWild2:
+    """The user's Aff-Wild2 tree."""
+    data = run.data
+    return AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example, storage=run.where.storage)
+
+
 def videos(run: Run) -> dict[Item, dict]:
     """The VIDEO rows of everything the user gave, by item; the same name twice is an error.
 
@@ -45,14 +53,9 @@ def videos(run: Run) -> dict[Item, dict]:
         ConfigError: no video was given at all.
         DataError: two videos have the same name.
     """
-    from abaw_ray.data.affwild2 import AffWild2
-    from abaw_ray.data.videos import list_videos
-
-    data, rows = run.data, []
-    if data.affwild2:
-        rows += AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example).videos()
-    if data.videos:
-        rows += list_videos(data.videos)
+    rows = affwild2(run).videos() if run.data.affwild2 else []
+    if run.data.videos:
+        rows += list_videos(run.data.videos, run.where.storage)
     if not rows:
         raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
     found: dict[str, dict] = {}

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from abaw_ray.cluster.faces import affwild2
 from abaw_ray.cluster.job import Run
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.records import Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
-from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.fusion.frames import Frames, join_frames
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ def annotated(run: Run) -> Annotated:
     Raises:
         ConfigError: there is none: without labels nothing can be trained or scored.
     """
-    data = run.data
-    if not data.affwild2:
+    if not run.data.affwild2:
         raise ConfigError("data.affwild2 is empty; training and scoring need the annotations of an Aff-Wild2 tree")
-    tree = AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example)
+    tree = affwild2(run)
     splits = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
     return Annotated(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])

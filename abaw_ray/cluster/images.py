@@ -11,6 +11,7 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
+from abaw_ray.core.storage import StorageConfig
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
 
@@ -22,8 +23,8 @@ _SHARD = 1000
 class ImageWork:
     """One shard: its images cut and encoded, its part written; an unreadable image is a failure of its own."""
 
-    def __init__(self, config: IngestConfig) -> None:
-        self.ingest = IngestImages(config)
+    def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
+        self.ingest = IngestImages(config, access)
 
     def __call__(self, home: Home, item: Item, shard: dict) -> Mapping[str, float]:
         """Do one item; its payload lists the images."""
@@ -45,9 +46,9 @@ def stills(run: Run) -> list[StillImage]:
 
     found: list[StillImage] = []
     if run.data.affectnet:
-        found += read_affectnet(run.data.affectnet)
+        found += read_affectnet(run.data.affectnet, contempt=run.data.contempt, storage=run.where.storage)
     if run.data.rafdb:
-        found += read_rafdb(run.data.rafdb)
+        found += read_rafdb(run.data.rafdb, storage=run.where.storage)
     if not found:
         raise ConfigError("no still images: give data.affectnet, data.rafdb or both")
     return sorted(found, key=lambda still: (still.source, still.split, still.name))
@@ -77,7 +78,7 @@ def ingest_images(run: Run, config: IngestConfig) -> Record:
     """
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
     home = images_home(run, config)
-    record = run_items(run, home, shards_of(stills(run)), partial(ImageWork, config), pool=pool, unit="shards")
+    record = run_items(run, home, shards_of(stills(run)), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
     bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
     if bad > max(1, run.policy.max_failures * (bad + good)):
         raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(home.path)}/failures")

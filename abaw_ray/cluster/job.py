@@ -8,6 +8,7 @@ from abaw_ray.cluster.compute import LAPTOP, Compute
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.data.stills import Contempt
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
 
@@ -21,6 +22,8 @@ class DataConfig:
     """Any other videos: a folder, a glob, or a text file with one path or URI a line."""
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
+    contempt: Contempt = "own class"
+    """What becomes of AffectNet's eighth expression."""
     rafdb: str = ""
     """Root of RAF-DB, in either of its layouts."""
     test_names: str = "EXPR_test_release.txt"

@@ -16,7 +16,7 @@ from abaw_ray.cluster.faces import faces_record
 from abaw_ray.cluster.features import features_record
 from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import unwrapped
+from abaw_ray.cluster.stage import fetch
 from abaw_ray.cluster.sweep import ALONE, sweep_home, sweep_record
 from abaw_ray.cluster.sweep import STAGE as SWEEP
 from abaw_ray.core.lock import only_writer
@@ -79,7 +79,7 @@ def predict(run: Run, line: "Line") -> Record:
 
         frames = frames_in_cluster(run, features, who)
         task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, max_retries=3)(score)
-        figures = next(iter(unwrapped(lambda: [ray.get(task.remote(scoring, frames))])))
+        figures = fetch(task.remote(scoring, frames))
         home.complete_folder(item, figures)
         return home.finish([item], figures, time.monotonic() - started)
 

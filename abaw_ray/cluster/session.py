@@ -1,13 +1,12 @@
-"""A Ray to run on: the cluster that started us, or a small one of our own in this process; its noise goes to a log file."""
+"""A Ray to run on: the cluster that started us, or a small one of our own in this process; its noise is kept low."""
 
 import logging
 import os
 import secrets
 import sys
-import warnings
-from pathlib import Path
 
 from abaw_ray.cluster.compute import Compute
+from abaw_ray.core.storage import StorageConfig, environment
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,7 +21,6 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-_LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "deepspeed", "DeepSpeed", "torch.distributed", "optuna", "py.warnings")
 
 
 class Engine:
@@ -31,9 +29,9 @@ class Engine:
     Used as a context: on leaving it, what was started here is ended; a cluster that was there already goes on.
     """
 
-    def __init__(self, compute: Compute, log: Path) -> None:
-        """Take the size of a Ray that is started here, and the file for what Ray, DeepSpeed and the libraries print."""
-        self.compute, self.log, self._started = compute, log, False
+    def __init__(self, compute: Compute, storage: StorageConfig | None = None) -> None:
+        """Take the size of a Ray that is started here, and how its workers reach the object store."""
+        self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
 
     def __enter__(self) -> "Engine":
         return self
@@ -51,35 +49,24 @@ class Engine:
             return
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        store = environment(self.storage)
+        os.environ |= store
         own = not os.environ.get("RAY_ADDRESS")
         if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
             # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        _log_to(self.log)
         import ray
 
         if ray.is_initialized():
             return
         quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
         if own:
-            store = self.compute.object_store_mb * 1_000_000
-            ray.init(address="local", num_cpus=self.compute.cpus, object_store_memory=store, include_dashboard=False, **quiet)
+            memory = self.compute.object_store_mb * 1_000_000
+            ray.init(address="local", num_cpus=self.compute.cpus, object_store_memory=memory, include_dashboard=False, **quiet)
         else:
-            ray.init(**quiet)
+            ray.init(runtime_env={"env_vars": store}, **quiet)
         self._started = True
         _quiet_data()
-
-
-def _log_to(log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.captureWarnings(True)
-    warnings.simplefilter("default")
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-    logging.getLogger("abaw_ray").addHandler(handler)
 
 
 def _quiet_data() -> None:
@@ -88,4 +75,5 @@ def _quiet_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     context.max_errored_blocks = 0  # errors are rows of ours; a lost block is a defect and must show

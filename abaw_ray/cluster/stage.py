@@ -4,11 +4,12 @@ What happens to an item is a plain class of another folder; here stands only whe
 """
 
 import json
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -17,6 +18,9 @@ from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.lock import only_writer
 from abaw_ray.core.progress import Progress, progress, say
 from abaw_ray.core.records import Home, Item, Record
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 Work = Callable[[Home, Item, dict], Mapping[str, float]]
 """Does one item: reads its payload, writes its part into the home, returns figures to sum up. Raises ItemError for a bad item."""
@@ -48,8 +52,10 @@ class _Worker:
         try:
             figures = self.work(self.home, item, json.loads(row["payload"]))
         except ItemError as error:
-            return {"item": item.name, "figures": "{}", "reason": self.home.write_failure(item, error)["reason"]}
-        return {"item": item.name, "figures": json.dumps(dict(figures)), "reason": ""}
+            return {"item": item.name, "figures": "{}", "reason": self.home.write_failure(item, error)["reason"], "error": b""}
+        except AbawError as error:  # ends the job; it travels as a value, for Ray would wrap it beyond recognition
+            return {"item": item.name, "figures": "{}", "reason": "", "error": pickle.dumps(error)}
+        return {"item": item.name, "figures": json.dumps(dict(figures)), "reason": "", "error": b""}
 
 
 def run_items(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], *, pool: Pool, unit: str) -> Record:
@@ -105,25 +111,28 @@ def _stream(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work],
         num_gpus=pool.gpus or None,
         memory=int(pool.memory_gb * 2**30),
     )
-    for row in unwrapped(manifest.iter_rows):
+    for row in manifest.iter_rows():
+        if row["error"]:
+            raise pickle.loads(row["error"])
         if row["reason"]:
             say(f"  {row['item']}: {row['reason']}")
         shown.step(1, json.loads(row["figures"]))
 
 
-def unwrapped(start: Callable[[], Any]) -> Any:
-    """Iterate over what Ray yields; an error of ours that a worker raised comes out as itself, without Ray's wrapping."""
+def fetch(ref: "ObjectRef") -> Any:
+    """What a task returned; an error of ours that it raised comes out as itself, without Ray's wrapping."""
     import ray
 
     try:
-        yield from start()
-    except (ray.exceptions.RayTaskError, ray.exceptions.ActorDiedError) as error:
-        cause = error
-        while cause is not None and not isinstance(cause, AbawError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
+        return ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        raise ours(error) from None
+
+
+def ours(error: Exception) -> Exception:
+    """The error of ours inside one of Ray's, or what was given."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, AbawError) else error
 
 
 def _rows(home: Home, parts: Mapping[str, str]) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from abaw_ray.cluster.features import features_record
 from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import unwrapped
+from abaw_ray.cluster.stage import fetch, ours
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.lock import only_writer
 from abaw_ray.core.progress import progress, say
@@ -150,17 +150,10 @@ def _run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, A
             ),
         )
         results = tuner.fit()
-    for error in results.errors:
-        _raise(error)
+    if results.errors:
+        raise ours(results.errors[0])
     found = {digest(result.metrics["found"]["changes"]): result.metrics["found"] for result in results}
     return [found[digest(setting)] for setting in settings]
-
-
-def _raise(error: BaseException) -> None:
-    def start() -> None:
-        raise error
-
-    list(unwrapped(start))
 
 
 def _Told(step: Callable[[], None]) -> Any:  # noqa: N802  (builds a class: Tune is imported only when it runs)
@@ -188,7 +181,7 @@ def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, 
         waiting = list(refs)
         while waiting:
             done, waiting = ray.wait(waiting)
-            found |= {refs[ref]: next(iter(unwrapped(lambda ref=ref: [ray.get(ref)]))) for ref in done}
+            found |= {refs[ref]: fetch(ref) for ref in done}
             shown.step(len(done))
     return found
 

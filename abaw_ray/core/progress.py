@@ -1,9 +1,11 @@
 """What a run says while it works: one line a step, in place on a terminal, every few seconds in a log."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -33,8 +35,7 @@ class Progress:
         now = time.monotonic()
         if console.is_terminal and now - self.said > 0.2:
             self.said = now
-            sys.stdout.write(f"\r\x1b[K{self.line()}")
-            sys.stdout.flush()
+            _in_place(self.line())
         elif not console.is_terminal and now - max(self.said, self.started) > _EVERY:
             self.said = now
             say(self.line())
@@ -56,6 +57,39 @@ def progress(title: str, total: int, unit: str) -> Iterator[Progress]:
         yield shown
     finally:
         if console.is_terminal:
-            sys.stdout.write("\r\x1b[K")
+            _in_place("")
         if shown.done:
             say(shown.line())
+
+
+def _in_place(text: str) -> None:
+    console.file.write(f"\r\x1b[K{text}")
+    console.file.flush()
+
+
+@contextmanager
+def only_ours(log: Path) -> Iterator[None]:
+    """Keep the terminal for what ``say`` and ``progress`` show; whatever else writes to it, C++ code too, writes into the log meanwhile.
+
+    Args:
+        log: The file; it is removed again where nobody wrote.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with open(log, "ab", buffering=0) as noise, os.fdopen(os.dup(1), "w") as terminal:
+        os.dup2(noise.fileno(), 1)
+        os.dup2(noise.fileno(), 2)
+        console.file = terminal
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            console.file = None
+            for number, copy in enumerate(kept, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+    if not log.stat().st_size:
+        log.unlink()

@@ -53,6 +53,16 @@ class StorageConfig:
             raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
 
 
+def environment(config: StorageConfig) -> dict[str, str]:
+    """The settings as the variables that every S3 client reads: for workers, and for videos that are read by address alone."""
+    found = {"AWS_REQUEST_CHECKSUM_CALCULATION": config.checksums}
+    if config.endpoint:
+        found["AWS_ENDPOINT_URL"] = config.endpoint
+    if config.region:
+        found["AWS_DEFAULT_REGION"] = config.region
+    return found
+
+
 def is_remote(uri: str) -> bool:
     """Whether the address names an object store rather than a file of this machine."""
     return "://" in uri and not uri.startswith("file://")

@@ -37,8 +37,8 @@ class Work:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    with Engine(Compute(object_store_mb=80), tmp_path_factory.mktemp("log") / "ray.log") as engine:
+def engine():
+    with Engine(Compute(object_store_mb=80)) as engine:
         yield engine
 
 
