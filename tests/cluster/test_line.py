@@ -1,0 +1,174 @@
+"""The whole line on a few seconds of drawn video, on a local Ray: once into a folder, once into an object store on loopback."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from abaw_ray.cluster.compute import Compute
+from abaw_ray.cluster.faces import faces_record, prepare_faces
+from abaw_ray.cluster.features import features_record
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.line import Line
+from abaw_ray.cluster.pipeline import pipeline
+from abaw_ray.cluster.predict import predict
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.storage import StorageConfig
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.media.video import decode
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
+
+from presets import SMOKE
+
+TINY = SyntheticConfig(
+    train=6, validation=3, test=1, seconds=2.4, rate=(8.0, 12.0), stretch=(0.4, 0.9), affectnet=48, affectnet_validation=16, rafdb=16, rafdb_test=8
+)
+
+
+class Asleep(Engine):
+    """An engine that must not be needed."""
+
+    def start(self):
+        raise AssertionError("Ray was started though everything was there")
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory) -> Line:
+    root = tmp_path_factory.mktemp("line")
+    return replace(
+        SMOKE,
+        data=replace(SMOKE.data, drawn=str(root / "data"), synthetic=TINY),
+        storage=StorageConfig(uri=str(root / "runs")),
+        compute=Compute(object_store_mb=100, item_memory_gb=0.2),
+        encoder=replace(SMOKE.encoder, epochs=1),
+        sweep=replace(SMOKE.sweep, trials=2, folds=3, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(line):
+    with Engine(line.compute) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def summary(line, engine):
+    return pipeline(Run(line, engine), line)
+
+
+def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
+    assert json.loads((Path(line.storage.uri) / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert len(summary["official_val"]["per_class"]) == len(EXPRESSIONS)
+    assert len(summary["cv"]["folds"]) == 3
+    for score in (
+        summary["official_val"]["macro_f1"],
+        summary["cv"]["macro_f1_mean"],
+        summary["visual_only"]["macro_f1"],
+        summary["audio_only"]["macro_f1"],
+        *summary["baselines"].values(),
+        summary["chance_macro_f1"],
+    ):
+        assert 0 <= score <= 1
+    assert set(summary["stages"]) == {"faces", "encoder", "features", "fusion", "predictions", "baselines"}
+    assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in summary["stages"].values())
+
+
+def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
+    run = Run(line, engine)
+    tree = AffWild2(run.data.affwild2)
+    faces, features = faces_record(run, line.faces), features_record(run, line)
+    predictions = predict(run, line)
+    predicted = pa.concat_tables(
+        [run.storage.read_table(f"{predictions.parts['run']}/{name}.parquet", columns=["track", "frame"]) for name in ("validation", "test")]
+    )
+    for row in tree.videos():
+        count = sum(1 for _ in decode(row["uri"]))
+        face = schema.conform(run.storage.read_table(faces.parts[row["video"]]), schema.FACE, stage="test")
+        feature = run.storage.read_table(features.parts[row["video"]])
+        for table in (face, feature):
+            keys = sorted(zip(table["track"].to_pylist(), table["frame"].to_pylist(), strict=True))
+            assert keys == [(track, frame) for track in sorted(s["track"] for s in row["subjects"]) for frame in range(1, count + 1)]
+    for subject in tree.subjects:
+        if subject.split != "train":
+            frames = predicted.filter(pa.compute.equal(predicted["track"], subject.name))["frame"].to_pylist()
+            assert frames == list(range(1, len(frames) + 1))
+
+
+def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
+    example = AffWild2(Run(line, engine).data.affwild2).example()
+    rows = Path(summary["submission"]).read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
+    assert summary["submission_rows"]["filled_by"]["past_end"] >= 1
+
+
+def test_the_report_opens_without_network(line, summary):
+    page = (Path(line.storage.uri) / "report.html").read_text()
+    assert f"{summary['official_val']['macro_f1']:.3f}" in page
+    assert "src=" not in page
+    assert "drawn" in page
+
+
+def test_a_second_run_finds_everything_and_needs_no_ray(line, summary):
+    again = pipeline(Run(line, Asleep(line.compute)), line)
+    assert again == json.loads((Path(line.storage.uri) / "summary.json").read_text())
+
+
+def test_a_later_stage_without_its_input_says_which_job_to_run(line, summary):
+    other = replace(line, faces=replace(line.faces, chips=replace(line.faces.chips, quality=50)))
+    with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
+        features_record(Run(other, Asleep(line.compute)), other)
+
+
+def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, engine, summary, tmp_path):
+    run = Run(line, engine)
+    good = AffWild2(run.data.affwild2).videos()[0]["uri"]
+    (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
+    (tmp_path / "bad.mp4").write_text("this is no video")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
+    mine = replace(line, data=replace(line.data, draw=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    record = prepare_faces(Run(mine, engine), line.faces)
+    assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
+    assert len(record.parts) == 1
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="results")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket):
+    """Last in this file: it needs a Ray whose workers know the store's keys, so it ends the other one."""
+    import ray
+
+    local = Run(line, Asleep(line.compute))
+    faces, features = faces_record(local, line.faces), features_record(local, line)
+    ray.shutdown()
+    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket))
+    with Engine(remote.compute, remote.storage) as engine:
+        run = Run(remote, engine)
+        stored = pipeline(run, remote)
+        assert stored["stages"]["faces"]["rows"] == summary["stages"]["faces"]["rows"]
+        assert stored["submission"].startswith("s3://results/line/")
+        for here, there in ((faces, faces_record(run, line.faces)), (features, features_record(run, remote))):
+            assert here.home == there.home
+        for video, part in faces.parts.items():
+            assert local.storage.read_table(part).equals(run.storage.read_table(part)), video
+    assert features.parts.keys() == faces.parts.keys()
