@@ -32,7 +32,7 @@ DEMO = replace(
     compute=Compute(),
     faces=replace(
         PAPER.faces,
-        detector=replace(PAPER.faces.detector, kind="haar", width=320, min_size=0.2),
+        detector=replace(PAPER.faces.detector, kind="haar", width=320, min_size=0.15),
         chips=replace(PAPER.faces.chips, size=SMALL.size),
     ),
     encoder=EncoderConfig(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from abaw_ray.cluster.faces import faces_home, faces_record, videos
 from abaw_ray.cluster.frames import Annotated, annotated
@@ -39,8 +40,8 @@ class BaselineWork:
         """Do one item; its payload names the FACE part and the video's address."""
         faces = home.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"])
         audio, pieces = decode_audio(payload["uri"]), []
-        for track in pa.compute.unique(faces["track"]).to_pylist():
-            mine = faces.filter(pa.compute.equal(faces["track"], track)).sort_by("frame")
+        for track in pc.unique(faces["track"]).to_pylist():
+            mine = faces.filter(pc.equal(faces["track"], track)).sort_by("frame")
             mine = mine.filter(pa.array(spaced(mine["time"].to_numpy(), self.config.every)))
             sound, heard = voice(audio, mine["time"].to_numpy(), self.config.window)
             chips = [chip.as_py() for chip in mine["chip"]]

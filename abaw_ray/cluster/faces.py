@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.job import Run
@@ -35,7 +36,7 @@ class FaceWork:
             with pq.ParquetWriter(local, schema.FACE, compression="zstd") as writer:
                 for table in self.crop(video):
                     writer.write_table(schema.conform(table, schema.FACE, stage=STAGE))
-                    rows, seen = rows + len(table), seen + pa.compute.sum(table["seen"]).as_py()
+                    rows, seen = rows + len(table), seen + pc.sum(table["seen"]).as_py()
             home.storage.put_file(local, home.part(item))
         return {"rows": rows, "faces": seen}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.encoder_stage import encoder_home, encoder_record
@@ -52,7 +53,7 @@ class FeatureWork:
                 for table in self.extract.stream(pieces, times, decode_audio(payload["uri"])):
                     writer.write_table(table)
                     figures["rows"] += len(table)
-                    figures |= {name: figures[name] + pa.compute.sum(table[name]).as_py() for name in ("seen", "heard")}
+                    figures |= {name: figures[name] + pc.sum(table[name]).as_py() for name in ("seen", "heard")}
             home.storage.put_file(local, home.part(item))
         return figures
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from abaw_ray.cluster.frames import annotated
 from abaw_ray.cluster.job import Run
@@ -99,4 +100,4 @@ def _people(table: pa.Table, group: str, labels: dict[str, np.ndarray], logits: 
 
 
 def _track(table: pa.Table, track: str) -> pa.Table:
-    return table.filter(pa.compute.equal(table["track"], track)).sort_by("frame")
+    return table.filter(pc.equal(table["track"], track)).sort_by("frame")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from abaw_ray.cluster.faces import faces_record
 from abaw_ray.cluster.features import features_record
@@ -162,8 +163,8 @@ def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
     found = {}
     for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
         table = scoring.home.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
-        for track in pa.compute.unique(table["track"]).to_pylist():
-            mine = table.filter(pa.compute.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
+        for track in pc.unique(table["track"]).to_pylist():
+            mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
             boxes = np.full((len(mine), 4), np.nan, np.float32)
             boxes[mine.is_valid().to_numpy(zero_copy_only=False)] = mine.flatten().to_numpy().reshape(-1, 4)
             found[video, track] = boxes

@@ -28,7 +28,7 @@ CONFIG = EncoderConfig(
     moe=MoeConfig(experts=3, active=2, hidden=16, dropout=0.0),
     augment=AugmentConfig(scales=(1.5, 2.0), padaug=PadAugConfig(probability=0.3, max_share=0.2)),
     loss=LossConfig(smoothing=0.0),
-    optim=OptimConfig(lr=3e-3, layer_decay=1.0, warmup=0.05),
+    optim=OptimConfig(lr=2e-3, layer_decay=1.0, warmup=0.05),
     epochs=6,
     global_batch=16,
     piece=16,
@@ -64,12 +64,12 @@ def config():
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory):
-    """Builds sets of 180 training and 45 validation images, with true or shuffled training labels."""
+    """Builds sets of 300 training and 45 validation images, with true or shuffled training labels."""
 
     def build(shuffled=False):
         folder = tmp_path_factory.mktemp("images")
         storage = Storage(StorageConfig(uri=str(folder / "store")))
-        storage.write_table("train.parquet", drawn_table(180, split="train", seed=1, shuffled=shuffled))
+        storage.write_table("train.parquet", drawn_table(300, split="train", seed=1, shuffled=shuffled))
         storage.write_table("val.parquet", drawn_table(45, split="val", seed=2))
         return ImageSet(local_copy(storage, ["train.parquet", "val.parquet"], folder))
 

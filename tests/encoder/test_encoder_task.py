@@ -37,12 +37,12 @@ def test_the_loss_falls_and_validation_rises_on_images_that_can_be_told_apart(co
     losses, figures = fit(config, images)
     assert losses[:5].mean() > 0.9
     assert losses[-10:].mean() < 0.6 * losses[:5].mean()
-    assert figures["macro_f1"] > 0.75
+    assert figures["macro_f1"] > 0.85
 
 
 def test_on_shuffled_labels_validation_stays_at_chance(config, many):
     losses, figures = fit(config, many(shuffled=True))
-    assert losses[-10:].mean() > 0.8
+    assert losses[-10:].mean() > 0.95
     assert figures["macro_f1"] < 0.5
 
 
