@@ -45,7 +45,7 @@ DEMO = replace(
         piece=16,
         zero=1,
     ),
-    features=replace(PAPER.features, speech=SpeechConfig(weights="random")),
+    features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),
     sweep=replace(PAPER.sweep, trials=6),
 )
 

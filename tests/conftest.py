@@ -8,7 +8,7 @@ os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ["abaw_ray.media", "abaw_ray.faces"]
+CHECKED = ["abaw_ray.media", "abaw_ray.faces", "abaw_ray.features", "abaw_ray.fusion", "abaw_ray.report"]
 """Packages of which every annotated shape and type is checked at every call (in this process; not in workers of the engine)."""
 install_import_hook(CHECKED, "typechecks.strict")
 

@@ -20,6 +20,7 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
 from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
+from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import decode_audio
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class FeatureWork:
 
 def features_home(run: Run, line: "AnyLine") -> Home:
     """Where features of these faces by this encoder live."""
-    inputs = (faces_home(run, line.faces).path, encoder_home(run, line.encoder).path)
+    inputs = (faces_home(run, line.faces).path, encoder_home(run, line.encoder).path, weights_identity(line.features.speech.weights))
     return Home(run.storage, STAGE, line.features, REVISION, inputs)
 
 

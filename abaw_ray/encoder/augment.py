@@ -63,7 +63,7 @@ def augmented(
     low, high = (math.log(scale) for scale in config.scales)
     scale = math.exp(low + (high - low) * (part[0] + 1) / 2)
     side = image.shape[0] * scale / stored_scale
-    view = _view(image, side, size, move=config.shift * part[1:3], turn=config.turn * part[3], mirror=(part[4] + 1) / 2 < config.mirror)
+    view = _view(image, side, size, move=config.shift * part[1:3], turn=config.turn * part[3], mirror=bool((part[4] + 1) / 2 < config.mirror))
     view = cv2.LUT(view, _curve(gain=1 + config.light * part[5], gamma=math.exp(config.gamma * part[6])))
     return apply_padding(view, draw_padding(rng, size, config.padaug))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import timm
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -63,7 +63,7 @@ class ModelConfig:
         own = {"embed_dim": self.width, "depth": self.depth, "num_heads": self.heads}
         made = {"img_size": self.size, "num_classes": 0, **{key: value for key, value in own.items() if value is not None}}
         if self.layer_scale is not None:
-            made["init_values"] = self.layer_scale or None
+            made["init_values"] = self.layer_scale  # 0.0, not None: timm drops arguments that are None
         return made
 
 
@@ -77,8 +77,11 @@ class Encoder(nn.Module):
         self.size, self.dim = config.size, int(vit.num_features)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
-    def forward(self, pixels: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n dim"]:
+    def forward(self, pixels: Shaped[Tensor, "n 3 size size"]) -> Float[Tensor, "n dim"]:
         """Vectors of RGB images.
+
+        Args:
+            pixels: uint8, red first.
 
         Raises:
             TypeError: the pixels are not uint8, so nobody can tell their range.

@@ -119,7 +119,7 @@ class EncoderTask:
         share = self.train[self.sampler.share(step, self.place.rank, self.place.ranks)]
         parts = np.split(share, self.pieces_per_step)
         factor = self.place.ranks * len(parts) / total
-        return [Piece(self._stack([self._view(row, step) for row in rows]), torch.from_numpy(labels[rows]), factor) for rows in parts]
+        return [Piece(self._stack([self._view(int(row), step) for row in rows]), torch.from_numpy(labels[rows]), factor) for rows in parts]
 
     def loss_of(self, model: Callable[[Tensor], Routed], piece: Piece) -> Tensor:
         """The loss whose mean over ranks and pieces a step lowers: weighted cross-entropy and the router's balance."""
@@ -146,14 +146,14 @@ class EncoderTask:
         for start in range(self.place.rank, len(self.val), batch * self.place.ranks):
             rows = self.val[start : start + batch * self.place.ranks : self.place.ranks]
             views = [
-                centred(self.images.pixels(row), size=self.config.model.size, stored_scale=self.config.ingest.scale, scale=(low + high) / 2)
+                centred(self.images.pixels(int(row)), size=self.config.model.size, stored_scale=self.config.ingest.scale, scale=(low + high) / 2)
                 for row in rows
             ]
             yield self._stack(views), torch.from_numpy(self.images.labels[rows])
 
     def _view(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
-        return augmented(self.images.pixels(row), rng, size=self.config.model.size, stored_scale=self.config.ingest.scale, config=self.config.augment)
+        return augmented(self.images.pixels(int(row)), rng, size=self.config.model.size, stored_scale=self.config.ingest.scale, config=self.config.augment)
 
     @staticmethod
     def _stack(views: list[np.ndarray]) -> Tensor:

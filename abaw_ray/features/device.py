@@ -21,8 +21,9 @@ class DeviceConfig:
     """Threads of one operation on a CPU; one a worker, since more workers give more than more threads."""
     images: int = 96
     """Crops of one pass through the encoder: a bound on memory."""
-    sounds: int = 8
-    """Stretches (or, in mode ``windows``, eight times as many windows) of one pass through Wav2Vec 2.0."""
+    sounds: int = 2
+    """Stretches (or, in mode ``windows``, eight times as many windows) of one pass through Wav2Vec 2.0: a bound on memory, about 0.4 GiB
+    for each stretch of 20 s with the published base model."""
     readers: int = 0
     """Threads that decode and cut chips ahead of the encoder; 0 on a CPU, about one for every thousand chips a second on a GPU."""
 

@@ -153,8 +153,9 @@ class SpeechFeatures:
             sound, _ = windows(audio, times[some], width=self.config.window)
             mask, _ = windows(there, times[some], width=self.config.window)
             states = self.wav.states(self._each(sound, mask), self.config.layer).cpu().numpy().astype(np.float64)
-            weight = mask[:, np.round(self.wav.centres(sound.shape[1])).astype(np.int64), None]
-            weight = np.where(weight.any(axis=1, keepdims=True), weight, 1.0) / np.where(weight.any(axis=1), weight.sum(axis=1), states.shape[1])[:, None]
+            weight = mask[:, np.round(self.wav.centres(sound.shape[1])).astype(np.int64), None].astype(np.float64)
+            weight[~weight.any(axis=1)[:, 0]] = 1
+            weight /= weight.sum(axis=1, keepdims=True)
             mean = (weight * states).sum(axis=1)
             yield some, self._pooled(mean, (weight * states**2).sum(axis=1) - mean**2)
 

@@ -13,33 +13,41 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float32
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage, StorageConfig, is_remote
+from abaw_ray.media.audio import RATE
 
 RANDOM = "random"
 """The name that stands for random weights."""
+_BAND = (80.0, 6000.0)
+"""Hz: where the random model listens; ours."""
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSpeech:
-    """The small model with random weights: what a demo can have without a download. All values ours, found by trial on drawn voices."""
+    """The small model with random weights: what can be had without a download. All values ours, found by trial on drawn voices.
+
+    Its first convolution listens at random pitches and the others mix them at random but smoothly in time, so that it tells loudness,
+    pitch and colour of a voice. It has learnt nothing: what is said, and what only training finds, is not in it.
+    """
 
     seed: int = 0
     """Of the weights."""
-    channels: int = 64
-    """Width of the convolutions."""
+    channels: int = 128
+    """Width of the convolutions; the first has one pitch a channel."""
     hidden: int = 96
     """Width of the Transformer, and so of a state."""
     layers: int = 2
     """Blocks of the Transformer."""
-    kernels: tuple[int, ...] = (10, 8, 4, 4, 4)
+    kernels: tuple[int, ...] = (400, 10, 8)
     """Samples, then steps, that each convolution sees."""
-    strides: tuple[int, ...] = (5, 4, 2, 2, 4)
+    strides: tuple[int, ...] = (16, 5, 4)
     """Steps of each convolution; together 320 samples, so that a state comes every 20 ms, as in the published models."""
     norm: Literal["group", "layer"] = "layer"
     """``layer`` norms every state for itself; ``group``, as the published base model, every channel over the whole stretch of sound."""
@@ -68,7 +76,26 @@ class RandomSpeech:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return Wav2Vec2Model(config)
+            model = Wav2Vec2Model(config)
+        first, *others = model.feature_extractor.conv_layers
+        rng = np.random.default_rng(self.seed)
+        with torch.no_grad():
+            first.conv.weight.copy_(torch.from_numpy(_pitches(rng, self.channels, self.kernels[0])[:, None]))
+            for layer, width in zip(others, self.kernels[1:], strict=True):
+                smooth = np.hanning(width + 2)[1:-1]
+                mix = rng.normal(size=(self.channels, self.channels, 1)) * np.sqrt(2 / self.channels)
+                layer.conv.weight.copy_(torch.from_numpy(mix * smooth / smooth.sum()))
+        return model
+
+
+def _pitches(rng: np.random.Generator, channels: int, width: int) -> np.ndarray:
+    """Band-pass filters of unit norm (Gabor): pitch and phase drawn, four periods long or as long as the kernel allows."""
+    hertz = np.exp(rng.uniform(*np.log(_BAND), channels))[:, None]
+    time = (np.arange(width) - (width - 1) / 2) / RATE
+    spread = np.minimum(2 / hertz, width / RATE / 5)
+    wave = np.exp(-0.5 * (time / spread) ** 2) * np.cos(2 * np.pi * hertz * time + rng.uniform(0, 2 * np.pi, channels)[:, None])
+    wave -= wave.mean(axis=1, keepdims=True)
+    return wave / np.linalg.norm(wave, axis=1, keepdims=True)
 
 
 class Wav2Vec:
@@ -106,7 +133,7 @@ class Wav2Vec:
         """Read a folder or ask the hub; whether samples are normalised is what its processor says."""
         try:
             model, about = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = "no such folder, and the model hub does not give it" if not Path(folder).exists() else " ".join(str(error).split())[:160]
             raise DataError(f"speech.weights={name}: {reason}; give the folder of a Wav2Vec 2.0 model as transformers saves it") from error
         lost = [key for key in about["missing_keys"] if key != "masked_spec_embed"]

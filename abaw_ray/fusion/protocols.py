@@ -19,7 +19,7 @@ from abaw_ray.fusion.model import FusionConfig
 from abaw_ray.fusion.train import DeviceFrames, Seen, TrainedFusion, frame_macro_f1, predict_logits, train_fusion
 from abaw_ray.scoring.selection import OutOfFold
 
-Report = Callable[[int, float, list[dict[str, float]]], None]
+Report = Callable[[int, float, list[dict[str, int | float]]], None]
 """Told after each fold: its number, its macro-F1 (single frames, not smoothed), its curve."""
 
 
@@ -39,7 +39,7 @@ class TrialResult:
     """The fold that held the frame out; -1 for people outside of the folds."""
     macro_f1: tuple[float, ...]
     """Per fold, ascending; single frames, not smoothed, labelled and scored ones only."""
-    curves: tuple[list[dict[str, float]], ...]
+    curves: tuple[list[dict[str, int | float]], ...]
     models: tuple[TrainedFusion, ...]
 
     def out_of_fold(self, frames: Frames) -> list[OutOfFold]:

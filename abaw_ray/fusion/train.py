@@ -45,7 +45,7 @@ class TrainedFusion:
     model: GatedFusion
     """In evaluation mode; holds its settings and its standardisation."""
     seen: Seen
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, int | float]] = field(default_factory=list)
     """Per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where validation rows were given."""
 
 
@@ -111,7 +111,7 @@ def train_fusion(
     return TrainedFusion(model=model.eval(), seen=seen, curve=curve)
 
 
-def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.ndarray | None) -> list[dict[str, float]]:
+def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.ndarray | None) -> list[dict[str, int | float]]:
     """Take the steps of all epochs; one line of the curve an epoch."""
     config, labels = model.config, data.frames.labels.astype(np.int64)
     loss = ClassLoss(config.loss, labels[used], len(EXPRESSIONS))
@@ -144,7 +144,7 @@ def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.
     return curve
 
 
-def _val(model: GatedFusion, data: DeviceFrames, rows: np.ndarray | None) -> dict[str, float]:
+def _val(model: GatedFusion, data: DeviceFrames, rows: np.ndarray | None) -> dict[str, int | float]:
     if rows is None or not len(rows):
         return {}
     logits, _ = _predict(model.eval(), data, rows)

@@ -6,7 +6,7 @@ An engine is whatever owns the parameters: plain PyTorch here, DeepSpeed in ``cl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from abaw_ray.training.optim import set_rates
 _T = TypeVar("_T")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Owns a model's parameters and changes them."""
 

@@ -106,7 +106,7 @@ def test_a_number_that_never_changes_is_not_divided_by_zero(frames):
     assert torch.equal(out[:, 0], torch.zeros(len(frames)))
 
 
-@pytest.mark.parametrize("wrong", [{"mode": "both"}, {"hidden": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
+@pytest.mark.parametrize("wrong", [{"hidden": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
 def test_settings_that_cannot_be_are_refused_by_name(wrong):
     with pytest.raises(ConfigError, match=f"fusion.{next(iter(wrong))}="):
         FusionConfig(**wrong)
