@@ -22,7 +22,7 @@ PAPER = Line(
 )
 
 SMALL = ModelConfig(
-    name="vit_small_patch14_dinov2.lvd142m", size=70, width=128, depth=4, heads=4, layer_scale=0.0, drop_path=0.0, weights=""
+    name="vit_small_patch14_dinov2.lvd142m", size=70, width=128, depth=4, heads=4, layer_scale=0.0, position_std=0.3, drop_path=0.0, weights=""
 )  # 25 tokens: what learns in minutes on two cores
 
 DEMO = replace(
@@ -39,7 +39,7 @@ DEMO = replace(
         ingest=replace(PAPER.encoder.ingest, max_side=150),
         model=SMALL,
         moe=MoeConfig(hidden=64),
-        optim=replace(PAPER.encoder.optim, lr=5e-4, layer_decay=1.0),
+        optim=replace(PAPER.encoder.optim, lr=5e-4, layer_decay=1.0, betas=(0.9, 0.98)),
         epochs=8,
         global_batch=32,
         piece=16,
