@@ -120,7 +120,8 @@ def _poses(rng: np.random.Generator, config: SyntheticConfig, times: np.ndarray,
     side = rng.choice([-1, 1])
     out = np.convolve(np.pad(edge.astype(float), 2, mode="edge"), np.ones(5) / 5, mode="valid")
     x = x * (1 - out) + out * np.where(side > 0, width - 0.1 * size, 0.1 * size)
-    roll, yaw, pitch = (sway(rng, times, spread) + rng.normal(0, spread / 2) for spread in (0.1, 0.14, 0.07))
+    spreads = (config.turning * spread for spread in (0.1, 0.14, 0.07))
+    roll, yaw, pitch = (sway(rng, times, spread) + rng.normal(0, spread / 2) for spread in spreads)
     look = np.stack([sway(rng, times, 0.5), sway(rng, times, 0.4)], axis=1)
     return [
         Pose(x=x[i], y=y[i], size=size[i], roll=roll[i], yaw=np.clip(yaw[i], -0.5, 0.5), pitch=pitch[i], gaze=(look[i, 0], look[i, 1]))

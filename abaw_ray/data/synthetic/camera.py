@@ -21,7 +21,9 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndar
         size: Width and height in pixels.
     """
     width, height = size
-    coarse = np.clip(rng.uniform(40, 200) + rng.normal(0, 24, 3) + rng.normal(0, 18, (4, 5, 1)) + rng.normal(0, 7, (4, 5, 3)), 0, 255).astype(np.uint8)
+    coarse = np.clip(rng.uniform(40, 200) + rng.normal(0, 24, 3) + rng.normal(0, 18, (4, 5, 1)) + rng.normal(0, 7, (4, 5, 3)), 0, 255).astype(
+        np.uint8
+    )
     wall = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     for _ in range(int(rng.integers(0, 5))):
         x, y = rng.uniform(-0.1, 0.95, 2) * size

@@ -34,6 +34,8 @@ class SyntheticConfig:
     """Shortest and longest time in seconds that a person keeps one expression."""
     strength: float = 1.0
     """Scale of all expressions of the face; below 1 they are harder to tell apart."""
+    turning: float = 0.4
+    """Scale of how far heads lean, turn and nod; at 1 a small encoder needs many more images to see through it."""
     affectnet: int = 6000
     """Usable images of AffectNet's training list; some more are there that a reader must leave out."""
     affectnet_validation: int = 480
@@ -59,6 +61,8 @@ class SyntheticConfig:
             raise ConfigError(f"synthetic.seconds={self.seconds}: a video must hold two stretches of {low} s (synthetic.stretch)")
         if not 0 < self.strength <= 1.5:
             raise ConfigError(f"synthetic.strength={self.strength} must be above 0 and at most 1.5")
+        if not 0 <= self.turning <= 1.5:
+            raise ConfigError(f"synthetic.turning={self.turning} must be between 0 and 1.5")
         for name in ("train", "validation"):
             count = getattr(self, name) * self.stretches
             if count < len(EXPRESSIONS):

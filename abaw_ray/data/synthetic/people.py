@@ -94,7 +94,7 @@ def make_person(seed: int, name: str) -> Person:
         long_hair=rng.uniform(0.5, 1.0) if rng.random() < 0.45 and not bearded else 0.0,
         beard=rng.uniform(0.3, 0.8) if bearded else 0.0,
         moustache=rng.uniform(0.4, 0.9) if bearded and rng.random() < 0.7 else 0.0,
-        glasses=rng.uniform(0.27, 0.33) if rng.random() < 0.22 else 0.0,
+        glasses=rng.uniform(0.27, 0.33) if rng.random() < 0.16 else 0.0,
         relief=rng.uniform(0.8, 1.15),
         answer=answer,
         rest=rest,

@@ -98,5 +98,3 @@ class Scene:
         if actor.rows > 0:
             labels = np.append(labels, np.full(actor.rows, labels[-1]))
         return labels[: len(self.times) + actor.rows].astype(np.int8)
-
-

@@ -117,13 +117,13 @@ def before(person: Person) -> list[Shape]:
         shapes.append(Shape(np.concatenate([top, np.stack([1.04 * u, line], axis=1)[::-1]]), person.hair))
     if person.glasses > 0:
         closed = np.concatenate([_RING, _RING[:1]])
-        width = np.full(len(closed), 0.045)
+        width = np.full(len(closed), 0.03)
         for side in (-1, 1):
             rim = closed * (person.glasses, person.glasses * 0.82) + (side * person.eye_x, EYES + 0.02)
-            shapes.append(Shape(ribbon(rim, width), (38, 34, 34)))
+            shapes.append(Shape(ribbon(rim, width), (58, 52, 50)))
         inner, outer = person.eye_x - person.glasses, person.eye_x + person.glasses
         for a, b in ((-inner, inner), (-1.0, -outer), (outer, 1.0)):
-            shapes.append(Shape(ribbon(np.array([[a, EYES - 0.04], [b, EYES - 0.04]]), np.full(2, 0.045)), (38, 34, 34)))
+            shapes.append(Shape(ribbon(np.array([[a, EYES - 0.04], [b, EYES - 0.04]]), np.full(2, 0.03)), (58, 52, 50)))
     return shapes
 
 

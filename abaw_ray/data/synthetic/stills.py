@@ -39,7 +39,7 @@ def photograph(config: SyntheticConfig, name: str, expression: str | None) -> St
     x, y = width / 2 + rng.normal(0, 10), height * 0.46 + rng.normal(0, 7)
     if rng.random() < 0.1:
         x = rng.choice([0.35 * size, width - 0.35 * size])
-    roll, yaw, pitch = rng.normal(0, 0.11), np.clip(rng.normal(0, 0.16), -0.5, 0.5), rng.normal(0, 0.08)
+    roll, yaw, pitch = _turn(rng, config, (0.11, 0.16, 0.08))
     return _draw(config, rng, name, expression, PHOTOGRAPH, Pose(x=x, y=y, size=size, roll=roll, yaw=yaw, pitch=pitch, gaze=_gaze(rng)))
 
 
@@ -47,16 +47,23 @@ def aligned(config: SyntheticConfig, name: str, expression: str) -> Still:
     """An upright face that fills the picture, as in RAF-DB."""
     rng = generator(config.seed, "aligned", name)
     width, height = ALIGNED
+    roll, yaw, pitch = _turn(rng, config, (0.03, 0.16, 0.08))
     pose = Pose(
         x=width / 2 + rng.normal(0, 2),
         y=height * 0.47 + rng.normal(0, 2),
         size=rng.uniform(32, 38),
-        roll=rng.normal(0, 0.03),
-        yaw=np.clip(rng.normal(0, 0.16), -0.5, 0.5),
-        pitch=rng.normal(0, 0.08),
+        roll=roll,
+        yaw=yaw,
+        pitch=pitch,
         gaze=_gaze(rng),
     )
     return _draw(config, rng, name, expression, ALIGNED, pose)
+
+
+def _turn(rng: np.random.Generator, config: SyntheticConfig, spreads: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Roll, yaw and pitch of a head, radians."""
+    roll, yaw, pitch = config.turning * rng.normal(0, spreads)
+    return roll, float(np.clip(yaw, -0.5, 0.5)), pitch
 
 
 def _gaze(rng: np.random.Generator) -> tuple[float, float]:
