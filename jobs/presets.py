@@ -8,9 +8,11 @@ from abaw_ray.cluster.job import DataConfig, Where
 from abaw_ray.cluster.line import Line, part_of
 from abaw_ray.core.storage import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.encoder.augment import AugmentConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.model import ModelConfig
 from abaw_ray.encoder.moe import MoeConfig
+from abaw_ray.encoder.padaug import PadAugConfig
 from abaw_ray.features.speech import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=Where)
@@ -33,12 +35,13 @@ DEMO = replace(
     faces=replace(
         PAPER.faces,
         detector=replace(PAPER.faces.detector, kind="haar", width=320, min_size=0.15),
-        chips=replace(PAPER.faces.chips, size=SMALL.size),
+        chips=replace(PAPER.faces.chips, scales=(1.0, 1.2, 1.4), size=SMALL.size),
     ),
     encoder=EncoderConfig(
         ingest=replace(PAPER.encoder.ingest, max_side=150),
         model=SMALL,
         moe=MoeConfig(hidden=64),
+        augment=AugmentConfig(scales=(1.0, 1.4), shift=0.03, turn=4.0, light=0.15, gamma=0.1, padaug=PadAugConfig(probability=0.3)),
         optim=replace(PAPER.encoder.optim, lr=5e-4, layer_decay=1.0, betas=(0.9, 0.98)),
         epochs=8,
         global_batch=32,

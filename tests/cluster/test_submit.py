@@ -1,0 +1,77 @@
+"""A job through ``ray job submit`` on a head with token authentication, as on a real cluster."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    """Environment of a client that may use a head of our own; only what was started here is ended."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "HOME": str(tmp_path_factory.mktemp("home"))}
+    dashboard, env = free_port(), {**os.environ, **token}
+    env.pop("RAY_ADDRESS", None)
+    log = tmp_path_factory.mktemp("head") / "head.log"
+    command = [
+        *RAY, "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=true",
+        "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--port={free_port()}", f"--ray-client-server-port={free_port()}",
+        f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir=/tmp/abaw-{os.getpid()}",
+    ]  # fmt: skip
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    yield {**env, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+
+
+def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
+    """Submit and follow; tried again while the head is still starting."""
+    command = [*RAY, "job", "submit", "--address", env["RAY_API_SERVER_ADDRESS"], "--working-dir", str(ROOT), "--", *args]
+    for _ in range(30):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+        if "Failed to connect" not in done.stdout + done.stderr:
+            return done
+        time.sleep(2)
+    raise AssertionError(f"the head did not come up: {done.stderr[-500:]}")
+
+
+def test_a_submitted_job_does_its_work_and_says_how_it_ended(head, tmp_path):
+    job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.drawn", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
+    small = ["--data.synthetic.train", "6", "--data.synthetic.validation", "3", "--data.synthetic.test", "1", "--data.synthetic.seconds", "2.4"]
+    stills = ["--data.synthetic.affectnet", "8", "--data.synthetic.affectnet-validation", "8", "--data.synthetic.rafdb", "7"]
+    done = submit(head, *job, *small, "--data.synthetic.stretch", "0.4", "0.9", *stills, "--data.synthetic.rafdb-test", "7")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
+    assert "exit=0" in done.stdout
+    assert list((tmp_path / "runs" / "faces").glob("*/records/*.json"))
+
+
+def test_a_job_that_cannot_run_says_why_in_its_last_line(head):
+    done = submit(head, sys.executable, "jobs/train_encoder.py", "demo", "--epochs", "0")
+    assert done.returncode == 1
+    assert "exit=2 error: epochs=0 must be at least 1" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_whoever_has_no_token_is_refused(head):
+    stranger = {**head, "RAY_AUTH_TOKEN": "wrong" * 8}
+    done = subprocess.run(
+        [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]], env=stranger, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert "uthentication" in done.stdout + done.stderr
