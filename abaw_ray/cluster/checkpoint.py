@@ -18,6 +18,7 @@ from abaw_ray.cluster.zero import ZeroEngine, to_universal
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
+from abaw_ray.encoder.images import node_folder
 
 _META = "meta.json"
 
@@ -75,11 +76,12 @@ def fetch(storage: Storage, path: str, *, ranks: int, convert: bool) -> tuple[Pa
         meta = json.loads(storage.read_bytes(f"{path}/{_META}"))
         other = convert and meta["ranks"] != ranks
         if not target.exists():
-            partial = Path(tempfile.mkdtemp(prefix=f"{target.name}-", dir=target.parent))
-            _download(storage, path, partial, meta["ranks"])
-            if other:
-                to_universal(partial / "zero", partial / "universal")
-            os.replace(partial, target)
+            with tempfile.TemporaryDirectory(prefix=f"{target.name}-", dir=target.parent) as folder:
+                partial = Path(folder) / "whole"
+                _download(storage, path, partial, meta["ranks"])
+                if other:
+                    to_universal(partial / "zero", partial / "universal")
+                os.replace(partial, target)
     return (target / "universal" if other else target / "zero"), other
 
 
@@ -89,9 +91,7 @@ def drop(storage: Storage, path: str, *, ranks: int) -> None:
 
 
 def _node_folder(storage: Storage, path: str, ranks: int) -> Path:
-    folder = Path(tempfile.gettempdir()) / "abaw_ray"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"checkpoint-{digest([storage.uri(path), ranks])}"
+    return node_folder() / f"checkpoint-{digest([storage.uri(path), ranks])}"
 
 
 def _download(storage: Storage, path: str, target: Path, ranks: int) -> None:

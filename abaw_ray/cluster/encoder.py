@@ -4,6 +4,7 @@ What a step is stands in ``encoder/``; here stand only the ranks, their checkpoi
 """
 
 import json
+import logging
 import os
 import signal
 import tempfile
@@ -19,9 +20,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from abaw_ray.cluster.encoder_rank import RankJob, run_rank
 from abaw_ray.core.errors import AbawError, ConfigError, StageError
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import resolve
+from abaw_ray.core.storage import Storage, resolve
 from abaw_ray.encoder.config import EncoderConfig
 
+_LOG = logging.getLogger(__name__)
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # the controller takes one report a poll, and the ranks wait for it
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
@@ -71,23 +73,45 @@ def train_encoder(
     if config.global_batch % compute.train_workers:
         workers = compute.train_workers
         raise ConfigError(f"global_batch={config.global_batch} cannot be shared by {workers} workers; choose a multiple of {workers}")
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    run = f"{home.path}/runs/{item.key}"
-    job = RankJob(home=home, item=item, run=run, shards=tuple(shards), config=config, cpus=compute.cpus_per_worker, gpu=compute.gpus_per_worker > 0)
-    with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-        lines = Path(folder) / "epochs.jsonl"
-        with _following(lines, on_epoch):
-            figures = _fit(_trainer(job, compute, lines))
+    job = _job(home, item, shards, config, compute)
+    figures = _run(job, compute, on_epoch)
     home.complete_folder(item, figures)
-    filesystem, root = resolve(home.storage.config.uri, home.storage.config)
-    filesystem.delete_dir(f"{root}/{run}")
+    _forget(home.storage, job.run)
     return figures
 
 
-def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
-    storage = job.home.storage
+def _job(home: Home, item: Item, shards: list[str], config: EncoderConfig, compute: EncoderCompute) -> RankJob:
+    return RankJob(
+        storage=home.storage,
+        part=home.part(item, ""),
+        run=f"{home.path}/runs/{item.key}",
+        shards=tuple(shards),
+        config=config,
+        cpus=compute.cpus_per_worker,
+        gpu=compute.gpus_per_worker > 0,
+    )
+
+
+def _run(job: RankJob, compute: EncoderCompute, on_epoch: Callable[[dict], None] | None) -> dict:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
+        lines = Path(folder) / "epochs.jsonl"
+        with _following(lines, on_epoch):
+            return _fit(_trainer(job, compute, lines))
+
+
+def _forget(storage: Storage, run: str) -> None:
+    """Delete the run's checkpoints: nothing goes on from them once the part is whole."""
     filesystem, root = resolve(storage.config.uri, storage.config)
+    try:
+        filesystem.delete_dir(f"{root}/{run}")
+    except OSError as error:
+        _LOG.warning("%s: the checkpoints of a finished run stay there: %s", storage.uri(run), error)
+
+
+def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
+    filesystem, root = resolve(job.storage.config.uri, job.storage.config)
     resources = {"CPU": compute.cpus_per_worker}
     if job.gpu:
         resources["GPU"] = compute.gpus_per_worker
@@ -114,8 +138,11 @@ def _fit(trainer: TorchTrainer) -> dict:
     try:
         value = trainer.fit().return_value
     except TrainingFailedError as error:
-        failures = list(getattr(error, "worker_failures", {}).values()) or [error]
-        last = " ".join(str(failures[0]).strip().splitlines()[-1:]) or type(failures[0]).__name__
+        failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
+        cause = getattr(failure, "_base_exc", failure)  # Ray's wrapper keeps what the worker raised under this name
+        if isinstance(cause, AbawError):
+            raise cause from error
+        last = " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
         raise StageError(f"encoder: the training failed, lastly with: {last}; the same command goes on from the last epoch") from error
     except SystemExit as stopped:  # Ray's answer to Ctrl-C, after it has ended the workers
         raise KeyboardInterrupt from stopped

@@ -17,9 +17,9 @@ from torch import Tensor
 from abaw_ray.cluster import checkpoint
 from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError
-from abaw_ray.core.records import Home, Item
+from abaw_ray.core.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.images import ImageSet, local_copy
+from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.model import save_encoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Place
 from abaw_ray.training.loop import run_steps
@@ -30,8 +30,10 @@ from abaw_ray.training.optim import rate_share
 class RankJob:
     """What every rank is told."""
 
-    home: Home
-    item: Item
+    storage: Storage
+    """Where images lie, checkpoints and the encoder go."""
+    part: str
+    """Path of the encoder's part below the storage root."""
     run: str
     """Path of the run's checkpoints below the storage root."""
     shards: tuple[str, ...]
@@ -61,7 +63,7 @@ class _Rank:
         self.rank, self.ranks, self.first_of_node = context.get_world_rank(), context.get_world_size(), context.get_local_rank() == 0
         self.device = str(ray.train.torch.get_device())
         place = Place(rank=self.rank, ranks=self.ranks, device=self.device, mean_over_ranks=self.mean)
-        self.images = ImageSet(local_copy(job.home.storage, job.shards))
+        self.images = node_images(job.storage, job.shards)
         self.task = EncoderTask(job.config, self.images, place)
         self.model = ExpressionModel(job.config)
         self.curve: list[dict] = []
@@ -87,7 +89,7 @@ class _Rank:
         groups, last = self.model.groups(config), ray.train.get_checkpoint()
         if last is None:
             return ZeroEngine(self.model, groups, config.optim, zero)
-        storage, path = self.job.home.storage, f"{self.job.run}/{Path(last.path).name}"
+        storage, path = self.job.storage, f"{self.job.run}/{Path(last.path).name}"
         folder, converted = checkpoint.fetch(storage, path, ranks=self.ranks, convert=config.zero > 0)
         engine = ZeroEngine(self.model, groups, config.optim, zero, universal=converted)
         self.curve = engine.load(folder)["curve"]
@@ -104,7 +106,7 @@ class _Rank:
             ray.train.report(
                 self.curve[-1],
                 checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_upload_fn=checkpoint.uploader(self.job.home.storage, self.job.run),
+                checkpoint_upload_fn=checkpoint.uploader(self.job.storage, self.job.run),
             )
         if self.rank == 0:
             self._write()
@@ -141,7 +143,7 @@ class _Rank:
         }
 
     def _write(self) -> None:
-        storage, part = self.job.home.storage, self.job.home.part(self.job.item, "")
+        storage, part = self.job.storage, self.job.part
         with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
             save_encoder(Path(folder), self.model.encoder)
             for path in sorted(Path(folder).iterdir()):

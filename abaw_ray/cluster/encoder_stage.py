@@ -43,8 +43,8 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
 
 
 def _say_epoch(figures: dict) -> None:
-    shown = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items() if isinstance(value, int | float))
-    say(f"  encoder: {shown}")
+    done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
+    say(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
 
 
 def encoder_record(run: Run, config: EncoderConfig) -> Record:

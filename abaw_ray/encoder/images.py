@@ -21,25 +21,46 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
 
 
-def local_copy(storage: Storage, shards: Sequence[str], folder: Path | None = None) -> Path:
-    """The node's own file of these parts; built when it is not there yet, by one process while the others wait.
+def node_folder() -> Path:
+    """Where this node keeps local copies: the user's own folder among the system's temporary files."""
+    folder = Path(tempfile.gettempdir()) / f"abaw_ray-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def node_images(storage: Storage, shards: Sequence[str], folder: Path | None = None) -> "ImageSet":
+    """The images of these parts from the node's own file; it is built when it is not there yet, by one process while the others wait.
 
     Args:
         storage: Where the parts lie.
         shards: Their paths below the storage root; the order of rows is the order of the sorted paths.
-        folder: Where local files are kept; the system's temporary folder by default.
+        folder: Where local files are kept; ``node_folder`` by default.
+
+    Raises:
+        DataError: a part is not there, or the parts hold no image.
+        StageError: a part is no ``IMAGE`` table.
     """
-    folder = folder or Path(tempfile.gettempdir()) / "abaw_ray"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"images-{digest([storage.uri(), sorted(shards)])}.arrow"
-    with FileLock(f"{path}.lock"):
+    sizes = _sizes(storage, shards)
+    path = (folder or node_folder()) / f"images-{digest([storage.uri(), sizes])}.arrow"
+    with FileLock(f"{path}.lock"):  # opened under the lock too: another run that ends may delete the file, which an open one outlives
         if not path.exists():
             partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
             with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
-                for shard in sorted(shards):
+                for shard in sizes:
                     writer.write_table(schema.conform(storage.read_table(shard), schema.IMAGE, stage="images"), max_chunksize=1024)
             os.replace(partial, path)
-    return path
+        return ImageSet(path)
+
+
+def _sizes(storage: Storage, shards: Sequence[str]) -> dict[str, int]:
+    """Bytes of each part, sorted by path: a part that was made anew is another one."""
+    there = {}
+    for folder in sorted({shard.rpartition("/")[0] for shard in shards}):
+        there |= {f"{folder}/{name}".lstrip("/"): size for name, size in storage.files(folder).items()}
+    lost = [shard for shard in shards if shard not in there]
+    if lost:
+        raise DataError(f"{storage.uri(lost[0])}: this part of the images is gone ({len(lost)} of {len(shards)} are); ingest them again")
+    return {shard: there[shard] for shard in sorted(shards)}
 
 
 class ImageSet:

@@ -153,7 +153,9 @@ class EncoderTask:
 
     def _view(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
-        return augmented(self.images.pixels(int(row)), rng, size=self.config.model.size, stored_scale=self.config.ingest.scale, config=self.config.augment)
+        return augmented(
+            self.images.pixels(int(row)), rng, size=self.config.model.size, stored_scale=self.config.ingest.scale, config=self.config.augment
+        )
 
     @staticmethod
     def _stack(views: list[np.ndarray]) -> Tensor:

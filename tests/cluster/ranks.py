@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import nn
 
 from abaw_ray.cluster import checkpoint
-from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed, to_universal
+from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.core.storage import Storage, StorageConfig
 from abaw_ray.encoder.moe import MoeConfig, MoeHead, balance_loss, same
 from abaw_ray.training.losses import ClassLoss, LossConfig
 from abaw_ray.training.optim import OptimConfig, make_adamw, parameter_groups, rate_share, set_rates
@@ -41,9 +42,7 @@ class Model(nn.Module):
         return self.head(self.features(inputs))
 
     def groups(self):
-        return parameter_groups(
-            self.named_parameters(), OPTIM, layer_of=lambda name: int(name[7]) if name.startswith("blocks") else 2, layers=3
-        )
+        return parameter_groups(self.named_parameters(), OPTIM, layer_of=lambda name: int(name[7]) if name.startswith("blocks") else 2, layers=3)
 
 
 def batch(step):
@@ -110,13 +109,15 @@ def train(folder, rank, ranks):
 def resume(folder, rank, ranks):
     """All cases from their checkpoints, whatever number of ranks wrote them."""
     results = {}
+    storage = Storage(StorageConfig(uri=str(folder)))
     for stage, pieces in CASES:
-        place = folder / f"stage{stage}-pieces{pieces}"
-        other = ranks != 2 and stage > 0
-        if other:
-            to_universal(place / "zero", place / "universal")
-        engine, model = engine_of(stage, pieces, ranks, universal=other)
-        state = engine.load(place / ("universal" if other else "zero"))
+        path = f"stage{stage}-pieces{pieces}"
+        place, converted = checkpoint.fetch(storage, path, ranks=ranks, convert=stage > 0)
+        assert converted == (ranks != 2 and stage > 0)
+        engine, model = engine_of(stage, pieces, ranks, universal=converted)
+        state = engine.load(place)
+        dist.barrier()
+        checkpoint.drop(storage, path, ranks=ranks)
         results[stage, pieces] = run(engine, model, range(state["steps"], STEPS), rank, ranks, pieces)
     return results
 

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ranks import CASES, HALF, STEPS, alone  # noqa: E402
+from ranks import CASES, HALF, STEPS, alone
 
 
 def launch(folder, ranks, what):

@@ -29,9 +29,7 @@ def geometry(view):
 
 
 def views(config, count=300, side=140, size=70, stored_scale=2.0):
-    return [
-        augmented(ramp(side), np.random.default_rng([0, number]), size=size, stored_scale=stored_scale, config=config) for number in range(count)
-    ]
+    return [augmented(ramp(side), np.random.default_rng([0, number]), size=size, stored_scale=stored_scale, config=config) for number in range(count)]
 
 
 def test_the_whole_stored_image_at_its_own_size_is_left_as_it_is():

@@ -47,6 +47,12 @@ def test_a_saved_encoder_loads_again_as_it_was(config, tmp_path, layer_scale):
     torch.testing.assert_close(again(pixels()), encoder(pixels()), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize(("asked", "found"), [(None, 1e-5), (0.0, None), (0.1, 0.1)])
+def test_layer_scale_is_the_architectures_own_or_as_asked_and_zero_leaves_it_out(config, asked, found):
+    block = built(replace(config, model=replace(config.model, layer_scale=asked))).vit.blocks[0]
+    assert getattr(block.ls1, "gamma", None) is None if found is None else block.ls1.gamma.tolist() == pytest.approx([found] * 32)
+
+
 def test_pixels_of_unknown_range_are_refused(config):
     with pytest.raises(TypeError, match="uint8"):
         built(config)(pixels().float() / 255)

@@ -43,7 +43,12 @@ def fit(pieces_of, pieces, steps=range(12), model=None):
     optimizer = torch.optim.SGD([{"params": model.parameters(), "lr": 0.1, "peak": 0.1}])
     engine = PlainEngine(model, optimizer, clip=1.0, pieces=pieces)
     losses = run_steps(
-        steps, pieces_of, lambda piece: (engine(piece[0]) - piece[1]).square().mean(), engine, rate=lambda step: 1 / (1 + step), seed=lambda step: step
+        steps,
+        pieces_of,
+        lambda piece: (engine(piece[0]) - piece[1]).square().mean(),
+        engine,
+        rate=lambda step: 1 / (1 + step),
+        seed=lambda step: step,
     )
     return model, torch.stack(list(losses))
 

@@ -34,9 +34,7 @@ def test_the_rate_stays_a_share_in_the_shortest_runs(steps, warmup):
 def test_each_layer_learns_slower_than_the_one_above_and_only_matrices_decay():
     config = OptimConfig(lr=1.0, layer_decay=0.5, weight_decay=0.1)
     model = layered()
-    found = {
-        id(parameter): (group["peak"], group["weight_decay"]) for group in groups_of(model, config) for parameter in group["params"]
-    }
+    found = {id(parameter): (group["peak"], group["weight_decay"]) for group in groups_of(model, config) for parameter in group["params"]}
     wanted = {"0.weight": (0.25, 0.1), "0.bias": (0.25, 0), "1.weight": (0.5, 0.1), "1.bias": (0.5, 0), "2.weight": (1, 0), "2.bias": (1, 0)}
     assert {name: found[id(parameter)] for name, parameter in model.named_parameters()} == wanted
 

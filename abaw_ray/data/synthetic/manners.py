@@ -39,13 +39,13 @@ class Manner:
 
 
 MANNERS: dict[str, tuple[Manner, ...]] = {
-    "Neutral": (Manner(),),
-    "Anger": (Manner(rate=5.2, span=5, tilt=0.6, rough=0.7, attack=0.06, held=0.65, pause=0.05),),
+    "Neutral": (Manner(tilt=1.4),),
+    "Anger": (Manner(rate=5.2, span=5, tilt=0.4, rough=0.8, attack=0.06, held=0.65, pause=0.05),),
     "Disgust": (Manner(rate=2.8, span=6, tilt=1.35, nasal=1.0, rough=0.45, attack=0.4, held=0.8, bright=0.95),),
-    "Fear": (Manner(rate=6.2, uneven=0.4, span=3, melody="rise", tilt=0.95, breath=0.3, tremor=0.8, pause=0.2, bright=1.06, held=0.55),),
-    "Happiness": (Manner(rate=4.8, span=8, melody="arc", tilt=0.95, bright=1.14, attack=0.25, held=0.75, pause=0.06),),
-    "Sadness": (Manner(rate=2.2, span=3, tilt=2.1, breath=0.12, tremor=0.15, bright=0.92, attack=0.5, held=0.85, pause=0.25),),
-    "Surprise": (Manner(rate=2.6, uneven=0.25, span=12, melody="rise", tilt=1.05, breath=0.08, bright=1.05, attack=0.15, pause=0.35),),
+    "Fear": (Manner(rate=6.2, uneven=0.4, span=3, melody="rise", tilt=1.0, breath=0.3, tremor=0.9, pause=0.2, bright=1.06, held=0.55),),
+    "Happiness": (Manner(rate=4.8, span=8, melody="arc", tilt=0.95, bright=1.18, attack=0.25, held=0.75, pause=0.06),),
+    "Sadness": (Manner(rate=2.2, span=3, tilt=2.4, breath=0.02, tremor=0.15, bright=0.92, attack=0.5, held=0.85, pause=0.25),),
+    "Surprise": (Manner(rate=2.6, uneven=0.25, span=14, melody="rise", tilt=0.9, breath=0.1, bright=1.05, attack=0.08, held=0.5, pause=0.35),),
     "Other": (
         Manner(rate=4.0, breath=1.0, tilt=1.2, pause=0.15),
         Manner(rate=1.5, span=1, tilt=2.8, bright=0.85, nasal=0.5, attack=0.3, held=0.95, pause=0.0),

@@ -80,7 +80,8 @@ VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
 def pulls(rng: np.random.Generator, expression: str, variant: int | None = None) -> Float[np.ndarray, " muscles"]:
     """One full-strength showing of an expression: a form of it, a side where it has one, and some deviation of its own."""
     forms = VARIANTS[expression]
-    form = forms[int(rng.integers(len(forms))) if variant is None else variant]
+    chance = np.array([2.0 if expression != "Other" and at == 0 else 1.0 for at in range(len(forms))])
+    form = forms[int(rng.choice(len(forms), p=chance / chance.sum())) if variant is None else variant]
     vector = np.zeros(len(MUSCLES))
     for name, pull in form.items():
         vector[INDEX[name]] = pull

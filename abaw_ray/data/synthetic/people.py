@@ -102,7 +102,7 @@ def make_person(seed: int, name: str) -> Person:
         tract=rng.uniform(0.88, 1.14),
         loudness=float(10 ** (rng.uniform(-30, -16) / 20)),
         tilt=rng.normal(0, 0.15),
-        breath=rng.uniform(0.01, 0.06),
+        breath=rng.uniform(0.003, 0.02),
         tempo=rng.uniform(0.88, 1.14),
     )
 

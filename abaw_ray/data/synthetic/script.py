@@ -20,8 +20,8 @@ CUES: tuple[str, ...] = ("both", "voice", "face", "both", "voice", "both", "face
 _HIDES: tuple[str, ...] = ("faint", "faint", *COVERS, "edge", "away")
 _ROWS: tuple[int, ...] = (0, 1, 0, 1, -1)
 """Annotation rows more than frames, in turn."""
-_SOUNDS: tuple[str, ...] = ("whole", "none", "whole", "late", "whole", "short")
-"""Of the training videos in turn, then all are whole."""
+_SOUNDS: tuple[str, ...] = ("whole", "none", "late", "whole", "whole", "short")
+"""Of the first training videos; all others are whole. An AVI (the fourth) cannot begin late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def _deal(config: SyntheticConfig, split: str, count: int) -> list[list[tuple[st
         if pack[at] == pack[at - 1] and at % config.stretches:
             other = next((k for k in rng.permutation(places) if pack[k] != pack[at] and not _clash(pack, k, pack[at])), at)
             pack[at], pack[other] = pack[other], pack[at]
-    turn = rng.integers(len(CUES), size=len(EXPRESSIONS))
+    turn = 3 * np.arange(len(EXPRESSIONS))  # so that the first ones of each already differ
     cards = []
     for card in pack:
         cards.append((EXPRESSIONS[card], CUES[turn[card] % len(CUES)]))
@@ -117,10 +117,14 @@ def _video(config: SyntheticConfig, split: str, at: int, name: Name, dealt: list
     seconds = float(np.clip(config.seconds * rng.uniform(0.8, 1.2), low * len(dealt), high * len(dealt)))
     spare = rng.uniform(0.5, 1.5, len(dealt))
     lengths = low + (seconds - low * len(dealt)) * spare / spare.sum()
+    mean = seconds / len(dealt)
+    lengths = mean + (lengths - mean) * min(1.0, (high - mean) / max(lengths.max() - mean, 1e-9))
     starts = np.concatenate([[0.0], np.cumsum(lengths)])
     stretches = [_stretch(rng, starts[i], starts[i + 1], *dealt[i]) for i in range(len(dealt))]
-    actor = Actor(name=name.annotation, person=name.person, split=split, rows=_ROWS[at % len(_ROWS)], stretches=tuple(stretches))
     sound = _SOUNDS[at] if split == "train" and at < len(_SOUNDS) else "whole"
+    if sound != "whole":  # a voice that may be missing must not be all there is to know
+        stretches = [replace(stretch, hide="") for stretch in stretches]
+    actor = Actor(name=name.annotation, person=name.person, split=split, rows=_ROWS[at % len(_ROWS)], stretches=tuple(stretches))
     rows = replace(actor, rows=0) if split == "test" else actor
     return Video(name=name.video, path=name.path, seconds=seconds, rate=name.rate, variable=name.variable, sound=sound, actors=(rows,))
 

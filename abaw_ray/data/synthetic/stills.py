@@ -6,14 +6,15 @@ AffectNet's are loose photographs with a face somewhere, RAF-DB's are aligned cr
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from abaw_ray.data.synthetic.camera import Camera, background
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
 from abaw_ray.data.synthetic.covers import COVERS, cover
 from abaw_ray.data.synthetic.face import Head, Pose, face_box
 from abaw_ray.data.synthetic.muscles import INDEX, MUSCLES, pulls
-from abaw_ray.data.synthetic.people import make_person
+from abaw_ray.data.synthetic.people import Person, make_person
+from abaw_ray.data.synthetic.shapes import EYES
 
 PHOTOGRAPH = (160, 160)
 """Width and height of an AffectNet image here, pixels."""
@@ -29,6 +30,8 @@ class Still:
     """RGB."""
     box: tuple[float, float, float, float]
     """Of the face: x0, y0, x1, y1 in pixels; may leave the picture."""
+    landmarks: Float[np.ndarray, "68 2"]
+    """x and y in pixels, in the usual order; of a face at rest."""
 
 
 def photograph(config: SyntheticConfig, name: str, expression: str | None) -> Still:
@@ -83,4 +86,23 @@ def _draw(config: SyntheticConfig, rng: np.random.Generator, name: str, expressi
         if rng.random() < 0.05:
             cover(picture, str(rng.choice(COVERS)), person, pose, (rng.normal(0, 0.3), rng.normal(0, 0.2)), tuple(rng.uniform(30, 210, 3)))
     recorded = camera.record(picture, rng, rng.uniform(0.8, 1.2), max(rng.normal(0, 0.5), 0.0))
-    return Still(recorded, face_box(person, pose))
+    return Still(recorded, face_box(person, pose), pose.project(_landmarks(person)))
+
+
+def _landmarks(person: Person) -> np.ndarray:
+    """Jaw 17, brows 5 and 5, nose 9, eyes 6 and 6, mouth 12 and 8, as in the 68-point annotation; the muscles do not move them."""
+    turn = np.linspace(np.pi, 0, 17)
+    jaw = np.stack([0.95 * np.cos(turn), person.height * np.sin(turn)], axis=1)
+    brow = np.stack([np.linspace(-0.7, -0.18, 5), np.full(5, EYES - person.brow_y)], axis=1)
+    nose = np.stack(
+        [np.r_[np.zeros(4), np.linspace(-0.12, 0.12, 5)], np.r_[np.linspace(EYES, person.nose_y - 0.1, 4), np.full(5, person.nose_y)]], axis=1
+    )
+    eye = _ellipse(6, 0.23, 0.1) + (-person.eye_x, EYES)
+    lips = np.concatenate([_ellipse(12, person.mouth_width, 0.1), _ellipse(8, 0.85 * person.mouth_width, 0.03)]) + (0, person.mouth_y)
+    return np.concatenate([jaw, brow, brow[::-1] * (-1, 1), nose, eye, eye + (2 * person.eye_x, 0), lips])
+
+
+def _ellipse(count: int, width: float, height: float) -> np.ndarray:
+    """Points from the left corner over the top."""
+    turn = np.pi + np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([width * np.cos(turn), height * np.sin(turn)], axis=1)

@@ -1,190 +1,170 @@
-"""Drawn videos and stills -> files in exactly the layouts of Aff-Wild2, AffectNet and RAF-DB (``DATA.md``), with their traps.
+"""The drawn data set -> files, in exactly the layouts of Aff-Wild2, AffectNet and RAF-DB.
 
-Every file is drawn from its own random numbers, so any number of workers writes the same. The set is built beside its place and moved
-there when it is whole; ``synthetic.json`` says with which settings.
+Everything is written into a folder of its own beside the final ones, which are moved into place when all is there; ``synthetic.json``
+comes last. Interrupted, the next call goes on from the files that are there.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.expressions import AFFECTNET, EXPRESSIONS, RAFDB
+from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.data.synthetic.config import SyntheticConfig, generator
+from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.data.synthetic.files import placed
+from abaw_ray.data.synthetic.images import COLUMNS, affectnet_lists, draw_affectnet, draw_rafdb, rafdb_list
 from abaw_ray.data.synthetic.scene import Scene
 from abaw_ray.data.synthetic.script import Video, write_script
-from abaw_ray.data.synthetic.stills import aligned, photograph
 from abaw_ray.media.write import write_video
 
-Progress = Callable[[int, int], None]
-"""Told how many files of how many are written."""
-
-_REVISION = 1
-"""Raised when the same settings draw other files."""
+REVISION = 2
+"""Raised by hand when the same settings give other labels or pixels."""
+_FOLDERS = ("affwild2", "affectnet", "rafdb")
+_TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 _SETS = {"train": "Train_Set", "val": "Validation_Set"}
-_TASK = "affwild2/8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 _HEADER = ",".join(EXPRESSIONS)
-_BATCH = 100
-"""Stills that a worker draws at a time."""
-_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 92]
-_NO_EXPRESSION = (8, 9, 10)
-"""AffectNet's None, Uncertain and Non-Face: a reader must leave them out."""
+_BATCH = 50
+"""Images that one worker draws at a time."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of videos and images that are done, and of all."""
+
+
+def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: Progress | None = None) -> dict[str, int]:
+    """Write the data set below a folder, or find that it is there already.
+
+    Args:
+        root: The folder; ``affwild2``, ``affectnet``, ``rafdb`` and ``synthetic.json`` appear in it.
+        config: What to draw.
+        workers: Processes that draw, each with one thread.
+        progress: Told after every video and every batch of images.
+
+    Returns:
+        Counts of ``videos``, ``frames`` and ``images``.
+
+    Raises:
+        ConfigError: the folder holds another data set, or something that is none.
+    """
+    root, name = Path(root), digest([REVISION, config])
+    done, staging = root / "synthetic.json", root / f".making-{name}"
+    if done.exists():
+        found = json.loads(done.read_text())
+        if found["digest"] != name:
+            raise ConfigError(f"{root}: holds a data set drawn with other settings or by another version; delete the folder or name another one")
+        return found["counts"]
+    _refuse_others(root, staging)
+    staging.mkdir(parents=True, exist_ok=True)
+    for folder in _FOLDERS:  # an earlier call may have ended between two moves
+        if (root / folder).exists():
+            os.replace(root / folder, staging / folder)
+    counts = _write_all(staging, config, workers, progress)
+    for folder in _FOLDERS:
+        os.replace(staging / folder, root / folder)
+    _text(done, [json.dumps({"digest": name, "revision": REVISION, "settings": to_plain(config), "counts": counts}, indent=1)])
+    shutil.rmtree(staging)
+    return counts
+
+
+def _refuse_others(root: Path, staging: Path) -> None:
+    if staging.exists():
+        return
+    for other in sorted(root.glob(".making-*")):
+        raise ConfigError(f"{other}: an unfinished data set with other settings lies here; delete it or name another folder")
+    for folder in _FOLDERS:
+        if (root / folder).exists():
+            raise ConfigError(f"{root / folder}: is there, but without the synthetic.json of a drawn data set; name another folder")
+
+
+def _write_all(staging: Path, config: SyntheticConfig, workers: int, progress: Progress | None) -> dict[str, int]:
+    """Draw everything, videos first (they take longest), then write the lists."""
+    videos, lists, aligned = write_script(config), affectnet_lists(config), rafdb_list(config)
+    tasks: list[_Task] = [_Task(_write_video, (config, staging / "affwild2", video), 1, "frames") for video in videos]
+    for name, images in lists.items():
+        tasks += [_Task(draw_affectnet, (config, staging / "affectnet", batch), len(batch), name) for batch in _batches(images)]
+    tasks += [_Task(draw_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(aligned)]
+    results = _run(tasks, workers, progress)
+    frames = dict(zip([video.name for video in videos], results["frames"], strict=True))
+    _write_release(staging / "affwild2", [video for video in videos if video.actors[0].split == "test"], frames)
+    for name in lists:
+        _text(staging / "affectnet" / name, [COLUMNS, *_joined(results[name])])
+    _text(staging / "rafdb/basic/EmoLabel/list_patition_label.txt", _joined(results["rafdb"]))
+    return {"videos": len(videos), "frames": sum(frames.values()), "images": sum(map(len, lists.values())) + len(aligned)}
 
 
 @dataclass(frozen=True)
-class _Card:
-    """One still image: which list it is in, what it is called, what it shows."""
+class _Task:
+    """One call for a worker; its result is kept under ``kind``, in the order of the tasks."""
 
-    part: str
-    name: str
-    label: int
-
-
-def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: Progress | None = None) -> None:
-    """Write ``affwild2/``, ``affectnet/`` and ``rafdb/`` below ``root``; nothing is done where they are there already.
-
-    Args:
-        root: A folder that is not there yet, or one that holds this very set.
-        config: What is drawn.
-        workers: Processes that draw.
-        progress: Told after each video and each batch of stills.
-
-    Raises:
-        ConfigError: the folder holds something else.
-    """
-    about = {"digest": digest([to_plain(config), _REVISION]), "config": to_plain(config)}
-    if root.exists() and any(root.iterdir()):
-        _check_same(root, about["digest"])
-        return
-    partial = root.with_name(f"{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    cards, videos = _cards(config), write_script(config)
-    _draw_all(partial, config, videos, cards, workers, progress or (lambda done, total: None))
-    (partial / "synthetic.json").write_text(json.dumps(about, indent=1))
-    shutil.rmtree(root, ignore_errors=True)
-    os.replace(partial, root)
+    call: Callable[..., Any]
+    arguments: tuple
+    size: int
+    kind: str
 
 
-def _check_same(root: Path, wanted: str) -> None:
-    mark = root / "synthetic.json"
-    found = json.loads(mark.read_text())["digest"] if mark.exists() else None
-    if found != wanted:
-        what = "is not empty and holds no drawn data set" if found is None else "holds a data set drawn with other settings"
-        raise ConfigError(f"{root}: {what}; name another folder (data.drawn) or remove this one")
+def _run(tasks: list[_Task], workers: int, progress: Progress | None) -> dict[str, list]:
+    """All results by kind; with one worker in this process, else in fresh ones (a fork would copy the caller's threads)."""
+    total, done, results = sum(task.size for task in tasks), 0, {}
+    tell = progress or (lambda done, total: None)
+    with ExitStack() as stack:
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)))
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # runs first: an error or Ctrl-C does not wait for the rest
+            futures = {pool.submit(task.call, *task.arguments): task for task in tasks}
+            for future in as_completed(futures):
+                future.result()
+                done += futures[future].size
+                tell(done, total)
+            answers = [future.result() for future in futures]
+        else:
+            answers = []
+            for task in tasks:
+                answers.append(task.call(*task.arguments))
+                done += task.size
+                tell(done, total)
+    for task, answer in zip(tasks, answers, strict=True):
+        results.setdefault(task.kind, []).append(answer)
+    return results
 
 
-def _draw_all(root: Path, config: SyntheticConfig, videos: list[Video], cards: list[_Card], workers: int, progress: Progress) -> None:
-    batches = [cards[start : start + _BATCH] for start in range(0, len(cards), _BATCH)]
-    total, done = len(videos) + len(cards), 0
-    counts: dict[str, int] = {}
-    boxes: dict[str, tuple[float, ...]] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        jobs = {pool.submit(draw_video, root, config, video): 1 for video in videos}
-        jobs |= {pool.submit(draw_stills, root, config, batch): len(batch) for batch in batches}
-        for job in as_completed(jobs):
-            found = job.result()
-            counts |= found.get("frames", {})
-            boxes |= found.get("boxes", {})
-            done += jobs[job]
-            progress(done, total)
-    _write_release(root, videos, counts)
-    _write_affectnet(root, config, cards, boxes)
-    _write_rafdb(root, cards)
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
-
-
-def draw_video(root: Path, config: SyntheticConfig, video: Video) -> dict:
-    """One video with its annotation files; returns the number of frames of each person of the test release."""
-    scene = Scene(config, video)
-    path = root / "affwild2" / video.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sound, start = scene.sound()
-    write_video(path, scene.frames(), scene.times, sound, audio_start=start if path.suffix == ".mp4" else 0.0, crf=config.crf, preset="veryfast")
+def _write_video(config: SyntheticConfig, tree: Path, video: Video) -> int:
+    """Write one video's file, if it is not there, and its annotations; returns the number of its frames."""
+    scene, path = Scene(config, video), tree / video.path
+    if not path.exists():
+        sound, start = scene.sound()
+        with placed(path) as partial:
+            write_video(partial, scene.frames(), scene.times, sound, audio_start=start, crf=config.crf, preset="veryfast")
     for at, actor in enumerate(video.actors):
         if actor.split in _SETS:
-            file = root / _TASK / _SETS[actor.split] / f"{actor.name}.txt"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("\n".join([_HEADER, *map(str, scene.labels(at))]) + "\n")
-    return {"frames": {actor.name: len(scene.times) for actor in video.actors if actor.split == "test"}}
+            _text(tree / _TASK / _SETS[actor.split] / f"{actor.name}.txt", [_HEADER, *map(str, scene.labels(at))])
+    return len(scene.times)
 
 
-def draw_stills(root: Path, config: SyntheticConfig, cards: Iterable[_Card]) -> dict:
-    """Some still images; returns the box of each photograph."""
-    boxes = {}
-    for card in cards:
-        if card.part == "rafdb":
-            still = aligned(config, card.name, RAFDB[card.label - 1])
-        else:
-            still = photograph(config, card.name, AFFECTNET[card.label] if card.label < len(AFFECTNET) else None)
-            boxes[card.name] = tuple(map(float, still.box))
-        path = root / _place(card)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(still.picture, cv2.COLOR_RGB2BGR), _QUALITY)[1].tobytes())
-    return {"boxes": boxes}
+def _write_release(tree: Path, videos: list[Video], frames: dict[str, int]) -> None:
+    """Names and rows wanted of the test videos; of the first one a row more than it has frames."""
+    rows = [f"{video.name}/{row:05d}.jpg," for at, video in enumerate(videos) for row in range(1, frames[video.name] + 1 + (at == 0))]
+    _text(tree / "EXPR_test_release.txt", [video.name for video in videos])
+    _text(tree / "EXPR_test_example.txt", [f"image_location,{_HEADER}", *rows])
 
 
-def _place(card: _Card) -> str:
-    if card.part == "rafdb":
-        return f"rafdb/basic/Image/aligned/{card.name}_aligned.jpg"
-    return f"affectnet/Manually_Annotated_Images/{_affectnet_path(card)}"
+def _batches(images: list) -> list[list]:
+    return [images[at : at + _BATCH] for at in range(0, len(images), _BATCH)]
 
 
-def _affectnet_path(card: _Card) -> str:
-    return f"{int(digest(card.name, 4), 16) % 20 + 1}/{card.name}.jpg"
+def _joined(parts: list[list[str]]) -> list[str]:
+    return [row for part in parts for row in part]
 
 
-def _cards(config: SyntheticConfig) -> list[_Card]:
-    """All still images. Expressions are dealt evenly; some of AffectNet's carry none."""
-    cards = []
-    for part, count in (("training", config.affectnet), ("validation", config.affectnet_validation)):
-        rng = generator(config.seed, "affectnet", part)
-        labels = rng.permutation(np.resize(np.arange(len(AFFECTNET)), count))
-        labels = np.concatenate([labels, rng.choice(_NO_EXPRESSION, max(3, count // 50))])
-        names = [digest([config.seed, part, number], 24) for number in range(len(labels))]
-        cards += [_Card(part, name, int(label)) for name, label in zip(names, rng.permutation(labels), strict=True)]
-    for part, count in (("train", config.rafdb), ("test", config.rafdb_test)):
-        labels = generator(config.seed, "rafdb", part).permutation(np.resize(np.arange(1, len(RAFDB) + 1), count))
-        cards += [_Card("rafdb", f"{part}_{number:05d}", int(label)) for number, label in enumerate(labels, start=1)]
-    return cards
-
-
-def _write_release(root: Path, videos: list[Video], counts: dict[str, int]) -> None:
-    """Names of the test release, and the example submission: one row a frame and one past the last frame."""
-    names = [actor.name for video in videos for actor in video.actors if actor.split == "test"]
-    rows = [f"{name}/{frame:05d}.jpg," for name in names for frame in range(1, counts[name] + 2)]
-    (root / "affwild2" / "EXPR_test_release.txt").write_text("\n".join(names) + "\n")
-    (root / "affwild2" / "EXPR_test_example.txt").write_text("\n".join([f"image_location,{_HEADER}", *rows]) + "\n")
-
-
-def _write_affectnet(root: Path, config: SyntheticConfig, cards: list[_Card], boxes: dict[str, tuple[float, ...]]) -> None:
-    """The two lists; a row without an expression has, as in the original, now and then no usable face box either."""
-    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
-    for part in ("training", "validation"):
-        rng, rows = generator(config.seed, "list", part), [head]
-        for card in (card for card in cards if card.part == part):
-            x0, y0, x1, y1 = boxes[card.name]
-            box = [round(x0), round(y0), round(x1 - x0), round(y1 - y0)]
-            if card.label in _NO_EXPRESSION and rng.random() < 0.5:
-                box[2:] = [-1, -1]
-            points = ";".join(f"{value:.1f}" for value in (x0, y0, x1, y1))
-            rows.append(f"{_affectnet_path(card)},{','.join(map(str, box))},{points},{card.label},0.0,0.0")
-        (root / "affectnet" / f"{part}.csv").write_text("\n".join(rows) + "\n")
-
-
-def _write_rafdb(root: Path, cards: list[_Card]) -> None:
-    lines = [f"{card.name}.jpg {card.label}" for card in cards if card.part == "rafdb"]
-    path = root / "rafdb" / "basic" / "EmoLabel" / "list_patition_label.txt"  # so spelled
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+def _text(path: Path, lines: list[str]) -> None:
+    with placed(path) as partial:
+        partial.write_text("\n".join(lines) + "\n")

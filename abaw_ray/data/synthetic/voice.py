@@ -103,12 +103,13 @@ def sing(rng: np.random.Generator, person: Person, score: Score, samples: int) -
     grid, fine = np.arange(len(score.pitch)) * _STEP, np.arange(samples)
     pitch = np.interp(fine, grid, score.pitch)
     turn = 2 * np.pi * np.cumsum(pitch) / RATE
-    voiced = np.sqrt(np.maximum(1 - score.breath, 0))
+    numbers = range(1, int(_HIGHEST / score.pitch.min()) + 1)
+    levels = np.stack([_resonance(score, k * score.pitch) * k**-score.tilt * (k * score.pitch < _HIGHEST) for k in numbers])
+    levels *= np.sqrt(np.maximum(1 - score.breath, 0) * 2 / (levels**2).sum(axis=0))  # as loud in every manner and vowel
     wave = np.zeros(samples)
-    for k in range(1, int(_HIGHEST / score.pitch.min()) + 1):
-        level = _resonance(score, k * score.pitch) * k**-score.tilt * (k * score.pitch < _HIGHEST) * voiced
-        if level.max() > 1e-4:
-            wave += np.interp(fine, grid, level).astype(np.float32) * np.sin((k * turn).astype(np.float32) % np.float32(2 * np.pi))
+    for k, level in zip(numbers, levels, strict=True):
+        if level.max() > 1e-3:
+            wave += np.interp(fine, grid, level).astype(np.float32) * np.sin((k * turn % (2 * np.pi)).astype(np.float32))
     wave *= 1 + np.interp(fine, grid, score.rough) * np.sin(turn / 2)
     wave += np.interp(fine, grid, np.sqrt(score.breath)) * _hiss(rng, samples)
     wave *= np.interp(fine, grid, score.loud)
@@ -125,9 +126,9 @@ def _resonance(score: Score, hertz: np.ndarray) -> np.ndarray:
 
 
 def _hiss(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Breath: noise that is weak below 1 kHz."""
+    """Breath: noise of loudness 1 that is weak below 1 kHz."""
     noise = rng.standard_normal(samples)
-    return 0.25 * (noise - 0.75 * np.concatenate([[0.0], noise[:-1]]))
+    return 0.8 * (noise - 0.75 * np.concatenate([[0.0], noise[:-1]]))
 
 
 def room(rng: np.random.Generator, samples: int, loudness: float) -> Float32[np.ndarray, " samples"]:

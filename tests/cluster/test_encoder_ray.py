@@ -1,0 +1,120 @@
+"""Stage I on a local Ray: two workers, one of them killed on the way, against the same training in this process."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "encoder"))
+
+from drawn_images import CONFIG, drawn_table
+
+from abaw_ray.cluster.compute import Compute
+from abaw_ray.cluster.encoder import train_encoder
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.encoder.images import node_images
+from abaw_ray.encoder.model import load_encoder
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.training.loop import PlainEngine, run_steps
+from abaw_ray.training.optim import make_adamw, rate_share
+
+SETTINGS = replace(CONFIG, epochs=6, zero=2, moe=replace(CONFIG.moe, balance=0.01))
+ITEM = Item(name="run", identity="drawn")
+
+
+def kill_a_worker():
+    """Kill one of the training's workers that this process's Ray has started; returns how many there were."""
+    workers = [child for child in psutil.Process().children(recursive=True) if "TrainWorker" in " ".join(child.cmdline()[:1])]
+    workers[-1].kill()
+    return len(workers)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
+    storage.write_table("images/train.parquet", drawn_table(96, split="train", seed=1))
+    storage.write_table("images/val.parquet", drawn_table(31, split="val", seed=2))
+    return Home(storage, "encoder", SETTINGS, 1)
+
+
+SHARDS = ["images/train.parquet", "images/val.parquet"]
+
+
+@pytest.fixture(scope="module")
+def ray():
+    compute = Compute(object_store_mb=80)
+    with Engine(compute) as engine:
+        engine.start()
+        yield compute
+
+
+@pytest.fixture(scope="module")
+def disturbed(home, ray):
+    """The figures of a run of which a worker was killed after its first epoch, and the epochs as the driver saw them."""
+    seen, killed = [], []
+
+    def on_epoch(figures):
+        seen.append(figures["epoch"])
+        if not killed:
+            killed.append(kill_a_worker())
+
+    figures = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=ray, on_epoch=on_epoch)
+    assert killed == [2]
+    return figures, seen
+
+
+def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_told(disturbed):
+    figures, seen = disturbed
+    assert [line["epoch"] for line in figures["curve"]] == [1, 2, 3, 4, 5, 6]
+    assert sorted(set(seen)) == [1, 2, 3, 4, 5, 6]
+    assert seen.count(1) == 1
+
+
+def test_two_workers_and_a_loss_train_what_one_process_trains(home, disturbed, tmp_path):
+    task, model = EncoderTask(SETTINGS, node_images(home.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
+    engine = PlainEngine(model, make_adamw(model.groups(SETTINGS), SETTINGS.optim), clip=SETTINGS.optim.clip)
+    steps = SETTINGS.epochs * task.steps_per_epoch
+    for line in disturbed[0]["curve"]:
+        epoch = range((line["epoch"] - 1) * task.steps_per_epoch, line["epoch"] * task.steps_per_epoch)
+        losses = run_steps(
+            epoch,
+            task.pieces,
+            lambda piece: task.loss_of(engine, piece),
+            engine,
+            rate=lambda step: rate_share(step, steps, SETTINGS.optim),
+            seed=task.seed,
+        )
+        assert line["loss"] == pytest.approx(torch.stack(list(losses)).mean().item(), rel=2e-3)
+        wanted = task.count(model).figures(SETTINGS.classes)
+        assert line["val_images"] == wanted["val_images"] == 31
+        assert line["val_loss"] == pytest.approx(wanted["val_loss"], rel=2e-3)
+
+
+def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(home, disturbed):
+    assert home.finished([ITEM]) == {"run": home.part(ITEM, "")}
+    folder = Path(home.storage.uri(home.part(ITEM, "")))
+    encoder = load_encoder(folder / "encoder")
+    assert encoder(torch.zeros(2, 3, 28, 28, dtype=torch.uint8)).shape == (2, 32)
+    assert json.loads((folder / "curve.json").read_text()) == disturbed[0]["curve"]
+    assert home.storage.files(f"{home.path}/runs", recursive=True) == {}
+
+
+def test_a_finished_run_is_not_trained_again(home, disturbed, monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.encoder._fit", lambda _: pytest.fail("trained again"))
+    again = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=Compute())
+    assert again == json.loads(json.dumps(disturbed[0]))
+
+
+def test_what_no_other_attempt_would_mend_is_refused_as_itself(home, ray):
+    with pytest.raises(ConfigError, match="multiple of 3"):
+        train_encoder(home=home, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, compute=replace(ray, train_workers=3))
+    lost = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
+    with pytest.raises(DataError, match="weights.safetensors: no such file"):
+        train_encoder(home=home, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, compute=replace(ray, train_workers=1))

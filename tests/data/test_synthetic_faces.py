@@ -1,0 +1,162 @@
+"""What the drawn faces and voices look and sound like, before any encoding."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from abaw_ray.core.expressions import ENCODER_CLASSES, EXPRESSIONS
+from abaw_ray.data.synthetic.acting import act
+from abaw_ray.data.synthetic.config import SyntheticConfig, generator
+from abaw_ray.data.synthetic.covers import COVERS, cover
+from abaw_ray.data.synthetic.face import Head, Pose, face_box
+from abaw_ray.data.synthetic.manners import MANNERS
+from abaw_ray.data.synthetic.muscles import INDEX, MUSCLES, VARIANTS, pulls
+from abaw_ray.data.synthetic.people import make_person
+from abaw_ray.data.synthetic.scene import Scene
+from abaw_ray.data.synthetic.script import Stretch, write_script
+from abaw_ray.data.synthetic.stills import ALIGNED, PHOTOGRAPH, aligned, photograph
+from abaw_ray.data.synthetic.voice import compose, sing
+from abaw_ray.media.audio import RATE
+
+CONFIG = SyntheticConfig(train=10, validation=4, test=2, seconds=3.0, stretch=(0.5, 1.2))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [Scene(CONFIG, video) for video in write_script(CONFIG)[:4]]
+
+
+def overlap(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - width * height)
+
+
+def test_expressions_are_those_of_the_tables_and_only_stills_know_contempt():
+    assert set(VARIANTS) == {*EXPRESSIONS, *ENCODER_CLASSES}
+    assert set(MANNERS) == set(EXPRESSIONS)
+    assert all(set(form) <= set(MUSCLES) for forms in VARIANTS.values() for form in forms)
+
+
+def test_contempt_is_one_sided_and_on_either_side():
+    sides = {np.sign(pulls(np.random.default_rng(seed), "Contempt")[INDEX["side"]]) for seed in range(20)}
+    assert sides == {-1.0, 1.0}
+
+
+def test_opencv_finds_at_least_nine_of_ten_ordinary_faces_where_they_were_drawn(scenes):
+    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    found = asked = 0
+    for scene in scenes:
+        parts = scene.parts()
+        for at, picture in enumerate(scene.frames()):
+            if at % 6:
+                continue
+            grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            boxes = [(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(grey, 1.1, 3, minSize=(36, 36))]
+            for person, part in zip(scene.people, parts, strict=True):
+                if part.hide[at] == "":
+                    asked += 1
+                    found += any(overlap(box, face_box(person, part.poses[at])) > 0.5 for box in boxes)
+    assert asked > 30
+    assert found / asked >= 0.9
+
+
+def test_scenes_are_the_same_when_played_again_and_differ_with_the_seed(scenes):
+    again, other = Scene(CONFIG, scenes[1].video), Scene(replace(CONFIG, seed=1), scenes[1].video)
+    first = np.stack(list(scenes[1].frames()))
+    np.testing.assert_array_equal(first, np.stack(list(again.frames())))
+    np.testing.assert_array_equal(scenes[0].sound()[0], Scene(CONFIG, scenes[0].video).sound()[0])
+    np.testing.assert_array_equal(scenes[1].labels(0), again.labels(0))
+    assert not np.array_equal(first[0], next(other.frames()))
+
+
+def test_frames_are_rgb_pictures_of_the_size_asked_for_one_for_each_time(scenes):
+    for scene in scenes[:2]:
+        frames = list(scene.frames())
+        assert len(frames) == len(scene.times)
+        assert {(frame.shape, frame.dtype) for frame in frames} == {((240, 320, 3), np.dtype(np.uint8))}
+
+
+def test_an_expression_moves_the_muscles_of_its_stretch_and_a_faint_one_hardly():
+    times, person = np.arange(0, 4, 0.05), make_person(0, "someone")
+    pull = {}
+    for hide in ("", "faint"):
+        script = (
+            Stretch(start=0, stop=2, expression="Neutral", hide="", sound="clear"),
+            Stretch(start=2, stop=4, expression="Happiness", hide=hide, sound="clear"),
+        )
+        pull[hide] = act(generator(0, "x"), CONFIG, person, script, times, np.zeros(len(times)), 0, 1).pulls[:, INDEX["corner"]]
+    assert pull[""][times > 2.5].mean() > pull[""][times < 1.5].mean() + 0.4
+    assert pull["faint"][times > 2.5].mean() < pull[""][times > 2.5].mean() - 0.3
+
+
+def test_talking_opens_the_mouth():
+    times, person = np.arange(0, 2, 0.05), make_person(0, "someone")
+    script = (Stretch(start=0, stop=2, expression="Neutral", hide="", sound="clear"),)
+    talk = (np.sin(2 * np.pi * times) > 0).astype(float)
+    jaw = act(generator(0, "x"), CONFIG, person, script, times, talk, 0, 1).pulls[:, INDEX["jaw"]]
+    assert jaw[talk > 0].mean() > jaw[talk == 0].mean() + 0.1
+
+
+def test_a_head_that_lies_outside_the_picture_is_cut_off_or_leaves_it_as_it_is():
+    head, blank = Head(make_person(0, "someone")), np.full((120, 160, 3), 99, np.uint8)
+    for x, y, seen in ((0.0, 60.0, True), (159.0, 110.0, True), (-500.0, 60.0, False), (80.0, 900.0, False)):
+        picture = blank.copy()
+        head.draw(picture, Pose(x=x, y=y, size=30), np.zeros(len(MUSCLES)))
+        assert (picture != blank).any() == seen
+
+
+@pytest.mark.parametrize("kind", COVERS)
+def test_covers_change_the_picture_over_the_face(kind):
+    person, pose = make_person(0, "someone"), Pose(x=80, y=60, size=30)
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cover(picture, kind, person, pose, (0.1, 0.0), (200, 200, 200))
+    x0, y0, x1, y1 = map(int, face_box(person, pose))
+    assert (picture[y0:y1, x0:x1] > 0).mean() > 0.15
+
+
+def test_stills_have_the_sizes_of_their_data_sets_and_landmarks_inside_the_face_box():
+    still, crop = photograph(CONFIG, "a", "Fear"), aligned(CONFIG, "b", "Fear")
+    assert still.picture.shape == (PHOTOGRAPH[1], PHOTOGRAPH[0], 3) and crop.picture.shape == (ALIGNED[1], ALIGNED[0], 3)
+    x0, y0, x1, y1 = still.box
+    inside = (still.landmarks > (x0, y0)) & (still.landmarks < (x1, y1 + 0.2 * (y1 - y0)))
+    assert still.landmarks.shape == (68, 2) and inside.all()
+    np.testing.assert_array_equal(still.picture, photograph(CONFIG, "a", "Fear").picture)
+
+
+def test_a_still_without_an_expression_shows_nobody():
+    empty, face = photograph(CONFIG, "c", None), photograph(CONFIG, "c", "Neutral")
+    assert not np.array_equal(empty.picture, face.picture)
+    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    assert len(cascade.detectMultiScale(cv2.cvtColor(empty.picture, cv2.COLOR_RGB2GRAY), 1.1, 3)) == 0
+
+
+def test_mean_pitch_and_loudness_of_a_voice_say_little_about_the_expression():
+    person = make_person(0, "someone")
+    pitches = {}
+    for name in ("Anger", "Sadness", "Happiness", "Surprise"):
+        script = (Stretch(start=0, stop=3, expression=name, hide="", sound="clear"),)
+        scores = [compose(generator(seed, name), person, script, 3.0) for seed in range(20)]
+        pitches[name] = np.mean([np.log2(score.pitch[score.loud > 0]).mean() for score in scores])
+        level = [np.sqrt((sing(generator(seed, "s"), person, score, 3 * RATE) ** 2).mean()) for seed, score in enumerate(scores[:3])]
+        assert max(level) < 2 * min(level)
+    assert np.ptp(list(pitches.values())) < 0.12  # octaves; people differ by more than one
+
+
+def test_a_silent_stretch_has_no_voice_and_an_anger_is_sharper_than_a_sadness():
+    person = make_person(0, "someone")
+    silent = Stretch(start=0, stop=1, expression="Anger", hide="", sound="silent")
+    score = compose(generator(0, "v"), person, (silent, replace(silent, start=1, stop=2, sound="clear")), 2.0)
+    wave = sing(generator(0, "w"), person, score, 2 * RATE)
+    assert np.abs(wave[: int(0.98 * RATE)]).max() == 0 and np.abs(wave[RATE:]).max() > 0
+
+    def high(name):
+        one = compose(generator(0, name), person, (replace(silent, expression=name, sound="clear", stop=2),), 2.0)
+        power = np.abs(np.fft.rfft(sing(generator(0, "w"), person, one, 2 * RATE))) ** 2
+        hertz = np.fft.rfftfreq(2 * RATE, 1 / RATE)
+        return power[hertz > 1500].sum() / power.sum()
+
+    assert high("Anger") > 3 * high("Sadness")
