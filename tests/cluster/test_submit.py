@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ def head(tmp_path_factory):
     yield {**env, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
+    shutil.rmtree(f"/tmp/abaw-{os.getpid()}", ignore_errors=True)
 
 
 def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
