@@ -34,7 +34,7 @@ class SyntheticConfig:
     """Shortest and longest time in seconds that a person keeps one expression."""
     strength: float = 1.0
     """Scale of all expressions of the face; below 1 they are harder to tell apart."""
-    turning: float = 0.65
+    turning: float = 0.4
     """Scale of how far heads lean, turn and nod; at 1 a small encoder needs many more images to see through it."""
     affectnet: int = 6000
     """Usable images of AffectNet's training list; some more are there that a reader must leave out."""
