@@ -32,6 +32,7 @@ class Engine:
     def __init__(self, compute: Compute, storage: StorageConfig | None = None) -> None:
         """Take the size of a Ray that is started here, and how its workers reach the object store."""
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
+        self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> "Engine":
         return self
@@ -42,6 +43,11 @@ class Engine:
 
             ray.shutdown()
             self._started = False
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     def start(self) -> None:
         """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process."""
@@ -50,6 +56,7 @@ class Engine:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         store = environment(self.storage)
+        self._before = {name: os.environ.get(name) for name in store}
         os.environ |= store
         own = not os.environ.get("RAY_ADDRESS")
         if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
