@@ -68,11 +68,11 @@ def make_person(seed: int, name: str) -> Person:
     """The person of that name."""
     rng = generator(seed, "person", name)
     skin = np.array(_SKIN[rng.integers(len(_SKIN))]) * rng.uniform(0.92, 1.06) + rng.normal(0, 4, 3)
-    bearded = rng.random() < 0.2
-    answer, rest = habits(rng)
+    hair = _colour(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2))
+    bearded, (answer, rest) = rng.random() < 0.2, habits(rng)
     return Person(
         skin=_colour(skin),
-        hair=_colour(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2)),
+        hair=hair,
         iris=_colour(np.array(_IRIS[rng.integers(len(_IRIS))]) * rng.uniform(0.8, 1.2)),
         lips=_colour(skin * rng.uniform(0.68, 0.86) * np.array([1.08, 0.74, 0.76])),
         shirt=_colour(rng.uniform(30, 220, 3)),
