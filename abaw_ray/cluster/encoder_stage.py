@@ -1,11 +1,10 @@
 """Stage I as a stage of the line: images into storage, then one training run on all of them; what is there already is not done again."""
 
-import time
+from typing import Any
 
-from abaw_ray.cluster.images import images_home, ingest_images
+from abaw_ray.cluster.images import images_home, ingest_images, shards
 from abaw_ray.cluster.job import Run
-from abaw_ray.core.errors import DataError
-from abaw_ray.core.lock import only_writer
+from abaw_ray.cluster.stage import needed, run_once
 from abaw_ray.core.progress import say
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.encoder.config import REVISION, EncoderConfig
@@ -27,19 +26,17 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
     """Bring the trained encoder into storage: its part holds ``encoder/`` as timm loads it, without the head."""
     images = ingest_images(run, config.ingest)
     home, item = encoder_home(run, config), encoder_item(images)
-    record = home.record([item])
-    if record is not None:
-        say(f"{STAGE}: already there in {run.storage.uri(home.path)}")
-        return record
-    started = time.monotonic()
-    with only_writer(run.storage, home.path):
+
+    def train() -> dict[str, Any]:
         say(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(home.path)}")
         run.engine.start()
         from abaw_ray.cluster.encoder import train_encoder
 
-        shards = sorted(images.parts.values())
-        figures = train_encoder(home=home, item=item, shards=shards, config=config, compute=run.compute, on_epoch=_say_epoch)
-        return home.finish([item], {**figures, "rows": images.figures["rows"]}, time.monotonic() - started)
+        parts = sorted(images.parts.values())
+        figures = train_encoder(home=home, item=item, shards=parts, config=config, compute=run.compute, on_epoch=_say_epoch)
+        return {**figures, "rows": images.figures["rows"]}
+
+    return run_once(home, item, train)
 
 
 def _say_epoch(figures: dict) -> None:
@@ -53,13 +50,5 @@ def encoder_record(run: Run, config: EncoderConfig) -> Record:
     Raises:
         DataError: it is not there (yet) for these images and settings.
     """
-    from abaw_ray.cluster.images import shards_of, stills
-
-    images = images_home(run, config.ingest).record(shards_of(stills(run)))
-    record = None if images is None else encoder_home(run, config).record([encoder_item(images)])
-    if record is None:
-        raise DataError(
-            f"{run.storage.uri(encoder_home(run, config).path)}: no encoder is trained with these settings on these images; "
-            "run jobs/train_encoder.py with the same preset and options first"
-        )
-    return record
+    home, images = encoder_home(run, config), images_home(run, config.ingest).record(shards(run))
+    return needed(home, images and home.record([encoder_item(images)]), "jobs/train_encoder.py")

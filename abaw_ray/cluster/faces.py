@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.cluster.job import Run, once_a_run
+from abaw_ray.cluster.stage import Pool, needed, run_items
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.records import Home, Item, Record
@@ -40,12 +40,14 @@ class FaceWork:
         return {"rows": rows, "faces": seen}
 
 
+@once_a_run
 def affwild2(run: Run) -> AffWild2:
     """The user's Aff-Wild2 tree."""
     data = run.data
     return AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example, storage=run.where.storage)
 
 
+@once_a_run
 def videos(run: Run) -> dict[Item, dict]:
     """The VIDEO rows of everything the user gave, by item; the same name twice is an error.
 
@@ -84,10 +86,4 @@ def faces_record(run: Run, config: FacesConfig) -> Record:
         DataError: they are not there (yet) for these videos and settings.
     """
     home = faces_home(run, config)
-    record = home.record(videos(run))
-    if record is None:
-        raise DataError(
-            f"{run.storage.uri(home.path)}: the faces of these videos are not prepared with these settings; "
-            "run jobs/prepare_faces.py with the same preset and options first"
-        )
-    return record
+    return needed(home, home.record(videos(run)), "jobs/prepare_faces.py")

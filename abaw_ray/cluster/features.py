@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from abaw_ray.cluster.encoder_stage import encoder_home, encoder_record
 from abaw_ray.cluster.faces import faces_home, faces_record, videos
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import Pool, run_items
-from abaw_ray.core.errors import DataError
+from abaw_ray.cluster.stage import Pool, needed, run_items
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
@@ -66,19 +65,16 @@ def features_home(run: Run, line: "AnyLine") -> Home:
 
 
 def feature_items(run: Run, line: "AnyLine") -> dict[Item, dict]:
-    """One item a video that has faces: its FACE part, its address, and the encoder that shapes its vectors."""
+    """One item a video that has faces: its FACE part, its address; named by the encoder too, which shapes its vectors."""
     faces, encoder = faces_record(run, line.faces), encoder_record(run, line.encoder)
     uris = {item.name: row["uri"] for item, row in videos(run).items()}
-    return {
-        Item(name=name, identity=digest([part, encoder.identity])): {"faces": part, "uri": uris[name], "encoder": f"{encoder.parts['run']}/encoder"}
-        for name, part in faces.parts.items()
-    }
+    return {Item(name=name, identity=digest([part, encoder.identity])): {"faces": part, "uri": uris[name]} for name, part in faces.parts.items()}
 
 
 def extract_features(run: Run, line: "AnyLine") -> Record:
     """Bring the features of all prepared faces into storage."""
     items = feature_items(run, line)
-    encoder = next(iter(items.values()))["encoder"]
+    encoder = f"{encoder_record(run, line.encoder).parts['run']}/encoder"
     make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder)
     pool = Pool(workers=run.compute.item_workers, gpus=run.compute.feature_gpus, memory_gb=run.compute.item_memory_gb)
     return run_items(run, features_home(run, line), items, make, pool=pool, unit="videos")
@@ -91,9 +87,4 @@ def features_record(run: Run, line: "AnyLine") -> Record:
         DataError: they are not there (yet) for these faces, encoder and settings.
     """
     home = features_home(run, line)
-    record = home.record(feature_items(run, line))
-    if record is None:
-        raise DataError(
-            f"{run.storage.uri(home.path)}: features are not extracted with these settings; run jobs/extract_features.py with the same options first"
-        )
-    return record
+    return needed(home, home.record(feature_items(run, line)), "jobs/extract_features.py")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from abaw_ray.cluster.faces import affwild2
-from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.job import Run, once_a_run
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.records import Record
 from abaw_ray.core.settings import digest
@@ -37,6 +37,7 @@ class Annotated:
         return digest([self.splits, rows, self.example])
 
 
+@once_a_run
 def annotated(run: Run) -> Annotated:
     """Read the annotations of the user's Aff-Wild2 tree.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 
-from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.job import Run, once_a_run
 from abaw_ray.cluster.stage import Pool, run_items
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
@@ -56,13 +56,19 @@ def stills(run: Run) -> list[StillImage]:
 
 def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
     """The images by shard: of one data set and split each, named by what they hold."""
-    shards = {}
+    found = {}
     for (source, split), group in itertools.groupby(images, key=lambda still: (still.source, still.split)):
         members = list(group)
         for start in range(0, len(members), _SHARD):
             plain = [asdict(still) for still in members[start : start + _SHARD]]
-            shards[Item(name=f"{source}-{split}-{start // _SHARD:05d}", identity=digest(plain))] = {"stills": plain}
-    return shards
+            found[Item(name=f"{source}-{split}-{start // _SHARD:05d}", identity=digest(plain))] = {"stills": plain}
+    return found
+
+
+@once_a_run
+def shards(run: Run) -> dict[Item, dict]:
+    """All still images that the user gave, by shard."""
+    return shards_of(stills(run))
 
 
 def images_home(run: Run, config: IngestConfig) -> Home:
@@ -78,7 +84,7 @@ def ingest_images(run: Run, config: IngestConfig) -> Record:
     """
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
     home = images_home(run, config)
-    record = run_items(run, home, shards_of(stills(run)), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
+    record = run_items(run, home, shards(run), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
     bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
     if bad > max(1, run.policy.max_failures * (bad + good)):
         raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(home.path)}/failures")

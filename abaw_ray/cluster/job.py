@@ -1,15 +1,20 @@
 """What every job is told besides its stages' settings: where data and results are, on how much to run, what failures mean."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 from abaw_ray.cluster.compute import LAPTOP, Compute
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.progress import progress
 from abaw_ray.core.storage import Storage, StorageConfig
 from abaw_ray.data.stills import Contempt
 from abaw_ray.data.synthetic.config import SyntheticConfig
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,8 @@ class Run:
 
     where: Where
     engine: Engine
+    kept: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What ``once_a_run`` functions have read."""
 
     @cached_property
     def storage(self) -> Storage:
@@ -95,13 +102,22 @@ class Run:
         return drawn(self.where.data)
 
 
+def once_a_run(read: Callable[[Run], _T]) -> Callable[[Run], _T]:
+    """Keep what a function of the run alone found: every stage asks again, and a data set's lists are long."""
+
+    @wraps(read)
+    def kept(run: Run) -> _T:
+        if read not in run.kept:
+            run.kept[read] = read(run)
+        return run.kept[read]
+
+    return kept
+
+
 def drawn(data: DataConfig) -> DataConfig:
     """Draw the synthetic data set where asked for, and point at its three parts as if the user had given them."""
     if not data.draw:
         return data
-    from dataclasses import replace
-
-    from abaw_ray.core.progress import progress
     from abaw_ray.data.synthetic.tree import write_synthetic
 
     root = Path(data.drawn)

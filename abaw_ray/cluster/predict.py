@@ -4,7 +4,6 @@ One task of the cluster does it, next to the frames in shared memory. Which mode
 """
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,9 @@ from abaw_ray.cluster.faces import faces_record
 from abaw_ray.cluster.features import features_record
 from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import fetch
+from abaw_ray.cluster.stage import fetch, run_once
 from abaw_ray.cluster.sweep import ALONE, sweep_home, sweep_record
 from abaw_ray.cluster.sweep import STAGE as SWEEP
-from abaw_ray.core.lock import only_writer
-from abaw_ray.core.progress import say
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.data.subjects import leaked
@@ -67,21 +64,19 @@ def predict(run: Run, line: "Line") -> Record:
     sweep, features, faces, who = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
     home = predictions_home(run, line)
     item = Item(name="run", identity=digest([sweep.identity, features.identity, faces.identity, who.identity]))
-    record = home.record([item])
-    if record is not None:
-        say(f"{STAGE}: already there in {run.storage.uri(home.path)}")
-        return record
-    started = time.monotonic()
-    choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
-    scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
-    with only_writer(run.storage, home.path):
+
+    def work() -> dict[str, Any]:
         import ray
 
+        choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
+        scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
         frames = frames_in_cluster(run, features, who)
         task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, max_retries=3)(score)
         figures = fetch(task.remote(scoring, frames))
         home.complete_folder(item, figures)
-        return home.finish([item], figures, time.monotonic() - started)
+        return figures
+
+    return run_once(home, item, work)
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:

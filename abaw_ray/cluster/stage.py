@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from abaw_ray.cluster.job import Run
-from abaw_ray.core.errors import AbawError, ItemError
+from abaw_ray.core.errors import AbawError, DataError, ItemError
 from abaw_ray.core.lock import only_writer
 from abaw_ray.core.progress import Progress, progress, say
 from abaw_ray.core.records import Home, Item, Record
@@ -117,6 +117,39 @@ def _stream(home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work],
         if row["reason"]:
             say(f"  {row['item']}: {row['reason']}")
         shown.step(1, json.loads(row["figures"]))
+
+
+def run_once(home: Home, item: Item, work: Callable[[], dict[str, Any]]) -> Record:
+    """Bring a stage to completion that is one run: its record is returned, or the work done and recorded.
+
+    Args:
+        home: Where the stage lives.
+        item: The run, named by what it reads.
+        work: Writes the run's part, marks it whole, and returns its figures.
+
+    Raises:
+        BusyError: another run writes the same home.
+    """
+    record = home.record([item])
+    if record is not None:
+        say(f"{home.stage}: already there in {home.storage.uri(home.path)}")
+        return record
+    started = time.monotonic()
+    with only_writer(home.storage, home.path):
+        figures = work()
+        return home.finish([item], figures, time.monotonic() - started)
+
+
+def needed(home: Home, record: Record | None, job: str) -> Record:
+    """The record of an earlier stage.
+
+    Raises:
+        DataError: it is not there (yet); says which job makes it.
+    """
+    if record is None:
+        where = home.storage.uri(home.path)
+        raise DataError(f"{where}: {home.stage} is not done with these settings; run {job} with the same preset and options first")
+    return record
 
 
 def fetch(ref: "ObjectRef") -> Any:

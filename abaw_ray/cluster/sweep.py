@@ -6,18 +6,17 @@ before is read, not trained, so a sweep that was killed goes on where it was.
 
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abaw_ray.cluster.features import features_record
+import numpy as np
+
+from abaw_ray.cluster.features import features_home, features_record
 from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import fetch, ours
-from abaw_ray.core.errors import DataError
-from abaw_ray.core.lock import only_writer
+from abaw_ray.cluster.stage import fetch, needed, ours, run_once
 from abaw_ray.core.progress import progress, say
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest, to_plain
@@ -58,8 +57,6 @@ class Sweep:
 
 def sweep_home(run: Run, line: "Line") -> Home:
     """Where sweeps on these features live."""
-    from abaw_ray.cluster.features import features_home
-
     return Home(run.storage, STAGE, line.sweep, search.REVISION, (features_home(run, line).path,))
 
 
@@ -72,11 +69,11 @@ def sweep_fusion(run: Run, line: "Line") -> Record:
     """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
     features, who = features_record(run, line), annotated(run)
     home, item = sweep_home(run, line), sweep_item(features, who)
-    record = home.record([item])
-    if record is not None:
-        say(f"{STAGE}: already there in {run.storage.uri(home.path)}")
-        return record
-    started = time.monotonic()
+    return run_once(home, item, lambda: _search(run, line, home, item, features, who))
+
+
+def _search(run: Run, line: "Line", home: Home, item: Item, features: Record, who: Annotated) -> dict[str, Any]:
+    """The run itself; returns its figures."""
     train = {name: rows for name, rows in who.labels.items() if who.splits[name] == "train"}
     sweep = Sweep(
         home=home,
@@ -84,26 +81,19 @@ def sweep_fusion(run: Run, line: "Line") -> Record:
         config=line.sweep,
         train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
         all_folds=assign_folds(who.labels, folds=line.sweep.folds, seed=line.sweep.seed),
-        default=_default(train),
+        default=most_frequent(np.concatenate(list(train.values()))),
     )
-    with only_writer(run.storage, home.path):
-        frames = frames_in_cluster(run, features, who)
-        trials = _run_trials(run, sweep, frames)
-        best = max(trials, key=lambda trial: trial["score"])
-        say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
-        finals = _run_finals(run, sweep, frames, best["changes"])
-        figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], **finals}
-        home.complete_folder(item, figures)
-        return home.finish([item], figures, time.monotonic() - started)
+    frames = frames_in_cluster(run, features, who)
+    trials = _run_trials(run, sweep, frames)
+    best = max(trials, key=lambda trial: trial["score"])
+    say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
+    finals = _run_finals(run, sweep, frames, best["changes"])
+    figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], **finals}
+    home.complete_folder(item, figures)
+    return figures
 
 
-def _default(labels: dict[str, Any]) -> int:
-    import numpy as np
-
-    return most_frequent(np.concatenate(list(labels.values())))
-
-
-def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames, report: Callable[[dict], None]) -> dict[str, Any]:
+def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str, Any]:
     """One candidate on the folds of Train_Set: read if it was finished before, else trained and kept.
 
     Returns:
@@ -112,12 +102,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames, report: Call
     storage, path = sweep.home.storage, f"{sweep.home.path}/trials/{sweep.item.key}/{digest(setting)}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
-    result = protocols.run_official_trial(
-        frames,
-        sweep.train_folds,
-        search.candidate(sweep.config, setting),
-        report=lambda fold, score, curve: report({"fold": fold, "frame_macro_f1": score}),
-    )
+    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate(sweep.config, setting))
     choice = search.decide(frames, result, sweep.config, default=sweep.default)
     found = {"changes": setting, "score": choice.same.pooled, "honest": choice.other.pooled, "folds": list(result.macro_f1)}
     storage.write_bytes(path, json.dumps(to_plain(found)).encode())
@@ -133,7 +118,7 @@ def _run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, A
 
     def trainable(params: dict[str, Any]) -> None:
         data = ray.get(params["frames"][0])
-        tune.report({"found": trial(params["setting"], sweep=sweep, frames=data, report=lambda _: None)})
+        tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
     resources = {"cpu": run.compute.cpus_per_trial, "gpu": run.compute.gpus_per_trial}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder, progress("sweep", len(settings), "trials") as shown:
@@ -237,9 +222,4 @@ def sweep_record(run: Run, line: "Line") -> Record:
         DataError: it is not there (yet) for these features and settings.
     """
     home = sweep_home(run, line)
-    record = home.record([sweep_item(features_record(run, line), annotated(run))])
-    if record is None:
-        raise DataError(
-            f"{run.storage.uri(home.path)}: the sweep with these settings is not done; run jobs/sweep_fusion.py with the same options first"
-        )
-    return record
+    return needed(home, home.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")

@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -208,12 +208,3 @@ def git_revision() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
-
-
-def figures_total(figures: Mapping[str, float], rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Add up manifest rows into named totals, starting from ``figures``."""
-    total = dict(figures)
-    for row in rows:
-        for name in total:
-            total[name] += row.get(name, 0)
-    return total
