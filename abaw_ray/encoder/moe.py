@@ -26,7 +26,8 @@ class MoeConfig:
     active: int = 2
     """Experts that a sample reaches."""
     hidden: int = 256
-    """Width of an expert's hidden layer."""
+    """Width of an expert's hidden layer; 0 makes each expert a linear classifier, under which a small encoder learns from scratch in half
+    the epochs."""
     balance: float = 0.01
     """Weight of the loss that keeps the experts equally busy (the usual value: Fedus et al., Switch Transformers, 2021)."""
     dropout: float = 0.1
@@ -36,8 +37,8 @@ class MoeConfig:
         """Refuse a router without a choice."""
         if not 1 <= self.active <= self.experts:
             raise ConfigError(f"moe.active={self.active} must lie between 1 and moe.experts={self.experts}")
-        if self.hidden < 1 or self.balance < 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(f"moe.hidden={self.hidden} must be at least 1, balance={self.balance} and dropout={self.dropout} (below 1) at least 0")
+        if self.hidden < 0 or self.balance < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"moe: hidden={self.hidden}, balance={self.balance} and dropout={self.dropout} (below 1) must be at least 0")
 
 
 class Routed(NamedTuple):
@@ -51,7 +52,7 @@ class Routed(NamedTuple):
 
 
 class MoeHead(nn.Module):
-    """Router and experts (one hidden layer each)."""
+    """Router and experts, each with one hidden layer or none."""
 
     def __init__(self, dim: int, classes: int, config: MoeConfig) -> None:
         """Draw the weights; ``dim`` is the width of the features."""
@@ -60,14 +61,15 @@ class MoeHead(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(config.dropout)
         self.router = nn.Linear(dim, config.experts)
-        self.in_weight = nn.Parameter(torch.empty(config.experts, dim, config.hidden))
-        self.in_bias = nn.Parameter(torch.zeros(config.experts, config.hidden))
-        self.out_weight = nn.Parameter(torch.empty(config.experts, config.hidden, classes))
+        if config.hidden:
+            self.in_weight = nn.Parameter(torch.empty(config.experts, dim, config.hidden))
+            self.in_bias = nn.Parameter(torch.zeros(config.experts, config.hidden))
+            nn.init.trunc_normal_(self.in_weight, std=1 / math.sqrt(dim))
+        self.out_weight = nn.Parameter(torch.empty(config.experts, config.hidden or dim, classes))
         self.out_bias = nn.Parameter(torch.zeros(config.experts, classes))
         nn.init.trunc_normal_(self.router.weight, std=0.02)
         nn.init.zeros_(self.router.bias)
-        nn.init.trunc_normal_(self.in_weight, std=1 / math.sqrt(dim))
-        nn.init.trunc_normal_(self.out_weight, std=1 / math.sqrt(config.hidden))
+        nn.init.trunc_normal_(self.out_weight, std=1 / math.sqrt(config.hidden or dim))
 
     def forward(self, features: Float[Tensor, "n dim"]) -> Routed:
         """Classify; with several active experts their gates are made to sum to 1, a single one keeps the router's own probability."""
@@ -77,10 +79,15 @@ class MoeHead(nn.Module):
         gate = router * torch.zeros_like(router).scatter(1, best, 1.0)
         if self.config.active > 1:
             gate = gate / gate.sum(dim=1, keepdim=True)
-        features = self.dropout(features)
-        hidden = functional.gelu(torch.einsum("nd,edh->neh", features, self.in_weight) + self.in_bias)
-        voices = torch.einsum("neh,ehc->nec", hidden, self.out_weight) + self.out_bias
+        voices = self._voices(self.dropout(features))
         return Routed(torch.einsum("nec,ne->nc", voices.float(), gate), router, gate)
+
+    def _voices(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n experts classes"]:
+        """What each expert says."""
+        if not self.config.hidden:
+            return torch.einsum("nd,edc->nec", features, self.out_weight) + self.out_bias
+        hidden = functional.gelu(torch.einsum("nd,edh->neh", features, self.in_weight) + self.in_bias)
+        return torch.einsum("neh,ehc->nec", hidden, self.out_weight) + self.out_bias
 
 
 def same(values: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.encoder.moe import MoeConfig, MoeHead, Routed, balance_loss, entropy
 
 
-def head_and_features(active=2, experts=4, count=12):
+def head_and_features(active=2, experts=4, count=12, hidden=5):
     torch.manual_seed(0)
-    head = MoeHead(6, 3, MoeConfig(experts=experts, active=active, hidden=5, dropout=0.0)).double()
+    head = MoeHead(6, 3, MoeConfig(experts=experts, active=active, hidden=hidden, dropout=0.0)).double()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return head, torch.randn(count, 6).double()
@@ -24,14 +24,15 @@ def slow_head(head, sample, active):
     total = sum(router[expert] for expert in chosen) if active > 1 else 1.0
     logits = torch.zeros(3).double()
     for expert in chosen:
-        hidden = functional.gelu(sample @ head.in_weight[expert] + head.in_bias[expert])
+        hidden = functional.gelu(sample @ head.in_weight[expert] + head.in_bias[expert]) if head.config.hidden else sample
         logits += router[expert] / total * (hidden @ head.out_weight[expert] + head.out_bias[expert])
     return logits
 
 
+@pytest.mark.parametrize("hidden", [5, 0])
 @pytest.mark.parametrize("active", [1, 2, 4])
-def test_all_experts_masked_by_the_gate_are_the_chosen_experts_alone(active):
-    head, features = head_and_features(active)
+def test_all_experts_masked_by_the_gate_are_the_chosen_experts_alone(active, hidden):
+    head, features = head_and_features(active, hidden=hidden)
     routed = head(features)
     slow = torch.stack([slow_head(head, sample, active) for sample in features])
     torch.testing.assert_close(routed.logits.double(), slow, atol=1e-5, rtol=1e-5)

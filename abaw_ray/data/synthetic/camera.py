@@ -46,11 +46,11 @@ class Camera:
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         width, height = size
-        angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.38)
+        angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.75)
         line = np.linspace(-1, 1, 16)
-        across = line * np.cos(angle) + line[:, None] * np.sin(angle)
+        across = np.tanh((line * np.cos(angle) + line[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0))  # a soft fall, or near to an edge
         cast = 1 + rng.normal(0, 0.05, 3)
-        level = rng.uniform(0.78, 1.12)
+        level = rng.uniform(0.7, 1.15)
         light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
         self._light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
         self._grain = _grain(height + _SPARE, width + _SPARE)
