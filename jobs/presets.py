@@ -40,9 +40,9 @@ DEMO = replace(
     encoder=EncoderConfig(
         ingest=replace(PAPER.encoder.ingest, max_side=150),
         model=SMALL,
-        moe=MoeConfig(hidden=0),
+        moe=MoeConfig(hidden=0, dropout=0.0),
         augment=AugmentConfig(scales=(1.0, 1.4), shift=0.03, turn=4.0, light=0.15, gamma=0.1, padaug=PadAugConfig(probability=0.3)),
-        optim=replace(PAPER.encoder.optim, lr=3e-4, layer_decay=1.0, betas=(0.9, 0.98)),
+        optim=replace(PAPER.encoder.optim, lr=3e-4, layer_decay=1.0, betas=(0.9, 0.98), warmup=0.05),
         epochs=10,
         global_batch=32,
         piece=16,

@@ -87,7 +87,8 @@ def _write(
 
 
 def _add_h264(container: av.container.OutputContainer, rate: Fraction, crf: float, preset: str) -> av.VideoStream:
-    return container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset})
+    """Without macroblock trees: with them x264 reads memory that it never wrote, and the same pictures give other bytes each time."""
+    return container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset, "mbtree": "0"})
 
 
 def _add_mpeg4(container: av.container.OutputContainer, rate: Fraction, crf: float) -> av.VideoStream:

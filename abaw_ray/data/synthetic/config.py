@@ -20,9 +20,9 @@ class SyntheticConfig:
     """Changes every person, script and picture. Ours, as all below."""
     picture: tuple[int, int] = (320, 240)
     """Width and height of the videos in pixels; both even (H.264)."""
-    train: int = 30
+    train: int = 36
     """Annotation files of Train_Set. One of them is the left half of the two-person video."""
-    validation: int = 12
+    validation: int = 16
     """Annotation files of Validation_Set. One of them is the right half of the two-person video."""
     test: int = 6
     """Videos of the test release."""

@@ -27,7 +27,7 @@ from abaw_ray.data.synthetic.scene import Scene
 from abaw_ray.data.synthetic.script import Video, write_script
 from abaw_ray.media.write import write_video
 
-REVISION = 5
+REVISION = 6
 """Raised by hand when the same settings give other labels or pixels."""
 _FOLDERS = ("affwild2", "affectnet", "rafdb")
 _TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
