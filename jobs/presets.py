@@ -29,7 +29,7 @@ SMALL = ModelConfig(
 
 DEMO = replace(
     PAPER,
-    data=DataConfig(draw=True, drawn="runs/demo/data", synthetic=SyntheticConfig(turning=0.4)),
+    data=DataConfig(draw=True, drawn="runs/demo/data"),
     storage=StorageConfig(uri="runs/demo"),
     compute=Compute(),
     faces=replace(

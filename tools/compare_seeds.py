@@ -41,14 +41,15 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
         seeds: One run each; a run that is there already is read.
         preset: Name of the preset.
     """
-    table, wins = Table("seed", "official", "face only", "voice only", "five folds", title="macro-F1"), 0
+    table, wins = Table("seed", "official", "face only", "voice only", "five folds", "raw pixels", title="macro-F1"), 0
     for seed in seeds:
         line = with_seed(LINES[preset][1], seed)
         with only_ours(log_path(line)), Engine(line.compute, line.storage) as engine:
             summary = pipeline(Run(line, engine), line)
         fused, face, voice = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))
+        pixels = f"{summary['baselines']['pixels']:.3f}"
         wins += fused > max(face, voice)
-        table.add_row(str(seed), f"{fused:.3f}", f"{face:.3f}", f"{voice:.3f}", f"{summary['cv']['macro_f1_mean']:.3f}")
+        table.add_row(str(seed), f"{fused:.3f}", f"{face:.3f}", f"{voice:.3f}", f"{summary['cv']['macro_f1_mean']:.3f}", pixels)
     console.print(table)
     say(f"the fused model is above both in {wins} of {len(seeds)} seeds")
 

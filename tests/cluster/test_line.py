@@ -17,6 +17,7 @@ from abaw_ray.cluster.line import Line
 from abaw_ray.cluster.pipeline import pipeline
 from abaw_ray.cluster.predict import predict
 from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.sweep import sweep_fusion
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
@@ -138,6 +139,18 @@ def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, eng
     record = prepare_faces(Run(mine, engine), line.faces)
     assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
     assert len(record.parts) == 1
+
+
+def test_annotations_that_do_not_fit_their_video_are_named_in_one_line(line, engine, summary):
+    run = Run(line, engine)
+    path = Path(run.data.affwild2) / "EXPR_Recognition_Challenge" / "Train_Set" / f"{AffWild2(run.data.affwild2).subjects[0].name}.txt"
+    whole = path.read_text()
+    try:
+        path.write_text(whole + "0\n" * 5)
+        with pytest.raises(DataError, match=rf"{path.stem}: \d+ annotation rows for \d+ decoded frames; .* check that video and annotation"):
+            sweep_fusion(Run(line, engine), line)
+    finally:
+        path.write_text(whole)
 
 
 @pytest.fixture

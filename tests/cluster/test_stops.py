@@ -1,0 +1,82 @@
+"""A job that is ended in the middle: killed without a word, then by Ctrl-C; the same command goes on, and the result is the undisturbed one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.data.synthetic.tree import write_synthetic
+from abaw_ray.faces.crop import CropFaces
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
+
+from presets import SMOKE
+
+ROOT = Path(__file__).parents[2]
+SMALL = SyntheticConfig(train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=8, affectnet_validation=8, rafdb=8, rafdb_test=8)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("drawn") / "data"
+    write_synthetic(root, SMALL)
+    return root / "affwild2"
+
+
+@pytest.fixture
+def start(tree, tmp_path):
+    """Start the same job once more; whatever of it still runs at the end of the test is killed."""
+    started = []
+
+    def job(sent: signal.Signals | None = None, parts: int = 0) -> tuple[int, str]:
+        """Run it, and send the signal as soon as so many parts are there; exit code and what it printed."""
+        command = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.no-draw", "--data.affwild2", str(tree), "--storage", str(tmp_path)]
+        log = tmp_path / f"{len(started)}.txt"
+        with log.open("w") as out:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        started.append(process)
+        while sent is not None and len(list(tmp_path.glob("faces/*/parts/*.parquet"))) < parts:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        if sent is not None:
+            process.send_signal(sent)
+        return process.wait(timeout=120), log.read_text()
+
+    yield job
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_done_twice(tree, start, tmp_path):
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("faces/*/parts/*.parquet")}
+
+    assert start(signal.SIGKILL, parts=1)[0] == -signal.SIGKILL
+    first = written()
+    code, said = start(signal.SIGINT, parts=len(first) + 2)
+    assert (code, said.splitlines()[-1]) == (130, "stopped; what was finished is kept, and the same command goes on from there")
+    assert "already there" in said
+    assert "Traceback" not in said
+    second = written()
+    code, said = start()
+    assert (code, "Traceback" in said) == (0, False), said
+    third = written()
+    assert first.items() <= third.items() and second.items() <= third.items()
+    assert len(first) < len(second) < len(third)
+
+    storage, faces = Storage(StorageConfig(uri=str(tmp_path))), CropFaces(SMOKE.faces)
+    videos = AffWild2(str(tree)).videos()
+    assert len(third) == len(videos)
+    tables = [storage.read_table(str(path.relative_to(tmp_path))) for path in sorted(tmp_path.glob("faces/*/parts/*.parquet"))]
+    found = {table["video"][0].as_py(): table for table in tables}
+    for video in videos[:6]:
+        assert found[video["video"]].equals(pa.concat_tables(faces(video)).cast(found[video["video"]].schema)), video["video"]
