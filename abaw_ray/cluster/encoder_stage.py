@@ -29,7 +29,8 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
 
     def train() -> dict[str, Any]:
         say(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(home.path)}")
-        run.engine.start()
+        ranks = run.compute.train_workers
+        run.engine.start(cpus=ranks * run.compute.cpus_per_worker, gpus=ranks * run.compute.gpus_per_worker)
         from abaw_ray.cluster.encoder import train_encoder
 
         parts = sorted(images.parts.values())

@@ -49,16 +49,17 @@ def affwild2(run: Run) -> AffWild2:
 
 @once_a_run
 def videos(run: Run) -> dict[Item, dict]:
-    """The VIDEO rows of everything the user gave, by item; the same name twice is an error.
+    """The VIDEO rows of the videos the user named, else of the Aff-Wild2 tree, by item; the same name twice is an error.
 
     Raises:
         ConfigError: no video was given at all.
         DataError: two videos have the same name.
     """
-    rows = affwild2(run).videos() if run.data.affwild2 else []
     if run.data.videos:
-        rows += list_videos(run.data.videos, run.where.storage)
-    if not rows:
+        rows = list_videos(run.data.videos, run.where.storage)
+    elif run.data.affwild2:
+        rows = affwild2(run).videos()
+    else:
         raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
     found: dict[str, dict] = {}
     for row in rows:

@@ -42,8 +42,10 @@ def annotated(run: Run) -> Annotated:
     """Read the annotations of the user's Aff-Wild2 tree.
 
     Raises:
-        ConfigError: there is none: without labels nothing can be trained or scored.
+        ConfigError: there is none, or other videos were named: without labels nothing can be trained or scored.
     """
+    if run.data.videos:
+        raise ConfigError(f"data.videos={run.data.videos}: these have no annotations, and training and scoring need some; leave it out here")
     if not run.data.affwild2:
         raise ConfigError("data.affwild2 is empty; training and scoring need the annotations of an Aff-Wild2 tree")
     tree = affwild2(run)
@@ -66,6 +68,6 @@ def frames_in_cluster(run: Run, features: Record, who: Annotated) -> "ObjectRef"
     """A reference to the joined frames of the annotated subjects' videos."""
     import ray
 
-    run.engine.start()
+    run.engine.start(cpus=run.compute.cpus_per_trial, gpus=run.compute.gpus_per_trial)
     parts = sorted(features.parts.values())
     return ray.remote(num_cpus=1, max_retries=3)(join).remote(run.storage, parts, who)

@@ -24,7 +24,8 @@ class DataConfig:
     affwild2: str = ""
     """Root of an Aff-Wild2 tree with its EXPR annotations."""
     videos: str = ""
-    """Any other videos: a folder, a glob, or a text file with one path or URI a line."""
+    """Any videos, instead of the tree's: a folder, a glob, or a text file with one path or URI a line. For faces and features; what trains
+    and scores needs the tree."""
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"

@@ -10,6 +10,7 @@ from abaw_ray.cluster.baselines import baselines
 from abaw_ray.cluster.encoder_stage import prepare_encoder
 from abaw_ray.cluster.faces import prepare_faces
 from abaw_ray.cluster.features import extract_features
+from abaw_ray.cluster.frames import annotated
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.line import Line
 from abaw_ray.cluster.page import report_input
@@ -29,6 +30,7 @@ def pipeline(run: Run, line: Line) -> dict[str, Any]:
     """
     started = time.monotonic()
     run.storage.check()
+    annotated(run)  # what is wrong with them is said before hours of work
     records = {
         "faces": prepare_faces(run, line.faces),
         "encoder": prepare_encoder(run, line.encoder),

@@ -3,9 +3,12 @@
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 
 from abaw_ray.cluster.compute import Compute
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage import StorageConfig, environment
 
 _QUIET = {
@@ -49,10 +52,22 @@ class Engine:
             else:
                 os.environ[name] = value
 
-    def start(self) -> None:
-        """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process."""
-        if self._started:
-            return
+    def start(self, *, cpus: float = 0, gpus: float = 0) -> None:
+        """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process.
+
+        Args:
+            cpus: What the stage needs at the same time, or it cannot run at all.
+            gpus: Likewise.
+
+        Raises:
+            ConfigError: the Ray that was started here will never have as much; a cluster may still grow.
+        """
+        if not self._started:
+            self._connect()
+        if self._started and not os.environ.get("RAY_ADDRESS"):
+            _refuse_what_waits_for_ever(cpus, gpus)
+
+    def _connect(self) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         store = environment(self.storage)
@@ -66,6 +81,7 @@ class Engine:
 
         if ray.is_initialized():
             return
+        terminate = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
         if own:
             memory = self.compute.object_store_mb * 1_000_000
@@ -73,7 +89,21 @@ class Engine:
         else:
             ray.init(runtime_env={"env_vars": store}, **quiet)
         self._started = True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place, which ends the process on the spot
         _quiet_data()
+
+
+def _refuse_what_waits_for_ever(cpus: float, gpus: float) -> None:
+    import ray
+
+    there = ray.cluster_resources()
+    for asked, name, how in (
+        (gpus, "GPU", "set compute.gpus-per-worker, feature-gpus and gpus-per-trial to 0 to run without"),
+        (cpus, "CPU", "give compute.cpus, or fewer compute.train-workers"),
+    ):
+        if asked > there.get(name, 0):
+            raise ConfigError(f"this stage needs {asked:g} {name}s at the same time and there are {there.get(name, 0):g} here; {how}")
 
 
 def _quiet_data() -> None:

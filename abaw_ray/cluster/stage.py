@@ -88,7 +88,7 @@ def run_items(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callabl
         say(f"{said}; {home.storage.uri(home.path)}")
         figures: dict[str, float] = {}
         if todo:
-            run.engine.start()
+            run.engine.start(cpus=pool.cpus, gpus=pool.gpus)
             with progress(home.stage, len(todo), unit) as shown:
                 _stream(home, {item: payloads[item] for item in todo}, make, pool, shown)
             figures = dict(shown.sums)

@@ -111,16 +111,27 @@ def build_encoder(config: ModelConfig) -> Encoder:
     """
     arguments = {**config.arguments(), "drop_path_rate": config.drop_path}
     try:
-        if config.weights in ("", "hub"):
-            vit = timm.create_model(config.name, pretrained=config.weights == "hub", **arguments)
-            if not config.weights and config.position_std is not None:
+        if config.weights == "hub":
+            vit = _from_hub(config, arguments)
+        elif config.weights:
+            vit = _with_weights(config, arguments)
+        else:
+            vit = timm.create_model(config.name, **arguments)
+            if config.position_std is not None:
                 vit.init_weights("jax")
                 nn.init.normal_(vit.pos_embed, std=config.position_std)
-        else:
-            vit = _with_weights(config, arguments)
     except (TypeError, AssertionError) as error:
         raise ConfigError(f"model: timm cannot build {config.name} with {arguments}: {error}") from error
     return Encoder(vit, config)
+
+
+def _from_hub(config: ModelConfig, arguments: dict) -> nn.Module:
+    try:
+        return timm.create_model(config.name, pretrained=True, **arguments)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(". ")
+        todo = "give model.weights the path or URI of a file with them"
+        raise DataError(f"model.weights=hub: {config.name} cannot be had from the model hub ({reason}); {todo}") from error
 
 
 def _with_weights(config: ModelConfig, arguments: dict) -> nn.Module:

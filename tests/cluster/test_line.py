@@ -38,7 +38,7 @@ TINY = SyntheticConfig(
 class Asleep(Engine):
     """An engine that must not be needed."""
 
-    def start(self):
+    def start(self, **_):
         raise AssertionError("Ray was started though everything was there")
 
 

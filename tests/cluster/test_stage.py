@@ -12,7 +12,7 @@ from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import Policy, Run, Where
 from abaw_ray.cluster.session import Engine
 from abaw_ray.cluster.stage import Pool, run_items
-from abaw_ray.core.errors import DataError, ItemError, StageError
+from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import StorageConfig
 
@@ -97,3 +97,11 @@ def test_the_record_can_be_read_without_our_code(go, tmp_path):
     record = go(GOOD)
     found = list((tmp_path / "runs" / record.home / "records").glob("*.json"))
     assert json.loads(found[0].read_text())["parts"] == record.parts
+
+
+def test_what_this_machine_can_never_give_is_refused_instead_of_waited_for(engine):
+    engine.start(cpus=2)
+    with pytest.raises(ConfigError, match="needs 8 GPUs at the same time and there are 0 here; set compute.gpus-per-worker"):
+        engine.start(cpus=2, gpus=8)
+    with pytest.raises(ConfigError, match="needs 64 CPUs at the same time and there are 2 here"):
+        engine.start(cpus=64)

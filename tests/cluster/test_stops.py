@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,22 +32,32 @@ def tree(tmp_path_factory):
     return root / "affwild2"
 
 
+def parts_in(root: Path) -> list[Path]:
+    return sorted(root.glob("faces/*/parts/*.parquet"))
+
+
+def wait_until(process: subprocess.Popen, log: Path, there: Callable[[], bool]) -> None:
+    while not there():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def start(tree, tmp_path):
     """Start the same job once more; whatever of it still runs at the end of the test is killed."""
     started = []
 
-    def job(sent: signal.Signals | None = None, parts: int = 0) -> tuple[int, str]:
-        """Run it, and send the signal as soon as so many parts are there; exit code and what it printed."""
+    def job(sent: signal.Signals | None = None) -> tuple[int, str]:
+        """Run it, and send the signal as soon as it has added a part or two; exit code and what it printed."""
         command = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.no-draw", "--data.affwild2", str(tree), "--storage", str(tmp_path)]
         log = tmp_path / f"{len(started)}.txt"
         with log.open("w") as out:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         started.append(process)
-        while sent is not None and len(list(tmp_path.glob("faces/*/parts/*.parquet"))) < parts:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.02)
         if sent is not None:
+            wait_until(process, log, lambda: "to do" in log.read_text())
+            wanted = len(parts_in(tmp_path)) + 1
+            wait_until(process, log, lambda: len(parts_in(tmp_path)) >= wanted)
             process.send_signal(sent)
         return process.wait(timeout=120), log.read_text()
 
@@ -58,15 +69,17 @@ def start(tree, tmp_path):
 
 def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_done_twice(tree, start, tmp_path):
     def written() -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("faces/*/parts/*.parquet")}
+        return {path.name: path.stat().st_mtime_ns for path in parts_in(tmp_path)}
 
-    assert start(signal.SIGKILL, parts=1)[0] == -signal.SIGKILL
+    assert start(signal.SIGKILL)[0] == -signal.SIGKILL
     first = written()
-    code, said = start(signal.SIGINT, parts=len(first) + 2)
+    code, said = start(signal.SIGINT)
     assert (code, said.splitlines()[-1]) == (130, "stopped; what was finished is kept, and the same command goes on from there")
     assert "already there" in said
     assert "Traceback" not in said
     second = written()
+    code, said = start(signal.SIGTERM)  # how a submitted job is stopped
+    assert (code, said.splitlines()[-1][:7]) == (130, "stopped"), said
     code, said = start()
     assert (code, "Traceback" in said) == (0, False), said
     third = written()
@@ -76,7 +89,7 @@ def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_don
     storage, faces = Storage(StorageConfig(uri=str(tmp_path))), CropFaces(SMOKE.faces)
     videos = AffWild2(str(tree)).videos()
     assert len(third) == len(videos)
-    tables = [storage.read_table(str(path.relative_to(tmp_path))) for path in sorted(tmp_path.glob("faces/*/parts/*.parquet"))]
+    tables = [storage.read_table(str(path.relative_to(tmp_path))) for path in parts_in(tmp_path)]
     found = {table["video"][0].as_py(): table for table in tables}
     for video in videos[:6]:
         assert found[video["video"]].equals(pa.concat_tables(faces(video)).cast(found[video["video"]].schema)), video["video"]

@@ -143,3 +143,10 @@ def test_the_papers_encoder_is_vit_large_and_takes_224_pixels():
     assert routed.logits.shape == (1, 8)
     assert torch.isfinite(routed.logits).all()
     assert len(model.groups(config)) == 2 * 26
+
+
+def test_weights_of_the_hub_without_network_are_one_line_that_asks_for_a_path(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(DataError, match=r"^model\.weights=hub: vit_small_patch14_dinov2\.lvd142m cannot .* give model\.weights the path or URI"):
+        build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", size=28))
