@@ -43,7 +43,7 @@ def main(make: Make) -> None:
         write_sheet(make.sheet, make.config, make.people)
         say(f"{make.sheet}: columns {', '.join(VARIANTS)}")
     if make.root is not None:
-        with progress("drawing", 0, "files") as shown:
+        with progress("drawing", 0, "pictures") as shown:
 
             def tell(done: int, total: int) -> None:
                 shown.total = total

@@ -122,7 +122,7 @@ def drawn(data: DataConfig) -> DataConfig:
     from abaw_ray.data.synthetic.tree import write_synthetic
 
     root = Path(data.drawn)
-    with progress("drawing", 0, "files") as shown:
+    with progress("drawing", 0, "pictures") as shown:
 
         def tell(done: int, total: int) -> None:
             shown.total = total

@@ -66,9 +66,14 @@ class Video:
     """whole, none (no audio stream), late (begins after the first frame), short (ends early)."""
     actors: tuple[Actor, ...]
 
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return round(self.seconds * self.rate)
+
     def times(self, seed: int) -> np.ndarray:
         """Presentation time of every frame in seconds."""
-        count = round(self.seconds * self.rate)
+        count = self.frames
         if not self.variable:
             return np.arange(count) / self.rate
         rng = generator(seed, "times", self.name)

@@ -88,7 +88,7 @@ def _refuse_others(root: Path, staging: Path) -> None:
 def _write_all(staging: Path, config: SyntheticConfig, workers: int, progress: Progress | None) -> dict[str, int]:
     """Draw everything, videos first (they take longest), then write the lists."""
     videos, lists, aligned = write_script(config), affectnet_lists(config), rafdb_list(config)
-    tasks: list[_Task] = [_Task(_write_video, (config, staging / "affwild2", video), 1, "frames") for video in videos]
+    tasks: list[_Task] = [_Task(_write_video, (config, staging / "affwild2", video), video.frames, "frames") for video in videos]
     for name, images in lists.items():
         tasks += [_Task(draw_affectnet, (config, staging / "affectnet", batch), len(batch), name) for batch in _batches(images)]
     tasks += [_Task(draw_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(aligned)]
@@ -108,6 +108,7 @@ class _Task:
     call: Callable[..., Any]
     arguments: tuple
     size: int
+    """Pictures."""
     kind: str
 
 
