@@ -64,11 +64,12 @@ class MoeHead(nn.Module):
         if config.hidden:
             self.in_weight = nn.Parameter(torch.empty(config.experts, dim, config.hidden))
             self.in_bias = nn.Parameter(torch.zeros(config.experts, config.hidden))
-            nn.init.trunc_normal_(self.in_weight, std=1 / math.sqrt(dim))
         self.out_weight = nn.Parameter(torch.empty(config.experts, config.hidden or dim, classes))
         self.out_bias = nn.Parameter(torch.zeros(config.experts, classes))
         nn.init.trunc_normal_(self.router.weight, std=0.02)
         nn.init.zeros_(self.router.bias)
+        if config.hidden:
+            nn.init.trunc_normal_(self.in_weight, std=1 / math.sqrt(dim))
         nn.init.trunc_normal_(self.out_weight, std=1 / math.sqrt(config.hidden or dim))
 
     def forward(self, features: Float[Tensor, "n dim"]) -> Routed:
