@@ -44,12 +44,7 @@ def main(make: Make) -> None:
         say(f"{make.sheet}: columns {', '.join(VARIANTS)}")
     if make.root is not None:
         with progress("drawing", 0, "pictures") as shown:
-
-            def tell(done: int, total: int) -> None:
-                shown.total = total
-                shown.step(done - shown.done)
-
-            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=tell)
+            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.reach)
         say(f"{make.root}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
 
 

@@ -5,7 +5,6 @@ What a step is stands in ``encoder/``; here stand only the ranks, their checkpoi
 
 import json
 import logging
-import os
 import signal
 import tempfile
 import threading
@@ -24,13 +23,6 @@ from abaw_ray.core.storage import Storage, resolve
 from abaw_ray.encoder.config import EncoderConfig
 
 _LOG = logging.getLogger(__name__)
-_ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # the controller takes one report a poll, and the ranks wait for it
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
 
 
 class EncoderCompute(Protocol):
@@ -93,8 +85,6 @@ def _job(home: Home, item: Item, shards: list[str], config: EncoderConfig, compu
 
 
 def _run(job: RankJob, compute: EncoderCompute, on_epoch: Callable[[dict], None] | None) -> dict:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
         lines = Path(folder) / "epochs.jsonl"
         with _following(lines, on_epoch):

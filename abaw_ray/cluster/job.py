@@ -123,10 +123,5 @@ def drawn(data: DataConfig) -> DataConfig:
 
     root = Path(data.drawn)
     with progress("drawing", 0, "pictures") as shown:
-
-        def tell(done: int, total: int) -> None:
-            shown.total = total
-            shown.step(done - shown.done)
-
-        write_synthetic(root, data.synthetic, workers=2, progress=tell)
+        write_synthetic(root, data.synthetic, workers=2, progress=shown.reach)
     return replace(data, draw=False, affwild2=str(root / "affwild2"), affectnet=str(root / "affectnet"), rafdb=str(root / "rafdb"))

@@ -40,6 +40,11 @@ class Progress:
             self.said = now
             say(self.line())
 
+    def reach(self, done: int, total: int) -> None:
+        """Note that so many units of so many are done, where somebody else counts."""
+        self.total = total
+        self.step(done - self.done)
+
     def line(self) -> str:
         """The state in one line: done of all, rates a second, time left."""
         seconds = max(time.monotonic() - self.started, 1e-3)

@@ -1,4 +1,7 @@
-"""A job that is ended in the middle: killed without a word, then by Ctrl-C; the same command goes on, and the result is the undisturbed one."""
+"""A job that is ended in the middle: killed without a word, by Ctrl-C, and as a cluster stops it.
+
+The same command goes on, and the result is the undisturbed one.
+"""
 
 import os
 import signal
