@@ -24,7 +24,8 @@ from abaw_ray.faces.people import PeopleConfig, Summary, name_people, name_subje
 from abaw_ray.faces.rows import fill_frames, named
 from abaw_ray.faces.spool import Spool
 from abaw_ray.faces.tracks import Sight, TrackConfig, Tracker, Tracklet
-from abaw_ray.media.video import Frame, decode
+from abaw_ray.media.frame import Frame
+from abaw_ray.media.video import decode
 
 REVISION = 1
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are made again."""

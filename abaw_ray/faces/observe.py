@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import best, centre, distance, iou, side
 from abaw_ray.faces.detect import Detector, DetectorConfig, Face
-from abaw_ray.media.video import Frame
+from abaw_ray.media.frame import Frame
 
 _SAME = 0.4
 """Faces from two windows that overlap more than this are one."""
