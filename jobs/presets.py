@@ -20,7 +20,7 @@ _JobT = TypeVar("_JobT", bound=Where)
 PAPER = Line(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     storage=StorageConfig(uri="runs/paper"),
-    compute=Compute(train_workers=1, gpus_per_worker=1.0, feature_gpus=1.0, item_workers=1, gpus_per_trial=0.5),
+    compute=Compute(train_workers=1, gpus_per_worker=1.0, feature_gpus=1.0, gpus_per_trial=0.5),
 )
 
 SMALL = ModelConfig(

@@ -56,6 +56,18 @@ def test_the_own_stage_of_a_job_needs_no_prefix_and_others_have_theirs():
     assert (job.storage.uri, job.storage.endpoint, job.policy.retry_failures) == ("s3://bucket/runs", "http://127.0.0.1:1", True)
 
 
+@pytest.mark.parametrize("job", [FacesJob, FeaturesJob, SweepJob, Line])
+def test_every_job_with_faces_has_the_short_names_of_their_options(job):
+    assert parse(presets_of(job), ["paper", "--detector", "haar"]).faces.detector.kind == "haar"
+    faces = parse(presets_of(job), ["demo", "--detector=yunet", "--weights", "yunet.onnx", "--chips", "none"]).faces
+    assert (faces.detector.kind, faces.detector.weights, faces.chips.keep) == ("yunet", "yunet.onnx", "none")
+
+
+def test_a_job_without_faces_does_not_know_them():
+    with pytest.raises(ConfigError, match="--detector"):
+        parse(presets_of(EncoderJob), ["demo", "--detector", "haar"])
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

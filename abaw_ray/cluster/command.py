@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tyro
 
 from abaw_ray.cluster.job import Run, Where
+from abaw_ray.cluster.line import FacesJob
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import only_ours, say
@@ -28,6 +29,8 @@ _SHORT = {
     "--max-failures": "--policy.max-failures",
 }
 """The options that everybody needs, by the name one would try first."""
+_SHORT_FACES = {"--detector": "detector.kind", "--weights": "detector.weights", "--chips": "chips.keep"}
+"""The same of faces, in every job that has them."""
 
 
 def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]]) -> None:
@@ -63,7 +66,8 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
         SystemExit: with 0, after ``--help``.
     """
     said = io.StringIO()
-    args = [f"{_SHORT.get(name, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
+    short = _short_of(next(settings for _, settings in presets.values()))
+    args = [f"{short.get(name, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)
@@ -71,6 +75,14 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
         if not stop.code:
             raise
         raise ConfigError(one_line(said.getvalue())) from None
+
+
+def _short_of(job: Where) -> dict[str, str]:
+    """The short names of this job's options: faces are its own stage or one of several, which have their prefix."""
+    if not hasattr(job, "faces"):
+        return _SHORT
+    prefix = "--" if isinstance(job, FacesJob) else "--faces."
+    return _SHORT | {name: f"{prefix}{option}" for name, option in _SHORT_FACES.items()}
 
 
 def one_line(box: str) -> str:

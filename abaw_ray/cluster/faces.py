@@ -1,43 +1,48 @@
-"""VIDEO rows to FACE parts, one part a video, over the workers of a cluster. What happens inside a video is ``faces.crop``."""
+"""VIDEO rows to FACE parts, one part a video, over the workers of a cluster. What happens inside a video is ``faces``'s."""
 
 import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from abaw_ray.cluster.job import Run, once_a_run
-from abaw_ray.cluster.stage import Pool, needed, run_items
-from abaw_ray.core import schema
-from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.cluster.shares import divided, do_share, store
+from abaw_ray.cluster.stage import Pool, Task, needed, run_items
+from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
-from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.core.watched import Limits
+from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.videos import list_videos
-from abaw_ray.faces.crop import REVISION, CropFaces, FacesConfig
+from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.crop import REVISION
+from abaw_ray.faces.guarded import GuardedParts
+from abaw_ray.faces.weights import yunet_weights
 
 STAGE = "faces"
 
 
 class FaceWork:
-    """One video: decode, find, follow, cut; its part is spooled to the local disk and stored whole."""
+    """One video, or a share of a long one: decode, find, follow, cut; its part is written to the local disk and stored whole."""
 
-    def __init__(self, config: FacesConfig) -> None:
-        self.crop = CropFaces(config)
+    def __init__(self, config: FacesConfig, limits: Limits, weights: bytes | None) -> None:
+        self.parts, self.config = GuardedParts(config, limits, weights), config
 
-    def __call__(self, home: Home, item: Item, video: dict) -> Mapping[str, float]:
-        """Do one item; its payload is the VIDEO row."""
-        rows = seen = 0
-        with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-            local = Path(folder) / "part.parquet"
-            with pq.ParquetWriter(local, schema.FACE, compression="zstd") as writer:
-                for table in self.crop(video):
-                    writer.write_table(schema.conform(table, schema.FACE, stage=STAGE))
-                    rows, seen = rows + len(table), seen + pc.sum(table["seen"]).as_py()
-            home.storage.put_file(local, home.part(item))
-        return {"rows": rows, "faces": seen}
+    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+        """Do one item; its payload is the VIDEO row, with a ``share`` where others work on the video too.
+
+        Raises:
+            ItemError: the video broke; what was good before is stored.
+            StorageError: it could not be read or its part not be written.
+        """
+        try:
+            if "share" in payload:
+                return do_share(self.parts, home, item, payload)
+            with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
+                local = Path(folder) / "part.parquet"
+                return store(home, item, self.parts.whole(payload, local), local)
+        except DataError as error:  # it was there when the videos were listed
+            raise ItemError(f"it is gone ({error})") from error
 
 
 @once_a_run
@@ -55,9 +60,12 @@ def videos(run: Run) -> dict[Item, dict]:
         ConfigError: no video was given at all.
         DataError: two videos have the same name.
     """
-    if run.data.videos:
-        rows = list_videos(run.data.videos, run.where.storage)
-    elif run.data.affwild2:
+    data = run.data
+    if data.videos and not is_affwild2(data.videos, run.where.storage):
+        rows = list_videos(data.videos, run.where.storage)
+    elif data.videos:
+        rows = AffWild2(data.videos, test_names=data.test_names, test_example=data.test_example, storage=run.where.storage).videos()
+    elif data.affwild2:
         rows = affwild2(run).videos()
     else:
         raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
@@ -75,9 +83,24 @@ def faces_home(run: Run, config: FacesConfig) -> Home:
 
 
 def prepare_faces(run: Run, config: FacesConfig) -> Record:
-    """Bring the faces of all the user's videos into storage; only videos that are not there yet are decoded."""
+    """Bring the faces of all the user's videos into storage; only videos that are not there yet are decoded.
+
+    Raises:
+        ConfigError: the detector's weights are missing; nothing has started yet.
+    """
+    home, wanted = faces_home(run, config), videos(run)
+    make: partial | None = None
+    if home.record(list(wanted)) is None or run.policy.retry_failures:
+        weights = yunet_weights(config.detector.weights, run.where.storage) if config.detector.kind == "yunet" else None
+        make = partial(FaceWork, config, run.compute.limits, weights)
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    return run_items(run, faces_home(run, config), videos(run), partial(FaceWork, config), pool=pool, unit="videos")
+    return run_items(run, home, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
+
+
+def _tasks(config: FacesConfig, minutes: float, todo: Mapping[Item, dict], workers: int) -> list[Task]:
+    """The longest first; a video that would hold up the others is shared out."""
+    tasks = divided(todo, config.stretches, workers=workers, minutes=minutes)
+    return sorted(tasks, key=lambda task: -task[1]["size"])
 
 
 def faces_record(run: Run, config: FacesConfig) -> Record:

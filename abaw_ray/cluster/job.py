@@ -24,8 +24,8 @@ class DataConfig:
     affwild2: str = ""
     """Root of an Aff-Wild2 tree with its EXPR annotations."""
     videos: str = ""
-    """Any videos, instead of the tree's: a folder, a glob, or a text file with one path or URI a line. For faces and features; what trains
-    and scores needs the tree."""
+    """Any videos, instead of the tree's: a folder, a glob, one video, or a list of paths and URIs (text: one a line; CSV or Parquet: column
+    uri or path, and video where the names shall be your own). For faces and features; what trains and scores needs the tree."""
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"

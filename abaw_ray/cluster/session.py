@@ -68,6 +68,13 @@ class Engine:
         if self._started and not os.environ.get("RAY_ADDRESS"):
             _refuse_what_waits_for_ever(cpus, gpus)
 
+    def fits(self, *, cpus: float, gpus: float) -> int:
+        """How many workers of this size the Ray that is there has room for, at least 1; call ``start`` first."""
+        import ray
+
+        there = ray.cluster_resources()
+        return max(int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 0) / cpus), 1)
+
     def _connect(self) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
@@ -85,8 +92,8 @@ class Engine:
         terminate = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
         if own:
-            memory = self.compute.object_store_mb * 1_000_000
-            ray.init(address="local", num_cpus=self.compute.cpus, object_store_memory=memory, include_dashboard=False, **quiet)
+            cpus, memory = self.compute.cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000
+            ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **quiet)
         else:
             ray.init(runtime_env={"env_vars": store}, **quiet)
         self._started = True

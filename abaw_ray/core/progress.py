@@ -26,10 +26,16 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.sums, self.started, self.said = 0, {}, time.monotonic(), 0.0
+        self.work, self.worked = 0.0, 0.0
 
-    def step(self, count: int = 1, figures: Mapping[str, float] | None = None) -> None:
-        """Note that ``count`` more units are done; ``figures`` are summed by name."""
+    def expect(self, work: float) -> None:
+        """Say how much work there is in all, in any unit, where units differ much: time left goes by it then."""
+        self.work = work
+
+    def step(self, count: int = 1, figures: Mapping[str, float] | None = None, *, work: float = 0.0) -> None:
+        """Note that ``count`` more units are done, or so much ``work`` on them; ``figures`` are summed by name."""
         self.done += count
+        self.worked += work
         for name, value in (figures or {}).items():
             self.sums[name] = self.sums.get(name, 0) + value
         now = time.monotonic()
@@ -48,10 +54,17 @@ class Progress:
     def line(self) -> str:
         """The state in one line: done of all, rates a second, time left."""
         seconds = max(time.monotonic() - self.started, 1e-3)
-        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in self.sums.items()]
-        left = (self.total - self.done) * seconds / self.done if self.done else 0
-        tail = f", {int(left // 60)}:{int(left % 60):02d} left" if 0 < self.done < self.total else ""
+        shown = {name: value for name, value in self.sums.items() if name != "rows" or "frames" not in self.sums}
+        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in shown.items()]
+        share = self.worked / self.work if self.work else self.done / max(self.total, 1)
+        left = (1 - min(share, 1)) * seconds / share if share else 0
+        tail = f", {_clock(left)} left" if share and self.done < self.total else ""
         return f"  {self.title}: {self.done:,} of {self.total:,} {self.unit}, {', '.join(rates)}{tail}"
+
+
+def _clock(seconds: float) -> str:
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return f"{hours}:{minutes:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"
 
 
 @contextmanager

@@ -45,9 +45,9 @@ class Record:
     stage: str
     home: str
     parts: dict[str, str]
-    """Item name -> path of its part below the storage root. Failed items have none."""
+    """Item name -> path of its part below the storage root. Failed items have none, but for what was good before they broke."""
     failures: list[dict]
-    """``FAILURE`` rows."""
+    """``FAILURE`` rows; an item that broke after a last good frame has a part as well."""
     settings: dict
     inputs: list[str]
     figures: dict[str, Any]
@@ -79,7 +79,7 @@ class Home:
     @property
     def path(self) -> str:
         """The home's folder."""
-        name = digest({"settings": to_plain(self.settings), "revision": self.revision, "inputs": list(self.inputs)})
+        name = digest({"settings": self.settings, "revision": self.revision, "inputs": list(self.inputs)})
         return f"{self.stage}/{name}"
 
     def part(self, item: Item, suffix: str = ".parquet") -> str:
@@ -121,6 +121,15 @@ class Home:
             item.name: json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json")) for item in items if f"{item.key}.json" in there
         }
 
+    def done(self, items: Iterable[Item]) -> set[str]:
+        """Names of the items of which nothing is left to do: their part is there, or they failed.
+
+        An item that failed after a last good frame has a part too, written after its failure: where only that is there, a run was killed
+        in between.
+        """
+        parts, failures = self.finished(items), self.failures(items)
+        return parts.keys() | {name for name, row in failures.items() if row["last_frame"] is None}
+
     def forget_failures(self, items: Iterable[Item]) -> None:
         """Let failed items be tried again (``--retry-failures``)."""
         for item in items:
@@ -152,8 +161,7 @@ class Home:
         lost = [item.name for item in items if item.name not in parts and item.name not in failures]
         if lost:
             raise StageError(f"{self.stage}: {len(lost)} of {len(items)} items have no result, first {lost[0]}; run the same command again")
-        failures = {name: row for name, row in failures.items() if name not in parts}
-        if len(failures) == len(items) or len(failures) > max(1, max_failures * len(items)):
+        if not parts or len(failures) > max(1, max_failures * len(items)):
             row = next(iter(failures.values()))
             raise StageError(
                 f"{self.stage}: {len(failures)} of {len(items)} items failed, allowed are {max_failures:.1%} and at least 1; "

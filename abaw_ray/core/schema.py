@@ -26,6 +26,7 @@ VIDEO = pa.schema(
         _column("video", pa.string()),  # path relative to the input's root, or the data set's name
         _column("uri", pa.string()),
         _column("identity", pa.string()),  # digest of URI, size and ETag or modification time
+        _column("size", pa.int64()),  # bytes of the file
         # A data set's named people: track and side ("left", "right" or "" for the only or main subject). Empty: find the people.
         _column(
             "subjects",

@@ -8,6 +8,7 @@ import difflib
 import enum
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,21 +19,32 @@ _T = TypeVar("_T")
 
 def to_plain(value: Any) -> Any:
     """The settings as dictionaries, lists and scalars that JSON can hold, every field named."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if isinstance(value, enum.Enum | Path):
-        return str(value)
-    return value
+    return _plain(value, dataclasses.fields)
 
 
 def digest(value: Any, length: int = 16) -> str:
-    """A short name for settings: equal settings give equal names on every machine."""
-    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """A short name for settings: equal settings give equal names on every machine.
+
+    A field marked ``field(default=..., metadata={"shapes": False})`` does not count: it says where something is, not what.
+    """
+    text = json.dumps(_plain(value, _shaping), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _shaping(settings: Any) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(settings) if field.metadata.get("shapes", True)]
+
+
+def _plain(value: Any, fields_of: Callable[[Any], Iterable[dataclasses.Field]]) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name), fields_of) for field in fields_of(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item, fields_of) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, fields_of) for item in value]
+    if isinstance(value, enum.Enum | Path):
+        return str(value)
+    return value
 
 
 def replace_at(settings: _T, changes: dict[str, Any]) -> _T:

@@ -227,11 +227,14 @@ class Storage:
         self.write_bytes(path, sink.getvalue())
 
     def delete(self, path: str) -> None:
-        """Remove a file; it is no error when there is none."""
+        """Remove a file, or a folder with all that is in it; it is no error when there is none."""
 
         def remove(fs: pafs.FileSystem, full: str) -> None:
-            if fs.get_file_info(full).type == pafs.FileType.File:
+            kind = fs.get_file_info(full).type
+            if kind == pafs.FileType.File:
                 fs.delete_file(full)
+            elif kind == pafs.FileType.Directory:
+                fs.delete_dir(full)
 
         self._try(path, remove)
 

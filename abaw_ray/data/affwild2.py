@@ -4,9 +4,10 @@ Reads names, annotations and lists; videos are found, not opened. The annotation
 is ``n``, row ``i`` to frame ``i``.
 """
 
+import math
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects
 from abaw_ray.data.trees import Entry, Tree, open_file
 from abaw_ray.data.videos import file_identity
 
-__all__ = ["AffWild2", "Subject", "leaked", "match_labels", "raw_video", "source_of"]
+__all__ = ["AffWild2", "Subject", "is_affwild2", "leaked", "match_labels", "raw_video", "source_of"]
 
 TASK = "EXPR_Recognition_Challenge"
 _SETS: dict[Split, str] = {"train": "Train_Set", "val": "Validation_Set"}
@@ -28,6 +29,8 @@ _VIDEO_FOLDER = re.compile(r"batch\d+|videos|new_vids")
 _CONTAINERS = (".mp4", ".avi")
 _DEPTH = 3
 """Levels below the root at which the task's and the videos' folders are looked for."""
+_GLANCES = 200
+"""Folders that may be listed only to see whether a folder is such a tree; ours."""
 TEST_NAMES, TEST_EXAMPLE = "EXPR_test_release.txt", "EXPR_test_example.txt"
 
 
@@ -107,20 +110,9 @@ class AffWild2:
         return parse_example(tree.read_text(path), tree.uri(path))
 
     def _folders(self) -> tuple[list[str], list[str]]:
-        """Paths of the task's folders and of those that hold raw videos; official crops (millions of files) are not entered."""
-        tasks, videos, waiting = [], [], [("", 1)]
-        while waiting:
-            path, depth = waiting.pop(0)
-            for entry in self.tree.entries(path):
-                if not entry.folder or entry.name.startswith("cropped"):
-                    continue
-                if entry.name == TASK:
-                    tasks.append(entry.path)
-                elif _VIDEO_FOLDER.fullmatch(entry.name):
-                    videos.append(entry.path)
-                elif depth < _DEPTH:
-                    waiting.append((entry.path, depth + 1))
-        return tasks, videos
+        """Paths of the task's folders and of those that hold raw videos."""
+        found = list(_known_folders(self.tree))
+        return [entry.path for entry in found if entry.name == TASK], [entry.path for entry in found if entry.name != TASK]
 
     def _annotated(self, split: Split) -> list[str]:
         folder = f"{self._task}/{_SETS[split]}"
@@ -153,4 +145,35 @@ class AffWild2:
     def _row(self, video: str, entry: Entry) -> dict:
         uri = self.tree.uri(entry.path)
         subjects = [{"track": subject.name, "side": subject.side} for subject in self.subjects if subject.video == video]
-        return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "subjects": subjects}
+        return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "size": entry.size, "subjects": subjects}
+
+
+def is_affwild2(where: str | Path, storage: StorageConfig | None = None) -> bool:
+    """Whether this is a folder with the EXPR annotations, so that ``AffWild2`` knows who is in its videos.
+
+    Looks into at most 200 folders and never below the third level, nearest first: a large bucket costs seconds, and annotations
+    that lie deep among many other folders are not found. A pattern, a list, a single file or nothing is no such folder.
+
+    Raises:
+        StorageError: the store cannot be reached.
+    """
+    tree, name = open_file(where, storage)
+    entry = tree.look([name])[0] if name else None
+    if name and (entry is None or not entry.folder):
+        return False
+    return any(found.name == TASK for found in _known_folders(Tree(where, storage), _GLANCES))
+
+
+def _known_folders(tree: Tree, most: float = math.inf) -> Iterator[Entry]:
+    """The task's folders and those of raw videos, nearest first; they and the official crops (millions of files) are not entered."""
+    waiting, looked = deque([("", 1)]), 0
+    while waiting and looked < most:
+        path, depth = waiting.popleft()
+        looked += 1
+        for entry in tree.entries(path):
+            if not entry.folder or entry.name.startswith("cropped"):
+                continue
+            if entry.name == TASK or _VIDEO_FOLDER.fullmatch(entry.name):
+                yield entry
+            elif depth < _DEPTH:
+                waiting.append((entry.path, depth + 1))

@@ -5,16 +5,21 @@ Lists and looks, and reads text; what a file means is left to the readers of eac
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import DataError, StorageError
 from abaw_ray.core.storage import Storage, StorageConfig, is_remote, resolve
 
 _T = TypeVar("_T")
+_ASKERS = 16
+"""Threads that ask an object store at the same time; ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +79,14 @@ class Tree:
         return sorted(visible, key=lambda entry: entry.path)
 
     def look(self, paths: Iterable[str]) -> list[Entry | None]:
-        """What each path is; ``None`` for those that are not there."""
+        """What each path is; ``None`` for those that are not there. Many at a time: an object store is asked once a path, by many threads."""
         paths = list(paths)
-        found = self._ask("", lambda: self._files.get_file_info([self._full(path) for path in paths]))
+        full = [self._full(path) for path in paths]
+        if is_remote(self.root) and len(full) > 1:
+            with ThreadPoolExecutor(_ASKERS) as pool:
+                found = self._ask("", lambda: list(pool.map(self._files.get_file_info, full)))
+        else:
+            found = self._ask("", lambda: self._files.get_file_info(full))
         return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(found, paths, strict=True)]
 
     def has(self, path: str) -> bool:
@@ -93,6 +103,23 @@ class Tree:
             return Storage(self.config).read_bytes(path)
         except FileNotFoundError:
             raise DataError(f"{self.uri(path)}: no such file; check the path") from None
+
+    def read_columns(self, path: str, names: Iterable[str]) -> pa.Table:
+        """Those of the named columns that a Parquet file has; the others are not read.
+
+        Raises:
+            DataError: there is no such file, or it is no Parquet file.
+        """
+
+        def read() -> pa.Table:
+            with self._files.open_input_file(self._full(path)) as file:
+                parquet = pq.ParquetFile(file)
+                return parquet.read(columns=[name for name in names if name in parquet.schema_arrow.names])
+
+        try:
+            return self._ask(path, read)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{self.uri(path)}: not a Parquet file ({' '.join(str(error).split())[:120]}); is this the right file?") from error
 
     def read_text(self, path: str) -> str:
         """The content of a UTF-8 text file, without a byte order mark.
@@ -112,8 +139,10 @@ class Tree:
 
 
 def open_file(address: str | Path, storage: StorageConfig | None = None) -> tuple[Tree, str]:
-    """The tree and the path in it of one file named by a full address or a local path."""
+    """The tree and the path in it of one file named by a full address or a local path; a bucket alone has an empty path."""
     text = str(address)
+    if is_remote(text) and "/" not in text.partition("://")[2]:
+        return Tree(text, storage), ""
     if not is_remote(text):
         text = str(Path(text.removeprefix("file://")).absolute())
     folder, _, name = text.rpartition("/")

@@ -1,11 +1,9 @@
-"""Any videos as ``VIDEO`` rows: a folder, a pattern, a text or CSV list, or one file; on a local disk or in an object store.
+"""Any videos as ``VIDEO`` rows: a folder, a pattern, a text, CSV or Parquet list, or one file; on a local disk or in an object store.
 
 Names and identities only: nothing is opened, so a file that is no video becomes a ``FAILURE`` row later. People are not named here
 (``subjects`` is empty): they are found by ``faces/``.
 """
 
-import csv
-import io
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -13,12 +11,11 @@ from pathlib import Path, PurePosixPath
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import StorageConfig, is_remote
+from abaw_ray.data.lists import LISTS, Listed, read_list
 from abaw_ray.data.trees import Entry, Tree, open_file
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv")
 """Files of a folder that count as videos, in any case; a pattern or a list may name others."""
-LISTS = (".txt", ".csv")
-"""A file with one of these suffixes is a list of videos, not a video."""
 
 
 def file_identity(uri: str, entry: Entry) -> str:
@@ -45,8 +42,8 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
 
     Args:
         where: A folder (searched to its last level for the usual suffixes; hidden files are left out), a pattern with ``*``, ``?``,
-            ``[..]`` or ``**``, a ``.txt`` list (one address a line, ``#`` begins a comment), a ``.csv`` list (column ``uri``, and
-            ``video`` where the names shall be your own), or one video file. Addresses of a list may be relative to the list.
+            ``[..]`` or ``**``, a ``.txt`` list (one address a line, ``#`` begins a comment), a ``.csv`` or ``.parquet`` list (column ``uri`` or
+            ``path``, and ``video`` where the names shall be your own), or one video file. Addresses of a list may be relative to it.
         storage: Where an object store is; only its endpoint and region matter here.
 
     Returns:
@@ -62,13 +59,13 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
     if not name or (entry and entry.folder):
         rows = _of_folder(Tree(where, storage))
     elif entry and entry.name.lower().endswith(LISTS):
-        rows = _of_list(tree, entry)
+        rows = _of_list(tree, entry.path)
     elif entry:
         rows = [_row(entry.name, tree, entry)]
     elif any(sign in str(where) for sign in "*?["):
         rows = _of_pattern(str(where), storage)
     else:
-        raise DataError(f"{where}: no such file or folder; give a folder, a pattern, a .txt or .csv list, or one video")
+        raise DataError(f"{where}: no such file or folder; give a folder, a pattern, a .txt, .csv or .parquet list, or one video")
     if not rows:
         raise DataError(f"{where}: no video there; videos end in {' '.join(SUFFIXES[:5])} ...")
     twice = [video for video, count in Counter(row["video"] for row in rows).items() if count > 1]
@@ -79,7 +76,7 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
 
 def _row(video: str, tree: Tree, entry: Entry) -> dict:
     uri = tree.uri(entry.path)
-    return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "subjects": []}
+    return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "size": entry.size, "subjects": []}
 
 
 def _of_folder(tree: Tree) -> list[dict]:
@@ -103,45 +100,27 @@ def _fits(path: list[str], pattern: list[str]) -> bool:
     return bool(path) and fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
 
 
-def _of_list(tree: Tree, listed: Entry) -> list[dict]:
-    text, where = tree.read_text(listed.path), tree.uri(listed.path)
-    wanted = _csv_lines(text, where) if listed.path.lower().endswith(".csv") else _text_lines(text)
-    near = [(number, uri, name) for number, uri, name in wanted if not _absolute(uri)]
-    far = [(number, uri, name) for number, uri, name in wanted if _absolute(uri)]
+def _of_list(tree: Tree, path: str) -> list[dict]:
+    """All files of one store are looked at together: a list may be long, and may name several stores."""
+    listed: dict[str, list[tuple[Listed, str]]] = {}
+    for one in read_list(tree, path):
+        root, below = _split(one.uri)
+        listed.setdefault(root, []).append((one, below))
     rows = []
-    for (number, uri, name), entry in zip(near, tree.look(_clean(uri) for _, uri, _ in near), strict=True):
-        rows.append(_row(name or _clean(uri), tree, _there(entry, f"{where}:{number}", uri)))
-    for number, uri, name in far:
-        place, last = open_file(uri, tree.config)
-        entry = _there(place.look([last])[0], f"{where}:{number}", uri)
-        rows.append(_row(name or uri.partition("://")[2].lstrip("/") or uri.lstrip("/"), place, entry))
+    for root, mine in listed.items():
+        place = Tree(root, tree.config) if root else tree
+        for (one, below), entry in zip(mine, place.look(below for _, below in mine), strict=True):
+            if entry is None or entry.folder:
+                raise DataError(f"{one.where}: '{one.uri}' is no file; addresses are absolute or relative to the list")
+            rows.append(_row(one.video or f"{root.partition('://')[2]}/{below}".lstrip("/"), place, entry))
     return rows
 
 
-def _absolute(uri: str) -> bool:
-    return is_remote(uri) or uri.startswith(("file://", "/"))
-
-
-def _clean(path: str) -> str:
-    return str(PurePosixPath(path))
-
-
-def _there(entry: Entry | None, where: str, uri: str) -> Entry:
-    if entry is None or entry.folder:
-        raise DataError(f"{where}: '{uri}' is no file; addresses are absolute or relative to the list")
-    return entry
-
-
-def _text_lines(text: str) -> list[tuple[int, str, str]]:
-    """Line number, address and (empty) name of every line that names a video."""
-    lines = [(number, line.strip(), "") for number, line in enumerate(text.splitlines(), start=1)]
-    return [line for line in lines if line[1] and not line[1].startswith("#")]
-
-
-def _csv_lines(text: str, where: str) -> list[tuple[int, str, str]]:
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    if "uri" not in (reader.fieldnames or []):
-        raise DataError(
-            f"{where}:1: no column 'uri'; the header is {','.join(reader.fieldnames or ['empty'])}, wanted are uri and, if you like, video"
-        )
-    return [(reader.line_num, row["uri"].strip(), (row.get("video") or "").strip()) for row in reader if row["uri"]]
+def _split(uri: str) -> tuple[str, str]:
+    """Root of the store and the path below it: ``s3://bucket`` and ``a/b``, ``/`` and ``a/b``, or nothing and a path relative to the list."""
+    if is_remote(uri):
+        scheme, _, rest = uri.partition("://")
+        bucket, _, path = rest.partition("/")
+        return f"{scheme}://{bucket}", path
+    path = str(PurePosixPath(uri.removeprefix("file://")))
+    return ("/", path.lstrip("/")) if path.startswith("/") else ("", path)

@@ -7,12 +7,14 @@ centre crops of it. Padding and scales as in the paper's Stage II (three scales,
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.media.frame import Frame
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -27,6 +29,8 @@ class ChipConfig:
     """Pixels: side of the encoder's input. The chip is never larger than ``size`` x largest / smallest scale."""
     quality: int = 90
     """JPEG quality, 1 to 100. Ours, not from the paper."""
+    keep: Literal["jpeg", "none"] = "jpeg"
+    """``none`` keeps the boxes alone, for tables of boxes and for cutting later; features need the chips."""
 
     def __post_init__(self) -> None:
         """Refuse squares that could not be cut."""
@@ -37,8 +41,8 @@ class ChipConfig:
 
     @property
     def bound(self) -> int:
-        """Pixels: the largest side of a chip."""
-        return math.ceil(self.size * self.scales[-1] / self.scales[0])
+        """Pixels: the largest side of a chip, even: pictures of odd sides cost several times as much to make."""
+        return max(2 * int(self.size * self.scales[-1] / self.scales[0] / 2), 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +69,11 @@ def square(box: Float[np.ndarray, "4"], scale: float) -> tuple[int, int, int]:
     return round(float(box[0] + box[2] - side) / 2), round(float(box[1] + box[3] - side) / 2), side
 
 
-def cut_chip(rgb: Picture, box: Float[np.ndarray, "4"], config: ChipConfig) -> Chip:
-    """Cut the chip of one face from an upright RGB picture.
+def cut_chip(picture: Picture | Frame, box: Float[np.ndarray, "4"], config: ChipConfig) -> Chip:
+    """Cut the chip of one face from an upright picture.
 
     Args:
-        rgb: The whole picture.
+        picture: The whole picture, decoded or in RGB; of a decoded one only the chip is converted.
         box: x0 y0 x1 y1 in its pixels; may leave it.
         config: Scales and size.
 
@@ -77,11 +81,18 @@ def cut_chip(rgb: Picture, box: Float[np.ndarray, "4"], config: ChipConfig) -> C
         ValueError: the box is not finite or has no extent.
     """
     left, top, side = square(box, config.scales[-1])
-    image, inside = _padded(rgb, left, top, side)
-    if side <= config.bound:
-        return Chip(image, 1.0, inside)
-    small = cv2.resize(image, (config.bound, config.bound), interpolation=cv2.INTER_AREA)
-    return Chip(small, config.bound / side, inside)
+    height, width = (picture.height, picture.width) if isinstance(picture, Frame) else picture.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    small = min(side, config.bound)
+    if x1 <= x0 or y1 <= y0:
+        return Chip(np.zeros((small, small, 3), np.uint8), small / side, 0.0)
+    if (x1 - x0, y1 - y0) == (side, side):
+        return Chip(_region(picture, left, top, side, side, small), small / side, 1.0)
+    image = np.zeros((side, side, 3), np.uint8)
+    image[y0 - top : y1 - top, x0 - left : x1 - left] = _region(picture, x0, y0, x1 - x0, y1 - y0)
+    if small < side:
+        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return Chip(image, small / side, (x1 - x0) * (y1 - y0) / side**2)
 
 
 def cut_scale(chip: UInt8[np.ndarray, "side side 3"], scale: float, config: ChipConfig, size: int | None = None) -> UInt8[np.ndarray, "size size 3"]:
@@ -129,12 +140,9 @@ def from_jpeg(data: bytes) -> Picture:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _padded(rgb: Picture, left: int, top: int, side: int) -> tuple[np.ndarray, float]:
-    """The square with black outside the picture, and the share that is inside."""
-    height, width = rgb.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-    image = np.zeros((side, side, 3), np.uint8)
-    if x1 <= x0 or y1 <= y0:
-        return image, 0.0
-    image[y0 - top : y1 - top, x0 - left : x1 - left] = rgb[y0:y1, x0:x1]
-    return image, (x1 - x0) * (y1 - y0) / side**2
+def _region(picture: Picture | Frame, left: int, top: int, width: int, height: int, side: int | None = None) -> UInt8[np.ndarray, "rows columns 3"]:
+    """A rectangle that lies inside the picture; shrunk to a square where ``side`` is given."""
+    if isinstance(picture, Frame):
+        return picture.region(left, top, width, height, None if side is None else (side, side))
+    image = picture[top : top + height, left : left + width]
+    return image.copy() if side in (None, width) else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

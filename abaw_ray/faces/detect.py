@@ -1,14 +1,12 @@
 """A picture -> the faces in it. Which pictures are looked at, and who is who, is for ``observe.py`` and ``tracks.py``.
 
-Two detectors: YuNet, a small network whose weights are given by path, and Haar cascades, which come with OpenCV and need nothing, but
+Two detectors: YuNet, a small network whose weights ``weights.py`` finds, and Haar cascades, which come with OpenCV and need nothing, but
 miss faces that are turned or small. What was chosen is used or refused; there is no silent change from one to the other.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
@@ -17,9 +15,8 @@ from jaxtyping import Float, UInt8
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import best
+from abaw_ray.faces.weights import YUNET_HUB, yunet_weights
 
-YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-"""Of ``face_detection_yunet_2023mar.onnx``, from OpenCV's model zoo (MIT licence)."""
 _HALF = 6
 """Haar gives no probability but a number of windows that agree: this many are a score of 0.5. Faces have 30, false ones 2 to 5."""
 _OVERLAP = 0.4
@@ -30,6 +27,8 @@ _STEP = 32
 """Pixels: YuNet's input sizes are multiples of this."""
 _SMALL = 256
 """Pixels: smaller pictures are filled up to squares, so that windows have few sizes in all."""
+_NOTHING = np.zeros(0, np.uint8)
+"""The configuration beside the weights that OpenCV asks for: ONNX has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +36,10 @@ class DetectorConfig:
     """Which detector, on how large a picture, and from which score on it is believed."""
 
     kind: Literal["yunet", "haar"] = "yunet"
-    """``yunet`` needs ``weights``; ``haar`` needs nothing, but finds frontal, larger faces only."""
-    weights: str = ""
-    """Path of ``face_detection_yunet_2023mar.onnx``; checked by its SHA-256."""
+    """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs nothing, but finds frontal, larger faces only."""
+    weights: str = field(default=YUNET_HUB, metadata={"shapes": False})
+    """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
+    Its SHA-256 is checked, so the place does not shape the results."""
     width: int = 640
     """Pixels: a whole picture is shrunk to this width before it is searched, never enlarged. Ours, not from the paper."""
     min_size: float = 0.04
@@ -77,33 +77,28 @@ Detector = Callable[[UInt8[np.ndarray, "height width 3"], float], list[Face]]
 """``(rgb, smallest)``: faces of which the longer side has at least ``smallest`` pixels, best score first."""
 
 
-def make_detector(config: DetectorConfig) -> Detector:
+def make_detector(config: DetectorConfig, weights: bytes | None = None) -> Detector:
     """Build the chosen detector, once a worker.
 
+    Args:
+        config: Which one.
+        weights: What ``yunet_weights`` read, where that was done elsewhere: a cluster's nodes need neither file nor network.
+
     Raises:
-        ConfigError: YuNet's weights are not given, not there, or not the file that was measured; the message says what to do.
+        ConfigError: YuNet's weights cannot be had, or are not the file that was measured; the message says what to do.
+        StorageError: they are in an object store that cannot be reached.
     """
     cv2.setNumThreads(1)  # one worker a core: OpenCV's own threads would fight for it
-    return Haar(config.keep_score) if config.kind == "haar" else YuNet(_weights(config.weights), config.keep_score)
-
-
-def _weights(path: str) -> str:
-    todo = "set detector.weights to the path of face_detection_yunet_2023mar.onnx (OpenCV's model zoo), or detector.kind to 'haar'"
-    if not path:
-        raise ConfigError(f"detector.weights is empty and YuNet needs them; {todo}")
-    if not Path(path).is_file():
-        raise ConfigError(f"detector.weights={path}: there is no such file; {todo}")
-    found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    if found != YUNET_SHA256:
-        raise ConfigError(f"detector.weights={path}: SHA-256 is {found[:12]}..., not {YUNET_SHA256[:12]}...; {todo}")
-    return path
+    if config.kind == "haar":
+        return Haar(config.keep_score)
+    return YuNet(yunet_weights(config.weights) if weights is None else weights, config.keep_score)
 
 
 class YuNet:
     """OpenCV's ``FaceDetectorYN``; gives landmarks."""
 
-    def __init__(self, weights: str, floor: float) -> None:
-        self.weights, self.floor = weights, floor
+    def __init__(self, weights: bytes, floor: float) -> None:
+        self.weights, self.floor = np.frombuffer(weights, np.uint8), floor
         self.nets: dict[tuple[int, int], cv2.FaceDetectorYN] = {}
 
     def __call__(self, rgb: UInt8[np.ndarray, "height width 3"], smallest: float) -> list[Face]:
@@ -119,7 +114,7 @@ class YuNet:
         if (width, height) not in self.nets:
             if len(self.nets) >= _NETS:
                 self.nets.pop(next(iter(self.nets)))
-            self.nets[width, height] = cv2.FaceDetectorYN.create(self.weights, "", (width, height), self.floor, _OVERLAP, 100)
+            self.nets[width, height] = cv2.FaceDetectorYN.create("onnx", self.weights, _NOTHING, (width, height), self.floor, _OVERLAP, 100)
         return self.nets[width, height]
 
 

@@ -6,9 +6,7 @@ a window costs a small fraction of it and shows the face larger than the shrunk 
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import best, centre, distance, iou, side
@@ -39,27 +37,17 @@ class WindowConfig:
 
 
 class Observer:
-    """Runs one detector over one frame after the other; keeps the last full picture for whoever needs it next."""
+    """Runs one detector over one frame after the other; converts no more of a picture than it looks at."""
 
     def __init__(self, detector: Detector, config: DetectorConfig, window: WindowConfig) -> None:
         self.detector, self.config, self.window = detector, config, window
-        self._held: tuple[Frame | None, np.ndarray | None] = (None, None)
-
-    def rgb(self, frame: Frame) -> UInt8[np.ndarray, "height width 3"]:
-        """The full picture; the same frame twice in a row is converted once."""
-        if self._held[0] is not frame:
-            self._held = (frame, frame.rgb())
-        return self._held[1]
-
-    def forget(self) -> None:
-        """Let go of the last picture."""
-        self._held = (None, None)
 
     def search(self, frame: Frame) -> list[Face]:
         """Faces anywhere in the picture."""
-        width = min(self.config.width, frame.width)
-        height = max(round(frame.height * width / frame.width), 1)
-        picture = frame.scaled(width, height) if width < frame.width else self.rgb(frame)
+        width, height = frame.width, frame.height
+        if self.config.width < width:
+            width, height = _even(self.config.width), _even(height * self.config.width / width)
+        picture = frame.scaled(width, height)
         zoom = np.array([frame.width / width, frame.height / height])
         return [_moved(face, zoom, np.zeros(2), "detected") for face in self.detector(picture, self.config.min_size * min(width, height))]
 
@@ -81,19 +69,22 @@ class Observer:
         return near + [face for face, known_already in zip(anywhere, same, strict=True) if not known_already]
 
     def _window(self, frame: Frame, box: np.ndarray) -> list[Face]:
-        rgb = self.rgb(frame)
         reach = max(round(float(side(box)) * self.window.margin), 8)
-        left, top = np.round(centre(box) - reach / 2).astype(int)
-        height, width = rgb.shape[:2]
-        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + reach, width), min(top + reach, height)
+        left, top = np.round(centre(box) - reach / 2).astype(int).tolist()
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + reach, frame.width), min(top + reach, frame.height)
         if x1 - x0 < 8 or y1 - y0 < 8:
             return []
         scale = min(self.window.pixels / reach, 1.0)
-        size = (max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1))
-        picture = cv2.resize(rgb[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+        size = (x1 - x0, y1 - y0) if scale == 1 else (_even((x1 - x0) * scale), _even((y1 - y0) * scale))
+        picture = frame.region(x0, y0, x1 - x0, y1 - y0, size)
         zoom = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
         faces = self.detector(picture, float(side(box)) * self.window.shrink * scale)
         return [_moved(face, zoom, np.array([x0, y0]), "followed") for face in faces]
+
+
+def _even(pixels: float) -> int:
+    """The nearest even size: odd ones cost several times as much to make."""
+    return max(2 * round(pixels / 2), 2)
 
 
 def _moved(face: Face, zoom: np.ndarray, origin: np.ndarray, source: str) -> Face:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.schema import MAIN_TRACK
+from abaw_ray.faces.stretches import Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,36 +34,50 @@ class Summary:
     """What is kept in memory of one tracklet."""
 
     id: int
-    first: int
+    first: int = 0
     """Number of its first frame."""
     last: int = 0
     """Number of its last frame."""
     rows: int = 0
     area: float = 0.0
-    """Box areas, summed over its frames, in square pixels."""
+    """Box areas as shares of the picture, summed over its frames."""
     x: float = 0.0
-    """Centres, summed over its frames, in pixels from the left."""
+    """Centres as shares of the picture's width from the left, summed over its frames."""
     colours: Float[np.ndarray, " bins"] = field(default_factory=lambda: np.zeros(1))
     """Histogram of face and surroundings, summed over looks."""
+    head: list[list[float]] = field(default_factory=list)
+    """Time and box where its stretch meets the one before: ``[time, x0, y0, x1, y1]``."""
+    tail: list[list[float]] = field(default_factory=list)
+    """Likewise where its stretch meets the next."""
 
     @property
     def centre(self) -> float:
-        """Mean place in pixels from the left."""
+        """Mean place as a share of the picture's width from the left."""
         return self.x / max(self.rows, 1)
+
+    def see(self, frame: int, area: float, x: float) -> None:
+        """Add a frame; they ascend."""
+        self.first = self.first if self.rows else frame
+        self.last, self.rows, self.area, self.x = frame, self.rows + 1, self.area + area, self.x + x
+
+    def see_at_seam(self, time: float, box: Float[np.ndarray, "4"], stretch: Stretch) -> None:
+        """Note the box if a neighbouring stretch watches the same moment."""
+        for seam, place in ((stretch.begin, self.head), (stretch.end, self.tail)):
+            if stretch.config.about(seam, time):
+                place.append([time, *box.tolist()])
 
     def meets(self, other: "Summary") -> bool:
         """Whether both are in the video at the same time."""
         return self.first <= other.last and other.first <= self.last
 
 
-def name_subjects(tracklets: list[Summary], subjects: list[dict], width: float, config: PeopleConfig) -> dict[str, list[Summary]]:
+def name_subjects(tracklets: list[Summary], subjects: list[dict], config: PeopleConfig) -> dict[str, list[Summary]]:
     """Give a data set's names to tracklets by place.
 
     Args:
         tracklets: All that are believed.
         subjects: ``{"track": name, "side": "left" | "right" | ""}`` as in the ``VIDEO`` row. A side of "" beside a sibling with one means
             the other side (``video2`` + ``video2_left``: the first is on the right); alone, the main subject.
-        width: Of the picture in pixels.
         config: What counts as a background person.
 
     Returns:
@@ -70,7 +85,7 @@ def name_subjects(tracklets: list[Summary], subjects: list[dict], width: float, 
     """
     sides = {subject["side"] for subject in subjects}
     other = {"left": "right", "right": "left"}
-    split = _split(tracklets, width)
+    split = _split(tracklets)
     named = {}
     for subject in subjects:
         side = subject["side"] or next((other[found] for found in sorted(sides) if found), "")
@@ -105,11 +120,11 @@ def _by_area(tracklets: list[Summary]) -> list[Summary]:
     return sorted(tracklets, key=lambda tracklet: (-tracklet.area, tracklet.id))
 
 
-def _split(tracklets: list[Summary], width: float) -> float:
+def _split(tracklets: list[Summary]) -> float:
     """The place between the two people: midway between the largest pair that is there together, else the picture's middle."""
     pairs = [(min(a.area, b.area), a, b) for i, a in enumerate(tracklets) for b in tracklets[i + 1 :] if a.meets(b)]
     if not pairs:
-        return width / 2
+        return 0.5
     _, a, b = max(pairs, key=lambda pair: (pair[0], -pair[1].id, -pair[2].id))
     return (a.centre + b.centre) / 2
 

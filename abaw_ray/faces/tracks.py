@@ -80,12 +80,13 @@ class Tracklet:
 class Tracker:
     """Gives faces to people, look after look."""
 
-    def __init__(self, config: TrackConfig, min_score: float) -> None:
+    def __init__(self, config: TrackConfig, min_score: float, count: int = 0) -> None:
+        """``count``: the first tracklet's id is one more."""
         self.config, self.min_score = config, min_score
         self.active: list[Tracklet] = []
         self.resting: list[Tracklet] = []
         self.false: list[int] = []
-        self.shot, self.looks, self.count = 0, 0, 0
+        self.shot, self.looks, self.count = 0, 0, count
 
     def update(self, frame: int, time: float, faces: list[Face]) -> list[Tracklet]:
         """Take note of one look.

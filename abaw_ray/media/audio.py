@@ -4,6 +4,7 @@ Sound may begin before or after the pictures, end early, have holes, be silent o
 not there (``heard``), never passed on as zeros. What the samples mean is ``features/speech.py``'s.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,13 +12,17 @@ import av
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
+from abaw_ray.core.child import beat
 from abaw_ray.core.errors import ItemError
+from abaw_ray.media.clock import SET_BACK
 from abaw_ray.media.source import Source, opened
 
 RATE = 16_000
 """Samples a second: what Wav2Vec 2.0 was trained on."""
 _SLACK = 0.05
 """Seconds by which a block may be off its stated time before it counts as moved; ours, below any audible lag."""
+_HOLE = 6 * 3600
+"""Seconds: sound that is said to come after a longer hole, which costs 230 MB an hour, has a wrong time and is left out; ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +45,8 @@ def decode_audio(uri: str) -> Audio | None:
     """Decode the main sound stream whole: 230 MB for an hour.
 
     Each stretch of blocks that follow one another is resampled as one; where the file's times jump, by more than 50 ms, the next stretch
-    is put at its own time. Blocks that cannot be decoded leave a hole.
+    is put at its own time; where they are set back by more than a second, it goes on, as the pictures' clock does. Blocks that cannot be
+    decoded leave a hole.
 
     Args:
         uri: A local path or a URI that pyarrow understands.
@@ -58,7 +64,11 @@ def decode_audio(uri: str) -> Audio | None:
     with opened(uri) as source:
         if not source.container.streams.audio:
             return None
-        pieces = [(start, np.concatenate(blocks)) for start, blocks in _pieces(source) if blocks]
+        failures = deque(maxlen=1)
+        pieces = [(start, np.concatenate(blocks)) for start, blocks in _pieces(source, failures) if blocks]
+        source.check()
+        if failures and not pieces:
+            raise source.error(failures[0], "its sound cannot be decoded") from failures[0]
     return _joined(pieces)
 
 
@@ -104,66 +114,108 @@ def _joined(pieces: list[tuple[float, np.ndarray]]) -> Audio:
     """Put stretches at their times; where two overlap, the earlier one stays."""
     if not pieces:
         return Audio(np.zeros(0, np.float32), 0.0, np.zeros((0, 2), np.int64))
-    start, spans, parts, filled = pieces[0][0], [], [], 0
-    for time, samples in pieces:
-        at = max(round((time - start) * RATE), filled)
-        late = at - round((time - start) * RATE)
-        kept = samples[late:]
-        if len(kept):
-            parts += [np.zeros(at - filled, np.float32), kept]
-            spans.append((at, at + len(kept)))
-            filled = at + len(kept)
-    return Audio(np.concatenate(parts), start, np.array(spans, np.int64).reshape(-1, 2))
+    pieces = _together(pieces)
+    start = pieces[0][0]
+    samples = np.zeros(max(round((time - start) * RATE) + len(piece) for time, piece in pieces), np.float32)
+    spans, filled = [], 0
+    for time, piece in pieces:
+        at = round((time - start) * RATE)
+        begin, end = max(at, filled), at + len(piece)
+        if end > begin:
+            samples[begin:end] = piece[begin - at :]
+            spans.append((begin, end))
+            filled = end
+    return Audio(samples, start, np.array(spans, np.int64).reshape(-1, 2))
 
 
-def _pieces(source: Source) -> Iterator[tuple[float, list[np.ndarray]]]:
-    """Stretches of sound that follow one another without a jump: time of the first sample, and blocks at ``RATE``."""
-    resampler, kind, start, due, blocks = None, None, 0.0, 0.0, []
-    for frame in _frames(source):
+def _together(pieces: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+    """In order of time, without what is far from the longest stretch and from all near it."""
+    pieces = sorted(pieces, key=lambda piece: piece[0])
+    longest = first = last = max(range(len(pieces)), key=lambda number: len(pieces[number][1]))
+    ends = [time + len(piece) / RATE for time, piece in pieces]
+    while first > 0 and pieces[first][0] - ends[first - 1] <= _HOLE:
+        first -= 1
+    while last + 1 < len(pieces) and pieces[last + 1][0] - max(ends[longest : last + 1]) <= _HOLE:
+        last += 1
+    return pieces[first : last + 1]
+
+
+def _pieces(source: Source, failures: deque) -> Iterator[tuple[float, list[np.ndarray]]]:
+    """Stretches of sound that follow one another without a jump: time of the first sample, and blocks at ``RATE``, perhaps none."""
+    resampler, kind, start, course, blocks = None, None, 0.0, _Course(), []
+    for frame in _frames(source, failures):
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
-        time = due if frame.pts is None else float(frame.pts * frame.time_base)
-        if resampler is None or now != kind or abs(time - due) > _SLACK:
-            if resampler is not None:
-                yield start, blocks + _resampled(resampler, None)
-            resampler, kind, start, due, blocks = av.AudioResampler("flt", "mono", RATE), now, time, time, []
-        due += frame.samples / frame.sample_rate
-        blocks += _resampled(resampler, frame)
-    if resampler is not None:
-        yield start, blocks + _resampled(resampler, None)
+        time, follows = course.take(None if frame.pts is None else float(frame.pts * frame.time_base), frame.samples / frame.sample_rate)
+        if resampler is None or now != kind or not follows:
+            yield start, blocks + _resampled(resampler, None)
+            resampler, kind, start, blocks = av.AudioResampler("flt", "mono", RATE), now, time, []
+        try:
+            blocks += _resampled(resampler, frame)
+        except av.FFmpegError as error:  # damage may state a hundred channels
+            failures.append(error)
+            yield start, blocks
+            resampler, blocks = None, []
+    yield start, blocks + _resampled(resampler, None)
 
 
-def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[np.ndarray]:
-    return [block.to_ndarray()[0] for block in resampler.resample(frame)]
+class _Course:
+    """The times of blocks, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.due, self.before = None, None  # where the next block is due; where it was, when the last jump ahead came
+        self.shift, self.former = 0.0, None  # added to the file's times; what was added before the last block set them back
+
+    def take(self, stated: float | None, length: float) -> tuple[float, bool]:
+        """Time of a block of this many seconds, and whether it follows the one before."""
+        if self.due is None:
+            time, follows = stated or 0.0, False
+        else:
+            time = self.due if stated is None else self._placed(stated)
+            follows = abs(time - self.due) <= _SLACK
+            self.before = self.before if follows else self.due
+        self.due = (self.due if follows else time) + length
+        return time, follows
+
+    def _placed(self, stated: float) -> float:
+        time, former, self.former = stated + self.shift, self.former, None
+        if former is not None and abs(stated + former - self.due) < abs(time - self.due):  # the one before was a single wrong one
+            time, self.shift = stated + former, former
+        elif self.due - time > SET_BACK and (self.before is None or abs(time - self.before) > SET_BACK):
+            time, self.shift, self.former = self.due, self.shift + self.due - time, self.shift
+        return time
 
 
-def _frames(source: Source) -> Iterator[av.AudioFrame]:
+def _resampled(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) -> list[np.ndarray]:
+    return [] if resampler is None else [block.to_ndarray()[0] for block in resampler.resample(frame)]
+
+
+def _frames(source: Source, failures: deque) -> Iterator[av.AudioFrame]:
     """Decoded blocks; a packet that cannot be decoded gives none."""
     stream = source.container.streams.best("audio") or source.container.streams.audio[0]
     if stream.codec_context is None:
         raise ItemError("its sound is coded in a way that this build of libav cannot decode")
     stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
-    good, broken = 0, None
+    good = 0
     for packet in _packets(source, stream):
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
-            broken, frames = error, []
-        good += len(frames)
-        yield from frames
-    if broken is not None and not good:
-        raise source.error(broken, "its sound cannot be decoded") from broken
+            failures.append(error)
+            continue
+        for frame in frames:
+            good += 1
+            beat(good)
+            yield frame
 
 
 def _packets(source: Source, stream: av.AudioStream) -> Iterator[av.Packet]:
     """Packets to the end of what can be read: a file cut short has sound up to there."""
-    packets = source.container.demux(stream)
+    packets = source.packets(stream)
     while True:
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
             packet = None
-        if source.lost:
-            raise source.error(EOFError("the connection was lost"), "reading its sound broke off")
         if packet is None:
             return
         yield packet

@@ -4,35 +4,61 @@ A missing file is the user's mistake (``DataError``), a broken connection may be
 video stays broken (``ItemError``). libav itself reports a connection lost in mid-file as invalid data, so the file is watched here.
 """
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import av
-import pyarrow as pa
 
-from abaw_ray.core.errors import AbawError, DataError, ItemError, StorageError
-from abaw_ray.core.storage import is_remote, resolve
-
-_READ = 1 << 20
-"""Bytes of one range read from an object store."""
+from abaw_ray.core.errors import AbawError, DataError, ItemError
+from abaw_ray.core.storage import is_remote
+from abaw_ray.media.remote import RemoteFile
 
 
 class Source:
     """An open container and, for a remote one, the file behind it."""
 
-    def __init__(self, uri: str, container: av.container.InputContainer, file: "_Watched | None") -> None:
+    def __init__(self, uri: str, container: av.container.InputContainer, file: RemoteFile | None) -> None:
         self.uri, self.container, self.file = uri, container, file
 
     def error(self, cause: Exception, reason: str, last_frame: int | None = None) -> AbawError:
         """The error to raise for what libav reported: the connection's where that broke, else the item's with this reason."""
-        return _blame(self.uri, self.file, cause, reason, last_frame)
+        return _blame(self.file, cause, reason, last_frame)
+
+    def packets(self, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
+        """Packets of one stream from where the container stands to its end, and an empty one last, which has the decoder give what it holds.
+
+        PyAV's own last ones are left aside: there is none where libav came upon more streams on the way, as in a broadcast it may.
+        """
+        packets = self.container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except IndexError:  # PyAV looks for these streams in its list of those at the beginning, but not before the end
+                packet = None
+            if packet is None:
+                break
+            if packet.size:
+                yield packet
+        last = av.Packet(0)
+        last.stream, last.time_base = stream, stream.time_base
+        yield last
 
     @property
     def lost(self) -> bool:
         """Whether the connection broke."""
         return self.file is not None and self.file.broke is not None
+
+    def check(self) -> None:
+        """At the end of a pass: what was read of the file is what is in it, and it was one file all the time.
+
+        Raises:
+            StorageError: the connection broke (libav takes some of these for the end of the file), or the object was replaced.
+        """
+        if self.file is not None:
+            self.file.check()
+            if self.file.broke is not None:
+                raise self.file.broke
 
 
 @contextmanager
@@ -47,16 +73,18 @@ def opened(uri: str) -> Iterator[Source]:
         StorageError: the store cannot be reached.
         ItemError: libav finds no container that it knows in it.
     """
-    file = _remote(uri) if is_remote(uri) else None
-    target = file.buffered if file is not None else _local(uri)
+    file = RemoteFile(uri) if is_remote(uri) else None
     try:
-        container = av.open(target, metadata_errors="replace", buffer_size=32768 if file is None else _READ)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _blame(uri, file, error, "not a video or sound file that libav can read", None) from error
-    try:
-        yield Source(uri, container, file)
+        if file is not None and file.size == 0:
+            raise ItemError("the file is empty")
+        target = _local(uri) if file is None else file
+        try:
+            container = av.open(target, metadata_errors="replace")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise _blame(file, error, "not a video or sound file that libav can read", None) from error
+        with container:
+            yield Source(uri, container, file)
     finally:
-        container.close()
         if file is not None:
             file.close()
 
@@ -70,59 +98,11 @@ def _local(uri: str) -> str:
     return str(path.absolute())
 
 
-def _remote(uri: str) -> "_Watched":
-    try:
-        filesystem, path = resolve(uri)
-        return _Watched(filesystem.open_input_file(path))
-    except FileNotFoundError as error:
-        raise DataError(f"{uri}: there is no such object; check bucket and key") from error
-    except OSError as error:
-        raise _lost(uri, error) from error
-
-
-def _lost(uri: str, error: Exception) -> StorageError:
-    return StorageError(f"{uri}: {_line(error)}; reading broke off, run it again when the store can be reached")
-
-
-def _blame(uri: str, file: "_Watched | None", cause: Exception, reason: str, last_frame: int | None) -> AbawError:
+def _blame(file: RemoteFile | None, cause: Exception, reason: str, last_frame: int | None) -> AbawError:
     """Whose fault it was: the connection's, or the item's."""
-    if file is not None and file.broke is not None:
-        return _lost(uri, file.broke)
-    words = getattr(cause, "strerror", None) or _line(cause)
+    if file is not None:
+        file.check()
+        if file.broke is not None:
+            return file.broke
+    words = getattr(cause, "strerror", None) or " ".join(str(cause).split())
     return ItemError(f"{reason} ({words})", last_frame)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-class _Watched(io.RawIOBase):
-    """A remote file that remembers the error which interrupted it."""
-
-    def __init__(self, file: pa.NativeFile) -> None:
-        super().__init__()
-        self.remote, self.broke = file, None
-        self.buffered = io.BufferedReader(self, _READ)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        try:
-            return self.remote.readinto(buffer)
-        except OSError as error:
-            self.broke = error
-            raise
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self.remote.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.remote.tell()
-
-    def close(self) -> None:
-        self.remote.close()
-        super().close()

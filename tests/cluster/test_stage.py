@@ -12,7 +12,7 @@ from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import Policy, Run, Where
 from abaw_ray.cluster.session import Engine
 from abaw_ray.cluster.stage import Pool, run_items
-from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
+from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import StorageConfig
 
@@ -29,9 +29,16 @@ class Work:
         with open(self.diary, "a") as diary:
             diary.write(item.name + "\n")
         if payload.get("bad"):
-            raise ItemError("not a video", last_frame=3)
+            raise ItemError("not a video")
         if payload.get("lost"):
             raise DataError("where: the disk is gone; plug it in")
+        times = len([line for line in open(self.diary) if line == item.name + "\n"])
+        if times <= payload.get("away", 0):
+            raise StorageError(f"{item.name}: no answer")
+        if payload.get("broke"):
+            home.write_failure(item, error := ItemError("decoding broke", last_frame=5))
+            home.storage.write_table(home.part(item), pa.table({"n": [1] * 5}))
+            raise error
         home.storage.write_table(home.part(item), pa.table({"n": [payload["n"]]}))
         return {"rows": 1, "frames": 10}
 
@@ -75,12 +82,45 @@ def test_added_items_alone_are_done_and_rows_count_all(go):
 
 def test_a_bad_item_is_a_failure_row_the_rest_goes_on_and_it_can_be_retried(go, capsys):
     record = go({**GOOD, "e": {"bad": True}})
-    assert record.failures == [{"item": "e", "stage": "faces", "reason": "not a video", "last_frame": 3}]
+    assert record.failures == [{"item": "e", "stage": "faces", "reason": "not a video", "last_frame": None}]
     assert "e: not a video" in capsys.readouterr().out
     assert go({**GOOD, "e": {"bad": True}}) == record
     assert len(go.diary()) == 5
     assert not go({**GOOD, "e": {"n": 4}}, retry=True).failures
     assert go.diary().count("e") == 2
+
+
+def test_an_item_that_breaks_keeps_what_was_good_and_is_a_failure_all_the_same(go, tmp_path):
+    record = go({**GOOD, "e": {"broke": True}})
+    assert list(record.parts) == ["a", "b", "c", "d", "e"] and record.figures["rows"] == 9
+    assert record.failures == [{"item": "e", "stage": "faces", "reason": "decoding broke", "last_frame": 5}]
+    (tmp_path / "runs" / record.parts["e"]).unlink()  # as if killed between the failure and the part
+    for path in (tmp_path / "runs").rglob("records/*.json"):
+        path.unlink()
+    assert list(go({**GOOD, "e": {"broke": True}}).parts) == ["a", "b", "c", "d", "e"]
+    assert go.diary() == ["a", "b", "c", "d", "e", "e"]
+    mended = go({**GOOD, "e": {"n": 4}}, retry=True)
+    assert not mended.failures and mended.figures["rows"] == 5
+
+
+def test_what_storage_does_not_give_is_tried_again_after_all_others(go, capsys):
+    record = go({**GOOD, "c": {"n": 2, "away": 1}})
+    assert list(record.parts) == ["a", "b", "c", "d"] and not record.failures
+    assert go.diary() == ["a", "b", "c", "c", "d"]
+    assert "1 could not be read or written and are tried again; first c: no answer" in capsys.readouterr().out
+
+
+def test_what_storage_never_gives_ends_the_job_with_all_others_done_and_is_no_failure(go):
+    with pytest.raises(StorageError, match="1 of 1 could not be read or written, all others are done; first c: no answer"):
+        go({**GOOD, "c": {"n": 2, "away": 3}})
+    assert list(go(GOOD).parts) == ["a", "b", "c", "d"]
+    assert go.diary().count("c") == 4 and go.diary().count("a") == 1
+
+
+def test_a_store_that_is_gone_ends_the_job_at_once(go):
+    with pytest.raises(StorageError, match="20 times in a row"):
+        go({f"v{number:02d}": {"n": 1, "away": 9} for number in range(60)})
+    assert len(go.diary()) < 60
 
 
 def test_too_many_failures_fail_the_stage(go):

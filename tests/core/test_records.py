@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import pyarrow as pa
 import pytest
 
@@ -47,6 +49,19 @@ def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
     }
     assert len(homes) == 4
     assert home_of(tmp_path / "elsewhere").path == home_of(tmp_path).path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    size: int = 70
+    weights: str = field(default="here", metadata={"shapes": False})
+
+
+def test_where_a_file_lies_changes_no_home_and_stands_in_the_record(tmp_path):
+    home = home_of(tmp_path, Model(weights="there"))
+    assert home.path == home_of(tmp_path, Model()).path != home_of(tmp_path, Model(size=98)).path
+    write(home, ITEMS)
+    assert home.finish(ITEMS, {}, 1.0).settings == {"size": 70, "weights": "there"}
 
 
 def test_changed_content_of_an_item_is_another_part(tmp_path):

@@ -36,5 +36,18 @@ def test_equal_settings_have_equal_digests_and_every_field_counts():
     assert len({digest(Job()), digest(Job(epochs=4)), digest(Job(optim=Optim(betas=(0.9, 0.99))))}) == 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    size: int = 3
+    weights: str = field(default="here", metadata={"shapes": False})
+
+
+def test_a_field_that_only_says_where_something_is_stands_in_records_and_in_no_digest():
+    assert digest(Model(weights="there")) == digest(Model()) != digest(Model(size=4))
+    assert digest({"inner": [Model(weights="there")]}) == digest({"inner": [Model()]})
+    assert to_plain(Model(weights="there")) == {"size": 3, "weights": "there"}
+    assert replace_at(Model(), {"weights": "there"}).weights == "there"
+
+
 def test_settings_become_plain_values():
     assert to_plain(Job()) == {"optim": {"lr": 1e-3, "betas": [0.9, 0.999]}, "epochs": 3}

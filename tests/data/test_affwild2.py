@@ -1,10 +1,13 @@
 import os
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
-from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.affwild2 import AffWild2, is_affwild2
+from abaw_ray.data.trees import Tree
 
 
 def test_every_subject_is_found_with_its_video_its_side_and_its_split(aff):
@@ -33,7 +36,8 @@ def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
         {"track": "135-24-1920x1080_left", "side": "left"},
     ]
     assert rows["28-30-1280x720-2"]["uri"] == str(aff.root / "new_vids/28-30-1280x720-2.avi")
-    assert len(tree.videos()) == 9
+    assert len(tree.videos()) == 9 and all(row["size"] == len("video") for row in tree.videos())
+    assert pa.Table.from_pylist(tree.videos(), schema=schema.VIDEO).num_rows == 9
 
 
 def test_the_annotations_may_have_any_root_above_the_task(aff):
@@ -110,3 +114,24 @@ def test_another_file_of_the_same_name_has_another_identity(aff):
     aff.put("batch1/12.mp4", "another video")
     after = {row["video"]: row["identity"] for row in AffWild2(aff.root).videos()}
     assert {video for video in before if before[video] != after[video]} == {"12"}
+
+
+def test_a_folder_with_the_annotations_is_known_as_such_a_tree_and_nothing_else_is(aff, monkeypatch):
+    assert is_affwild2(aff.root) and is_affwild2(f"file://{aff.root}/") and is_affwild2(aff.root / "8th_ABAW_Annotations")
+    aff.put("list.txt", "batch1/12.mp4\n")
+    for other in (aff.root / "batch1", aff.root / "list.txt", aff.root / "batch1/12.mp4", f"{aff.root}/*", aff.root / "nowhere"):
+        assert not is_affwild2(other)
+    monkeypatch.chdir(aff.root / "batch1")
+    assert is_affwild2("..") and not is_affwild2(".")
+
+
+def test_a_folder_of_many_folders_is_known_by_a_few_of_them(aff, monkeypatch):
+    for number in range(300):
+        aff.put(f"clips/{number}/deep/v.mp4")
+    asked, entries = [], Tree.entries
+    monkeypatch.setattr(Tree, "entries", lambda tree, path="", **how: asked.append(path) or entries(tree, path, **how))
+    assert not is_affwild2(aff.root / "clips")
+    assert len(asked) == 200
+    asked.clear()
+    assert is_affwild2(aff.root)
+    assert len(asked) < 5, "the nearest folders come first, and one that is found ends the search"

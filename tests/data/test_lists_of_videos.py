@@ -1,10 +1,12 @@
 import os
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
+from abaw_ray.data.trees import Tree
 from abaw_ray.data.videos import identity_of, list_videos
 
 
@@ -22,7 +24,7 @@ def names(where):
 def test_a_folder_gives_all_videos_below_it_named_by_their_path_and_hidden_files_are_left_out(clips):
     rows = list_videos(clips.root)
     assert [row["video"] for row in rows] == ["a.mp4", "b/a.mp4", "b/c/d.e.AVI"]
-    assert rows[1]["uri"] == str(clips.root / "b/a.mp4") and rows[1]["subjects"] == []
+    assert rows[1]["uri"] == str(clips.root / "b/a.mp4") and rows[1]["subjects"] == [] and rows[1]["size"] == len("video")
     assert pa.Table.from_pylist(rows, schema=schema.VIDEO).num_rows == 3
 
 
@@ -65,13 +67,55 @@ def test_a_csv_list_may_name_its_videos(clips):
     assert names(clips.root / "list.csv") == ["b/a.mp4", "first"]
 
 
+@pytest.mark.parametrize("column", ["uri", "path"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_may_call_its_addresses_uri_or_path_and_name_its_videos(clips, column, kind):
+    far = str(clips.root / "b/c/d.e.AVI")
+    table = pa.table({"label": [1, 2, 3], column: ["a.mp4", "b/a.mp4", far], "video": ["first", None, ""]})
+    clips.put("list.csv", f"label,{column},video\n1,a.mp4,first\n2,b/a.mp4,\n3,{far},\n")
+    pq.write_table(table, clips.root / "list.parquet")
+    rows = list_videos(clips.root / f"list.{kind}")
+    assert {row["video"]: row["uri"] for row in rows} == {
+        "b/a.mp4": str(clips.root / "b/a.mp4"),
+        "first": str(clips.root / "a.mp4"),
+        far.lstrip("/"): far,
+    }
+    assert {row["identity"] for row in rows} == {row["identity"] for row in list_videos(clips.root)}
+
+
+def test_only_the_columns_of_a_parquet_list_that_are_wanted_are_read_and_texts_of_any_kind_are_texts(clips):
+    paths = pa.array(["a.mp4", "b/a.mp4"]).dictionary_encode()
+    pq.write_table(pa.table({"uri": paths, "path": ["x", "y"], "video": pa.array([7, 8])}), clips.root / "LIST.PARQUET")
+    assert names(clips.root / "LIST.PARQUET") == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"uri": ["a.mp4", "gone.mp4"]}, r"list\.parquet, row 2: 'gone\.mp4' is no file"),
+        ({"uri": ["a.mp4", None]}, r"list\.parquet, row 2: no address there"),
+        ({"file": ["a.mp4"]}, r"list\.parquet: no column 'uri' or 'path' among none"),
+        ({"path": [["a.mp4"]]}, r"list\.parquet: column 'path' is list.*must hold text"),
+        (b"no table", r"list\.parquet: not a Parquet file"),
+    ],
+)
+def test_a_parquet_list_with_a_mistake_says_where(clips, columns, message):
+    if isinstance(columns, bytes):
+        clips.put("list.parquet", columns)
+    else:
+        pq.write_table(pa.table(columns), clips.root / "list.parquet")
+    with pytest.raises(DataError, match=message):
+        list_videos(clips.root / "list.parquet")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is no file"),
         ("list.txt", "a.mp4\n./a.mp4\n", r"1 names stand for two videos each, first 'a\.mp4'"),
         ("list.txt", "# nothing\n", "no video there"),
-        ("list.csv", "path\na.mp4\n", r"list\.csv:1: no column 'uri'"),
+        ("list.csv", "file\na.mp4\n", r"list\.csv:1: no column 'uri' or 'path' among file"),
+        ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no address there"),
         ("list.csv", "uri\na.mp4\n/gone.mp4\n", r"list\.csv:3: '/gone\.mp4' is no file"),
     ],
 )
@@ -79,6 +123,14 @@ def test_a_list_with_a_mistake_says_where(clips, name, text, message):
     clips.put(name, text)
     with pytest.raises(DataError, match=message):
         list_videos(clips.root / name)
+
+
+def test_a_long_list_is_looked_up_at_once(clips, monkeypatch):
+    clips.put("list.txt", "a.mp4\n" + f"{clips.root}/b/a.mp4\n" + f"file://{clips.root}/b/c/d.e.AVI\n")
+    looks, look = [], Tree.look
+    monkeypatch.setattr(Tree, "look", lambda tree, paths: looks.append(tree.root) or look(tree, paths))
+    assert len(names(clips.root / "list.txt")) == 3
+    assert looks == [str(clips.root), str(clips.root), "/"], "the list itself, what is relative to it, all the others"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
+import io
+
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
 from abaw_ray.core.errors import DataError, StorageError
 from abaw_ray.core.storage import StorageConfig
-from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.rafdb import read_rafdb
 from abaw_ray.data.videos import identity_of, list_videos
 
@@ -33,10 +37,30 @@ def test_videos_of_an_object_store_are_listed_as_those_of_a_folder(bucket):
     assert [row["video"] for row in list_videos("s3://data/lists/mine.txt")] == ["data/clips/a.mp4"]
     before = rows[0]["identity"]
     assert before == identity_of("s3://data/clips/a.mp4")
+    assert rows[0]["size"] == 3 and list_videos("s3://data/lists/mine.txt")[0]["identity"] == before
     bucket("clips/a.mp4", b"another")
     assert identity_of("s3://data/clips/a.mp4") != before
     with pytest.raises(DataError, match="no such"):
         list_videos("s3://data/nowhere")
+
+
+def test_a_whole_bucket_is_a_folder(bucket):
+    bucket("whole/a.mp4", b"one")
+    assert "whole/a.mp4" in [row["video"] for row in list_videos("s3://data")]
+    assert list_videos("s3://data") == list_videos("s3://data/")
+
+
+def test_a_list_of_objects_keeps_their_order_and_finds_the_missing_one(bucket):
+    for number in range(40):
+        bucket(f"many/{number:02d}.mp4", b"x" * number)
+    names = [f"s3://data/many/{number:02d}.mp4" for number in range(40)]
+    table = io.BytesIO()
+    pq.write_table(pa.table({"path": names}), table)
+    bucket("lists/all.parquet", table.getvalue())
+    assert [(row["uri"], row["size"]) for row in list_videos("s3://data/lists/all.parquet")] == [(name, at) for at, name in enumerate(names)]
+    bucket("lists/wrong.csv", "uri\n{}\n../many/gone.mp4\n".format("\n".join(names)).encode())
+    with pytest.raises(DataError, match=r"wrong\.csv:42: '\.\./many/gone\.mp4' is no file"):
+        list_videos("s3://data/lists/wrong.csv")
 
 
 def test_data_sets_are_read_from_an_object_store(bucket):
@@ -46,6 +70,7 @@ def test_data_sets_are_read_from_an_object_store(bucket):
     bucket("aff/batch1/1.mp4", b"x")
     bucket("aff/batch2/2.avi", b"x")
     bucket("raf/basic/EmoLabel/list_patition_label.txt", b"train_00001.jpg 5\n")
+    assert is_affwild2("s3://data/aff") and is_affwild2("s3://data") and not is_affwild2("s3://data/raf")
     tree = AffWild2("s3://data/aff")
     assert [row["uri"] for row in tree.videos()] == ["s3://data/aff/batch1/1.mp4", "s3://data/aff/batch2/2.avi"]
     assert tree.labels("1").tolist() == [0, 1]

@@ -1,25 +1,13 @@
-import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from detector_of_squares import red_squares
 
 from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detect import DetectorConfig, Face
+from abaw_ray.faces.detect import DetectorConfig
 from abaw_ray.media.write import write_video
 
 ROOM = (60, 70, 80)
-
-
-def red_squares(rgb, smallest):
-    """A detector for drawn videos: every red square is a face; the more green in the red, the less sure it is."""
-    red = ((rgb[..., 0] > 150) & (rgb[..., 2] < 90)).astype(np.uint8)
-    count, _labels, stats, _centres = cv2.connectedComponentsWithStats(red)
-    faces = []
-    for x, y, w, h, size in stats[1:count]:
-        if max(w, h) >= max(smallest, 6) and size > 0.6 * w * h:
-            green = np.median(rgb[y : y + h, x : x + w, 1])
-            faces.append(Face(np.array([x, y, x + w, y + h], dtype=float), float(np.clip(1 - green / 200, 0.01, 0.99))))
-    return sorted(faces, key=lambda face: -face.score)
 
 
 @pytest.fixture

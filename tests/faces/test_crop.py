@@ -159,7 +159,7 @@ def test_a_doubtful_face_goes_on_but_a_glimpse_is_nobody(crop, draw):
 
 
 def test_small_memory_costs_bridged_gaps_but_no_frame(crop, draw, monkeypatch):
-    monkeypatch.setattr("abaw_ray.faces.crop._MB", 3000)  # 64 of them are five of these small pictures
+    monkeypatch.setattr("abaw_ray.faces.watch._MB", 3000)  # 64 of them are five of these small pictures
     config = FacesConfig(detector=HAAR, buffer_mb=64)
     rows = crop([draw((60, 70, 30)) if not 40 <= k < 47 else draw() for k in range(80)], config=config)["main"]
     assert all_frames(rows, 80)
@@ -194,5 +194,5 @@ def test_a_file_that_is_no_video_and_one_that_is_missing_are_told_apart(tmp_path
 
 
 def test_without_yunets_weights_nothing_is_cropped_by_another_detector():
-    with pytest.raises(ConfigError, match="detector.weights is empty"):
-        CropFaces(FacesConfig())
+    with pytest.raises(ConfigError, match="or use --detector haar"):
+        CropFaces(FacesConfig(detector=DetectorConfig(weights="/nowhere/yunet.onnx")))

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.detect import DetectorConfig, Haar, YuNet, make_detector
+from abaw_ray.faces.weights import YUNET_HUB
 
 
 def shaded_face(centre=(150, 110), width=90, size=(320, 240)):
@@ -56,7 +58,7 @@ class Net:
 
 
 def test_yunet_is_given_blue_green_red_as_it_was_trained(monkeypatch):
-    net, detector = Net(), YuNet("", 0.3)
+    net, detector = Net(), YuNet(b"", 0.3)
     monkeypatch.setattr(detector, "_net", lambda width, height: net)
     rgb = np.zeros((40, 60, 3), np.uint8)
     rgb[..., 0] = 200
@@ -68,14 +70,32 @@ def test_yunet_is_given_blue_green_red_as_it_was_trained(monkeypatch):
     assert faces[0].score == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "wrong"])
-def test_without_its_weights_yunet_is_refused_and_the_error_says_what_to_do(tmp_path, kind):
-    wrong = tmp_path / "other.onnx"
-    wrong.write_bytes(b"another network")
-    weights = {"missing": str(tmp_path / "nowhere.onnx"), "empty": "", "wrong": str(wrong)}[kind]
-    with pytest.raises(ConfigError, match=r"detector\.weights.* set detector.weights to the path of .*detector.kind to 'haar'") as caught:
-        make_detector(DetectorConfig(kind="yunet", weights=weights))
-    assert "\n" not in str(caught.value)
+def test_yunets_network_is_made_of_the_bytes_that_are_given_and_nothing_is_fetched(monkeypatch):
+    class MadeError(Exception):
+        """Carries what OpenCV was given: it refuses bytes that are no network."""
+
+    def create(*given):
+        raise MadeError(*given)
+
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", create)
+    monkeypatch.setattr("abaw_ray.faces.detect.yunet_weights", lambda where: pytest.fail(f"{where} was asked for"))
+    detector = make_detector(DetectorConfig(weights="nowhere.onnx"), b"weights")
+    with pytest.raises(MadeError) as made:
+        detector(np.zeros((40, 60, 3), np.uint8), 20.0)
+    kind, weights, config, size, *_ = made.value.args
+    assert (kind, weights.tobytes(), config.tobytes(), size) == ("onnx", b"weights", b"", (64, 64))
+
+
+def test_without_bytes_yunets_weights_are_looked_for_where_the_settings_say(monkeypatch):
+    monkeypatch.setattr("abaw_ray.faces.detect.yunet_weights", lambda where: f"those of {where}".encode())
+    assert make_detector(DetectorConfig(weights="here.onnx")).weights.tobytes() == b"those of here.onnx"
+
+
+def test_where_the_weights_are_does_not_shape_the_results_and_everything_else_does():
+    assert DetectorConfig().weights == YUNET_HUB
+    assert digest(DetectorConfig(weights="a.onnx")) == digest(DetectorConfig(weights="s3://b/c.onnx"))
+    assert digest(DetectorConfig()) != digest(DetectorConfig(kind="haar"))
+    assert to_plain(DetectorConfig(weights="a.onnx"))["weights"] == "a.onnx", "a record says where they were"
 
 
 def test_opencv_keeps_to_one_thread():

@@ -10,7 +10,7 @@ ANNA, BEN, CARL = np.eye(3)
 
 def tracklet(id, first, last, *, side=20, x=100, colours=ANNA):
     rows = last - first + 1
-    return Summary(id, first, last, rows, float(side * side * rows), float(x * rows), colours)
+    return Summary(id, first, last, rows, side * side * rows / (192 * 144), x * rows / 192, colours)
 
 
 def ids(named):
@@ -23,25 +23,25 @@ def subject(track, side):
 
 def test_left_and_right_are_given_by_place_not_by_size_or_order():
     here = [tracklet(1, 1, 100, x=150, side=40), tracklet(2, 1, 100, x=40, side=20)]
-    named = name_subjects(here, [subject("v_right", "right"), subject("v_left", "left")], 192, CONFIG)
+    named = name_subjects(here, [subject("v_right", "right"), subject("v_left", "left")], CONFIG)
     assert ids(named) == {"v_right": [1], "v_left": [2]}
 
 
 @pytest.mark.parametrize(("sibling", "main"), [("right", 2), ("left", 1)])
 def test_a_name_without_a_side_is_on_the_other_side_of_its_sibling(sibling, main):
     here = [tracklet(1, 1, 100, x=150), tracklet(2, 1, 100, x=40)]
-    named = name_subjects(here, [subject("v", ""), subject(f"v_{sibling}", sibling)], 192, CONFIG)
+    named = name_subjects(here, [subject("v", ""), subject(f"v_{sibling}", sibling)], CONFIG)
     assert ids(named) == {"v": [main], f"v_{sibling}": [3 - main]}
 
 
 def test_two_people_who_both_sit_left_of_the_middle_are_still_two_sides():
     here = [tracklet(1, 1, 100, x=20), tracklet(2, 1, 100, x=70)]
-    assert ids(name_subjects(here, [subject("l", "left"), subject("r", "right")], 192, CONFIG)) == {"l": [1], "r": [2]}
+    assert ids(name_subjects(here, [subject("l", "left"), subject("r", "right")], CONFIG)) == {"l": [1], "r": [2]}
 
 
 def test_each_side_takes_its_own_stretches_in_every_shot_and_never_the_neighbours():
     here = [tracklet(1, 1, 50, x=40), tracklet(2, 1, 50, x=150), tracklet(3, 60, 90, x=45), tracklet(4, 95, 99, x=140)]
-    named = name_subjects(here, [subject("l", "left"), subject("r", "right")], 192, CONFIG)
+    named = name_subjects(here, [subject("l", "left"), subject("r", "right")], CONFIG)
     assert ids(named) == {"l": [1, 3], "r": [2, 4]}
 
 
@@ -52,13 +52,13 @@ def test_a_single_subject_is_the_largest_and_its_other_stretches_but_nobody_smal
         tracklet(3, 120, 150, side=38),  # after a cut
         tracklet(4, 160, 200, side=10),  # somebody in the background
     ]
-    assert ids(name_subjects(here, [subject("v", "")], 192, CONFIG)) == {"v": [1, 3]}
+    assert ids(name_subjects(here, [subject("v", "")], CONFIG)) == {"v": [1, 3]}
 
 
 def test_a_subject_who_was_never_seen_is_named_all_the_same():
-    assert ids(name_subjects([], [subject("l", "left"), subject("r", "right")], 192, CONFIG)) == {"l": [], "r": []}
+    assert ids(name_subjects([], [subject("l", "left"), subject("r", "right")], CONFIG)) == {"l": [], "r": []}
     alone = [tracklet(1, 1, 9, x=150)]
-    assert ids(name_subjects(alone, [subject("l", "left"), subject("r", "right")], 192, CONFIG)) == {"l": [], "r": [1]}
+    assert ids(name_subjects(alone, [subject("l", "left"), subject("r", "right")], CONFIG)) == {"l": [], "r": [1]}
 
 
 def test_the_main_subject_has_the_largest_summed_area_and_the_others_follow():

@@ -27,7 +27,9 @@ def filled(frames_of, order, first, last):
             for tracklet, frames in frames_of.items():
                 if frame in frames:
                     spool.add(tracklet, row(frame, b"%d-%d" % (tracklet, frame)))
-        tables = [named(table, "v", "t") for table in fill_frames(spool.read(order), first, last, np.arange(1, last + 1) / 10)]
+        kept = spool.finish()
+        batches = (batch for tracklet in order for batch in kept.read(tracklet))
+        tables = [named(table, "v", "t") for table in fill_frames(batches, first, last, np.arange(1, last + 1) / 10)]
     assert all(0 < len(table) <= CHUNK for table in tables)
     return [line for table in tables for line in table.to_pylist()]
 
@@ -64,4 +66,4 @@ def test_what_waits_in_memory_does_not_grow_with_the_video():
         for frame in range(1, 2001):
             spool.add(7, row(frame))
             assert sum(len(rows) for rows in spool._waiting.values()) < 32
-        assert sum(len(batch) for batch in spool.read([7])) == 2000
+        assert sum(len(batch) for batch in spool.finish().read(7)) == 2000

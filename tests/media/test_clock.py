@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from abaw_ray.media.clock import Clock
@@ -27,3 +28,36 @@ def test_the_same_time_twice_is_parted_by_a_millisecond():
 
 def test_a_clock_that_is_set_back_goes_on_from_where_it_was():
     assert times_of([5.0, 5.1, 0.0, 0.1, 0.2]) == pytest.approx([5.0, 5.1, 5.2, 5.3, 5.4])
+
+
+def test_guesses_that_ran_ahead_fall_back_to_the_times_stated_later():
+    found = times_of([1.0, *[None] * 9, 1.4, *[None] * 9, 1.8, *[None] * 9, 2.2])  # 25 a second, while the header says 10
+    assert (np.diff(found) > 0).all() and found[-5:] == pytest.approx([2.04, 2.08, 2.12, 2.16, 2.2])
+
+
+def test_a_single_stamp_far_too_late_or_far_too_early_does_not_move_those_after_it():
+    right = [number / 25 for number in range(300)]
+    for wrong in (7.0, -3.0):
+        found = times_of([*right[:50], wrong, *right[51:]])
+        assert (np.diff(found) > 0).all() and found[:50] == right[:50]
+        np.testing.assert_allclose(found[250:], right[250:], atol=1e-9)
+
+
+def test_a_clock_that_wavers_by_less_than_a_second_is_not_set_on():
+    wavering = [(number + (3 if number % 4 == 1 else 0)) / 25 for number in range(100)]
+    found = times_of(wavering)
+    assert (np.diff(found) > 0).all() and max(abs(a - number / 25) for number, a in enumerate(found)) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("stamps", "mended"),
+    [([0, 0.04, 5], False), ([None], True), ([0, None], True), ([0, 0.04, 0.04], True), ([5, 5.1, 0, 0.1], True), ([-1.5, 0], False)],
+)
+def test_the_clock_says_whether_every_time_is_the_files_own(stamps, mended):
+    clock = Clock()
+    assert not clock.mended
+    for stamp in stamps:
+        clock.time(stamp)
+    assert clock.mended == mended
+    clock.time(100.0, exact=False)
+    assert clock.mended

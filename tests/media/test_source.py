@@ -7,7 +7,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.media import source
+from abaw_ray.media import remote
 from abaw_ray.media.audio import decode_audio
 from abaw_ray.media.video import decode
 
@@ -42,7 +42,7 @@ def long_video(video):
 
 
 def test_a_remote_video_gives_the_same_frames_and_sound_as_a_local_one(long_video, monkeypatch):
-    monkeypatch.setattr(source, "resolve", lambda uri: (pafs.LocalFileSystem(), long_video))
+    monkeypatch.setattr(remote, "resolve", lambda uri: (pafs.LocalFileSystem(), long_video))
     here, there = list(decode(long_video)), list(decode("s3://bucket/v.mkv"))
     assert [frame.time for frame in here] == [frame.time for frame in there]
     assert all((a.rgb() == b.rgb()).all() for a, b in zip(here, there, strict=True))
@@ -52,8 +52,9 @@ def test_a_remote_video_gives_the_same_frames_and_sound_as_a_local_one(long_vide
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_connection_that_breaks_is_never_recorded_as_a_broken_video(long_video, monkeypatch, share):
     data = Path(long_video).read_bytes()
-    monkeypatch.setattr(source, "_READ", 4096)
-    monkeypatch.setattr(source, "resolve", lambda uri: (Store(data, len(data) * share), "v.mkv"))
+    monkeypatch.setattr(remote, "_BLOCK", 4096)
+    monkeypatch.setattr(remote, "_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "resolve", lambda uri: (Store(data, len(data) * share), "v.mkv"))
     with pytest.raises(StorageError, match="s3://bucket/v.mkv: .*peer; reading broke off"):
         list(decode("s3://bucket/v.mkv"))
     with pytest.raises(StorageError, match="reading broke off"):
@@ -61,6 +62,6 @@ def test_a_connection_that_breaks_is_never_recorded_as_a_broken_video(long_video
 
 
 def test_a_missing_object_is_the_users_mistake(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "resolve", lambda uri: (pafs.LocalFileSystem(), str(tmp_path / "nowhere")))
+    monkeypatch.setattr(remote, "resolve", lambda uri: (pafs.LocalFileSystem(), str(tmp_path / "nowhere")))
     with pytest.raises(DataError, match="s3://bucket/nowhere: there is no such object"):
         next(decode("s3://bucket/nowhere"))

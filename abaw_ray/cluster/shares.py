@@ -1,0 +1,135 @@
+"""A long video among several workers: who watches which span, where the pieces wait, and who puts them together.
+
+Each worker stores its piece and looks whether all are there; who finds them all joins them. Nobody waits, nothing is told to anybody, and
+whatever dies, the next run goes on from the pieces that are there. Where two find them all, both write the same part.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from abaw_ray.cluster.stage import Task, Unfinished
+from abaw_ray.core.errors import AbawError
+from abaw_ray.core.records import Home, Item
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage import is_remote
+from abaw_ray.faces.guarded import GuardedParts
+from abaw_ray.faces.part import Done
+from abaw_ray.faces.pieces import HEAD, ROWS
+from abaw_ray.faces.stitch import SeamError
+from abaw_ray.faces.stretches import Span, StretchConfig, spans_of
+from abaw_ray.media.probe import header_span
+
+_FAIR = 0.5
+"""A video is shared out where it is more than this part of what one worker has to do: smaller ones find their place at the end. Ours."""
+_AT_ONCE = 16
+"""Headers that are read at the same time."""
+
+
+def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, minutes: float) -> list[Task]:
+    """The tasks for these videos: one each, or several for those that would keep a worker busy when all others have nothing left to do.
+
+    Only the largest files are opened, at most a few for each worker. How videos are shared out never shapes their rows.
+
+    Args:
+        todo: VIDEO rows.
+        config: Stretches: a span is made of whole ones.
+        workers: Actors that share the work.
+        minutes: Of a span, about; 0 shares out nothing.
+    """
+    large = sum(video["size"] for video in todo.values()) / workers * _FAIR
+    long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > large]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        spans = dict(zip(long, pool.map(lambda item: _spans(todo[item], config, minutes), long), strict=True))
+    return [task for item, video in todo.items() for task in _tasks_of(item, video, spans.get(item, []))]
+
+
+def _spans(video: dict, config: StretchConfig, minutes: float) -> list[Span]:
+    try:
+        begin, seconds = header_span(video["uri"])
+    except AbawError:
+        return []  # whoever decodes it says what is wrong
+    return spans_of(begin, seconds, 60 * minutes, config)
+
+
+def _tasks_of(item: Item, video: dict, spans: list[Span]) -> list[Task]:
+    if len(spans) < 2:
+        return [(item, video)]
+    plain = [[span.first, span.stop] for span in spans]
+    return [(item, video | {"size": video["size"] / len(spans), "share": {"spans": plain, "number": number}}) for number in range(len(spans))]
+
+
+def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+    """Watch one span of a video, and put the video together if that was the last.
+
+    Args:
+        parts: Decodes.
+        home: Where parts and pieces live.
+        item: The video.
+        payload: Its VIDEO row with its ``share``: all ``spans``, and the ``number`` of the one that is meant.
+
+    Returns:
+        Figures: of the video where this call put it together, else of the span.
+
+    Raises:
+        ItemError: the video broke.
+        StorageError: it could not be read, or something not be written.
+    """
+    share = payload["share"]
+    place, names = f"{home.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
+    mine, frames = f"{place}/{names[share['number']]}", 0
+    if not home.storage.exists(f"{mine}/{HEAD}") and not home.storage.exists(home.part(item)):
+        frames = _cut(parts, home, payload, mine)
+    there = home.storage.files(place, recursive=True)
+    if not all(f"{name}/{HEAD}" in there for name in names):
+        return Unfinished(frames=frames)
+    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
+        local = Path(folder) / "part.parquet"
+        try:
+            done = _joined(parts, payload, [_brought(home, f"{place}/{name}", Path(folder) / name) for name in names], local)
+        except FileNotFoundError:
+            return Unfinished(frames=frames)  # somebody else found them all too, and was done sooner
+        try:
+            return store(home, item, done, local) | {"frames": frames}
+        finally:
+            home.storage.delete(place)
+
+
+def store(home: Home, item: Item, done: Done, local: Path) -> dict[str, float]:
+    """Put a part into storage; returns the figures of its video.
+
+    Raises:
+        ItemError: the video broke: raised when its good rows are stored, and its failure before them (``Home.done``).
+    """
+    if done.broke is not None:
+        home.write_failure(item, done.broke)
+    home.storage.put_file(local, home.part(item))
+    if done.broke is not None:
+        raise done.broke
+    return {"rows": done.rows, "faces": done.faces, "frames": done.frames}
+
+
+def _cut(parts: GuardedParts, home: Home, payload: dict, place: str) -> int:
+    """Watch a span and store its piece; the file that says that it is whole comes last. Returns the number of its frames."""
+    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
+        piece = parts.cut(payload, Span(*payload["share"]["spans"][payload["share"]["number"]]), Path(folder))
+        for name in (ROWS, HEAD):
+            home.storage.put_file(Path(folder) / name, f"{place}/{name}")
+    return len(piece.times)
+
+
+def _brought(home: Home, place: str, folder: Path) -> Path:
+    """A local folder with a stored piece."""
+    if not is_remote(home.storage.config.uri):
+        return Path(home.storage.uri(place))
+    for name in (ROWS, HEAD):
+        home.storage.get_file(f"{place}/{name}", folder / name)
+    return folder
+
+
+def _joined(parts: GuardedParts, video: dict, folders: list[Path], local: Path) -> Done:
+    try:
+        return parts.join(video, folders, local)
+    except SeamError:  # this file cannot be entered in its middle: slower, and right
+        return parts.whole(video, local)

@@ -1,0 +1,102 @@
+"""The inside of a watched child process: bytes of one call in, bytes of its outcome out, and signs of life in between.
+
+Work that may run in a child says how far it has got with ``beat`` and marks its reads from a network with ``waiting``; elsewhere both do
+nothing. Starting, watching and ending children is left to ``watched``.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Signs(ctypes.Structure):
+    """What a child tells its parent, in memory that both see. Times are those of ``time.monotonic``, one clock for all processes."""
+
+    _fields_ = (("begun", ctypes.c_int64), ("reached", ctypes.c_int64), ("progress", ctypes.c_double), ("waiting", ctypes.c_double))
+
+
+_signs: Signs | None = None  # these three: in a child only, from ``settle`` on
+_make: bytes | None = None
+_work: Callable | None = None
+
+
+def beat(reached: int) -> None:
+    """Say that the call goes on, and how far it has got; cheap enough for every frame of a video."""
+    if _signs is not None:
+        _signs.reached, _signs.progress = reached, time.monotonic()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Mark a wait for something outside this machine (a read from a network): the clock of the work stands still meanwhile."""
+    if _signs is None or _signs.waiting:
+        yield
+        return
+    entered = _signs.waiting = time.monotonic()
+    try:
+        yield
+    finally:
+        left = time.monotonic()
+        _signs.progress = min(_signs.progress + left - entered, left)
+        _signs.waiting = 0.0
+
+
+def settle(signs: Signs, make: bytes, memory_mb: int) -> None:
+    """Make this process a child: it dies with its parent, leaves Ctrl-C to it and keeps within its memory.
+
+    Args:
+        signs: Shared with the parent.
+        make: Pickled; builds the work at the first call.
+        memory_mb: Private memory, in units of 2^20 bytes.
+
+    Raises:
+        OSError: the process cannot be bound to its parent, or its limits cannot be set.
+    """
+    global _signs, _make
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl: this process cannot be bound to its parent")
+    if os.getppid() != multiprocessing.parent_process().pid:
+        os._exit(1)  # the parent died before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for the C code that hangs
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    allowed = memory_mb << 20 if hard == resource.RLIM_INFINITY else min(memory_mb << 20, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything that reads it is imported
+    _signs, _make = signs, make
+
+
+def run(args: bytes) -> bytes:
+    """Do one call.
+
+    Args:
+        args: The pickled tuple of its arguments.
+
+    Returns:
+        A pickled pair: its result and None; or None and what was raised, as a pair of the pickled error (empty where it cannot be) and the
+        text of its traceback.
+    """
+    global _work
+    try:
+        if _work is None:
+            _work = pickle.loads(_make)()
+        _signs.reached, _signs.progress, _signs.waiting, _signs.begun = 0, time.monotonic(), 0.0, os.getpid()
+        return pickle.dumps((_work(*pickle.loads(args)), None), protocol=5)
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else bool(end.code))
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # gives back what they hold: after a MemoryError there is room for the rest
+        text, packed = traceback.format_exc(), b""
+        with suppress(Exception):
+            packed = pickle.dumps(error)
+        return pickle.dumps((None, (packed, text)))

@@ -1,0 +1,84 @@
+"""A list of videos, as text, CSV or Parquet -> the address, the name and the place in the list of each.
+
+Whether the files are there, and what their names become, is for ``videos.py``.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.data.trees import Tree
+
+LISTS = (".txt", ".csv", ".parquet")
+"""A file with one of these suffixes, in any case, is a list of videos, not a video."""
+_ADDRESS = ("uri", "path")
+"""Columns that may hold the address; where both are there, the first counts."""
+_NAME = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One entry of a list."""
+
+    where: str
+    """File and line, or row; for messages."""
+    uri: str
+    """Absolute, or relative to the list."""
+    video: str
+    """Its name; empty where the list gives none."""
+
+
+def read_list(tree: Tree, path: str) -> list[Listed]:
+    """Read a list by its suffix.
+
+    A text list has one address a line, ``#`` begins a comment. CSV and Parquet have a column ``uri`` or ``path`` and, if one likes,
+    ``video``; other columns are not read.
+
+    Raises:
+        DataError: a column is missing, an entry has no address, or it is no such file.
+        StorageError: the store cannot be reached.
+    """
+    kind, where = path.lower().rpartition(".")[2], tree.uri(path)
+    read = {"csv": _of_csv, "parquet": _of_parquet}.get(kind, _of_text)
+    listed = read(tree, path, where)
+    empty = next((one for one in listed if not one.uri), None)
+    if empty:
+        raise DataError(f"{empty.where}: no address there; fill it in or remove the entry")
+    return listed
+
+
+def _of_text(tree: Tree, path: str, where: str) -> list[Listed]:
+    lines = enumerate(map(str.strip, tree.read_text(path).splitlines()), start=1)
+    return [Listed(f"{where}:{number}", line, "") for number, line in lines if line and not line.startswith("#")]
+
+
+def _of_csv(tree: Tree, path: str, where: str) -> list[Listed]:
+    reader = csv.DictReader(io.StringIO(tree.read_text(path)), skipinitialspace=True)
+    address = _address_column(list(reader.fieldnames or []), f"{where}:1")
+    return [Listed(f"{where}:{reader.line_num}", (row[address] or "").strip(), (row.get(_NAME) or "").strip()) for row in reader]
+
+
+def _of_parquet(tree: Tree, path: str, where: str) -> list[Listed]:
+    table = tree.read_columns(path, (*_ADDRESS, _NAME))
+    address = _address_column(table.column_names, where)
+    uris = _texts(table, address, where)
+    names = _texts(table, _NAME, where) if _NAME in table.column_names else [""] * len(table)
+    return [Listed(f"{where}, row {row}", uri, name) for row, (uri, name) in enumerate(zip(uris, names, strict=True), start=1)]
+
+
+def _texts(table: pa.Table, name: str, where: str) -> list[str]:
+    try:
+        column = table[name].cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"{where}: column '{name}' is {table[name].type}; it must hold text") from None
+    return [(text or "").strip() for text in column.to_pylist()]
+
+
+def _address_column(names: list[str], where: str) -> str:
+    found = next((name for name in _ADDRESS if name in names), None)
+    if found is None:
+        raise DataError(f"{where}: no column 'uri' or 'path' among {', '.join(names) or 'none'}; wanted are one of them and, if you like, video")
+    return found

@@ -1,0 +1,144 @@
+"""A file of FACE rows -> the tracks of its video as arrays, their gaps, and which frames are worth showing; chips of those frames only.
+
+A part may hold gigabytes of chips, so they are read for the frames that are shown. How it looks is for ``tracksheet.py`` and ``overlay.py``.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float, Int
+
+from abaw_ray.core.errors import DataError
+
+STATES = ("not seen", "detected", "followed", "interpolated", "given")
+"""What may be known of a frame; the last four are the sources of a FACE row."""
+_COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box", "score")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Track:
+    """One person's rows, frames ascending."""
+
+    video: str
+    name: str
+    frame: Int[np.ndarray, " rows"]
+    time: Float[np.ndarray, " rows"]
+    """Seconds."""
+    state: Int[np.ndarray, " rows"]
+    """Index into ``STATES``."""
+    box: Float[np.ndarray, "rows 4"]
+    """x0 y0 x1 y1 in pixels of the picture; NaN where not seen."""
+    score: Float[np.ndarray, " rows"]
+    """NaN where nobody looked."""
+
+    @property
+    def seen(self) -> Bool[np.ndarray, " rows"]:
+        """Whether a row has a face."""
+        return self.state > 0
+
+    def counts(self) -> dict[str, int]:
+        """Rows of each state that occurs, in the order of ``STATES``."""
+        found = Counter(self.state.tolist())
+        return {name: found[index] for index, name in enumerate(STATES) if found[index]}
+
+    def at(self, frame: int) -> int | None:
+        """The row of a frame, if the track has one."""
+        row = int(np.searchsorted(self.frame, frame))
+        return row if row < len(self.frame) and self.frame[row] == frame else None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Neighbouring rows of a track without a face."""
+
+    first: int
+    last: int
+    """Frames."""
+    start: float
+    stop: float
+    """Seconds: of the first of them, and of the frame after the last."""
+
+
+def read_tracks(path: Path) -> dict[str, Track]:
+    """All tracks of a Parquet file of FACE rows by name, without their chips.
+
+    Raises:
+        DataError: it is no such file, or holds the rows of no or of several videos.
+    """
+    try:
+        missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=[] if missing else list(_COLUMNS), partitioning=None)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file ({' '.join(str(error).split())[:120]}); name a part of the stage 'faces'") from error
+    if missing:
+        raise DataError(f"{path}: no column {missing[0]}; name a part of the stage 'faces'")
+    videos = table["video"].unique().to_pylist()
+    if len(videos) != 1:
+        raise DataError(f"{path}: holds the rows of {len(videos)} videos; one is wanted")
+    names = table["track"].unique().to_pylist()
+    return {name: _track(table.filter(pa.compute.equal(table["track"], name)), videos[0], name) for name in names}
+
+
+def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes]:
+    """The JPEGs of these frames, of those that have one, by frame."""
+    wanted = [("track", "=", track), ("frame", "in", list(frames))]
+    table = pq.read_table(path, columns=["frame", "chip"], filters=wanted, partitioning=None)
+    chips = zip(table["frame"].to_pylist(), table["chip"].to_pylist(), strict=True)
+    return {frame: chip for frame, chip in chips if chip is not None}
+
+
+def video_clock(tracks: Sequence[Track]) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
+    """Number and time of every frame that any of the tracks has a row of, ascending."""
+    frames, first = np.unique(np.concatenate([track.frame for track in tracks]), return_index=True)
+    return frames, np.concatenate([track.time for track in tracks])[first]
+
+
+def ends(time: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """When each frame's time is over: with the next frame; the last one lasts as long as frames usually do."""
+    usual = float(np.median(np.diff(time))) if len(time) > 1 else 0.04
+    return np.append(time[1:], time[-1] + usual)
+
+
+def gaps_of(track: Track) -> list[Gap]:
+    """Where the track has rows but no face, in order."""
+    unseen = np.concatenate([[False], ~track.seen, [False]]).astype(np.int8)
+    first, after = np.flatnonzero(np.diff(unseen) == 1), np.flatnonzero(np.diff(unseen) == -1)
+    stop = ends(track.time)
+    return [
+        Gap(int(track.frame[a]), int(track.frame[b - 1]), float(track.time[a]), float(stop[b - 1]))
+        for a, b in zip(first.tolist(), after.tolist(), strict=True)
+    ]
+
+
+def spread(count: int, most: int) -> Int[np.ndarray, " chosen"]:
+    """At most ``most`` of ``count`` places, evenly, from the first to the last."""
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
+
+
+def middles(count: int, most: int) -> Int[np.ndarray, " chosen"]:
+    """At most ``most`` of ``count`` places, evenly, each the middle of its share."""
+    most = min(count, most)
+    return np.floor((np.arange(most) + 0.5) * count / most).astype(np.int64)
+
+
+def _track(table: pa.Table, video: str, name: str) -> Track:
+    table = table.sort_by("frame")
+    seen = table["seen"].to_numpy()
+    box = np.full((len(table), 4), np.nan)
+    box[seen] = np.array(table["box"].filter(table["seen"]).to_pylist(), float).reshape(-1, 4)
+    return Track(
+        video=video,
+        name=name,
+        frame=table["frame"].to_numpy(),
+        time=table["time"].to_numpy(),
+        state=np.array([STATES.index(source) if source else 0 for source in table["source"].to_pylist()], np.int64),
+        box=box,
+        score=np.array([np.nan if score is None else score for score in table["score"].to_pylist()], np.float64),
+    )

@@ -1,0 +1,183 @@
+import io
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import boto3
+import numpy as np
+import pyarrow as pa
+import pytest
+from fault_proxy import FaultProxy
+from moto.server import ThreadedMotoServer
+
+from abaw_ray.core.errors import ItemError, StorageError
+from abaw_ray.media import remote
+from abaw_ray.media.audio import decode_audio
+from abaw_ray.media.video import decode
+
+URI = "s3://data/clip"
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()
+    server.stop()
+
+
+@pytest.fixture
+def store(server, monkeypatch):
+    """An S3 server behind a proxy that does harm, as the environment's endpoint; puts the one object that these tests read."""
+    monkeypatch.setattr(remote, "_PAUSE", 0.01)
+    monkeypatch.setattr(remote, "_BLOCK", 32768)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url="http://{}:{}".format(*server))
+    client.create_bucket(Bucket="data")
+    proxy = FaultProxy(server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    proxy.put = lambda body: client.put_object(Bucket="data", Key="clip", Body=body)
+    proxy.delete = lambda: client.delete_object(Bucket="data", Key="clip")
+    yield proxy
+    proxy.shutdown()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Make 40 noisy pictures of 2.5 KB each, a key frame every ten, with sound; returns the path."""
+
+    def make(name="clip.mkv", **options) -> str:
+        rng, path = np.random.default_rng(0), str(tmp_path / name)
+        with av.open(path, "w", options=options) as container:
+            film = container.add_stream("libx264", rate=25, options={"crf": "30", "preset": "ultrafast", "g": "10"})
+            film.width, film.height, film.pix_fmt, film.codec_context.gop_size = 160, 120, "yuv420p", 10
+            sound = container.add_stream("pcm_s16le" if name.endswith("mkv") else "aac", rate=16000, layout="mono")
+            for number in range(100):
+                container.mux(film.encode(av.VideoFrame.from_ndarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))))
+                block = av.AudioFrame.from_ndarray(rng.integers(-3000, 3000, (1, 640)).astype(np.int16), layout="mono")
+                block.sample_rate, block.pts = 16000, 640 * number
+                container.mux(sound.encode(block))
+            container.mux(film.encode(None))
+            container.mux(sound.encode(None))
+        return path
+
+    return make
+
+
+def pictures(uri, **options):
+    return [(frame.number, frame.time, frame.rgb().tobytes()) for frame in decode(uri, **options)]
+
+
+@pytest.mark.parametrize("fault", ["reset", "503", "cut"])
+def test_a_connection_that_breaks_in_mid_video_costs_no_frame_and_no_byte(clip, store, fault):
+    path = clip()
+    store.put(Path(path).read_bytes())
+    whole = pictures(path)
+    store.fault = lambda number: fault if 3 <= number < 7 else None  # one more than pyarrow itself tries again
+    assert pictures(URI) == whole and store.gets > 10
+    np.testing.assert_array_equal(decode_audio(URI).samples, decode_audio(path).samples)
+
+
+def test_a_connection_that_stays_broken_is_never_the_videos_fault_and_its_frames_up_to_there_are_given(clip, store, monkeypatch):
+    store.put(Path(clip()).read_bytes())
+    monkeypatch.setattr(remote, "_ATTEMPTS", 2)
+    store.fault = lambda number: "reset" if number > 4 else None
+    frames = []
+    with pytest.raises(StorageError, match=f"{URI}: .*; reading broke off"):
+        frames.extend(frame.number for frame in decode(URI))
+    assert 10 < len(frames) < 90 and frames == list(range(1, len(frames) + 1))
+    assert store.gets <= 4 + 2 * 4  # two attempts, each of up to four by pyarrow, and no more, although libav asks again
+    store.gets = 0
+    with pytest.raises(StorageError, match="reading broke off"):
+        decode_audio(URI)
+
+
+@pytest.mark.parametrize("change", ["shorter", "other", "deleted"])
+def test_a_video_that_is_replaced_while_it_is_read_is_not_taken_for_a_broken_one(clip, store, change):
+    data = Path(clip()).read_bytes()
+    store.put(data)
+
+    def swap(number):
+        if number == 4:
+            {"shorter": lambda: store.put(data[:-40000]), "other": lambda: store.put(data[:-1] + b"?"), "deleted": store.delete}[change]()
+
+    store.fault = swap
+    with pytest.raises(StorageError, match=f"{URI}: .*(changed while it was read|deleted|reading broke off)"):
+        list(decode(URI))
+
+
+def test_what_is_broken_in_the_store_is_the_videos_fault(clip, store):
+    store.put(b"dear reader, this is no video" * 100)
+    with pytest.raises(ItemError, match="not a video"):
+        list(decode(URI))
+    store.put(b"")
+    with pytest.raises(ItemError, match="empty"):
+        list(decode(URI))
+
+
+@pytest.mark.parametrize(("name", "options"), [("v.mp4", {}), ("v.mp4", {"movflags": "faststart"}), ("v.mkv", {}), ("v.mov", {})])
+def test_the_end_of_a_video_is_read_by_range(clip, store, name, options):
+    path = clip(name, **options)
+    size = Path(path).stat().st_size
+    store.put(Path(path).read_bytes())
+    found = pictures(URI, start=3.7)
+    assert store.served < 0.5 * size and size > 10 * 32768
+    assert found == [(number - 90, time, picture) for number, time, picture in pictures(path) if number > 90]
+    store.served = 0
+    assert pictures(URI) == pictures(path)
+    assert store.served < 1.2 * size
+
+
+def test_sound_and_pictures_that_lie_apart_are_not_read_many_times_over(clip, store):
+    store.put(Path(clip("v.mp4", movflags="frag_keyframe+empty_moov")).read_bytes())
+    list(decode(URI))
+    assert store.served < 1.5 * Path(clip("v.mp4", movflags="frag_keyframe+empty_moov")).stat().st_size
+
+
+class Ending(io.BytesIO):
+    """A file that ends before its size, once or for ever."""
+
+    ends = 0
+
+    def read(self, size=-1):
+        if size > 0 and self.tell() > 40000 and Ending.ends:
+            Ending.ends -= 1
+            return b""
+        return super().read(size)
+
+
+class Store:
+    """A file system of one object; whoever opens or reads it must be waiting."""
+
+    def __init__(self, path):
+        self.data, self.waiting = Path(path).read_bytes(), 0
+
+    def open_input_file(self, path):
+        assert self.waiting
+        file = Ending(self.data)
+        read = file.read
+        file.read = lambda size=-1: (self.waiting or pytest.fail("read outside of waiting")) and read(size)
+        return pa.PythonFile(file, mode="r")
+
+    @contextmanager
+    def wait(self):
+        self.waiting += 1
+        yield
+        self.waiting -= 1
+
+
+@pytest.mark.parametrize(("ends", "error"), [(4, None), (1000, StorageError)])
+def test_an_answer_that_ends_too_early_is_a_broken_connection_and_not_the_end_of_the_video(clip, monkeypatch, ends, error):
+    path = clip()
+    store = Store(path)
+    monkeypatch.setattr(remote, "_PAUSE", 0.01)
+    monkeypatch.setattr(remote, "_BLOCK", 16384)
+    monkeypatch.setattr(remote, "resolve", lambda uri: (store, "clip"))
+    monkeypatch.setattr(remote, "waiting", store.wait)
+    monkeypatch.setattr(Ending, "ends", ends)
+    if error is None:
+        assert pictures(URI) == pictures(path)
+    else:
+        with pytest.raises(StorageError, match="the answer ended after [0-9]+ of [0-9]+ bytes; reading broke off"):
+            list(decode(URI))
