@@ -13,9 +13,10 @@ from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.watched import Limits
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
-from abaw_ray.data.videos import list_videos
+from abaw_ray.data.videos import identity_of, list_videos
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import REVISION
+from abaw_ray.faces.given import BoxTable
 from abaw_ray.faces.guarded import GuardedParts
 from abaw_ray.faces.weights import yunet_weights
 
@@ -79,26 +80,36 @@ def videos(run: Run) -> dict[Item, dict]:
 
 def faces_home(run: Run, config: FacesConfig) -> Home:
     """Where faces cut with these settings live."""
-    return Home(run.storage, STAGE, config, REVISION)
+    given = (identity_of(config.detector.boxes, run.where.storage),) if config.detector.kind == "given" else ()
+    return Home(run.storage, STAGE, config, REVISION, given)
 
 
 def prepare_faces(run: Run, config: FacesConfig) -> Record:
     """Bring the faces of all the user's videos into storage; only videos that are not there yet are decoded.
 
     Raises:
-        ConfigError: the detector's weights are missing; nothing has started yet.
+        ConfigError: the detector's weights, or the table of boxes, are missing; nothing has started yet.
+        DataError: likewise.
     """
     home, wanted = faces_home(run, config), videos(run)
     make: partial | None = None
     if home.record(list(wanted)) is None or run.policy.retry_failures:
-        weights = yunet_weights(config.detector.weights, run.where.storage) if config.detector.kind == "yunet" else None
-        make = partial(FaceWork, config, run.compute.limits, weights)
+        make = partial(FaceWork, config, run.compute.limits, _checked(run, config, wanted))
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
     return run_items(run, home, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
 
 
+def _checked(run: Run, config: FacesConfig, wanted: Mapping[Item, dict]) -> bytes | None:
+    """See that the detector can work before anything starts; YuNet's weights, for the workers have no other way to them."""
+    if config.detector.kind == "given":
+        BoxTable(config.detector.boxes, run.where.storage).check(item.name for item in wanted)
+    return yunet_weights(config.detector.weights, run.where.storage) if config.detector.kind == "yunet" else None
+
+
 def _tasks(config: FacesConfig, minutes: float, todo: Mapping[Item, dict], workers: int) -> list[Task]:
     """The longest first; a video that would hold up the others is shared out."""
+    if config.detector.kind == "given":
+        minutes = 0  # its boxes are numbered from the first frame of a video
     tasks = divided(todo, config.stretches, workers=workers, minutes=minutes)
     return sorted(tasks, key=lambda task: -task[1]["size"])
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import Detector, make_detector
+from abaw_ray.faces.given import BoxTable, GivenBoxes
 from abaw_ray.faces.observe import Observer
-from abaw_ray.faces.people import name_people, name_subjects
+from abaw_ray.faces.people import Summary, name_people, name_subjects, name_tracks
 from abaw_ray.faces.pieces import ROWS, Piece
 from abaw_ray.faces.rows import fill_frames, named
 from abaw_ray.faces.spool import Rows, Spool
@@ -33,14 +34,24 @@ REVISION = 2
 class CropFaces:
     """``VIDEO`` rows in, ``FACE`` tables out. Built once a worker; knows nothing of the engine."""
 
-    def __init__(self, config: FacesConfig, detector: Detector | None = None) -> None:
-        """Build the detector, or take one that is given (tests do).
+    def __init__(self, config: FacesConfig, detector: Detector | None = None, weights: bytes | None = None) -> None:
+        """Build the detector.
+
+        Args:
+            config: What shapes the rows.
+            detector: Another one, in place of the one that is named (tests do).
+            weights: YuNet's, where somebody has read them already.
 
         Raises:
-            ConfigError: YuNet's weights are missing.
+            ConfigError: YuNet's weights, or the table of boxes, are missing.
+            DataError: likewise.
+            StorageError: they could not be read.
         """
-        self.config = config
-        self.observer = Observer(detector or make_detector(config.detector), config.detector, config.window)
+        self.config, self.boxes, self.observer = config, None, None
+        if config.detector.kind == "given":
+            self.boxes = BoxTable(config.detector.boxes)
+        else:
+            self.observer = Observer(detector or make_detector(config.detector, weights), config.detector, config.window)
 
     def __call__(self, video: dict, last: int | None = None) -> Iterator[pa.Table]:
         """Find, follow and crop the people of one video.
@@ -62,7 +73,7 @@ class CropFaces:
             ItemError: it is no video; or it breaks in mid-stream: then after the rows of all good frames were given.
         """
         with Spool() as spool:
-            piece = self._watch(video["uri"], WHOLE, spool, last)
+            piece = self._watch(video, WHOLE, spool, last)
             yield from self._tables(video, [piece], [spool.finish()])
 
     def cut(self, video: dict, span: Span, folder: Path, last: int | None = None) -> Piece:
@@ -81,7 +92,7 @@ class CropFaces:
             StorageError: a remote file could not be read; it may be tried again.
         """
         with Spool(folder / ROWS) as spool:
-            piece = self._watch(video["uri"], span, spool, last)
+            piece = self._watch(video, span, spool, last)
         piece.write(folder)
         return piece
 
@@ -101,11 +112,12 @@ class CropFaces:
             rows = [Rows(files.enter_context((folder / ROWS).open("rb")), piece.batches) for folder, piece in zip(folders, pieces, strict=True)]
             yield from self._tables(video, pieces, rows)
 
-    def _watch(self, uri: str, span: Span, spool: Spool, last: int | None) -> Piece:
-        watching = _Watching(self.config, self.observer, span, spool)
+    def _watch(self, video: dict, span: Span, spool: Spool, last: int | None) -> Piece:
+        observer = self.observer or self.boxes.of(video["video"])
+        watching = _Watching(self.config, observer, span, spool)
         clock = Clock()
         try:
-            for frame in decode(uri, start=watching.start, last=last, clock=clock):
+            for frame in decode(video["uri"], start=watching.start, last=last, clock=clock):
                 if not watching.take(frame):
                     break
         except ItemError as error:
@@ -123,9 +135,7 @@ class CropFaces:
             raise ItemError(whole.broke)
         summaries = [person.summary for person in whole.people]
         parts = {person.summary.id: person for person in whole.people}
-        subjects = video["subjects"]
-        named_people = name_subjects(summaries, subjects, self.config.people) if subjects else name_people(summaries, self.config.people)
-        everywhere = set(named_people) if subjects else {next(iter(named_people))}
+        named_people, everywhere = self._names(video["subjects"], summaries)
         for track, tracklets in named_people.items():
             first, last = (1, len(whole.times)) if track in everywhere else (tracklets[0].first, tracklets[-1].last)
             batches = (batch for tracklet in tracklets for batch in _read(parts[tracklet.id], rows, whole.later))
@@ -134,11 +144,22 @@ class CropFaces:
         if whole.broke is not None:
             raise ItemError(whole.broke, len(whole.times))
 
+    def _names(self, subjects: list[dict], summaries: list[Summary]) -> tuple[dict[str, list[Summary]], set[str]]:
+        """Each person's tracklets by name, and who has a row for every frame."""
+        if summaries and all(summary.track is not None for summary in summaries):
+            named_people = name_tracks(summaries)
+            return named_people, set(named_people)
+        if subjects:
+            named_people = name_subjects(summaries, subjects, self.config.people)
+            return named_people, set(named_people)
+        named_people = name_people(summaries, self.config.people)
+        return named_people, {next(iter(named_people))}
+
 
 class _Watching:
     """One decode of one span: frames go to the stretches that watch them."""
 
-    def __init__(self, config: FacesConfig, observer: Observer, span: Span, spool: Spool) -> None:
+    def __init__(self, config: FacesConfig, observer: Observer | GivenBoxes, span: Span, spool: Spool) -> None:
         self.config, self.observer, self.span, self.spool = config, observer, span, spool
         self.open: dict[int, Watch] = {}
         self.piece = Piece(first=0)

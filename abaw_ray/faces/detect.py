@@ -35,8 +35,11 @@ _NOTHING = np.zeros(0, np.uint8)
 class DetectorConfig:
     """Which detector, on how large a picture, and from which score on it is believed."""
 
-    kind: Literal["yunet", "haar"] = "yunet"
-    """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs nothing, but finds frontal, larger faces only."""
+    kind: Literal["yunet", "haar", "given"] = "yunet"
+    """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs nothing, but finds frontal, larger faces only; ``given`` takes ``boxes``."""
+    boxes: str = field(default="", metadata={"shapes": False})
+    """A table of your own, CSV or Parquet, path or URI, with columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright picture and,
+    if you like, score and track. What stands in it names the results, not its place."""
     weights: str = field(default=YUNET_HUB, metadata={"shapes": False})
     """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
     Its SHA-256 is checked, so the place does not shape the results."""
@@ -51,8 +54,10 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could never find a face."""
-        if self.kind not in ("yunet", "haar"):
-            raise ConfigError(f"detector.kind='{self.kind}' is neither 'yunet' nor 'haar'")
+        if self.kind not in ("yunet", "haar", "given"):
+            raise ConfigError(f"detector.kind='{self.kind}' is none of 'yunet', 'haar' and 'given'")
+        if self.kind == "given" and not self.boxes:
+            raise ConfigError("detector.kind is 'given' and detector.boxes is empty; give a CSV or Parquet table of boxes")
         if not 0 < self.keep_score <= self.min_score < 1:
             raise ConfigError(f"detector.keep_score={self.keep_score} must be above 0 and at most min_score={self.min_score}, that below 1")
         if not 0 < self.min_size < 1 or self.width < 32:
@@ -70,7 +75,9 @@ class Face:
     landmarks: Float[np.ndarray, "5 2"] | None = None
     """Eyes, nose, mouth corners, x y; the ones on the picture's left first. None where the detector gives none."""
     source: str = "detected"
-    """``detected`` in the whole picture, ``followed`` in a window around a known face, ``interpolated`` between two looks."""
+    """``detected`` in the whole picture, ``followed`` in a window around a known face, ``interpolated`` between two looks, ``given`` by the user."""
+    track: str | None = None
+    """Whose face it is, where the user's table says so."""
 
 
 Detector = Callable[[UInt8[np.ndarray, "height width 3"], float], list[Face]]

@@ -42,6 +42,13 @@ class Observer:
     def __init__(self, detector: Detector, config: DetectorConfig, window: WindowConfig) -> None:
         self.detector, self.config, self.window = detector, config, window
 
+    trusted = False
+    """A face must be seen more than once to be believed, and well at least once."""
+
+    def has_news(self, frame: Frame) -> bool:
+        """Whether this frame has to be looked at whatever the schedule says."""
+        return False
+
     def search(self, frame: Frame) -> list[Face]:
         """Faces anywhere in the picture."""
         width, height = frame.width, frame.height

@@ -16,7 +16,6 @@ from abaw_ray.core.child import beat
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import make_detector
 from abaw_ray.faces.pieces import Piece
 from abaw_ray.faces.stretches import Span
 
@@ -50,9 +49,9 @@ class WriteParts:
             weights: YuNet's, where somebody has read them already.
 
         Raises:
-            ConfigError: YuNet's weights are missing.
+            ConfigError: as ``CropFaces``.
         """
-        self.crop = CropFaces(config, make_detector(config.detector, weights))
+        self.crop = CropFaces(config, weights=weights)
 
     def __call__(self, what: str, *args: object) -> Done | Piece:
         """``whole``, ``cut`` or ``join``, by name: a child process has one entrance."""

@@ -49,6 +49,8 @@ class Summary:
     """Time and box where its stretch meets the one before: ``[time, x0, y0, x1, y1]``."""
     tail: list[list[float]] = field(default_factory=list)
     """Likewise where its stretch meets the next."""
+    track: str | None = None
+    """Whose it is, where the user's own boxes say so."""
 
     @property
     def centre(self) -> float:
@@ -114,6 +116,14 @@ def name_people(tracklets: list[Summary], config: PeopleConfig) -> dict[str, lis
     people.sort(key=lambda person: (-sum(tracklet.area for tracklet in person), person[0].id))
     names = [MAIN_TRACK, *(f"person-{number}" for number in range(2, len(people) + 1))]
     return {name: sorted(person, key=lambda t: t.first) for name, person in zip(names, people or [[]], strict=True)}
+
+
+def name_tracks(tracklets: list[Summary]) -> dict[str, list[Summary]]:
+    """Take the names that the user's own boxes give; each track's tracklets in order of time."""
+    named: dict[str, list[Summary]] = {}
+    for tracklet in sorted(tracklets, key=lambda tracklet: tracklet.first):
+        named.setdefault(tracklet.track, []).append(tracklet)
+    return dict(sorted(named.items()))
 
 
 def _by_area(tracklets: list[Summary]) -> list[Summary]:

@@ -106,7 +106,7 @@ def _same(before: list[Summary], after: list[Summary]) -> dict[int, int]:
     """For tracklets of a stretch the one of the stretch before that is the same person: index to index."""
     if not before or not after:
         return {}
-    alike = np.array([[_overlap(a.tail, b.head) for b in after] for a in before])
+    alike = np.array([[_overlap(a.tail, b.head) * (a.track == b.track) for b in after] for a in before])
     pairs = zip(*linear_sum_assignment(-alike), strict=True)
     return {int(b): int(a) for a, b in pairs if alike[a, b] >= _SAME}
 
@@ -121,4 +121,4 @@ def _overlap(tail: list[list[float]], head: list[list[float]]) -> float:
 
 
 def _joined(a: Summary, b: Summary) -> Summary:
-    return Summary(a.id, a.first, b.last, a.rows + b.rows, a.area + b.area, a.x + b.x, a.colours + b.colours)
+    return Summary(a.id, a.first, b.last, a.rows + b.rows, a.area + b.area, a.x + b.x, a.colours + b.colours, track=a.track)

@@ -100,11 +100,10 @@ class Tracker:
             The tracklets that were seen, their ``last`` and ``bridge`` brought up to date.
         """
         self.looks += 1
-        boxes = np.array([face.box for face in faces]).reshape(-1, 4)
         strong = [index for index, face in enumerate(faces) if face.score >= self.min_score]
-        known = self._pairs(self.active, list(range(len(faces))), boxes)
+        known = self._pairs(self.active, list(range(len(faces))), faces)
         taken = {index for _, index in known}
-        again = self._pairs(self.resting, [index for index in strong if index not in taken], boxes)
+        again = self._pairs(self.resting, [index for index in strong if index not in taken], faces)
         taken |= {index for _, index in again}
         for pairs, bridge in ((known, True), (again, False)):
             for tracklet, index in pairs:
@@ -129,14 +128,18 @@ class Tracker:
         """Ids of tracklets too rarely found to be believed; complete after the last ``cut``."""
         return set(self.false)
 
-    def _pairs(self, tracklets: list[Tracklet], rows: list[int], boxes: np.ndarray) -> list[tuple[Tracklet, int]]:
+    def _pairs(self, tracklets: list[Tracklet], rows: list[int], faces: list[Face]) -> list[tuple[Tracklet, int]]:
         """The cheapest assignment of faces to tracklets, without pairs that cannot be one person."""
         if not tracklets or not rows:
             return []
-        before = np.stack([tracklet.last.face.box for tracklet in tracklets])
-        shared, apart = iou(before, boxes[rows]), distance(before, boxes[rows])
+        before, here = np.stack([tracklet.last.face.box for tracklet in tracklets]), np.stack([faces[row].box for row in rows])
+        shared, apart = iou(before, here), distance(before, here)
         near = (shared >= self.config.min_overlap) | (apart <= self.config.max_move)
-        near &= ratio(before, boxes[rows]) <= self.config.max_growth
+        near &= ratio(before, here) <= self.config.max_growth
+        for index, tracklet in enumerate(tracklets):
+            for place, row in enumerate(rows):
+                if (tracklet.last.face.track, faces[row].track) != (None, None):  # who it is was said
+                    near[index, place] = tracklet.last.face.track == faces[row].track
         cost = np.where(near, 1 - shared + apart, _NEVER)
         return [(tracklets[a], rows[b]) for a, b in zip(*linear_sum_assignment(cost), strict=True) if near[a, b]]
 

@@ -6,6 +6,7 @@ are interpolated. Nothing of another stretch is known here.
 
 import math
 from collections import deque
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from abaw_ray.faces.chips import ChipConfig, cut_chip, to_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.cuts import Cuts
 from abaw_ray.faces.detect import Face
+from abaw_ray.faces.given import GivenBoxes
 from abaw_ray.faces.observe import Observer
 from abaw_ray.faces.people import Summary
 from abaw_ray.faces.spool import Spool
@@ -33,9 +35,12 @@ _COLOURS = ChipConfig(scales=(2.0,), size=32)
 class Watch:
     """One pass over one stretch."""
 
-    def __init__(self, config: FacesConfig, observer: Observer, stretch: Stretch, spool: Spool) -> None:
+    def __init__(self, config: FacesConfig, observer: Observer | GivenBoxes, stretch: Stretch, spool: Spool) -> None:
         self.config, self.observer, self.stretch, self.spool = config, observer, stretch, spool
-        self.tracker = Tracker(config.tracks, config.detector.min_score, stretch.number * _IDS)
+        tracks, least = config.tracks, config.detector.min_score
+        if observer.trusted:
+            tracks, least = replace(tracks, min_hits=1, max_people=_IDS), -math.inf
+        self.tracker = Tracker(tracks, least, stretch.number * _IDS)
         self.cuts = Cuts(config.cuts)
         self.summaries: dict[int, Summary] = {}
         self.waiting: deque[Frame] = deque()
@@ -53,7 +58,7 @@ class Watch:
         if _due(frame.time, self.searched, every):
             self.searched = self.followed = frame.time
             self._note(frame, self.observer.everywhere(frame, self._known()))
-        elif self.tracker.active and (crowded or _due(frame.time, self.followed, tracks.follow_every)):
+        elif self.observer.has_news(frame) or (self.tracker.active and (crowded or _due(frame.time, self.followed, tracks.follow_every))):
             self.followed = frame.time
             self._note(frame, self.observer.look(frame, self._known()))
         while self.tracker.active and self._crowded(1.0):
@@ -94,7 +99,7 @@ class Watch:
                 self._write(tracklet.id, frame, _middle(a, b, frame.time))
 
     def _write(self, tracklet: int, frame: Frame, face: Face) -> None:
-        summary = self.summaries.setdefault(tracklet, Summary(tracklet))
+        summary = self.summaries.setdefault(tracklet, Summary(tracklet, track=face.track))
         summary.see_at_seam(frame.time, face.box, self.stretch)
         if not self.stretch.owns(frame.time):
             return
@@ -142,7 +147,7 @@ def _middle(a: Sight, b: Sight, time: float) -> Face:
     share = (time - a.time) / (b.time - a.time)
     both = a.face.landmarks is not None and b.face.landmarks is not None
     landmarks = between(a.face.landmarks, b.face.landmarks, share) if both else None
-    return Face(between(a.face.box, b.face.box, share), None, landmarks, "interpolated")
+    return Face(between(a.face.box, b.face.box, share), None, landmarks, "interpolated", a.face.track)
 
 
 def _colours(frame: Frame, box: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Converter, Frame
 from abaw_ray.media.source import Source, opened
 
-_LEADS = (0, 1, 4, 16, 64)
+_LEADS = (0.0, 0.25, 1.0, 4.0, 16.0, 64.0)
 """Seconds by which a jump may aim before the time wanted, one attempt each: containers find places by decoding times, some only roughly."""
 _TIMED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "flv")
 """Containers, by libav's names, in which every packet has its own time. In others times depend on the packets before: none to jump into."""
@@ -130,7 +130,7 @@ def _from(source: Source, stream: av.VideoStream, stamps: _Stamps, start: float 
     numbered = stamps.by_order and stream.codec_context.name in ("h264", "hevc")
     if begin is None or numbered or source.container.format.name not in _TIMED:
         raise CannotSeek("the file does not say of each picture when it is shown")
-    earliest = 0 if opening.dts is None else opening.dts * opening.time_base
+    earliest = 0.0 if opening.dts is None else float(opening.dts * opening.time_base)
     for lead in _LEADS:
         if (found := _sought(source, stream, max(min(start, _end(source)) - lead, earliest), start)) is not None:
             yield from found

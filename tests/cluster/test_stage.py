@@ -3,6 +3,7 @@
 import json
 import sys
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -32,7 +33,7 @@ class Work:
             raise ItemError("not a video")
         if payload.get("lost"):
             raise DataError("where: the disk is gone; plug it in")
-        times = len([line for line in open(self.diary) if line == item.name + "\n"])
+        times = Path(self.diary).read_text().split().count(item.name)
         if times <= payload.get("away", 0):
             raise StorageError(f"{item.name}: no answer")
         if payload.get("broke"):

@@ -77,6 +77,16 @@ def hang_in_c():
     ctypes.PyDLL(None).sleep(600)
 
 
+def say_and(name, *args):
+    print(name, flush=True)
+    globals()[name](*args)
+
+
+def leave_later():
+    """Ends this process after the call, as a success at that."""
+    threading.Timer(0.1, os._exit, (0,)).start()
+
+
 def keep_going(seconds, pause):
     start, frame = time.monotonic(), 0
     while time.monotonic() - start < seconds:
@@ -241,6 +251,7 @@ def test_memory_beyond_the_limit_is_refused_and_the_next_call_has_all_of_it(deed
     with Watched(deeds, Limits(memory_mb=128)) as watched:
         with pytest.raises(MemoryError):
             watched(*deed)
+        assert watched.pid is None
         assert watched("take", 64) == 64 << 20
 
 
@@ -278,6 +289,13 @@ def test_a_child_killed_between_two_calls_does_not_count_against_the_next(watche
     os.kill(pid, signal.SIGKILL)
     time.sleep(pause)
     assert watched("builds")[0] == 1 and watched.pid != pid
+
+
+def test_a_child_that_leaves_between_two_calls_is_replaced_too(watched):
+    watched("leave_later")
+    pid = watched.pid
+    wait_for_end(pid)
+    assert watched("builds") == (1, watched.pid) and watched.pid != pid
 
 
 def test_a_child_ignores_ctrl_c(watched):
@@ -349,11 +367,11 @@ def test_a_script_without_a_main_guard_is_not_run_again_and_its_end_does_not_han
     wait_for_end(int(pid))
 
 
-@pytest.mark.parametrize("deed", ["stall", "hang_in_c"])
+@pytest.mark.parametrize("deed", [("stall", 1), ("hang_in_c",)])
 def test_a_child_does_not_outlive_its_parent(tmp_path, deed):
-    with start_script(tmp_path, f"watched({deed!r}, *{[1] if deed == 'stall' else []!r})") as process:
+    with start_script(tmp_path, f"watched('say_and', *{deed!r})") as process:
         pid = int(process.stdout.readline().split()[-1])
-        assert psutil.pid_exists(pid)
+        assert process.stdout.readline().strip() == deed[0]  # the child is at it
         process.kill()
     wait_for_end(pid)
 
