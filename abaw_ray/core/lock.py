@@ -76,7 +76,8 @@ def _lives(claim: dict) -> bool:
     if claim["pid"] == os.getpid():
         return True
     try:
-        return abs(psutil.Process(claim["pid"]).create_time() - claim["born"]) < 1
+        process = psutil.Process(claim["pid"])
+        return abs(process.create_time() - claim["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # killed, and not yet buried
     except psutil.NoSuchProcess:
         return False
 

@@ -23,7 +23,7 @@ from pebble import ProcessPool
 from pebble.common.types import RemoteTraceback
 
 from abaw_ray.core import child
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.errors import AbawError, ConfigError
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class ChildDied(Exception):  # noqa: N818 (what happened; whether it is an error
         return self.reason
 
 
-class NoChildError(Exception):
+class NoChildError(AbawError):
     """No child came to the point of beginning a call: the fault of the machine, the limits or ``make``, never of the call."""
 
 

@@ -1,7 +1,11 @@
 import json
 import os
 import socket
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from abaw_ray.core.errors import BusyError
@@ -51,3 +55,14 @@ def test_a_writer_on_another_machine_counts_while_it_gives_signs_of_life(storage
     claim(storage, host="elsewhere", beat=1.0)
     with only_writer(storage, "home"):
         pass
+
+
+def test_a_writer_that_was_killed_and_not_yet_waited_for_is_dead(storage):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    born = psutil.Process(process.pid).create_time()
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    claim(storage, pid=process.pid, born=born)
+    with only_writer(storage, "home"):
+        pass
+    process.wait()

@@ -1,0 +1,93 @@
+"""The machine kills where it likes: whoever decodes a video is killed three times over it, and the video is none the worse for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.faces.stretches import StretchConfig
+from abaw_ray.media.write import write_video
+
+ROOT = Path(__file__).parents[2]
+CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), stretches=StretchConfig(seconds=10.0, overlap=1.0))
+FRAMES = 1500
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A minute at the least that a worker needs some seconds for: noise, in which Haar searches in vain."""
+    path, rng = tmp_path_factory.mktemp("videos") / "long.mp4", np.random.default_rng(0)
+    pictures = (rng.integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1) for _ in range(FRAMES))
+    write_video(path, pictures, np.arange(FRAMES) / 25, None, preset="ultrafast")
+    return path
+
+
+@pytest.fixture
+def start(video, tmp_path):
+    started = []
+
+    def job() -> subprocess.Popen:
+        options = ["--detector", "haar", "--detector.width", "320", "--stretches.seconds", "10", "--compute.cpus", "2"]
+        command = [sys.executable, "jobs/prepare_faces.py", "paper", "--videos", str(video), "--storage", str(tmp_path / "runs"), *options]
+        with (tmp_path / f"{len(started)}.txt").open("w") as log:
+            started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
+        return started[-1]
+
+    yield job
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def decoding(job: subprocess.Popen) -> psutil.Process:
+    """The worker that has a child which decodes, once there is one."""
+    while True:
+        assert job.poll() is None, "the job ended before it could be killed"
+        for process in psutil.Process(job.pid).children(recursive=True):
+            try:
+                if "multiprocessing.spawn" in " ".join(process.cmdline()) and process.cpu_times().user > 1.2:  # it has started, and works
+                    return process.parent()
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.05)
+
+
+def rows(path: Path) -> pa.Table:
+    return pq.read_table(next(path.glob("runs/faces/*/parts/*.parquet")))
+
+
+def same_as_undisturbed(table: pa.Table, video: Path) -> bool:
+    undisturbed = pa.concat_tables(CropFaces(CONFIG)({"video": "long.mp4", "uri": str(video), "subjects": []}))
+    return table.equals(undisturbed) and len(table) >= FRAMES
+
+
+def test_a_worker_that_is_killed_three_times_over_a_video_finishes_it_and_it_is_no_failure(start, video, tmp_path):
+    job = start()
+    for _ in range(3):
+        worker = decoding(job)
+        children = worker.children()
+        worker.kill()
+        assert not psutil.wait_procs(children, timeout=10)[1], "a decoder outlived its worker"
+    assert job.wait(timeout=180) == 0, (tmp_path / "0.txt").read_text()
+    assert same_as_undisturbed(rows(tmp_path), video) and not list(tmp_path.glob("runs/faces/*/failures/*"))
+
+
+def test_a_job_that_is_killed_three_times_over_a_video_finishes_it_at_the_fourth(start, video, tmp_path):
+    for _ in range(3):
+        job = start()
+        worker = decoding(job)
+        job.kill()
+        psutil.wait_procs([worker, *worker.children()], timeout=60)
+    assert start().wait(timeout=180) == 0, (tmp_path / "3.txt").read_text()
+    assert same_as_undisturbed(rows(tmp_path), video) and not list(tmp_path.glob("runs/faces/*/failures/*"))
