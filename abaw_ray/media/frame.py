@@ -27,8 +27,8 @@ class Converter:
     def rgb(self, picture: av.VideoFrame, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """The picture as coded, in RGB, averaged over areas to this size; even sizes are several times as quick as odd ones.
 
-        It is scaled in its own format first: libswscale has no quick way of doing both at once. threads=1, for its own threads cost several
-        times the work of one such picture.
+        It is scaled in its own format first, for libswscale has no quick way of doing both at once; so colours stay as coarse beside
+        brightness as they are coded, which is how a JPEG keeps them too. threads=1: its own threads cost several times the work.
         """
         if (width, height) != (picture.width, picture.height) and not picture.format.is_rgb:
             picture = self._scaler.reformat(picture, width, height, picture.format.name, interpolation="AREA", threads=1)
