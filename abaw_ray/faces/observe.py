@@ -25,7 +25,7 @@ class WindowConfig:
 
     margin: float = 2.2
     """Side of the window in units of the face's longer side: room for the head to move between two looks. Ours."""
-    pixels: int = 160
+    pixels: int = 128
     """The window is shrunk to this many pixels a side, never enlarged. Ours, not from the paper."""
     shrink: float = 0.5
     """Smallest face that is taken, in units of the one before. Ours, not from the paper."""

@@ -14,16 +14,19 @@ from abaw_ray.faces.boxes import distance, iou, ratio, side
 from abaw_ray.faces.detect import Face
 
 _NEVER = 1e6
+_TAKEN = 0.4
+"""A face that shares more than this with somebody else's box is that one's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackConfig:
     """How often one looks, and what counts as the same person. Seconds of presentation time, never frames. Ours, not from the paper."""
 
-    search_every: float = 0.5
-    """Seconds between two searches of the whole picture while somebody is followed."""
-    seek_every: float = 0.25
-    """Seconds between two searches while nobody is."""
+    search_every: float = 1.0
+    """Seconds between two searches of the whole picture while somebody is followed: the most by which a newcomer is late. Half of it costs a
+    quarter of all the work at 720p; ``tools/bench_video.py`` shows the curve."""
+    seek_every: float = 0.5
+    """Seconds between two searches while nobody is; the first picture of every shot is searched in any case."""
     follow_every: float = 0.2
     """Seconds between two looks at a known face; boxes in between are interpolated."""
     max_gap: float = 0.5
@@ -111,6 +114,13 @@ class Tracker:
         new = [self._new(Sight(frame, time, faces[index])) for index in strong if index not in taken]
         self._sort(time, returned=[tracklet for tracklet, _ in again], new=new)
         return [tracklet for tracklet in self.active if tracklet.last.frame == frame]
+
+    def same(self, tracklet: Tracklet, sight: Sight, faces: list[Face]) -> Face | None:
+        """Which of these faces, seen at another moment, is the one of this sight; None if none is, or it is somebody else who is followed."""
+        others = np.array([other.last.face.box for other in self.active if other is not tracklet]).reshape(-1, 4)
+        free = [face for face in faces if not (iou(face.box[None], others) > _TAKEN).any()]
+        pairs = self._pairs([Tracklet(0, self.shot, sight)], list(range(len(free))), free)
+        return free[pairs[0][1]] if pairs else None
 
     def rest_oldest(self) -> None:
         """Give up waiting for the person not seen for longest (memory is short)."""

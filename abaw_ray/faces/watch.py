@@ -7,6 +7,7 @@ are interpolated. Nothing of another stretch is known here.
 import math
 from collections import deque
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ class Watch:
         self.tracker = Tracker(tracks, least, stretch.number * _IDS)
         self.cuts = Cuts(config.cuts)
         self.summaries: dict[int, Summary] = {}
-        self.waiting: deque[Frame] = deque()
+        self.recent: deque[Frame] = deque()
         self.searched = self.followed = None
         self.size: tuple[int, int] | None = None
 
@@ -52,20 +53,18 @@ class Watch:
         size, self.size = self.size, (frame.width, frame.height)
         if self.cuts.first_of_shot(frame.coarse_luma) or size != self.size:  # boxes of another picture size mean nothing here
             self._end_shot()
-        self.waiting.append(frame)
-        tracks, crowded = self.config.tracks, self._crowded(0.5)
+        self.recent.append(frame)
+        tracks, before = self.config.tracks, self.searched
         every = tracks.search_every if self.tracker.active else tracks.seek_every
-        if _due(frame.time, self.searched, every):
+        if _due(frame.time, before, every):
             self.searched = self.followed = frame.time
             self._note(frame, self.observer.everywhere(frame, self._known()))
-        elif self.observer.has_news(frame) or (self.tracker.active and (crowded or _due(frame.time, self.followed, tracks.follow_every))):
+        elif self.observer.has_news(frame) or (self.tracker.active and (self._crowded(0.5) or _due(frame.time, self.followed, tracks.follow_every))):
             self.followed = frame.time
             self._note(frame, self.observer.look(frame, self._known()))
         while self.tracker.active and self._crowded(1.0):
             self.tracker.rest_oldest()
-            self._drop_done()
-        if not self.tracker.active:
-            self.waiting.clear()
+        self._let_go()
 
     def end(self) -> list[Summary]:
         """Part with everybody; returns what was seen of those who are believed and have rows here, by id."""
@@ -75,28 +74,54 @@ class Watch:
 
     def _end_shot(self) -> None:
         """Look at the shot's last picture, then part with everybody."""
-        if self.tracker.active and self.waiting:
-            self._note(self.waiting[-1], self.observer.look(self.waiting[-1], self._known()))
+        if self.tracker.active and self._waiting():
+            self._note(self.recent[-1], self.observer.look(self.recent[-1], self._known()))
         self.tracker.cut()
         self.spool.flush()
-        self.waiting.clear()
+        self.recent.clear()
         self.searched = self.followed = None
 
     def _note(self, frame: Frame, faces: list[Face]) -> None:
         for tracklet in self.tracker.update(frame.number, frame.time, faces):
             if tracklet.bridge is not None:
-                self._bridge(tracklet)
+                self._bridge(tracklet.id, tracklet.bridge, tracklet.last)
+            elif not self.observer.trusted:
+                self._look_back(tracklet)
             self._write(tracklet.id, frame, tracklet.last.face)
             summary = self.summaries[tracklet.id]
             summary.colours = summary.colours + _colours(frame, tracklet.last.face.box)
-        self._drop_done()
 
-    def _bridge(self, tracklet: Tracklet) -> None:
+    def _bridge(self, tracklet: int, a: Sight, b: Sight) -> None:
         """Rows for the frames between two looks, box and landmarks on the straight line between them."""
-        a, b = tracklet.bridge, tracklet.last
-        for frame in self.waiting:
+        for frame in self.recent:
             if a.frame < frame.number < b.frame:
-                self._write(tracklet.id, frame, _middle(a, b, frame.time))
+                self._write(tracklet, frame, _middle(a, b, frame.time))
+
+    def _look_back(self, tracklet: Tracklet) -> None:
+        """Rows for the frames in which a newcomer was there before the search that found her: as far back as she can be followed."""
+        summary, pictures = self.summaries.get(tracklet.id), {frame.number: frame for frame in self.recent}
+        sights = self._seen_before(tracklet, summary.last if summary else 0, pictures)
+        for sight, after in pairwise([*sights, tracklet.last]):
+            self._write(tracklet.id, pictures[sight.frame], sight.face)
+            self._bridge(tracklet.id, sight, after)
+
+    def _seen_before(self, tracklet: Tracklet, known: int, pictures: dict[int, Frame]) -> list[Sight]:
+        """Earlier sights of a tracklet, ascending: as often as one follows, and halving the rest where she is not found any more.
+
+        ``known``: number of the frame up to which she has her rows.
+        """
+        first, missing, sights = tracklet.last, known, []
+        stride = self.config.tracks.follow_every
+        while earlier := [frame for frame in self.recent if missing < frame.number < first.frame]:
+            far = next((frame for frame in reversed(earlier) if first.time - frame.time >= stride), earlier[0])
+            frame = far if missing == known else earlier[len(earlier) // 2]
+            face = self.tracker.same(tracklet, first, self.observer.look(frame, [first.face.box]))
+            if face is None:
+                missing = frame.number
+            else:
+                first = Sight(frame.number, frame.time, face)
+                sights.insert(0, first)
+        return sights
 
     def _write(self, tracklet: int, frame: Frame, face: Face) -> None:
         summary = self.summaries.setdefault(tracklet, Summary(tracklet, track=face.track))
@@ -122,15 +147,24 @@ class Watch:
     def _known(self) -> list[np.ndarray]:
         return [tracklet.last.face.box for tracklet in self.tracker.active]
 
-    def _drop_done(self) -> None:
-        """Let go of pictures that nobody waits for."""
-        done = min((tracklet.last.frame for tracklet in self.tracker.active), default=np.inf)
-        while self.waiting and self.waiting[0].number <= done:
-            self.waiting.popleft()
+    def _waiting(self) -> int:
+        """Pictures in which somebody who is followed has no box yet."""
+        done = min((tracklet.last.frame for tracklet in self.tracker.active), default=None)
+        return 0 if done is None or not self.recent else self.recent[-1].number - done
+
+    def _let_go(self) -> None:
+        """Part with pictures that nobody waits for and that are older than the last search, or more than there is room for."""
+        waiting, searched = self._waiting(), self.searched if self.searched is not None else math.inf
+        room = self.config.buffer_mb * _MB / 2
+        while len(self.recent) > waiting and (self.recent[0].time <= searched or len(self.recent) * self._bytes() > room):
+            self.recent.popleft()
 
     def _crowded(self, share: float) -> bool:
-        size = sum(plane.buffer_size for plane in self.waiting[-1].picture.planes) if self.waiting else 0
-        return len(self.waiting) * size > share * self.config.buffer_mb * _MB
+        return self._waiting() * self._bytes() > share * self.config.buffer_mb * _MB
+
+    def _bytes(self) -> int:
+        """Of one picture in memory."""
+        return sum(plane.buffer_size for plane in self.recent[-1].picture.planes) if self.recent else 0
 
 
 def stretch_of(tracklet: int) -> int:

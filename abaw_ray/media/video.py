@@ -135,6 +135,7 @@ def _from(source: Source, stream: av.VideoStream, stamps: _Stamps, start: float 
         if (found := _sought(source, stream, max(min(start, _end(source)) - lead, earliest), start)) is not None:
             yield from found
             return
+    source.check()  # where the connection broke, nothing is known of the file
     raise CannotSeek(f"no key frame at or before {start:.3f} s can be found")
 
 
@@ -162,9 +163,7 @@ def _sought(source: Source, stream: av.VideoStream, aim: float, start: float) ->
             return None
         pictures = _decoded(key, packets)
         first = next((picture for picture in pictures if picture.pts is not None and picture.pts >= shown), None)
-    except (av.FFmpegError, OSError) as error:
-        if source.lost:
-            raise source.error(error, "reading broke off") from error
+    except (av.FFmpegError, OSError):
         return None
     if first is None or float(first.pts * first.time_base) > start:
         return None

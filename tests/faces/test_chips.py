@@ -30,9 +30,10 @@ def slow_square(rgb, left, top, side):
 def test_the_square_has_the_side_that_the_scale_says_and_the_boxs_centre(box, config):
     for scale in config.scales:
         left, top, side = square(box, scale)
-        assert abs(side - max(box[2] - box[0], box[3] - box[1]) * scale) <= 0.5 or side == 1
-        assert abs(left + side / 2 - (box[0] + box[2]) / 2) <= 0.5
-        assert abs(top + side / 2 - (box[1] + box[3]) / 2) <= 0.5
+        half = 0.5 + 1e-9
+        assert abs(side - max(box[2] - box[0], box[3] - box[1]) * scale) <= half or side == 1
+        assert abs(left + side / 2 - (box[0] + box[2]) / 2) <= half
+        assert abs(top + side / 2 - (box[1] + box[3]) / 2) <= half
 
 
 @settings(max_examples=40, deadline=None)

@@ -95,7 +95,22 @@ def test_a_video_that_begins_and_ends_without_a_face_has_its_rows_all_the_same(c
     rows = crop([draw()] * 30 + [draw((90, 70, 30))] * 40 + [draw()] * 30)["main"]
     assert all_frames(rows, 100)
     assert not any(row["seen"] for row in rows[:30] + rows[70:])
-    assert sum(row["seen"] for row in rows[30:70]) >= 30
+    assert all(row["seen"] for row in rows[30:65]), "found by a search half a second later, and followed back to the first picture"
+
+
+@pytest.mark.parametrize("first", [27, 31, 38, 44, 50, 51])
+@pytest.mark.parametrize("company", [False, True])
+def test_a_newcomer_has_her_rows_from_the_first_picture_on_also_if_she_moves(crop, draw, first, company):
+    def picture(k):
+        known = [(40, 100, 40)] if company else []
+        return draw(*known, *([(110 + 0.7 * (k - first), 40, 24)] if k >= first else []))
+
+    tracks = crop([picture(k) for k in range(90)])
+    rows = {row["frame"]: row for row in tracks["person-2" if company else "main"] if row["seen"]}
+    assert list(rows) == list(range(first + 1, 91))
+    for frame, row in rows.items():
+        assert iou(np.array([row["box"]]), box_of(110 + 0.7 * (frame - 1 - first), 40, 24))[0, 0] > 0.7
+    assert not company or all(row["seen"] for row in tracks["main"])
 
 
 def test_a_video_without_any_face_has_one_row_a_frame(crop, draw):

@@ -1,5 +1,6 @@
 import shutil
 import struct
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from coded import right, telling, told, write_coded
 
 from abaw_ray.core.errors import ItemError
+from abaw_ray.media import audio as audio_module
+from abaw_ray.media import video as video_module
 from abaw_ray.media.audio import decode_audio
+from abaw_ray.media.source import opened
 from abaw_ray.media.video import decode
 
 
@@ -144,3 +148,32 @@ def test_a_folder_named_like_a_video_and_an_empty_file_are_told_apart(tmp_path):
         container.start_encoding()
     with pytest.raises(ItemError, match="not a video|no picture"):
         next(decode(str(tmp_path / "none.mkv")))
+
+
+class Stumbling:
+    """A container of PyAV in which more streams turned up on the way: reading ends in an error of PyAV's own."""
+
+    def __init__(self, container):
+        self.container = container
+
+    def __getattr__(self, name):
+        return getattr(self.container, name)
+
+    def demux(self, stream):
+        yield from (packet for packet in self.container.demux(stream) if packet.size)
+        raise IndexError("list index out of range")
+
+
+def test_streams_that_turn_up_on_the_way_cost_no_frame_and_no_sound(tmp_path, monkeypatch, video):
+    path = video(np.arange(30) / 25, np.zeros(19200, np.float32), name="v.mkv")  # with B-frames: the last ones come out at the end only
+
+    @contextmanager
+    def stumbling(uri):
+        with opened(uri) as source:
+            source.container = Stumbling(source.container)
+            yield source
+
+    sound = len(decode_audio(path).samples)
+    for module in (video_module, audio_module):
+        monkeypatch.setattr(module, "opened", stumbling)
+    assert len(list(decode(path))) == 30 and len(decode_audio(path).samples) == sound > 19000

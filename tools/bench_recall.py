@@ -1,0 +1,188 @@
+"""Videos of small faces whose place is known -> what the stage finds of them, and what that costs at other settings.
+
+A face counts as found in a frame where a row of anybody's shows it with more than a third of box and truth in common. What is made of the
+figures is for who reads them.
+"""
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bench_clips import RATE, Subject, Way, crowd, encode
+from bench_cost import cpu_seconds, decode_alone, stage, video_row
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.boxes import iou
+from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.part import WriteParts
+
+FOUND = 0.3
+"""Intersection over union of a row's box and the truth, above which a face is found."""
+SMALL = 48.0
+"""Pixels: height of a small face's box."""
+SIZE = (1920, 1080)
+_STAY, _AWAY = 2.5, (1.0, 2.5)
+"""Seconds for which a newcomer is there, and between which he is away."""
+SEARCH, FOLLOW = (0.25, 0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
+"""Seconds: ``tracks.search_every`` and ``tracks.follow_every`` of the curve."""
+PIXELS, WIDTHS = (96, 128, 160), (480, 640, 800)
+"""``window.pixels`` and ``detector.width`` of its further rows."""
+
+Truth = list[list[np.ndarray | None]]
+"""Boxes by frame and face, None where that face is not in the picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A video of small faces."""
+
+    path: Path
+    truth: Truth
+
+
+def make_scene(subject: Subject, path: Path, ways: list[Way], seconds: float) -> Scene:
+    """Draw and encode one; quicker than the videos whose cost is measured, for here only what is found counts."""
+    truth: Truth = []
+
+    def pictures():
+        for moment in range(round(seconds * RATE)):
+            picture, boxes = crowd(subject, SIZE, SMALL, ways, moment)
+            truth.append(boxes)
+            yield picture
+
+    return Scene(encode(path, pictures(), preset="veryfast"), truth)
+
+
+def drifting(time: float) -> tuple[float, float]:
+    """Slowly through the picture: at most one and a half face heights a second, sideways and up and down."""
+    return SIZE[0] * (0.5 + 0.3 * math.sin(time / 8)), SIZE[1] * (0.5 + 0.2 * math.cos(time / 5))
+
+
+def swaying(time: float) -> tuple[float, float]:
+    """On a path of its own, rocking by half its height to each side and back every two seconds."""
+    return SIZE[0] * (0.3 + 0.01 * time) + SMALL / 2 * math.sin(math.pi * time), SIZE[1] * 0.55 + SMALL / 4 * math.sin(2 * math.pi * time)
+
+
+def coming_and_going(seconds: float, seed: int) -> Way:
+    """Away for a random time, then somewhere in the right half of the picture for a while; again and again."""
+    rng, visits, time = np.random.default_rng(seed), [], 0.0
+    while True:
+        time += rng.uniform(*_AWAY)
+        if time + _STAY > seconds:
+            break
+        visits.append((time, SIZE[0] * rng.uniform(0.6, 0.93), SIZE[1] * rng.uniform(0.1, 0.9)))
+        time += _STAY
+    return lambda now: next(((x, y) for begin, x, y in visits if begin <= now < begin + _STAY), None)
+
+
+def rows_of(parts: WriteParts, scene: Scene) -> pa.Table:
+    """What the stage says of a scene: frame, source and box of the rows in which a face is seen."""
+    with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
+        path = Path(folder) / "part.parquet"
+        parts.whole(video_row(scene.path), path)
+        table = pq.read_table(path, columns=["frame", "seen", "source", "box"])
+    return table.filter(table["seen"])
+
+
+def shared(rows: pa.Table, truth: Truth, face: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each frame the best overlap of any row with a face, NaN where it is not there; and whether that row's box is interpolated."""
+    by_frame: dict[int, list[tuple[str, list[float]]]] = {}
+    for row in rows.to_pylist():
+        by_frame.setdefault(row["frame"], []).append((row["source"], row["box"]))
+    best, guessed = np.full(len(truth), np.nan), np.zeros(len(truth), bool)
+    for index, boxes in enumerate(truth):
+        if boxes[face] is None:
+            continue
+        best[index] = 0.0
+        for source, box in by_frame.get(index + 1, []):
+            overlap = iou(np.array([box], float), boxes[face][None])[0, 0]
+            if overlap > best[index]:
+                best[index], guessed[index] = overlap, source == "interpolated"
+    return best, guessed
+
+
+def recall(overlap: np.ndarray) -> float:
+    """Share of a face's frames in which it is found."""
+    return float((overlap[~np.isnan(overlap)] > FOUND).mean())
+
+
+def waits(overlap: np.ndarray) -> list[float]:
+    """Seconds from each coming of a face until it is found; as long as it stays, where it never is."""
+    there = ~np.isnan(overlap)
+    begins = np.flatnonzero(there & ~np.concatenate([[False], there[:-1]]))
+    found = []
+    for begin in begins:
+        stay = overlap[begin:]
+        stay = stay[: np.argmax(np.isnan(stay))] if np.isnan(stay).any() else stay
+        found.append((int(np.argmax(stay > FOUND)) if (stay > FOUND).any() else len(stay)) / RATE)
+    return found
+
+
+def small_faces(config: FacesConfig, drift: Scene, late: Scene) -> dict:
+    """What the default settings find: of a face that is there from the first frame on, and of one that comes in mid-video, alone.
+
+    Returns:
+        ``recall``, ``iou`` (mean over the frames in which it is found), ``late_s`` (mean) and ``lates_s``.
+    """
+    parts = WriteParts(config)
+    overlap, _ = shared(rows_of(parts, drift), drift.truth, 0)
+    alone = waits(shared(rows_of(parts, late), late.truth, 0)[0])
+    return {"recall": recall(overlap), "iou": float(overlap[overlap > FOUND].mean()), "late_s": mean(alone), "lates_s": alone}
+
+
+def choices(config: FacesConfig) -> list[tuple[dict[str, float], FacesConfig]]:
+    """The settings of the curve: those that differ from the given ones, and the whole configuration."""
+    found = []
+    for search in SEARCH:
+        for follow in FOLLOW:
+            try:
+                tracks = replace(config.tracks, search_every=search, follow_every=follow)
+            except ConfigError:
+                continue  # one follows more often than one searches
+            found.append(({"search_every": search, "follow_every": follow}, replace(config, tracks=tracks)))
+    found += [({"window.pixels": pixels}, replace(config, window=replace(config.window, pixels=pixels))) for pixels in PIXELS]
+    found += [({"detector.width": width}, replace(config, detector=replace(config.detector, width=width))) for width in WIDTHS]
+    return found
+
+
+def curve(config: FacesConfig, costs: Mapping[str, Path], scene: Scene, frames: int, rounds: int) -> list[dict]:
+    """Cost and finds at other settings, in the same run.
+
+    Args:
+        config: The settings of which each choice changes one or two.
+        costs: Videos by name of which the stage's time is taken, their first ``frames``, all settings in turn ``rounds`` times.
+        scene: Face 0 is there from the first frame to the last and moves; face 1 comes and goes.
+        frames: Of each video in ``costs``.
+        rounds: At least 1.
+
+    Returns:
+        One row a choice: its settings, per video ``stage_ms`` a frame and ``stage_over_decode`` (medians), ``lost`` (share of face 0's
+        frames), ``iou_interpolated`` (mean over the frames of face 0 that were), ``newcomer_s`` (mean seconds until face 1 is found).
+    """
+    made = [(names, WriteParts(each)) for names, each in choices(config)]
+    ratios = {(index, name): [] for index in range(len(made)) for name in costs}
+    cost_ms: dict = {key: [] for key in ratios}
+    for _ in range(rounds):
+        for name, path in costs.items():
+            for index, (_, parts) in enumerate(made):
+                alone, whole = cpu_seconds(lambda: decode_alone(path, frames)), cpu_seconds(lambda: stage(parts, path, frames))  # noqa: B023
+                ratios[index, name].append(whole / alone)
+                cost_ms[index, name].append(1e3 * whole / frames)
+    rows = []
+    for index, (names, parts) in enumerate(made):
+        found = rows_of(parts, scene)
+        overlap, guessed = shared(found, scene.truth, 0)
+        rows.append(
+            names
+            | {"stage_ms": {name: median(cost_ms[index, name]) for name in costs}}
+            | {"stage_over_decode": {name: median(ratios[index, name]) for name in costs}}
+            | {"lost": 1 - recall(overlap), "iou_interpolated": float(overlap[guessed].mean()) if guessed.any() else None}
+            | {"newcomer_s": mean(waits(shared(found, scene.truth, 1)[0]))}
+        )
+    return rows
