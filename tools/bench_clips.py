@@ -228,19 +228,15 @@ def encode(path: Path, pictures: Iterable[np.ndarray], preset: str = "medium") -
 
 def lengthen(source: Path, target: Path, seconds: float) -> Path:
     """The same coded pictures again and again, until the video is at least so long; nothing is encoded."""
-    done = 0
+    stream, length = None, 0
     with av.open(str(target), "w") as out:
-        stream = None
-        while stream is None or done * stream_step < seconds:
+        while stream is None or length * stream.time_base < seconds:
             with av.open(str(source)) as container:
                 video = container.streams.video[0]
-                if stream is None:
-                    stream, stream_step = out.add_stream_from_template(video), float(video.duration * video.time_base)
-                length = video.duration * done
+                stream = stream or out.add_stream_from_template(video)
                 for packet in container.demux(video):
-                    if packet.dts is None:
-                        continue  # the last one, which is empty
-                    packet.pts, packet.dts, packet.stream = packet.pts + length, packet.dts + length, stream
-                    out.mux(packet)
-            done += 1
+                    if packet.dts is not None:  # the last one is empty
+                        packet.pts, packet.dts, packet.stream = packet.pts + length, packet.dts + length, stream
+                        out.mux(packet)
+                length += video.duration
     return target

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench_clips import RATE, Subject, Way, crowd, encode
-from bench_cost import cpu_seconds, decode_alone, stage, video_row
+from bench_cost import decode_alone, in_turn, stage, video_row
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import iou
@@ -27,12 +28,17 @@ FOUND = 0.3
 SMALL = 48.0
 """Pixels: height of a small face's box."""
 SIZE = (1920, 1080)
-_STAY, _AWAY = 2.5, (1.0, 2.5)
-"""Seconds for which a newcomer is there, and between which he is away."""
+_STAY, _AWAY = 4.5, (0.5, 2.5)
+"""Seconds for which a newcomer is there (the longest schedule and a little), and between which he is away."""
+_BANDS = (0.5, 0.66, 0.82)
+"""Where newcomers are, in units of the picture's width: each has a band of its own."""
 SEARCH, FOLLOW = (0.25, 0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """Seconds: ``tracks.search_every`` and ``tracks.follow_every`` of the curve."""
 PIXELS, WIDTHS = (96, 128, 160), (480, 640, 800)
 """``window.pixels`` and ``detector.width`` of its further rows."""
+
+SETTINGS = ("tracks.search_every", "tracks.follow_every", "window.pixels", "detector.width")
+"""What the curve changes."""
 
 Truth = list[list[np.ndarray | None]]
 """Boxes by frame and face, None where that face is not in the picture."""
@@ -70,13 +76,12 @@ def swaying(time: float) -> tuple[float, float]:
 
 
 def coming_and_going(seconds: float, seed: int) -> Way:
-    """Away for a random time, then somewhere in the right half of the picture for a while; again and again."""
+    """Away for a random time, then somewhere in a band of the picture for a while; again and again."""
     rng, visits, time = np.random.default_rng(seed), [], 0.0
-    while True:
+    band = _BANDS[seed % len(_BANDS)]
+    while time < seconds:
         time += rng.uniform(*_AWAY)
-        if time + _STAY > seconds:
-            break
-        visits.append((time, SIZE[0] * rng.uniform(0.6, 0.93), SIZE[1] * rng.uniform(0.1, 0.9)))
+        visits.append((time, SIZE[0] * (band + rng.uniform(0, 0.1)), SIZE[1] * rng.uniform(0.1, 0.9)))
         time += _STAY
     return lambda now: next(((x, y) for begin, x, y in visits if begin <= now < begin + _STAY), None)
 
@@ -113,14 +118,15 @@ def recall(overlap: np.ndarray) -> float:
 
 
 def waits(overlap: np.ndarray) -> list[float]:
-    """Seconds from each coming of a face until it is found; as long as it stays, where it never is."""
+    """Seconds from each coming of a face until it is found; as long as it stays, where it never is. A stay cut off by the end counts if found."""
     there = ~np.isnan(overlap)
     begins = np.flatnonzero(there & ~np.concatenate([[False], there[:-1]]))
     found = []
     for begin in begins:
-        stay = overlap[begin:]
-        stay = stay[: np.argmax(np.isnan(stay))] if np.isnan(stay).any() else stay
-        found.append((int(np.argmax(stay > FOUND)) if (stay > FOUND).any() else len(stay)) / RATE)
+        away = np.flatnonzero(~there[begin:])
+        stay = overlap[begin : begin + away[0]] if len(away) else overlap[begin:]
+        if (stay > FOUND).any() or len(away):
+            found.append((int(np.argmax(stay > FOUND)) if (stay > FOUND).any() else len(stay)) / RATE)
     return found
 
 
@@ -136,53 +142,61 @@ def small_faces(config: FacesConfig, drift: Scene, late: Scene) -> dict:
     return {"recall": recall(overlap), "iou": float(overlap[overlap > FOUND].mean()), "late_s": mean(alone), "lates_s": alone}
 
 
-def choices(config: FacesConfig) -> list[tuple[dict[str, float], FacesConfig]]:
-    """The settings of the curve: those that differ from the given ones, and the whole configuration."""
-    found = []
+def choices(config: FacesConfig, *, few: bool) -> list[FacesConfig]:
+    """The settings of the curve, each once; ``few`` leaves out those that change both schedules."""
+    tracks, found = config.tracks, [config]
     for search in SEARCH:
         for follow in FOLLOW:
+            if few and search != tracks.search_every and follow != tracks.follow_every:
+                continue
             try:
-                tracks = replace(config.tracks, search_every=search, follow_every=follow)
+                found.append(replace(config, tracks=replace(tracks, search_every=search, follow_every=follow)))
             except ConfigError:
-                continue  # one follows more often than one searches
-            found.append(({"search_every": search, "follow_every": follow}, replace(config, tracks=tracks)))
-    found += [({"window.pixels": pixels}, replace(config, window=replace(config.window, pixels=pixels))) for pixels in PIXELS]
-    found += [({"detector.width": width}, replace(config, detector=replace(config.detector, width=width))) for width in WIDTHS]
-    return found
+                continue  # nobody follows less often than he searches
+    found += [replace(config, window=replace(config.window, pixels=pixels)) for pixels in PIXELS]
+    found += [replace(config, detector=replace(config.detector, width=width)) for width in WIDTHS]
+    return [each for index, each in enumerate(found) if each not in found[:index]]
 
 
-def curve(config: FacesConfig, costs: Mapping[str, Path], scene: Scene, frames: int, rounds: int) -> list[dict]:
-    """Cost and finds at other settings, in the same run.
+def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, frames: int, rounds: int) -> list[dict]:
+    """Cost and finds at several settings, in the same run.
 
     Args:
-        config: The settings of which each choice changes one or two.
+        configs: The settings.
         costs: Videos by name of which the stage's time is taken, their first ``frames``, all settings in turn ``rounds`` times.
-        scene: Face 0 is there from the first frame to the last and moves; face 1 comes and goes.
+        scene: Face 0 is there from the first frame to the last and moves; the others come and go.
         frames: Of each video in ``costs``.
         rounds: At least 1.
 
     Returns:
-        One row a choice: its settings, per video ``stage_ms`` a frame and ``stage_over_decode`` (medians), ``lost`` (share of face 0's
-        frames), ``iou_interpolated`` (mean over the frames of face 0 that were), ``newcomer_s`` (mean seconds until face 1 is found).
+        One row for each: its settings, per video ``stage_ms`` a frame and ``stage_over_decode`` (medians), ``lost`` (share of face 0's frames),
+        ``iou_interpolated`` (mean over those of its frames that were), ``newcomer_s`` (mean seconds until a coming face is found).
     """
-    made = [(names, WriteParts(each)) for names, each in choices(config)]
-    ratios = {(index, name): [] for index in range(len(made)) for name in costs}
-    cost_ms: dict = {key: [] for key in ratios}
+    parts, cost = [WriteParts(config) for config in configs], {}
     for _ in range(rounds):
         for name, path in costs.items():
-            for index, (_, parts) in enumerate(made):
-                alone, whole = cpu_seconds(lambda: decode_alone(path, frames)), cpu_seconds(lambda: stage(parts, path, frames))  # noqa: B023
-                ratios[index, name].append(whole / alone)
-                cost_ms[index, name].append(1e3 * whole / frames)
+            for index, each in enumerate(parts):
+                times = in_turn({"decode": partial(decode_alone, path, frames), "stage": partial(stage, each, path, frames)}, 1)
+                cost.setdefault((index, name), []).append((times["decode"][0], times["stage"][0]))
     rows = []
-    for index, (names, parts) in enumerate(made):
-        found = rows_of(parts, scene)
-        overlap, guessed = shared(found, scene.truth, 0)
-        rows.append(
-            names
-            | {"stage_ms": {name: median(cost_ms[index, name]) for name in costs}}
-            | {"stage_over_decode": {name: median(ratios[index, name]) for name in costs}}
-            | {"lost": 1 - recall(overlap), "iou_interpolated": float(overlap[guessed].mean()) if guessed.any() else None}
-            | {"newcomer_s": mean(waits(shared(found, scene.truth, 1)[0]))}
-        )
+    for index, config in enumerate(configs):
+        row: dict = dict(zip(SETTINGS, _settings(config), strict=True))
+        row["stage_ms"] = {name: 1e3 * median(whole for _, whole in cost[index, name]) / frames for name in costs}
+        row["stage_over_decode"] = {name: median(whole / alone for alone, whole in cost[index, name]) for name in costs}
+        rows.append(row | _finds(rows_of(parts[index], scene), scene.truth))
     return rows
+
+
+def _settings(config: FacesConfig) -> tuple[float, float, int, int]:
+    return config.tracks.search_every, config.tracks.follow_every, config.window.pixels, config.detector.width
+
+
+def _finds(rows: pa.Table, truth: Truth) -> dict:
+    overlap, guessed = shared(rows, truth, 0)
+    newcomers = [wait for face in range(1, len(truth[0])) for wait in waits(shared(rows, truth, face)[0])]
+    return {
+        "lost": 1 - recall(overlap),
+        "iou_interpolated": float(overlap[guessed].mean()) if guessed.any() else None,
+        "newcomer_s": mean(newcomers) if newcomers else None,
+        "newcomers": len(newcomers),
+    }

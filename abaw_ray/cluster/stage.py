@@ -66,7 +66,8 @@ class _Worker:
         try:
             figures = self.work(self.home, item, json.loads(row["payload"]))
         except ItemError as error:
-            said["reason"] = self.home.write_failure(item, error)["reason"]
+            failure = self.home.write_failure(item, error)
+            said["reason"] = failure["reason"] + (f"; the {error.last_frame:,} frames before are kept" if error.last_frame else "")
         except StorageError as error:
             said["lost"] = str(error)
         except AbawError as error:  # ends the job; it travels as a value, for Ray would wrap it beyond recognition

@@ -94,7 +94,7 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options), uri.removeprefix("s3://").rstrip("/")
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
     """A broken connection may be whole next time; a missing file or a refused key will not."""
     return (
         isinstance(error, OSError)
@@ -126,7 +126,7 @@ class Storage:
     def _try(self, path: str, action: Callable[[pafs.FileSystem, str], _T]) -> _T:
         filesystem, root = self._root
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(may_pass),
             stop=stop_after_attempt(self.config.attempts),
             wait=wait_random_exponential(multiplier=0.3, max=10),
             reraise=True,

@@ -71,7 +71,7 @@ class GuardedParts:
                 if death.waiting:
                     raise StorageError(f"{call[1]['uri']}: {death.reason} while it was read; run it again when the store answers") from None
                 reached.append(death.reached)
-                reason = f"{death.reason} after frame {min(reached)}, twice"
+                reason = f"{death.reason}, twice"
             except MemoryError:
                 reached.append(0)
                 reason = f"it needs more than {self.limits.memory_mb} MB, twice; raise compute.limits.memory-mb"

@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from abaw_ray.core.child import waiting
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.storage import StorageConfig, resolve
+from abaw_ray.core.storage import StorageConfig, may_pass, resolve
 
 T = TypeVar("T")
 
@@ -143,15 +143,9 @@ class RemoteFile:
         return StorageError(f"{self.uri}: {reason}; reading broke off, run it again when the store can be reached")
 
 
-def _may_pass(error: BaseException) -> bool:
-    """A broken connection may be whole next time; a missing object or a refused key will not."""
-    gone = isinstance(error, FileNotFoundError | PermissionError) or "ACCESS_DENIED" in str(error) or "NoSuchBucket" in str(error)
-    return isinstance(error, OSError) and not gone
-
-
 def _retrying() -> Retrying:
     wait = wait_random_exponential(multiplier=_PAUSE, max=10)
-    return Retrying(retry=retry_if_exception(_may_pass), stop=stop_after_attempt(_ATTEMPTS), wait=wait, sleep=_pause, reraise=True)
+    return Retrying(retry=retry_if_exception(may_pass), stop=stop_after_attempt(_ATTEMPTS), wait=wait, sleep=_pause, reraise=True)
 
 
 def _pause(seconds: float) -> None:

@@ -85,7 +85,7 @@ def _next(source: Source, pictures: Iterator[av.VideoFrame], number: int) -> av.
     try:
         return next(pictures, None)
     except (av.FFmpegError, OSError) as error:
-        reason = f"decoding broke after frame {number}" if number else "no picture could be decoded"
+        reason = "decoding broke off" if number else "no picture could be decoded"
         raise source.error(error, reason, number or None) from error
 
 
