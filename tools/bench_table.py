@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +110,8 @@ def _rounded(value: Any) -> Any:
 
 def show(figures: dict[str, float | None], raw: dict, quick: bool) -> None:
     """Print the tables."""
-    console, table = Console(), Table("figure", "value", "aim", "what it is")
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    table = Table("figure", "value", "aim", "what it is")
     for figure in FIGURES:
         value = figures[figure.key]
         mark = "~" if quick and figure.look else ""

@@ -73,6 +73,7 @@ def settle(signs: Signs, make: bytes, memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything that reads it is imported
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own takes a gigabyte in advance, and all of it would count
     _signs, _make = signs, make
 
 

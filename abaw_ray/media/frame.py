@@ -23,6 +23,18 @@ class Converter:
 
     def __init__(self) -> None:
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
+        self._turned: tuple[tuple[int, int, int], tuple[int, int, int, int]] | None = None
+
+    def turn(self, picture: av.VideoFrame) -> tuple[int, int, int, int]:
+        """The display matrix of a picture, looked up where it may have changed.
+
+        Not for every picture: who asks PyAV for a picture's side data ties the two together, and its memory is free only when Python next
+        looks for such cycles, which may be hundreds of pictures later.
+        """
+        known = (picture.rotation, picture.width, picture.height)
+        if self._turned is None or self._turned[0] != known:
+            self._turned = (known, _turn(picture))
+        return self._turned[1]
 
     def rgb(self, picture: av.VideoFrame, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """The picture as coded, in RGB, averaged over areas to this size; even sizes are several times as quick as odd ones.
@@ -55,7 +67,7 @@ class Frame:
     @cached_property
     def turn(self) -> tuple[int, int, int, int]:
         """The display matrix ``(a, b, c, d)`` as signs: shown x = a x + c y, shown y = b x + d y. (1, 0, 0, 1) is upright."""
-        return _turn(self.picture)
+        return self.converter.turn(self.picture)
 
     @property
     def width(self) -> int:
