@@ -157,8 +157,8 @@ def room(subject: Subject, size: tuple[int, int], zoom: float, moment: int, corn
 
 def _taken(picture: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """``picture[rows][:, columns]``, several times as quick."""
-    x, y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
-    return cv2.remap(picture, x, y, cv2.INTER_NEAREST)
+    x, y = np.meshgrid(columns.astype(np.float32), np.arange(rows.max() + 1, dtype=np.float32))
+    return cv2.remap(picture, x, y, cv2.INTER_NEAREST)[rows]
 
 
 def _ends(side: slice, zoom: float, columns: int) -> tuple[int, int]:

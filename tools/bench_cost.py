@@ -20,7 +20,7 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.part import WriteParts
 from abaw_ray.media.video import decode
 
-_WARM = 20
+WARM = 20
 """Frames before the first round: a worker builds its networks once and then does video after video."""
 _NAIVE_SCORE = 0.6
 """The score from which a face counts in the naive way; so OpenCV's own examples."""
@@ -72,7 +72,7 @@ def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
         machine does), ``decode_ms`` and ``stage_ms`` a frame (medians), ``frames``, ``mbit_s`` of the file.
     """
     parts, frames = WriteParts(config), decode_alone(path)
-    stage(parts, path, _WARM)
+    stage(parts, path, WARM)
     times = in_turn({"decode": lambda: decode_alone(path), "stage": lambda: stage(parts, path)}, rounds)
     ratios = [whole / alone for whole, alone in zip(times["stage"], times["decode"], strict=True)]
     seconds = max(frame.time for frame in decode(str(path)))
@@ -94,7 +94,7 @@ def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) 
         ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` a frame (medians), ``frames``.
     """
     parts, frames = WriteParts(config), min(frames, decode_alone(path, frames))
-    stage(parts, path, _WARM)
+    stage(parts, path, WARM)
     times = in_turn({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: stage(parts, path, frames)}, rounds)
     ratios = [plain / ours for plain, ours in zip(times["naive"], times["stage"], strict=True)]
     return {
@@ -131,7 +131,7 @@ def profile(config: FacesConfig, path: Path, frames: int) -> list[str]:
     import pstats
 
     parts, watch, text = WriteParts(config), cProfile.Profile(), io.StringIO()
-    stage(parts, path, _WARM)
+    stage(parts, path, WARM)
     watch.runcall(stage, parts, path, frames)
     pstats.Stats(watch, stream=text).sort_stats("tottime").print_stats(25)
     return list(islice((line for line in text.getvalue().splitlines() if line.strip()), 40))

@@ -40,13 +40,15 @@ def ray_over_pool(work: Work) -> dict:
     """Throughput of the job as a share of the pool's.
 
     Returns:
-        ``ratio``; ``ratio_with_start`` (Ray's own start counted too); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``.
+        ``ratio``; ``ratio_with_start`` (Ray's own start counted too); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
+        ``ray_load``, the machine's load at the end of each: they took the same time only as far as others did.
     """
     parts = WriteParts(work.config)
     stage(parts, work.clip)
     videos = max(round(work.seconds * CPUS / cpu_seconds(partial(stage, parts, work.clip))), CPUS)
     copies = copied(work.clip, work.folder / "videos", videos)
     pool_s = by_pool(work.config, copies, work.folder / "pool")
+    pool_load = os.getloadavg()[0]
     start_s, ray_s = by_job(work.config, work.folder / "videos", work.folder / "job")
     return {
         "ratio": pool_s / ray_s,
@@ -55,6 +57,8 @@ def ray_over_pool(work: Work) -> dict:
         "pool_s": pool_s,
         "ray_s": ray_s,
         "ray_start_s": start_s,
+        "pool_load": pool_load,
+        "ray_load": os.getloadavg()[0],
     }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from bench_clips import RATE, Subject, Way, crowd, encode
-from bench_cost import decode_alone, in_turn, stage, video_row
+from bench_cost import WARM, decode_alone, in_turn, stage, video_row
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import iou
@@ -173,6 +173,9 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
         ``iou_interpolated`` (mean over those of its frames that were), ``newcomer_s`` (mean seconds until a coming face is found).
     """
     parts, cost = [WriteParts(config) for config in configs], {}
+    for each in parts:
+        for path in costs.values():
+            stage(each, path, WARM)
     for _ in range(rounds):
         for name, path in costs.items():
             for index, each in enumerate(parts):
