@@ -79,7 +79,8 @@ def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapp
     share = payload["share"]
     place, names = f"{home.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
     mine, frames = f"{place}/{names[share['number']]}", 0
-    if not home.storage.exists(f"{mine}/{HEAD}") and not home.storage.exists(home.part(item)):
+    done_before = home.storage.exists(home.part(item)) and not home.failures([item])  # a part with a failure is what is tried again
+    if not done_before and not home.storage.exists(f"{mine}/{HEAD}"):
         frames = _cut(parts, home, payload, mine)
     there = home.storage.files(place, recursive=True)
     if not all(f"{name}/{HEAD}" in there for name in names):

@@ -143,6 +143,10 @@ def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, ho
     rows = pq.read_table(tmp_path / "runs" / home.part(item)).num_rows
     assert caught.value.last_frame == rows == home.failures([item])[item.name]["last_frame"]
     assert 100 < rows < 250 and home.done([item]) == {item.name}
+    again = Parts()
+    with pytest.raises(ItemError):  # as with --retry-failures: its part is there, and it is decoded once more
+        [do_share(again, home, *task) for task in shared]
+    assert again.calls == ["cut"] * len(shared)
 
 
 def test_all_shares_together_are_the_whole_video(video):
