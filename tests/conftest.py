@@ -5,8 +5,10 @@ from pathlib import Path
 
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them when it is imported
 
+import boto3
 import pytest
 from jaxtyping import install_import_hook
+from moto.server import ThreadedMotoServer
 
 CHECKED = ["abaw_ray.media", "abaw_ray.faces", "abaw_ray.features", "abaw_ray.fusion", "abaw_ray.report"]
 """Packages of which every annotated shape and type is checked at every call (in this process; not in workers of the engine)."""
@@ -40,3 +42,15 @@ def clips(pytestconfig) -> Path:
 def yunet(pytestconfig) -> str:
     """Path of YuNet's weights, or nothing: then Haar is used."""
     return pytestconfig.getoption("--yunet") or ""
+
+
+@pytest.fixture
+def object_store(monkeypatch):
+    """An empty S3 server on loopback, as the environment's endpoint; a client of it."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    yield boto3.client("s3", region_name="us-east-1")
+    server.stop()

@@ -8,7 +8,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -123,18 +122,6 @@ def naive(path: Path, weights: str, frames: int) -> int:
             many += 1
     reader.release()
     return many
-
-
-def profile(config: FacesConfig, path: Path, frames: int) -> list[str]:
-    """The functions in which the stage spends its time, dearest first, as lines of text."""
-    import cProfile
-    import pstats
-
-    parts, watch, text = WriteParts(config), cProfile.Profile(), io.StringIO()
-    stage(parts, path, WARM)
-    watch.runcall(stage, parts, path, frames)
-    pstats.Stats(watch, stream=text).sort_stats("tottime").print_stats(25)
-    return list(islice((line for line in text.getvalue().splitlines() if line.strip()), 40))
 
 
 def _ms(seconds: list[float], frames: int) -> float:

@@ -42,7 +42,7 @@ FIGURES = (
     Figure("naive_over_stage_720p", ("naive", "ratio"), ">= 5", "what one would write first / the stage, CPU, 720p"),
     Figure("ray_over_pool", ("pool", "ratio"), ">= 0.95", "throughput of the job / of a process pool, Ray's start aside", True),
     Figure("ray_over_pool_with_start", ("pool", "ratio_with_start"), "", "the same, Ray's start counted", True),
-    Figure("memory_10min_over_1min", ("memory", "ratio"), "<= 1.2", "a worker's private memory: long video / short one", True),
+    Figure("memory_10min_over_1min", ("memory", "ratio"), "<= 1.1", "a worker's private memory: long video / short one", True),
     Figure("worker_private_mb", ("memory", "long", "sum"), "<= 500", "a worker's private memory, MB, long video", True),
     Figure("seconds_per_video_at_scale", ("scale", "seconds_per_video"), "<= 0.025", "seconds a video of the job itself, stand-in videos", True),
     Figure("driver_mb_at_scale", ("scale", "driver_mb"), "<= 1536", "the driver's memory at its peak, MB", True),

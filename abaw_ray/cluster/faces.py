@@ -27,7 +27,7 @@ class FaceWork:
     """One video, or a share of a long one: decode, find, follow, cut; its part is written to the local disk and stored whole."""
 
     def __init__(self, config: FacesConfig, limits: Limits, weights: bytes | None) -> None:
-        self.parts, self.config = GuardedParts(config, limits, weights), config
+        self.parts = GuardedParts(config, limits, weights)
 
     def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload is the VIDEO row, with a ``share`` where others work on the video too.

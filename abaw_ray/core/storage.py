@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from abaw_ray.core.errors import ConfigError, StorageError
+from abaw_ray.core.retries import retrying
 
 _T = TypeVar("_T")
 _ROW_GROUP = 4096
@@ -94,16 +94,6 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options), uri.removeprefix("s3://").rstrip("/")
 
 
-def may_pass(error: BaseException) -> bool:
-    """A broken connection may be whole next time; a missing file or a refused key will not."""
-    return (
-        isinstance(error, OSError)
-        and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
-        and "ACCESS_DENIED" not in str(error)
-        and "NoSuchBucket" not in str(error)
-    )
-
-
 class Storage:
     """A root address; all paths given to its methods are relative to it, with forward slashes. Picklable."""
 
@@ -125,14 +115,8 @@ class Storage:
 
     def _try(self, path: str, action: Callable[[pafs.FileSystem, str], _T]) -> _T:
         filesystem, root = self._root
-        retrying = Retrying(
-            retry=retry_if_exception(may_pass),
-            stop=stop_after_attempt(self.config.attempts),
-            wait=wait_random_exponential(multiplier=0.3, max=10),
-            reraise=True,
-        )
         try:
-            return retrying(action, filesystem, f"{root}/{path}".rstrip("/"))
+            return retrying(self.config.attempts)(action, filesystem, f"{root}/{path}".rstrip("/"))
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -212,9 +196,13 @@ class Storage:
             self.get_file(path, local)
             yield local
 
-    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file as a table; only the given columns are read."""
-        return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None))
+    def read_table(self, path: str, columns: list[str] | None = None, filters: list[tuple] | None = None) -> pa.Table:
+        """A Parquet file as a table; only the given columns are read, and of the rows those that pass pyarrow's ``filters``."""
+        return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None, filters=filters))
+
+    def table_columns(self, path: str) -> list[str]:
+        """Names of the columns of a Parquet file, without reading them."""
+        return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs).names)
 
     def table_rows(self, path: str) -> int:
         """Number of rows of a Parquet file, without reading them."""

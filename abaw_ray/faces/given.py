@@ -4,16 +4,17 @@ The table is CSV or Parquet with the columns ``video``, ``frame`` (from 1, as th
 upright picture, and, if one likes, ``score`` and ``track``: with a track, faces are given to people by it and not by their place.
 """
 
+import io
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from abaw_ray.core.errors import ConfigError, DataError, ItemError, StorageError
-from abaw_ray.core.storage import StorageConfig, resolve
+from abaw_ray.core.errors import ConfigError, DataError, ItemError
+from abaw_ray.core.storage import Storage, StorageConfig
 from abaw_ray.faces.detect import Face
 from abaw_ray.media.frame import Frame
 
@@ -38,21 +39,18 @@ class BoxTable:
             DataError: there is no such table.
             StorageError: the store cannot be reached.
         """
-        self.where, (self._files, self._path) = where, resolve(where, storage)
+        folder, _, self._name = where.rpartition("/")
+        self.where, self._storage = where, Storage(replace(storage or StorageConfig(), uri=folder or ("/" if where.startswith("/") else ".")))
         self._table: pa.Table | None = None
         try:
             if where.lower().endswith(".csv"):
-                with self._files.open_input_stream(self._path) as file:
-                    self._table = pa_csv.read_csv(file, convert_options=pa_csv.ConvertOptions(column_types=_TEXTS))
-                names = self._table.column_names
-            else:
-                names = pq.read_schema(self._path, filesystem=self._files).names
+                text = io.BytesIO(self._storage.read_bytes(self._name))
+                self._table = pa_csv.read_csv(text, convert_options=pa_csv.ConvertOptions(column_types=_TEXTS))
+            names = self._storage.table_columns(self._name) if self._table is None else self._table.column_names
         except FileNotFoundError:
             raise DataError(f"{where}: there is no such table; check detector.boxes") from None
         except pa.ArrowInvalid as error:
             raise DataError(f"{where}: neither CSV nor Parquet ({' '.join(str(error).split())[:120]}); check detector.boxes") from error
-        except OSError as error:
-            raise StorageError(f"{where}: {' '.join(str(error).split())}; run it again when the store can be reached") from error
         if missing := [name for name in _NEEDED if name not in names]:
             raise ConfigError(f"{where}: no column {', '.join(missing)}; wanted are {', '.join(_NEEDED)} and, if you like, {', '.join(_OPTIONAL)}")
         self._columns = [name for name in (*_NEEDED, *_OPTIONAL) if name in names]
@@ -63,7 +61,7 @@ class BoxTable:
         Raises:
             DataError: it has a box for none of them.
         """
-        column = self._table["video"] if self._table is not None else pq.read_table(self._path, columns=["video"], filesystem=self._files)["video"]
+        column = (self._storage.read_table(self._name, ["video"]) if self._table is None else self._table)["video"]
         known, wanted = set(pc.unique(column).to_pylist()), list(videos)
         if known.isdisjoint(wanted):
             raise DataError(f"{self.where}: has boxes for {sorted(map(str, known))[:2]} ..., and for none of {wanted[:2]} ...; use the same names")
@@ -73,11 +71,12 @@ class BoxTable:
 
         Raises:
             ItemError: a frame's number or a box makes no sense.
+            StorageError: the table could not be read.
         """
         if self._table is not None:
             rows = self._table.filter(pc.equal(self._table["video"], video)).select(self._columns)
         else:
-            rows = pq.read_table(self._path, columns=self._columns, filters=[("video", "==", video)], filesystem=self._files)
+            rows = self._storage.read_table(self._name, self._columns, [("video", "==", video)])
         found: dict[int, list[Face]] = {}
         for row in rows.to_pylist():
             box = np.array([row[corner] for corner in _CORNERS], dtype=np.float64)

@@ -39,11 +39,11 @@ class WindowConfig:
 class Observer:
     """Runs one detector over one frame after the other; converts no more of a picture than it looks at."""
 
-    def __init__(self, detector: Detector, config: DetectorConfig, window: WindowConfig) -> None:
-        self.detector, self.config, self.window = detector, config, window
-
     trusted = False
     """A face must be seen more than once to be believed, and well at least once."""
+
+    def __init__(self, detector: Detector, config: DetectorConfig, window: WindowConfig) -> None:
+        self.detector, self.config, self.window = detector, config, window
 
     def has_news(self, frame: Frame) -> bool:
         """Whether this frame has to be looked at whatever the schedule says."""

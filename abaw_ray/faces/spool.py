@@ -77,6 +77,7 @@ class Rows:
         """The rows of a tracklet, ``later`` added to their frames."""
         for index in self._batches.get(tracklet, []):
             batch = self._reader.get_batch(index)
-            place = batch.schema.get_field_index("frame")
-            frames = pc.add(batch.column(place), pa.scalar(later, pa.int32()))
-            yield batch.set_column(place, ROW.field(place), frames) if later else batch
+            if later:
+                place = batch.schema.get_field_index("frame")
+                batch = batch.set_column(place, ROW.field(place), pc.add(batch.column(place), pa.scalar(later, pa.int32())))
+            yield batch

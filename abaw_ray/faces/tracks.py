@@ -23,8 +23,8 @@ class TrackConfig:
     """How often one looks, and what counts as the same person. Seconds of presentation time, never frames. Ours, not from the paper."""
 
     search_every: float = 1.0
-    """Seconds between two searches of the whole picture while somebody is followed: the most by which a newcomer is late. Half of it costs a
-    quarter of all the work at 720p; ``tools/bench_video.py`` shows the curve."""
+    """Seconds between two searches of the whole picture while somebody is followed. A newcomer is followed back to her first picture; who
+    comes and goes between two searches is missed. ``tools/bench_video.py`` shows what it costs."""
     seek_every: float = 0.5
     """Seconds between two searches while nobody is; the first picture of every shot is searched in any case."""
     follow_every: float = 0.2

@@ -54,9 +54,9 @@ class Watch:
         if self.cuts.first_of_shot(frame.coarse_luma) or size != self.size:  # boxes of another picture size mean nothing here
             self._end_shot()
         self.recent.append(frame)
-        tracks, before = self.config.tracks, self.searched
+        tracks = self.config.tracks
         every = tracks.search_every if self.tracker.active else tracks.seek_every
-        if _due(frame.time, before, every):
+        if _due(frame.time, self.searched, every):
             self.searched = self.followed = frame.time
             self._note(frame, self.observer.everywhere(frame, self._known()))
         elif self.observer.has_news(frame) or (self.tracker.active and (self._crowded(0.5) or _due(frame.time, self.followed, tracks.follow_every))):

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pyarrow as pa
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying
 
 from abaw_ray.core.child import waiting
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.storage import StorageConfig, may_pass, resolve
+from abaw_ray.core.retries import retrying
+from abaw_ray.core.storage import StorageConfig, resolve
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ _BLOCK = 1 << 20
 _KEPT = 8
 """Ranges kept: libav goes to and fro between a file's index, its pictures and its sound, which may lie apart."""
 _PAUSE = 0.3
-"""Seconds, on average half of them, before the second attempt; twice as many before each further one."""
+"""Seconds, as ``retrying`` has them."""
 
 
 class RemoteFile:
@@ -144,8 +145,7 @@ class RemoteFile:
 
 
 def _retrying() -> Retrying:
-    wait = wait_random_exponential(multiplier=_PAUSE, max=10)
-    return Retrying(retry=retry_if_exception(may_pass), stop=stop_after_attempt(_ATTEMPTS), wait=wait, sleep=_pause, reraise=True)
+    return retrying(_ATTEMPTS, pause=_PAUSE, sleep=_pause)
 
 
 def _pause(seconds: float) -> None:

@@ -1,6 +1,6 @@
 """A picture to draw on: texts that are cut to the room they have, rectangles, hatching. It knows where every text stands.
 
-What is drawn is for ``tracksheet.py`` and ``overlay.py``.
+What is drawn is for ``tracksheet.py`` and ``trackvideo.py``.
 """
 
 from functools import cache

@@ -1,6 +1,6 @@
 """A file of FACE rows -> the tracks of its video as arrays, their gaps, and which frames are worth showing; chips of those frames only.
 
-A part may hold gigabytes of chips, so they are read for the frames that are shown. How it looks is for ``tracksheet.py`` and ``overlay.py``.
+A part may hold gigabytes of chips, so they are read for the frames that are shown. How it looks is for ``tracksheet.py`` and ``trackvideo.py``.
 """
 
 from collections import Counter

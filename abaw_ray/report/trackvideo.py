@@ -69,7 +69,7 @@ def chips_of(uri: str, track: Track, frames: Sequence[int], config: ChipConfig) 
     """Chips cut from the video where the rows kept none, of those of the frames that have a face; errors as ``frames_at``."""
     rows = {frame: track.at(frame) for frame in frames}
     wanted = {frame: float(track.time[row]) for frame, row in rows.items() if track.seen[row]}
-    return {number: cut_chip(frame.rgb(), track.box[rows[number]], config).image for number, frame in frames_at(uri, wanted)}
+    return {number: cut_chip(frame, track.box[rows[number]], config).image for number, frame in frames_at(uri, wanted)}
 
 
 def write_overlay(path: Path, uri: str, tracks: Mapping[str, Track], name: str, audio: Audio | None) -> None:

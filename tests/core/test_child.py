@@ -12,25 +12,6 @@ from abaw_ray.core.errors import ConfigError, ItemError
 from abaw_ray.core.watched import ChildDied, Limits, Watched
 
 
-@pytest.fixture(scope="module")
-def watched():
-    with Watched(deeds, Limits()) as shared:
-        yield shared
-
-
-@pytest.fixture(scope="module")
-def one_hasty():
-    with Watched(deeds, Limits(seconds=1)) as shared:
-        yield shared
-
-
-@pytest.fixture
-def hasty(one_hasty):
-    """One that gives up soon, with a child."""
-    one_hasty("echo", 0)
-    return one_hasty
-
-
 def test_results_come_back_and_the_work_is_built_once(watched):
     first = watched("builds")
     assert watched("echo", {"a": [1.5, None]}) == {"a": [1.5, None]}

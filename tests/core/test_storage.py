@@ -54,7 +54,7 @@ def test_a_broken_connection_is_tried_again(storage, monkeypatch):
         return original(self, path)
 
     storage.write_bytes("a", b"1")
-    monkeypatch.setattr("abaw_ray.core.storage.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
     monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (Flaky(flaky), resolve(storage.uri())[1]))
     assert Storage(storage.config).read_bytes("a") == b"1"
     assert len(calls) == 3

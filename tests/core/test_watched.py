@@ -21,25 +21,6 @@ def left_behind():
     return mine, threading.active_count()
 
 
-@pytest.fixture(scope="module")
-def watched():
-    with Watched(deeds, Limits()) as shared:
-        yield shared
-
-
-@pytest.fixture(scope="module")
-def one_hasty():
-    with Watched(deeds, Limits(seconds=1)) as shared:
-        yield shared
-
-
-@pytest.fixture
-def hasty(one_hasty):
-    """One that gives up soon, with a child."""
-    one_hasty("echo", 0)
-    return one_hasty
-
-
 def test_what_cannot_be_built_comes_out_as_itself_each_time():
     with Watched(fails_to_build, Limits()) as watched:
         for _ in range(2):

@@ -1,10 +1,8 @@
 import io
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from abaw_ray.core.errors import DataError, StorageError
 from abaw_ray.core.storage import StorageConfig
@@ -14,17 +12,10 @@ from abaw_ray.data.videos import identity_of, list_videos
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    """An S3 server on loopback, as the environment's endpoint; puts objects by path."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="data")
-    yield lambda path, body: client.put_object(Bucket="data", Key=path, Body=body)
-    server.stop()
+def bucket(object_store):
+    """A bucket on loopback; puts objects by path."""
+    object_store.create_bucket(Bucket="data")
+    return lambda path, body: object_store.put_object(Bucket="data", Key=path, Body=body)
 
 
 def test_videos_of_an_object_store_are_listed_as_those_of_a_folder(bucket):

@@ -2,10 +2,8 @@ import hashlib
 import http.server
 import threading
 
-import boto3
 import huggingface_hub.constants as hub_settings
 import pytest
-from moto.server import ThreadedMotoServer
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces import weights
@@ -60,17 +58,10 @@ def hub(monkeypatch):
 
 
 @pytest.fixture
-def store(monkeypatch):
+def store(object_store):
     """A bucket on loopback; puts and removes objects."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="models")
-    yield client
-    server.stop()
+    object_store.create_bucket(Bucket="models")
+    return object_store
 
 
 def refused(where):
