@@ -71,6 +71,12 @@ def write_coded(
     return str(path)
 
 
+def filled(data: bytes, size: int) -> bytes:
+    """H.264 made longer by a unit that decoders skip: how long a coder's own packets are differs from one processor to another."""
+    assert len(data) + 7 <= size
+    return data + b"\0\0\0\1\x0c" + b"\xff" * (size - len(data) - 6) + b"\x80"
+
+
 def write_packets(path: Path | str, codec: str, size: tuple[int, int], data: Iterable[tuple[bytes, int, int]]) -> str:
     """A file of packets as they are: bytes, presentation tick, decoding tick."""
     with av.open(str(path), "w") as file:
