@@ -147,6 +147,9 @@ def test_newcomers_come_and_go_in_their_own_parts_of_the_picture(tool):
         assert not there[:5].any() and 0.3 < there.mean() < 0.95
         low, high = 1920 * (0.5 + 0.16 * seed), 1920 * (0.6 + 0.16 * seed)
         assert all(low <= place[0] <= high for place in places if place)
+    brief = [tool["recall"].coming_and_going(60, 0, tool["recall"].BRIEF)(time) is not None for time in np.arange(0, 60, 0.1)]
+    stays = [len(stay) / 10 for stay in "".join("x" if there else " " for there in brief).split()]
+    assert len(stays) > 10 and 0.3 <= min(stays) and max(stays) <= 3.1 and max(stays) > 2 * min(stays)
 
 
 @pytest.mark.parametrize("few", [True, False])
@@ -171,10 +174,10 @@ def test_the_stages_cost_is_told_round_by_round(tool, small):
 
 def test_cost_and_finds_of_a_setting_stand_in_one_row(tool, tmp_path, small):
     config = FacesConfig(detector=DetectorConfig(kind="haar"))
-    truth = [[np.array([40.0 + number, 60, 64 + number, 96]), None] for number in range(30)]
+    truth = [[np.array([40.0 + number, 60, 64 + number, 96]), None, None] for number in range(30)]
     scene = tool["recall"].Scene(small, truth)
     (row,) = tool["recall"].curve([config], {"small": small}, scene, 30, 1)
-    assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is None  # a red square is no face for Haar
+    assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # a red square is no face for Haar
     assert row["stage_ms"]["small"] > 0 and row["tracks.search_every"] == config.tracks.search_every
 
 

@@ -50,17 +50,17 @@ QUICK = Plan(
     seconds=142 / RATE,
     rounds=5,
     grain=(),
-    recall_seconds=9,
+    recall_seconds=7,
     curve_frames=142,
     curve_rounds=1,
     curve_sizes=("720p",),
     few=True,
     naive_frames=30,
-    pool_seconds=20,
+    pool_seconds=12,
     pool_clip=142 / RATE,
-    long=120,
-    short=20,
-    videos=2_000,
+    long=60,
+    short=15,
+    videos=1_000,
 )
 
 

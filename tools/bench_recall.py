@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from bench_clips import RATE, Subject, Way, crowd, encode
 from bench_cost import WARM, decode_alone, in_turn, stage, video_row
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.part import WriteParts
@@ -28,16 +27,18 @@ FOUND = 0.3
 SMALL = 48.0
 """Pixels: height of a small face's box."""
 SIZE = (1920, 1080)
-_STAY, _AWAY = 4.5, (0.5, 2.5)
-"""Seconds for which a newcomer is there (the longest schedule and a little), and between which he is away."""
+STAY, BRIEF = (4.5, 4.5), (0.4, 3.0)
+"""Seconds between which a newcomer is there: the longest schedule and a little, or so briefly that a rare search may miss him."""
+_AWAY = (0.5, 2.5)
+"""Seconds between which he is away."""
 _BANDS = (0.5, 0.66, 0.82)
 """Where newcomers are, in units of the picture's width: each has a band of its own."""
-SEARCH, FOLLOW = (0.25, 0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
+SEARCH, FOLLOW = (0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """Seconds: ``tracks.search_every`` and ``tracks.follow_every`` of the curve."""
-PIXELS, WIDTHS = (96, 128, 160), (480, 640, 800)
-"""``window.pixels`` and ``detector.width`` of its further rows."""
+CALM, PIXELS, WIDTHS = (0.2, 0.4), (96, 128, 160), (480, 640, 800)
+"""``tracks.calm_every``, ``window.pixels`` and ``detector.width`` of its further rows."""
 
-SETTINGS = ("tracks.search_every", "tracks.follow_every", "window.pixels", "detector.width")
+SETTINGS = ("tracks.search_every", "tracks.follow_every", "tracks.calm_every", "window.pixels", "detector.width")
 """What the curve changes."""
 
 Truth = list[list[np.ndarray | None]]
@@ -75,15 +76,16 @@ def swaying(time: float) -> tuple[float, float]:
     return SIZE[0] * (0.3 + 0.01 * time) + SMALL / 2 * math.sin(math.pi * time), SIZE[1] * 0.55 + SMALL / 4 * math.sin(2 * math.pi * time)
 
 
-def coming_and_going(seconds: float, seed: int) -> Way:
+def coming_and_going(seconds: float, seed: int, stay: tuple[float, float] = STAY) -> Way:
     """Away for a random time, then somewhere in a band of the picture for a while; again and again."""
     rng, visits, time = np.random.default_rng(seed), [], 0.0
     band = _BANDS[seed % len(_BANDS)]
     while time < seconds:
         time += rng.uniform(*_AWAY)
-        visits.append((time, SIZE[0] * (band + rng.uniform(0, 0.1)), SIZE[1] * rng.uniform(0.1, 0.9)))
-        time += _STAY
-    return lambda now: next(((x, y) for begin, x, y in visits if begin <= now < begin + _STAY), None)
+        end = time + rng.uniform(*stay)
+        visits.append((time, end, SIZE[0] * (band + rng.uniform(0, 0.1)), SIZE[1] * rng.uniform(0.1, 0.9)))
+        time = end
+    return lambda now: next(((x, y) for begin, end, x, y in visits if begin <= now < end), None)
 
 
 def rows_of(parts: WriteParts, scene: Scene) -> pa.Table:
@@ -112,9 +114,10 @@ def shared(rows: pa.Table, truth: Truth, face: int) -> tuple[np.ndarray, np.ndar
     return best, guessed
 
 
-def recall(overlap: np.ndarray) -> float:
-    """Share of a face's frames in which it is found."""
-    return float((overlap[~np.isnan(overlap)] > FOUND).mean())
+def recall(overlap: np.ndarray) -> float | None:
+    """Share of a face's frames in which it is found; None if there is none."""
+    there = overlap[~np.isnan(overlap)]
+    return float((there > FOUND).mean()) if len(there) else None
 
 
 def waits(overlap: np.ndarray) -> list[float]:
@@ -149,10 +152,8 @@ def choices(config: FacesConfig, *, few: bool) -> list[FacesConfig]:
         for follow in FOLLOW:
             if few and search != tracks.search_every and follow != tracks.follow_every:
                 continue
-            try:
-                found.append(replace(config, tracks=replace(tracks, search_every=search, follow_every=follow)))
-            except ConfigError:
-                continue  # nobody follows less often than he searches
+            found.append(replace(config, tracks=replace(tracks, search_every=search, follow_every=follow, calm_every=max(follow, tracks.calm_every))))
+    found += [replace(config, tracks=replace(tracks, calm_every=calm)) for calm in CALM]
     found += [replace(config, window=replace(config.window, pixels=pixels)) for pixels in PIXELS]
     found += [replace(config, detector=replace(config.detector, width=width)) for width in WIDTHS]
     return [each for index, each in enumerate(found) if each not in found[:index]]
@@ -164,13 +165,14 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
     Args:
         configs: The settings.
         costs: Videos by name of which the stage's time is taken, their first ``frames``, all settings in turn ``rounds`` times.
-        scene: Face 0 is there from the first frame to the last and moves; the others come and go.
+        scene: Face 0 is there from the first frame to the last and moves; the others come and go, the last one briefly.
         frames: Of each video in ``costs``.
         rounds: At least 1.
 
     Returns:
         One row for each: its settings, per video ``stage_ms`` a frame and ``stage_over_decode`` (medians), ``lost`` (share of face 0's frames),
-        ``iou_interpolated`` (mean over those of its frames that were), ``newcomer_s`` (mean seconds until a coming face is found).
+        ``iou_interpolated`` (mean over those of its frames that were), ``newcomer_s`` (mean seconds until a coming face is found) and
+        ``brief`` (share of the last face's frames in which it is found).
     """
     parts, cost = [WriteParts(config) for config in configs], {}
     for each in parts:
@@ -190,16 +192,18 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
     return rows
 
 
-def _settings(config: FacesConfig) -> tuple[float, float, int, int]:
-    return config.tracks.search_every, config.tracks.follow_every, config.window.pixels, config.detector.width
+def _settings(config: FacesConfig) -> tuple[float, float, float, int, int]:
+    tracks = config.tracks
+    return tracks.search_every, tracks.follow_every, tracks.calm_every, config.window.pixels, config.detector.width
 
 
 def _finds(rows: pa.Table, truth: Truth) -> dict:
     overlap, guessed = shared(rows, truth, 0)
-    newcomers = [wait for face in range(1, len(truth[0])) for wait in waits(shared(rows, truth, face)[0])]
+    newcomers = [wait for face in range(1, len(truth[0]) - 1) for wait in waits(shared(rows, truth, face)[0])]
     return {
         "lost": 1 - recall(overlap),
         "iou_interpolated": float(overlap[guessed].mean()) if guessed.any() else None,
         "newcomer_s": mean(newcomers) if newcomers else None,
         "newcomers": len(newcomers),
+        "brief": recall(shared(rows, truth, len(truth[0]) - 1)[0]),
     }

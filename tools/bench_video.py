@@ -23,7 +23,7 @@ from bench_cost import naive_over_stage, stage_over_decode
 from bench_memory import worker_memory
 from bench_plan import QUICK, SIZES, Bench, Plan
 from bench_pool import Work, ray_over_pool
-from bench_recall import choices, coming_and_going, curve, drifting, small_faces, swaying
+from bench_recall import BRIEF, choices, coming_and_going, curve, drifting, small_faces, swaying
 from bench_table import about, figures_of, show, write
 
 from abaw_ray.core.errors import AbawError
@@ -61,7 +61,8 @@ def part_curve(bench: Bench) -> list[dict]:
     """Cost and finds at other settings."""
     plan = bench.plan
     costs = {size: bench.face(size, plan.seconds) for size in plan.curve_sizes}
-    scene = bench.scene("scene", swaying, *(coming_and_going(plan.recall_seconds, seed=seed) for seed in (0, 1, 2)))
+    ways = [coming_and_going(plan.recall_seconds, seed=0), coming_and_going(plan.recall_seconds, seed=1)]
+    scene = bench.scene("scene", swaying, *ways, coming_and_going(plan.recall_seconds, 2, BRIEF))
     return apart(curve, choices(bench.config, few=plan.few), costs, scene, plan.curve_frames, plan.curve_rounds)
 
 

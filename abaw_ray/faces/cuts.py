@@ -6,6 +6,7 @@ leaves the picture as good as unchanged needs no break.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -44,12 +45,16 @@ class Cuts:
 
         Source: thresholds on pixel and histogram differences, as in any survey of shot boundary detection; the numbers are ours.
         """
-        histogram = np.bincount((luma // (256 // _BINS)).ravel(), minlength=_BINS) / luma.size
-        before, self.before = self.before, (luma, histogram)
+        before, self.before = self.before, luma
         if before is None:
             return True
-        points = float(np.abs(luma.astype(np.int16) - before[0]).mean()) / 255
-        moved = float(np.abs(histogram - before[1]).sum()) / 2
-        cut = points > self.config.points + _UNREST * self.usual and moved > self.config.histogram
+        points = cv2.norm(luma, before, cv2.NORM_L1) / luma.size / 255
+        cut = points > self.config.points + _UNREST * self.usual and _moved(before, luma) > self.config.histogram
         self.usual = 0.0 if cut else _MEMORY * self.usual + (1 - _MEMORY) * points
         return cut
+
+
+def _moved(before: np.ndarray, after: np.ndarray) -> float:
+    """Share of the points that changed their place in the histogram."""
+    a, b = (cv2.calcHist([luma], [0], None, [_BINS], [0, 256]) for luma in (before, after))
+    return float(np.abs(a - b).sum()) / 2 / before.size

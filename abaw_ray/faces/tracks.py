@@ -22,13 +22,20 @@ _TAKEN = 0.4
 class TrackConfig:
     """How often one looks, and what counts as the same person. Seconds of presentation time, never frames. Ours, not from the paper."""
 
-    search_every: float = 1.0
-    """Seconds between two searches of the whole picture while somebody is followed. A newcomer is followed back to her first picture; who
-    comes and goes between two searches is missed. ``tools/bench_video.py`` shows what it costs."""
+    search_every: float = 2.0
+    """Seconds between two searches of the whole picture while all who are known are found; sooner where more pictures are too many to
+    keep. A newcomer is followed back to her first picture; who comes and goes between two searches is missed. A search is the dearest
+    thing there is after decoding: ``tools/bench_video.py`` shows what it costs."""
     seek_every: float = 0.5
-    """Seconds between two searches while nobody is; the first picture of every shot is searched in any case."""
+    """Seconds between two searches while nobody is followed, or somebody is not found; the first picture of every shot is searched in any
+    case."""
     follow_every: float = 0.2
     """Seconds between two looks at a known face; boxes in between are interpolated."""
+    calm_every: float = 0.4
+    """The same while everybody keeps still."""
+    calm: float = 0.8
+    """Intersection over union of a face's boxes from one look to the next, from which on it kept still; where it did not, and the looks were
+    further apart than ``follow_every``, one looks at the picture halfway as well."""
     max_gap: float = 0.5
     """Seconds: a shorter stretch without the face is interpolated, a longer one has ``seen = false``."""
     remember: float = 10.0
@@ -46,10 +53,10 @@ class TrackConfig:
 
     def __post_init__(self) -> None:
         """Refuse schedules that contradict each other."""
-        if not 0 < self.follow_every <= self.max_gap or not self.follow_every <= self.search_every or self.seek_every <= 0:
+        if not 0 < self.follow_every <= self.calm_every <= min(self.max_gap, self.search_every) or self.seek_every <= 0:
             raise ConfigError(
-                f"tracks.follow_every={self.follow_every} s must be above 0, at most max_gap={self.max_gap} s and at most "
-                f"search_every={self.search_every} s; seek_every={self.seek_every} s above 0"
+                f"tracks.follow_every={self.follow_every} s must be above 0 and at most calm_every={self.calm_every} s, that at most "
+                f"max_gap={self.max_gap} s and search_every={self.search_every} s; seek_every={self.seek_every} s above 0"
             )
         if self.min_hits < 1 or self.max_people < 1 or self.max_growth < 1 or self.remember < 0:
             raise ConfigError(f"tracks.min_hits={self.min_hits}, max_people={self.max_people}, max_growth={self.max_growth} must be at least 1")
@@ -74,10 +81,18 @@ class Tracklet:
     hits: int = 1
     bridge: Sight | None = None
     """The sight before ``last``, where the stretch between the two is to be interpolated."""
+    kept: float = 0.0
+    """Intersection over union of the two."""
 
     def see(self, sight: Sight, *, bridge: bool) -> None:
         """Add a sight."""
         self.bridge, self.last, self.hits = self.last if bridge else None, sight, self.hits + 1
+        self.kept = 0.0 if self.bridge is None else overlap(self.bridge, sight)
+
+
+def overlap(a: Sight, b: Sight) -> float:
+    """Intersection over union of the boxes of two sights."""
+    return float(iou(a.face.box[None], b.face.box[None])[0, 0])
 
 
 class Tracker:
@@ -90,6 +105,7 @@ class Tracker:
         self.resting: list[Tracklet] = []
         self.false: list[int] = []
         self.shot, self.looks, self.count = 0, 0, count
+        self.looked: int | None = None  # frame of the last look
 
     def update(self, frame: int, time: float, faces: list[Face]) -> list[Tracklet]:
         """Take note of one look.
@@ -102,7 +118,7 @@ class Tracker:
         Returns:
             The tracklets that were seen, their ``last`` and ``bridge`` brought up to date.
         """
-        self.looks += 1
+        self.looks, self.looked = self.looks + 1, frame
         strong = [index for index, face in enumerate(faces) if face.score >= self.min_score]
         known = self._pairs(self.active, list(range(len(faces))), faces)
         taken = {index for _, index in known}
@@ -114,6 +130,16 @@ class Tracker:
         new = [self._new(Sight(frame, time, faces[index])) for index in strong if index not in taken]
         self._sort(time, returned=[tracklet for tracklet, _ in again], new=new)
         return [tracklet for tracklet in self.active if tracklet.last.frame == frame]
+
+    @property
+    def all_found(self) -> bool:
+        """Whether somebody is followed, and everybody who is was found in the last look."""
+        return bool(self.active) and all(tracklet.last.frame == self.looked for tracklet in self.active)
+
+    @property
+    def all_still(self) -> bool:
+        """Whether they also kept still since the look before."""
+        return self.all_found and all(tracklet.kept >= self.config.calm for tracklet in self.active)
 
     def same(self, tracklet: Tracklet, sight: Sight, faces: list[Face]) -> Face | None:
         """Which of these faces, seen at another moment, is the one of this sight; None if none is, or it is somebody else who is followed."""

@@ -12,14 +12,14 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from abaw_ray.faces.boxes import area, between, centre
-from abaw_ray.faces.chips import ChipConfig, cut_chip, to_jpeg
+from abaw_ray.faces.chips import cut_chip, square, to_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.cuts import Cuts
 from abaw_ray.faces.detect import Face
 from abaw_ray.faces.given import GivenBoxes
 from abaw_ray.faces.observe import Observer
 from abaw_ray.faces.people import Summary
+from abaw_ray.faces.retrace import Retrace, middle
 from abaw_ray.faces.spool import Spool
 from abaw_ray.faces.stretches import Stretch
 from abaw_ray.faces.tracks import Sight, Tracker, Tracklet
@@ -29,8 +29,8 @@ _MB = 2**20
 """Bytes."""
 _IDS = 1_000_000
 """Tracklets of one stretch at most: their ids tell the stretch."""
-_COLOURS = ChipConfig(scales=(2.0,), size=32)
-"""The crop of which colours are counted: the face and as much around it."""
+_AROUND, _FINE = 2.0, 32
+"""The square of which colours are counted: the face and as much around it, in units of its side; and in how many pixels a side."""
 
 
 class Watch:
@@ -43,28 +43,42 @@ class Watch:
             tracks, least = replace(tracks, min_hits=1, max_people=_IDS), -math.inf
         self.tracker = Tracker(tracks, least, stretch.number * _IDS)
         self.cuts = Cuts(config.cuts)
+        self._room = config.buffer_mb * _MB / 2  # for pictures that wait for nobody but newcomers
         self.summaries: dict[int, Summary] = {}
         self.recent: deque[Frame] = deque()
+        self.retrace = None if observer.trusted else Retrace(self.tracker, observer, self.recent)
         self.searched = self.followed = None
         self.size: tuple[int, int] | None = None
+        self.bytes = 0  # of one picture in memory
 
     def take(self, frame: Frame) -> None:
         """Watch the next frame."""
         size, self.size = self.size, (frame.width, frame.height)
         if self.cuts.first_of_shot(frame.coarse_luma) or size != self.size:  # boxes of another picture size mean nothing here
             self._end_shot()
+            self.bytes = sum(plane.buffer_size for plane in frame.picture.planes)
         self.recent.append(frame)
-        tracks = self.config.tracks
-        every = tracks.search_every if self.tracker.active else tracks.seek_every
-        if _due(frame.time, self.searched, every):
+        if self._must_search(frame):
             self.searched = self.followed = frame.time
-            self._note(frame, self.observer.everywhere(frame, self._known()))
-        elif self.observer.has_news(frame) or (self.tracker.active and (self._crowded(0.5) or _due(frame.time, self.followed, tracks.follow_every))):
+            self._note(frame, self.observer.everywhere(frame, self._known()), searched=True)
+        elif self.observer.has_news(frame) or self._must_follow(frame):
             self.followed = frame.time
             self._note(frame, self.observer.look(frame, self._known()))
         while self.tracker.active and self._crowded(1.0):
             self.tracker.rest_oldest()
         self._let_go()
+
+    def _must_search(self, frame: Frame) -> bool:
+        """On the schedule; and before pictures have to go of which none was searched since."""
+        tracks = self.config.tracks
+        calm = self.tracker.all_found and len(self.recent) * self.bytes <= self._room
+        return _due(frame.time, self.searched, tracks.search_every if calm else tracks.seek_every)
+
+    def _must_follow(self, frame: Frame) -> bool:
+        """On the schedule; and before pictures that wait for it take half the room there is."""
+        tracks = self.config.tracks
+        every = tracks.calm_every if self.tracker.all_still else tracks.follow_every
+        return bool(self.tracker.active) and (self._crowded(0.5) or _due(frame.time, self.followed, every))
 
     def end(self) -> list[Summary]:
         """Part with everybody; returns what was seen of those who are believed and have rows here, by id."""
@@ -73,69 +87,71 @@ class Watch:
         return [summary for number, summary in sorted(self.summaries.items()) if number not in rejected and summary.rows]
 
     def _end_shot(self) -> None:
-        """Look at the shot's last picture, then part with everybody."""
-        if self.tracker.active and self._waiting():
-            self._note(self.recent[-1], self.observer.look(self.recent[-1], self._known()))
+        """Look at the shot's last picture, at all of it if the last search is some time ago; then part with everybody."""
+        if self.recent and self.recent[-1].number != self.tracker.looked:
+            last = self.recent[-1]
+            if last.time - self.searched > self.config.tracks.seek_every:
+                self._note(last, self.observer.everywhere(last, self._known()), searched=True)
+            elif self.tracker.active:
+                self._note(last, self.observer.look(last, self._known()))
         self.tracker.cut()
         self.spool.flush()
         self.recent.clear()
         self.searched = self.followed = None
 
-    def _note(self, frame: Frame, faces: list[Face]) -> None:
-        for tracklet in self.tracker.update(frame.number, frame.time, faces):
-            if tracklet.bridge is not None:
-                self._bridge(tracklet.id, tracklet.bridge, tracklet.last)
-            elif not self.observer.trusted:
-                self._look_back(tracklet)
-            self._write(tracklet.id, frame, tracklet.last.face)
+    def _note(self, frame: Frame, faces: list[Face], *, searched: bool = False) -> None:
+        before = self.tracker.looked
+        seen = self.tracker.update(frame.number, frame.time, faces)
+        for tracklet in self.tracker.active if self.retrace else []:
+            if tracklet.last.frame == before:  # found in the last look, but not in this one
+                self._last_sights(tracklet, frame)
+        for tracklet in seen:
+            self._fill(tracklet)
             summary = self.summaries[tracklet.id]
-            summary.colours = summary.colours + _colours(frame, tracklet.last.face.box)
+            if searched or not summary.colours.any():
+                summary.colours = summary.colours + _colours(frame, tracklet.last.face.box)
 
-    def _bridge(self, tracklet: int, a: Sight, b: Sight) -> None:
-        """Rows for the frames between two looks, box and landmarks on the straight line between them."""
-        for frame in self.recent:
-            if a.frame < frame.number < b.frame:
-                self._write(tracklet, frame, _middle(a, b, frame.time))
+    def _last_sights(self, tracklet: Tracklet, missing: Frame) -> None:
+        for sight in self.retrace.after(tracklet, missing.number):
+            tracklet.see(sight, bridge=True)
+            self._bridge(tracklet.id, [tracklet.bridge, sight])
 
-    def _look_back(self, tracklet: Tracklet) -> None:
-        """Rows for the frames in which a newcomer was there before the search that found her: as far back as she can be followed."""
-        summary, pictures = self.summaries.get(tracklet.id), {frame.number: frame for frame in self.recent}
-        sights = self._seen_before(tracklet, summary.last if summary else 0, pictures)
-        for sight, after in pairwise([*sights, tracklet.last]):
-            self._write(tracklet.id, pictures[sight.frame], sight.face)
-            self._bridge(tracklet.id, sight, after)
+    def _fill(self, tracklet: Tracklet) -> None:
+        """Rows for the frames up to this look: since the one before, or as far back as a newcomer can be followed."""
+        if tracklet.bridge is not None:
+            between = self.retrace.halfway(tracklet) if self.retrace else []
+            self._bridge(tracklet.id, [tracklet.bridge, *between, tracklet.last])
+            return
+        known = self.summaries[tracklet.id].last if tracklet.id in self.summaries else 0
+        path = [*(self.retrace.before(tracklet, known) if self.retrace else []), tracklet.last]
+        self._write(tracklet.id, path[0].frame, path[0].face)
+        self._bridge(tracklet.id, path)
 
-    def _seen_before(self, tracklet: Tracklet, known: int, pictures: dict[int, Frame]) -> list[Sight]:
-        """Earlier sights of a tracklet, ascending: as often as one follows, and halving the rest where she is not found any more.
+    def _bridge(self, tracklet: int, path: list[Sight]) -> None:
+        """Rows for the frames after the first sight up to the last; between two, box and landmarks are on the straight line."""
+        for a, b in pairwise(path):
+            for number in range(a.frame + 1, b.frame):
+                self._write(tracklet, number, middle(a, b, self._frame(number).time))
+            self._write(tracklet, b.frame, b.face)
 
-        ``known``: number of the frame up to which she has her rows.
-        """
-        first, missing, sights = tracklet.last, known, []
-        stride = self.config.tracks.follow_every
-        while earlier := [frame for frame in self.recent if missing < frame.number < first.frame]:
-            far = next((frame for frame in reversed(earlier) if first.time - frame.time >= stride), earlier[0])
-            frame = far if missing == known else earlier[len(earlier) // 2]
-            face = self.tracker.same(tracklet, first, self.observer.look(frame, [first.face.box]))
-            if face is None:
-                missing = frame.number
-            else:
-                first = Sight(frame.number, frame.time, face)
-                sights.insert(0, first)
-        return sights
+    def _frame(self, number: int) -> Frame:
+        return self.recent[number - self.recent[0].number]
 
-    def _write(self, tracklet: int, frame: Frame, face: Face) -> None:
+    def _write(self, tracklet: int, number: int, face: Face) -> None:
+        frame = self._frame(number)
         summary = self.summaries.setdefault(tracklet, Summary(tracklet, track=face.track))
         summary.see_at_seam(frame.time, face.box, self.stretch)
         if not self.stretch.owns(frame.time):
             return
-        summary.see(frame.number, float(area(face.box)) / (frame.width * frame.height), float(centre(face.box)[0]) / frame.width)
+        x0, y0, x1, y1 = box = face.box.tolist()
+        summary.see(frame.number, max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height), (x0 + x1) / 2 / frame.width)
         chip = cut_chip(frame, face.box, self.config.chips) if self.config.chips.keep == "jpeg" else None
         row = {
             "frame": frame.number,
             "time": frame.time,
             "seen": True,
             "source": face.source,
-            "box": face.box.tolist(),
+            "box": box,
             "score": face.score,
             "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
             "chip": None if chip is None else to_jpeg(chip.image, self.config.chips.quality),
@@ -155,16 +171,11 @@ class Watch:
     def _let_go(self) -> None:
         """Part with pictures that nobody waits for and that are older than the last search, or more than there is room for."""
         waiting, searched = self._waiting(), self.searched if self.searched is not None else math.inf
-        room = self.config.buffer_mb * _MB / 2
-        while len(self.recent) > waiting and (self.recent[0].time <= searched or len(self.recent) * self._bytes() > room):
+        while len(self.recent) > waiting and (self.recent[0].time <= searched or len(self.recent) * self.bytes > self._room):
             self.recent.popleft()
 
     def _crowded(self, share: float) -> bool:
-        return self._waiting() * self._bytes() > share * self.config.buffer_mb * _MB
-
-    def _bytes(self) -> int:
-        """Of one picture in memory."""
-        return sum(plane.buffer_size for plane in self.recent[-1].picture.planes) if self.recent else 0
+        return self._waiting() * self.bytes > share * self.config.buffer_mb * _MB
 
 
 def stretch_of(tracklet: int) -> int:
@@ -177,14 +188,11 @@ def _due(time: float, last: float | None, every: float) -> bool:
     return last is None or math.floor(time / every) > math.floor(last / every)
 
 
-def _middle(a: Sight, b: Sight, time: float) -> Face:
-    share = (time - a.time) / (b.time - a.time)
-    both = a.face.landmarks is not None and b.face.landmarks is not None
-    landmarks = between(a.face.landmarks, b.face.landmarks, share) if both else None
-    return Face(between(a.face.box, b.face.box, share), None, landmarks, "interpolated", a.face.track)
-
-
 def _colours(frame: Frame, box: np.ndarray) -> np.ndarray:
     """Histogram of a face and its surroundings in 6 x 6 x 6 colours; says something about hair, clothes and room too."""
-    chip = cut_chip(frame, box, _COLOURS).image
-    return cv2.calcHist([chip], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel().astype(np.float64)
+    left, top, side = square(box, _AROUND)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, frame.width), min(top + side, frame.height)
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros(6**3)
+    part = frame.region(x0, y0, x1 - x0, y1 - y0, (_FINE, _FINE))
+    return cv2.calcHist([part], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel().astype(np.float64)
