@@ -32,7 +32,7 @@ class Plan:
     """Further videos with so much noise added, levels of 255: nothing decodes as cheaply as a clip that was coded before."""
     recall_seconds: float = 30
     curve_frames: int = 300
-    curve_rounds: int = 5
+    curve_rounds: int = 3
     curve_sizes: tuple[str, ...] = ("720p", "1080p")
     few: bool = False
     """Whether the curve has but one setting changed at a time."""

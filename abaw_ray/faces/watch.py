@@ -90,7 +90,7 @@ class Watch:
         """Look at the shot's last picture, at all of it if the last search is some time ago; then part with everybody."""
         if self.recent and self.recent[-1].number != self.tracker.looked:
             last = self.recent[-1]
-            if last.time - self.searched > self.config.tracks.seek_every:
+            if last.time - self.searched > self.config.tracks.search_every / 2:
                 self._note(last, self.observer.everywhere(last, self._known()), searched=True)
             elif self.tracker.active:
                 self._note(last, self.observer.look(last, self._known()))
