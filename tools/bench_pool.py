@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench_cost import cpu_seconds, stage, video_row
 
+from abaw_ray.core.child import prepare
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage import StorageConfig
 from abaw_ray.faces.config import FacesConfig
@@ -90,6 +91,7 @@ def by_pool(config: FacesConfig, videos: list[Path], folder: Path) -> float:
 
 def _settle(config: FacesConfig, weights: bytes) -> None:
     global _parts
+    prepare()
     _parts = WriteParts(config, weights)
 
 

@@ -26,6 +26,7 @@ from bench_pool import Work, ray_over_pool
 from bench_recall import BRIEF, choices, coming_and_going, curve, drifting, small_faces, swaying
 from bench_table import about, figures_of, show, write
 
+from abaw_ray.core.child import prepare
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import say
 from abaw_ray.faces.config import FacesConfig
@@ -36,8 +37,8 @@ Part = Literal["stage", "recall", "curve", "naive", "pool", "memory", "scale"]
 
 
 def apart(function: Callable[..., _T], *args: object) -> _T:
-    """Call it in a fresh process: its memory and its CPU time are its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    """Call it in a fresh process with the settings of a worker's child: its memory and its CPU time are its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=prepare) as pool:
         return pool.submit(function, *args).result()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -54,8 +55,17 @@ class WriteParts:
         self.crop = CropFaces(config, weights=weights)
 
     def __call__(self, what: str, *args: object) -> Done | Piece:
-        """``whole``, ``cut`` or ``join``, by name: a child process has one entrance."""
-        return {"whole": self.whole, "cut": self.cut, "join": self.join}[what](*args)
+        """``whole``, ``cut`` or ``join``, by name: a child process has one entrance.
+
+        Raises:
+            MemoryError: there is no more, whoever asked for it: OpenCV has an error of its own for that.
+        """
+        try:
+            return {"whole": self.whole, "cut": self.cut, "join": self.join}[what](*args)
+        except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:
+                raise MemoryError(error.err) from error
+            raise
 
     def whole(self, video: dict, path: Path, last: int | None = None) -> Done:
         """Watch a video from beginning to end, or its first ``last`` frames.

@@ -28,12 +28,13 @@ class Converter:
     def turn(self, picture: av.VideoFrame) -> tuple[int, int, int, int]:
         """The display matrix of a picture, looked up where it may have changed.
 
-        Not for every picture: who asks PyAV for a picture's side data ties the two together, and its memory is free only when Python next
-        looks for such cycles, which may be hundreds of pictures later.
+        Who asks PyAV for a picture's side data ties the two together until Python next looks for such cycles, which may be hundreds of videos
+        later; and one picture holds the memory of all that its decoder ever had. So a small copy is asked.
         """
         known = (picture.rotation, picture.width, picture.height)
         if self._turned is None or self._turned[0] != known:
-            self._turned = (known, _turn(picture))
+            copy = self._scaler.reformat(picture, 16, 16, "gray", interpolation="POINT", threads=1)
+            self._turned = (known, _turn(copy))
         return self._turned[1]
 
     def rgb(self, picture: av.VideoFrame, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 from detector_of_squares import red_squares
 
 import abaw_ray.faces.crop as crop_module
@@ -28,7 +30,15 @@ class Crashing(WriteParts):
         for frame in decode(uri, **options):
             yield frame
             if frame.number == at != options["last"]:  # in the picture after it
-                {"crash": _crash, "hang": _hang, "eat": _eat, "defect": lambda: 1 // 0, "once": self._once, "fine": lambda: None}[how]()
+                {
+                    "crash": _crash,
+                    "hang": _hang,
+                    "eat": _eat,
+                    "enlarge": _enlarge,
+                    "defect": lambda: 1 // 0,
+                    "once": self._once,
+                    "fine": lambda: None,
+                }[how]()
 
     def _once(self):
         if self.diary.read_text().count("once") == 1:
@@ -42,6 +52,10 @@ def _crash():
 def _hang():
     while True:
         time.sleep(1)
+
+
+def _enlarge():
+    cv2.resize(np.zeros((8, 8), np.uint8), (60_000, 60_000))
 
 
 def _eat():

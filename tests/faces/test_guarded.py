@@ -59,9 +59,10 @@ def test_a_video_that_ends_a_child_once_is_as_good_as_any(parts, video, tmp_path
     assert diary.read_text().split() == ["once", "once"]
 
 
-def test_a_video_that_eats_memory_is_a_failure_and_the_next_one_goes_well(parts, video, tmp_path):
+@pytest.mark.parametrize("name", ["eat-10", "enlarge-10"])
+def test_a_video_that_eats_memory_is_a_failure_and_the_next_one_goes_well(parts, video, tmp_path, name):
     with pytest.raises(ItemError, match=r"more than 700 MB, twice; raise compute.limits.memory-mb"):
-        parts.whole(video("eat-10"), tmp_path / "part.parquet")
+        parts.whole(video(name), tmp_path / "part.parquet")
     assert parts.whole(video("fine-1"), tmp_path / "part.parquet").rows == 60
 
 

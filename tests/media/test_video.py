@@ -1,3 +1,4 @@
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -73,6 +74,20 @@ def test_the_rotation_flag_is_honoured(tmp_path, pictures, degrees, hflip, turne
     assert np.abs(frame.rgb() - shown).mean() < 3
     small = frame.scaled(frame.width // 2, frame.height // 2)
     assert np.abs(small - shown.reshape(shown.shape[0] // 2, 2, shown.shape[1] // 2, 2, 3).mean(axis=(1, 3))).mean() < 4
+
+
+def test_a_video_leaves_no_pictures_behind(video):
+    path = video(np.arange(30) / 25)  # written by libx264, whose name is side data of the first picture
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        assert len({frame.turn for frame in decode(path)}) == 1
+        gc.collect()  # what is only now found had waited for it
+        left = [thing.width for thing in gc.garbage if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert max(left, default=0) <= 16, "one of them would hold the memory of all"
 
 
 def test_colours_come_as_red_green_blue(tmp_path):
