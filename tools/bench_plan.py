@@ -25,14 +25,14 @@ SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
 class Plan:
     """How much of everything."""
 
-    seconds: float = 20
+    seconds: float = 15
     """Of the videos whose cost is measured."""
-    rounds: int = 7
+    rounds: int = 9
     grain: tuple[float, ...] = (3.0,)
     """Further videos with so much noise added, levels of 255: nothing decodes as cheaply as a clip that was coded before."""
     recall_seconds: float = 30
-    curve_frames: int = 300
-    curve_rounds: int = 3
+    curve_frames: int = 200
+    curve_rounds: int = 2
     curve_sizes: tuple[str, ...] = ("720p", "1080p")
     few: bool = False
     """Whether the curve has but one setting changed at a time."""
