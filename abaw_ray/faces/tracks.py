@@ -84,9 +84,9 @@ class Tracklet:
     kept: float = 0.0
     """Intersection over union of the two."""
 
-    def see(self, sight: Sight, *, bridge: bool) -> None:
-        """Add a sight."""
-        self.bridge, self.last, self.hits = self.last if bridge else None, sight, self.hits + 1
+    def see(self, sight: Sight, *, bridge: bool, hit: bool = True) -> None:
+        """Add a sight; it is no hit where it is too near to another to say more than that one."""
+        self.bridge, self.last, self.hits = self.last if bridge else None, sight, self.hits + hit
         self.kept = 0.0 if self.bridge is None else overlap(self.bridge, sight)
 
 

@@ -194,8 +194,9 @@ def test_a_doubtful_face_goes_on_but_a_glimpse_is_nobody(crop, draw):
     assert all(row["seen"] for row in crop(doubtful)["main"])
     weak = [draw((60, 70, 30, 0.5))] * 50
     assert not any(row["seen"] for row in crop(weak, name="weak.mp4")["main"])
-    glimpse = [draw((60, 70, 30)) if k == 0 else draw() for k in range(75)]
-    assert not any(row["seen"] for row in crop(glimpse, name="glimpse.mp4")["main"])
+    for long in (1, 4):
+        glimpse = [draw((60, 70, 30)) if k < long else draw() for k in range(75)]
+        assert not any(row["seen"] for row in crop(glimpse, name=f"glimpse-{long}.mp4")["main"])
 
 
 def test_small_memory_costs_bridged_gaps_but_no_frame(crop, draw, monkeypatch):
