@@ -26,13 +26,11 @@ class Retrace:
     def before(self, tracklet: Tracklet, known: int) -> list[Sight]:
         """Earlier sights of a newcomer, ascending: as often as one follows, and halving the rest where she is not found any more.
 
-        Those that are as far apart as looks count as such for whether she is believed: neighbouring pictures share their mistakes.
-
         Args:
             tracklet: Seen in the newest picture.
             known: Number of the frame up to which she has her rows; 0 for none.
         """
-        first, counted, missing, sights = tracklet.last, tracklet.last, known, []
+        first, missing, sights = tracklet.last, known, []
         stride = self.tracker.config.follow_every
         while earlier := self._pictures(missing, first.frame):
             far = next((frame for frame in reversed(earlier) if first.time - frame.time >= stride), earlier[0])
@@ -40,11 +38,10 @@ class Retrace:
             sight = self._look(tracklet, frame, first)
             if sight is None:
                 missing = frame.number
-                continue
-            first = sight
-            sights.insert(0, sight)
-            if counted.time - sight.time >= stride:
-                counted, tracklet.hits = sight, tracklet.hits + 1
+            else:
+                first = sight
+                sights.insert(0, sight)
+        self._count(tracklet, sights[::-1])
         return sights
 
     def after(self, tracklet: Tracklet, missing: int) -> list[Sight]:
@@ -57,6 +54,7 @@ class Retrace:
                 missing = frame.number
             else:
                 sights.append(sight)
+        self._count(tracklet, sights[1:])
         return sights[1:]
 
     def halfway(self, tracklet: Tracklet) -> list[Sight]:
@@ -70,6 +68,13 @@ class Retrace:
         frame = pictures[len(pictures) // 2]
         sight = self._look(tracklet, frame, Sight(frame.number, frame.time, middle(a, b, frame.time)))
         return [] if sight is None else [sight]
+
+    def _count(self, tracklet: Tracklet, sights: list[Sight]) -> None:
+        """Sights as far apart as looks are hits, like theirs; neighbouring pictures share their mistakes. ``sights``: the nearest first."""
+        counted = tracklet.last
+        for sight in sights:
+            if abs(sight.time - counted.time) >= self.tracker.config.follow_every:
+                counted, tracklet.hits = sight, tracklet.hits + 1
 
     def _pictures(self, low: int, high: int) -> list[Frame]:
         return [frame for frame in self.recent if low < frame.number < high]

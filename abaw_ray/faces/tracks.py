@@ -85,14 +85,9 @@ class Tracklet:
     """Intersection over union of the two."""
 
     def see(self, sight: Sight, *, bridge: bool, hit: bool = True) -> None:
-        """Add a sight; it is no hit where it is too near to another to say more than that one."""
+        """Add a sight; ``hit`` is False where it is counted elsewhere (``retrace.py``)."""
         self.bridge, self.last, self.hits = self.last if bridge else None, sight, self.hits + hit
-        self.kept = 0.0 if self.bridge is None else overlap(self.bridge, sight)
-
-
-def overlap(a: Sight, b: Sight) -> float:
-    """Intersection over union of the boxes of two sights."""
-    return float(iou(a.face.box[None], b.face.box[None])[0, 0])
+        self.kept = 0.0 if self.bridge is None else float(iou(self.bridge.face.box[None], sight.face.box[None])[0, 0])
 
 
 class Tracker:

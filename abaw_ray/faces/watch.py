@@ -112,11 +112,8 @@ class Watch:
                 summary.colours = summary.colours + _colours(frame, tracklet.last.face.box)
 
     def _last_sights(self, tracklet: Tracklet, missing: Frame) -> None:
-        looked = tracklet.last
         for sight in self.retrace.after(tracklet, missing.number):
-            apart = sight.time - looked.time >= self.config.tracks.follow_every
-            looked = sight if apart else looked
-            tracklet.see(sight, bridge=True, hit=apart)
+            tracklet.see(sight, bridge=True, hit=False)
             self._bridge(tracklet.id, [tracklet.bridge, sight])
 
     def _fill(self, tracklet: Tracklet) -> None:
