@@ -28,22 +28,30 @@ class Plan:
     seconds: float = 15
     """Of the videos whose cost is measured."""
     rounds: int = 9
+    """How often each cost is measured; the median counts."""
     grain: tuple[float, ...] = (3.0,)
     """Further videos with so much noise added, levels of 255: nothing decodes as cheaply as a clip that was coded before."""
     recall_seconds: float = 30
+    """Of each video of small faces."""
     curve_frames: int = 200
+    """Frames of which each point of the curve is made."""
     curve_rounds: int = 2
+    """How often each is measured."""
     curve_sizes: tuple[str, ...] = ("720p", "1080p")
     few: bool = False
     """Whether the curve has but one setting changed at a time."""
     naive_frames: int = 200
-    pool_seconds: float = 200
+    """Frames of what a user would write first: it needs many times as long for each."""
+    pool_seconds: float = 260
+    """Of wall time of the pool, by what one process alone needs; it takes a few per cent less."""
     pool_clip: float = 10
     """Seconds of the clip of which there are copies."""
     long: float = 600
     """Seconds of the long video in memory's part."""
     short: float = 60
+    """Of the short one."""
     videos: int = 20_000
+    """Stand-ins at scale."""
 
 
 QUICK = Plan(

@@ -26,6 +26,15 @@ _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
+_ALONE = {
+    "RAY_enable_metrics_collection": "0",
+    "RAY_enable_task_events": "0",
+    "RAY_event_stats": "0",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
+"""For a Ray that is started here: it has no dashboard, and what Ray would gather for one takes a hundredth of two cores."""
+
 
 class Engine:
     """Ray, started when the first stage needs it and not before: a run that finds everything done never waits for it.
@@ -82,6 +91,8 @@ class Engine:
         self._before = {name: os.environ.get(name) for name in store}
         os.environ |= store
         own = not os.environ.get("RAY_ADDRESS")
+        for name, value in _ALONE.items() if own else ():
+            os.environ.setdefault(name, value)
         if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
             # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -122,3 +133,6 @@ def _quiet_data() -> None:
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context.max_errored_blocks = 0  # errors are rows of ours; a lost block is a defect and must show
+    context.memory_usage_poll_interval_s = None  # an actor of ours holds rows of a manifest; what is heavy is in its child
+    context.op_resource_reservation_enabled = False  # divides memory and CPUs among operators, many times a second; ours have one
+    context.issue_detectors_config.detectors = []  # a video may take hours: what hangs is for the child's time limit to say

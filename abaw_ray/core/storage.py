@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -148,13 +148,26 @@ class Storage:
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Put the content there, replacing what was there, all at once."""
-        self._put(path, lambda: io.BytesIO(data), len(data))
+
+        def write(fs: pafs.FileSystem, target: str) -> None:
+            with fs.open_output_stream(target) as out:
+                out.write(data)
+
+        self._put(path, write, len(data))
 
     def put_file(self, local: Path, path: str) -> None:
         """Copy a local file there, all at once."""
-        self._put(path, lambda: local.open("rb"), local.stat().st_size)
 
-    def _put(self, path: str, source: Callable[[], BinaryIO], size: int) -> None:
+        def write(fs: pafs.FileSystem, target: str) -> None:
+            if isinstance(fs, pafs.LocalFileSystem):
+                shutil.copyfile(local, target)  # in the kernel, at a fifth of the cost
+                return
+            with local.open("rb") as source, fs.open_output_stream(target) as out:
+                shutil.copyfileobj(source, out, 8 << 20)
+
+        self._put(path, write, local.stat().st_size)
+
+    def _put(self, path: str, fill: Callable[[pafs.FileSystem, str], None], size: int) -> None:
         """Write and check the size: some uploads fail without an error."""
 
         def write(fs: pafs.FileSystem, full: str) -> None:
@@ -162,8 +175,7 @@ class Storage:
             target = f"{full}.tmp-{uuid.uuid4().hex[:8]}" if local else full
             if local:
                 fs.create_dir(os.path.dirname(full), recursive=True)
-            with source() as read, fs.open_output_stream(target) as out:
-                shutil.copyfileobj(read, out, 8 << 20)
+            fill(fs, target)
             written = fs.get_file_info(target).size
             if written != size:
                 raise OSError(f"{written} of {size} bytes arrived")

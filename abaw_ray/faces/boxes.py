@@ -1,4 +1,4 @@
-"""Boxes as numbers: overlap, distance, size, and the box between two others. Nothing here knows of pictures or people.
+"""Boxes as numbers: overlap, distance, size, the box between two others, and which goes with which. Nothing here knows of pictures or people.
 
 A box is ``x0 y0 x1 y1`` in pixels of the upright picture, x to the right, y down; it may leave the picture.
 """
@@ -45,6 +45,25 @@ def ratio(a: Float[np.ndarray, "a 4"], b: Float[np.ndarray, "b 4"]) -> Float[np.
 def between(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     """The point, box or set of points that lies at ``share`` of the way from ``a`` (0) to ``b`` (1)."""
     return a + (b - a) * share
+
+
+def within(left: int, top: int, side: int, width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of a square that lies in a picture, x0 y0 x1 y1; turned round or without extent where it lies outside."""
+    return max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+
+
+def cheapest_pairs(cost: Float[np.ndarray, "a b"]) -> list[tuple[int, int]]:
+    """The pairs of indices, as many as there can be and none twice, whose costs have the smallest sum.
+
+    Args:
+        cost: Of each ``a`` with each ``b``; neither is empty.
+    """
+    if min(cost.shape) == 1:  # one face, as in most videos: no reason to load a library for half a second in every process
+        first, second = np.unravel_index(cost.argmin(), cost.shape)
+        return [(int(first), int(second))]
+    from scipy.optimize import linear_sum_assignment
+
+    return [(int(a), int(b)) for a, b in zip(*linear_sum_assignment(cost), strict=True)]
 
 
 def best(boxes: Float[np.ndarray, "boxes 4"], scores: Float[np.ndarray, " boxes"], *, overlap: float) -> list[int]:

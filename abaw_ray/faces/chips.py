@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.boxes import within
 from abaw_ray.media.frame import Frame
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -82,7 +83,7 @@ def cut_chip(picture: Picture | Frame, box: Float[np.ndarray, "4"], config: Chip
     """
     left, top, side = square(box, config.scales[-1])
     height, width = (picture.height, picture.width) if isinstance(picture, Frame) else picture.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    x0, y0, x1, y1 = within(left, top, side, width, height)
     small = min(side, config.bound)
     if x1 <= x0 or y1 <= y0:
         return Chip(np.zeros((small, small, 3), np.uint8), small / side, 0.0)

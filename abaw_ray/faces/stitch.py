@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 
-from abaw_ray.faces.boxes import iou
+from abaw_ray.faces.boxes import cheapest_pairs, iou
 from abaw_ray.faces.people import Summary
 from abaw_ray.faces.pieces import Piece
 from abaw_ray.faces.watch import stretch_of
@@ -107,8 +106,7 @@ def _same(before: list[Summary], after: list[Summary]) -> dict[int, int]:
     if not before or not after:
         return {}
     alike = np.array([[_overlap(a.tail, b.head) * (a.track == b.track) for b in after] for a in before])
-    pairs = zip(*linear_sum_assignment(-alike), strict=True)
-    return {int(b): int(a) for a, b in pairs if alike[a, b] >= _SAME}
+    return {b: a for a, b in cheapest_pairs(-alike) if alike[a, b] >= _SAME}
 
 
 def _overlap(tail: list[list[float]], head: list[list[float]]) -> float:

@@ -7,10 +7,9 @@ about the same place. Who a tracklet is, by name, is ``people.py``'s; the chips 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.boxes import distance, iou, ratio, side
+from abaw_ray.faces.boxes import cheapest_pairs, distance, iou, ratio, side
 from abaw_ray.faces.detect import Face
 
 _NEVER = 1e6
@@ -172,7 +171,7 @@ class Tracker:
                 if (tracklet.last.face.track, faces[row].track) != (None, None):  # who it is was said
                     near[index, place] = tracklet.last.face.track == faces[row].track
         cost = np.where(near, 1 - shared + apart, _NEVER)
-        return [(tracklets[a], rows[b]) for a, b in zip(*linear_sum_assignment(cost), strict=True) if near[a, b]]
+        return [(tracklets[a], rows[b]) for a, b in cheapest_pairs(cost) if near[a, b]]
 
     def _new(self, sight: Sight) -> Tracklet:
         self.count += 1

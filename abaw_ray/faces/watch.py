@@ -12,6 +12,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from abaw_ray.faces.boxes import within
 from abaw_ray.faces.chips import cut_chip, square, to_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.cuts import Cuts
@@ -191,7 +192,7 @@ def _due(time: float, last: float | None, every: float) -> bool:
 def _colours(frame: Frame, box: np.ndarray) -> np.ndarray:
     """Histogram of a face and its surroundings in 6 x 6 x 6 colours; says something about hair, clothes and room too."""
     left, top, side = square(box, _AROUND)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, frame.width), min(top + side, frame.height)
+    x0, y0, x1, y1 = within(left, top, side, frame.width, frame.height)
     if x1 <= x0 or y1 <= y0:
         return np.zeros(6**3)
     part = frame.region(x0, y0, x1 - x0, y1 - y0, (_FINE, _FINE))

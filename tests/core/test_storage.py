@@ -1,3 +1,6 @@
+import resource
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -28,19 +31,46 @@ def test_a_table_comes_back_with_its_schema(storage):
     assert storage.read_table("t.parquet").equals(table)
 
 
-def test_a_write_that_breaks_off_leaves_nothing_under_the_final_name(storage, monkeypatch):
+@pytest.fixture
+def full_disk():
+    """No file of this process may grow beyond some bytes, as on a disk without room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_bytes_that_the_disk_does_not_take_leave_nothing_under_the_final_name(storage, full_disk):
     storage.write_bytes("part", b"old")
-    monkeypatch.setattr("shutil.copyfileobj", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(StorageError, match="disk full"):
-        storage.write_bytes("part", b"new content")
+    with pytest.raises(StorageError, match="too large"):
+        storage.write_bytes("part", bytes(1000))
     assert storage.read_bytes("part") == b"old"
     assert list(storage.files("")) == ["part"]
 
 
-def test_an_upload_that_arrives_short_is_an_error_though_the_store_said_nothing(storage, monkeypatch):
-    monkeypatch.setattr("shutil.copyfileobj", lambda read, out, size: out.write(read.read()[:3]))
+def test_a_file_that_the_disk_does_not_take_leaves_nothing_under_the_final_name(storage, tmp_path, request):
+    storage.write_bytes("part", b"old")
+    (tmp_path / "new").write_bytes(bytes(1000))
+    request.getfixturevalue("full_disk")
+    with pytest.raises(StorageError, match="too large"):
+        storage.put_file(tmp_path / "new", "part")
+    assert storage.read_bytes("part") == b"old"
+    assert list(storage.files("")) == ["part"]
+
+
+def test_a_file_that_arrives_short_is_an_error_though_nobody_said_anything(storage, tmp_path, monkeypatch):
+    (tmp_path / "new").write_bytes(b"hello")
+    monkeypatch.setattr("shutil.copyfile", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()[:3]))
     with pytest.raises(StorageError, match="3 of 5 bytes arrived"):
-        storage.write_bytes("part", b"hello")
+        storage.put_file(tmp_path / "new", "part")
+
+
+def test_a_file_is_put_where_the_store_is_no_disk(storage, tmp_path, monkeypatch):
+    (tmp_path / "new").write_bytes(b"hello")
+    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "store"))
+    (tmp_path / "store").mkdir()
+    Storage(storage.config).put_file(tmp_path / "new", "part")
+    assert (tmp_path / "store" / "part").read_bytes() == b"hello"
 
 
 def test_a_broken_connection_is_tried_again(storage, monkeypatch):
