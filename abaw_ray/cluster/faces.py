@@ -1,5 +1,6 @@
 """VIDEO rows to FACE parts, one part a video, over the workers of a cluster. What happens inside a video is ``faces``'s."""
 
+import platform
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -8,9 +9,10 @@ from pathlib import Path
 from abaw_ray.cluster.job import Run, once_a_run
 from abaw_ray.cluster.shares import divided, do_share, store
 from abaw_ray.cluster.stage import Pool, Task, needed, run_items
-from abaw_ray.core.errors import ConfigError, DataError, ItemError
+from abaw_ray.core.errors import ConfigError, DataError, ItemError, MissingError, StorageError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
+from abaw_ray.core.storage import is_remote
 from abaw_ray.core.watched import Limits
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.videos import identity_of, list_videos
@@ -35,6 +37,7 @@ class FaceWork:
         Raises:
             ItemError: the video broke; what was good before is stored.
             StorageError: it could not be read or its part not be written.
+            DataError: the user's table of boxes cannot be read here.
         """
         try:
             if "share" in payload:
@@ -42,7 +45,10 @@ class FaceWork:
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
                 local = Path(folder) / "part.parquet"
                 return store(home, item, self.parts.whole(payload, local), local)
-        except DataError as error:  # it was there when the videos were listed
+        except MissingError as error:  # it was there when the videos were listed
+            folder = Path(payload["uri"].removeprefix("file://")).parent
+            if not is_remote(payload["uri"]) and not folder.is_dir():
+                raise StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same place") from error
             raise ItemError(f"it is gone ({error})") from error
 
 

@@ -10,21 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from abaw_ray.cluster.stage import Task, Unfinished
-from abaw_ray.core.errors import AbawError
+from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import is_remote
+from abaw_ray.core.watched import ChildDied, Limits, Watched
 from abaw_ray.faces.guarded import GuardedParts
 from abaw_ray.faces.part import Done
 from abaw_ray.faces.pieces import HEAD, ROWS
 from abaw_ray.faces.stitch import SeamError
 from abaw_ray.faces.stretches import Span, StretchConfig, spans_of
-from abaw_ray.media.probe import header_span
+from abaw_ray.media.probe import header_reader
 
 _FAIR = 0.5
 """A video is shared out where it is more than this part of what one worker has to do: smaller ones find their place at the end. Ours."""
-_AT_ONCE = 16
+_AT_ONCE = 4
 """Headers that are read at the same time."""
+_MOST = 1000
+"""Pieces of a video at the most: each knows of all."""
+_LEAST = 1000
+"""Bytes a second: a header that speaks of a longer video than this allows is not believed."""
 
 
 def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, minutes: float) -> list[Task]:
@@ -41,16 +46,24 @@ def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, m
     large = sum(video["size"] for video in todo.values()) / workers * _FAIR
     long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > large]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        spans = dict(zip(long, pool.map(lambda item: _spans(todo[item], config, minutes), long), strict=True))
+        parts = pool.map(lambda first: _all_spans({item: todo[item] for item in long[first::_AT_ONCE]}, config, minutes), range(_AT_ONCE))
+    spans = {item: found for part in parts for item, found in part.items()}
     return [task for item, video in todo.items() for task in _tasks_of(item, video, spans.get(item, []))]
 
 
-def _spans(video: dict, config: StretchConfig, minutes: float) -> list[Span]:
+def _all_spans(videos: Mapping[Item, dict], config: StretchConfig, minutes: float) -> dict[Item, list[Span]]:
+    """The spans of each; headers are read in a child process, for nobody knows what is in these files."""
+    with Watched(header_reader, Limits()) as read:
+        return {item: _spans(read, video, config, minutes) for item, video in videos.items()}
+
+
+def _spans(read: Watched[tuple[float, float]], video: dict, config: StretchConfig, minutes: float) -> list[Span]:
     try:
-        begin, seconds = header_span(video["uri"])
-    except AbawError:
+        begin, seconds = read(video["uri"])
+    except (AbawError, ChildDied, MemoryError):
         return []  # whoever decodes it says what is wrong
-    return spans_of(begin, seconds, 60 * minutes, config)
+    seconds = min(seconds, video["size"] / _LEAST)
+    return spans_of(begin, seconds, max(60 * minutes, seconds / _MOST), config)
 
 
 def _tasks_of(item: Item, video: dict, spans: list[Span]) -> list[Task]:
@@ -91,6 +104,9 @@ def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapp
             done = _joined(parts, payload, [_brought(home, f"{place}/{name}", Path(folder) / name) for name in names], local)
         except FileNotFoundError:
             return Unfinished(frames=frames)  # somebody else found them all too, and was done sooner
+        except ItemError:
+            home.storage.delete(place)  # whoever tries again decodes again
+            raise
         try:
             return store(home, item, done, local) | {"frames": frames}
         finally:

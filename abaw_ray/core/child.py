@@ -21,6 +21,8 @@ _OWN_MAPPING = 32 << 20
 """Bytes: from this size on a piece of memory comes from the kernel and goes back to it at once; glibc allows no more. A 4K picture has 12."""
 _KEPT = 256 << 20
 """Bytes of memory given back that a process keeps for what comes next: two seconds of 1080p pictures, and a little."""
+_NEARLY = 7 / 8
+"""Of the memory allowed: at the limit of 2 GiB the rest is less than two pictures of 8K with 10 bits."""
 
 
 class Signs(ctypes.Structure):
@@ -34,10 +36,20 @@ _make: bytes | None = None
 _work: Callable | None = None
 
 
-def beat(reached: int) -> None:
-    """Say that the call goes on, and how far it has got; cheap enough for every frame of a video."""
+def beat(reached: int | None = None) -> None:
+    """Say that the call goes on, and how far it has got (None: as far as before); cheap enough for every frame of a video."""
     if _signs is not None:
-        _signs.reached, _signs.progress = reached, time.monotonic()
+        _signs.reached, _signs.progress = _signs.reached if reached is None else reached, time.monotonic()
+
+
+def memory_is_short() -> bool:
+    """Whether this process has taken nearly all private memory that it may: then a library that fails may have failed for want of it."""
+    allowed = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return False
+    with open("/proc/self/status") as status:
+        taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+    return taken > _NEARLY * allowed
 
 
 @contextmanager

@@ -22,6 +22,10 @@ class DataError(AbawError):
     exit_code = 3
 
 
+class MissingError(DataError):
+    """A file that was named is not there; among many, it is that one's failure."""
+
+
 class StorageError(AbawError):
     """Storage cannot be reached, refuses us, or lost something; the same call may work later."""
 

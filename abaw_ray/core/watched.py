@@ -163,7 +163,8 @@ class Watched(Generic[T]):
 
     def __init__(self, make: Callable[[], Callable[..., T]], limits: Limits) -> None:
         """Take what builds the work in the child: plain pickle must find it and all it holds by name, and not in ``__main__``."""
-        self.limits = limits
+        self.limits, self.reached = limits, 0
+        """``reached``: what the last call gave to ``beat`` before it ended, however it did."""
         self._make, self._child, self._lock = pickle.dumps(make), None, threading.RLock()
 
     def __call__(self, *args: object) -> T:
@@ -193,15 +194,17 @@ class Watched(Generic[T]):
         for _ in range(_STARTS):
             if self._child and self._child.process.exitcode is not None:
                 self.close()  # it died between two calls
-            self._child = self._child or _Child(self._make, self.limits)
+            child = self._child = self._child or _Child(self._make, self.limits)
             try:
-                return self._child.run(args)
+                return child.run(args)
             except _NotBegunError as lost:
                 reason = lost
                 self.close()
             except BaseException:  # Ctrl-C too: the child would go on with the call
                 self.close()
                 raise
+            finally:
+                self.reached = child.signs.reached
         raise NoChildError(f"a child was lost before it had built its work, {_STARTS} times: {reason}; raise limits.memory_mb or see its output")
 
     @property

@@ -27,7 +27,7 @@ from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import CannotSeek, decode
 
-REVISION = 3
+REVISION = 4
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are made again."""
 
 
@@ -68,7 +68,7 @@ class CropFaces:
             FACE tables of at most 256 rows.
 
         Raises:
-            DataError: there is no such file.
+            MissingError: there is no such file.
             StorageError: a remote file could not be read; it may be tried again.
             ItemError: it is no video; or it breaks in mid-stream: then after the rows of all good frames were given.
         """
@@ -88,7 +88,7 @@ class CropFaces:
         A file that cannot be entered in its middle gives an empty piece, which ``join`` refuses.
 
         Raises:
-            DataError: there is no such file.
+            MissingError: there is no such file.
             StorageError: a remote file could not be read; it may be tried again.
         """
         with Spool(folder / ROWS) as spool:

@@ -20,6 +20,8 @@ from abaw_ray.faces.stretches import Span
 
 _CHANCES = 2
 """Children that a video may cost before it counts as broken."""
+_OTHERS = (AbawError, SeamError, FileNotFoundError)
+"""What the work says by itself: no accident of the child's, and not to be tried again."""
 
 
 class GuardedParts:
@@ -54,8 +56,15 @@ class GuardedParts:
         return piece
 
     def join(self, video: dict, folders: list[Path], path: Path) -> Done:
-        """As ``WriteParts.join``."""
-        return self.child("join", video, folders, path)
+        """As ``WriteParts.join``.
+
+        Raises:
+            ItemError: it ended two children.
+        """
+        reason, done = self._try("join", video, folders, path)
+        if reason is not None:
+            raise ItemError(reason)
+        return done
 
     def close(self) -> None:
         """End the child."""
@@ -66,34 +75,48 @@ class GuardedParts:
         reached, reason = [], ""
         for _ in range(_CHANCES):
             try:
-                return None, self.child(*call)
+                return None, self._once(*call)
+            except _OTHERS:
+                raise
             except ChildDied as death:
-                if death.waiting:
-                    raise StorageError(f"{call[1]['uri']}: {death.reason} while it was read; run it again when the store answers") from None
-                reached.append(death.reached)
                 reason = f"{death.reason}, twice"
             except MemoryError:
-                reached.append(0)
                 reason = f"it needs more than {self.limits.memory_mb} MB, twice; raise compute.limits.memory-mb"
-            except (AbawError, SeamError, FileNotFoundError):
-                raise
-            except OSError as error:
-                raise StorageError(f"{tempfile.gettempdir()}: {error}; the local disk is full or cannot be written") from error
             except Exception as error:  # a defect of ours that this video brings to light: it must not cost the others
                 logging.exception("%s", call[1]["uri"])
-                reached.append(0)
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}, twice; please report it with this video"
+            reached.append(self.child.reached)
         return reason, min(reached)
 
+    def _once(self, *call: object) -> Done | Piece:
+        """One attempt.
+
+        Raises:
+            StorageError: the store or the local disk was at fault; it may go well later.
+            Exception: as ``Watched`` and ``WriteParts``.
+        """
+        try:
+            return self.child(*call)
+        except ChildDied as death:
+            if death.waiting:
+                raise StorageError(f"{call[1]['uri']}: {death.reason} while it was read; run it again when the store answers") from None
+            raise
+        except _OTHERS:
+            raise
+        except OSError as error:
+            raise StorageError(f"{tempfile.gettempdir()}: {error}; the local disk is full or cannot be written") from error
+
     def _rescue(self, reason: str, reached: int, *call: object) -> Done | Piece:
-        """Decode no further than both children got.
+        """Decode no further than both children got, or to the frame before (one of the two was too much), or half as far (memory fills slowly).
 
         Raises:
             ItemError: that does not go well either.
         """
-        try:
-            if reached:
-                return self.child(*call, reached)
-        except (ChildDied, MemoryError):
-            logging.warning("%s: %s, and again before frame %d", call[1]["uri"], reason, reached)
+        for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):
+            try:
+                return self._once(*call, last)
+            except _OTHERS:
+                raise
+            except Exception as error:
+                logging.warning("%s: %s, and again before frame %d (%s)", call[1]["uri"], reason, last, error)
         raise ItemError(reason)

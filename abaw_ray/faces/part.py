@@ -72,7 +72,7 @@ class WriteParts:
 
         Raises:
             ItemError: nothing in it can be used; what breaks later is in the result.
-            DataError: there is no such file.
+            MissingError: there is no such file.
             StorageError: it could not be read; it may be tried again.
         """
         return write_part(self.crop(video, last), path)

@@ -80,12 +80,15 @@ class Tracklet:
     hits: int = 1
     bridge: Sight | None = None
     """The sight before ``last``, where the stretch between the two is to be interpolated."""
+    before: Sight | None = None
+    """The sight before ``last`` in any case; None for a newcomer."""
     kept: float = 0.0
     """Intersection over union of the two."""
 
     def see(self, sight: Sight, *, bridge: bool, hit: bool = True) -> None:
         """Add a sight; ``hit`` is False where it is counted elsewhere (``retrace.py``)."""
-        self.bridge, self.last, self.hits = self.last if bridge else None, sight, self.hits + hit
+        self.before, self.last, self.hits = self.last, sight, self.hits + hit
+        self.bridge = self.before if bridge else None
         self.kept = 0.0 if self.bridge is None else float(iou(self.bridge.face.box[None], sight.face.box[None])[0, 0])
 
 
@@ -112,15 +115,17 @@ class Tracker:
         Returns:
             The tracklets that were seen, their ``last`` and ``bridge`` brought up to date.
         """
-        self.looks, self.looked = self.looks + 1, frame
+        before, self.looks, self.looked = self.looked, self.looks + 1, frame
         strong = [index for index, face in enumerate(faces) if face.score >= self.min_score]
         known = self._pairs(self.active, list(range(len(faces))), faces)
         taken = {index for _, index in known}
         again = self._pairs(self.resting, [index for index in strong if index not in taken], faces)
         taken |= {index for _, index in again}
-        for pairs, bridge in ((known, True), (again, False)):
-            for tracklet, index in pairs:
-                tracklet.see(Sight(frame, time, faces[index]), bridge=bridge)
+        for tracklet, index in known:
+            short = tracklet.last.frame == before or time - tracklet.last.time <= self.config.max_gap
+            tracklet.see(Sight(frame, time, faces[index]), bridge=short)
+        for tracklet, index in again:
+            tracklet.see(Sight(frame, time, faces[index]), bridge=False)
         new = [self._new(Sight(frame, time, faces[index])) for index in strong if index not in taken]
         self._sort(time, returned=[tracklet for tracklet, _ in again], new=new)
         return [tracklet for tracklet in self.active if tracklet.last.frame == frame]

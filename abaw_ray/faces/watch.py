@@ -125,8 +125,15 @@ class Watch:
             return
         known = self.summaries[tracklet.id].last if tracklet.id in self.summaries else 0
         path = [*(self.retrace.before(tracklet, known) if self.retrace else []), tracklet.last]
-        self._write(tracklet.id, path[0].frame, path[0].face)
+        if self._was_short(tracklet.before, path[0]):
+            path.insert(0, tracklet.before)
+        else:
+            self._write(tracklet.id, path[0].frame, path[0].face)
         self._bridge(tracklet.id, path)
+
+    def _was_short(self, before: Sight | None, again: Sight) -> bool:
+        """Whether a gap that was too long from look to look is short after all, now that the pictures in between were looked at."""
+        return before is not None and again.time - before.time <= self.config.tracks.max_gap and self.recent[0].number <= before.frame + 1
 
     def _bridge(self, tracklet: int, path: list[Sight]) -> None:
         """Rows for the frames after the first sight up to the last; between two, box and landmarks are on the straight line."""
@@ -139,14 +146,14 @@ class Watch:
         return self.recent[number - self.recent[0].number]
 
     def _write(self, tracklet: int, number: int, face: Face) -> None:
-        frame = self._frame(number)
+        frame, kept = self._frame(number), face.box.astype(np.float32)  # as the table keeps it: who cuts again has no other
         summary = self.summaries.setdefault(tracklet, Summary(tracklet, track=face.track))
         summary.see_at_seam(frame.time, face.box, self.stretch)
         if not self.stretch.owns(frame.time):
             return
-        x0, y0, x1, y1 = box = face.box.tolist()
+        x0, y0, x1, y1 = box = kept.tolist()
         summary.see(frame.number, max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height), (x0 + x1) / 2 / frame.width)
-        chip = cut_chip(frame, face.box, self.config.chips) if self.config.chips.keep == "jpeg" else None
+        chip = cut_chip(frame, np.asarray(box), self.config.chips) if self.config.chips.keep == "jpeg" else None
         row = {
             "frame": frame.number,
             "time": frame.time,

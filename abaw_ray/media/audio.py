@@ -55,7 +55,7 @@ def decode_audio(uri: str) -> Audio | None:
         The sound; None where the file has no sound stream. A stream without any block gives no samples.
 
     Raises:
-        DataError: there is no such file.
+        MissingError: there is no such file.
         StorageError: a remote file could not be read; it may be tried again.
         ItemError: not a media file, or it has sound of which nothing can be decoded.
 

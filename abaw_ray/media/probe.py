@@ -1,5 +1,7 @@
 """A video -> how long its header says it is: a hint for sharing out work, and no more than that (``DATA.md``: headers lie)."""
 
+from collections.abc import Callable
+
 import av
 
 from abaw_ray.core.errors import ItemError
@@ -10,7 +12,7 @@ def header_span(uri: str) -> tuple[float, float]:
     """When the video begins and how long it is, in seconds, as its header has it; 0 where it says nothing.
 
     Raises:
-        DataError: there is no such file.
+        MissingError: there is no such file.
         StorageError: the store cannot be reached.
         ItemError: it is no video.
 
@@ -21,3 +23,8 @@ def header_span(uri: str) -> tuple[float, float]:
             raise ItemError("the file holds no video stream")
         begin, length = source.container.start_time or 0, source.container.duration or 0
     return begin / av.time_base, max(length / av.time_base, 0.0)
+
+
+def header_reader() -> Callable[[str], tuple[float, float]]:
+    """``header_span``, as what builds the work of a child process."""
+    return header_span

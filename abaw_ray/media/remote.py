@@ -14,7 +14,7 @@ import pyarrow as pa
 from tenacity import Retrying
 
 from abaw_ray.core.child import waiting
-from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.core.errors import MissingError, StorageError
 from abaw_ray.core.retries import retrying
 from abaw_ray.core.storage import StorageConfig, resolve
 
@@ -37,7 +37,7 @@ class RemoteFile:
         """Open it.
 
         Raises:
-            DataError: there is no such object.
+            MissingError: there is no such object.
             StorageError: the store cannot be reached.
         """
         self.uri, self.position, self.broke = uri, 0, None
@@ -47,7 +47,7 @@ class RemoteFile:
         try:
             self.remote, self.size, self.mark = _retrying()(self._open)
         except FileNotFoundError as error:
-            raise DataError(f"{uri}: there is no such object; check bucket and key") from error
+            raise MissingError(f"{uri}: there is no such object; check bucket and key") from error
         except OSError as error:
             raise self._lost(error) from error
 

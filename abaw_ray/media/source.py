@@ -1,18 +1,28 @@
 """A URI -> an open libav container, with the ways in which reading fails told apart; which streams are decoded is for the neighbours.
 
-A missing file is the user's mistake (``DataError``), a broken connection may be whole next time (``StorageError``), content that is no
-video stays broken (``ItemError``). libav itself reports a connection lost in mid-file as invalid data, so the file is watched here.
+A missing file is the user's mistake (``MissingError``), a broken connection or disk may be whole next time (``StorageError``), so may
+be a process short of memory (``MemoryError``); content that is no video stays broken (``ItemError``). libav itself reports a connection
+lost in mid-file as invalid data, and often a lack of memory too, so both are watched here.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import av
 
-from abaw_ray.core.errors import AbawError, DataError, ItemError
+from abaw_ray.core.child import memory_is_short
+from abaw_ray.core.errors import AbawError, ItemError, MissingError, StorageError
 from abaw_ray.core.storage import is_remote
 from abaw_ray.media.remote import RemoteFile
+
+_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "ENOLINK", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH")
+    + ("ENODEV", "ENXIO", "EREMOTEIO", "ECONNRESET", "ECONNABORTED", "ECONNREFUSED")
+)
+"""What a disk, a mounted share or the process says, never a video."""
 
 
 class Source:
@@ -21,9 +31,9 @@ class Source:
     def __init__(self, uri: str, container: av.container.InputContainer, file: RemoteFile | None) -> None:
         self.uri, self.container, self.file = uri, container, file
 
-    def error(self, cause: Exception, reason: str, last_frame: int | None = None) -> AbawError:
-        """The error to raise for what libav reported: the connection's where that broke, else the item's with this reason."""
-        return _blame(self.file, cause, reason, last_frame)
+    def error(self, cause: Exception, reason: str, last_frame: int | None = None) -> AbawError | MemoryError:
+        """The error to raise for what libav reported: the connection's, disk's or memory's where that failed, else the item's with this reason."""
+        return _blame(self.uri, self.file, cause, reason, last_frame)
 
     def packets(self, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
         """Packets of one stream from where the container stands to its end, and an empty one last, which has the decoder give what it holds.
@@ -69,8 +79,9 @@ def opened(uri: str) -> Iterator[Source]:
         uri: A local path, ``file://``, ``s3://`` or whatever else pyarrow reads.
 
     Raises:
-        DataError: there is no such file.
-        StorageError: the store cannot be reached.
+        MissingError: there is no such file.
+        StorageError: the store, or the disk, cannot be read.
+        MemoryError: this process has no more.
         ItemError: libav finds no container that it knows in it.
     """
     file = RemoteFile(uri) if is_remote(uri) else None
@@ -81,7 +92,7 @@ def opened(uri: str) -> Iterator[Source]:
         try:
             container = av.open(target, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise _blame(file, error, "not a video or sound file that libav can read", None) from error
+            raise _blame(uri, file, error, "not a video or sound file that libav can read", None) from error
         with container:
             yield Source(uri, container, file)
     finally:
@@ -92,17 +103,22 @@ def opened(uri: str) -> Iterator[Source]:
 def _local(uri: str) -> str:
     path = Path(uri.removeprefix("file://"))
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; check the path, relative ones begin at the working folder")
+        raise MissingError(f"{path}: there is no such file; check the path, relative ones begin at the working folder")
     if path.stat().st_size == 0:
         raise ItemError("the file is empty")
     return str(path.absolute())
 
 
-def _blame(file: RemoteFile | None, cause: Exception, reason: str, last_frame: int | None) -> AbawError:
-    """Whose fault it was: the connection's, or the item's."""
+def _blame(uri: str, file: RemoteFile | None, cause: Exception, reason: str, last_frame: int | None) -> AbawError | MemoryError:
+    """Whose fault it was: the connection's, the machine's, or the item's."""
     if file is not None:
         file.check()
         if file.broke is not None:
             return file.broke
     words = getattr(cause, "strerror", None) or " ".join(str(cause).split())
-    return ItemError(f"{reason} ({words})", last_frame)
+    number = getattr(cause, "errno", None)
+    if isinstance(cause, MemoryError) or memory_is_short():
+        return MemoryError(f"{uri}: {words}")
+    if number in _MACHINE:
+        return StorageError(f"{uri}: {words}; see the disk or the share that it is on, then run it again")
+    return ItemError(f"it may not be read ({words})" if number in (errno.EACCES, errno.EPERM) else f"{reason} ({words})", last_frame)

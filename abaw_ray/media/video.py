@@ -41,8 +41,9 @@ def decode(uri: str, *, start: float | None = None, last: int | None = None, clo
         Frames, numbered without a gap from 1, which is the first frame of the video or the key frame at which the stretch begins.
 
     Raises:
-        DataError: there is no such file.
-        StorageError: a remote file could not be read; it may be tried again.
+        MissingError: there is no such file.
+        StorageError: the file could not be read; it may be tried again.
+        MemoryError: this process has no more.
         ItemError: not a video, no picture in it, or its content breaks in mid-stream; ``last_frame`` is the last good one, as numbered here.
         CannotSeek: ``start`` is behind the first frame, and no key frame at or before it can be found.
 
@@ -84,7 +85,7 @@ def _main_stream(source: Source) -> av.VideoStream:
 def _next(source: Source, pictures: Iterator[av.VideoFrame], number: int) -> av.VideoFrame | None:
     try:
         return next(pictures, None)
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError) as error:  # av's MemoryError is an FFmpegError too
         reason = "decoding broke off" if number else "no picture could be decoded"
         raise source.error(error, reason, number or None) from error
 

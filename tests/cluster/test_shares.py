@@ -1,13 +1,15 @@
 """A long video among several workers: who does what, what is kept, who puts it together; without Ray."""
 
 import itertools
+import os
+import signal
 from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.cluster.shares import divided, do_share
+from abaw_ray.cluster.shares import _spans, divided, do_share
 from abaw_ray.cluster.stage import Unfinished
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.records import Home, Item
@@ -69,6 +71,23 @@ def test_only_what_would_hold_up_the_others_is_shared_out(video):
         assert len(divided(todo, CONFIG.stretches, **options)) == 2
     many = {Item(name=str(number), identity="1"): small for number in range(50)}
     assert len(divided(many, CONFIG.stretches, workers=2, minutes=1 / 60)) == 50
+
+
+@pytest.mark.parametrize("length", [1e6, 1e12, float("inf")])
+def test_a_header_that_speaks_of_ages_makes_no_more_pieces_than_its_bytes_could_fill(length):
+    spans = _spans(lambda uri: (0.0, length), {"uri": "v.mkv", "size": 4_000_000}, StretchConfig(), 4.0)
+    assert len(spans) == 17 and spans[0].first is None and spans[-1].stop is None
+    assert len(_spans(lambda uri: (0.0, length), {"uri": "v.mkv", "size": 10**12}, StretchConfig(), 4.0)) <= 1001
+
+
+def deadly():
+    """In the place of ``header_reader``."""
+    return lambda uri: os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_header_that_ends_its_reader_costs_nobody_else_anything(video, monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.shares.header_reader", deadly)
+    assert len(tasks(video())) == 1
 
 
 def test_a_file_that_cannot_be_opened_is_left_to_whoever_decodes_it(tmp_path):
@@ -147,6 +166,25 @@ def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, ho
     with pytest.raises(ItemError):  # as with --retry-failures: its part is there, and it is decoded once more
         [do_share(again, home, *task) for task in shared]
     assert again.calls == ["cut"] * len(shared)
+
+
+def test_a_shared_video_that_broke_before_its_first_row_is_decoded_again_when_it_is_tried_again(video, home):
+    class Poor(Parts):
+        poor = True
+
+        def join(self, *args):
+            if self.poor:
+                raise ItemError("it needs more than 9 MB, twice")
+            return super().join(*args)
+
+    parts, shared = Poor(), tasks(video())
+    for task in shared[:-1]:
+        do_share(parts, home, *task)
+    with pytest.raises(ItemError, match="9 MB"):
+        do_share(parts, home, *shared[-1])
+    assert not home.storage.exists(f"{home.path}/pieces/{shared[0][0].key}")
+    parts.poor, parts.calls = False, []
+    assert [do_share(parts, home, *task) for task in shared][-1]["rows"] == 250 and parts.calls == ["cut"] * len(shared)
 
 
 def test_all_shares_together_are_the_whole_video(video):

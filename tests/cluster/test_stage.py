@@ -12,7 +12,7 @@ from ray import cloudpickle
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import Policy, Run, Where
 from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.cluster.stage import Pool, _Worker, run_items
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import StorageConfig
@@ -79,6 +79,16 @@ def test_added_items_alone_are_done_and_rows_count_all(go):
     record = go(GOOD)
     assert go.diary() == ["a", "b", "c", "d"]
     assert record.figures["rows"] == 4
+
+
+def test_a_failure_that_the_store_does_not_take_is_tried_again_later(tmp_path):
+    class Away:
+        def write_failure(self, item, error):
+            raise StorageError("no answer")
+
+    (tmp_path / "diary").touch()
+    row = _Worker(Away(), partial(Work, tmp_path / "diary")).one({"task": 3, "name": "e", "identity": "1", "payload": '{"bad": true}'})
+    assert (row["lost"], row["reason"], row["error"], row["finished"]) == ("no answer", "", b"", False)
 
 
 def test_a_bad_item_is_a_failure_row_the_rest_goes_on_and_it_can_be_retried(go, capsys):

@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from abaw_ray.core.child import beat, waiting
+from abaw_ray.core.child import beat, memory_is_short, waiting
 from abaw_ray.core.errors import ConfigError
 
 built = []
@@ -142,3 +142,13 @@ def builds_slowly():
     beat(99)
     time.sleep(1)
     return echo
+
+
+def short_before_and_after(megabytes):
+    before, hoard = memory_is_short(), bytearray(megabytes << 20)
+    return before, memory_is_short(), len(hoard) >> 20
+
+
+def go_on():
+    beat(5)
+    beat()

@@ -1,4 +1,5 @@
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,28 +32,29 @@ def test_a_table_comes_back_with_its_schema(storage):
     assert storage.read_table("t.parquet").equals(table)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file of this process may grow beyond some bytes, as on a disk without room."""
+    """No file of this process grows beyond some bytes, as on a disk without room; a log that takes its output neither, so: not for long."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_bytes_that_the_disk_does_not_take_leave_nothing_under_the_final_name(storage, full_disk):
+def test_bytes_that_the_disk_does_not_take_leave_nothing_under_the_final_name(storage):
     storage.write_bytes("part", b"old")
-    with pytest.raises(StorageError, match="too large"):
+    with pytest.raises(StorageError, match="too large"), full_disk():
         storage.write_bytes("part", bytes(1000))
     assert storage.read_bytes("part") == b"old"
     assert list(storage.files("")) == ["part"]
 
 
-def test_a_file_that_the_disk_does_not_take_leaves_nothing_under_the_final_name(storage, tmp_path, request):
+def test_a_file_that_the_disk_does_not_take_leaves_nothing_under_the_final_name(storage, tmp_path):
     storage.write_bytes("part", b"old")
     (tmp_path / "new").write_bytes(bytes(1000))
-    request.getfixturevalue("full_disk")
-    with pytest.raises(StorageError, match="too large"):
+    with pytest.raises(StorageError, match="too large"), full_disk():
         storage.put_file(tmp_path / "new", "part")
     assert storage.read_bytes("part") == b"old"
     assert list(storage.files("")) == ["part"]

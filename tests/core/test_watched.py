@@ -10,6 +10,7 @@ import psutil
 import pytest
 from deeds import builds_slowly, deeds, dies_while_building, fails_to_build, needs_much_memory, wait_for_end
 
+from abaw_ray.core.child import memory_is_short
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.watched import ChildDied, Limits, NoChildError, Watched
 
@@ -49,6 +50,15 @@ def test_a_child_that_dies_or_stalls_is_told_with_how_far_it_got_and_the_next_ca
     with pytest.raises(ChildDied) as died:
         hasty("die", 1, signal.SIGABRT)
     assert died.value.reached == 1
+
+
+def test_a_child_knows_when_its_memory_is_nearly_used_up_and_its_parent_how_far_it_got():
+    with Watched(deeds, Limits(memory_mb=512)) as watched:
+        assert watched("short_before_and_after", 100) == (False, False, 100)
+        assert watched("short_before_and_after", 475) == (False, True, 475)
+        watched("go_on")
+        assert watched.reached == 5
+    assert not memory_is_short(), "no limit, no shortness"
 
 
 def test_memory_that_does_not_suffice_to_build_the_work_is_not_the_calls_fault():

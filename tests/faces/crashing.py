@@ -28,6 +28,8 @@ class Crashing(WriteParts):
         with self.diary.open("a") as diary:
             diary.write(f"{how}\n")
         for frame in decode(uri, **options):
+            if how == "look" and frame.number == at:  # while it is looked at
+                _crash()
             yield frame
             if frame.number == at != options["last"]:  # in the picture after it
                 {
@@ -38,7 +40,15 @@ class Crashing(WriteParts):
                     "defect": lambda: 1 // 0,
                     "once": self._once,
                     "fine": lambda: None,
+                    "look": lambda: None,
+                    "join": lambda: None,
                 }[how]()
+
+    def join(self, video, folders, path):
+        """The real one, or a crash."""
+        if Path(video["uri"]).stem.startswith("join"):
+            _crash()
+        return super().join(video, folders, path)
 
     def _once(self):
         if self.diary.read_text().count("once") == 1:

@@ -7,9 +7,9 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.boxes import iou
-from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg
+from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg, square
 from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.faces.detect import DetectorConfig, Face
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 
@@ -65,6 +65,19 @@ def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(crop, draw, tmp_
             assert off < 4, f"frame {row['frame']}, scale {scale}: {off:.1f} grey levels"
 
 
+def test_a_chip_is_cut_from_the_box_as_the_table_keeps_it(tmp_path, draw):
+    fine = np.array([20.0, 30.0, 60.0, 70.5 + 1e-9])  # 32 bits keep 70.5, and half a pixel is rounded to even
+    config = FacesConfig(detector=DetectorConfig(kind="haar", width=192), chips=ChipConfig(scales=(1.0,)))
+    assert square(fine, 1.0) != square(fine.astype(np.float32), 1.0)
+    write_video(tmp_path / "v.mp4", [draw()] * 5, np.arange(5) / 25, None)
+    tables = CropFaces(config, lambda rgb, smallest: [Face(fine, 0.9)])({"video": "v", "uri": str(tmp_path / "v.mp4"), "subjects": []})
+    rows = pa.concat_tables(tables)
+    for row, frame in zip(rows.to_pylist(), decode(str(tmp_path / "v.mp4")), strict=True):
+        again = cut_chip(frame, np.array(row["box"]), config.chips)
+        assert from_jpeg(row["chip"]).shape == again.image.shape and row["chip_scale"] == pytest.approx(again.scale)
+        assert np.abs(from_jpeg(row["chip"]).astype(int) - again.image).mean() < 2
+
+
 def test_a_face_at_the_edge_is_padded_with_black_and_says_how_much(crop, draw):
     row = crop([draw((2, 70, 40))] * 10)["main"][0]
     chip = from_jpeg(row["chip"]).astype(int)
@@ -89,6 +102,16 @@ def test_a_short_gap_is_interpolated_and_a_long_one_is_not_seen(crop, draw):
     assert not any(row["seen"] for row in rows[80:120])
     assert not any(row["chip"] or row["box"] for row in rows[80:120]), "a missing face is no black picture"
     assert all(row["seen"] for row in rows[:80]) and all(row["seen"] for row in rows[120:]), "seen up to the last picture and from the first one on"
+
+
+@pytest.mark.parametrize("away", [10, 12, 13, 14, 15, 16, 17, 20])
+@pytest.mark.parametrize("first", [38, 41, 43])
+def test_a_gap_is_interpolated_up_to_its_length_and_no_further(crop, draw, first, away):
+    rows = crop([draw() if first <= k < first + away else draw((60, 70, 30)) for k in range(90)])["main"]
+    gap = rows[first : first + away]
+    interpolated = (away + 1) / 25 <= 0.5  # from the last sight to the next
+    assert all(row["seen"] == interpolated for row in gap)
+    assert all(row["seen"] for row in rows[:first] + rows[first + away :])
 
 
 def test_a_video_that_begins_and_ends_without_a_face_has_its_rows_all_the_same(crop, draw):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from crashing import Crashing
 
-from abaw_ray.core.errors import DataError, ItemError
+from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.watched import Limits, Watched
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import DetectorConfig
@@ -59,10 +59,16 @@ def test_a_video_that_ends_a_child_once_is_as_good_as_any(parts, video, tmp_path
     assert diary.read_text().split() == ["once", "once"]
 
 
+def test_a_picture_that_is_decoded_and_ends_the_child_that_looks_at_it_costs_no_picture_before_it(parts, video, tmp_path, diary):
+    done = parts.whole(video("look-30"), tmp_path / "part.parquet")
+    assert "SIGSEGV" in str(done.broke) and done.broke.last_frame == done.frames == done.rows == 29
+    assert len(diary.read_text().split()) == 4
+
+
 @pytest.mark.parametrize("name", ["eat-10", "enlarge-10"])
-def test_a_video_that_eats_memory_is_a_failure_and_the_next_one_goes_well(parts, video, tmp_path, name):
-    with pytest.raises(ItemError, match=r"more than 700 MB, twice; raise compute.limits.memory-mb"):
-        parts.whole(video(name), tmp_path / "part.parquet")
+def test_a_video_that_eats_memory_keeps_its_good_frames_and_the_next_one_goes_well(parts, video, tmp_path, name):
+    done = parts.whole(video(name), tmp_path / "part.parquet")
+    assert "more than 700 MB, twice; raise compute.limits.memory-mb" in str(done.broke) and done.frames == 10
     assert parts.whole(video("fine-1"), tmp_path / "part.parquet").rows == 60
 
 
@@ -97,5 +103,23 @@ def test_a_piece_of_which_nothing_can_be_decoded_ends_the_video_before_it(parts,
 
 
 def test_a_defect_that_one_video_brings_to_light_is_its_failure_and_named(parts, video, tmp_path):
-    with pytest.raises(ItemError, match="ZeroDivisionError: .* by zero, twice; please report it with this video"):
-        parts.whole(video("defect-10"), tmp_path / "part.parquet")
+    done = parts.whole(video("defect-10"), tmp_path / "part.parquet")
+    assert "by zero, twice; please report it with this video" in str(done.broke) and str(done.broke).startswith("ZeroDivisionError")
+    assert done.frames == 10
+
+
+def test_a_join_that_ends_two_children_is_the_videos_failure_and_ends_nothing_else(parts, video, tmp_path):
+    one, folder = video("join-0"), tmp_path / "piece"
+    folder.mkdir()
+    parts.cut(one, Span(), folder)
+    with pytest.raises(ItemError, match="SIGSEGV"):
+        parts.join(one, [folder], tmp_path / "joined.parquet")
+    assert parts.whole(video("fine-1"), tmp_path / "part.parquet").rows == 60
+
+
+@pytest.mark.parametrize("what", ["whole", "join"])
+def test_a_full_disk_is_no_fault_of_the_video(video, tmp_path, what):
+    guarded = GuardedParts(CONFIG, Limits())
+    guarded.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    with pytest.raises(StorageError, match="No space left on device; the local disk is full"):
+        getattr(guarded, what)(*([video("v")] + [[]] * (what == "join")), tmp_path / "part.parquet")

@@ -45,6 +45,20 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not(tracker):
     assert tracker.active[0].bridge is None, "but nothing is made up for the time between"
 
 
+@pytest.mark.parametrize(("back", "bridged"), [(0.48, True), (0.52, False)])
+def test_a_gap_that_is_found_to_be_too_long_when_it_ends_is_not_bridged(tracker, back, bridged):
+    look(tracker, 0.0, face(50))
+    look(tracker, 0.2)
+    look(tracker, 0.4)
+    assert look(tracker, back, face(50)) == [1]
+    assert (tracker.active[0].bridge is not None) == bridged
+
+
+def test_at_few_frames_a_second_nobody_is_lost_between_two_of_them(tracker):
+    assert [look(tracker, time, face(50)) for time in (0.0, 1.0, 2.0)] == [[1]] * 3
+    assert tracker.active[0].bridge.frame == 26
+
+
 def test_who_comes_back_elsewhere_much_later_or_of_another_size_is_somebody_else(tracker):
     look(tracker, 0.0, face(50))
     look(tracker, 1.0)

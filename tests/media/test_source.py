@@ -1,14 +1,18 @@
+import errno
 import io
+import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.media import remote
 from abaw_ray.media.audio import decode_audio
+from abaw_ray.media.source import opened
 from abaw_ray.media.video import decode
 
 
@@ -65,3 +69,31 @@ def test_a_missing_object_is_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "resolve", lambda uri: (pafs.LocalFileSystem(), str(tmp_path / "nowhere")))
     with pytest.raises(DataError, match="s3://bucket/nowhere: there is no such object"):
         next(decode("s3://bucket/nowhere"))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENOTCONN])
+def test_what_a_disk_or_a_mounted_share_says_is_no_fault_of_the_video(long_video, monkeypatch, number):
+    def broken(*_, **__):
+        raise av.error.OSError(number, os.strerror(number), str(long_video))
+
+    monkeypatch.setattr(av, "open", broken)
+    with pytest.raises(StorageError, match="see the disk or the share"):
+        list(decode(long_video))
+
+
+def test_a_file_that_may_not_be_read_says_so(long_video, monkeypatch):
+    def locked(*_, **__):
+        raise av.error.PermissionError(errno.EACCES, "Permission denied", str(long_video))
+
+    monkeypatch.setattr(av, "open", locked)
+    with pytest.raises(ItemError, match=r"^it may not be read \(Permission denied\)$"):
+        list(decode(long_video))
+
+
+def test_no_memory_is_no_fault_of_the_video_whatever_libav_calls_it(long_video, monkeypatch):
+    with opened(long_video) as source:
+        assert isinstance(source.error(av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"), "decoding broke off"), MemoryError)
+        invalid = av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
+        assert isinstance(source.error(invalid, "decoding broke off", 7), ItemError)
+        monkeypatch.setattr("abaw_ray.media.source.memory_is_short", lambda: True)
+        assert isinstance(source.error(invalid, "decoding broke off", 7), MemoryError)
