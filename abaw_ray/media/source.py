@@ -117,7 +117,7 @@ def _blame(uri: str, file: RemoteFile | None, cause: Exception, reason: str, las
             return file.broke
     words = getattr(cause, "strerror", None) or " ".join(str(cause).split())
     number = getattr(cause, "errno", None)
-    if isinstance(cause, MemoryError) or memory_is_short():
+    if memory_is_short():  # no more to go by: damaged files ask for more than any machine has, and a lack of it may look like damage
         return MemoryError(f"{uri}: {words}")
     if number in _MACHINE:
         return StorageError(f"{uri}: {words}; see the disk or the share that it is on, then run it again")

@@ -85,7 +85,7 @@ def _main_stream(source: Source) -> av.VideoStream:
 def _next(source: Source, pictures: Iterator[av.VideoFrame], number: int) -> av.VideoFrame | None:
     try:
         return next(pictures, None)
-    except (av.FFmpegError, OSError) as error:  # av's MemoryError is an FFmpegError too
+    except (av.FFmpegError, OSError) as error:
         reason = "decoding broke off" if number else "no picture could be decoded"
         raise source.error(error, reason, number or None) from error
 
