@@ -27,9 +27,9 @@ _FAIR = 0.5
 _AT_ONCE = 4
 """Headers that are read at the same time."""
 _MOST = 1000
-"""Pieces of a video at the most: each knows of all."""
+"""Pieces of a video at the most: each knows of all. Ours."""
 _LEAST = 1000
-"""Bytes a second: a header that speaks of a longer video than this allows is not believed."""
+"""Bytes a second: a header that speaks of a longer video than this allows is not believed. Ours."""
 
 
 def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, minutes: float) -> list[Task]:

@@ -146,20 +146,21 @@ class Watch:
         return self.recent[number - self.recent[0].number]
 
     def _write(self, tracklet: int, number: int, face: Face) -> None:
-        frame, kept = self._frame(number), face.box.astype(np.float32)  # as the table keeps it: who cuts again has no other
+        frame = self._frame(number)
         summary = self.summaries.setdefault(tracklet, Summary(tracklet, track=face.track))
         summary.see_at_seam(frame.time, face.box, self.stretch)
         if not self.stretch.owns(frame.time):
             return
-        x0, y0, x1, y1 = box = kept.tolist()
+        box = face.box.astype(np.float32).astype(np.float64)  # as the table keeps it: who cuts again has no other
+        x0, y0, x1, y1 = box.tolist()
         summary.see(frame.number, max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height), (x0 + x1) / 2 / frame.width)
-        chip = cut_chip(frame, np.asarray(box), self.config.chips) if self.config.chips.keep == "jpeg" else None
+        chip = cut_chip(frame, box, self.config.chips) if self.config.chips.keep == "jpeg" else None
         row = {
             "frame": frame.number,
             "time": frame.time,
             "seen": True,
             "source": face.source,
-            "box": box,
+            "box": [x0, y0, x1, y1],
             "score": face.score,
             "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
             "chip": None if chip is None else to_jpeg(chip.image, self.config.chips.quality),

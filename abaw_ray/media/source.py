@@ -17,11 +17,10 @@ from abaw_ray.core.errors import AbawError, ItemError, MissingError, StorageErro
 from abaw_ray.core.storage import is_remote
 from abaw_ray.media.remote import RemoteFile
 
-_MACHINE = frozenset(
-    getattr(errno, name)
-    for name in ("EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "ENOLINK", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH")
-    + ("ENODEV", "ENXIO", "EREMOTEIO", "ECONNRESET", "ECONNABORTED", "ECONNREFUSED")
-)
+_DISK = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ESTALE, errno.ENOLINK}
+_NETWORK = {errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
+_PEER = {errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED}
+_MACHINE = _DISK | _NETWORK | _PEER | {errno.EMFILE, errno.ENFILE}
 """What a disk, a mounted share or the process says, never a video."""
 
 
