@@ -9,7 +9,7 @@ from pathlib import Path
 from abaw_ray.cluster.job import Run, once_a_run
 from abaw_ray.cluster.shares import divided, do_share, store
 from abaw_ray.cluster.stage import Pool, Task, needed, run_items
-from abaw_ray.core.errors import ConfigError, DataError, ItemError, MissingError, StorageError
+from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import is_remote
@@ -45,11 +45,16 @@ class FaceWork:
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
                 local = Path(folder) / "part.parquet"
                 return store(home, item, self.parts.whole(payload, local), local)
-        except MissingError as error:  # it was there when the videos were listed
-            folder = Path(payload["uri"].removeprefix("file://")).parent
-            if not is_remote(payload["uri"]) and not folder.is_dir():
-                raise StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same place") from error
-            raise ItemError(f"it is gone ({error})") from error
+        except MissingError as error:
+            raise gone(payload["uri"], error) from error
+
+
+def gone(uri: str, error: MissingError) -> AbawError:
+    """What a worker makes of a video that was there when the videos were listed and is not now: the file is gone, or this machine is apart."""
+    folder = Path(uri.removeprefix("file://")).parent
+    if not is_remote(uri) and not folder.is_dir():
+        return StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same place")
+    return ItemError(f"it is gone ({error})")
 
 
 @once_a_run

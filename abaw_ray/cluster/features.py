@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.encoder_stage import encoder_home, encoder_record
-from abaw_ray.cluster.faces import faces_home, faces_record, videos
+from abaw_ray.cluster.faces import faces_home, faces_record, gone, videos
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.stage import Pool, needed, run_items
+from abaw_ray.core.errors import MissingError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
@@ -43,7 +44,18 @@ class FeatureWork:
             self.extract = ExtractFeatures(config, chips, Path(folder))
 
     def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE part and the video's address."""
+        """Do one item; its payload names the FACE part and the video's address.
+
+        Raises:
+            ItemError: the video broke, or is gone since its faces were cut.
+            StorageError: it could not be read or its part not be written.
+        """
+        try:
+            return self._extract(home, item, payload)
+        except MissingError as error:
+            raise gone(payload["uri"], error) from error
+
+    def _extract(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
         times = home.storage.read_table(payload["faces"], columns=["time"])["time"].to_numpy()
         figures = {"rows": 0, "seen": 0, "heard": 0}
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, home.storage.local_copy(payload["faces"]) as faces:

@@ -102,15 +102,14 @@ def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapp
         local = Path(folder) / "part.parquet"
         try:
             done = _joined(parts, payload, [_brought(home, f"{place}/{name}", Path(folder) / name) for name in names], local)
+            figures = store(home, item, done, local) | {"frames": frames}
         except FileNotFoundError:
             return Unfinished(frames=frames)  # somebody else found them all too, and was done sooner
         except ItemError:
             home.storage.delete(place)  # whoever tries again decodes again
             raise
-        try:
-            return store(home, item, done, local) | {"frames": frames}
-        finally:
-            home.storage.delete(place)
+    home.storage.delete(place)
+    return figures
 
 
 def store(home: Home, item: Item, done: Done, local: Path) -> dict[str, float]:

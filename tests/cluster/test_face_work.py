@@ -1,8 +1,10 @@
 """What one video's worker says of what is missing: whose fault it is decides what becomes of it."""
 
+import pyarrow as pa
 import pytest
 
 from abaw_ray.cluster.faces import FaceWork
+from abaw_ray.cluster.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import Storage, StorageConfig
@@ -35,6 +37,21 @@ def in_this_process(what, *args):
 def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):
     with pytest.raises(ItemError, match="it is gone .*no such file"):
         work(tmp_path / "v.mp4", in_this_process)
+
+
+def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(tmp_path):
+    class Listens:
+        schema = pa.schema([("time", pa.float64())])
+
+        def stream(self, pieces, times, voice):
+            yield from voice
+
+    store = Storage(StorageConfig(uri=str(tmp_path / "runs")))
+    store.write_table("faces/v.parquet", pa.table({"time": [0.0]}, schema=Listens.schema))
+    work = FeatureWork.__new__(FeatureWork)  # without its models
+    work.extract = Listens()
+    with pytest.raises(ItemError, match="it is gone .*no such file"):
+        work(Home(store, "features", HAAR, 1), Item(name="v", identity="1"), {"faces": "faces/v.parquet", "uri": str(tmp_path / "v.mp4")})
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from abaw_ray.cluster.shares import _spans, divided, do_share
 from abaw_ray.cluster.stage import Unfinished
-from abaw_ray.core.errors import ItemError
+from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import Storage, StorageConfig
 from abaw_ray.faces.config import FacesConfig
@@ -126,6 +126,25 @@ def test_pieces_that_are_all_there_are_put_together_without_decoding(video, home
             do_share(Parts(), home, *shared[2])
     parts = Parts()
     assert do_share(parts, home, *shared[0])["rows"] == 250 and parts.calls == []
+
+
+def test_pieces_outlive_a_store_that_does_not_take_the_whole(video, home, monkeypatch):
+    shared, parts = tasks(video()), Parts()
+    put = type(home.storage).put_file
+
+    def refuse(storage, local, path):
+        if path == home.part(shared[0][0]):
+            raise StorageError("the store is full")
+        put(storage, local, path)
+
+    with monkeypatch.context() as full:
+        full.setattr(type(home.storage), "put_file", refuse)
+        for task in shared[:-1]:
+            do_share(parts, home, *task)
+        with pytest.raises(StorageError, match="full"):
+            do_share(parts, home, *shared[-1])
+    parts.calls = []
+    assert do_share(parts, home, *shared[-1])["rows"] == 250 and parts.calls == []
 
 
 def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginning(video, home, monkeypatch):
