@@ -7,4 +7,4 @@ from abaw_ray.cluster.line import FeaturesJob
 from presets import presets_of
 
 if __name__ == "__main__":
-    run(extract_features, presets_of(FeaturesJob))
+    run(extract_features, presets_of(FeaturesJob), "features")

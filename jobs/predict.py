@@ -7,4 +7,4 @@ from abaw_ray.cluster.predict import predict
 from presets import presets_of
 
 if __name__ == "__main__":
-    run(predict, presets_of(SweepJob))
+    run(predict, presets_of(SweepJob), "predictions")

@@ -7,4 +7,4 @@ from abaw_ray.cluster.line import FacesJob
 from presets import presets_of
 
 if __name__ == "__main__":
-    run(lambda what, job: prepare_faces(what, job.faces), presets_of(FacesJob))
+    run(lambda what, job: prepare_faces(what, job.faces), presets_of(FacesJob), "faces")

@@ -7,4 +7,4 @@ from abaw_ray.cluster.sweep import sweep_fusion
 from presets import presets_of
 
 if __name__ == "__main__":
-    run(sweep_fusion, presets_of(SweepJob))
+    run(sweep_fusion, presets_of(SweepJob), "fusion")

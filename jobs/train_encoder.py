@@ -7,4 +7,4 @@ from abaw_ray.cluster.line import EncoderJob
 from presets import presets_of
 
 if __name__ == "__main__":
-    run(lambda what, job: prepare_encoder(what, job.encoder), presets_of(EncoderJob))
+    run(lambda what, job: prepare_encoder(what, job.encoder), presets_of(EncoderJob), "images", "encoder")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from abaw_ray.cluster.command import one_line, parse
+from abaw_ray.cluster.compute import shape
 from abaw_ray.cluster.line import EncoderJob, FacesJob, FeaturesJob, Line, SweepJob
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest, to_plain
@@ -54,6 +55,14 @@ def test_the_own_stage_of_a_job_needs_no_prefix_and_others_have_theirs():
     assert parse(presets_of(Line), ["demo", "--encoder.optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
     job = parse(presets_of(FacesJob), ["demo", "--storage", "s3://bucket/runs", "--endpoint=http://127.0.0.1:1", "--retry-failures"])
     assert (job.storage.uri, job.storage.endpoint, job.policy.retry_failures) == ("s3://bucket/runs", "http://127.0.0.1:1", True)
+
+
+def test_a_shape_sets_all_of_compute_and_single_options_change_it():
+    job = parse(presets_of(Line), ["paper", "--on", "gpu-4x2", "--compute.trials", "3"])
+    assert job.compute == replace(shape("gpu-4x2"), trials=3) and job.on == "gpu-4x2"
+    assert parse(presets_of(Line), ["paper", "--on=laptop"]).compute == shape("laptop")
+    with pytest.raises(ConfigError, match="--on gpu-4 is no shape"):
+        parse(presets_of(Line), ["paper", "--on", "gpu-4"])
 
 
 @pytest.mark.parametrize("job", [FacesJob, FeaturesJob, SweepJob, Line])

@@ -8,13 +8,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from abaw_ray.cluster.compute import shape
 from abaw_ray.cluster.job import Run, Where
 from abaw_ray.cluster.line import FacesJob
+from abaw_ray.cluster.plan import show
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import only_ours, say
@@ -33,12 +36,13 @@ _SHORT_FACES = {"--detector": "detector.kind", "--weights": "detector.weights", 
 """The same of faces, in every job that has them."""
 
 
-def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]]) -> None:
+def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]], *stages: str) -> None:
     """Parse the command line, do the job, and end the process with its exit code.
 
     Args:
         call: Does the job: gets the run and the job's settings.
         presets: Name -> what it is for, and its settings.
+        stages: What the job brings about, for its plan.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as a Ctrl-C
@@ -46,7 +50,10 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
     try:
         job = parse(presets, sys.argv[1:])
         with only_ours(log_path(job)), Engine(job.compute, job.storage) as engine:
-            call(Run(job, engine), job)
+            if job.plan:
+                show(Run(job, engine), job, stages)
+            else:
+                call(Run(job, engine), job)
     except AbawError as error:
         code, why = error.exit_code, f"error: {error}"
     except KeyboardInterrupt:
@@ -65,6 +72,7 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
         ConfigError: an unknown preset, option or value; in one line, with the nearest name.
         SystemExit: with 0, after ``--help``.
     """
+    presets = _on(presets, args)
     said = io.StringIO()
     short = _short_of(next(settings for _, settings in presets.values()))
     args = [f"{short.get(name, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
@@ -75,6 +83,15 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
         if not stop.code:
             raise
         raise ConfigError(one_line(said.getvalue())) from None
+
+
+def _on(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> Mapping[str, tuple[str, _JobT]]:
+    """The presets with the compute settings of the shape that the arguments name, so that single options change these."""
+    flat = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--on=") else [arg])]
+    if "--on" not in flat[:-1]:
+        return presets
+    compute = shape(flat[flat.index("--on") + 1])
+    return {name: (text, replace(job, compute=compute)) for name, (text, job) in presets.items()}
 
 
 def _short_of(job: Where) -> dict[str, str]:

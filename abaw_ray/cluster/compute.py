@@ -1,5 +1,6 @@
 """On how much the stages run. Never part of a stage's settings: more workers, same results, same address."""
 
+import re
 from dataclasses import dataclass, field
 
 from abaw_ray.core.errors import ConfigError
@@ -22,6 +23,8 @@ class Compute:
     """What the child process that decodes for such an actor may do before it is given up."""
     piece_minutes: float = 4.0
     """A video that would hold up the others is divided among workers, in pieces of about so many minutes; 0 divides none."""
+    feature_memory_gb: float = 1.0
+    """Heap asked for by each actor that extracts features; ViT-L/14 in float32 needs about 4."""
     feature_gpus: float = 0.0
     """GPUs of an actor that extracts features."""
     train_workers: int = 2
@@ -30,6 +33,8 @@ class Compute:
     """CPUs of a training rank."""
     gpus_per_worker: float = 0.0
     """GPUs of a training rank; 0 trains with gloo on CPUs."""
+    heed_steps: int = 20
+    """On a cluster, how often the ranks ask whether one of their machines is about to go, in steps; then they write a checkpoint."""
     trials: int = 2
     """Trials of the sweep at the same time."""
     cpus_per_trial: float = 1.0
@@ -41,7 +46,7 @@ class Compute:
 
     def __post_init__(self) -> None:
         """Refuse what could never be scheduled."""
-        for name in ("train_workers", "trials"):
+        for name in ("train_workers", "trials", "heed_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be at least 1")
         for name in ("cpus", "item_workers", "feature_workers"):
@@ -55,3 +60,34 @@ class Compute:
 
 LAPTOP = Compute()
 """Two cores, no GPU."""
+
+
+def shape(name: str) -> Compute:
+    """The settings for a machine or cluster that is described in a word; all numbers are ours.
+
+    Args:
+        name: ``laptop``; ``cpu-N`` for N CPUs, of one machine or many; ``gpu-MxK`` for M machines with K GPUs each, and at least four CPUs for
+            each GPU. Other CPUs that are there decode videos.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if name == "laptop":
+        return LAPTOP
+    if found := re.fullmatch(r"cpu-([1-9]\d*)", name):
+        cpus = int(found[1])
+        ranks = 1 << (cpus.bit_length() - 1)  # divides a global batch that is a power of two
+        return Compute(cpus=cpus, feature_memory_gb=4.0, train_workers=ranks, trials=cpus)
+    if found := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
+        gpus = int(found[1]) * int(found[2])
+        return Compute(
+            feature_workers=gpus,
+            feature_memory_gb=4.0,
+            feature_gpus=1.0,
+            train_workers=gpus,
+            cpus_per_worker=4.0,
+            gpus_per_worker=1.0,
+            trials=2 * gpus,
+            gpus_per_trial=0.5,
+        )
+    raise ConfigError(f"--on {name} is no shape; say laptop, cpu-8 (eight CPUs in all) or gpu-4x2 (four machines with two GPUs each)")

@@ -1,4 +1,4 @@
-"""Stage I on Ray Train: ranks that share every step of ``encoder.task`` through DeepSpeed, and go on from the last epoch after a loss.
+"""Stage I on Ray Train: ranks that share every step of ``encoder.task`` through DeepSpeed, and go on from the last checkpoint after a loss.
 
 What a step is stands in ``encoder/``; here stand only the ranks, their checkpoints, and what the driver sees of them.
 """
@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ class EncoderCompute(Protocol):
     train_workers: int
     cpus_per_worker: float
     gpus_per_worker: float
+    heed_steps: int
 
 
 def train_encoder(
@@ -40,7 +42,8 @@ def train_encoder(
     shards: list[str],
     config: EncoderConfig,
     compute: EncoderCompute,
-    on_epoch: Callable[[dict], None] | None = None,
+    on_report: Callable[[dict], None] | None = None,
+    heed: Callable[[], frozenset[str]] | None = None,
 ) -> dict:
     """Train an encoder on a running Ray and write it as the item's part of the home.
 
@@ -50,7 +53,9 @@ def train_encoder(
         shards: Storage paths of the ``IMAGE`` parts.
         config: All settings that shape the encoder.
         compute: Ranks and what each is given; shapes nothing but the time it takes.
-        on_epoch: Called in this process after each epoch with its figures.
+        on_report: Called in this process after each epoch with its figures, and with ``step`` and ``leaving`` after a checkpoint that was
+            written because so many machines are about to go.
+        heed: Names the machines that are about to go; None where none ever does.
 
     Returns:
         The figures of the last epoch, and ``curve``, the figures of all. The part holds ``encoder/`` (for ``load_encoder``) and ``curve.json``.
@@ -65,8 +70,8 @@ def train_encoder(
     if config.global_batch % compute.train_workers:
         workers = compute.train_workers
         raise ConfigError(f"global_batch={config.global_batch} cannot be shared by {workers} workers; choose a multiple of {workers}")
-    job = _job(home, item, shards, config, compute)
-    figures = _run(job, compute, on_epoch)
+    job = replace(_job(home, item, shards, config, compute), heed=heed)
+    figures = _run(job, compute, on_report)
     home.complete_folder(item, figures)
     _forget(home.storage, job.run)
     return figures
@@ -81,13 +86,14 @@ def _job(home: Home, item: Item, shards: list[str], config: EncoderConfig, compu
         config=config,
         cpus=compute.cpus_per_worker,
         gpu=compute.gpus_per_worker > 0,
+        heed_steps=compute.heed_steps,
     )
 
 
-def _run(job: RankJob, compute: EncoderCompute, on_epoch: Callable[[dict], None] | None) -> dict:
+def _run(job: RankJob, compute: EncoderCompute, on_report: Callable[[dict], None] | None) -> dict:
     with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
         lines = Path(folder) / "epochs.jsonl"
-        with _following(lines, on_epoch):
+        with _following(lines, on_report):
             return _fit(_trainer(job, compute, lines))
 
 
@@ -145,25 +151,25 @@ def _fit(trainer: TorchTrainer) -> dict:
 
 
 class _Lines(UserCallback):
-    """Lives in Ray's controller, on the driver's node: appends each epoch's figures to a file that the driver follows."""
+    """Lives in Ray's controller, on the driver's node: appends what ranks report to a file that the driver follows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def after_report(self, run_context: Any, metrics: list[dict], checkpoint: Any) -> None:
-        """Append the figures of rank 0, which are those of all ranks."""
+        """Append the report of rank 0, which is that of all ranks."""
         with self.path.open("a") as file:
             file.write(json.dumps(metrics[0]) + "\n")
 
 
 @contextmanager
-def _following(path: Path, on_epoch: Callable[[dict], None] | None) -> Iterator[None]:
+def _following(path: Path, on_report: Callable[[dict], None] | None) -> Iterator[None]:
     """Hand each line of a growing file to the caller while the block runs."""
-    if on_epoch is None:
+    if on_report is None:
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_follow, args=(path, on_epoch, stop), daemon=True)
+    thread = threading.Thread(target=_follow, args=(path, on_report, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -172,13 +178,13 @@ def _following(path: Path, on_epoch: Callable[[dict], None] | None) -> Iterator[
         thread.join(timeout=10)
 
 
-def _follow(path: Path, on_epoch: Callable[[dict], None], stop: threading.Event) -> None:
+def _follow(path: Path, on_report: Callable[[dict], None], stop: threading.Event) -> None:
     read = 0
     while True:
         ending = stop.wait(0.2)
         lines = path.read_text().splitlines() if path.exists() else []
         for line in lines[read:]:
-            on_epoch(json.loads(line))
+            on_report(json.loads(line))
         read = len(lines)
         if ending:
             return

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,15 @@ class RankJob:
     config: EncoderConfig
     cpus: float
     gpu: bool
+    heed: Callable[[], frozenset[str]] | None = None
+    """Names the machines that are about to go; all ranks ask together, every ``heed_steps`` steps. None where machines do not go."""
+    heed_steps: int = 20
+
+
+def leaving() -> frozenset[str]:
+    """The machines of this training that Ray knows to be about to go."""
+    found = ray.train.get_preemption_info()
+    return frozenset(found.preempted_node_ids if found else ())
 
 
 def run_rank(job: RankJob) -> dict | AbawError:
@@ -67,6 +77,9 @@ class _Rank:
         self.task = EncoderTask(job.config, self.images, place)
         self.model = ExpressionModel(job.config)
         self.curve: list[dict] = []
+        self.step, self.losses = 0, 0.0
+        """Steps taken in all, and the sum of the losses of those that the unfinished epoch has taken before a checkpoint."""
+        self.heeded: frozenset[str] = frozenset()
         self.engine = self._start()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -92,7 +105,8 @@ class _Rank:
         storage, path = self.job.storage, f"{self.job.run}/{Path(last.path).name}"
         folder, converted = checkpoint.fetch(storage, path, ranks=self.ranks, convert=config.zero > 0)
         engine = ZeroEngine(self.model, groups, config.optim, zero, universal=converted)
-        self.curve = engine.load(folder)["curve"]
+        state = engine.load(folder)
+        self.curve, self.step, self.losses = state["curve"], state["step"], state["losses"]
         dist.barrier()
         if self.first_of_node:
             checkpoint.drop(storage, path, ranks=self.ranks)
@@ -102,12 +116,8 @@ class _Rank:
         """Epoch after epoch, each with its score, its checkpoint and its report; then the encoder."""
         for epoch in range(len(self.curve), self.config.epochs):
             self.curve.append(self._epoch(epoch))
-            folder = checkpoint.write(self.engine, {"curve": self.curve}, rank=self.rank, ranks=self.ranks)
-            ray.train.report(
-                self.curve[-1],
-                checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_upload_fn=checkpoint.uploader(self.job.storage, self.job.run),
-            )
+            self.losses = 0.0
+            self._save(self.curve[-1])
         if self.rank == 0:
             self._write()
         dist.barrier()
@@ -115,10 +125,20 @@ class _Rank:
             self.images.path.unlink(missing_ok=True)
         return {**self.curve[-1], "seconds": round(sum(line["seconds"] for line in self.curve), 2), "curve": self.curve}
 
-    def _epoch(self, epoch: int) -> dict:
-        started, task, total = time.monotonic(), self.task, self.config.epochs * self.task.steps_per_epoch
-        steps = range(epoch * task.steps_per_epoch, (epoch + 1) * task.steps_per_epoch)
-        losses = run_steps(
+    def _save(self, report: dict) -> None:
+        """Write a checkpoint, and tell the driver of it."""
+        state = {"curve": self.curve, "step": self.step, "losses": self.losses}
+        folder = checkpoint.write(self.engine, state, rank=self.rank, ranks=self.ranks)
+        ray.train.report(
+            report,
+            checkpoint=ray.train.Checkpoint.from_directory(folder),
+            checkpoint_upload_fn=checkpoint.uploader(self.job.storage, self.job.run),
+        )
+
+    def _steps(self, steps: range, total: int) -> None:
+        """Take these steps, and add up their losses."""
+        task, losses = self.task, []
+        for loss in run_steps(
             steps,
             task.pieces,
             lambda piece: task.loss_of(self.engine, piece),
@@ -126,15 +146,32 @@ class _Rank:
             rate=lambda step: rate_share(step, total, self.config.optim),
             seed=task.seed,
             threads=int(self.job.cpus) - 1,
-        )
-        loss = float(self.mean(torch.stack(list(losses)).mean()))
+        ):
+            losses.append(loss)
+            self.step += 1
+            if self.job.heed and self.step % self.job.heed_steps == 0 and self.step < steps.stop:
+                gone = self.job.heed() - self.heeded
+                if gone:
+                    self.losses += self._sum(losses)
+                    losses, self.heeded = [], self.heeded | gone
+                    self._save({"step": self.step, "of": total, "leaving": len(gone)})
+        self.losses += self._sum(losses)
+
+    def _sum(self, losses: list[Tensor]) -> float:
+        """Of losses that are means over the ranks."""
+        return float(self.mean(torch.stack(losses).sum())) if losses else 0.0
+
+    def _epoch(self, epoch: int) -> dict:
+        started, task, total = time.monotonic(), self.task, self.config.epochs * self.task.steps_per_epoch
+        steps = range(self.step, (epoch + 1) * task.steps_per_epoch)
+        self._steps(steps, total)
         seconds = time.monotonic() - started
         counts = task.count(self.model)
         counts.sums = (self.mean(counts.sums) * self.ranks).cpu()
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,
-            "loss": loss,
+            "loss": self.losses / task.steps_per_epoch,
             **counts.figures(self.config.classes),
             "train_images": len(task.train),
             "images_per_second": round(len(steps) * self.config.global_batch / seconds, 1),

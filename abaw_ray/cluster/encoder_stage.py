@@ -30,17 +30,21 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
     def train() -> dict[str, Any]:
         say(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(home.path)}")
         ranks = run.compute.train_workers
-        run.engine.start(cpus=ranks * run.compute.cpus_per_worker, gpus=ranks * run.compute.gpus_per_worker)
+        run.engine.start(workers=ranks, cpus=run.compute.cpus_per_worker, gpus=run.compute.gpus_per_worker)
         from abaw_ray.cluster.encoder import train_encoder
+        from abaw_ray.cluster.encoder_rank import leaving
 
-        parts = sorted(images.parts.values())
-        figures = train_encoder(home=home, item=item, shards=parts, config=config, compute=run.compute, on_epoch=_say_epoch)
+        parts, heed = sorted(images.parts.values()), leaving if run.engine.shared else None
+        figures = train_encoder(home=home, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, heed=heed)
         return {**figures, "rows": images.figures["rows"]}
 
     return run_once(home, item, train)
 
 
-def _say_epoch(figures: dict) -> None:
+def _say(figures: dict) -> None:
+    if "leaving" in figures:
+        say(f"  encoder: {figures['leaving']} machines are about to go; a checkpoint is written after step {figures['step']} of {figures['of']}")
+        return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     say(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
 

@@ -105,13 +105,21 @@ def prepare_faces(run: Run, config: FacesConfig) -> Record:
     home, wanted = faces_home(run, config), videos(run)
     make: partial | None = None
     if home.record(list(wanted)) is None or run.policy.retry_failures:
-        make = partial(FaceWork, config, run.compute.limits, _checked(run, config, wanted))
+        make = partial(FaceWork, config, run.compute.limits, check_detector(run, config, wanted))
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
     return run_items(run, home, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
 
 
-def _checked(run: Run, config: FacesConfig, wanted: Mapping[Item, dict]) -> bytes | None:
-    """See that the detector can work before anything starts; YuNet's weights, for the workers have no other way to them."""
+def check_detector(run: Run, config: FacesConfig, wanted: Mapping[Item, dict]) -> bytes | None:
+    """See that the detector can work before anything starts.
+
+    Returns:
+        YuNet's weights, for the workers have no other way to them; None for other detectors.
+
+    Raises:
+        ConfigError: the weights, or the table of boxes, are missing.
+        DataError: the table cannot be used.
+    """
     if config.detector.kind == "given":
         BoxTable(config.detector.boxes, run.where.storage).check(item.name for item in wanted)
     return yunet_weights(config.detector.weights, run.where.storage) if config.detector.kind == "yunet" else None

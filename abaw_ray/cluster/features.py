@@ -88,7 +88,7 @@ def extract_features(run: Run, line: "AnyLine") -> Record:
     items = feature_items(run, line)
     encoder = f"{encoder_record(run, line.encoder).parts['run']}/encoder"
     make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder)
-    pool = Pool(workers=run.compute.feature_workers, gpus=run.compute.feature_gpus, memory_gb=run.compute.item_memory_gb)
+    pool = Pool(workers=run.compute.feature_workers, gpus=run.compute.feature_gpus, memory_gb=run.compute.feature_memory_gb)
     return run_items(run, features_home(run, line), items, make, pool=pool, unit="videos")
 
 

@@ -1,15 +1,14 @@
 """What every job is told besides its stages' settings: where data and results are, on how much to run, what failures mean."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 from abaw_ray.cluster.compute import LAPTOP, Compute
+from abaw_ray.cluster.drawing import drawn
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.progress import progress
 from abaw_ray.core.storage import Storage, StorageConfig
 from abaw_ray.data.stills import Contempt
 from abaw_ray.data.synthetic.config import SyntheticConfig
@@ -39,7 +38,8 @@ class DataConfig:
     draw: bool = False
     """Draw the synthetic data set first, into the folder ``drawn``, and read it from there."""
     drawn: str = "runs/demo/data"
-    """Where the synthetic data set lies."""
+    """Where the synthetic data set lies: a folder, or an address in an object store. Where results go to a store and this is a folder, it
+    lies beside them: other machines see no folder of this one."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """What is drawn; read only with ``draw``."""
 
@@ -67,10 +67,15 @@ class Where:
     """Where results go."""
     data: DataConfig = field(default_factory=DataConfig)
     """What the user has."""
+    on: str = ""
+    """What it runs on, in a word: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``, before
+    single options of it; empty leaves what the preset says."""
     compute: Compute = LAPTOP
     """On how much the stages run."""
     policy: Policy = field(default_factory=Policy)
     """What failures mean."""
+    plan: bool = False
+    """Only say what would be done, what it asks for, and what stands in the way: bucket, weights, data set, room on the cluster."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Run:
     @cached_property
     def data(self) -> DataConfig:
         """Where the data sets are; the synthetic one is drawn first if the job says so."""
-        return drawn(self.where.data)
+        return drawn(self.where.data, self.storage)
 
 
 def once_a_run(read: Callable[[Run], _T]) -> Callable[[Run], _T]:
@@ -113,15 +118,3 @@ def once_a_run(read: Callable[[Run], _T]) -> Callable[[Run], _T]:
         return run.kept[read]
 
     return kept
-
-
-def drawn(data: DataConfig) -> DataConfig:
-    """Draw the synthetic data set where asked for, and point at its three parts as if the user had given them."""
-    if not data.draw:
-        return data
-    from abaw_ray.data.synthetic.tree import write_synthetic
-
-    root = Path(data.drawn)
-    with progress("drawing", 0, "pictures") as shown:
-        write_synthetic(root, data.synthetic, workers=2, progress=shown.reach)
-    return replace(data, draw=False, affwild2=str(root / "affwild2"), affectnet=str(root / "affectnet"), rafdb=str(root / "rafdb"))

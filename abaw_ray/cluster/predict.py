@@ -59,11 +59,20 @@ def predictions_home(run: Run, line: "Line") -> Home:
     return Home(run.storage, STAGE, {}, REVISION, (sweep_home(run, line).path,))
 
 
+def predictions_item(run: Run, line: "Line") -> Item:
+    """The run on exactly these models, features, faces and annotations.
+
+    Raises:
+        DataError: they are not there (yet).
+    """
+    before = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
+    return Item(name="run", identity=digest([what.identity for what in before]))
+
+
 def predict(run: Run, line: "Line") -> Record:
     """Bring predictions, scores and the submission into storage."""
+    home, item = predictions_home(run, line), predictions_item(run, line)
     sweep, features, faces, who = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
-    home = predictions_home(run, line)
-    item = Item(name="run", identity=digest([sweep.identity, features.identity, faces.identity, who.identity]))
 
     def work() -> dict[str, Any]:
         import ray

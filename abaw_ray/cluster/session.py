@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+from abaw_ray.cluster import room
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage import StorageConfig, environment
@@ -15,7 +16,6 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the controller takes one report a poll, and the ranks wait for it
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -27,6 +27,7 @@ _QUIET = {
 }
 
 _ALONE = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_enable_task_events": "0",
     "RAY_event_stats": "0",
@@ -47,6 +48,16 @@ class Engine:
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
 
+    @property
+    def shared(self) -> bool:
+        """Whether the Ray is a cluster that was there before us."""
+        return bool(os.environ.get("RAY_ADDRESS"))
+
+    @property
+    def grows_unseen(self) -> bool:
+        """Whether machines may come of which no file tells a driver, as on Kubernetes."""
+        return "KUBERNETES_SERVICE_HOST" in os.environ
+
     def __enter__(self) -> "Engine":
         return self
 
@@ -62,27 +73,27 @@ class Engine:
             else:
                 os.environ[name] = value
 
-    def start(self, *, cpus: float = 0, gpus: float = 0) -> None:
+    def start(self, *, workers: int = 1, cpus: float = 0, gpus: float = 0) -> None:
         """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process.
 
         Args:
-            cpus: What the stage needs at the same time, or it cannot run at all.
-            gpus: Likewise.
+            workers: Of the size given next, what the stage needs at the same time, or it cannot run at all.
+            cpus: Of a worker.
+            gpus: Of a worker.
 
         Raises:
-            ConfigError: the Ray that was started here will never have as much; a cluster may still grow.
+            ConfigError: there will never be room for as many.
         """
         if not self._started:
             self._connect()
-        if self._started and not os.environ.get("RAY_ADDRESS"):
-            _refuse_what_waits_for_ever(cpus, gpus)
+        if self._started and not self.grows_unseen:
+            there = room.workers(room.machines(), cpus=cpus, gpus=gpus)
+            if (cpus or gpus) and there < workers:
+                raise ConfigError(refusal(workers, there, cpus=cpus, gpus=gpus))
 
-    def fits(self, *, cpus: float, gpus: float) -> int:
-        """How many workers of this size the Ray that is there has room for, at least 1; call ``start`` first."""
-        import ray
-
-        there = ray.cluster_resources()
-        return max(int(there.get("GPU", 0) / gpus if gpus else there.get("CPU", 0) / cpus), 1)
+    def fits(self, *, cpus: float, gpus: float, memory_gb: float = 0) -> int:
+        """How many workers of this size there is or will be room for, at least 1; call ``start`` first."""
+        return max(room.workers(room.machines(), cpus=cpus, gpus=gpus, memory=memory_gb * 2**30), 1)
 
     def _connect(self) -> None:
         for name, value in _QUIET.items():
@@ -113,16 +124,13 @@ class Engine:
         _quiet_data()
 
 
-def _refuse_what_waits_for_ever(cpus: float, gpus: float) -> None:
-    import ray
-
-    there = ray.cluster_resources()
-    for asked, name, how in (
-        (gpus, "GPU", "set compute.gpus-per-worker, feature-gpus and gpus-per-trial to 0 to run without"),
-        (cpus, "CPU", "give compute.cpus, or fewer compute.train-workers"),
-    ):
-        if asked > there.get(name, 0):
-            raise ConfigError(f"this stage needs {asked:g} {name}s at the same time and there are {there.get(name, 0):g} here; {how}")
+def refusal(workers: int, there: int, *, cpus: float, gpus: float) -> str:
+    """What is said of a stage that would wait for ever."""
+    asked = " and ".join(f"{value:g} {name}s" for value, name in ((cpus, "CPU"), (gpus, "GPU")) if value)
+    many = f"{workers} workers with {asked} each" if workers > 1 else asked
+    has = f"there is room for {there} such" if there else "no machine here has as much"
+    how = "set compute.gpus-per-worker, feature-gpus and gpus-per-trial to 0 to run without" if gpus else "give fewer compute.train-workers"
+    return f"this stage needs {many} at the same time and {has}; {how}, or say with --on what there is"
 
 
 def _quiet_data() -> None:

@@ -118,7 +118,7 @@ def run_items(
         figures: dict[str, float] = {}
         if todo:
             run.engine.start(cpus=pool.cpus, gpus=pool.gpus)
-            pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus))
+            pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
             tasks = divide(todo, pool.workers)
             with progress(home.stage, len(todo), unit) as shown:
                 shown.expect(sum(_work_of(task) for task in tasks))

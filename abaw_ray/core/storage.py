@@ -94,6 +94,13 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options), uri.removeprefix("s3://").rstrip("/")
 
 
+def _todo(reason: str) -> str:
+    """What to do about a refusal."""
+    if "MissingContentLength" in reason or "411" in reason:
+        return "this store does not know today's checksums: give --storage.checksums when_required"
+    return "check the address, the credentials and storage.endpoint"
+
+
 class Storage:
     """A root address; all paths given to its methods are relative to it, with forward slashes. Picklable."""
 
@@ -121,7 +128,7 @@ class Storage:
             raise
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise StorageError(f"{self.uri(path)}: {reason}; check the address, the credentials and storage.endpoint") from error
+            raise StorageError(f"{self.uri(path)}: {reason}; {_todo(reason)}") from error
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder of that name is there."""

@@ -57,27 +57,39 @@ def ray():
 
 @pytest.fixture(scope="module")
 def disturbed(home, ray):
-    """The figures of a run of which a worker was killed after its first epoch, and the epochs as the driver saw them."""
-    seen, killed = [], []
+    """The figures of a run, and what the driver was told: it loses a worker in its first epoch, after it heard that a machine goes, and one
+    after that epoch.
+    """
+    told, killed = [], []
 
-    def on_epoch(figures):
-        seen.append(figures["epoch"])
-        if not killed:
+    def heed():
+        return frozenset({"a machine"})
+
+    def on_report(figures):
+        told.append(figures)
+        if len(killed) < 2 and ("leaving" in figures) == (not killed):
             killed.append(kill_a_worker())
 
-    figures = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=ray, on_epoch=on_epoch)
-    assert killed == [2]
-    return figures, seen
+    figures = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=replace(ray, heed_steps=2), on_report=on_report, heed=heed)
+    assert killed == [2, 2]
+    return figures, told
 
 
 def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_told(disturbed):
-    figures, seen = disturbed
+    figures, told = disturbed
+    seen = [report["epoch"] for report in told if "epoch" in report]
     assert [line["epoch"] for line in figures["curve"]] == [1, 2, 3, 4, 5, 6]
     assert sorted(set(seen)) == [1, 2, 3, 4, 5, 6]
     assert seen.count(1) == 1
 
 
-def test_two_workers_and_a_loss_train_what_one_process_trains(home, disturbed, tmp_path):
+def test_a_machine_that_is_about_to_go_costs_no_step(disturbed):
+    steps = [report["step"] for report in disturbed[1] if "leaving" in report]
+    assert steps[0] == 2 and steps.count(2) == 1, "what was trained before the checkpoint was not trained again"
+    assert len(steps) == 3, "each group of workers heeds a machine once"
+
+
+def test_two_workers_and_two_losses_train_what_one_process_trains(home, disturbed, tmp_path):
     task, model = EncoderTask(SETTINGS, node_images(home.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
     engine = PlainEngine(model, make_adamw(model.groups(SETTINGS), SETTINGS.optim), clip=SETTINGS.optim.clip)
     steps = SETTINGS.epochs * task.steps_per_epoch

@@ -29,6 +29,8 @@ from abaw_ray.media.write import write_video
 
 REVISION = 6
 """Raised by hand when the same settings give other labels or pixels."""
+DONE = "synthetic.json"
+"""The file that says that all is there, and what was drawn."""
 _FOLDERS = ("affwild2", "affectnet", "rafdb")
 _TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 _SETS = {"train": "Train_Set", "val": "Validation_Set"}
@@ -38,6 +40,11 @@ _BATCH = 50
 
 Progress = Callable[[int, int], None]
 """Called with the number of videos and images that are done, and of all."""
+
+
+def identity(config: SyntheticConfig) -> str:
+    """Name of the data set that these settings give."""
+    return digest([REVISION, config])
 
 
 def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: Progress | None = None) -> dict[str, int]:
@@ -55,8 +62,8 @@ def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, pr
     Raises:
         ConfigError: the folder holds another data set, or something that is none.
     """
-    root, name = Path(root), digest([REVISION, config])
-    done, staging = root / "synthetic.json", root / f".making-{name}"
+    root, name = Path(root), identity(config)
+    done, staging = root / DONE, root / f".making-{name}"
     if done.exists():
         found = json.loads(done.read_text())
         if found["digest"] != name:

@@ -1,0 +1,99 @@
+"""A plan says what would be done and everything that stands in the way, and starts nothing."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from abaw_ray.cluster.compute import shape
+from abaw_ray.cluster.drawing import drawn
+from abaw_ray.cluster.faces import faces_home, videos
+from abaw_ray.cluster.job import Run
+from abaw_ray.cluster.plan import ALL, show
+from abaw_ray.cluster.room import Machine
+from abaw_ray.cluster.session import Engine
+from abaw_ray.core.errors import AbawError
+from abaw_ray.core.storage import StorageConfig
+from abaw_ray.data.synthetic.config import SyntheticConfig
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
+
+from presets import SMOKE
+
+TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=16, affectnet_validation=8, rafdb=7, rafdb_test=7)
+
+
+class NoRay(Engine):
+    def start(self, **_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return replace(SMOKE.data, drawn=str(tmp_path_factory.mktemp("plan") / "data"), synthetic=TINY)
+
+
+@pytest.fixture
+def plan(data, tmp_path, monkeypatch, capsys):
+    """Shows the plan of a line on two CPUs; returns what was printed, and the error."""
+    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 2.0})])
+
+    def run(stages=ALL, **changes):
+        line = replace(SMOKE, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"), attempts=1))
+        line = replace(line, **changes)
+        error = None
+        try:
+            show(Run(line, NoRay(line.compute)), line, stages)
+        except AbawError as raised:
+            error = raised
+        return capsys.readouterr().out, error
+
+    return run
+
+
+def test_a_data_set_that_is_not_drawn_yet_is_not_drawn_for_a_plan(plan, data):
+    said, error = plan()
+    assert error is None and said.count("when the data set is drawn") == len(ALL)
+    assert not Path(data.drawn).exists()
+
+
+def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_path):
+    storage = StorageConfig(uri=str(tmp_path / "runs"))
+    run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
+    assert drawn(data, run.storage).affwild2
+    wanted = videos(run)
+    home = faces_home(run, SMOKE.faces)
+    for item in list(wanted)[:2]:
+        run.storage.write_bytes(home.part(item), b"")
+    said, error = plan()
+    assert error is None and "nothing stands in the way" in said
+    assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 there already" in said
+    assert "when faces and encoder are there" in said and "up to all x 1 CPU + 1 GB" in said
+
+
+def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path):
+    (tmp_path / "file").touch()
+    model = replace(SMOKE.encoder.model, weights="nowhere/dinov2.safetensors")
+    faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
+    said, error = plan(
+        compute=shape("gpu-2x1"),
+        encoder=replace(SMOKE.encoder, model=model),
+        faces=faces,
+        storage=StorageConfig(uri=str(tmp_path / "file/x"), attempts=1),
+    )
+    problems = [line for line in said.splitlines() if line.startswith("PROBLEM")]
+    for text in ("file/x", "yunet.onnx: there is no such file", "there is no dinov2.safetensors", "2 workers with 4 CPUs and 1 GPUs each"):
+        assert any(text in line for line in problems), (text, problems)
+    assert f"PROBLEM {error}" == problems[0]
+
+
+def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
+    _, error = plan(stages=("features",))
+    assert "jobs/prepare_faces.py" in str(error)
+
+
+def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 8.0})])
+    _, error = plan(stages=("images", "encoder"), compute=replace(SMOKE.compute, train_workers=5))
+    assert "cannot be shared by 5 workers" in str(error)

@@ -1,0 +1,58 @@
+"""What a cluster has room for, and what the shapes ask for."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from abaw_ray.cluster.compute import LAPTOP, shape
+from abaw_ray.cluster.room import Machine, allowed, workers
+from abaw_ray.core.errors import ConfigError
+
+CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
+
+
+def test_workers_without_a_gpu_are_counted_on_machines_without_one():
+    assert workers([CPU, GPU], cpus=1, gpus=0) == 128
+    assert workers([GPU], cpus=1, gpus=0) == 32
+    assert workers([CPU, GPU], cpus=16, gpus=0) == 8
+
+
+def test_a_worker_must_fit_into_one_machine():
+    assert workers([CPU, GPU], cpus=4, gpus=1) == 4
+    assert workers([GPU], cpus=1, gpus=0.5) == 8
+    assert workers([Machine({"CPU": 1.0})], cpus=0.1, gpus=0) == 10
+    assert workers([CPU, GPU], cpus=9, gpus=1) == workers([CPU, GPU], cpus=1, gpus=2) == workers([], cpus=1, gpus=0) == 0
+
+
+def test_memory_bounds_where_it_is_known():
+    assert workers([CPU], cpus=1, gpus=0, memory=8e9) == 64
+    assert workers([replace(CPU, resources={"CPU": 16.0})], cpus=1, gpus=0, memory=8e9) == 128
+
+
+def test_a_cluster_that_grows_has_room_for_what_its_file_allows_without_its_head(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    kinds = {
+        "head": {"resources": {"CPU": 0}, "max_workers": 0},
+        "cpu": {"resources": {"CPU": 16}, "max_workers": 80},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 4},
+    }
+    config = {"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}
+    path.write_text(yaml.safe_dump(config))
+    assert allowed(path) == [Machine({"CPU": 16}, 12), Machine({"CPU": 8, "GPU": 1}, 4)]
+    path.write_text(yaml.safe_dump(config | {"provider": {"type": "local"}}))
+    assert allowed(path) == allowed(tmp_path / "none") == []
+
+
+def test_shapes_ask_for_what_their_names_say():
+    assert shape("laptop") == LAPTOP
+    eight, gpus = shape("cpu-8"), shape("gpu-4x2")
+    assert (eight.cpus, eight.train_workers, eight.trials, eight.gpus_per_worker) == (8, 8, 8, 0)
+    assert shape("cpu-6").train_workers == 4, "a global batch is divided by a power of two"
+    assert (gpus.train_workers, gpus.gpus_per_worker, gpus.feature_workers, gpus.feature_gpus, gpus.trials) == (8, 1.0, 8, 1.0, 16)
+
+
+@pytest.mark.parametrize("name", ["gpu-4", "cpu-0", "cpu-", "tpu-8", "gpu-0x1", "laptop2", ""])
+def test_a_word_that_is_no_shape_is_refused(name):
+    with pytest.raises(ConfigError, match="no shape; say laptop"):
+        shape(name)
