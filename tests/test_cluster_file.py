@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+NODE = "tools/clusters/node"
+FILES = ["cluster.yaml", "tools/clusters/gcp.yaml", "tools/clusters/local.yaml", "tools/clusters/kuberay.yaml"]
 HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 
 
@@ -26,10 +28,12 @@ def checker() -> ModuleType:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[dict], Path]:
-    """Writes a cluster file into a folder that holds what the shipped one mounts."""
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict], Path]:
+    """Writes a cluster file into a folder that holds what the shipped ones mount, and which is the working folder."""
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / NODE, tmp_path / NODE)
+    monkeypatch.chdir(tmp_path)
 
     def dump(config: dict) -> Path:
         path = tmp_path / "cluster.yaml"
@@ -39,8 +43,8 @@ def write(tmp_path: Path) -> Callable[[dict], Path]:
     return dump
 
 
-def shipped() -> dict:
-    return copy.deepcopy(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+def shipped(name: str = "cluster.yaml") -> dict:
+    return copy.deepcopy(yaml.safe_load((ROOT / name).read_text()))
 
 
 def swap(key: str, old: str, new: str) -> Callable[[dict], None]:
@@ -54,12 +58,42 @@ def swap(key: str, old: str, new: str) -> Callable[[dict], None]:
     return spoil
 
 
+def unset(text: str) -> Callable[[dict], None]:
+    """Take a text out of the settings that all machines share; the working folder is a copy of the project's."""
+
+    def spoil(_: dict) -> None:
+        path = Path(NODE) / "environment.sh"
+        before = path.read_text()
+        path.write_text(before.replace(text, ""))
+        assert path.read_text() != before
+
+    return spoil
+
+
 def node(kind: str) -> Callable[[dict], dict]:
     return lambda config: config["available_node_types"][kind]
 
 
-def test_the_shipped_file_passes_ray_schema_its_bootstrap_and_our_rules(checker):
-    assert checker.check(ROOT / "cluster.yaml") == []
+@pytest.mark.parametrize("name", FILES)
+def test_a_shipped_file_passes_rays_own_checks_and_our_rules(checker, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert checker.check(ROOT / name) == []
+
+
+def test_every_shipped_file_is_checked_here():
+    assert {str(path.relative_to(ROOT)) for path in [ROOT / "cluster.yaml", *(ROOT / "tools/clusters").glob("*.yaml")]} == set(FILES)
+
+
+def test_all_kinds_of_cluster_set_their_machines_up_by_the_same_scripts():
+    files = [shipped(name) for name in FILES if "kuberay" not in name]
+    for file in files:
+        assert file["setup_commands"] == ["bash ~/abaw_ray/node/install.sh"]
+        assert file["file_mounts"] == files[0]["file_mounts"]
+        assert all(command.startswith(". ~/abaw_ray/node/environment.sh;") for key in (HEAD, WORKER) for command in file[key])
+    docker = (ROOT / "tools/clusters/Dockerfile").read_text()
+    assert "RUN bash node/install.sh" in docker and "BASH_ENV=/home/ray/abaw_ray/node/environment.sh" in docker
+    copied = [name for line in docker.splitlines() if line.startswith("COPY") for name in line.split()[2:-1]]
+    assert copied and all((ROOT / name).exists() for name in copied)
 
 
 def test_the_check_leaves_no_home_and_no_key_of_its_own_behind(checker, write):
@@ -73,6 +107,7 @@ def test_the_check_leaves_no_home_and_no_key_of_its_own_behind(checker, write):
 
 def test_the_shipped_file_shows_its_placeholders_and_a_missing_token_when_asked_whether_it_is_ready(checker, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(ROOT)
     problems = checker.check(ROOT / "cluster.yaml", ready=True)
     for text in ("ray get-auth-token --generate", "ami-0123456789abcdef0", "sg-0123456789abcdef0", "abaw-ray-head", "abaw-ray-worker"):
         assert any(text in line for line in problems), text
@@ -82,8 +117,9 @@ def test_the_shipped_file_shows_its_placeholders_and_a_missing_token_when_asked_
 SPOILT = {
     "a dashboard open to all": (swap(HEAD, "--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0"), f"{HEAD}: is open to every address"),
     "a dashboard at Ray's choice": (swap(HEAD, "--dashboard-host=127.0.0.1", ""), f"{HEAD}: the dashboard's address is not stated"),
-    "no token on the head": (swap(HEAD, "RAY_AUTH_MODE=token", ""), f"{HEAD}: starts Ray without a token"),
-    "no token on the workers": (swap(WORKER, "RAY_AUTH_MODE=token", ""), f"{WORKER}: starts Ray without a token"),
+    "no token on the head": (swap(HEAD, ". ~/abaw_ray/node/environment.sh;", ""), f"{HEAD}: starts Ray without a token"),
+    "no token on the workers": (swap(WORKER, ". ~/abaw_ray/node/environment.sh;", ""), f"{WORKER}: starts Ray without a token"),
+    "no token anywhere": (unset("RAY_AUTH_MODE=token"), f"{WORKER}: starts Ray without a token"),
     "a token that stays at home": (lambda c: c["file_mounts"].pop("~/.ray/auth_token"), "file_mounts: the token does not reach"),
     "no image": (lambda c: node("gpu_spot")(c)["node_config"].pop("ImageId"), "gpu_spot.node_config.ImageId: is missing"),
     "an image by name": (
@@ -109,9 +145,9 @@ SPOILT = {
     "no limit of machines": (lambda c: node("cpu_spot")(c).pop("max_workers"), "cpu_spot.max_workers: is missing"),
     "spot machines to be stopped": (lambda c: c["provider"].pop("cache_stopped_nodes"), "provider.cache_stopped_nodes: spot machines cannot"),
     "no autoscaler": (swap(HEAD, "--autoscaling-config=~/ray_bootstrap_config.yaml", ""), f"{HEAD}: no worker would ever start"),
-    "a lost machine unnoticed": (swap(WORKER, "RAY_grpc_client_keepalive_time_ms=10000", ""), f"{WORKER}: a silently lost machine"),
-    "a job that dies at once": (swap(HEAD, "RAY_JOB_STOP_SIGNAL=SIGINT", ""), f"{HEAD}: a stopped job could not end"),
-    "versions of the day": (swap("setup_commands", "--constraint constraints.txt", ""), "setup_commands: install without constraints.txt"),
+    "a lost machine unnoticed": (unset("RAY_grpc_client_keepalive_time_ms=10000"), f"{WORKER}: a silently lost machine"),
+    "a job that dies at once": (unset("RAY_JOB_STOP_SIGNAL=SIGINT"), f"{HEAD}: a stopped job could not end"),
+    "versions of the day": (swap("setup_commands", "node/install.sh", "install"), "setup_commands: install without constraints.txt"),
     "Ray's nightly build": (lambda c: c.pop("setup_commands"), "setup_commands: is missing"),
     "a key Ray does not know": (lambda c: node("cpu_spot")(c).update(idle_timeout=3), "available_node_types.cpu_spot: Additional properties"),
     "half a machine": (lambda c: node("cpu_spot")(c).update(max_workers=1.5), "available_node_types.cpu_spot.max_workers: 1.5 is not"),
@@ -121,8 +157,44 @@ SPOILT = {
     "a zone elsewhere": (lambda c: c["provider"].update(availability_zone="eu-west-1a"), "availability_zone: eu-west-1a is not in us-west-2"),
     "a head of no type": (lambda c: c.update(head_node_type="boss"), "head_node_type: boss is not one of"),
     "a file that is not there": (lambda c: c["file_mounts"].update({"~/x": "gone.txt"}), "file_mounts: gone.txt is not here"),
-    "another cloud": (lambda c: c["provider"].update(type="gcp"), "provider.type: is not aws"),
+    "another cloud": (lambda c: c["provider"].update(type="azure"), "provider.type: is not aws, gcp, local"),
+    "nobody heeds the notice": (swap(WORKER, "spot_watch.py aws", ""), f"{WORKER}: nobody heeds the cloud's notice"),
 }
+OTHERS = {
+    "a key Google does not know": ("gcp", lambda c: node("cpu_spot")(c)["node_config"].update(machineTyp="x"), "node_config.machineTyp: is unknown"),
+    "a disk Google does not know": (
+        "gcp",
+        lambda c: node("cpu_spot")(c)["node_config"]["disks"][0]["initializeParams"].update(diskSize=3),
+        "disks.initializeParams.diskSize: is unknown",
+    ),
+    "a price Google does not know": (
+        "gcp",
+        lambda c: node("gpu_spot")(c)["node_config"]["scheduling"].update(provisioningModel="CHEAP"),
+        "provisioningModel: CHEAP is none of",
+    ),
+    "the open network": ("gcp", lambda c: node("head")(c)["node_config"].pop("networkInterfaces"), "networkInterfaces: is missing; the default"),
+    "no account": ("gcp", lambda c: node("gpu_spot")(c)["node_config"].pop("serviceAccounts"), "serviceAccounts: is missing"),
+    "a zone elsewhere": ("gcp", lambda c: c["provider"].update(availability_zone="europe-west4-a"), "europe-west4-a is not in us-central1"),
+    "no price": ("gcp", lambda c: node("cpu_spot")(c)["node_config"].pop("scheduling"), "node_config.scheduling: is missing"),
+    "the notice of another cloud": ("gcp", swap(WORKER, "spot_watch.py gcp", "spot_watch.py aws"), "nobody heeds the cloud's notice"),
+    "a machine forgotten": ("local", lambda c: c["provider"]["worker_ips"].append("192.0.2.9"), "min_workers: is 2, but there are 3"),
+    "the autoscaler that forgets one": ("local", swap(HEAD, "RAY_enable_autoscaler_v2=0", ""), "the last worker would never start"),
+    "no head": ("local", lambda c: c["provider"].pop("head_ip"), "ray up: "),
+    "no token in the pods": ("kuberay", lambda c: cluster(c).pop("authOptions"), "authOptions.mode: is not token"),
+    "a key KubeRay does not know": ("kuberay", lambda c: c["spec"].update(ttlSeconds=3), "spec.ttlSeconds: is unknown"),
+    "pods that stay": ("kuberay", lambda c: cluster(c)["workerGroupSpecs"][1].update(minReplicas=1), "gpu.minReplicas: machines stay"),
+    "another Ray": ("kuberay", lambda c: cluster(c).update(rayVersion="2.61.0"), "rayVersion: is 2.61.0, but the image holds 2.60"),
+    "no job": ("kuberay", lambda c: c["spec"].update(entrypoint="python train.py"), "spec.entrypoint: python train.py starts none of jobs/"),
+    "any image": (
+        "kuberay",
+        lambda c: cluster(c)["headGroupSpec"]["template"]["spec"]["containers"][0].update(image="abaw-ray"),
+        "image: abaw-ray has no version",
+    ),
+}
+
+
+def cluster(config: dict) -> dict:
+    return config["spec"]["rayClusterSpec"]
 
 
 @pytest.mark.parametrize("name", SPOILT)
@@ -133,6 +205,15 @@ def test_a_spoilt_file_is_refused_with_a_line_that_names_what_is_wrong(checker, 
     problems = checker.check(write(config))
     assert any(expected in line for line in problems), problems
     assert all("\n" not in line for line in problems)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_spoilt_file_of_another_kind_is_refused_too(checker, write, name):
+    kind, spoil, expected = OTHERS[name]
+    config = shipped(f"tools/clusters/{kind}.yaml")
+    spoil(config)
+    problems = checker.check(write(config))
+    assert any(expected in line for line in problems), problems
 
 
 def test_what_only_rays_own_bootstrap_finds_is_refused_too(checker, write):

@@ -1,0 +1,21 @@
+# What every machine of a cluster agrees on. Sourced by each command of a cluster file that starts Ray, by the shells of people who log in,
+# and by every shell of our image (Dockerfile), so that it stands here once.
+
+export ABAW_HOME="${ABAW_HOME:-$HOME/abaw_ray}"
+# The environment first, whatever was put before it, so that a job's `python` is the one with the pinned packages.
+export PATH="$ABAW_HOME/.venv/bin:${PATH//"$ABAW_HOME/.venv/bin:"/}"
+# A job is code that runs as we do: nobody talks to this Ray without the token in ~/.ray/auth_token.
+export RAY_AUTH_MODE=token
+export RAY_USAGE_STATS_ENABLED=0
+# A machine that is lost without a word: whoever called it has an error after 20 seconds, not after Ray's seven minutes, and the head
+# gives it up after half a minute.
+export RAY_grpc_client_keepalive_time_ms=10000
+export RAY_grpc_client_keepalive_timeout_ms=10000
+export RAY_health_check_initial_delay_ms=5000
+export RAY_health_check_period_ms=2000
+export RAY_health_check_timeout_ms=5000
+export RAY_health_check_failure_threshold=4
+# A stopped job is asked, and has a minute to end its training cleanly.
+export RAY_JOB_STOP_SIGNAL=SIGINT
+export RAY_JOB_STOP_WAIT_TIME_S=60
+ulimit -n 65536 2>/dev/null || true

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The project's environment on one machine: the pinned packages in ~/abaw_ray/.venv, about 4 minutes and 6 GB; once they are there it ends at
+# once. Every cluster file runs it as its set-up, the Dockerfile bakes it in. Beside this folder lie pyproject.toml and constraints.txt.
+#
+# Only what the project needs, not the project: its code comes with each job (ray job submit --working-dir).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Last in ~/.bashrc: for people who log in, and because a bash whose ancestor is sshd reads that file also where it is not asked to, as the one
+# in which Ray starts a job; another Python named there would come before ours.
+line=". $PWD/node/environment.sh"
+[ "$(tail -n 1 ~/.bashrc 2>/dev/null)" = "$line" ] || echo "$line" >> ~/.bashrc
+
+pins=$(cat pyproject.toml constraints.txt | sha256sum)
+if [ "$(cat installed 2>/dev/null)" = "$pins" ] && .venv/bin/ray --version >/dev/null 2>&1; then
+    exit 0
+fi
+
+python=${PYTHON:-python3}
+root=$([ "$(id -u)" = 0 ] || echo sudo)
+if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    command -v apt-get >/dev/null || { echo "$(hostname): $python cannot make environments and there is no apt-get; install Python 3.11 to 3.13 with venv"; exit 2; }
+    # A fresh machine is still busy with its own updates: wait for them, and for their lock.
+    if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
+    $root apt-get -o DPkg::Lock::Timeout=600 update -qq
+    $root apt-get -o DPkg::Lock::Timeout=600 install -yqq --no-install-recommends python3-venv >/dev/null
+fi
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
+    echo "$(hostname): $("$python" --version) is not Python 3.11 to 3.13; set PYTHON to one that is"
+    exit 2
+}
+
+rm -rf .venv installed
+"$python" -m venv .venv
+.venv/bin/python - > requirements.txt <<'PYTHON'
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    print(*tomllib.load(file)["project"]["dependencies"], sep="\n")
+PYTHON
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --constraint constraints.txt --requirement requirements.txt
+echo "$pins" > installed
