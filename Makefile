@@ -7,13 +7,14 @@ STAMP := $(VENV)/installed
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help setup demo test test-clips lint clean
+.PHONY: help setup demo test test-clips test-cluster lint clean
 
 help:
 	@echo "make setup       .venv with the pinned packages (3 to 4 minutes, 6 GB)"
 	@echo "make demo        the whole line on drawn videos: runs/demo/report.html, runs/demo/summary.json"
 	@echo "make test        the test suite; needs nothing outside this folder"
 	@echo "make test-clips CLIPS=folder [YUNET=file]   checks on real clips"
+	@echo "make test-cluster  checks on several machines made of namespaces; needs root"
 	@echo "make lint        ruff: rules and layout"
 	@echo "make clean       remove runs/ (not .venv)"
 
@@ -36,6 +37,9 @@ test: $(STAMP)
 test-clips: $(STAMP)
 	@test -n "$(CLIPS)" || { echo "say which clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
 	@$(BIN)/python -m pytest tests/clips --clips "$(CLIPS)" $(if $(YUNET),--yunet "$(YUNET)")
+
+test-cluster: $(STAMP)
+	@$(BIN)/python -m pytest tests/cluster/real --cluster
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

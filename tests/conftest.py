@@ -17,6 +17,7 @@ install_import_hook(CHECKED, "typechecks.strict")
 
 def pytest_addoption(parser):
     parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are left out")
+    parser.addoption("--cluster", action="store_true", help="run the tests in tests/cluster/real, on several machines; without it they are left out")
     parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar, at a lower bar")
 
 
