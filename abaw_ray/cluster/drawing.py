@@ -5,61 +5,58 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import progress
 from abaw_ray.core.storage import Storage, is_remote
+from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
-
-if TYPE_CHECKING:
-    from abaw_ray.cluster.job import DataConfig
 
 _AT_ONCE = 16
 """Files that are uploaded at the same time."""
 
 
-def drawn(data: "DataConfig", storage: Storage) -> "DataConfig":
-    """Draw the synthetic data set where asked for, and point at its three parts as if the user had given them.
+def place_of(root: str, storage: Storage) -> str:
+    """Where the data set is drawn to: where results go to an object store, beside them, for other machines see no folder of this one."""
+    return storage.uri("data") if is_remote(storage.config.uri) and not is_remote(root) else root
 
-    Where results go to an object store, so does the data set, for other machines do not see this one's folders.
+
+def is_drawn(place: str, storage: Storage) -> bool:
+    """Whether all of it is there already."""
+    return Storage(replace(storage.config, uri=place)).exists(DONE)
+
+
+def draw(place: str, config: SyntheticConfig, storage: Storage) -> None:
+    """Draw the data set, or find that it is there.
+
+    Args:
+        place: A folder, or an address in an object store: see ``place_of``.
+        config: What to draw.
+        storage: How the object store is reached.
 
     Raises:
         ConfigError: another data set is there.
         StorageError: the store cannot be written.
     """
-    if not data.draw:
-        return data
-    root = _root(data, storage)
-    if is_remote(root):
-        _draw_into(Storage(replace(storage.config, uri=root)), data)
+    if is_remote(place):
+        _into_store(Storage(replace(storage.config, uri=place)), config)
     else:
-        _draw(Path(root), data)
-    return replace(data, draw=False, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
+        _into_folder(Path(place), config)
 
 
-def is_drawn(data: "DataConfig", storage: Storage) -> bool:
-    """Whether the data set is there already."""
-    return Storage(replace(storage.config, uri=_root(data, storage))).exists(DONE)
-
-
-def _root(data: "DataConfig", storage: Storage) -> str:
-    return storage.uri("data") if is_remote(storage.config.uri) and not is_remote(data.drawn) else data.drawn
-
-
-def _draw(folder: Path, data: "DataConfig") -> None:
+def _into_folder(folder: Path, config: SyntheticConfig) -> None:
     with progress("drawing", 0, "pictures") as shown:
-        write_synthetic(folder, data.synthetic, workers=2, progress=shown.reach)
+        write_synthetic(folder, config, workers=2, progress=shown.reach)
 
 
-def _draw_into(store: Storage, data: "DataConfig") -> None:
-    """Likewise; what says that all is there is put there last."""
+def _into_store(store: Storage, config: SyntheticConfig) -> None:
+    """What says that all is there is put there last."""
     if store.exists(DONE):
-        if json.loads(store.read_bytes(DONE))["digest"] != identity(data.synthetic):
+        if json.loads(store.read_bytes(DONE))["digest"] != identity(config):
             raise ConfigError(f"{store.uri()}: holds a data set drawn with other settings or by another version; delete it or give data.drawn")
         return
     with tempfile.TemporaryDirectory(prefix="abaw-drawn-") as folder:
-        _draw(Path(folder), data)
+        _into_folder(Path(folder), config)
         files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != DONE]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda path: store.put_file(path, path.relative_to(folder).as_posix()), files))

@@ -1,12 +1,12 @@
 """What every job is told besides its stages' settings: where data and results are, on how much to run, what failures mean."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from abaw_ray.cluster.compute import LAPTOP, Compute
-from abaw_ray.cluster.drawing import drawn
+from abaw_ray.cluster.drawing import draw, place_of
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage import Storage, StorageConfig
@@ -105,7 +105,12 @@ class Run:
     @cached_property
     def data(self) -> DataConfig:
         """Where the data sets are; the synthetic one is drawn first if the job says so."""
-        return drawn(self.where.data, self.storage)
+        data = self.where.data
+        if not data.draw:
+            return data
+        root = place_of(data.drawn, self.storage)
+        draw(root, data.synthetic, self.storage)
+        return replace(data, draw=False, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
 
 
 def once_a_run(read: Callable[[Run], _T]) -> Callable[[Run], _T]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from abaw_ray.cluster import room
 from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.drawing import is_drawn
+from abaw_ray.cluster.drawing import is_drawn, place_of
 from abaw_ray.cluster.encoder_stage import encoder_home, encoder_item
 from abaw_ray.cluster.faces import check_detector, faces_home, videos
 from abaw_ray.cluster.features import feature_items, features_home, features_record
@@ -52,7 +52,8 @@ def show(run: Run, job: Any, stages: tuple[str, ...]) -> None:
     _noted(problems, run.storage.check)
     run.engine.start()
     there = room.machines()
-    undrawn = run.where.data.draw and not is_drawn(run.where.data, run.storage)
+    data = run.where.data
+    undrawn = data.draw and not is_drawn(place_of(data.drawn, run.storage), run.storage)
     rows = [("stage", "work", "asks for", "room for")]
     for stage in stages:
         look, ask = _STEPS[stage]

@@ -173,7 +173,7 @@ def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket
     local = Run(line, Asleep(line.compute))
     faces, features = faces_record(local, line.faces), features_record(local, line)
     ray.shutdown()
-    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket))
+    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=local.data)
     with Engine(remote.compute, remote.storage) as engine:
         run = Run(remote, engine)
         stored = pipeline(run, remote)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from abaw_ray.cluster.compute import shape
-from abaw_ray.cluster.drawing import drawn
 from abaw_ray.cluster.faces import faces_home, videos
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.plan import ALL, show
@@ -61,7 +60,7 @@ def test_a_data_set_that_is_not_drawn_yet_is_not_drawn_for_a_plan(plan, data):
 def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_path):
     storage = StorageConfig(uri=str(tmp_path / "runs"))
     run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
-    assert drawn(data, run.storage).affwild2
+    assert run.data.affwild2 == f"{data.drawn}/affwild2"
     wanted = videos(run)
     home = faces_home(run, SMOKE.faces)
     for item in list(wanted)[:2]:

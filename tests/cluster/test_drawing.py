@@ -1,0 +1,38 @@
+"""The synthetic data set goes where results go: into an object store, whole, once, and never over another one."""
+
+from dataclasses import replace
+
+import pytest
+
+from abaw_ray.cluster import drawing
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.synthetic.config import SyntheticConfig
+
+TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=8, affectnet_validation=8, rafdb=7, rafdb_test=7)
+
+
+def test_it_lies_beside_the_results_where_these_go_to_a_store(tmp_path):
+    here, there = Storage(StorageConfig(uri=str(tmp_path))), Storage(StorageConfig(uri="s3://bucket/runs"))
+    assert drawing.place_of("runs/data", here) == "runs/data"
+    assert drawing.place_of("runs/data", there) == "s3://bucket/runs/data"
+    assert drawing.place_of("s3://bucket/data", here) == drawing.place_of("s3://bucket/data", there) == "s3://bucket/data"
+
+
+def test_a_store_has_what_a_folder_has_and_is_drawn_into_once(object_store, tmp_path, monkeypatch):
+    object_store.create_bucket(Bucket="bucket")
+    storage = Storage(StorageConfig(uri="s3://bucket/runs"))
+    place = drawing.place_of("runs/data", storage)
+    assert not drawing.is_drawn(place, storage)
+    drawing.draw(str(tmp_path), TINY, storage)
+    drawing.draw(place, TINY, storage)
+    assert drawing.is_drawn(place, storage)
+    here = {path.relative_to(tmp_path).as_posix(): path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+    assert storage.files("data", recursive=True) == dict(sorted(here.items()))
+    names = [row["video"] for row in AffWild2(f"{place}/affwild2", storage=storage.config).videos()]
+    assert names == [row["video"] for row in AffWild2(tmp_path / "affwild2").videos()]
+    monkeypatch.setattr(drawing, "write_synthetic", lambda *_, **__: pytest.fail("drawn twice"))
+    drawing.draw(place, TINY, storage)
+    with pytest.raises(ConfigError, match="s3://bucket/runs/data: holds a data set drawn with other settings"):
+        drawing.draw(place, replace(TINY, seed=1), storage)
