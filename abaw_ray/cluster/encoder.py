@@ -18,7 +18,7 @@ from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig,
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from abaw_ray.cluster.encoder_rank import RankJob, run_rank
-from abaw_ray.core.errors import AbawError, ConfigError, StageError
+from abaw_ray.core.errors import AbawError, StageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import Storage, resolve
 from abaw_ray.encoder.config import EncoderConfig
@@ -67,9 +67,7 @@ def train_encoder(
     """
     if home.finished([item]):
         return home.folder_figures(item)
-    if config.global_batch % compute.train_workers:
-        workers = compute.train_workers
-        raise ConfigError(f"global_batch={config.global_batch} cannot be shared by {workers} workers; choose a multiple of {workers}")
+    config.check_ranks(compute.train_workers)
     job = replace(_job(home, item, shards, config, compute), heed=heed)
     figures = _run(job, compute, on_report)
     home.complete_folder(item, figures)

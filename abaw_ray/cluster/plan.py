@@ -111,10 +111,9 @@ def _images(run: Run, job: Any, stages: tuple[str, ...]) -> str:
 
 
 def _encoder(run: Run, job: Any, stages: tuple[str, ...]) -> str:
-    config, ranks = job.encoder, run.compute.train_workers
+    config = job.encoder
     check_encoder(config.model, run.where.storage)
-    if config.global_batch % ranks:
-        raise ConfigError(f"encoder.global_batch={config.global_batch} cannot be shared by {ranks} workers; choose a multiple of {ranks}")
+    config.check_ranks(run.compute.train_workers)
     images = images_home(run, config.ingest).record(shards(run))
     if images and encoder_home(run, config).record([encoder_item(images)]):
         return _THERE

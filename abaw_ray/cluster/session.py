@@ -86,9 +86,9 @@ class Engine:
         """
         if not self._started:
             self._connect()
-        if self._started and not self.grows_unseen:
+        if self._started and (cpus or gpus) and not self.grows_unseen:
             there = room.workers(room.machines(), cpus=cpus, gpus=gpus)
-            if (cpus or gpus) and there < workers:
+            if there < workers:
                 raise ConfigError(refusal(workers, there, cpus=cpus, gpus=gpus))
 
     def fits(self, *, cpus: float, gpus: float, memory_gb: float = 0) -> int:
@@ -101,7 +101,7 @@ class Engine:
         store = environment(self.storage)
         self._before = {name: os.environ.get(name) for name in store}
         os.environ |= store
-        own = not os.environ.get("RAY_ADDRESS")
+        own = not self.shared
         for name, value in _ALONE.items() if own else ():
             os.environ.setdefault(name, value)
         if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported

@@ -1,5 +1,6 @@
 """Are the pretrained weights where a job says? Asked before anything is paid for; nothing is fetched. YuNet's are read whole, they are small."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError, StorageError
@@ -41,9 +42,8 @@ def check_speech(config: SpeechConfig, storage: StorageConfig) -> None:
 
 
 def _in_store(folder: str, name: str, storage: StorageConfig, said: str) -> None:
-    where = StorageConfig(uri=folder or ".", endpoint=storage.endpoint, region=storage.region, checksums=storage.checksums)
     try:
-        there = Storage(where).exists(name)
+        there = Storage(replace(storage, uri=folder or ".")).exists(name)
     except StorageError as error:
         raise StorageError(f"{said}: {error}") from error
     if not there:

@@ -96,7 +96,7 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
 
 def _todo(reason: str) -> str:
     """What to do about a refusal."""
-    if "MissingContentLength" in reason or "411" in reason:
+    if "MissingContentLength" in reason:  # HTTP 411
         return "this store does not know today's checksums: give --storage.checksums when_required"
     return "check the address, the credentials and storage.endpoint"
 

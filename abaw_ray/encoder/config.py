@@ -56,6 +56,15 @@ class EncoderConfig:
                 f"augment.scales={self.augment.scales} go beyond ingest.scale={self.ingest.scale}: the stored images are not large enough"
             )
 
+    def check_ranks(self, ranks: int) -> None:
+        """Refuse a number of ranks that cannot share the batch.
+
+        Raises:
+            ConfigError: it does not divide ``global_batch``.
+        """
+        if self.global_batch % ranks:
+            raise ConfigError(f"global_batch={self.global_batch} cannot be shared by {ranks} workers; choose a multiple of {ranks}")
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the encoder's own classes."""

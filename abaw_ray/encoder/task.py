@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.errors import DataError
 from abaw_ray.encoder.augment import augmented, centred
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
@@ -91,10 +91,7 @@ class EncoderTask:
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
                 raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is scored on the other")
-        if config.global_batch % self.place.ranks:
-            raise ConfigError(
-                f"global_batch={config.global_batch} cannot be shared by {self.place.ranks} workers; choose a multiple of {self.place.ranks}"
-            )
+        config.check_ranks(self.place.ranks)
         self.sampler = Sampler(size=len(self.train), batch=config.global_batch, seed=config.seed)
         self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes))
 
