@@ -6,7 +6,7 @@ from typing import TypeVar
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.job import DataConfig, Where
 from abaw_ray.cluster.line import Line, part_of
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.encoder.augment import AugmentConfig
 from abaw_ray.encoder.config import EncoderConfig

@@ -15,7 +15,8 @@ import tyro
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.schema import FACE
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.core.watched import Limits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import DetectorConfig, Face

@@ -6,7 +6,7 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, ItemError
-from abaw_ray.core.storage import resolve
+from abaw_ray.core.stores import resolve
 from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.annotations import HEADER, parse_annotation

@@ -15,7 +15,7 @@ from bench_cost import cpu_seconds, stage, video_row
 
 from abaw_ray.core.child import prepare
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.part import WriteParts
 from abaw_ray.faces.weights import yunet_weights

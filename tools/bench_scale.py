@@ -22,7 +22,7 @@ from abaw_ray.cluster.session import Engine
 from abaw_ray.cluster.shares import store
 from abaw_ray.core import schema
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.core.watched import Limits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.part import write_part

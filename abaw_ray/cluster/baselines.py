@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from abaw_ray.cluster.faces import faces_home, faces_record, videos
 from abaw_ray.cluster.frames import Annotated, annotated
+from abaw_ray.cluster.items import Pool
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.cluster.stage import run_items
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.settings import digest

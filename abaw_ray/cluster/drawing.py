@@ -8,7 +8,8 @@ from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import progress
-from abaw_ray.core.storage import Storage, is_remote
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import is_remote
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
 

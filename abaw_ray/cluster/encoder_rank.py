@@ -17,6 +17,7 @@ from torch import Tensor
 
 from abaw_ray.cluster import checkpoint
 from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.core.disk import own_disk
 from abaw_ray.core.errors import AbawError, ConfigError, DataError
 from abaw_ray.core.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
@@ -58,7 +59,8 @@ def run_rank(job: RankJob) -> dict | AbawError:
     prepare_deepspeed(gpu=job.gpu)
     torch.set_num_threads(max(1, int(job.cpus)))
     try:
-        return _Rank(job).train()
+        with own_disk():
+            return _Rank(job).train()
     except (ConfigError, DataError) as error:
         return error
 

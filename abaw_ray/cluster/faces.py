@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from abaw_ray.cluster.items import Pool, Task
 from abaw_ray.cluster.job import Run, once_a_run
 from abaw_ray.cluster.shares import divided, do_share, store
-from abaw_ray.cluster.stage import Pool, Task, needed, run_items
+from abaw_ray.cluster.stage import needed, run_items
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import is_remote
+from abaw_ray.core.stores import is_remote
 from abaw_ray.core.watched import Limits
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.videos import identity_of, list_videos
@@ -72,7 +73,7 @@ def videos(run: Run) -> dict[Item, dict]:
         ConfigError: no video was given at all.
         DataError: two videos have the same name.
     """
-    data = run.data
+    data = run.where.data if run.where.data.videos else run.data  # who names videos needs no drawn ones
     if data.videos and not is_affwild2(data.videos, run.where.storage):
         rows = list_videos(data.videos, run.where.storage)
     elif data.videos:

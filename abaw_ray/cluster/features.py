@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.encoder_stage import encoder_home, encoder_record
 from abaw_ray.cluster.faces import faces_home, faces_record, gone, videos
+from abaw_ray.cluster.items import Pool
 from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.stage import Pool, needed, run_items
+from abaw_ray.cluster.stage import needed, run_items
 from abaw_ray.core.errors import MissingError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest

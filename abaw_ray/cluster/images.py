@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 
+from abaw_ray.cluster.items import Pool
 from abaw_ray.cluster.job import Run, once_a_run
-from abaw_ray.cluster.stage import Pool, run_items
+from abaw_ray.cluster.stage import run_items
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
 

@@ -9,7 +9,8 @@ from abaw_ray.cluster.compute import LAPTOP, Compute
 from abaw_ray.cluster.drawing import draw, place_of
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.stills import Contempt
 from abaw_ray.data.synthetic.config import SyntheticConfig
 

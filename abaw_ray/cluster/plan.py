@@ -53,7 +53,8 @@ def show(run: Run, job: Any, stages: tuple[str, ...]) -> None:
     run.engine.start()
     there = room.machines()
     data = run.where.data
-    undrawn = data.draw and not is_drawn(place_of(data.drawn, run.storage), run.storage)
+    needs_drawn = data.draw and not (data.videos and stages == ("faces",))
+    undrawn = needs_drawn and not is_drawn(place_of(data.drawn, run.storage), run.storage)
     rows = [("stage", "work", "asks for", "room for")]
     for stage in stages:
         look, ask = _STEPS[stage]

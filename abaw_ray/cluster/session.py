@@ -10,7 +10,7 @@ import threading
 from abaw_ray.cluster import room
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.storage import StorageConfig, environment
+from abaw_ray.core.stores import StorageConfig, environment
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

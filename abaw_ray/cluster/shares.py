@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from abaw_ray.cluster.stage import Task, Unfinished
+from abaw_ray.cluster.items import Task, Unfinished
 from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import is_remote
+from abaw_ray.core.stores import is_remote
 from abaw_ray.core.watched import ChildDied, Limits, Watched
 from abaw_ray.faces.guarded import GuardedParts
 from abaw_ray.faces.part import Done

@@ -1,80 +1,23 @@
 """Any stage whose items are independent, over Ray Data: one row an item, its part written by the worker, one manifest row back.
 
-What happens to an item is a plain class of another folder; here stands only where it runs, what is already there, and what failed.
+What happens to an item is a plain class of another folder; here stands what is already there, what is left to do, and what failed.
 """
 
-import json
-import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from abaw_ray.cluster.items import Pool, Task, Work, do_all
 from abaw_ray.cluster.job import Run
-from abaw_ray.core.errors import AbawError, DataError, ItemError, StorageError
+from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.lock import only_writer
-from abaw_ray.core.progress import Progress, progress, say
+from abaw_ray.core.progress import progress, say
 from abaw_ray.core.records import Home, Item, Record
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-
-Work = Callable[[Home, Item, dict], Mapping[str, float]]
-"""Does one item: reads its payload, writes its part into the home, returns figures to sum up (``Unfinished`` where others do the rest).
-
-Raises ItemError for a bad item; StorageError where it may go well later.
-"""
-Task = tuple[Item, dict]
-"""An item, or a share of one, and its payload."""
-_BLOCKS = 2000
-"""Ray Data plans one task a block; more blocks than this only slow the driver."""
-_ROUNDS = 3
-"""How often items are tried that storage would not give or take; ours."""
-_LOST = 20
-"""So many lost in a row, and nothing done in between, mean that there is no storage; ours."""
-
-
-class Unfinished(dict):
-    """Figures of a share of an item; the item's part is not there yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """The actors of one stage."""
-
-    workers: int
-    """0 for as many as there is room for."""
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_gb: float = 1.0
-
-
-class _Worker:
-    """The actor: builds the stage's work once, then does item after item."""
-
-    def __init__(self, home: Home, make: Callable[[], Work]) -> None:
-        self.home, self.work = home, make()
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([self.one(row) for row in batch.to_pylist()])
-
-    def one(self, row: dict) -> dict:
-        item, figures, said = Item(name=row["name"], identity=row["identity"]), {}, {"reason": "", "lost": "", "error": b""}
-        try:
-            try:
-                figures = self.work(self.home, item, json.loads(row["payload"]))
-            except ItemError as error:
-                failure = self.home.write_failure(item, error)
-                said["reason"] = failure["reason"] + (f"; the {error.last_frame:,} frames before are kept" if error.last_frame else "")
-        except StorageError as error:
-            said["lost"] = str(error)
-        except AbawError as error:  # ends the job; it travels as a value, for Ray would wrap it beyond recognition
-            said["error"] = pickle.dumps(error)
-        finished = not (isinstance(figures, Unfinished) or said["lost"])
-        return {"task": row["task"], "item": item.name, "figures": json.dumps(dict(figures)), "finished": finished, **said}
 
 
 def run_items(
@@ -121,69 +64,11 @@ def run_items(
             pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
             tasks = divide(todo, pool.workers)
             with progress(home.stage, len(todo), unit) as shown:
-                shown.expect(sum(_work_of(task) for task in tasks))
-                _rounds(home, tasks, make, pool, shown, again)
+                do_all(home, tasks, make, pool, shown, again)
             figures = dict(shown.sums)
         uncounted = done | home.failures(items).keys()  # what broke has a part too, but came back without figures
         figures["rows"] = figures.get("rows", 0) + _rows(home, home.finished([item for item in items if item.name in uncounted]))
         return home.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
-
-
-def _rounds(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, shown: Progress, again: Mapping[str, dict]) -> None:
-    """Do all tasks; those that storage would not give or take once more, when all others are done."""
-    finished: set[str] = set()
-    for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):
-        lost: dict[int, str] = {}
-        in_a_row = 0
-        for row in _stream(home, tasks, make, pool):
-            item = tasks[row["task"]][0]
-            in_a_row = in_a_row + 1 if row["lost"] else 0
-            if row["lost"]:
-                lost[row["task"]] = row["lost"]
-                if in_a_row >= _LOST:
-                    raise StorageError(f"{row['lost']} ({in_a_row} times in a row)")
-                continue
-            if row["reason"]:
-                say(f"  {item.name}: {row['reason']}")
-            elif row["finished"] and item.name in again:
-                home.forget_failures([item])
-            new = row["finished"] and item.name not in finished
-            finished |= {item.name} if row["finished"] else set()
-            shown.step(int(new), json.loads(row["figures"]) if new or not row["finished"] else {}, work=_work_of(tasks[row["task"]]))
-        if not lost:
-            return
-        reason = next(iter(lost.values()))
-        if last:
-            raise StorageError(f"{len(lost)} of {len(tasks)} could not be read or written, all others are done; first {reason}")
-        say(f"  {len(lost)} could not be read or written and are tried again; first {reason}")
-        tasks = [tasks[number] for number in sorted(lost)]
-
-
-def _work_of(task: Task) -> float:
-    """How much work a task is, beside others of its stage: the bytes that it reads where its payload says so."""
-    return max(task[1].get("size", 1), 1)
-
-
-def _stream(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool) -> Iterator[dict]:
-    import ray
-
-    blocks = min(len(tasks), _BLOCKS)
-    rows = [{"task": number, "name": item.name, "identity": item.identity, "payload": json.dumps(body)} for number, (item, body) in enumerate(tasks)]
-    dealt = [row for first in range(blocks) for row in rows[first::blocks]]  # the first of each block are begun first
-    manifest = ray.data.from_items(dealt, override_num_blocks=blocks).map_batches(
-        _Worker,
-        fn_constructor_args=(home, make),
-        batch_format="pyarrow",
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(pool.workers, blocks)),
-        num_cpus=pool.cpus,
-        num_gpus=pool.gpus or None,
-        memory=int(pool.memory_gb * 2**30),
-    )
-    for row in manifest.iter_rows():
-        if row["error"]:
-            raise pickle.loads(row["error"])
-        yield row
 
 
 def run_once(home: Home, item: Item, work: Callable[[], dict[str, Any]]) -> Record:

@@ -17,6 +17,7 @@ from abaw_ray.cluster.features import features_home, features_record
 from abaw_ray.cluster.frames import Annotated, annotated, frames_in_cluster
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.stage import fetch, needed, ours, run_once
+from abaw_ray.core.disk import own_disk
 from abaw_ray.core.progress import progress, say
 from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest, to_plain
@@ -195,7 +196,7 @@ def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -
 
 
 def _store(sweep: Sweep, name: str, trained: Any) -> None:
-    with tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
+    with own_disk(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
         save_fusion(Path(folder), trained)
         for file in Path(folder).iterdir():
             sweep.home.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")

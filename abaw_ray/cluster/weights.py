@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError, StorageError
-from abaw_ray.core.storage import Storage, StorageConfig, is_remote
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig, is_remote
 from abaw_ray.encoder.model import ModelConfig
 from abaw_ray.features.speech import SpeechConfig
 from abaw_ray.features.wav2vec import RANDOM

@@ -54,7 +54,7 @@ class Progress:
     def line(self) -> str:
         """The state in one line: done of all, rates a second, time left."""
         seconds = max(time.monotonic() - self.started, 1e-3)
-        shown = {name: value for name, value in self.sums.items() if name != "rows" or "frames" not in self.sums}
+        shown = {name: value for name, value in self.sums.items() if value and (name != "rows" or "frames" not in self.sums)}
         rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in shown.items()]
         share = self.worked / self.work if self.work else self.done / max(self.total, 1)
         left = (1 - min(share, 1)) * seconds / share if share else 0

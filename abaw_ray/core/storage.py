@@ -5,6 +5,7 @@ A local file is written beside its name and renamed; an object appears only when
 again with growing pauses; what still fails is a ``StorageError`` that names the address, never a silent absence.
 """
 
+import errno
 import io
 import os
 import shutil
@@ -12,92 +13,29 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from abaw_ray.core.errors import ConfigError, StorageError
+from abaw_ray.core.errors import StorageError
 from abaw_ray.core.retries import retrying
+from abaw_ray.core.stores import StorageConfig, is_remote, resolve
 
 _T = TypeVar("_T")
 _ROW_GROUP = 4096
 """Rows of a Parquet row group: a few megabytes of chips, so that a reader never holds a whole video."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StorageConfig:
-    """Where results go. It does not shape them: the same settings give the same addresses below any ``uri``."""
-
-    uri: str = "runs"
-    """A local folder or an ``s3://bucket/prefix``, ``gs://...``; any URI that pyarrow understands."""
-    endpoint: str = ""
-    """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
-    region: str = ""
-    """S3 region; empty asks the usual chain."""
-    checksums: Literal["when_supported", "when_required"] = "when_supported"
-    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16)."""
-    attempts: int = 5
-    """How often a read or write is tried before the run gives up; ours, not from the paper."""
-
-    def __post_init__(self) -> None:
-        """Refuse what could never work."""
-        if not self.uri:
-            raise ConfigError("storage.uri is empty; give a folder or an s3://bucket/prefix")
-        if self.attempts < 1:
-            raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
-
-
-def environment(config: StorageConfig) -> dict[str, str]:
-    """The settings as the variables that every S3 client reads: for workers, and for videos that are read by address alone."""
-    found = {"AWS_REQUEST_CHECKSUM_CALCULATION": config.checksums}
-    if config.endpoint:
-        found["AWS_ENDPOINT_URL"] = config.endpoint
-    if config.region:
-        found["AWS_DEFAULT_REGION"] = config.region
-    return found
-
-
-def is_remote(uri: str) -> bool:
-    """Whether the address names an object store rather than a file of this machine."""
-    return "://" in uri and not uri.startswith("file://")
-
-
-def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSystem, str]:
-    """Return the file system and the path in it of a URI or local path.
-
-    Raises:
-        StorageError: pyarrow does not know the scheme, or the address has no bucket.
-    """
-    config = config or StorageConfig()
-    if not is_remote(uri):
-        return pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).absolute())
-    if not uri.startswith("s3://"):
-        try:
-            return pafs.FileSystem.from_uri(uri)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
-    if len(uri) == len("s3://"):
-        raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
-    os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] = config.checksums
-    endpoint = config.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-    parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
-    options = {"region": config.region} if config.region else {}
-    if endpoint:
-        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-        options.setdefault("region", os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
-    return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options), uri.removeprefix("s3://").rstrip("/")
-
-
 def _todo(reason: str) -> str:
     """What to do about a refusal."""
     if "MissingContentLength" in reason:  # HTTP 411
         return "this store does not know today's checksums: give --storage.checksums when_required"
+    if os.strerror(errno.ENOSPC) in reason:
+        return "the disk is full: make room there, or name another folder"
     return "check the address, the credentials and storage.endpoint"
 
 

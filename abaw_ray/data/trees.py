@@ -15,7 +15,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.storage import Storage, StorageConfig, is_remote, resolve
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig, is_remote, resolve
 
 _T = TypeVar("_T")
 _ASKERS = 16

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.storage import is_remote, resolve
+from abaw_ray.core.stores import is_remote, resolve
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

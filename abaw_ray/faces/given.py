@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.faces.detect import Face
 from abaw_ray.media.frame import Frame
 

@@ -5,6 +5,7 @@ worker, a lost machine, a lost connection) is nobody's fault here.
 """
 
 import logging
+import platform
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ class GuardedParts:
         except _OTHERS:
             raise
         except OSError as error:
-            raise StorageError(f"{tempfile.gettempdir()}: {error}; the local disk is full or cannot be written") from error
+            raise StorageError(f"{platform.node()}: {tempfile.gettempdir()}: {error}; the disk is full or cannot be written") from error
 
     def _rescue(self, reason: str, reached: int, *call: object) -> Done | Piece:
         """Decode no further than both children got, or to the frame before (one of the two was too much), or half as far (memory fills slowly).

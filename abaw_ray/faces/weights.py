@@ -14,7 +14,8 @@ from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import say
-from abaw_ray.core.storage import Storage, StorageConfig, is_remote
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig, is_remote
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 """From OpenCV's model zoo (MIT licence)."""

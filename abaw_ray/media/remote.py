@@ -16,7 +16,7 @@ from tenacity import Retrying
 from abaw_ray.core.child import waiting
 from abaw_ray.core.errors import MissingError, StorageError
 from abaw_ray.core.retries import retrying
-from abaw_ray.core.storage import StorageConfig, resolve
+from abaw_ray.core.stores import StorageConfig, resolve
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.records import Item
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from torch import nn
 
 from abaw_ray.cluster import checkpoint
 from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.encoder.moe import MoeConfig, MoeHead, balance_loss, same
 from abaw_ray.training.losses import ClassLoss, LossConfig
 from abaw_ray.training.optim import OptimConfig, make_adamw, parameter_groups, rate_share, set_rates

@@ -7,7 +7,8 @@ import pytest
 from abaw_ray.cluster.checkpoint import drop, fetch
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.encoder.images import node_folder
 
 

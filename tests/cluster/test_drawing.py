@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from abaw_ray.cluster import drawing
+from abaw_ray.cluster.compute import Compute
+from abaw_ray.cluster.faces import videos
+from abaw_ray.cluster.job import DataConfig, Run, Where
+from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.media.write import write_video
 
 TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=8, affectnet_validation=8, rafdb=7, rafdb_test=7)
 
@@ -36,3 +43,12 @@ def test_a_store_has_what_a_folder_has_and_is_drawn_into_once(object_store, tmp_
     drawing.draw(place, TINY, storage)
     with pytest.raises(ConfigError, match="s3://bucket/runs/data: holds a data set drawn with other settings"):
         drawing.draw(place, replace(TINY, seed=1), storage)
+
+
+def test_who_names_videos_waits_for_no_drawn_ones(tmp_path):
+    (tmp_path / "own").mkdir()
+    write_video(tmp_path / "own" / "v.mp4", np.zeros((3, 96, 96, 3), np.uint8), np.arange(3) / 10, None)
+    data = DataConfig(draw=True, drawn=str(tmp_path / "drawn"), videos=str(tmp_path / "own"))
+    run = Run(Where(storage=StorageConfig(uri=str(tmp_path / "runs")), data=data), Engine(Compute()))
+    assert [item.name for item in videos(run)] == ["v.mp4"]
+    assert not (tmp_path / "drawn").exists()

@@ -18,7 +18,8 @@ from abaw_ray.cluster.encoder import train_encoder
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.model import load_encoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel

@@ -7,7 +7,8 @@ from abaw_ray.cluster.faces import FaceWork
 from abaw_ray.cluster.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.core.watched import Limits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import DetectorConfig

@@ -21,7 +21,7 @@ from abaw_ray.cluster.sweep import sweep_fusion
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode

@@ -13,7 +13,7 @@ from abaw_ray.cluster.plan import ALL, show
 from abaw_ray.cluster.room import Machine
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from abaw_ray.cluster.items import Unfinished
 from abaw_ray.cluster.shares import _spans, divided, do_share
-from abaw_ray.cluster.stage import Unfinished
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detect import DetectorConfig

@@ -10,7 +10,8 @@ import pytest
 
 from abaw_ray.core.errors import BusyError
 from abaw_ray.core.lock import only_writer
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 
 from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 
 ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(4)]
 

@@ -8,7 +8,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from abaw_ray.core.errors import ConfigError, StorageError
-from abaw_ray.core.storage import Storage, StorageConfig, resolve
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig, resolve
 
 
 @pytest.fixture

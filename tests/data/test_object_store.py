@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.storage import StorageConfig
+from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.rafdb import read_rafdb
 from abaw_ray.data.videos import identity_of, list_videos

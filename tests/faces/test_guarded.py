@@ -121,5 +121,5 @@ def test_a_join_that_ends_two_children_is_the_videos_failure_and_ends_nothing_el
 def test_a_full_disk_is_no_fault_of_the_video(video, tmp_path, what):
     guarded = GuardedParts(CONFIG, Limits())
     guarded.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    with pytest.raises(StorageError, match="No space left on device; the local disk is full"):
+    with pytest.raises(StorageError, match="No space left on device; the disk is full"):
         getattr(guarded, what)(*([video("v")] + [[]] * (what == "join")), tmp_path / "part.parquet")

@@ -1,0 +1,90 @@
+"""Which file system an address means, and how an object store is reached. Credentials come from the usual chain of the store."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from abaw_ray.core.errors import ConfigError, StorageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageConfig:
+    """Where results go. It does not shape them: the same settings give the same addresses below any ``uri``."""
+
+    uri: str = "runs"
+    """A local folder or an ``s3://bucket/prefix``, ``gs://...``; any URI that pyarrow understands."""
+    endpoint: str = ""
+    """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
+    region: str = ""
+    """S3 region; empty asks the usual chain."""
+    checksums: Literal["when_supported", "when_required"] = "when_supported"
+    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16)."""
+    attempts: int = 5
+    """How often a read or write is tried before the run gives up; ours, not from the paper."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could never work."""
+        if not self.uri:
+            raise ConfigError("storage.uri is empty; give a folder or an s3://bucket/prefix")
+        if self.attempts < 1:
+            raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
+
+
+def environment(config: StorageConfig) -> dict[str, str]:
+    """The settings as the variables that every S3 client reads: for workers, and for videos that are read by address alone."""
+    found = {"AWS_REQUEST_CHECKSUM_CALCULATION": config.checksums}
+    if config.endpoint:
+        found["AWS_ENDPOINT_URL"] = config.endpoint
+    if region := _region(config):
+        found["AWS_DEFAULT_REGION"] = region
+    return found
+
+
+def _region(config: StorageConfig) -> str:
+    """The region as far as we know it; servers other than AWS do not care, but each client would ask its machine's cloud for one."""
+    known = config.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or ""
+    return known or ("us-east-1" if config.endpoint or os.environ.get("AWS_ENDPOINT_URL") else "")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the address names an object store rather than a file of this machine."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSystem, str]:
+    """Return the file system and the path in it of a URI or local path.
+
+    Raises:
+        StorageError: pyarrow does not know the scheme, or the address has no bucket.
+    """
+    config = config or StorageConfig()
+    if not is_remote(uri):
+        return pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).absolute())
+    if not uri.startswith("s3://"):
+        try:
+            return pafs.FileSystem.from_uri(uri)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
+    if len(uri) == len("s3://"):
+        raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
+    endpoint = config.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+    return _s3(endpoint, _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
+
+
+@cache
+def _s3(endpoint: str, region: str, checksums: str) -> pafs.S3FileSystem:
+    """One client a process: where there is no cloud to ask for its region, each costs seconds (AWS's client library asks, whatever it is told)."""
+    os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] = checksums
+    options = {"region": region} if region else {}
+    if region:
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
+    if endpoint:
+        parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+    return pafs.S3FileSystem(request_timeout=60, connect_timeout=10, **options)

@@ -1,0 +1,65 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pyarrow.fs as pafs
+import pytest
+
+from abaw_ray.core.stores import StorageConfig, _s3, environment, resolve
+
+
+@pytest.fixture
+def cloud(monkeypatch, tmp_path):
+    """The metadata service of a machine in the cloud; holds what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+        def do_PUT(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")  # or it is asked for these, too
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    _s3.cache_clear()
+    yield asked
+    server.shutdown()
+    _s3.cache_clear()
+
+
+def test_a_store_that_is_no_cloud_is_opened_without_asking_a_cloud(cloud):
+    config = StorageConfig(uri="s3://bucket/runs", endpoint="http://127.0.0.1:1")
+    filesystem, path = resolve(config.uri, config)
+    assert (path, filesystem.region) == ("bucket/runs", "us-east-1")
+    assert cloud == []
+    assert environment(config)["AWS_DEFAULT_REGION"] == "us-east-1"
+
+
+def test_what_is_not_known_is_asked(cloud):
+    resolve("s3://bucket/runs")
+    assert cloud, "without a region there is no other way to know it"
+
+
+def test_a_store_is_opened_once_a_process(cloud):
+    config = StorageConfig(endpoint="http://127.0.0.1:1")
+    first, second = resolve("s3://bucket/a", config)[0], resolve("s3://other/b", config)[0]
+    assert first is second
+    assert resolve("s3://bucket/a", StorageConfig(endpoint="http://127.0.0.1:2"))[0] is not first
+
+
+def test_the_users_region_is_kept(cloud, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    filesystem, _ = resolve("s3://bucket/runs")
+    assert isinstance(filesystem, pafs.S3FileSystem) and filesystem.region == "eu-west-1"
+    assert environment(StorageConfig(region="eu-north-1"))["AWS_DEFAULT_REGION"] == "eu-north-1"
