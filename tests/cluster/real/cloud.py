@@ -52,9 +52,9 @@ class Cloud:
 
     def __init__(self, hosts: Hosts, machines: int) -> None:
         """Call it on the laptop's network. Machines lie ready, switched on, for as many instances."""
-        self.hosts = hosts
-        for number in range(FIRST, FIRST + machines):
-            hosts.boot(f"n{number}")
+        self.hosts, self.machines = hosts, {f"n{number}" for number in range(FIRST, FIRST + machines)}
+        for name in sorted(self.machines):
+            hosts.boot(name)
         hosts.add_address(METADATA)
         self.metadata = Metadata(METADATA)
         self.server = ThreadedMotoServer(hosts.address(LAP), 5055, verbose=False)
@@ -86,7 +86,7 @@ class Cloud:
                 iam.create_instance_profile(InstanceProfileName=profile)
             settings |= {"SubnetIds": [subnet], "SecurityGroupIds": [group], "KeyName": "abaw", "IamInstanceProfile": {"Name": profile}}
             if name != config["head_node_type"]:
-                kind |= {"resources": {"CPU": 2}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
+                kind |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
         for key in ("head_start_ray_commands", "worker_start_ray_commands"):
             exports = " ".join(f"export {name}={value};" for name, value in (self.env | {"AUTOSCALER_UPDATE_INTERVAL_S": "2"}).items())
             config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in config[key]]
@@ -104,8 +104,11 @@ class Cloud:
         found = self.ec2.describe_instances(Filters=filters)["Reservations"]
         self.ec2.terminate_instances(InstanceIds=[item["InstanceId"] for reservation in found for item in reservation["Instances"]])
         self.hosts.power_off(name)
+        self.machines.remove(name)
 
     def close(self) -> None:
-        """End the servers."""
+        """End the servers, and switch the machines off."""
         self.metadata.shutdown()
         self.server.stop()
+        for name in self.machines:
+            self.hosts.power_off(name)

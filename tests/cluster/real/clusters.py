@@ -1,5 +1,7 @@
 """What the tests do with a cluster and a store: start it, submit to it, look what is in it."""
 
+import io
+import re
 import socket
 import subprocess
 import time
@@ -8,11 +10,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from hosts import LAP, PROJECT, Hosts
 
 _T = TypeVar("_T")
+TABLES = ("faces", "features", "predictions")
+FEW = ["--compute.item-workers", "2", "--compute.feature-workers", "2", "--compute.item-memory-gb", "0.3", "--compute.feature-memory-gb", "0.5"]
+"""Two actors a stage, for machines that share two cores and one memory."""
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -55,12 +62,18 @@ class SubmittedTo:
         self.tunnel: subprocess.Popen | None = None
 
     def up(self) -> None:
-        """From nothing to a cluster, and the tunnel to it."""
+        """From nothing to a cluster, and the tunnel to it; also again, where the head was lost."""
+        self._close()
         self.hosts.run(LAP, "ray", "get-auth-token", "--generate")
         said = self.hosts.run(LAP, "ray", "up", "-y", "--no-config-cache", str(self.file), timeout=240)
         (self.hosts.state / "up.log").write_text(said.stdout)
         self.tunnel = self.hosts.start(LAP, "ray", "dashboard", str(self.file), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._answers, timeout=60, what="the tunnel to the head")
+
+    def _close(self) -> None:
+        if self.tunnel:
+            self.tunnel.terminate()
+            self.tunnel.wait()
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
@@ -74,12 +87,41 @@ class SubmittedTo:
 
     def down(self) -> None:
         """End Ray, and the tunnel."""
-        if self.tunnel:
-            self.tunnel.terminate()
+        self._close()
         self.hosts.run(LAP, "ray", "down", "-y", str(self.file), timeout=180, check=False)
 
 
-def local_cluster(hosts: Hosts, workers: int) -> SubmittedTo:
+def workers(hosts: Hosts) -> int:
+    """Machines beside the head that Ray counts."""
+    said = hosts.run("n1", "bash", "-c", ". ~/abaw_ray/node/environment.sh; ray status", check=False).stdout
+    return sum(map(int, re.findall(r"^ (\d+) ", said.partition("Active:")[2].partition("Pending:")[0], re.M))) - 1
+
+
+def finish(job: subprocess.Popen, log: Path, *, timeout: float = 600) -> str:
+    """Wait for a job that ends well; returns what it said."""
+    job.wait(timeout=timeout)
+    said = log.read_text()
+    assert job.returncode == 0 and "exit=0" in said, said[-3000:]
+    return said
+
+
+def results(store: Store, name: str) -> dict[str, pa.Table]:
+    """The tables of a run, by address below the run's."""
+    found = {}
+    for key in store.names(f"{name}/"):
+        short = key.removeprefix(f"{name}/")
+        if short.startswith(TABLES) and short.endswith(".parquet"):
+            found[short] = pq.read_table(io.BytesIO(store.read(key)))
+    return found
+
+
+def assert_same(found: dict[str, pa.Table], usual: dict[str, pa.Table]) -> None:
+    """Two runs left the same tables."""
+    assert found.keys() == usual.keys()
+    assert [name for name in usual if not usual[name].equals(found[name])] == []
+
+
+def local_cluster(hosts: Hosts, workers: int, *, worker_options: str = "") -> SubmittedTo:
     """``tools/clusters/local.yaml`` with these machines' addresses and the store's keys, as its owner would fill it in."""
     config = yaml.safe_load((PROJECT / "tools/clusters/local.yaml").read_text())
     addresses = [hosts.address(f"n{number}") for number in range(1, workers + 2)]
@@ -90,7 +132,8 @@ def local_cluster(hosts: Hosts, workers: int) -> SubmittedTo:
     keys.write_text(f"[default]\naws_access_key_id={KEYS['AWS_ACCESS_KEY_ID']}\naws_secret_access_key={KEYS['AWS_SECRET_ACCESS_KEY']}\n")
     config["file_mounts"]["~/.aws/credentials"] = str(keys)
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):  # several machines share this one's memory
-        config[key] = [line.replace("ray start", "ray start --object-store-memory=150000000") for line in config[key]]
+        more = worker_options if key.startswith("worker") else ""
+        config[key] = [line.replace("ray start", f"ray start --object-store-memory=150000000 {more}") for line in config[key]]
     file = hosts.state / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
     return SubmittedTo(hosts, file)

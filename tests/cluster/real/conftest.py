@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters import KEYS, Store
+from clusters import KEYS, Store, local_cluster
 from hosts import LAP, Hosts, missing
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config, items):
         pytest.exit(f"the tests on several machines cannot run here: {lack}", returncode=1 if must else 0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hosts(tmp_path_factory):
     """A laptop; tests start the other machines."""
     state = tmp_path_factory.mktemp("hosts")
@@ -36,7 +36,7 @@ def hosts(tmp_path_factory):
     made.down()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def store(hosts):
     """Ceph on the laptop."""
     folder, address = str(hosts.state / "ceph"), hosts.address(LAP)
@@ -44,3 +44,14 @@ def store(hosts):
     hosts.run(LAP, "bash", str(HERE / "ceph.sh"), "start", folder, address, str(PORT), *keys, timeout=180)
     yield Store(f"http://{address}:{PORT}")
     hosts.run(LAP, "bash", str(HERE / "ceph.sh"), "stop", folder)
+
+
+@pytest.fixture(scope="session")
+def cluster(hosts, store):
+    """A head and two workers, brought up from ``tools/clusters/local.yaml``."""
+    for name in ("n1", "n2", "n3"):
+        hosts.boot(name)
+    made = local_cluster(hosts, workers=2)
+    made.up()
+    yield made
+    made.down()

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,18 @@ from pathlib import Path
 import psutil
 
 PROJECT = Path(__file__).parents[3]
-NEEDED = {"ip": "iproute2", "sshd": "openssh-server", "ssh-keygen": "openssh-client", "rsync": "rsync"}
+NEEDED = {
+    "ip": "iproute2",
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
+    "rsync": "rsync",
+    "pkill": "procps",
+    "curl": "curl",
+    "ceph": "ceph-common",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
+    "radosgw": "radosgw",
+}
 """Program -> the Debian package that has it."""
 LAP = "lap"
 
@@ -43,6 +55,7 @@ class Hosts:
         self.venv = Path(sys.prefix)
         self.env: dict[str, str] = {}
         """Variables of every command that is run here."""
+        self._disks = tempfile.TemporaryDirectory(prefix="abaw-hosts-", dir="/dev/shm")
         self._firsts: dict[str, int] = {}
         self._parents: dict[str, subprocess.Popen] = {}
 
@@ -63,8 +76,8 @@ class Hosts:
         for number in numbers:
             self.boot(f"n{number}")
 
-    def boot(self, name: str) -> None:
-        """Start one machine, or start it again after ``power_off``, with nothing on its disk."""
+    def boot(self, name: str, *, cpu: int | None = None) -> None:
+        """Start one machine, or start it again after ``power_off``, with its home as it was; it may be bound to one CPU of this one."""
         here, lap = self._netns(name), self._netns(LAP)
         if not Path(f"/run/netns/{here}").exists():
             _run("ip", "netns", "add", here)
@@ -73,7 +86,7 @@ class Hosts:
             _run("ip", "-n", lap, "link", "set", f"v{name}", "master", "br0", "up")
             _run("ip", "-n", here, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
         self.heal(name)
-        self._start(name)
+        self._start(name, *(["taskset", "-c", str(cpu)] if cpu is not None else []))
 
     def address(self, name: str) -> str:
         """The machine's IP address."""
@@ -142,13 +155,14 @@ class Hosts:
     def _netns(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, *bound: str) -> None:
         """Start process 1; killing it kills everything of the machine. It dies with us, too, however we end."""
-        (self.state / name / "root").mkdir(parents=True, exist_ok=True)
+        (self.state / name).mkdir(parents=True, exist_ok=True)
         unshare = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--mount", "--uts", "--ipc"]
         boot = [str(Path(__file__).with_name("machine.sh")), name, self.address(name), str(self.state), str(self.venv), str(PROJECT)]
+        boot.append(self._disks.name)
         with (self.state / name / "boot.log").open("w") as log:
-            command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._netns(name)}", *unshare, *boot]
+            command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._netns(name)}", *bound, *unshare, *boot]
             parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         self._parents[name] = parent
         for _ in range(200):

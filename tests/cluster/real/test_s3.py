@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.storage import Storage, StorageConfig
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 
 from clusters import KEYS
 from faultproxy import FaultProxy, Rule

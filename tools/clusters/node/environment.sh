@@ -15,6 +15,8 @@ export RAY_health_check_initial_delay_ms=5000
 export RAY_health_check_period_ms=2000
 export RAY_health_check_timeout_ms=5000
 export RAY_health_check_failure_threshold=4
+# A machine on which no process could be started, because its disk was full, gets its next try after seconds, not after ten minutes.
+export BAD_RUNTIME_ENV_CACHE_TTL_SECONDS=5
 # A stopped job is asked, and has a minute to end its training cleanly.
 export RAY_JOB_STOP_SIGNAL=SIGINT
 export RAY_JOB_STOP_WAIT_TIME_S=60

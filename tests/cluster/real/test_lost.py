@@ -1,0 +1,143 @@
+"""What else happens to machines and jobs: a network is cut, the job's own process or its machine dies, a disk is full, somebody stops it.
+
+Each test prepares the same faces into a place of its own, while one thing goes wrong; all must equal those of a run with which nothing did.
+"""
+
+import re
+
+import pytest
+
+from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.data.synthetic.tree import write_synthetic
+
+from clusters import FEW, assert_same, finish, results, wait_until, workers
+from hosts import LAP
+
+FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
+DRAWN = SyntheticConfig(
+    train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
+)
+COPIES = 3
+"""Of each drawn video, so that the work lasts."""
+
+
+@pytest.fixture(scope="module")
+def begin(cluster, store):
+    """Submits the job of that name, or the same once more; returns it and its log."""
+    write_synthetic(cluster.hosts.state / "drawn", DRAWN, workers=2)
+    for video in sorted((cluster.hosts.state / "drawn").rglob("*.mp4")):
+        for copy in range(COPIES):
+            store.client.upload_file(str(video), "abaw", f"videos/{video.stem}-{copy}.mp4")
+
+    def begin(name: str):
+        where = ["--storage", f"s3://abaw/{name}", *store.options]
+        log = cluster.hosts.state / f"{name}.log"
+        return cluster.job(*FACES, *where, log=log), log
+
+    return begin
+
+
+@pytest.fixture
+def half_way(begin, store):
+    """Submits, and waits until some of its videos are done."""
+
+    def half_way(name: str):
+        found = begin(name)
+        wait_until(lambda: len(parts(store, name)) > 1, timeout=240, what="the first videos' faces", step=0.2)
+        assert not recorded(store, name), "the videos were done before anything could go wrong"
+        return found
+
+    return half_way
+
+
+@pytest.fixture(scope="module")
+def usual(begin, store):
+    """Faces of a run with which nothing goes wrong."""
+    finish(*begin("usual"))
+    return results(store, "usual")
+
+
+@pytest.fixture
+def full_disk(hosts):
+    """Leaves no byte on the disk of a machine."""
+    file = "/tmp/ray/all-that-is-left"
+    yield lambda: hosts.run("n3", "bash", "-c", f"fallocate -l $(($(stat -f -c '%a * %S' /tmp/ray))) {file}; yes >> {file}", check=False)
+    hosts.run("n3", "rm", file)
+
+
+@pytest.fixture
+def goes_on(begin, store, usual):
+    """The same command once more: nothing that was there is done again, and in the end all is as usual."""
+
+    def goes_on(name: str) -> None:
+        before = parts(store, name)
+        assert before and not recorded(store, name)
+        finish(*begin(name))
+        after = parts(store, name)
+        assert {key: after[key] for key in before} == before
+        assert_same(results(store, name), usual)
+
+    return goes_on
+
+
+def parts(store, name: str) -> dict:
+    """When each video's faces were written."""
+    pages = store.client.get_paginator("list_objects_v2").paginate(Bucket="abaw", Prefix=f"{name}/faces/")
+    return {item["Key"]: item["LastModified"] for page in pages for item in page.get("Contents", []) if "/parts/" in item["Key"]}
+
+
+def recorded(store, name: str) -> bool:
+    return any("/records/" in key for key in store.names(f"{name}/faces/"))
+
+
+def test_a_network_that_is_cut_does_not_cost_rays_seven_minutes(half_way, hosts, store, usual):
+    job, log = half_way("cut")
+    hosts.cut("n3")
+    finish(job, log, timeout=240)
+    assert_same(results(store, "cut"), usual)
+    hosts.heal("n3")
+    wait_until(lambda: workers(hosts) == 2, timeout=180, what="the machine whose network is back", step=2)
+
+
+def test_a_disk_that_fills_leaves_the_work_to_the_other_machines(half_way, full_disk, store, usual):
+    job, log = half_way("fills")
+    full_disk()
+    finish(job, log, timeout=400)
+    assert "the disk is full" in log.read_text()
+    assert_same(results(store, "fills"), usual)
+
+
+def test_a_machine_whose_disk_was_full_before_is_named_in_one_line(begin, full_disk, hosts, usual):
+    full_disk()
+    job, log = begin("was-full")
+    assert job.wait(timeout=240) != 0
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert re.search(rf"exit=5 error: {hosts.address('n3')}: .*No space left on device", said)
+
+
+def test_the_jobs_own_process_is_killed_and_the_same_command_goes_on(half_way, goes_on, hosts):
+    job, _ = half_way("killed")
+    hosts.run("n1", "pkill", "-KILL", "-f", "prepare_faces.py smoke")
+    assert job.wait(timeout=120) != 0
+    goes_on("killed")
+
+
+def test_a_stopped_job_says_so_and_the_same_command_goes_on(half_way, goes_on, hosts):
+    job, log = half_way("stopped")
+    name = re.search(r"raysubmit_\w+", log.read_text())[0]
+    hosts.run(LAP, "ray", "job", "stop", "--address", "http://127.0.0.1:8265", name, timeout=120)
+    job.wait(timeout=60)
+    assert "exit=130 stopped; what was finished is kept" in log.read_text()
+    goes_on("stopped")
+
+
+def test_the_head_is_lost_and_a_new_one_goes_on(half_way, goes_on, cluster, hosts):
+    job, _ = half_way("headless")
+    hosts.power_off("n1")
+    job.terminate()
+    job.wait(timeout=60)
+    hosts.boot("n1")
+    cluster.up()
+    wait_until(lambda: workers(hosts) == 2, timeout=180, what="the workers of the new head", step=2)
+    goes_on("headless")
