@@ -18,7 +18,7 @@ from abaw_ray.core.records import git_revision
 from abaw_ray.core.settings import to_plain
 from abaw_ray.faces.config import FacesConfig
 
-_PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
+PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def about(config: FacesConfig, clips: Path, weights: Path, quick: bool, only: tu
         "only_a_look": [figure.key for figure in FIGURES if quick and figure.look],
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git": git_revision(),
         "encoding": "libx264, preset medium, crf 23, 30 frames/s, yuv420p, all else its defaults; one face, its box 30 % of the height",
         "settings": to_plain(replace(config, detector=replace(config.detector, weights=weights.name))),
@@ -97,16 +97,16 @@ def _lines(path: str) -> list[str]:
 def write(path: Path, note: dict, raw: dict) -> None:
     """Write the JSON file: the figures, the curve, what the run was, and all raw figures."""
     body = figures_of(raw) | {"curve": raw.get("curve", {}).get("figures")} | note | {"raw": raw}
-    path.write_text(json.dumps(_rounded(body), indent=1) + "\n")
+    path.write_text(json.dumps(rounded(body), indent=1) + "\n")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Five digits are more than any of it is worth."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: rounded(each) for name, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def show(figures: dict[str, float | None], raw: dict, quick: bool) -> None:

@@ -1,0 +1,121 @@
+"""What a cluster gives and costs: speed-up of a second machine, time to the first frame, time lost with a machine, the engine's share.
+
+python tools/bench_cluster.py --clips clips --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/cluster-2026-01-31-box.json
+
+The machines are made of namespaces of this one's kernel, as in ``tests/cluster/real`` (root, and the Debian packages that its first line
+asks for): one CPU each, so this one needs two. What is measured and how is in ``bench_machines.py`` and ``bench_engine.py``.
+"""
+
+import importlib.metadata
+import json as jsons
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from bench_engine import engine_share
+from bench_machines import Plan, on_machines
+from bench_plan import QUICK as QUICK_VIDEO
+from bench_plan import Bench
+from bench_plan import Plan as VideoPlan
+from bench_table import PACKAGES, machine, rounded
+from rich.console import Console
+from rich.table import Table
+
+from abaw_ray.core.errors import AbawError
+from abaw_ray.core.progress import say
+from abaw_ray.core.records import git_revision
+from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.detect import DetectorConfig
+
+Part = Literal["machines", "engine"]
+FIGURES = (
+    ("speed_up", ("machines", "speed_up"), ">= 1.8", "the faces of the same videos: one machine's time / two machines', the job's start included"),
+    ("up_s", ("machines", "up_s"), "", "seconds until `ray up` has returned and the tunnel stands"),
+    ("first_frame_s", ("machines", "first_frame_s"), "", "seconds from `ray up` to the first video's frames in storage"),
+    ("lost_s", ("machines", "lost_s"), "", "seconds that a machine costs which is switched off half-way and on again"),
+    ("engine_of_cpu", ("engine", "engine_of_cpu"), "", "the demo: share of the CPU time that goes to Ray and not to the work"),
+    ("idle_of_wall", ("engine", "idle_of_wall"), "", "the demo: share of the cores' time in which nobody used them"),
+)
+"""Key, place among the raw figures, aim (ours), and what it is."""
+
+
+def measure(bench: Bench, plan: Plan, only: tuple[Part, ...], folder: Path, done: Callable[[dict], None]) -> dict:
+    """Do the parts one after the other; ``done`` is told of the figures so far after each."""
+    parts = {"machines": lambda: on_machines(bench, plan, folder), "engine": lambda: engine_share(folder, plan.preset)}
+    raw: dict = {}
+    for name, part in parts.items():
+        if not only or name in only:
+            say(f"{name}: {' '.join((on_machines if name == 'machines' else engine_share).__doc__.partition('.')[0].split())}")
+            raw[name] = part()
+            done(raw)
+    return raw
+
+
+def dig(raw: dict, place: tuple[str, str]) -> float | None:
+    """One figure; None where its part was not measured."""
+    return raw.get(place[0], {}).get(place[1])
+
+
+def write(path: Path, told: str, raw: dict) -> None:
+    """Write the JSON file: the figures, what the run was, and all raw figures."""
+    note = {
+        "command": told,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "versions": {name: importlib.metadata.version(name) for name in (*PACKAGES, "torch")},
+        "git": git_revision(),
+    }
+    path.write_text(jsons.dumps(rounded({key: dig(raw, place) for key, place, *_ in FIGURES} | note | {"raw": raw}), indent=1) + "\n")
+
+
+def show(raw: dict, quick: bool) -> None:
+    """Print the table."""
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    table = Table("figure", "value", "aim", "what it is")
+    for key, place, aim, said in FIGURES:
+        value = dig(raw, place)
+        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
+    console.print(table)
+    if quick:
+        console.print("only a look: too little was run for figures that one could keep")
+
+
+def main(
+    clips: Path,
+    weights: Path,
+    quick: bool = False,
+    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    only: tuple[Part, ...] = (),
+) -> int:
+    """Measure what a cluster gives and costs.
+
+    Args:
+        clips: A folder of clips, of which one shows one face.
+        weights: YuNet's weights.
+        quick: Less of everything: only a look.
+        json: A file for all figures.
+        only: The parts to measure; all without it.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    told = f"python tools/bench_cluster.py --clips {clips.name} --weights {weights.name}"
+    told += (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+    try:
+        config = FacesConfig(detector=DetectorConfig(weights=str(weights.absolute())))
+        with tempfile.TemporaryDirectory(prefix="abaw-bench-") as own:
+            bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(own), keep=False)
+            plan = Plan(seconds=20, rounds=1, preset="smoke") if quick else Plan()
+            raw = measure(bench, plan, only, Path(own), lambda raw: write(json, told, raw) if json else None)
+        show(raw, quick)
+    except AbawError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))

@@ -1,0 +1,155 @@
+"""Copies of one clip through ``jobs/prepare_faces.py`` on machines made of namespaces: one worker, two, and two of which one dies."""
+
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench_cost import cpu_seconds, stage
+from bench_plan import Bench
+from bench_pool import copied
+
+from abaw_ray.core.errors import ConfigError, StageError
+from abaw_ray.core.progress import say
+from abaw_ray.faces.part import WriteParts
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster/real"))  # the machines are the tests'
+
+from clusters import SubmittedTo, local_cluster, wait_until
+from hosts import Hosts, missing
+
+WORKERS = {"n2": 0, "n3": 1}
+"""Machine -> the CPU it is bound to; the head ``n1`` and the laptop are bound to none, and do next to nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much of everything."""
+
+    seconds: float = 120
+    """Of work for two machines, about."""
+    rounds: int = 3
+    """How often one and two machines take turns; the medians count."""
+    preset: str = "demo"
+    """Of the pipeline whose CPU time is divided."""
+
+
+@dataclass
+class Course:
+    """The cluster, and jobs of the same videos one after the other."""
+
+    cluster: SubmittedTo
+    videos: Path
+    weights: str
+    results: Path
+    runs: int = 0
+
+    def start(self, workers: int) -> Callable[[], float]:
+        """Submit a job with its results in a new folder; what is returned waits for its end and says how many seconds it worked."""
+        self.runs += 1
+        log = self.results / f"{self.runs}.log"
+        options = ["--storage", str(self.folder), "--videos", str(self.videos), "--weights", self.weights]
+        job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, "--compute.item-workers", str(workers), log=log)
+        begun = time.monotonic()
+
+        def end() -> float:
+            if job.wait() or "exit=0" not in log.read_text():
+                raise StageError(f"{' '.join(options)}: the job failed: {log.read_text()[-2000:]}")
+            return time.monotonic() - begun
+
+        return end
+
+    @property
+    def folder(self) -> Path:
+        """Results of the latest job."""
+        return self.results / str(self.runs)
+
+    def parts(self) -> int:
+        """How many of its videos are done."""
+        return len(list(self.folder.glob("faces/*/parts/*.parquet")))
+
+
+def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
+    """What a second machine gives, and what one that dies costs.
+
+    Returns:
+        ``speed_up`` of medians; ``up_s``; ``first_frame_s``; ``lost_s``; ``videos``; ``one_s``, ``two_s`` and ``failure_s``, seconds from
+        submitting to the end of the log; ``back_s``, from switching off until Ray counts the machine again.
+
+    Raises:
+        ConfigError: this machine cannot make others.
+        StageError: a job failed.
+    """
+    if lack := missing():
+        raise ConfigError(f"no machines can be made here: {lack}")
+    clip, weights = bench.face("720p", bench.plan.pool_clip), bench.config.detector.weights
+    parts = WriteParts(bench.config)
+    stage(parts, clip)
+    videos = max(round(plan.seconds * len(WORKERS) / cpu_seconds(partial(stage, parts, clip))), 8)
+    copied(clip, folder / "videos", videos)
+    hosts = Hosts(folder / "hosts", net="10.78.0", prefix="bench")
+    hosts.env = {"RAY_AUTH_MODE": "token", "TMPDIR": "/tmp/ray"}
+    hosts.up()
+    try:
+        for name, cpu in {"n1": None, **WORKERS}.items():
+            hosts.boot(name, cpu=cpu)
+        with hosts.on("lap"):
+            cluster = local_cluster(hosts, workers=len(WORKERS), worker_options="--num-cpus=1")
+            try:
+                return {"videos": videos} | _course(Course(cluster, folder / "videos", weights, folder), plan)
+            finally:
+                cluster.down()
+    finally:
+        hosts.down()
+
+
+def _course(course: Course, plan: Plan) -> dict:
+    begun = time.monotonic()
+    course.cluster.up()
+    up = time.monotonic() - begun
+    say(f"  up in {up:.0f} s")
+    end = course.start(len(WORKERS))
+    wait_until(course.parts, timeout=300, what="the first video", step=0.1)
+    first = time.monotonic() - begun
+    say(f"  the first video is there after {first:.0f} s")
+    end()  # whatever is slow the first time has been so now
+    one, two = [], []
+    for _ in range(plan.rounds):
+        for seconds, workers in ((two, 2), (one, 1)):
+            seconds.append(course.start(workers)())
+            say(f"  {workers} of 2 machines: {seconds[-1]:.0f} s")
+    failure, back = _with_a_failure(course)
+    say(f"  two machines of which one was off for a while: {failure:.0f} s")
+    usual = statistics.median(two)
+    return {
+        "speed_up": statistics.median(one) / usual,
+        "up_s": up,
+        "first_frame_s": first,
+        "lost_s": failure - usual,
+        "back_s": back,
+        "failure_s": failure,
+        "one_s": one,
+        "two_s": two,
+    }
+
+
+def _with_a_failure(course: Course) -> tuple[float, float]:
+    """Switch a machine off half-way, and on again at once."""
+    hosts, half = course.cluster.hosts, len(list(course.videos.iterdir())) // 2
+    end = course.start(len(WORKERS))
+    wait_until(lambda: course.parts() >= half, timeout=600, what="half of the videos", step=0.1)
+    off = time.monotonic()
+    hosts.power_off("n3")
+    hosts.boot("n3", cpu=WORKERS["n3"])
+    wait_until(lambda: _busy(hosts), timeout=300, what="the machine that came back", step=0.5)
+    back = time.monotonic() - off
+    return end(), back
+
+
+def _busy(hosts: Hosts) -> bool:
+    """Whether a raylet runs on the machine that was off."""
+    return bool(re.search(r"raylet", hosts.run("n3", "ps", "-A", "-o", "comm=", check=False).stdout))
