@@ -6,6 +6,8 @@ STAMP := $(VENV)/installed
 # One thread a process: the engine runs several processes, and threads of theirs would fight for the same cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
+# A file of tests stays in one process; some start a Ray of their own, so more of them than there are cores would only wait.
+TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo test test-clips test-cluster lint clean
 
@@ -14,7 +16,7 @@ help:
 	@echo "make demo        the whole line on drawn videos: runs/demo/report.html, runs/demo/summary.json"
 	@echo "make test        the test suite; needs nothing outside this folder"
 	@echo "make test-clips CLIPS=folder [YUNET=file]   checks on real clips"
-	@echo "make test-cluster  checks on several machines made of namespaces; needs root"
+	@echo "make test-cluster   checks on several machines made of namespaces; needs root and Debian packages, of which it tells"
 	@echo "make lint        ruff: rules and layout"
 	@echo "make clean       remove runs/ (not .venv)"
 
@@ -32,7 +34,7 @@ demo: $(STAMP)
 	@$(BIN)/python jobs/pipeline.py demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test-clips: $(STAMP)
 	@test -n "$(CLIPS)" || { echo "say which clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
