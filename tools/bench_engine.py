@@ -12,9 +12,9 @@ import psutil
 
 from abaw_ray.core.errors import StageError
 
-EVERY = 0.2
+EVERY = 0.5
 """Seconds between two looks; what a process used after the last look at it is not seen."""
-SERVICES = ("gcs_server", "raylet", "log_monitor", "agent.py", "monitor.py", "dashboard.py")
+SERVICES = ("gcs_server", "raylet", "log_monitor", "agent.py", "runtime_env/agent", "monitor.py", "dashboard.py", "DashboardAgent", "RuntimeEnvAgent")
 """Words in the command lines of Ray's own processes."""
 BOOKS = ("ray::_", "ray::SplitCoordinator", "ray::AutoscalingRequester", "ray::TrainController", "ray::Ray")
 """Beginnings of the titles of actors that do no work of ours, but for ``WORKS``."""
@@ -30,8 +30,9 @@ def engine_share(folder: Path, preset: str) -> dict:
     """Whose CPU time the pipeline's is. It runs in a new process, with its results in a folder of its own.
 
     Returns:
-        ``engine_of_cpu``: (Ray's services, starting workers, actors that keep books, the driver while others work) / all; ``idle_of_wall``;
-        ``wall_s``; ``cpu_s`` by kind; ``stages``, the same by stage; ``titles``, seconds of each process title.
+        ``engine_of_cpu``: (Ray's services, actors that keep books, the driver while others work) / all; ``starting_of_cpu``: processes that
+        import before they work, for each stage has new ones / all; ``idle_of_wall``; ``wall_s``; ``cpu_s`` by kind; ``stages``, the same by
+        stage; ``titles``, seconds of each process title.
 
     Raises:
         StageError: the pipeline failed.
@@ -55,7 +56,8 @@ def engine_share(folder: Path, preset: str) -> dict:
         titles[title] += seconds
     total, cores = sum(kinds.values()), len(os.sched_getaffinity(0))
     return {
-        "engine_of_cpu": 1 - kinds["work"] / total,
+        "engine_of_cpu": (kinds["services"] + kinds["books"] + kinds["driver"]) / total,
+        "starting_of_cpu": kinds["starting"] / total,
         "idle_of_wall": 1 - total / (wall * cores),
         "wall_s": wall,
         "cpu_s": dict(kinds),

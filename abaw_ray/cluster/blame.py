@@ -4,11 +4,14 @@ import re
 
 from abaw_ray.core.errors import StageError
 
+_SAID = "Failed to set up runtime environment"
+"""How Ray's ``RuntimeEnvSetupError`` begins, in whatever it was wrapped."""
+
 
 def machine_error(error: BaseException) -> StageError | None:
     """The line for the user; None where the error is another one."""
     said = str(error)
-    if "RuntimeEnvSetupError" not in f"{type(error).__name__}: {said}":
+    if _SAID not in said:
         return None
     machine = re.search(r"\[Node ([^\]\s]+)\]", said)
     reasons = re.findall(r"^(?:[A-Za-z_.]*Error|[A-Za-z_.]*Exception)\b.*$", said, re.MULTILINE)

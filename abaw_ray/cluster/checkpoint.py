@@ -26,11 +26,15 @@ _META = "meta.json"
 def write(engine: ZeroEngine, state: dict, *, rank: int, ranks: int) -> Path:
     """Write this rank's part of a checkpoint into a fresh local folder; whoever uploads it deletes it. All ranks call it together."""
     folder = Path(tempfile.mkdtemp(prefix="abaw-checkpoint-"))
-    engine.save(folder / "zero", state)
-    if rank == 0:
-        (folder / _META).write_text(json.dumps({"ranks": ranks}))
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    (folder / f"files-{rank}.json").write_text(json.dumps(files))
+    try:
+        engine.save(folder / "zero", state)
+        if rank == 0:
+            (folder / _META).write_text(json.dumps({"ranks": ranks}))
+        files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+        (folder / f"files-{rank}.json").write_text(json.dumps(files))
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)  # a disk that is full would only grow fuller with each attempt
+        raise
     return folder
 
 

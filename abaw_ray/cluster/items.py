@@ -47,13 +47,15 @@ class Pool:
 
 
 class _Worker:
-    """The actor: builds the stage's work once, then does item after item."""
+    """The actor: builds the stage's work for its first item, then does item after item."""
 
     def __init__(self, home: Home, make: Callable[[], Work], longest_rest: float) -> None:
         import ray
 
-        self.home, self.work, self.longest_rest, self.losses = home, make(), longest_rest, 0
-        self.machine = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        self.home, self.make, self.longest_rest, self.losses = home, make, longest_rest, 0
+        self.work: Work | None = None
+        here = ray.get_runtime_context() if ray.is_initialized() else None
+        self.who = {"machine": here.get_node_id(), "worker": here.get_actor_id()} if here else {"machine": "", "worker": ""}
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([self.one(row) for row in batch.to_pylist()])
@@ -62,7 +64,8 @@ class _Worker:
         item, figures, said = Item(name=row["name"], identity=row["identity"]), {}, {"reason": "", "lost": "", "error": b""}
         try:
             try:
-                with own_disk():
+                with own_disk():  # around the building too, which may fetch a model: what fails there is no end of the stage
+                    self.work = self.work or self.make()
                     figures = self.work(self.home, item, json.loads(row["payload"]))
             except ItemError as error:
                 failure = self.home.write_failure(item, error)
@@ -75,8 +78,8 @@ class _Worker:
         if self.losses:
             time.sleep(min(2.0 ** min(self.losses - 1, 9), self.longest_rest))
         finished = not (isinstance(figures, Unfinished) or said["lost"])
-        found = {"task": row["task"], "item": item.name, "machine": self.machine, "figures": json.dumps(dict(figures)), "finished": finished}
-        return found | said
+        found = {"task": row["task"], "item": item.name, "figures": json.dumps(dict(figures)), "finished": finished}
+        return found | said | self.who
 
 
 def do_all(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, shown: Progress, again: Mapping[str, dict]) -> None:
@@ -124,7 +127,7 @@ class _Round:
     def __init__(self, workers: int) -> None:
         self.lost: dict[int, str] = {}
         """Task -> why."""
-        self._most, self._in_a_row = _LOST * workers, 0
+        self._in_a_row, self._workers, self._fewest = 0, set(), min(workers, 2)
         self._latest: dict[str, bool] = {}
         """Machine -> whether it lost the last of its tasks."""
 
@@ -135,12 +138,13 @@ class _Round:
             StorageError: too many were lost in a row.
         """
         self._latest[row["machine"]] = bool(row["lost"])
+        self._workers.add(row["worker"])
         self._in_a_row = self._in_a_row + 1 if row["lost"] else 0
         if row["lost"]:
             if not self.lost:
                 say(f"  {row['item']}: {row['lost']}; it is tried again when the others are done")
             self.lost[row["task"]] = row["lost"]
-            if self._in_a_row >= self._most:
+            if self._in_a_row >= _LOST * max(len(self._workers), self._fewest):
                 raise StorageError(f"{row['lost']} ({self._in_a_row} times in a row)")
         return bool(row["lost"])
 
@@ -157,13 +161,12 @@ def _work_of(task: Task) -> float:
 
 
 def _stream(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, shunned: frozenset[str]) -> Iterator[dict]:
-    """The manifest rows, as they come; the machines that are shunned get tasks only where there is no other."""
+    """The manifest rows, as they come; the machines that are shunned get no task. One that was started anew is another one."""
     import ray
 
     blocks = min(len(tasks), _BLOCKS)
     rows = [{"task": number, "name": item.name, "identity": item.identity, "payload": json.dumps(body)} for number, (item, body) in enumerate(tasks)]
     dealt = [row for first in range(blocks) for row in rows[first::blocks]]  # the first of each block are begun first
-    elsewhere = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(shunned))})"}, "fallback_strategy": [{"label_selector": {}}]}
     manifest = ray.data.from_items(dealt, override_num_blocks=blocks).map_batches(
         _Worker,
         fn_constructor_args=(home, make, pool.longest_rest),
@@ -173,7 +176,7 @@ def _stream(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool,
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
         memory=int(pool.memory_gb * 2**30),
-        **(elsewhere if shunned else {}),
+        label_selector={"ray.io/node-id": f"!in({','.join(sorted(shunned))})"} if shunned else None,
     )
     for row in manifest.iter_rows():
         if row["error"]:

@@ -19,6 +19,9 @@ from abaw_ray.core.records import Home, Item, Record
 if TYPE_CHECKING:
     from ray import ObjectRef
 
+Divide = Callable[[Mapping[Item, dict], int], list[Task]]
+"""Items with their payloads, and how many workers share them -> tasks."""
+
 
 def run_items(
     run: Run,
@@ -28,7 +31,7 @@ def run_items(
     *,
     pool: Pool,
     unit: str,
-    divide: Callable[[Mapping[Item, dict], int], list[Task]] = lambda payloads, workers: list(payloads.items()),
+    divide: Divide = lambda payloads, workers: list(payloads.items()),
 ) -> Record:
     """Bring a stage to completion for these items: only what is missing is done, the record is written last.
 
@@ -51,24 +54,27 @@ def run_items(
     if record is not None and not (run.policy.retry_failures and record.failures):
         say(f"{home.stage}: already there ({len(record.parts):,} {unit}) in {home.storage.uri(home.path)}")
         return record
-    started = time.monotonic()
     with only_writer(home.storage, home.path):
-        again = home.failures(items) if run.policy.retry_failures else {}
-        done = home.done(items) - again.keys()
-        todo = {item: payloads[item] for item in items if item.name not in done}
-        said = f"{home.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
-        say(f"{said}; {home.storage.uri(home.path)}")
-        figures: dict[str, float] = {}
-        if todo:
-            run.engine.start(cpus=pool.cpus, gpus=pool.gpus)
-            pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
-            tasks = divide(todo, pool.workers)
-            with progress(home.stage, len(todo), unit) as shown:
-                do_all(home, tasks, make, pool, shown, again)
-            figures = dict(shown.sums)
-        uncounted = done | home.failures(items).keys()  # what broke has a part too, but came back without figures
-        figures["rows"] = figures.get("rows", 0) + _rows(home, home.finished([item for item in items if item.name in uncounted]))
-        return home.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
+        return _complete(run, home, payloads, make, pool, unit, divide)
+
+
+def _complete(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, unit: str, divide: Divide) -> Record:
+    started, items = time.monotonic(), list(payloads)
+    again = home.failures(items) if run.policy.retry_failures else {}
+    done = home.done(items) - again.keys()
+    todo = {item: payloads[item] for item in items if item.name not in done}
+    said = f"{home.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
+    say(f"{said}; {home.storage.uri(home.path)}")
+    figures: dict[str, float] = {}
+    if todo:
+        run.engine.start(cpus=pool.cpus, gpus=pool.gpus)
+        pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
+        with progress(home.stage, len(todo), unit) as shown:
+            do_all(home, divide(todo, pool.workers), make, pool, shown, again)
+        figures = dict(shown.sums)
+    uncounted = done | home.failures(items).keys()  # what broke has a part too, but came back without figures
+    figures["rows"] = figures.get("rows", 0) + _rows(home, home.finished([item for item in items if item.name in uncounted]))
+    return home.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
 
 
 def run_once(home: Home, item: Item, work: Callable[[], dict[str, Any]]) -> Record:

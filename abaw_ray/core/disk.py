@@ -1,6 +1,7 @@
 """A machine's own disk that is full -> an error that says which machine, whoever noticed it and in whatever words."""
 
 import errno
+import os
 import platform
 import shutil
 import tempfile
@@ -14,6 +15,13 @@ _LITTLE = 16 << 20
 """Bytes left on a disk that counts as full where an error does not say so itself (``torch.save`` raises a plain RuntimeError). Ours."""
 
 
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # what it says where no folder takes a file
+        return os.environ.get("TMPDIR") or "/tmp"
+
+
 @contextmanager
 def own_disk() -> Iterator[None]:
     """What fails in this block for want of room for temporary files is a matter of this machine, not of what it worked on.
@@ -24,7 +32,7 @@ def own_disk() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        folder = tempfile.gettempdir()
+        folder = _temporary()
         if getattr(error, "errno", None) not in _FULL and shutil.disk_usage(folder).free > _LITTLE:
             raise
         said = f"{platform.node()}: {folder}: {' '.join(str(error).split())}"

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from abaw_ray.core.disk import own_disk
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.retries import retrying
 from abaw_ray.core.stores import StorageConfig, is_remote, resolve
@@ -120,12 +121,17 @@ class Storage:
             target = f"{full}.tmp-{uuid.uuid4().hex[:8]}" if local else full
             if local:
                 fs.create_dir(os.path.dirname(full), recursive=True)
-            fill(fs, target)
-            written = fs.get_file_info(target).size
-            if written != size:
-                raise OSError(f"{written} of {size} bytes arrived")
-            if local:
-                os.replace(target, full)
+            try:
+                fill(fs, target)
+                written = fs.get_file_info(target).size
+                if written != size:
+                    raise OSError(f"{written} of {size} bytes arrived")
+                if local:
+                    os.replace(target, full)
+            except OSError:
+                if local:
+                    Path(target).unlink(missing_ok=True)
+                raise
 
         self._try(path, write)
 
@@ -135,11 +141,14 @@ class Storage:
         partial = local.with_name(f"{local.name}.tmp-{uuid.uuid4().hex[:8]}")
 
         def read(fs: pafs.FileSystem, full: str) -> None:
-            with fs.open_input_file(full) as source, open(partial, "wb") as out:
+            with own_disk(), fs.open_input_file(full) as source, open(partial, "wb") as out:
                 shutil.copyfileobj(source, out, 8 << 20)
 
-        self._try(path, read)
-        os.replace(partial, local)
+        try:
+            self._try(path, read)
+            os.replace(partial, local)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:

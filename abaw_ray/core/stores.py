@@ -22,7 +22,7 @@ class StorageConfig:
     endpoint: str = ""
     """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
     region: str = ""
-    """S3 region; empty asks the usual chain."""
+    """S3 region; empty asks the usual chain, or is us-east-1 where an endpoint is given, whose server seldom cares."""
     checksums: Literal["when_supported", "when_required"] = "when_supported"
     """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16)."""
     attempts: int = 5
@@ -47,7 +47,7 @@ def environment(config: StorageConfig) -> dict[str, str]:
 
 
 def _region(config: StorageConfig) -> str:
-    """The region as far as we know it; servers other than AWS do not care, but each client would ask its machine's cloud for one."""
+    """The region as far as we know it: each client would ask its machine's cloud for one that it is not told."""
     known = config.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or ""
     return known or ("us-east-1" if config.endpoint or os.environ.get("AWS_ENDPOINT_URL") else "")
 

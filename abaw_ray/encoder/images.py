@@ -45,10 +45,13 @@ def node_images(storage: Storage, shards: Sequence[str], folder: Path | None = N
     with FileLock(f"{path}.lock"):  # opened under the lock too: another run that ends may delete the file, which an open one outlives
         if not path.exists():
             partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
-            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
-                for shard in sizes:
-                    writer.write_table(schema.conform(storage.read_table(shard), schema.IMAGE, stage="images"), max_chunksize=1024)
-            os.replace(partial, path)
+            try:
+                with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
+                    for shard in sizes:
+                        writer.write_table(schema.conform(storage.read_table(shard), schema.IMAGE, stage="images"), max_chunksize=1024)
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
         return ImageSet(path)
 
 

@@ -100,11 +100,25 @@ def test_an_item_that_found_no_room_on_a_machines_disk_is_tried_again_later(tmp_
     assert "the disk is full" in row["lost"] and not (row["reason"] or row["finished"])
 
 
+def test_work_that_cannot_be_built_yet_is_built_for_a_later_item():
+    calls = []
+
+    def make():
+        calls.append(1)
+        if len(calls) == 1:
+            raise StorageError("no answer")
+        return lambda *_: {"rows": 1}
+
+    worker, row = _Worker(None, make, 0), {"task": 0, "name": "e", "identity": "1", "payload": "{}"}
+    assert worker.one(row)["lost"] == "no answer"
+    assert worker.one(row)["finished"] and worker.one(row)["finished"] and len(calls) == 2
+
+
 def outcomes(*rows):
     """A round in which machines lost tasks or did them, in this order."""
     once = _Round(workers=2)
     for task, (machine, lost) in enumerate(rows):
-        once.is_lost({"task": task, "item": f"v{task}", "machine": machine, "lost": "no room" * lost})
+        once.is_lost({"task": task, "item": f"v{task}", "machine": machine, "worker": machine, "lost": "no room" * lost})
     return once
 
 

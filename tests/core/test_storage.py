@@ -122,3 +122,15 @@ def test_a_folder_that_cannot_be_written_says_so_in_one_line(tmp_path):
     with pytest.raises(StorageError, match="check the address") as caught:
         Storage(StorageConfig(uri=str(tmp_path / "file" / "below"), attempts=1)).check()
     assert "\n" not in str(caught.value)
+
+
+def test_a_copy_for_which_this_machine_has_no_room_is_not_the_stores_fault_and_leaves_nothing(storage, tmp_path, monkeypatch):
+    storage.write_bytes("part", b"hello")
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", no_room)
+    with pytest.raises(StorageError, match="No space left on device; the disk is full"):
+        storage.get_file("part", tmp_path / "here" / "part")
+    assert list((tmp_path / "here").iterdir()) == []

@@ -10,9 +10,9 @@ from hosts import LAP
 
 EPOCHS = 12
 """Enough of them to take a machine back in their middle."""
-SMOKE = ["python", "jobs/pipeline.py", "smoke", "--on", "cpu-2", "--encoder.epochs", str(EPOCHS), *FEW, "--compute.item-workers", "4"]
-SMOKE += ["--compute.cpus-per-worker", "2", "--compute.heed-steps", "2"]
-"""Four videos at a time and two ranks with two CPUs each: work for two machines."""
+TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--on", "cpu-2", "--encoder.epochs", str(EPOCHS), *FEW, "--compute.item-workers", "4"]
+TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-steps", "2"]
+"""Four readers of images and two ranks with two CPUs each: work for two machines."""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,10 @@ def test_only_the_head_is_there_before_there_is_work(cloud, cluster, hosts):
     assert running(cloud) == {hosts.address("n4")}
 
 
-def test_the_line_survives_a_machine_that_is_taken_back_with_a_notice(cloud, cluster, hosts):
+def test_a_training_survives_a_machine_that_is_taken_back_with_a_notice(cloud, cluster, hosts):
     log = hosts.state / "aws.log"
-    job = cluster.job(*SMOKE, "--storage", "s3://abaw/spot", log=log)
-    wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="machines for the videos")
+    job = cluster.job(*TRAIN, "--storage", "s3://abaw/spot", log=log)
+    wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="machines for the images")
     wait_until(lambda: f"epoch 1 of {EPOCHS}" in log.read_text(), timeout=400, what="the first epoch", step=0.2)
     cloud.metadata.notices[hosts.address("n5")] = f"{datetime.now(UTC) + timedelta(seconds=120):%Y-%m-%dT%H:%M:%SZ}"
     wait_until(lambda: "a checkpoint is written" in log.read_text(), timeout=60, what="the training to heed the notice", step=0.2)

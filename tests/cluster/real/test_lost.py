@@ -39,11 +39,12 @@ def begin(cluster, store):
 
 @pytest.fixture
 def half_way(begin, store):
-    """Submits, and waits until some of its videos are done."""
+    """Submits, or submits again, and waits until some more of its videos are done."""
 
     def half_way(name: str):
+        before = len(parts(store, name))
         found = begin(name)
-        wait_until(lambda: len(parts(store, name)) > 1, timeout=240, what="the first videos' faces", step=0.2)
+        wait_until(lambda: len(parts(store, name)) > before + 1, timeout=240, what="the first videos' faces", step=0.2)
         assert not recorded(store, name), "the videos were done before anything could go wrong"
         return found
 
@@ -62,22 +63,7 @@ def full_disk(hosts):
     """Leaves no byte on the disk of a machine."""
     file = "/tmp/ray/all-that-is-left"
     yield lambda: hosts.run("n3", "bash", "-c", f"fallocate -l $(($(stat -f -c '%a * %S' /tmp/ray))) {file}; yes >> {file}", check=False)
-    hosts.run("n3", "rm", file)
-
-
-@pytest.fixture
-def goes_on(begin, store, usual):
-    """The same command once more: nothing that was there is done again, and in the end all is as usual."""
-
-    def goes_on(name: str) -> None:
-        before = parts(store, name)
-        assert before and not recorded(store, name)
-        finish(*begin(name))
-        after = parts(store, name)
-        assert {key: after[key] for key in before} == before
-        assert_same(results(store, name), usual)
-
-    return goes_on
+    hosts.run("n3", "rm", "-f", file)
 
 
 def parts(store, name: str) -> dict:
@@ -116,28 +102,30 @@ def test_a_machine_whose_disk_was_full_before_is_named_in_one_line(begin, full_d
     assert re.search(rf"exit=5 error: {hosts.address('n3')}: .*No space left on device", said)
 
 
-def test_the_jobs_own_process_is_killed_and_the_same_command_goes_on(half_way, goes_on, hosts):
-    job, _ = half_way("killed")
+def test_a_job_that_is_killed_then_stopped_then_loses_its_head_goes_on_each_time(half_way, begin, cluster, hosts, store, usual):
+    job, log = half_way("thrice")
     hosts.run("n1", "pkill", "-KILL", "-f", "prepare_faces.py smoke")
     assert job.wait(timeout=120) != 0
-    goes_on("killed")
+    killed = parts(store, "thrice")
 
-
-def test_a_stopped_job_says_so_and_the_same_command_goes_on(half_way, goes_on, hosts):
-    job, log = half_way("stopped")
+    job, log = half_way("thrice")
     name = re.search(r"raysubmit_\w+", log.read_text())[0]
     hosts.run(LAP, "ray", "job", "stop", "--address", "http://127.0.0.1:8265", name, timeout=120)
     job.wait(timeout=60)
     assert "exit=130 stopped; what was finished is kept" in log.read_text()
-    goes_on("stopped")
+    stopped = parts(store, "thrice")
 
-
-def test_the_head_is_lost_and_a_new_one_goes_on(half_way, goes_on, cluster, hosts):
-    job, _ = half_way("headless")
+    job, log = half_way("thrice")
     hosts.power_off("n1")
     job.terminate()
     job.wait(timeout=60)
+    headless = parts(store, "thrice")
     hosts.boot("n1")
     cluster.up()
     wait_until(lambda: workers(hosts) == 2, timeout=180, what="the workers of the new head", step=2)
-    goes_on("headless")
+    assert not recorded(store, "thrice")
+    finish(*begin("thrice"))
+
+    done = parts(store, "thrice")
+    assert done.items() >= headless.items() >= stopped.items() >= killed.items(), "nothing that was there was done again"
+    assert_same(results(store, "thrice"), usual)
