@@ -46,6 +46,7 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
         stages: What the job brings about, for its plan.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores from birth; ours can be stopped
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as a Ctrl-C
     code, why = 0, ""
     try:
