@@ -6,12 +6,10 @@ The machines are made of namespaces of this one's kernel, as in ``tests/cluster/
 asks for): one CPU each, so this one needs two. What is measured and how is in ``bench_machines.py`` and ``bench_engine.py``.
 """
 
-import importlib.metadata
 import json as jsons
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,13 +20,12 @@ from bench_machines import Plan, on_machines
 from bench_plan import QUICK as QUICK_VIDEO
 from bench_plan import Bench
 from bench_plan import Plan as VideoPlan
-from bench_table import PACKAGES, machine, rounded
+from bench_table import rounded, stamp, told
 from rich.console import Console
 from rich.table import Table
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import say
-from abaw_ray.core.records import git_revision
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import DetectorConfig
 
@@ -63,15 +60,9 @@ def dig(raw: dict, place: tuple[str, str]) -> float | None:
     return raw.get(place[0], {}).get(place[1])
 
 
-def write(path: Path, told: str, raw: dict) -> None:
+def write(path: Path, command: str, raw: dict) -> None:
     """Write the JSON file: the figures, what the run was, and all raw figures."""
-    note = {
-        "command": told,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in (*PACKAGES, "torch")},
-        "git": git_revision(),
-    }
+    note = {"command": command, **stamp("torch")}
     path.write_text(jsons.dumps(rounded({key: dig(raw, place) for key, place, *_ in FIGURES} | note | {"raw": raw}), indent=1) + "\n")
 
 
@@ -104,14 +95,13 @@ def main(
         only: The parts to measure; all without it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    told = f"python tools/bench_cluster.py --clips {clips.name} --weights {weights.name}"
-    told += (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+    command = told("bench_cluster.py", clips, weights, quick, only)
     try:
         config = FacesConfig(detector=DetectorConfig(weights=str(weights.absolute())))
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as own:
             bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(own), keep=False)
             plan = Plan(seconds=20, rounds=1, preset="smoke") if quick else Plan()
-            raw = measure(bench, plan, only, Path(own), lambda raw: write(json, told, raw) if json else None)
+            raw = measure(bench, plan, only, Path(own), lambda raw: write(json, command, raw) if json else None)
         show(raw, quick)
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from abaw_ray.core.records import git_revision
 from abaw_ray.core.settings import to_plain
 from abaw_ray.faces.config import FacesConfig
 
-PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
+_PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,29 @@ def _dig(raw: dict, place: tuple[str, ...]) -> float | None:
 
 def about(config: FacesConfig, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> dict:
     """What must be known of a run to compare it with another; paths by their last name alone."""
-    told = f"python tools/bench_video.py --clips {clips.name} --weights {weights.name}"
-    told += (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
     return {
-        "command": told,
+        "command": told("bench_video.py", clips, weights, quick, only),
         "quick": quick,
         "only_a_look": [figure.key for figure in FIGURES if quick and figure.look],
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "git": git_revision(),
+        **stamp(),
         "encoding": "libx264, preset medium, crf 23, 30 frames/s, yuv420p, all else its defaults; one face, its box 30 % of the height",
         "settings": to_plain(replace(config, detector=replace(config.detector, weights=weights.name))),
+    }
+
+
+def told(tool: str, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> str:
+    """The command line of a run, with paths by their last name alone."""
+    command = f"python tools/{tool} --clips {clips.name} --weights {weights.name}"
+    return command + (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+
+
+def stamp(*more: str) -> dict:
+    """When, on which machine, and with which versions (of ``more`` packages too) a run was made."""
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "versions": {name: importlib.metadata.version(name) for name in (*_PACKAGES, *more)},
+        "git": git_revision(),
     }
 
 

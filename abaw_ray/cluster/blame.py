@@ -1,15 +1,17 @@
-"""What Ray says of a machine on which it cannot even start a process, in pages -> one line that names the machine."""
+"""An error -> the line that the user sees, also where Ray tells in pages of a machine on which it cannot even start a process."""
 
 import re
 
-from abaw_ray.core.errors import StageError
+from abaw_ray.core.errors import AbawError, StageError
 
 _SAID = "Failed to set up runtime environment"
 """How Ray's ``RuntimeEnvSetupError`` begins, in whatever it was wrapped."""
 
 
-def machine_error(error: BaseException) -> StageError | None:
-    """The line for the user; None where the error is another one."""
+def known(error: BaseException) -> AbawError | None:
+    """One of ours as itself, Ray's as one line that names the machine; None where it is neither, and keeps its traceback."""
+    if isinstance(error, AbawError):
+        return error
     said = str(error)
     if _SAID not in said:
         return None

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import tyro
 
-from abaw_ray.cluster.blame import machine_error
+from abaw_ray.cluster.blame import known
 from abaw_ray.cluster.compute import shape
 from abaw_ray.cluster.job import Run, Where
 from abaw_ray.cluster.line import FacesJob
 from abaw_ray.cluster.plan import show
 from abaw_ray.cluster.session import Engine
-from abaw_ray.core.errors import AbawError, ConfigError
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import only_ours, say
 from abaw_ray.core.stores import is_remote
 
@@ -59,10 +59,10 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
     except KeyboardInterrupt:
         code, why = 130, "stopped; what was finished is kept, and the same command goes on from there"
     except Exception as error:
-        known = error if isinstance(error, AbawError) else machine_error(error)
-        if known is None:
+        found = known(error)
+        if found is None:
             raise
-        code, why = known.exit_code, f"error: {known}"
+        code, why = found.exit_code, f"error: {found}"
     if why:
         print(why, file=sys.stderr, flush=True)
     if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.blame import machine_error
+from abaw_ray.cluster.blame import known
 from abaw_ray.cluster.encoder_rank import RankJob, run_rank
 from abaw_ray.core.errors import AbawError, StageError
 from abaw_ray.core.records import Home, Item
@@ -136,8 +136,8 @@ def _fit(trainer: TorchTrainer) -> dict:
     except TrainingFailedError as error:
         failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
         cause = getattr(failure, "_base_exc", failure)  # Ray's wrapper keeps what the worker raised under this name
-        if known := cause if isinstance(cause, AbawError) else machine_error(cause):
-            raise known from error
+        if found := known(cause):
+            raise found from error
         last = " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
         raise StageError(f"encoder: the training failed, lastly with: {last}; the same command goes on from the last epoch") from error
     except SystemExit as stopped:  # Ray's answer to Ctrl-C, after it has ended the workers

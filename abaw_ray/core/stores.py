@@ -49,7 +49,11 @@ def environment(config: StorageConfig) -> dict[str, str]:
 def _region(config: StorageConfig) -> str:
     """The region as far as we know it: each client would ask its machine's cloud for one that it is not told."""
     known = config.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or ""
-    return known or ("us-east-1" if config.endpoint or os.environ.get("AWS_ENDPOINT_URL") else "")
+    return known or ("us-east-1" if _endpoint(config) else "")
+
+
+def _endpoint(config: StorageConfig) -> str:
+    return config.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
 
 
 def is_remote(uri: str) -> bool:
@@ -73,8 +77,7 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
             raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
     if len(uri) == len("s3://"):
         raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
-    endpoint = config.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-    return _s3(endpoint, _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
+    return _s3(_endpoint(config), _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
 
 
 @cache
