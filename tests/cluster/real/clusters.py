@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,10 +45,10 @@ class Store:
         self.options = ["--endpoint", endpoint, "--storage.checksums", "when_required"]
         """Of a job that keeps its results here."""
 
-    def names(self, prefix: str) -> list[str]:
-        """All objects below a prefix."""
+    def written(self, prefix: str) -> dict[str, datetime]:
+        """All objects below a prefix, and when each was written."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="abaw", Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {item["Key"]: item["LastModified"] for page in pages for item in page.get("Contents", [])}
 
     def read(self, name: str) -> bytes:
         """One object."""
@@ -105,10 +106,20 @@ def finish(job: subprocess.Popen, log: Path, *, timeout: float = 600) -> str:
     return said
 
 
+def parts(store: Store, name: str) -> dict[str, datetime]:
+    """The faces of a run's videos, and when each were written."""
+    return {key: when for key, when in store.written(f"{name}/faces/").items() if "/parts/" in key}
+
+
+def recorded(store: Store, name: str) -> bool:
+    """Whether the faces of all its videos are done."""
+    return any("/records/" in key for key in store.written(f"{name}/faces/"))
+
+
 def results(store: Store, name: str) -> dict[str, pa.Table]:
     """The tables of a run, by address below the run's."""
     found = {}
-    for key in store.names(f"{name}/"):
+    for key in store.written(f"{name}/"):
         short = key.removeprefix(f"{name}/")
         if short.startswith(TABLES) and short.endswith(".parquet"):
             found[short] = pq.read_table(io.BytesIO(store.read(key)))

@@ -5,7 +5,7 @@ One story in the order of the tests: the cluster comes up, does the line undistu
 
 import json
 
-from clusters import FEW, TABLES, assert_same, finish, results, wait_until, workers
+from clusters import FEW, TABLES, assert_same, finish, parts, recorded, results, wait_until, workers
 
 EPOCHS = 12
 """Enough of them to lose a machine in their middle."""
@@ -35,11 +35,11 @@ def test_the_line_runs_on_it_and_its_results_are_in_the_store(cluster, store):
 
 def test_machines_that_die_cost_nothing_but_time(cluster, hosts, store):
     job, log = begin(cluster, store, "rough")
-    wait_until(lambda: any("/parts/" in key for key in store.names("rough/faces/")), timeout=240, what="a first video's faces", step=0.2)
-    assert not any("/records/" in key for key in store.names("rough/faces/")), "the videos were done before a machine could be lost"
+    wait_until(lambda: parts(store, "rough"), timeout=240, what="a first video's faces", step=0.2)
+    assert not recorded(store, "rough"), "the videos were done before a machine could be lost"
     hosts.power_off("n3")
     hosts.boot("n3")
-    wait_until(lambda: any("/records/" in key for key in store.names("rough/faces/")), timeout=240, what="all faces, with one machine less")
+    wait_until(lambda: recorded(store, "rough"), timeout=240, what="all faces, with one machine less")
     wait_until(lambda: f"epoch 1 of {EPOCHS}" in log.read_text(), timeout=240, what="the first epoch", step=0.2)
     wait_until(lambda: workers(hosts) == 2, timeout=60, what="the machine that was off", step=1)
     assert f"epoch {EPOCHS} of" not in log.read_text(), "the training was done before a machine could be lost"

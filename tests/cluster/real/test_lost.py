@@ -10,7 +10,7 @@ import pytest
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
 
-from clusters import FEW, assert_same, finish, results, wait_until, workers
+from clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
 from hosts import LAP
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
@@ -64,16 +64,6 @@ def full_disk(hosts):
     file = "/tmp/ray/all-that-is-left"
     yield lambda: hosts.run("n3", "bash", "-c", f"fallocate -l $(($(stat -f -c '%a * %S' /tmp/ray))) {file}; yes >> {file}", check=False)
     hosts.run("n3", "rm", "-f", file)
-
-
-def parts(store, name: str) -> dict:
-    """When each video's faces were written."""
-    pages = store.client.get_paginator("list_objects_v2").paginate(Bucket="abaw", Prefix=f"{name}/faces/")
-    return {item["Key"]: item["LastModified"] for page in pages for item in page.get("Contents", []) if "/parts/" in item["Key"]}
-
-
-def recorded(store, name: str) -> bool:
-    return any("/records/" in key for key in store.names(f"{name}/faces/"))
 
 
 def test_a_network_that_is_cut_does_not_cost_rays_seven_minutes(half_way, hosts, store, usual):

@@ -136,7 +136,7 @@ def test_a_job_through_a_bad_line_has_the_results_of_one_on_a_disk(hosts, proxy,
     hosts.run(LAP, *job, *same, "--endpoint", proxy.url, "--storage.checksums", "when_required", env=KEYS | alone)
     hits, proxy.rules = [rule.hits for rule in proxy.rules], []
     assert min(hits[:3]) > 0, hits
-    there = {key.partition("/faces/")[2]: key for key in store.names("badline/faces/") if key.endswith(".parquet")}
+    there = {key.partition("/faces/")[2]: key for key in store.written("badline/faces/") if key.endswith(".parquet")}
     here = {str(path.relative_to(tmp_path / "runs/faces")): path for path in (tmp_path / "runs/faces").rglob("*.parquet")}
     assert here.keys() == there.keys() and len(here) > 5
     assert all(pq.read_table(path).equals(pq.read_table(io.BytesIO(store.read(there[name])))) for name, path in here.items())
