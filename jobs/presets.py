@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from abaw_ray.cluster.compute import Compute
+from abaw_ray.cluster.compute import Compute, shape
 from abaw_ray.cluster.job import DataConfig, Where
 from abaw_ray.cluster.line import Line, part_of
 from abaw_ray.core.stores import StorageConfig
@@ -20,7 +20,7 @@ _JobT = TypeVar("_JobT", bound=Where)
 PAPER = Line(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     storage=StorageConfig(uri="runs/paper"),
-    compute=Compute(train_workers=1, gpus_per_worker=1.0, feature_gpus=1.0, gpus_per_trial=0.5),
+    compute=shape("gpu-1x1"),
 )
 
 SMALL = ModelConfig(

@@ -27,6 +27,8 @@ class Compute:
     """Heap asked for by each actor that extracts features; ViT-L/14 in float32 needs about 4."""
     feature_gpus: float = 0.0
     """GPUs of an actor that extracts features."""
+    feature_cpus: float = 1.0
+    """CPUs of an actor that extracts features; beside a GPU, all but one decode and cut chips ahead of the encoder."""
     train_workers: int = 2
     """Ranks of the encoder's training."""
     cpus_per_worker: float = 1.0
@@ -84,6 +86,7 @@ def shape(name: str) -> Compute:
             feature_workers=gpus,
             feature_memory_gb=4.0,
             feature_gpus=1.0,
+            feature_cpus=4.0,
             train_workers=gpus,
             cpus_per_worker=4.0,
             gpus_per_worker=1.0,

@@ -74,6 +74,7 @@ class _Rank:
         self.job, self.config = job, job.config
         self.rank, self.ranks, self.first_of_node = context.get_world_rank(), context.get_world_size(), context.get_local_rank() == 0
         self.device = str(ray.train.torch.get_device())
+        self.readers = int(job.cpus) - 1
         place = Place(rank=self.rank, ranks=self.ranks, device=self.device, mean_over_ranks=self.mean)
         self.images = node_images(job.storage, job.shards)
         self.task = EncoderTask(job.config, self.images, place)
@@ -147,7 +148,7 @@ class _Rank:
             self.engine,
             rate=lambda step: rate_share(step, total, self.config.optim),
             seed=task.seed,
-            threads=int(self.job.cpus) - 1,
+            threads=self.readers,
         ):
             losses.append(loss)
             self.step += 1
@@ -168,7 +169,7 @@ class _Rank:
         steps = range(self.step, (epoch + 1) * task.steps_per_epoch)
         self._steps(steps, total)
         seconds = time.monotonic() - started
-        counts = task.count(self.model)
+        counts = task.count(self.model, threads=self.readers)
         counts.sums = (self.mean(counts.sums) * self.ranks).cpu()
         return {
             "epoch": epoch + 1,

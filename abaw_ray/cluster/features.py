@@ -20,6 +20,7 @@ from abaw_ray.core.records import Home, Item, Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.features.device import DeviceConfig
 from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
 from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import decode_audio
@@ -37,12 +38,12 @@ _ROWS = 1024
 class FeatureWork:
     """One video: its chips and its voice through the two models."""
 
-    def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str) -> None:
+    def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig) -> None:
         """Fetch the encoder (a folder of the encoder's part) to this node and build both models."""
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
             for name in storage.files(encoder):
                 storage.get_file(f"{encoder}/{name}", Path(folder) / name)
-            self.extract = ExtractFeatures(config, chips, Path(folder))
+            self.extract = ExtractFeatures(config, chips, Path(folder), device)
 
     def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload names the FACE part and the video's address.
@@ -88,8 +89,10 @@ def extract_features(run: Run, line: "AnyLine") -> Record:
     """Bring the features of all prepared faces into storage."""
     items = feature_items(run, line)
     encoder = f"{encoder_record(run, line.encoder).parts['run']}/encoder"
-    make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder)
-    pool = Pool(workers=run.compute.feature_workers, gpus=run.compute.feature_gpus, memory_gb=run.compute.feature_memory_gb)
+    on = run.compute
+    device = DeviceConfig(readers=max(int(on.feature_cpus) - 1, 0))
+    make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder, device)
+    pool = Pool(workers=on.feature_workers, cpus=on.feature_cpus, gpus=on.feature_gpus, memory_gb=on.feature_memory_gb)
     return run_items(run, features_home(run, line), items, make, pool=pool, unit="videos")
 
 

@@ -20,6 +20,7 @@ from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
 from abaw_ray.encoder.moe import MoeHead, Routed, balance_loss, same
 from abaw_ray.encoder.score import Counts
+from abaw_ray.training.loop import ahead
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import parameter_groups
 from abaw_ray.training.sampler import Sampler
@@ -128,25 +129,26 @@ class EncoderTask:
         return classes + self.config.moe.balance * balance_loss(routed, self.place.mean_over_ranks)
 
     @torch.no_grad()
-    def count(self, model: nn.Module, batch: int = 128) -> Counts:
-        """Count this rank's validation images: every ``ranks``-th one, none left out, none twice."""
+    def count(self, model: nn.Module, batch: int = 128, threads: int = 0) -> Counts:
+        """Count this rank's validation images: every ``ranks``-th one, none left out, none twice; ``threads`` read batches ahead."""
         counts = Counts(len(self.config.classes), self.config.moe.experts)
         was = model.training
         model.eval()
-        for pixels, labels in self._validation(batch):
+        for pixels, labels in self._validation(batch, threads):
             counts.add(model(pixels.to(self.place.device)), labels)
         model.train(was)
         return counts
 
-    def _validation(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        low, high = self.config.augment.scales
-        for start in range(self.place.rank, len(self.val), batch * self.place.ranks):
-            rows = self.val[start : start + batch * self.place.ranks : self.place.ranks]
-            views = [
-                centred(self.images.pixels(int(row)), size=self.config.model.size, stored_scale=self.config.ingest.scale, scale=(low + high) / 2)
-                for row in rows
-            ]
-            yield self._stack(views), torch.from_numpy(self.images.labels[rows])
+    def _validation(self, batch: int, threads: int) -> Iterator[tuple[Tensor, Tensor]]:
+        own = self.val[self.place.rank :: self.place.ranks]
+        batches = [own[start : start + batch] for start in range(0, len(own), batch)]
+        for rows, pixels in zip(batches, ahead(batches, self._plain, threads), strict=True):
+            yield pixels, torch.from_numpy(self.images.labels[rows])
+
+    def _plain(self, rows: np.ndarray) -> Tensor:
+        """What validation sees of these rows."""
+        size, stored, scale = self.config.model.size, self.config.ingest.scale, sum(self.config.augment.scales) / 2
+        return self._stack([centred(self.images.pixels(int(row)), size=size, stored_scale=stored, scale=scale) for row in rows])
 
     def _view(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])

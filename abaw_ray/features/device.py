@@ -25,7 +25,7 @@ class DeviceConfig:
     """Stretches (or, in mode ``windows``, eight times as many windows) of one pass through Wav2Vec 2.0: a bound on memory, about 0.4 GiB
     for each stretch of 20 s with the published base model."""
     readers: int = 0
-    """Threads that decode and cut chips ahead of the encoder; 0 on a CPU, about one for every thousand chips a second on a GPU."""
+    """Threads that decode and cut chips ahead of the encoder; 0 decodes between two passes, as suits a CPU, which is busy either way."""
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""

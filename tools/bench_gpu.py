@@ -1,0 +1,117 @@
+"""What of a GPU the two dear stages use: training ViT-L/14 and encoding chips with it, beside the card's own matrix product and bare PyTorch.
+
+python tools/bench_gpu.py --json tools/benchmarks/gpu-2026-01-31-card.json
+
+Weights are random and pictures drawn: nothing is downloaded, and the time of a step depends on neither. All is measured in one run on one
+card, on the code that the jobs run; the last part runs the encoder's training through Ray Train.
+"""
+
+import json as jsons
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from bench_gpu_features import extracting
+from bench_gpu_training import through_ray, training
+from bench_gpu_work import Work, ceiling
+from bench_table import rounded, stamp
+from rich.console import Console
+from rich.table import Table
+
+from abaw_ray.core.errors import AbawError, ConfigError
+from abaw_ray.core.progress import say
+
+Part = Literal["ceiling", "training", "features", "ray"]
+FIGURES = (
+    ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the card's ceiling"),
+    ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in bare PyTorch, pixels on the card: share of the ceiling"),
+    ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "our step through DeepSpeed, pixels on the card / bare PyTorch"),
+    ("read_of_zero", ("training", "read_of_zero"), ">= 0.95", "our step with images read and changed ahead of it / pixels on the card"),
+    ("ray_of_plain", ("ray", "ray_of_plain"), ">= 0.9", "an epoch's steps under Ray Train / bare PyTorch"),
+    ("train_images_per_s", ("ray", "images_per_second"), ">= 810", "images a second of training under Ray Train"),
+    ("checkpoint_s", ("training", "checkpoint_s"), "", "seconds to write a checkpoint to the local disk, one rank"),
+    ("checkpoint_gb", ("training", "checkpoint_gb"), "", "its size"),
+    ("forward_of_ceiling", ("features", "forward_of_ceiling"), "", "the encoder alone, pixels on the card: share of the ceiling"),
+    ("chips_of_forward", ("features", "chips_of_forward"), ">= 0.9", "chips from JPEG to vectors, three scales / the encoder alone"),
+    ("chips_per_s", ("features", "chips_per_second"), ">= 1050", "chips a second so"),
+    ("voice_per_s", ("features", "voice_per_second"), "", "seconds of sound a second through Wav2Vec 2.0 base, mode context"),
+    ("stage_of_forward", ("features", "stage_of_forward"), "", "a whole video's features, sound and table too / the encoder alone"),
+)
+"""Key, place among the raw figures, aim (ours; FLOOR of the method's costs for one H200), and what it is."""
+
+
+def measure(work: Work, only: tuple[Part, ...], done: Callable[[dict], None]) -> dict:
+    """Do the parts one after the other; ``done`` is told of the figures so far after each."""
+    raw: dict = {}
+    parts = {
+        "ceiling": lambda: ceiling(work),
+        "training": lambda: training(work, raw),
+        "features": lambda: extracting(work, raw),
+        "ray": lambda: through_ray(work, raw),
+    }
+    for name, part in parts.items():
+        if not only or name in only:
+            say(name)
+            raw[name] = part()
+            say(f"  {jsons.dumps(rounded(raw[name]))}")
+            done(raw)
+    return raw
+
+
+def dig(raw: dict, place: tuple[str, str]) -> float | None:
+    """One figure; None where its part was not measured."""
+    return raw.get(place[0], {}).get(place[1])
+
+
+def show(raw: dict) -> None:
+    """Print the table."""
+    table = Table("figure", "value", "aim", "what it is")
+    for key, place, aim, said in FIGURES:
+        value = dig(raw, place)
+        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def main(
+    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    only: tuple[Part, ...] = (),
+    cpus: int = 4,
+    tiny: bool = False,
+) -> int:
+    """Measure what of a GPU is used.
+
+    Args:
+        json: A file for all figures.
+        only: The parts to measure; all without it.
+        cpus: CPUs of a worker, all but one of which read images ahead.
+        tiny: A small model and few steps, on a CPU too: whether it runs, not how fast.
+    """
+    try:
+        if not (tiny or torch.cuda.is_available()):
+            raise ConfigError("bench_gpu: this process sees no GPU; --tiny runs on a CPU to see whether it runs")
+        with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
+            work = Work.tiny(Path(folder), cpus) if tiny else Work(folder=Path(folder), cpus=cpus)
+            raw = measure(work, only, lambda raw: write(json, raw, only, cpus) if json else None)
+        show(raw)
+    except AbawError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def write(path: Path, raw: dict, only: tuple[Part, ...], cpus: int) -> None:
+    """Write the JSON file: the figures, what the run was, and all raw figures."""
+    command = f"python tools/bench_gpu.py --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    note = {"command": command, "card": card, **stamp("torch", "timm", "transformers", "deepspeed")}
+    path.write_text(jsons.dumps(rounded({key: dig(raw, place) for key, place, *_ in FIGURES} | note | {"raw": raw}), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(tyro.cli(main))
