@@ -26,7 +26,7 @@ from rich.table import Table
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import say
 
-Part = Literal["ceiling", "training", "features", "ray"]
+Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
     ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the card's ceiling"),
     ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in bare PyTorch, pixels on the card: share of the ceiling"),
@@ -51,8 +51,8 @@ def measure(work: Work, only: tuple[Part, ...], done: Callable[[dict], None]) ->
     parts = {
         "ceiling": lambda: ceiling(work),
         "training": lambda: training(work, raw),
-        "features": lambda: extracting(work, raw),
         "ray": lambda: through_ray(work, raw),
+        "features": lambda: extracting(work, raw),
     }
     for name, part in parts.items():
         if not only or name in only:

@@ -32,12 +32,24 @@ _WARM = 3
 
 def training(work: Work, raw: dict) -> dict:
     """Images a second of the same step, part by part, and a checkpoint."""
-    config = work.encoder
-    task = EncoderTask(config, node_images(stored(work), SHARDS, work.folder), Place(device=work.device))
+    task = EncoderTask(work.encoder, node_images(stored(work), SHARDS, work.folder), Place(device=work.device))
     step = [Piece(piece.pixels.to(work.device), piece.labels.to(work.device), piece.factor) for piece in task.pieces(0)]
     plain = _plain(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
-    _alone(work)
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    dist.init_process_group("nccl" if work.bf16 else "gloo", init_method=f"file://{work.folder / 'group'}", rank=0, world_size=1)
+    try:
+        found = _engine(work, task, step, plain)
+    finally:
+        dist.destroy_process_group()
+    tflops = raw.get("ceiling", {}).get("tflops")
+    share = plain * 3 * FORWARD / (tflops * 1e12) if tflops else None
+    return {"plain_images_per_second": plain, "plain_of_ceiling": share} | found
+
+
+def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
+    """Our engine's steps, its score and its checkpoint."""
+    config = work.encoder
     words = ZeroConfig(stage=config.zero, batch=config.global_batch, pieces=len(step), ranks=1, bf16=work.bf16, clip=config.optim.clip, gpu=work.bf16)
     model = ExpressionModel(config)
     engine = ZeroEngine(model, model.groups(config), config.optim, words)
@@ -51,11 +63,7 @@ def training(work: Work, raw: dict) -> dict:
     seconds = time.perf_counter() - begun
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
-    dist.destroy_process_group()
-    tflops = raw.get("ceiling", {}).get("tflops")
     return {
-        "plain_images_per_second": plain,
-        "plain_of_ceiling": plain * 3 * FORWARD / (tflops * 1e12) if tflops else None,
         "zero_images_per_second": zero,
         "zero_of_plain": zero / plain,
         "read_images_per_second": read,
@@ -130,9 +138,3 @@ def _rate(work: Work, task: EncoderTask, engine: object, pieces: object, threads
             begun = time.perf_counter()
     finish()
     return work.steps * work.encoder.global_batch / (time.perf_counter() - begun)
-
-
-def _alone(work: Work) -> None:
-    """A process group of this process."""
-    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-    dist.init_process_group("nccl" if work.bf16 else "gloo", init_method=f"file://{work.folder / 'group'}", rank=0, world_size=1)

@@ -45,13 +45,14 @@ class ClassLoss:
         self.config = config
         count = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
         weights = class_weights(labels, classes) ** config.strength if config.balance == "weights" else np.ones(classes)
-        self.weights = torch.tensor(np.where(count > 0, weights, 0.0), dtype=torch.float32)
+        self._counted = np.where(count > 0, weights, 0.0).astype(np.float32)  # read by threads that make batches, so never on a GPU
+        self.weights = torch.from_numpy(self._counted)
         prior = np.log(np.maximum(count, 1) / max(count.sum(), 1))
         self.shift = torch.tensor(config.strength * prior if config.balance == "logits" else np.zeros(classes), dtype=torch.float32)
 
     def weight(self, labels: Int[np.ndarray, " n"]) -> float:
         """Sum of the weights of these samples: of a global batch, what its weighted losses are divided by."""
-        return float(self.weights.numpy()[labels].sum(dtype=np.float64))
+        return float(self._counted[labels].sum(dtype=np.float64))
 
     def __call__(self, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Weighted loss of each sample; the loss of a step is their sum over all ranks, divided by ``weight`` of the global batch."""

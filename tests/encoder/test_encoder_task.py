@@ -40,6 +40,13 @@ def test_the_loss_falls_and_validation_rises_on_images_that_can_be_told_apart(co
     assert figures["macro_f1"] > 0.85
 
 
+def test_several_steps_are_taken_on_a_device_that_the_host_cannot_read(config, images):
+    task, model = EncoderTask(config, images, Place(device="meta")), ExpressionModel(config).to("meta")
+    engine = PlainEngine(model, torch.optim.SGD(model.groups(config)), pieces=task.pieces_per_step)
+    steps = run_steps(range(4), task.pieces, lambda piece: task.loss_of(engine, piece), engine, rate=lambda step: 1.0, seed=task.seed, threads=1)
+    assert [loss.device.type for loss in steps] == ["meta"] * 4
+
+
 def test_on_shuffled_labels_validation_stays_at_chance(config, many):
     losses, figures = fit(config, many(shuffled=True))
     assert losses[-10:].mean() > 0.95

@@ -29,6 +29,13 @@ def test_the_loss_agrees_with_its_definition(balance, smoothing):
     assert loss.weight(labels) == sum(weight[label] for label in labels)
 
 
+def test_weights_of_labels_are_known_on_the_host_wherever_the_loss_is_computed():
+    loss = ClassLoss(LossConfig(), LABELS, 3)
+    before = loss.weight(np.array([0, 1, 2]))
+    assert loss(torch.zeros(2, 3, device="meta"), torch.zeros(2, dtype=torch.int64, device="meta")).device.type == "meta"
+    assert loss.weight(np.array([0, 1, 2])) == before
+
+
 def test_ranks_that_divide_by_the_weight_of_the_joined_batch_add_up_to_its_mean():
     rng = np.random.default_rng(1)
     loss = ClassLoss(LossConfig(), LABELS, 3)
