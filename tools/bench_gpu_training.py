@@ -56,7 +56,7 @@ def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> d
     zero = _rate(work, task, engine, lambda number: step, 0)
     read = _rate(work, task, engine, task.pieces, work.cpus - 1)
     begun = time.perf_counter()
-    counted = task.count(model).figures(config.classes)
+    counted = task.count(model, threads=work.cpus - 1).figures(config.classes)
     scored = len(task.val) / (time.perf_counter() - begun)
     begun = time.perf_counter()
     folder = checkpoint.write(engine, {}, rank=0, ranks=1)

@@ -34,9 +34,9 @@ class Work:
     """Settings of the paper, with random weights."""
     chips: ChipConfig = field(default_factory=ChipConfig)
     """The paper's three scales."""
-    images: int = 10_240
-    """Training images: 40 steps an epoch."""
-    steps: int = 30
+    images: int = 5_120
+    """Training images: 20 steps an epoch."""
+    steps: int = 20
     """Steps timed in this process."""
     frames: int = 4096
     """Chips encoded, and frames of the video."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from abaw_ray.cluster import checkpoint
 from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.disk import own_disk
-from abaw_ray.core.errors import AbawError, ConfigError, DataError
+from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import node_images
@@ -61,7 +62,7 @@ def run_rank(job: RankJob) -> dict | AbawError:
     try:
         with own_disk():
             return _Rank(job).train()
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, StageError) as error:
         return error
 
 
@@ -171,11 +172,14 @@ class _Rank:
         seconds = time.monotonic() - started
         counts = task.count(self.model, threads=self.readers)
         counts.sums = (self.mean(counts.sums) * self.ranks).cpu()
+        figures, loss = counts.figures(self.config.classes), self.losses / task.steps_per_epoch
+        if not math.isfinite(loss + figures["val_loss"]):
+            raise StageError(f"encoder: the loss of epoch {epoch + 1} is not finite; lower optim.lr={self.config.optim.lr:g}, or raise optim.warmup")
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,
-            "loss": self.losses / task.steps_per_epoch,
-            **counts.figures(self.config.classes),
+            "loss": loss,
+            **figures,
             "train_images": len(task.train),
             "images_per_second": round(len(steps) * self.config.global_batch / seconds, 1),
             "seconds": round(time.monotonic() - started, 2),

@@ -16,7 +16,7 @@ from drawn_images import CONFIG, drawn_table
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.encoder import train_encoder
 from abaw_ray.cluster.session import Engine
-from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.errors import ConfigError, DataError, StageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import StorageConfig
@@ -131,3 +131,6 @@ def test_what_no_other_attempt_would_mend_is_refused_as_itself(home, ray):
     lost = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
     with pytest.raises(DataError, match="weights.safetensors: no such file"):
         train_encoder(home=home, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, compute=replace(ray, train_workers=1))
+    wild = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
+    with pytest.raises(StageError, match=r"loss of epoch 1 is not finite; lower optim\.lr=1e\+38"):
+        train_encoder(home=home, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, compute=replace(ray, train_workers=1))
