@@ -47,8 +47,8 @@ class ZeroConfig:
             "train_micro_batch_size_per_gpu": self.batch // self.ranks // self.pieces,
             "gradient_accumulation_steps": self.pieces,
             "gradient_clipping": self.clip,
-            # A look at every gradient for infinities, and a clock that waits for the GPU twice a piece, cost a fifth of a step of ViT-L/14 on
-            # an H200; what bf16 makes infinite shows in the epoch's loss.
+            # A look at every gradient for infinities, and a clock that waits for the GPU twice a piece, cost up to a sixth of a step of ViT-L/14
+            # on an H200; what bf16 makes infinite shows in the epoch's loss.
             "bf16": {"enabled": self.bf16, "check_grad_overflow": False},
             "timers": {"throughput": {"enabled": False}},
             "zero_optimization": {
