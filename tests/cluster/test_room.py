@@ -50,6 +50,7 @@ def test_shapes_ask_for_what_their_names_say():
     assert (eight.cpus, eight.train_workers, eight.trials, eight.gpus_per_worker) == (8, 8, 8, 0)
     assert shape("cpu-6").train_workers == 4, "a global batch is divided by a power of two"
     assert (gpus.train_workers, gpus.gpus_per_worker, gpus.feature_workers, gpus.feature_gpus, gpus.trials) == (8, 1.0, 8, 1.0, 16)
+    assert gpus.cpus_per_worker == gpus.feature_cpus == 4, "most of them read ahead of the GPU"
 
 
 @pytest.mark.parametrize("name", ["gpu-4", "cpu-0", "cpu-", "tpu-8", "gpu-0x1", "laptop2", ""])
