@@ -30,7 +30,12 @@ class NoRay(Engine):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return replace(SMOKE.data, drawn=str(tmp_path_factory.mktemp("plan") / "data"), synthetic=TINY)
+    """A drawn data set."""
+    folder = tmp_path_factory.mktemp("plan")
+    config = replace(SMOKE.data, drawn=str(folder / "data"), synthetic=TINY)
+    run = Run(replace(SMOKE, data=config, storage=StorageConfig(uri=str(folder / "runs"))), NoRay(SMOKE.compute))
+    assert run.data.affwild2 == f"{config.drawn}/affwild2"
+    return config
 
 
 @pytest.fixture
@@ -51,16 +56,16 @@ def plan(data, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_data_set_that_is_not_drawn_yet_is_not_drawn_for_a_plan(plan, data):
-    said, error = plan()
+def test_a_data_set_that_is_not_drawn_yet_is_not_drawn_for_a_plan(plan, data, tmp_path):
+    undrawn = replace(data, drawn=str(tmp_path / "data"))
+    said, error = plan(data=undrawn)
     assert error is None and said.count("when the data set is drawn") == len(ALL)
-    assert not Path(data.drawn).exists()
+    assert not Path(undrawn.drawn).exists()
 
 
 def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_path):
     storage = StorageConfig(uri=str(tmp_path / "runs"))
     run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
-    assert run.data.affwild2 == f"{data.drawn}/affwild2"
     wanted = videos(run)
     home = faces_home(run, SMOKE.faces)
     for item in list(wanted)[:2]:
