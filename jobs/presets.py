@@ -20,7 +20,7 @@ _JobT = TypeVar("_JobT", bound=Where)
 PAPER = Line(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     storage=StorageConfig(uri="runs/paper"),
-    compute=shape("gpu-1x1"),
+    compute=replace(shape("gpu-1x1"), feature_workers=0),
 )
 
 SMALL = ModelConfig(

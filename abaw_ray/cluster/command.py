@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,9 +61,9 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
         code, why = 130, "stopped; what was finished is kept, and the same command goes on from there"
     except Exception as error:
         found = known(error)
-        if found is None:
-            raise
-        code, why = found.exit_code, f"error: {found}"
+        if found is None:  # a defect of ours, or of something below us: its traceback, and an end that a log shows all the same
+            traceback.print_exc()
+        code, why = (found.exit_code, f"error: {found}") if found else (1, f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
     if why:
         print(why, file=sys.stderr, flush=True)
     if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):

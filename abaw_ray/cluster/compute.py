@@ -35,8 +35,9 @@ class Compute:
     """CPUs of a training rank."""
     gpus_per_worker: float = 0.0
     """GPUs of a training rank; 0 trains with gloo on CPUs."""
-    heed_steps: int = 20
-    """On a cluster, how often the ranks ask whether one of their machines is about to go, in steps; then they write a checkpoint."""
+    heed_seconds: float = 5.0
+    """On a cluster, about how often the ranks ask whether one of their machines is about to go; then they write a checkpoint, which takes a
+    minute or so for ViT-L/14 (4.3 GB) and an object store. AWS says it two minutes ahead, Google half a minute."""
     trials: int = 2
     """Trials of the sweep at the same time."""
     cpus_per_trial: float = 1.0
@@ -48,14 +49,18 @@ class Compute:
 
     def __post_init__(self) -> None:
         """Refuse what could never be scheduled."""
-        for name in ("train_workers", "trials", "heed_steps"):
+        for name in ("train_workers", "trials"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be at least 1")
         for name in ("cpus", "item_workers", "feature_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 (all) or more")
-        if self.piece_minutes < 0:
-            raise ConfigError(f"compute.piece_minutes={self.piece_minutes} must be 0 or more")
+        for name in ("piece_minutes", "heed_seconds", "feature_gpus", "gpus_per_worker", "gpus_per_trial"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
+        for name in ("item_memory_gb", "feature_memory_gb", "feature_cpus", "cpus_per_worker", "cpus_per_trial"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"compute.{name}={getattr(self, name)} must be above 0")
         if self.object_store_mb < 80:
             raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80")
 

@@ -34,7 +34,7 @@ class EncoderCompute(Protocol):
     train_workers: int
     cpus_per_worker: float
     gpus_per_worker: float
-    heed_steps: int
+    heed_seconds: float
 
 
 def train_encoder(
@@ -86,7 +86,7 @@ def _job(home: Home, item: Item, shards: list[str], config: EncoderConfig, compu
         config=config,
         cpus=compute.cpus_per_worker,
         gpu=compute.gpus_per_worker > 0,
-        heed_steps=compute.heed_steps,
+        heed_seconds=compute.heed_seconds,
     )
 
 

@@ -44,8 +44,8 @@ class RankJob:
     cpus: float
     gpu: bool
     heed: Callable[[], frozenset[str]] | None = None
-    """Names the machines that are about to go; all ranks ask together, every ``heed_steps`` steps. None where machines do not go."""
-    heed_steps: int = 20
+    """Names the machines that are about to go; all ranks ask together, about every ``heed_seconds``. None where machines do not go."""
+    heed_seconds: float = 5.0
 
 
 def leaving() -> frozenset[str]:
@@ -84,6 +84,8 @@ class _Rank:
         self.step, self.losses = 0, 0.0
         """Steps taken in all, and the sum of the losses of those that the unfinished epoch has taken before a checkpoint."""
         self.heeded: frozenset[str] = frozenset()
+        self.asked, self.ask_at = (0, time.monotonic()), 0
+        """After which step and when it was last asked who is about to go, and after which step it will be asked next."""
         self.engine = self._start()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -153,17 +155,35 @@ class _Rank:
         ):
             losses.append(loss)
             self.step += 1
-            if self.job.heed and self.step % self.job.heed_steps == 0 and self.step < steps.stop:
+            if self.job.heed and self.ask_at <= self.step < steps.stop:
                 gone = self.job.heed() - self.heeded
                 if gone:
                     self.losses += self._sum(losses)
                     losses, self.heeded = [], self.heeded | gone
                     self._save({"step": self.step, "of": total, "leaving": len(gone)})
+                self._pace()
         self.losses += self._sum(losses)
 
+    def _pace(self) -> None:
+        """Fix when to ask next by how long the steps since the last question took: on every rank after the same step."""
+        step, moment = self.asked
+        self.asked = (self.step, time.monotonic())
+        seconds = float(self.mean(torch.tensor((self.asked[1] - moment) / max(self.step - step, 1))))
+        self.ask_at = self.step + max(1, int(self.job.heed_seconds / max(seconds, 1e-3)))
+
     def _sum(self, losses: list[Tensor]) -> float:
-        """Of losses that are means over the ranks."""
-        return float(self.mean(torch.stack(losses).sum())) if losses else 0.0
+        """Of losses that are means over the ranks.
+
+        Raises:
+            StageError: it is not finite.
+        """
+        return self._finite(float(self.mean(torch.stack(losses).sum()))) if losses else 0.0
+
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            how = f"lower optim.lr={self.config.optim.lr:g} or raise optim.warmup={self.config.optim.warmup:g}"
+            raise StageError(f"encoder: the loss is not finite by step {self.step}; {how}")
+        return loss
 
     def _epoch(self, epoch: int) -> dict:
         started, task, total = time.monotonic(), self.task, self.config.epochs * self.task.steps_per_epoch
@@ -172,13 +192,12 @@ class _Rank:
         seconds = time.monotonic() - started
         counts = task.count(self.model, threads=self.readers)
         counts.sums = (self.mean(counts.sums) * self.ranks).cpu()
-        figures, loss = counts.figures(self.config.classes), self.losses / task.steps_per_epoch
-        if not math.isfinite(loss + figures["val_loss"]):
-            raise StageError(f"encoder: the loss of epoch {epoch + 1} is not finite; lower optim.lr={self.config.optim.lr:g}, or raise optim.warmup")
+        figures = counts.figures(self.config.classes)
+        self._finite(figures["val_loss"])
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,
-            "loss": loss,
+            "loss": self.losses / task.steps_per_epoch,
             **figures,
             "train_images": len(task.train),
             "images_per_second": round(len(steps) * self.config.global_batch / seconds, 1),

@@ -88,7 +88,7 @@ def _noted(problems: list[AbawError], call: Callable[[], Any]) -> Any:
 def _schedulable(stage: str, asked: Ask, found: int) -> None:
     least = asked.workers if asked.together else 1
     if found < least:
-        raise ConfigError(f"{stage}: {refusal(least, found, cpus=asked.cpus, gpus=asked.gpus)}")
+        raise ConfigError(f"{stage}: {refusal(least, found, cpus=asked.cpus, gpus=asked.gpus, memory_gb=asked.memory_gb)}")
 
 
 def _counted(home: Home, items: Iterable[Item], unit: str) -> str:

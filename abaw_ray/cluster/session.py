@@ -73,13 +73,14 @@ class Engine:
             else:
                 os.environ[name] = value
 
-    def start(self, *, workers: int = 1, cpus: float = 0, gpus: float = 0) -> None:
+    def start(self, *, workers: int = 1, cpus: float = 0, gpus: float = 0, memory_gb: float = 0) -> None:
         """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), else start a Ray in this process.
 
         Args:
             workers: Of the size given next, what the stage needs at the same time, or it cannot run at all.
             cpus: Of a worker.
             gpus: Of a worker.
+            memory_gb: Of a worker.
 
         Raises:
             ConfigError: there will never be room for as many.
@@ -87,13 +88,22 @@ class Engine:
         if not self._started:
             self._connect()
         if self._started and (cpus or gpus) and not self.grows_unseen:
-            there = room.workers(room.machines(), cpus=cpus, gpus=gpus)
+            there = room.workers(room.machines(), cpus=cpus, gpus=gpus, memory=memory_gb * 2**30)
             if there < workers:
-                raise ConfigError(refusal(workers, there, cpus=cpus, gpus=gpus))
+                raise ConfigError(refusal(workers, there, cpus=cpus, gpus=gpus, memory_gb=memory_gb))
 
     def fits(self, *, cpus: float, gpus: float, memory_gb: float = 0) -> int:
-        """How many workers of this size there is or will be room for, at least 1; call ``start`` first."""
-        return max(room.workers(room.machines(), cpus=cpus, gpus=gpus, memory=memory_gb * 2**30), 1)
+        """How many workers of this size there is or will be room for, at least 1; call ``start`` first.
+
+        Raises:
+            ConfigError: there is no room yet, and nobody can know how much will come.
+        """
+        found = room.workers(room.machines(), cpus=cpus, gpus=gpus, memory=memory_gb * 2**30)
+        if not found and self.grows_unseen:
+            raise ConfigError(
+                "Kubernetes does not say how many machines may come; give compute.item-workers and compute.feature-workers, or with --on what it has"
+            )
+        return max(found, 1)
 
     def _connect(self) -> None:
         for name, value in _QUIET.items():
@@ -124,13 +134,17 @@ class Engine:
         _quiet_data()
 
 
-def refusal(workers: int, there: int, *, cpus: float, gpus: float) -> str:
+def refusal(workers: int, there: int, *, cpus: float, gpus: float, memory_gb: float = 0) -> str:
     """What is said of a stage that would wait for ever."""
-    asked = " and ".join(f"{value:g} {name}s" for value, name in ((cpus, "CPU"), (gpus, "GPU")) if value)
-    many = f"{workers} workers with {asked} each" if workers > 1 else asked
+    asked = [f"{value:g} {name}" for value, name in ((cpus, "CPUs"), (gpus, "GPUs"), (memory_gb, "GB of memory")) if value]
+    each = " and ".join([", ".join(asked[:-1]), asked[-1]] if asked[1:] else asked)
+    many = f"{workers} workers with {each} each" if workers > 1 else each
     has = f"there is room for {there} such" if there else "no machine here has as much"
-    how = "set compute.gpus-per-worker, feature-gpus and gpus-per-trial to 0 to run without" if gpus else "give fewer compute.train-workers"
-    return f"this stage needs {many} at the same time and {has}; {how}, or say with --on what there is"
+    how = ["fewer compute.train-workers"] if workers > 1 else []
+    how += ["fewer compute.cpus-per-worker, feature-cpus or cpus-per-trial"] if cpus > 1 else []
+    how += ["less compute.item-memory-gb or feature-memory-gb"] if memory_gb else []
+    how += ["0 as compute.gpus-per-worker, feature-gpus and gpus-per-trial to run without"] if gpus else []
+    return f"this stage needs {many} at the same time and {has}; give {', '.join([*how, 'or with --on what there is'])}"
 
 
 def _quiet_data() -> None:

@@ -67,7 +67,7 @@ def _complete(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callabl
     say(f"{said}; {home.storage.uri(home.path)}")
     figures: dict[str, float] = {}
     if todo:
-        run.engine.start(cpus=pool.cpus, gpus=pool.gpus)
+        run.engine.start(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb)
         pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
         with progress(home.stage, len(todo), unit) as shown:
             do_all(home, divide(todo, pool.workers), make, pool, shown, again)

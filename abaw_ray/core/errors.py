@@ -33,7 +33,7 @@ class StorageError(AbawError):
 
 
 class StageError(AbawError):
-    """A stage ended, but more items failed than ``max_failures`` allows, or its tables break their schema."""
+    """A stage ended, but more items failed than ``max_failures`` allows, its training diverged, or its tables break their schema."""
 
     exit_code = 5
 

@@ -34,6 +34,8 @@ class StorageConfig:
             raise ConfigError("storage.uri is empty; give a folder or an s3://bucket/prefix")
         if self.attempts < 1:
             raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
+        for address in (self.uri, self.endpoint):
+            _no_secret(address)
 
 
 def environment(config: StorageConfig) -> dict[str, str]:
@@ -65,8 +67,10 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     """Return the file system and the path in it of a URI or local path.
 
     Raises:
+        ConfigError: a key or password stands in the address, which logs and records repeat.
         StorageError: pyarrow does not know the scheme, or the address has no bucket.
     """
+    _no_secret(uri)
     config = config or StorageConfig()
     if not is_remote(uri):
         return pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).absolute())
@@ -78,6 +82,15 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     if len(uri) == len("s3://"):
         raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
     return _s3(_endpoint(config), _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
+
+
+def _no_secret(address: str) -> None:
+    scheme, there, rest = address.partition("://")
+    secret, at, host = rest.partition("/")[0].rpartition("@")
+    if there and at and ":" in secret:
+        raise ConfigError(
+            f"{scheme}://...@{host}: a key or password stands in this address; leave it to the store's own variables, profiles or roles"
+        )
 
 
 @cache

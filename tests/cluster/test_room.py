@@ -7,6 +7,7 @@ import yaml
 
 from abaw_ray.cluster.compute import LAPTOP, shape
 from abaw_ray.cluster.room import Machine, allowed, workers
+from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
 
 CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
@@ -57,3 +58,31 @@ def test_shapes_ask_for_what_their_names_say():
 def test_a_word_that_is_no_shape_is_refused(name):
     with pytest.raises(ConfigError, match="no shape; say laptop"):
         shape(name)
+
+
+def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
+    engine = Engine(LAPTOP)
+    monkeypatch.setattr(engine, "_started", True)
+    engine.start(cpus=2, gpus=1, memory_gb=3)
+    with pytest.raises(ConfigError, match=r"needs 4 CPUs and 1 GPUs .* no machine here has as much; give fewer compute\.cpus-per-worker"):
+        engine.start(cpus=4, gpus=1)
+    with pytest.raises(ConfigError, match=r"needs 1 CPUs and 8 GB of memory .* less compute\.item-memory-gb"):
+        engine.start(cpus=1, memory_gb=8)
+    with pytest.raises(ConfigError, match=r"3 workers with 1 CPUs each .* room for 2 such; give fewer compute\.train-workers"):
+        engine.start(workers=3, cpus=1)
+    monkeypatch.setattr(engine, "_started", False)
+
+
+def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_come(monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 0.0})])
+    assert Engine(LAPTOP).fits(cpus=1, gpus=0) == 1
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(ConfigError, match=r"give compute\.item-workers"):
+        Engine(LAPTOP).fits(cpus=1, gpus=0)
+
+
+@pytest.mark.parametrize("wrong", [{"feature_cpus": 0}, {"item_memory_gb": -1}, {"heed_seconds": -1}, {"gpus_per_trial": -0.5}])
+def test_sizes_of_workers_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        replace(LAPTOP, **wrong)

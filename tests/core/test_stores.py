@@ -4,6 +4,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pyarrow.fs as pafs
 import pytest
 
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.stores import StorageConfig, _s3, environment, resolve
 
 
@@ -64,3 +65,19 @@ def test_the_users_region_is_kept(cloud, monkeypatch):
     filesystem, _ = resolve("s3://bucket/runs")
     assert isinstance(filesystem, pafs.S3FileSystem) and filesystem.region == "eu-west-1"
     assert environment(StorageConfig(region="eu-north-1"))["AWS_DEFAULT_REGION"] == "eu-north-1"
+
+
+@pytest.mark.parametrize("address", ["s3://AKIA123:secret@bucket/x", "s3://AKIA123:secret@bucket", "gs://me:secret@bucket/x"])
+def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(address):
+    with pytest.raises(ConfigError, match=r"@bucket: a key or password") as refused:
+        resolve(address)
+    with pytest.raises(ConfigError, match="a key or password"):
+        StorageConfig(uri=address)
+    with pytest.raises(ConfigError, match="a key or password"):
+        StorageConfig(uri="s3://bucket", endpoint="http://me:secret@store:9000")
+    assert "secret" not in str(refused.value) and "AKIA" not in str(refused.value)
+
+
+def test_an_at_sign_in_a_name_is_no_key(tmp_path):
+    assert resolve(f"{tmp_path}/a:b@c")[1] == f"{tmp_path}/a:b@c"
+    assert StorageConfig(uri="s3://bucket/a:b@c").uri == "s3://bucket/a:b@c"

@@ -11,7 +11,7 @@ from hosts import LAP
 EPOCHS = 12
 """Enough of them to take a machine back in their middle."""
 TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--on", "cpu-2", "--epochs", str(EPOCHS), *FEW, "--compute.item-workers", "4"]
-TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-steps", "2"]
+TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-seconds", "1"]
 """Four readers of images and two ranks with two CPUs each: work for two machines."""
 
 

@@ -1,0 +1,32 @@
+"""How a job ends where something happens that nobody foresaw."""
+
+import signal
+import sys
+
+import pytest
+
+from abaw_ray.cluster.command import run
+from abaw_ray.cluster.job import Where
+
+
+@pytest.fixture
+def submitted(monkeypatch, tmp_path):
+    """As a submitted job sees it, with signals as they were afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
+    monkeypatch.setattr(sys, "argv", ["jobs/some.py", "one", "--storage", str(tmp_path)])
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submitted, capsys):
+    def call(what, job):
+        raise ZeroDivisionError("of\nall things")
+
+    with pytest.raises(SystemExit) as ended:
+        run(call, {"one": ("the only one", Where())})
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "Traceback" in said.err and "call(Run(job, engine), job)" in said.err
+    assert said.out.strip().splitlines()[-1] == "exit=1 error: ZeroDivisionError: of all things"
