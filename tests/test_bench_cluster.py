@@ -17,7 +17,7 @@ def tool():
     """A module of the tool by the end of its name."""
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        return {name: importlib.import_module(f"bench_{name}") for name in ("cluster", "engine", "machines")}
+        return {name: importlib.import_module(f"bench_{name}") for name in ("cluster", "engine", "machines", "table")}
     finally:
         sys.path.remove(str(ROOT / "tools"))
 
@@ -61,7 +61,8 @@ def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path,
 
 def test_the_file_has_every_figure_and_what_the_run_was(tool, tmp_path):
     raw = {"machines": {"speed_up": 1.91, "up_s": 60.0, "first_frame_s": 80.0, "lost_s": 30.0, "two_s": [1.23456789]}}
-    tool["cluster"].write(tmp_path / "out.json", "python tools/bench_cluster.py", raw)
+    note = {"command": "python tools/bench_cluster.py", **tool["table"].stamp()}
+    tool["table"].write_rows(tmp_path / "out.json", tool["cluster"].FIGURES, note, raw)
     body = json.loads((tmp_path / "out.json").read_text())
     assert body["speed_up"] == 1.91 and body["engine_of_cpu"] is None
     assert body["raw"]["machines"]["two_s"] == [1.2346]

@@ -6,11 +6,9 @@ The machines are made of namespaces of this one's kernel, as in ``tests/cluster/
 asks for): one CPU each, so this one needs two. What is measured and how is in ``bench_machines.py`` and ``bench_engine.py``.
 """
 
-import json as jsons
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,9 +18,7 @@ from bench_machines import Plan, on_machines
 from bench_plan import QUICK as QUICK_VIDEO
 from bench_plan import Bench
 from bench_plan import Plan as VideoPlan
-from bench_table import rounded, stamp, told
-from rich.console import Console
-from rich.table import Table
+from bench_table import measured, show_rows, stamp, told, write_rows
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import say
@@ -41,41 +37,6 @@ FIGURES = (
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "the demo: share of the cores' time in which nobody used them"),
 )
 """Key, place among the raw figures, aim (ours), and what it is."""
-
-
-def measure(bench: Bench, plan: Plan, only: tuple[Part, ...], folder: Path, done: Callable[[dict], None]) -> dict:
-    """Do the parts one after the other; ``done`` is told of the figures so far after each."""
-    parts = {"machines": lambda: on_machines(bench, plan, folder), "engine": lambda: engine_share(folder, plan.preset)}
-    raw: dict = {}
-    for name, part in parts.items():
-        if not only or name in only:
-            say(f"{name}: {' '.join((on_machines if name == 'machines' else engine_share).__doc__.partition('.')[0].split())}")
-            raw[name] = part()
-            done(raw)
-    return raw
-
-
-def dig(raw: dict, place: tuple[str, str]) -> float | None:
-    """One figure; None where its part was not measured."""
-    return raw.get(place[0], {}).get(place[1])
-
-
-def write(path: Path, command: str, raw: dict) -> None:
-    """Write the JSON file: the figures, what the run was, and all raw figures."""
-    note = {"command": command, **stamp("torch")}
-    path.write_text(jsons.dumps(rounded({key: dig(raw, place) for key, place, *_ in FIGURES} | note | {"raw": raw}), indent=1) + "\n")
-
-
-def show(raw: dict, quick: bool) -> None:
-    """Print the table."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    table = Table("figure", "value", "aim", "what it is")
-    for key, place, aim, said in FIGURES:
-        value = dig(raw, place)
-        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
-    console.print(table)
-    if quick:
-        console.print("only a look: too little was run for figures that one could keep")
 
 
 def main(
@@ -101,8 +62,12 @@ def main(
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as own:
             bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(own), keep=False)
             plan = Plan(seconds=20, rounds=1, preset="smoke") if quick else Plan()
-            raw = measure(bench, plan, only, Path(own), lambda raw: write(json, command, raw) if json else None)
-        show(raw, quick)
+            parts = {"machines": lambda: on_machines(bench, plan, Path(own)), "engine": lambda: engine_share(Path(own), plan.preset)}
+            raw: dict = {}
+            measured(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **stamp("torch")}, raw))
+        show_rows(FIGURES, raw)
+        if quick:
+            say("only a look: too little was run for figures that one could keep")
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -6,11 +6,9 @@ Weights are random and pictures drawn: nothing is downloaded, and the time of a 
 card, on the code that the jobs run; the last part runs the encoder's training through Ray Train.
 """
 
-import json as jsons
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,12 +17,9 @@ import tyro
 from bench_gpu_features import extracting
 from bench_gpu_training import through_ray, training
 from bench_gpu_work import Work, ceiling
-from bench_table import rounded, stamp
-from rich.console import Console
-from rich.table import Table
+from bench_table import measured, show_rows, stamp, write_rows
 
 from abaw_ray.core.errors import AbawError, ConfigError
-from abaw_ray.core.progress import say
 
 Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
@@ -43,38 +38,6 @@ FIGURES = (
     ("stage_of_forward", ("features", "stage_of_forward"), "", "a whole video's features, sound and table too / the encoder alone"),
 )
 """Key, place among the raw figures, aim (ours; FLOOR of the method's costs for one H200), and what it is."""
-
-
-def measure(work: Work, only: tuple[Part, ...], done: Callable[[dict], None]) -> dict:
-    """Do the parts one after the other; ``done`` is told of the figures so far after each."""
-    raw: dict = {}
-    parts = {
-        "ceiling": lambda: ceiling(work),
-        "training": lambda: training(work, raw),
-        "ray": lambda: through_ray(work, raw),
-        "features": lambda: extracting(work, raw),
-    }
-    for name, part in parts.items():
-        if not only or name in only:
-            say(name)
-            raw[name] = part()
-            say(f"  {jsons.dumps(rounded(raw[name]))}")
-            done(raw)
-    return raw
-
-
-def dig(raw: dict, place: tuple[str, str]) -> float | None:
-    """One figure; None where its part was not measured."""
-    return raw.get(place[0], {}).get(place[1])
-
-
-def show(raw: dict) -> None:
-    """Print the table."""
-    table = Table("figure", "value", "aim", "what it is")
-    for key, place, aim, said in FIGURES:
-        value = dig(raw, place)
-        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def main(
@@ -96,20 +59,26 @@ def main(
             raise ConfigError("bench_gpu: this process sees no GPU; --tiny runs on a CPU to see whether it runs")
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
             work = Work.tiny(Path(folder), cpus) if tiny else Work(folder=Path(folder), cpus=cpus)
-            raw = measure(work, only, lambda raw: write(json, raw, only, cpus) if json else None)
-        show(raw)
+            raw: dict = {}
+            parts = {
+                "ceiling": lambda: ceiling(work),
+                "training": lambda: training(work, raw),
+                "ray": lambda: through_ray(work, raw),
+                "features": lambda: extracting(work, raw),
+            }
+            measured(parts, only, raw, lambda: json and write_rows(json, FIGURES, about(only, cpus), raw))
+        show_rows(FIGURES, raw)
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def write(path: Path, raw: dict, only: tuple[Part, ...], cpus: int) -> None:
-    """Write the JSON file: the figures, what the run was, and all raw figures."""
+def about(only: tuple[Part, ...], cpus: int) -> dict:
+    """What must be known of a run to compare it with another."""
     command = f"python tools/bench_gpu.py --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    note = {"command": command, "card": card, **stamp("torch", "timm", "transformers", "deepspeed")}
-    path.write_text(jsons.dumps(rounded({key: dig(raw, place) for key, place, *_ in FIGURES} | note | {"raw": raw}), indent=1) + "\n")
+    return {"command": command, "card": card, **stamp("torch", "timm", "transformers", "deepspeed")}
 
 
 if __name__ == "__main__":

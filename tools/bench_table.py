@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bench_recall import SETTINGS
 from rich.console import Console
 from rich.table import Table
 
+from abaw_ray.core.progress import say
 from abaw_ray.core.records import git_revision
 from abaw_ray.core.settings import to_plain
 from abaw_ray.faces.config import FacesConfig
@@ -103,6 +105,39 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
+
+
+Row = tuple[str, tuple[str, str], str, str]
+"""Of a smaller benchmark: key, place among the raw figures, aim, and what it is."""
+
+
+def dig(raw: dict, place: tuple[str, str]) -> float | None:
+    """One figure of a smaller benchmark; None where its part was not measured."""
+    return raw.get(place[0], {}).get(place[1])
+
+
+def write_rows(path: Path, rows: tuple[Row, ...], note: dict, raw: dict) -> None:
+    """Write a smaller benchmark's JSON file: the figures, what the run was, and all raw figures."""
+    path.write_text(json.dumps(rounded({key: dig(raw, place) for key, place, *_ in rows} | note | {"raw": raw}), indent=1) + "\n")
+
+
+def show_rows(rows: tuple[Row, ...], raw: dict) -> None:
+    """Print a smaller benchmark's table."""
+    table = Table("figure", "value", "aim", "what it is")
+    for key, place, aim, said in rows:
+        value = dig(raw, place)
+        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def measured(parts: dict[str, Callable[[], dict]], only: tuple[str, ...], raw: dict, done: Callable[[], None]) -> dict:
+    """Do the wanted parts of a smaller benchmark, one after the other, into ``raw``; ``done`` is called after each."""
+    for name, part in parts.items():
+        if not only or name in only:
+            say(name)
+            raw[name] = part()
+            done()
+    return raw
 
 
 def write(path: Path, note: dict, raw: dict) -> None:

@@ -1,13 +1,18 @@
 """A real S3 server, and a proxy in front of it that goes wrong: nothing is lost, nothing half-written is taken for a result."""
 
 import io
+import json
 import os
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+import ray.train
 
+from abaw_ray.cluster import checkpoint
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import StorageConfig
@@ -74,7 +79,15 @@ def test_a_large_file_arrives_whole_in_spite_of(name, faulty, large, store):
     assert store.read(key) == large.read_bytes()
 
 
-@pytest.mark.parametrize("rule", [Rule("cut", method="GET", times=2), Rule("reset", method="GET", times=2), Rule("503", method="GET", times=4)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("cut", method="GET", times=2),
+        Rule("reset", method="GET", times=2),
+        Rule("503", method="GET", times=4),
+        Rule("slow", method="GET", kib=6000),
+    ],
+)
 def test_a_large_file_is_read_whole_in_spite_of(rule, faulty, large, tmp_path):
     storage = faulty()
     storage.put_file(large, "large.bin")
@@ -89,6 +102,48 @@ def test_what_never_goes_well_is_an_error_with_its_address_and_leaves_no_result(
         storage.put_file(large, "large.bin")
     storage = faulty()
     assert not storage.exists("large.bin")
+
+
+class Saves:
+    """Stands for the engine of a rank: a shard of many megabytes and a small file."""
+
+    def save(self, folder, state):
+        folder.mkdir(parents=True)
+        (folder / "shard.pt").write_bytes(os.urandom(LARGE))
+        (folder / "model.pt").write_bytes(json.dumps(state).encode())
+
+
+@pytest.fixture
+def checkpointed(monkeypatch):
+    """Writes a checkpoint and uploads it as a report of Ray Train does; returns what was written."""
+    place = SimpleNamespace(build_checkpoint_path_from_name=lambda name: name, storage_filesystem=pafs.LocalFileSystem())
+    monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: place))
+
+    def make(storage):
+        folder = checkpoint.write(Saves(), {"step": 7}, rank=0, ranks=1)
+        written = {path.name: path.read_bytes() for path in (folder / "zero").iterdir()}
+        checkpoint.uploader(storage, "run")(ray.train.Checkpoint.from_directory(folder), "checkpoint_1")
+        assert not folder.exists()
+        return written
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["an answer of 503 to each part's first try", "an end of upload of which the answer is lost"])
+def test_a_checkpoint_arrives_whole_in_spite_of(name, faulty, checkpointed):
+    written = checkpointed(faulty(*ONCE[name]))
+    storage = faulty()
+    folder, _ = checkpoint.fetch(storage, "run/checkpoint_1", ranks=1, convert=False)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
+    checkpoint.drop(storage, "run/checkpoint_1", ranks=1)
+
+
+@pytest.mark.parametrize("lost", ["shard", "model"])
+def test_a_checkpoint_of_which_a_file_never_arrives_is_an_error_and_is_not_taken_for_one(lost, faulty, checkpointed):
+    with pytest.raises(StorageError, match=rf"s3://abaw/.*{lost}\.pt"):
+        checkpointed(faulty(Rule("503", path=rf"{lost}\.pt"), attempts=2))
+    with pytest.raises(StorageError, match="are missing"):
+        checkpoint.fetch(faulty(), "run/checkpoint_1", ranks=1, convert=False)
 
 
 def test_a_refused_key_is_said_at_once_and_not_shown(faulty, monkeypatch):
