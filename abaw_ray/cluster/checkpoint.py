@@ -50,10 +50,12 @@ def uploader(storage: Storage, run: str) -> Callable[[Any, str], Any]:
         import ray.train
 
         local = Path(checkpoint.path)
-        for path in sorted(local.rglob("*")):
-            if path.is_file():
-                storage.put_file(path, f"{run}/{name}/{path.relative_to(local)}")
-        shutil.rmtree(local)
+        try:
+            for path in sorted(local.rglob("*")):
+                if path.is_file():
+                    storage.put_file(path, f"{run}/{name}/{path.relative_to(local)}")
+        finally:
+            shutil.rmtree(local, ignore_errors=True)
         place = ray.train.get_context().get_storage()
         return ray.train.Checkpoint(path=place.build_checkpoint_path_from_name(name), filesystem=place.storage_filesystem)
 
