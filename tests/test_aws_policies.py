@@ -1,0 +1,31 @@
+"""The policies by which the README sets up an account fit the cluster file and one another."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def policy(name: str) -> list[dict]:
+    return json.loads((ROOT / f"tools/clusters/aws/{name}.json").read_text())["Statement"]
+
+
+def test_the_head_may_do_what_workers_may_and_hands_on_the_role_that_the_cluster_file_gives_them():
+    head, worker = policy("head"), policy("worker")
+    (passed,) = [statement["Resource"] for statement in head if statement["Action"] == "iam:PassRole"]
+    assert [statement for statement in worker if statement not in head] == []
+    kinds = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
+    profiles = {kind["node_config"]["IamInstanceProfile"]["Arn"].rpartition("/")[2] for name, kind in kinds.items() if name != "head"}
+    assert profiles == {passed.rpartition("/")[2]}
+
+
+@pytest.mark.parametrize("name", ["head", "worker"])
+def test_the_readme_puts_in_the_name_of_the_bucket_which_stands_at_most_once_a_line(name):
+    lines = (ROOT / f"tools/clusters/aws/{name}.json").read_text().splitlines()
+    assert max(line.count("your-bucket") for line in lines) == 1
+    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "README.md").read_text()
+    buckets = [statement["Resource"] for statement in policy(name) if ":s3:::" in statement["Resource"]]
+    assert buckets == ["arn:aws:s3:::your-bucket", "arn:aws:s3:::your-bucket/*"]
