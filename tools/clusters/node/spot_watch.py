@@ -66,9 +66,11 @@ def drain(seconds: float) -> None:
     import ray
 
     ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-    here = ray.get_runtime_context()
-    node, address = here.get_node_id(), here.gcs_address
-    ray.shutdown()
+    try:
+        here = ray.get_runtime_context()
+        node, address = here.get_node_id(), here.gcs_address
+    finally:
+        ray.shutdown()  # or no later try could connect
     why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud takes this machine back"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node, *why]
     subprocess.run([*command, "--deadline-remaining-seconds", str(int(seconds))], check=True)
