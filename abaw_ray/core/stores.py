@@ -12,6 +12,9 @@ import pyarrow.fs as pafs
 
 from abaw_ray.core.errors import ConfigError, StorageError
 
+_GOOGLE = 30
+"""Seconds in which Google's client tries one request again; ours."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StorageConfig:
@@ -76,12 +79,19 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
         return pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).absolute())
     if not uri.startswith("s3://"):
         try:
-            return pafs.FileSystem.from_uri(uri)
+            return pafs.FileSystem.from_uri(_bounded(uri))
         except (pa.ArrowInvalid, OSError) as error:
             raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
     if len(uri) == len("s3://"):
         raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
     return _s3(_endpoint(config), _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
+
+
+def _bounded(uri: str) -> str:
+    """The address with Google's client told when to give up, of which we try again: by itself it tries for a quarter of an hour."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={_GOOGLE}"
 
 
 def _no_secret(address: str) -> None:

@@ -1,0 +1,81 @@
+"""``gs://`` against a stand-in for Google's store."""
+
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+import pytest
+
+from abaw_ray.core.errors import StorageError
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def config(port: int) -> StorageConfig:
+    return StorageConfig(uri=f"gs://anonymous@abaw/results?scheme=http&endpoint_override={quote(f'127.0.0.1:{port}')}", attempts=1)
+
+
+@pytest.fixture(scope="module")
+def store():
+    port = free_port()
+    # A process of its own: pyarrow keeps this one's threads waiting while it asks.
+    command = [
+        Path(sys.executable).with_name("gcp-storage-emulator"),
+        "start",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        "--in-memory",
+        "--default-bucket=abaw",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            until = time.monotonic() + 60
+            while not listens(port):
+                assert server.poll() is None and time.monotonic() < until, "the stand-in does not start"
+                time.sleep(0.1)
+            yield Storage(config(port))
+        finally:
+            server.kill()
+
+
+def test_files_and_tables_come_back_as_they_were_written(store, tmp_path):
+    table = pa.table({"row": pa.array(range(1000), pa.int64()), "text": ["x"] * 1000})
+    (tmp_path / "some.bin").write_bytes(bytes(range(256)) * 400)
+    store.check()
+    store.write_bytes("a/b.json", b"{}")
+    store.write_table("a/part.parquet", table)
+    store.put_file(tmp_path / "some.bin", "a/some.bin")
+    assert store.read_bytes("a/b.json") == b"{}"
+    assert store.read_table("a/part.parquet").equals(table)
+    store.get_file("a/some.bin", tmp_path / "back.bin")
+    assert (tmp_path / "back.bin").read_bytes() == (tmp_path / "some.bin").read_bytes()
+    assert set(store.files("a")) == {"b.json", "part.parquet", "some.bin"}
+
+
+def test_what_is_deleted_is_gone(store):
+    store.write_bytes("gone/x", b"x")
+    assert store.exists("gone/x")
+    store.delete("gone/x")
+    assert not store.exists("gone/x") and store.files("gone") == {}
+
+
+def test_a_store_that_nobody_reaches_is_an_error_and_no_wait_for_ever(monkeypatch):
+    monkeypatch.setattr("abaw_ray.core.stores._GOOGLE", 1)
+    with pytest.raises(StorageError, match="gs://"):
+        Storage(replace(config(free_port()), attempts=1)).check()
