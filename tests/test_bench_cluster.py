@@ -46,6 +46,12 @@ def test_whose_work_a_process_does_is_told_by_its_title(tool, title, stage, kind
     assert tool["engine"].kind_of(title, stage) == kind
 
 
+def test_titles_are_kept_without_the_folders_of_the_machine(tool):
+    long = "/home/me/.venv/bin/python -u /home/me/ray/agent.py --logs-dir=/tmp/ray/session_1/logs --host=1.2.3.4"
+    assert tool["engine"].short(long) == "python -u agent.py --logs-dir=logs --host=1.2.3.4"
+    assert tool["engine"].short("ray::IDLE      ") == "ray::IDLE"
+
+
 def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(tool["engine"], "EVERY", 0.05)
     burn = "import time\nwhile time.process_time() < 1.5: pass"

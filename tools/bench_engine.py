@@ -1,6 +1,7 @@
 """The demo's CPU time, process by process: what goes to the work, what to Ray, and how long the cores had nothing to do."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,7 +54,7 @@ def engine_share(folder: Path, preset: str) -> dict:
         kind = kind_of(title, stage)
         kinds[kind] += seconds
         stages.setdefault(stage, Counter())[kind] += seconds
-        titles[title] += seconds
+        titles[short(title)] += seconds
     total, cores = sum(kinds.values()), len(os.sched_getaffinity(0))
     return {
         "engine_of_cpu": (kinds["services"] + kinds["books"] + kinds["driver"]) / total,
@@ -64,6 +65,11 @@ def engine_share(folder: Path, preset: str) -> dict:
         "stages": {stage: dict(found) for stage, found in stages.items()},
         "titles": dict(titles.most_common()),
     }
+
+
+def short(title: str) -> str:
+    """The title without the folders of this machine, and without the blanks that Ray pads it with."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/=]+/)+", "", title).strip()
 
 
 def kind_of(title: str, stage: str) -> str:

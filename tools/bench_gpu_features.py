@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import torch
-from bench_gpu_work import FORWARD, Work, pictures, timed
+from bench_gpu_work import Work, of_ceiling, pictures, timed
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from abaw_ray.core import schema
@@ -42,10 +42,10 @@ def extracting(work: Work, raw: dict) -> dict:
     voice = _per_second(lambda: extract.speech(audio, times), len(audio.samples) / RATE)
     faces = _faces(chips, times)
     stage = _per_second(lambda: extract(faces, audio), work.frames)
-    tflops, scales = raw.get("ceiling", {}).get("tflops"), len(work.chips.scales)
+    scales = len(work.chips.scales)
     return {
         "forward_images_per_second": forward,
-        "forward_of_ceiling": forward * FORWARD / (tflops * 1e12) if tflops else None,
+        "forward_of_ceiling": of_ceiling(forward, 1, raw),
         "chips_per_second": readers[work.cpus - 1],
         "chips_of_forward": readers[work.cpus - 1] * scales / forward,
         "chips_per_second_by_readers": readers,
@@ -60,8 +60,8 @@ def _models(work: Work) -> tuple[Encoder, object]:
     """An encoder and a Wav2Vec 2.0 base with random weights, saved in the formats that the stage loads."""
     encoder = build_encoder(replace(work.encoder.model, drop_path=0.0))
     save_encoder(work.folder / "encoder", encoder)
-    small = {} if work.bf16 else {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    Wav2Vec2Model(Wav2Vec2Config(**small, **({} if work.bf16 else {"num_conv_pos_embedding_groups": 4}))).save_pretrained(work.folder / "speech")
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "num_conv_pos_embedding_groups": 4}
+    Wav2Vec2Model(Wav2Vec2Config(**({} if work.bf16 else small))).save_pretrained(work.folder / "speech")
     return encoder, work.folder / "speech"
 
 

@@ -3,13 +3,12 @@
 import os
 import shutil
 import time
-from dataclasses import replace
 
 import cv2
 import pyarrow as pa
 import torch
 import torch.distributed as dist
-from bench_gpu_work import FORWARD, Work, finish, pictures
+from bench_gpu_work import Work, finish, of_ceiling, pictures
 
 from abaw_ray.cluster import checkpoint
 from abaw_ray.cluster.compute import Compute
@@ -42,9 +41,7 @@ def training(work: Work, raw: dict) -> dict:
         found = _engine(work, task, step, plain)
     finally:
         dist.destroy_process_group()
-    tflops = raw.get("ceiling", {}).get("tflops")
-    share = plain * 3 * FORWARD / (tflops * 1e12) if tflops else None
-    return {"plain_images_per_second": plain, "plain_of_ceiling": share} | found
+    return {"plain_images_per_second": plain, "plain_of_ceiling": of_ceiling(plain, 3, raw)} | found
 
 
 def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
@@ -86,8 +83,7 @@ def through_ray(work: Work, raw: dict) -> dict:
     with Engine(compute) as engine:
         engine.start(workers=1, cpus=compute.cpus_per_worker, gpus=gpus)
         begun = time.perf_counter()
-        config = replace(work.encoder, epochs=2)
-        figures = train_encoder(home=home, item=Item(name="run", identity="bench"), shards=SHARDS, config=config, compute=compute)
+        figures = train_encoder(home=home, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
         wall = time.perf_counter() - begun
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]

@@ -89,6 +89,12 @@ def finish() -> None:
         torch.cuda.synchronize()
 
 
+def of_ceiling(images: float, passes: int, raw: dict) -> float | None:
+    """Share of the card's ceiling that so many images a second are, each in so many forward passes' work; None where it was not measured."""
+    tflops = raw.get("ceiling", {}).get("tflops")
+    return images * passes * FORWARD / (tflops * 1e12) if tflops else None
+
+
 def ceiling(work: Work) -> dict:
     """Operations a second of a bf16 matrix product, on random data."""
     n = work.matrix
