@@ -94,8 +94,7 @@ def run_once(home: Home, item: Item, work: Callable[[], dict[str, Any]]) -> Reco
         return record
     started = time.monotonic()
     with only_writer(home.storage, home.path):
-        figures = work()
-        return home.finish([item], figures, time.monotonic() - started)
+        return home.record([item]) or home.finish([item], work(), time.monotonic() - started)  # it may have waited for another's
 
 
 def needed(home: Home, record: Record | None, job: str) -> Record:

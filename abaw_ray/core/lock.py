@@ -1,7 +1,8 @@
 """One writer a home: a second run on the same results is refused, a dead writer's claim is taken over.
 
 The claim is a small file in the home, renewed while its owner lives. It guards against two people starting the same command, which is
-what happens; parts are written whole anyway, so even two writers could not leave half a result.
+what happens; parts are written whole anyway, so even two writers could not leave half a result. Whether a writer on this machine lives is
+asked of the machine; one on another, which may be gone, is watched until it renews its claim or has not for too long.
 """
 
 import json
@@ -16,12 +17,15 @@ from contextlib import contextmanager
 import psutil
 
 from abaw_ray.core.errors import BusyError, StorageError
+from abaw_ray.core.progress import say
 from abaw_ray.core.storage import Storage
 
 _BEAT = 20.0
 """Seconds between two signs of life."""
 _STALE = 6 * _BEAT
 """Seconds without one after which a writer on another machine counts as dead."""
+_LOOK = 2.0
+"""Seconds between two looks at such a writer's claim."""
 _SETTLE = 0.2
 """Seconds until a claim is read again: of two that claim at once, only the last one finds its own name."""
 
@@ -59,20 +63,22 @@ def _claim() -> dict:
 
 
 def _refuse_if_held(storage: Storage, path: str, mine: str = "") -> None:
-    try:
-        other = json.loads(storage.read_bytes(path))
-    except FileNotFoundError:
-        return
-    if other["owner"] != mine and _lives(other):
+    other = _read(storage, path)
+    if other and other["owner"] != mine and (_lives_here(other) if other["host"] == socket.gethostname() else _beats(storage, path, other)):
         raise BusyError(
             f"{storage.uri(path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
             "or delete this file if that machine is gone for good"
         )
 
 
-def _lives(claim: dict) -> bool:
-    if claim["host"] != socket.gethostname():
-        return time.time() - claim["beat"] < _STALE
+def _read(storage: Storage, path: str) -> dict | None:
+    try:
+        return json.loads(storage.read_bytes(path))
+    except FileNotFoundError:
+        return None
+
+
+def _lives_here(claim: dict) -> bool:
     if claim["pid"] == os.getpid():
         return True
     try:
@@ -80,6 +86,20 @@ def _lives(claim: dict) -> bool:
         return abs(process.create_time() - claim["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # killed, and not yet buried
     except psutil.NoSuchProcess:
         return False
+
+
+def _beats(storage: Storage, path: str, claim: dict) -> bool:
+    """Whether that writer gives a sign of life before it counts as dead. Its clock may not be ours: it is one when the claim changes."""
+    left = min(claim["beat"] + _STALE - time.time(), _STALE)
+    if left > 0:
+        say(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
+    ends = time.monotonic() + left
+    while time.monotonic() < ends:
+        time.sleep(_LOOK)
+        now = _read(storage, path)
+        if now != claim:
+            return now is not None
+    return False
 
 
 def _beat(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:

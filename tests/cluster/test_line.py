@@ -171,16 +171,21 @@ def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket
     import ray
 
     local = Run(line, Asleep(line.compute))
-    faces, features = faces_record(local, line.faces), features_record(local, line)
+    here = {"faces": faces_record(local, line.faces), "features": features_record(local, line), "predictions": predict(local, line)}
     ray.shutdown()
     remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=local.data)
     with Engine(remote.compute, remote.storage) as engine:
         run = Run(remote, engine)
         stored = pipeline(run, remote)
-        assert stored["stages"]["faces"]["rows"] == summary["stages"]["faces"]["rows"]
-        assert stored["submission"].startswith("s3://results/line/")
-        for here, there in ((faces, faces_record(run, line.faces)), (features, features_record(run, remote))):
-            assert here.home == there.home
-        for video, part in faces.parts.items():
-            assert local.storage.read_table(part).equals(run.storage.read_table(part)), video
-    assert features.parts.keys() == faces.parts.keys()
+        there = {"faces": faces_record(run, line.faces), "features": features_record(run, remote), "predictions": predict(run, remote)}
+    for stage, record in here.items():
+        assert record.parts == there[stage].parts
+        tables = [name for name in local.storage.files(f"{record.home}/parts", recursive=True) if name.endswith(".parquet")]
+        assert len(tables) >= len(record.parts)
+        for name in tables:
+            path = f"{record.home}/parts/{name}"
+            assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
+    assert stored["submission"].startswith("s3://results/line/")
+    submission = stored["submission"].removeprefix("s3://results/line/")
+    assert run.storage.read_bytes(submission) == local.storage.read_bytes(submission)
+    assert {name: stored[name] for name in ("official_val", "cv")} == {name: summary[name] for name in ("official_val", "cv")}

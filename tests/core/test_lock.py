@@ -3,11 +3,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
+from abaw_ray.core import lock
 from abaw_ray.core.errors import BusyError
 from abaw_ray.core.lock import only_writer
 from abaw_ray.core.storage import Storage
@@ -49,13 +51,44 @@ def test_a_reused_process_number_is_not_taken_for_the_writer(storage):
         pass
 
 
-def test_a_writer_on_another_machine_counts_while_it_gives_signs_of_life(storage):
-    claim(storage, host="elsewhere", beat=4e9)
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lock, "_LOOK", 0.02)
+    monkeypatch.setattr(lock, "_STALE", 1.0)
+
+
+def test_a_writer_on_another_machine_that_gives_a_sign_of_life_is_left_alone(storage, quick, monkeypatch):
+    monkeypatch.setattr(lock, "_STALE", 60.0)
+    claim(storage, host="elsewhere", beat=time.time())
+    sign = threading.Timer(0.2, lambda: claim(storage, host="elsewhere", beat=time.time()))
+    sign.start()
     with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
         pass
+    sign.join()
+
+
+@pytest.mark.parametrize("ahead", [0, 1e6], ids=["clocks agree", "its clock is ahead"])
+def test_one_on_another_machine_that_gives_none_is_followed_once_it_has_had_its_time(storage, quick, ahead, capsys):
+    claim(storage, host="elsewhere", beat=time.time() + ahead)
+    with only_writer(storage, "home"):
+        assert storage.read_bytes("home/writer.json") != b""
+    assert "on elsewhere wrote here; waiting up to 1 s for a sign of life" in capsys.readouterr().out
+
+
+def test_one_on_another_machine_that_was_silent_for_long_is_not_waited_for(storage, capsys):
     claim(storage, host="elsewhere", beat=1.0)
     with only_writer(storage, "home"):
         pass
+    assert "waiting" not in capsys.readouterr().out
+
+
+def test_one_on_another_machine_that_ends_meanwhile_is_followed(storage, quick, monkeypatch):
+    monkeypatch.setattr(lock, "_STALE", 60.0)
+    claim(storage, host="elsewhere", beat=time.time())
+    end = threading.Timer(0.2, lambda: storage.delete("home/writer.json"))
+    end.start()
+    with only_writer(storage, "home"):
+        end.join()
 
 
 def test_a_writer_that_was_killed_and_not_yet_waited_for_is_dead(storage):

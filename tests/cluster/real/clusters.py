@@ -106,14 +106,14 @@ def finish(job: subprocess.Popen, log: Path, *, timeout: float = 600) -> str:
     return said
 
 
-def parts(store: Store, name: str) -> dict[str, datetime]:
-    """The faces of a run's videos, and when each were written."""
-    return {key: when for key, when in store.written(f"{name}/faces/").items() if "/parts/" in key}
+def parts(store: Store, name: str, stage: str = "faces") -> dict[str, datetime]:
+    """What a stage of a run has done of its items, or trials, and when each was written."""
+    return {key: when for key, when in store.written(f"{name}/{stage}/").items() if "/parts/" in key or "/trials/" in key}
 
 
-def recorded(store: Store, name: str) -> bool:
-    """Whether the faces of all its videos are done."""
-    return any("/records/" in key for key in store.written(f"{name}/faces/"))
+def recorded(store: Store, name: str, stage: str = "faces") -> bool:
+    """Whether a stage of a run is done."""
+    return any("/records/" in key for key in store.written(f"{name}/{stage}/"))
 
 
 def results(store: Store, name: str) -> dict[str, pa.Table]:

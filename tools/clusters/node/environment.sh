@@ -7,6 +7,10 @@ export PATH="$ABAW_HOME/.venv/bin:${PATH//"$ABAW_HOME/.venv/bin:"/}"
 # A job is code that runs as we do: nobody talks to this Ray without the token in ~/.ray/auth_token.
 export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
+# What Ray would gather about itself for a Prometheus that is not there; who has one says RAY_enable_metrics_collection=1.
+export RAY_enable_metrics_collection="${RAY_enable_metrics_collection:-0}"
+export RAY_event_stats=0
+export RAY_io_context_event_loop_lag_collection_interval_ms=0
 # A machine that is lost without a word: whoever called it has an error after 20 seconds, not after Ray's seven minutes, and the head
 # gives it up after half a minute.
 export RAY_grpc_client_keepalive_time_ms=10000
