@@ -42,10 +42,12 @@ def only_writer(storage: Storage, home: str) -> Iterator[None]:
         BusyError: another run that still lives holds it; the message says which machine and process.
     """
     path, claim = f"{home}/writer.json", _claim()
-    _refuse_if_held(storage, path)
+    if (other := _read(storage, path)) and _lives(storage, path, other):
+        raise _busy(storage, path, other)
     storage.write_bytes(path, json.dumps(claim).encode())
     time.sleep(_SETTLE)
-    _refuse_if_held(storage, path, mine=claim["owner"])
+    if (other := _read(storage, path)) and other["owner"] != claim["owner"]:
+        raise _busy(storage, path, other)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(storage, path, claim, stop), daemon=True)
     beat.start()
@@ -62,20 +64,22 @@ def _claim() -> dict:
     return {"owner": uuid.uuid4().hex, "host": socket.gethostname(), "pid": process.pid, "born": process.create_time(), "beat": time.time()}
 
 
-def _refuse_if_held(storage: Storage, path: str, mine: str = "") -> None:
-    other = _read(storage, path)
-    if other and other["owner"] != mine and (_lives_here(other) if other["host"] == socket.gethostname() else _beats(storage, path, other)):
-        raise BusyError(
-            f"{storage.uri(path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
-            "or delete this file if that machine is gone for good"
-        )
-
-
 def _read(storage: Storage, path: str) -> dict | None:
     try:
         return json.loads(storage.read_bytes(path))
     except FileNotFoundError:
         return None
+
+
+def _busy(storage: Storage, path: str, other: dict) -> BusyError:
+    return BusyError(
+        f"{storage.uri(path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
+        "or delete this file if that machine is gone for good"
+    )
+
+
+def _lives(storage: Storage, path: str, claim: dict) -> bool:
+    return _lives_here(claim) if claim["host"] == socket.gethostname() else _beats(storage, path, claim)
 
 
 def _lives_here(claim: dict) -> bool:

@@ -82,6 +82,13 @@ def test_one_on_another_machine_that_was_silent_for_long_is_not_waited_for(stora
     assert "waiting" not in capsys.readouterr().out
 
 
+def test_of_two_that_claim_at_once_the_first_leaves_it_to_the_other(storage, monkeypatch):
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", beat=1.0))
+    with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
+        pass
+    assert json.loads(storage.read_bytes("home/writer.json"))["owner"] == "other"
+
+
 def test_one_on_another_machine_that_ends_meanwhile_is_followed(storage, quick, monkeypatch):
     monkeypatch.setattr(lock, "_STALE", 60.0)
     claim(storage, host="elsewhere", beat=time.time())
