@@ -32,7 +32,7 @@ _SETTLE = 0.2
 
 @contextmanager
 def only_writer(storage: Storage, home: str) -> Iterator[None]:
-    """Hold the home while the block runs.
+    """Hold the home while the block runs; first, where a writer on another machine may be gone, wait up to two minutes for a sign of life.
 
     Args:
         storage: Where the home lies.

@@ -184,6 +184,7 @@ def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket
             found = [part] if part.endswith(".parquet") else [f"{part}/{name}" for name in ("validation.parquet", "test.parquet")]
             for path in found:
                 assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
+    assert here["features"].parts.keys() == here["faces"].parts.keys()
     assert stored["submission"].startswith("s3://results/line/")
     submission = stored["submission"].removeprefix("s3://results/line/")
     assert run.storage.read_bytes(submission) == local.storage.read_bytes(submission)
