@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+
+from abaw_ray.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +20,7 @@ def tool():
     """A module of the tool by the end of its name."""
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        return {name: importlib.import_module(f"bench_{name}") for name in ("cluster", "engine", "machines", "table")}
+        return {name: importlib.import_module(f"bench_{name}") for name in ("cluster", "engine", "machines", "share", "table")}
     finally:
         sys.path.remove(str(ROOT / "tools"))
 
@@ -63,6 +66,37 @@ def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path,
     (child,) = [seconds for (stage, title), seconds in used.items() if stage == "faces" and title.endswith("child")]
     assert 1.0 < child <= 1.6
     assert used["faces", "driver"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("group", "limits"),
+    [("bench", {"cpu.max": "6500 10000"}), ("cpu/bench", {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500"})],
+    ids=["version 2", "version 1"],
+)
+def test_a_machine_starts_in_a_group_that_limits_its_cpu_time(tool, tmp_path, group, limits):
+    group = tmp_path / group
+    group.mkdir(parents=True)
+    files = [group / name for name in (*limits, "cgroup.procs")]
+    if "cpu.max" in limits:
+        (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    for file in files:
+        file.touch()
+    with tool["share"].cpu_share("bench", min(os.sched_getaffinity(0)), 0.65, tmp_path) as bound:
+        assert {name: (group / name).read_text() for name in limits} == limits
+        said = subprocess.run([*bound, "echo", "a b", "c"], capture_output=True, text=True, check=True)
+        assert said.stdout == "a b c\n"
+        assert files[-1].read_text() == "0\n"
+        for file in files:
+            file.unlink()
+    assert not group.exists()
+
+
+def test_without_groups_a_machine_can_only_have_a_whole_cpu(tool, tmp_path):
+    (tmp_path / "cpu").mkdir()
+    with pytest.raises(ConfigError, match="--share 1"), tool["share"].cpu_share("bench", 0, 0.5, tmp_path):
+        pass
+    with tool["share"].cpu_share("bench", 1, 1, tmp_path) as bound:
+        assert bound == ("taskset", "-c", "1")
 
 
 def test_the_file_has_every_figure_and_what_the_run_was(tool, tmp_path):

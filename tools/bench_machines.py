@@ -4,7 +4,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from bench_cost import cpu_seconds, stage
 from bench_plan import Bench
 from bench_pool import copied
+from bench_share import cpu_share
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import say
@@ -21,20 +23,23 @@ from abaw_ray.faces.part import WriteParts
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster/real"))  # the machines are the tests'
 
 from clusters import SubmittedTo, local_cluster, wait_until
-from hosts import Hosts, missing
+from hosts import LAP, Hosts, missing
 
 WORKERS = {"n2": 0, "n3": 1}
-"""Machine -> the CPU it is bound to; the head ``n1`` and the laptop are bound to none, and do next to nothing."""
+"""Machine -> the CPU it is bound to; the head ``n1`` and the laptop have what those leave of all CPUs."""
+HEAD = "n1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How much of everything."""
 
-    seconds: float = 250
-    """Of work for two machines, about: a job's workers take some 12 s to start, which must not count for much."""
-    rounds: int = 1
+    seconds: float = 150
+    """That two machines work, about: a job's workers take some 12 s to start, which must not count for much."""
+    rounds: int = 2
     """How often one and two machines take turns; the medians count."""
+    share: float
+    """Of its CPU that a worker has. If what both leave is more than the head needs, it takes nothing from them, as on a machine of its own."""
     preset: str = "demo"
     """Of the pipeline whose CPU time is divided."""
 
@@ -46,6 +51,8 @@ class Took(NamedTuple):
     """By its record: its workers' start, and the videos."""
     whole: float
     """From submitting it to the end of its log."""
+    head: float
+    """CPU time of the head."""
 
 
 @dataclass
@@ -53,6 +60,8 @@ class Course:
     """The cluster, and jobs of the same videos one after the other."""
 
     cluster: SubmittedTo
+    bounds: Mapping[str, tuple[str, ...]]
+    """Machine -> what limits its CPU time."""
     videos: Path
     weights: str
     results: Path
@@ -64,13 +73,14 @@ class Course:
         log, videos = self.results / f"{self.runs}.log", self.videos.with_name("few") if few else self.videos
         options = ["--storage", str(self.folder), "--videos", str(videos), "--weights", self.weights]
         job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, "--compute.item-workers", str(workers), log=log)
-        begun = time.monotonic()
+        begun, used = time.monotonic(), self.cluster.hosts.cpu_seconds(HEAD)
 
         def end() -> Took:
             if job.wait() or "exit=0" not in log.read_text():
                 raise StageError(f"{' '.join(options)}: the job failed: {log.read_text()[-2000:]}")
             (record,) = self.folder.glob("faces/*/records/*.json")
-            return Took(json.loads(record.read_text())["seconds"], time.monotonic() - begun)
+            head = self.cluster.hosts.cpu_seconds(HEAD) - used
+            return Took(json.loads(record.read_text())["seconds"], time.monotonic() - begun, head)
 
         return end
 
@@ -89,6 +99,7 @@ def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
 
     Returns:
         ``speed_up`` of the stage and ``speed_up_with_start`` of the whole job, by medians; ``up_s``; ``first_frame_s``; ``lost_s``; ``videos``;
+        ``head_of_cpu``, what the head uses of a CPU while two machines work;
         ``one_s``, ``two_s``, each ``Took``; ``failure_s`` of the stage; ``back_s``, from switching a machine off until Ray runs on it again.
 
     Raises:
@@ -100,23 +111,22 @@ def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
     clip, weights = bench.face("720p", bench.plan.pool_clip), bench.config.detector.weights
     parts = WriteParts(bench.config)
     stage(parts, clip)
-    videos = max(round(plan.seconds * len(WORKERS) / cpu_seconds(partial(stage, parts, clip))), 8)
+    videos = max(round(plan.seconds * len(WORKERS) * plan.share / cpu_seconds(partial(stage, parts, clip))), 8)
     copied(clip, folder / "videos", videos)
     copied(clip, folder / "few", 4)
     hosts = Hosts(folder / "hosts", net="10.78.0", prefix="bench")
     hosts.env = {"RAY_AUTH_MODE": "token", "TMPDIR": "/tmp/ray"}
-    hosts.up()
-    try:
-        for name, cpu in {"n1": None, **WORKERS}.items():
-            hosts.boot(name, cpu=cpu)
-        with hosts.on("lap"):
-            cluster = local_cluster(hosts, workers=len(WORKERS), worker_options="--num-cpus=1")
-            try:
-                return {"videos": videos} | _course(Course(cluster, folder / "videos", weights, folder), plan)
-            finally:
-                cluster.down()
-    finally:
-        hosts.down()
+    with ExitStack() as stack:
+        bounds = {name: stack.enter_context(cpu_share(f"bench-{name}", cpu, plan.share)) for name, cpu in WORKERS.items()}
+        stack.callback(hosts.down)
+        hosts.up()
+        hosts.boot(HEAD)
+        for name, bound in bounds.items():
+            hosts.boot(name, bound=bound)
+        stack.enter_context(hosts.on(LAP))
+        cluster = local_cluster(hosts, workers=len(WORKERS), worker_options="--num-cpus=1")
+        stack.callback(cluster.down)
+        return {"videos": videos, "share": plan.share} | _course(Course(cluster, bounds, folder / "videos", weights, folder), plan)
 
 
 def _course(course: Course, plan: Plan) -> dict:
@@ -133,12 +143,14 @@ def _course(course: Course, plan: Plan) -> dict:
     for _ in range(plan.rounds):
         for took, workers in ((two, 2), (one, 1)):
             took.append(course.start(workers)())
-            say(f"  {workers} of 2 machines: {took[-1].stage:.0f} s, with the job's start {took[-1].whole:.0f} s")
+            seconds, whole, head = took[-1]
+            say(f"  {workers} of 2 machines: {seconds:.0f} s, with the job's start {whole:.0f} s, of which {head:.0f} s of CPU by the head")
     failure, back = _with_a_failure(course)
     say(f"  two machines of which one was off for a while: {failure:.0f} s")
     usual, alone = (Took(*map(statistics.median, zip(*took, strict=True))) for took in (two, one))
     return {
         "speed_up": alone.stage / usual.stage,
+        "head_of_cpu": usual.head / usual.whole,
         "speed_up_with_start": alone.whole / usual.whole,
         "up_s": up,
         "first_frame_s": first,
@@ -157,7 +169,7 @@ def _with_a_failure(course: Course) -> tuple[float, float]:
     wait_until(lambda: course.parts() >= half, timeout=600, what="half of the videos", step=0.1)
     off = time.monotonic()
     hosts.power_off("n3")
-    hosts.boot("n3", cpu=WORKERS["n3"])
+    hosts.boot("n3", bound=course.bounds["n3"])
     wait_until(lambda: _busy(hosts), timeout=300, what="the machine that came back", step=0.5)
     back = time.monotonic() - off
     return end().stage, back

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,8 +76,8 @@ class Hosts:
         for number in numbers:
             self.boot(f"n{number}")
 
-    def boot(self, name: str, *, cpu: int | None = None) -> None:
-        """Start one machine, or start it again after ``power_off``, with its home as it was; it may be bound to one CPU of this one."""
+    def boot(self, name: str, *, bound: Sequence[str] = ()) -> None:
+        """Start one machine, or start it again after ``power_off``, with its home as it was; ``bound``: a command that limits what follows."""
         here, lap = self._netns(name), self._netns(LAP)
         if not Path(f"/run/netns/{here}").exists():
             _run("ip", "netns", "add", here)
@@ -86,7 +86,7 @@ class Hosts:
             _run("ip", "-n", lap, "link", "set", f"v{name}", "master", "br0", "up")
             _run("ip", "-n", here, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
         self.heal(name)
-        self._start(name, *(["taskset", "-c", str(cpu)] if cpu is not None else []))
+        self._start(name, *bound)
 
     def address(self, name: str) -> str:
         """The machine's IP address."""
@@ -139,6 +139,11 @@ class Hosts:
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "up")
         _run("ip", "-n", self._netns(name), "route", "replace", "default", "via", self.address(LAP))
 
+    def cpu_seconds(self, name: str) -> float:
+        """CPU time of all that has run there since it was started."""
+        first = psutil.Process(self._firsts[name])
+        return sum(map(_used, [first, *first.children(recursive=True)]))
+
     def power_off(self, name: str) -> None:
         """All that runs there is gone at once."""
         os.kill(self._firsts.pop(name), signal.SIGKILL)
@@ -172,6 +177,15 @@ class Hosts:
                 return
             time.sleep(0.05)
         raise AssertionError(f"machine {name} did not start: {(self.state / name / 'boot.log').read_text()}")
+
+
+def _used(process: psutil.Process) -> float:
+    """Its own and that of those it has waited for; nothing of one that is just gone, whose parent has it then."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _set_network(number: int) -> None:
