@@ -70,7 +70,10 @@ def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path,
 
 @pytest.mark.parametrize(
     ("group", "limits"),
-    [("bench", {"cpu.max": "6500 10000"}), ("cpu/bench", {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500"})],
+    [
+        ("bench", {"cpu.max": "6500 10000", "cpu.weight": "10000"}),
+        ("cpu/bench", {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500", "cpu.shares": "262144"}),
+    ],
     ids=["version 2", "version 1"],
 )
 def test_a_machine_starts_in_a_group_that_limits_its_cpu_time(tool, tmp_path, group, limits):

@@ -2,9 +2,10 @@
 
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,50 @@ class Took(NamedTuple):
     """From submitting it to the end of its log."""
     head: float
     """CPU time of the head."""
+    workers: float
+    """CPU time of the workers: for the same work more of it, where this machine is slower than before."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of the course."""
+
+    hosts: Hosts
+    process: subprocess.Popen
+    log: Path
+    folder: Path
+    """Its results."""
+    begun: float
+    used: tuple[float, float]
+    """CPU time of the head and of the workers until then."""
+
+    def until(self, parts: int, *, timeout: float = 600) -> None:
+        """Wait until so many of its videos are done.
+
+        Raises:
+            StageError: it ended, or took longer.
+        """
+        ends = time.monotonic() + timeout
+        while len(list(self.folder.glob("faces/*/parts/*.parquet"))) < parts:
+            if self.process.poll() is not None or time.monotonic() > ends:
+                raise StageError(f"{self.log.name}: not {parts} videos within {timeout:g} s: {self._said()}")
+            time.sleep(0.1)
+
+    def end(self) -> Took:
+        """Wait for its end.
+
+        Raises:
+            StageError: it failed.
+        """
+        if self.process.wait() or "exit=0" not in self.log.read_text():
+            raise StageError(f"{self.log.name}: the job failed: {self._said()}")
+        (record,) = self.folder.glob("faces/*/records/*.json")
+        whole = time.monotonic() - self.begun
+        head, workers = (after - before for after, before in zip(cpu_used(self.hosts), self.used, strict=True))
+        return Took(json.loads(record.read_text())["seconds"], whole, head, workers)
+
+    def _said(self) -> str:
+        return self.log.read_text()[-2000:]
 
 
 @dataclass
@@ -67,31 +112,19 @@ class Course:
     results: Path
     runs: int = 0
 
-    def start(self, workers: int, *, few: bool = False) -> Callable[[], Took]:
-        """Submit a job with its results in a new folder; what is returned waits for its end and says how long it took."""
+    def start(self, workers: int, *, few: bool = False) -> Run:
+        """Submit a job with its results in a new folder."""
         self.runs += 1
-        log, videos = self.results / f"{self.runs}.log", self.videos.with_name("few") if few else self.videos
-        options = ["--storage", str(self.folder), "--videos", str(videos), "--weights", self.weights]
-        job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, "--compute.item-workers", str(workers), log=log)
-        begun, used = time.monotonic(), self.cluster.hosts.cpu_seconds(HEAD)
+        hosts, folder, log = self.cluster.hosts, self.results / str(self.runs), self.results / f"{self.runs}.log"
+        videos = self.videos.with_name("few") if few else self.videos
+        options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.item-workers", str(workers)]
+        job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, log=log)
+        return Run(hosts, job, log, folder, time.monotonic(), cpu_used(hosts))
 
-        def end() -> Took:
-            if job.wait() or "exit=0" not in log.read_text():
-                raise StageError(f"{' '.join(options)}: the job failed: {log.read_text()[-2000:]}")
-            (record,) = self.folder.glob("faces/*/records/*.json")
-            head = self.cluster.hosts.cpu_seconds(HEAD) - used
-            return Took(json.loads(record.read_text())["seconds"], time.monotonic() - begun, head)
 
-        return end
-
-    @property
-    def folder(self) -> Path:
-        """Results of the latest job."""
-        return self.results / str(self.runs)
-
-    def parts(self) -> int:
-        """How many of its videos are done."""
-        return len(list(self.folder.glob("faces/*/parts/*.parquet")))
+def cpu_used(hosts: Hosts) -> tuple[float, float]:
+    """CPU time of the head, and of the workers together, since they were started."""
+    return hosts.cpu_seconds(HEAD), sum(map(hosts.cpu_seconds, WORKERS))
 
 
 def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
@@ -134,17 +167,18 @@ def _course(course: Course, plan: Plan) -> dict:
     course.cluster.up()
     up = time.monotonic() - begun
     say(f"  up in {up:.0f} s")
-    end = course.start(len(WORKERS), few=True)
-    wait_until(course.parts, timeout=300, what="the first video", step=0.1)
+    run = course.start(len(WORKERS), few=True)
+    run.until(1, timeout=300)
     first = time.monotonic() - begun
     say(f"  the first video is there after {first:.0f} s")
-    end()  # whatever is slow the first time has been so now
+    run.end()  # whatever is slow the first time has been so now
     one, two = [], []
     for _ in range(plan.rounds):
         for took, workers in ((two, 2), (one, 1)):
-            took.append(course.start(workers)())
-            seconds, whole, head = took[-1]
-            say(f"  {workers} of 2 machines: {seconds:.0f} s, with the job's start {whole:.0f} s, of which {head:.0f} s of CPU by the head")
+            took.append(course.start(workers).end())
+            seconds, whole, *cpu = took[-1]
+            used = "by the head {:.0f} s, by the workers {:.0f} s".format(*cpu)
+            say(f"  {workers} of 2 machines: {seconds:.0f} s, with the job's start {whole:.0f} s; CPU time {used}")
     failure, back = _with_a_failure(course)
     say(f"  two machines of which one was off for a while: {failure:.0f} s")
     usual, alone = (Took(*map(statistics.median, zip(*took, strict=True))) for took in (two, one))
@@ -165,14 +199,14 @@ def _course(course: Course, plan: Plan) -> dict:
 def _with_a_failure(course: Course) -> tuple[float, float]:
     """Switch a machine off half-way, and on again at once; seconds of the stage, and until the machine was back."""
     hosts, half = course.cluster.hosts, len(list(course.videos.iterdir())) // 2
-    end = course.start(len(WORKERS))
-    wait_until(lambda: course.parts() >= half, timeout=600, what="half of the videos", step=0.1)
+    run = course.start(len(WORKERS))
+    run.until(half)
     off = time.monotonic()
     hosts.power_off("n3")
     hosts.boot("n3", bound=course.bounds["n3"])
     wait_until(lambda: _busy(hosts), timeout=300, what="the machine that came back", step=0.5)
     back = time.monotonic() - off
-    return end().stage, back
+    return run.end().stage, back
 
 
 def _busy(hosts: Hosts) -> bool:

@@ -1,6 +1,7 @@
 """A part of one CPU for a whole machine made of namespaces, so that machines which share this one's CPUs take nothing from each other.
 
-By the kernel's control groups (root): a machine that has used its part of a hundredth of a second waits for the next one.
+By the kernel's control groups (root): a machine that has used its part of a hundredth of a second waits for the next one, and until then
+it comes before whatever is in no group.
 """
 
 import os
@@ -45,9 +46,10 @@ def cpu_share(name: str, cpu: int, share: float, groups: Path = _GROUPS) -> Iter
 def _limited(groups: Path, name: str, quota_us: int) -> Path:
     if (groups / "cgroup.controllers").exists():  # version 2
         (groups / "cgroup.subtree_control").write_text("+cpu")
-        group, limits = groups / name, {"cpu.max": f"{quota_us} {_PERIOD_US}"}
+        group, limits = groups / name, {"cpu.max": f"{quota_us} {_PERIOD_US}", "cpu.weight": "10000"}
     else:
-        group, limits = groups / "cpu" / name, {"cpu.cfs_period_us": str(_PERIOD_US), "cpu.cfs_quota_us": str(quota_us)}
+        group = groups / "cpu" / name
+        limits = {"cpu.cfs_period_us": str(_PERIOD_US), "cpu.cfs_quota_us": str(quota_us), "cpu.shares": "262144"}
     group.mkdir(exist_ok=True)
     for file, limit in limits.items():
         with os.fdopen(os.open(group / file, os.O_WRONLY), "w") as setting:  # never made by us: a kernel without it has to say so
