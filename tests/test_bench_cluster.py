@@ -68,38 +68,51 @@ def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path,
     assert used["faces", "driver"] < 1.0
 
 
-@pytest.mark.parametrize(
-    ("group", "limits"),
-    [
-        ("bench", {"cpu.max": "6500 10000", "cpu.weight": "10000"}),
-        ("cpu/bench", {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500", "cpu.shares": "262144"}),
-    ],
-    ids=["version 2", "version 1"],
-)
-def test_a_machine_starts_in_a_group_that_limits_its_cpu_time(tool, tmp_path, group, limits):
-    group = tmp_path / group
-    group.mkdir(parents=True)
-    files = [group / name for name in (*limits, "cgroup.procs")]
-    if "cpu.max" in limits:
+VERSIONS = {
+    "version 1": (
+        ["cpu/bench", "cpuacct/bench"],
+        {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500", "cpu.shares": "262144"},
+        ("cpuacct.usage", "1500000000\n"),
+    ),
+    "version 2": (["bench"], {"cpu.max": "6500 10000", "cpu.weight": "10000"}, ("cpu.stat", "usage_usec 1500000\nuser_usec 7\n")),
+}
+
+
+@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS.keys())
+def kernel(request, tmp_path):
+    """Control groups of either version as files: where they are, the group's folders, the limits that are due."""
+    names, limits, (usage, text) = request.param
+    folders = [tmp_path / name for name in names]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "cgroup.procs").touch()
+    for limit in limits:
+        (folders[0] / limit).touch()
+    (folders[-1] / usage).write_text(text)
+    if len(folders) == 1:
         (tmp_path / "cgroup.controllers").write_text("cpu memory")
-    for file in files:
-        file.touch()
-    with tool["share"].cpu_share("bench", min(os.sched_getaffinity(0)), 0.65, tmp_path) as bound:
-        assert {name: (group / name).read_text() for name in limits} == limits
-        said = subprocess.run([*bound, "echo", "a b", "c"], capture_output=True, text=True, check=True)
+    return tmp_path, folders, limits
+
+
+def test_a_machine_starts_in_a_group_that_limits_its_cpu_time_and_counts_it(tool, kernel):
+    groups, folders, limits = kernel
+    with tool["share"].cpu_group("bench", min(os.sched_getaffinity(0)), 0.65, groups) as group:
+        assert {name: (folders[0] / name).read_text() for name in limits} == limits
+        said = subprocess.run([*group.bound, "echo", "a b", "c"], capture_output=True, text=True, check=True)
         assert said.stdout == "a b c\n"
-        assert files[-1].read_text() == "0\n"
-        for file in files:
-            file.unlink()
-    assert not group.exists()
+        assert [(folder / "cgroup.procs").read_text() for folder in folders] == ["0\n"] * len(folders)
+        assert group.cpu_seconds() == 1.5
+        for folder in folders:
+            for file in folder.iterdir():
+                file.unlink()
+    assert not any(folder.exists() for folder in folders)
 
 
-def test_without_groups_a_machine_can_only_have_a_whole_cpu(tool, tmp_path):
+def test_a_kernel_without_groups_is_told_in_one_line(tool, tmp_path):
     (tmp_path / "cpu").mkdir()
-    with pytest.raises(ConfigError, match="--share 1"), tool["share"].cpu_share("bench", 0, 0.5, tmp_path):
+    (tmp_path / "cpuacct").mkdir()
+    with pytest.raises(ConfigError, match="CPU time cannot be limited and counted here"), tool["share"].cpu_group("bench", 0, 0.5, tmp_path):
         pass
-    with tool["share"].cpu_share("bench", 1, 1, tmp_path) as bound:
-        assert bound == ("taskset", "-c", "1")
 
 
 def test_the_file_has_every_figure_and_what_the_run_was(tool, tmp_path):

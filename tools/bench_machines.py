@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench_cost import cpu_seconds, stage
 from bench_plan import Bench
 from bench_pool import copied
-from bench_share import cpu_share
+from bench_share import Group, cpu_group
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import say
@@ -62,7 +62,7 @@ class Took(NamedTuple):
 class Run:
     """One job of the course."""
 
-    hosts: Hosts
+    groups: Mapping[str, Group]
     process: subprocess.Popen
     log: Path
     folder: Path
@@ -93,7 +93,7 @@ class Run:
             raise StageError(f"{self.log.name}: the job failed: {self._said()}")
         (record,) = self.folder.glob("faces/*/records/*.json")
         whole = time.monotonic() - self.begun
-        head, workers = (after - before for after, before in zip(cpu_used(self.hosts), self.used, strict=True))
+        head, workers = (after - before for after, before in zip(cpu_used(self.groups), self.used, strict=True))
         return Took(json.loads(record.read_text())["seconds"], whole, head, workers)
 
     def _said(self) -> str:
@@ -105,8 +105,8 @@ class Course:
     """The cluster, and jobs of the same videos one after the other."""
 
     cluster: SubmittedTo
-    bounds: Mapping[str, tuple[str, ...]]
-    """Machine -> what limits its CPU time."""
+    groups: Mapping[str, Group]
+    """Machine -> what limits its CPU time, and counts it."""
     videos: Path
     weights: str
     results: Path
@@ -115,16 +115,16 @@ class Course:
     def start(self, workers: int, *, few: bool = False) -> Run:
         """Submit a job with its results in a new folder."""
         self.runs += 1
-        hosts, folder, log = self.cluster.hosts, self.results / str(self.runs), self.results / f"{self.runs}.log"
+        folder, log = self.results / str(self.runs), self.results / f"{self.runs}.log"
         videos = self.videos.with_name("few") if few else self.videos
         options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.item-workers", str(workers)]
         job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, log=log)
-        return Run(hosts, job, log, folder, time.monotonic(), cpu_used(hosts))
+        return Run(self.groups, job, log, folder, time.monotonic(), cpu_used(self.groups))
 
 
-def cpu_used(hosts: Hosts) -> tuple[float, float]:
-    """CPU time of the head, and of the workers together, since they were started."""
-    return hosts.cpu_seconds(HEAD), sum(map(hosts.cpu_seconds, WORKERS))
+def cpu_used(groups: Mapping[str, Group]) -> tuple[float, float]:
+    """CPU time of the head, and of the workers together, since they were first started."""
+    return groups[HEAD].cpu_seconds(), sum(groups[name].cpu_seconds() for name in WORKERS)
 
 
 def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
@@ -150,16 +150,16 @@ def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
     hosts = Hosts(folder / "hosts", net="10.78.0", prefix="bench")
     hosts.env = {"RAY_AUTH_MODE": "token", "TMPDIR": "/tmp/ray"}
     with ExitStack() as stack:
-        bounds = {name: stack.enter_context(cpu_share(f"bench-{name}", cpu, plan.share)) for name, cpu in WORKERS.items()}
+        groups = {name: stack.enter_context(cpu_group(f"bench-{name}", cpu, plan.share)) for name, cpu in WORKERS.items()}
+        groups[HEAD] = stack.enter_context(cpu_group(f"bench-{HEAD}"))
         stack.callback(hosts.down)
         hosts.up()
-        hosts.boot(HEAD)
-        for name, bound in bounds.items():
-            hosts.boot(name, bound=bound)
+        for name, group in groups.items():
+            hosts.boot(name, bound=group.bound)
         stack.enter_context(hosts.on(LAP))
         cluster = local_cluster(hosts, workers=len(WORKERS), worker_options="--num-cpus=1")
         stack.callback(cluster.down)
-        return {"videos": videos, "share": plan.share} | _course(Course(cluster, bounds, folder / "videos", weights, folder), plan)
+        return {"videos": videos, "share": plan.share} | _course(Course(cluster, groups, folder / "videos", weights, folder), plan)
 
 
 def _course(course: Course, plan: Plan) -> dict:
@@ -203,7 +203,7 @@ def _with_a_failure(course: Course) -> tuple[float, float]:
     run.until(half)
     off = time.monotonic()
     hosts.power_off("n3")
-    hosts.boot("n3", bound=course.bounds["n3"])
+    hosts.boot("n3", bound=course.groups["n3"].bound)
     wait_until(lambda: _busy(hosts), timeout=300, what="the machine that came back", step=0.5)
     back = time.monotonic() - off
     return run.end().stage, back

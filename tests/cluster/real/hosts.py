@@ -139,11 +139,6 @@ class Hosts:
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "up")
         _run("ip", "-n", self._netns(name), "route", "replace", "default", "via", self.address(LAP))
 
-    def cpu_seconds(self, name: str) -> float:
-        """CPU time of all that has run there since it was started."""
-        first = psutil.Process(self._firsts[name])
-        return sum(map(_used, [first, *first.children(recursive=True)]))
-
     def power_off(self, name: str) -> None:
         """All that runs there is gone at once."""
         os.kill(self._firsts.pop(name), signal.SIGKILL)
@@ -177,15 +172,6 @@ class Hosts:
                 return
             time.sleep(0.05)
         raise AssertionError(f"machine {name} did not start: {(self.state / name / 'boot.log').read_text()}")
-
-
-def _used(process: psutil.Process) -> float:
-    """Its own and that of those it has waited for; nothing of one that is just gone, whose parent has it then."""
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _set_network(number: int) -> None:
