@@ -1,10 +1,15 @@
 """The whole line on a few seconds of drawn video, on a local Ray: once into a folder, once into an object store on loopback."""
 
+import contextlib
 import json
+import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
@@ -150,6 +155,34 @@ def test_annotations_that_do_not_fit_their_video_are_named_in_one_line(line, eng
             sweep_fusion(Run(line, engine), line)
     finally:
         path.write_text(whole)
+
+
+def kill_once(title: str) -> int:
+    """Kill the first process of our own Ray that has this title, and return its number."""
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline()[:1] == [title]:
+                    process.kill()
+                    return process.pid
+        time.sleep(0.005)
+    raise AssertionError(f"no {title} within two minutes")
+
+
+def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(line, engine, summary, tmp_path):
+    usual = Run(line, engine)
+    before = predict(usual, line)
+    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
+    run = Run(replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=usual.data), engine)
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_once, "ray::score")
+        after = predict(run, line)
+        assert killed.result() > 0
+    assert after.parts == before.parts and after.figures["official_val"] == before.figures["official_val"]
+    for name in ("validation", "test"):
+        table = f"{before.parts['run']}/{name}.parquet"
+        assert run.storage.read_table(table).equals(usual.storage.read_table(table))
 
 
 @pytest.fixture
