@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 STAGE = "fusion"
 ALONE = ("visual", "speech")
 """Models of one modality, trained like the fused one, for comparison."""
+_ROUNDS = 3
+"""How often trials that were lost with their processes are asked for, by us; within each, Tune tries them thrice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +113,39 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
 
 
 def _run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, Any]]:
-    """All candidates through Ray Tune, in their own order whatever the order of their ends."""
-    import ray
-    from ray import tune
+    """All candidates, in their own order whatever the order of their ends.
+
+    Tune gives a trial up at once if its process is lost just before it begins (while another trial's process is made ready for it): what was
+    lost with a process or a machine is asked for again.
+    """
+    from ray.exceptions import RayActorError
 
     settings = search.candidates(sweep.config)
+    found: dict[str, dict[str, Any]] = {}
+    with progress("sweep", len(settings), "trials") as shown:
+        for left in reversed(range(_ROUNDS)):
+            results = _tuned(run, sweep, frames, [setting for setting in settings if digest(setting) not in found], shown.step)
+            done = (result.metrics["found"] for result in results if result.error is None)
+            found |= {digest(trial["changes"]): trial for trial in done}
+            for error in results.errors:
+                if not left or not isinstance(error, RayActorError):
+                    raise ours(error)
+            if not results.errors:
+                break
+    return [found[digest(setting)] for setting in settings]
+
+
+def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
+    """These candidates through Ray Tune; ``step`` is called after each. Returns Tune's results."""
+    import ray
+    from ray import tune
 
     def trainable(params: dict[str, Any]) -> None:
         data = ray.get(params["frames"][0])
         tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
     resources = {"cpu": run.compute.cpus_per_trial, "gpu": run.compute.gpus_per_trial}
-    with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder, progress("sweep", len(settings), "trials") as shown:
+    with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"setting": tune.grid_search(settings), "frames": [frames]},
@@ -131,15 +154,11 @@ def _run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, A
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                callbacks=[_Told(shown.step)],
+                callbacks=[_Told(step)],
                 failure_config=tune.FailureConfig(max_failures=2),
             ),
         )
-        results = tuner.fit()
-    if results.errors:
-        raise ours(results.errors[0])
-    found = {digest(result.metrics["found"]["changes"]): result.metrics["found"] for result in results}
-    return [found[digest(setting)] for setting in settings]
+        return tuner.fit()
 
 
 def _Told(step: Callable[[], None]) -> Any:  # noqa: N802  (builds a class: Tune is imported only when it runs)

@@ -22,7 +22,7 @@ from abaw_ray.cluster.line import Line
 from abaw_ray.cluster.pipeline import pipeline
 from abaw_ray.cluster.predict import predict
 from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.sweep import sweep_fusion
+from abaw_ray.cluster.sweep import sweep_fusion, sweep_record
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
@@ -158,16 +158,29 @@ def test_annotations_that_do_not_fit_their_video_are_named_in_one_line(line, eng
 
 
 def kill_once(title: str) -> int:
-    """Kill the first process of our own Ray that has this title, and return its number."""
+    """Kill the first process of our own Ray whose title begins so, and return its number."""
     ends = time.monotonic() + 120
     while time.monotonic() < ends:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.cmdline()[:1] == [title]:
+                if process.cmdline()[:1] and process.cmdline()[0].startswith(title):
                     process.kill()
+                    psutil.wait_procs([process], timeout=10)
                     return process.pid
         time.sleep(0.005)
     raise AssertionError(f"no {title} within two minutes")
+
+
+def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(line, engine, summary, tmp_path):
+    usual = Run(line, engine)
+    before = sweep_record(usual, line).figures["trials"]
+    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
+    mine = replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=usual.data, sweep=replace(line.sweep, trials=1))
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
+        after = sweep_fusion(Run(mine, engine), mine)
+        assert len(killed.result()) == 3
+    assert after.figures["trials"] == before[:1]
 
 
 def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(line, engine, summary, tmp_path):
