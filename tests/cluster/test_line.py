@@ -163,7 +163,7 @@ def kill_once(title: str) -> int:
     while time.monotonic() < ends:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.cmdline()[:1] and process.cmdline()[0].startswith(title):
+                if " ".join(process.cmdline()).startswith(title):
                     process.kill()
                     psutil.wait_procs([process], timeout=10)
                     return process.pid
