@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,14 @@ _META = "meta.json"
 def write(engine: ZeroEngine, state: dict, *, rank: int, ranks: int) -> Path:
     """Write this rank's part of a checkpoint into a fresh local folder; whoever uploads it deletes it. All ranks call it together."""
     folder = Path(tempfile.mkdtemp(prefix="abaw-checkpoint-"))
-    try:
+    with ExitStack() as broken_off:
+        broken_off.callback(shutil.rmtree, folder, ignore_errors=True)  # a disk that is full would only grow fuller with each attempt
         engine.save(folder / "zero", state)
         if rank == 0:
             (folder / _META).write_text(json.dumps({"ranks": ranks}))
         files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
         (folder / f"files-{rank}.json").write_text(json.dumps(files))
-    except Exception:
-        shutil.rmtree(folder, ignore_errors=True)  # a disk that is full would only grow fuller with each attempt
-        raise
+        broken_off.pop_all()
     return folder
 
 

@@ -1,10 +1,12 @@
 """Checkpoints in storage: what is not whole is not loaded."""
 
+import errno
 import json
+import tempfile
 
 import pytest
 
-from abaw_ray.cluster.checkpoint import drop, fetch
+from abaw_ray.cluster.checkpoint import drop, fetch, write
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
@@ -54,3 +56,23 @@ def test_a_file_that_was_cut_short_is_refused_by_name(stored):
     with pytest.raises(StorageError, match=r"model.pt: has 3 of 5 bytes"):
         fetch(stored, "run/c1", ranks=2, convert=True)
     assert not list(node_folder().glob(f"checkpoint-{digest([stored.uri('run/c1'), 2])}*/"))
+
+
+class BreaksOff:
+    """An engine whose save ends in the middle."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def save(self, folder, state):
+        folder.mkdir()
+        (folder / "shard.pt").write_bytes(b"half of it")
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_checkpoint_that_is_broken_off_leaves_nothing_on_the_disk(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(type(error)):
+        write(BreaksOff(error), {}, rank=0, ranks=2)
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """Stage I on a local Ray: two workers, one of them killed on the way, against the same training in this process."""
 
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -30,9 +31,16 @@ SETTINGS = replace(CONFIG, epochs=6, zero=2, moe=replace(CONFIG.moe, balance=0.0
 ITEM = Item(name="run", identity="drawn")
 
 
+def title(process):
+    """A process's first word; of one that has just ended, nothing."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "".join(process.cmdline()[:1])
+    return ""
+
+
 def kill_a_worker():
     """Kill one of the training's workers that this process's Ray has started; returns how many there were."""
-    workers = [child for child in psutil.Process().children(recursive=True) if "TrainWorker" in " ".join(child.cmdline()[:1])]
+    workers = [child for child in psutil.Process().children(recursive=True) if "TrainWorker" in title(child)]
     workers[-1].kill()
     return len(workers)
 
