@@ -1,5 +1,6 @@
 """What a cluster has room for: the machines that are there or, where they come with the work, all that its cluster file allows."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
     """Of the cluster that Ray is connected to."""
     import ray
 
-    return allowed(bootstrap.expanduser()) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    joined = os.environ.get("RAY_ADDRESS")  # else it is a Ray of our own, on a head perhaps, and brings no machines
+    return (allowed(bootstrap.expanduser()) if joined else []) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def allowed(path: Path) -> list[Machine]:

@@ -59,6 +59,9 @@ class Engine:
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
     def __enter__(self) -> "Engine":
+        store = environment(self.storage)  # also for what is read before Ray is there: data sets, weights
+        self._before = {name: os.environ.get(name) for name in store}
+        os.environ |= store
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,9 +111,6 @@ class Engine:
     def _connect(self) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-        store = environment(self.storage)
-        self._before = {name: os.environ.get(name) for name in store}
-        os.environ |= store
         own = not self.shared
         for name, value in _ALONE.items() if own else ():
             os.environ.setdefault(name, value)
@@ -127,7 +127,7 @@ class Engine:
             cpus, memory = self.compute.cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000
             ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **quiet)
         else:
-            ray.init(runtime_env={"env_vars": store}, **quiet)
+            ray.init(runtime_env={"env_vars": environment(self.storage)}, **quiet)
         self._started = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place, which ends the process on the spot

@@ -7,6 +7,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 _LONGEST = 10.0
 """Seconds of a pause at most."""
+_FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+"""What a store says of a refusal, as pyarrow repeats it."""
 
 
 def may_pass(error: BaseException) -> bool:
@@ -14,8 +16,7 @@ def may_pass(error: BaseException) -> bool:
     return (
         isinstance(error, OSError)
         and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
-        and "ACCESS_DENIED" not in str(error)
-        and "NoSuchBucket" not in str(error)
+        and not any(code in str(error) for code in _FINAL)
     )
 
 

@@ -11,8 +11,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -27,8 +27,24 @@ from abaw_ray.core.retries import retrying
 from abaw_ray.core.stores import StorageConfig, is_remote, resolve
 
 _T = TypeVar("_T")
+_BLOCK = 8 << 20
+"""Bytes that are copied at a time."""
 _ROW_GROUP = 4096
 """Rows of a Parquet row group: a few megabytes of chips, so that a reader never holds a whole video."""
+
+
+def _fill(fs: pafs.FileSystem, target: str, blocks: Iterable[bytes]) -> None:
+    """Write a file or object; what is broken off (Ctrl-C, a source that cannot be read) leaves none, though pyarrow completes what it closes."""
+    out = fs.open_output_stream(target)
+    try:
+        for block in blocks:
+            out.write(block)
+    except BaseException:
+        with suppress(OSError):  # where it was the store that failed, this says so again, and there is nothing to delete
+            out.close()
+            fs.delete_file(target)
+        raise
+    out.close()
 
 
 def _todo(reason: str) -> str:
@@ -96,8 +112,7 @@ class Storage:
         """Put the content there, replacing what was there, all at once."""
 
         def write(fs: pafs.FileSystem, target: str) -> None:
-            with fs.open_output_stream(target) as out:
-                out.write(data)
+            _fill(fs, target, [data])
 
         self._put(path, write, len(data))
 
@@ -108,8 +123,8 @@ class Storage:
             if isinstance(fs, pafs.LocalFileSystem):
                 shutil.copyfile(local, target)  # in the kernel, at a fifth of the cost
                 return
-            with local.open("rb") as source, fs.open_output_stream(target) as out:
-                shutil.copyfileobj(source, out, 8 << 20)
+            with local.open("rb") as source:
+                _fill(fs, target, iter(lambda: source.read(_BLOCK), b""))
 
         self._put(path, write, local.stat().st_size)
 
@@ -128,7 +143,7 @@ class Storage:
                     raise OSError(f"{written} of {size} bytes arrived")
                 if local:
                     os.replace(target, full)
-            except OSError:
+            except BaseException:
                 if local:
                     Path(target).unlink(missing_ok=True)
                 raise
@@ -142,7 +157,7 @@ class Storage:
 
         def read(fs: pafs.FileSystem, full: str) -> None:
             with own_disk(), fs.open_input_file(full) as source, open(partial, "wb") as out:
-                shutil.copyfileobj(source, out, 8 << 20)
+                shutil.copyfileobj(source, out, _BLOCK)
 
         try:
             self._try(path, read)

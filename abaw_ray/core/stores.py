@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 
 from abaw_ray.core.errors import ConfigError, StorageError
 
+_CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 _GOOGLE = 30
 """Seconds in which Google's client tries one request again; ours."""
 
@@ -21,13 +22,14 @@ class StorageConfig:
     """Where results go. It does not shape them: the same settings give the same addresses below any ``uri``."""
 
     uri: str = "runs"
-    """A local folder or an ``s3://bucket/prefix``, ``gs://...``; any URI that pyarrow understands."""
+    """A local folder, ``s3://bucket/prefix``, ``gs://bucket/prefix``, or another URI that pyarrow understands."""
     endpoint: str = ""
     """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
     region: str = ""
     """S3 region; empty asks the usual chain, or is us-east-1 where an endpoint is given, whose server seldom cares."""
-    checksums: Literal["when_supported", "when_required"] = "when_supported"
-    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16)."""
+    checksums: Literal["", "when_supported", "when_required"] = ""
+    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16); empty leaves it to
+    ``AWS_REQUEST_CHECKSUM_CALCULATION``, else to the client library."""
     attempts: int = 5
     """How often a read or write is tried before the run gives up; ours, not from the paper."""
 
@@ -43,12 +45,16 @@ class StorageConfig:
 
 def environment(config: StorageConfig) -> dict[str, str]:
     """The settings as the variables that every S3 client reads: for workers, and for videos that are read by address alone."""
-    found = {"AWS_REQUEST_CHECKSUM_CALCULATION": config.checksums}
+    found = {_CHECKSUMS: checksums} if (checksums := _checksums(config)) else {}
     if config.endpoint:
         found["AWS_ENDPOINT_URL"] = config.endpoint
     if region := _region(config):
         found["AWS_DEFAULT_REGION"] = region
     return found
+
+
+def _checksums(config: StorageConfig) -> str:
+    return config.checksums or os.environ.get(_CHECKSUMS, "")
 
 
 def _region(config: StorageConfig) -> str:
@@ -84,7 +90,7 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
             raise StorageError(f"{uri}: {error}; use a local folder, s3:// or gs://") from error
     if len(uri) == len("s3://"):
         raise StorageError(f"{uri}: names no bucket; write s3://bucket/prefix")
-    return _s3(_endpoint(config), _region(config), config.checksums), uri.removeprefix("s3://").rstrip("/")
+    return _s3(_endpoint(config), _region(config), _checksums(config)), uri.removeprefix("s3://").rstrip("/")
 
 
 def _bounded(uri: str) -> str:
@@ -106,7 +112,8 @@ def _no_secret(address: str) -> None:
 @cache
 def _s3(endpoint: str, region: str, checksums: str) -> pafs.S3FileSystem:
     """One client a process: where there is no cloud to ask for its region, each costs seconds (AWS's client library asks, whatever it is told)."""
-    os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] = checksums
+    if checksums:
+        os.environ[_CHECKSUMS] = checksums
     options = {"region": region} if region else {}
     if region:
         os.environ.setdefault("AWS_DEFAULT_REGION", region)

@@ -1,14 +1,16 @@
 """What a cluster has room for, and what the shapes ask for."""
 
+import os
 from dataclasses import replace
 
 import pytest
 import yaml
 
 from abaw_ray.cluster.compute import LAPTOP, shape
-from abaw_ray.cluster.room import Machine, allowed, workers
+from abaw_ray.cluster.room import Machine, allowed, machines, workers
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.stores import StorageConfig
 
 CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
 
@@ -43,6 +45,24 @@ def test_a_cluster_that_grows_has_room_for_what_its_file_allows_without_its_head
     assert allowed(path) == [Machine({"CPU": 16}, 12), Machine({"CPU": 8, "GPU": 1}, 4)]
     path.write_text(yaml.safe_dump(config | {"provider": {"type": "local"}}))
     assert allowed(path) == allowed(tmp_path / "none") == []
+
+
+def test_only_a_cluster_that_was_joined_grows_as_its_file_allows(tmp_path, monkeypatch):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    kinds = {"head": {"resources": {"CPU": 0}}, "cpu": {"resources": {"CPU": 16}, "max_workers": 8}}
+    path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}))
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 4.0}}])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert machines(path) == [Machine({"CPU": 2.0})]
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert machines(path) == [Machine({"CPU": 16}, 8)]
+
+
+def test_a_stores_endpoint_is_known_before_ray_is_there_and_forgotten_afterwards(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with Engine(LAPTOP, StorageConfig(endpoint="http://127.0.0.1:1", region="eu-north-1")):
+        assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert "AWS_ENDPOINT_URL" not in os.environ
 
 
 def test_shapes_ask_for_what_their_names_say():

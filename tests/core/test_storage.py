@@ -76,6 +76,39 @@ def test_a_file_is_put_where_the_store_is_no_disk(storage, tmp_path, monkeypatch
     assert (tmp_path / "store" / "part").read_bytes() == b"hello"
 
 
+class HalfWay:
+    """A store that is no disk, on which every upload is broken off."""
+
+    def __init__(self, error):
+        self.error, self.inner = error, pafs.LocalFileSystem()
+
+    def open_output_stream(self, path):
+        self.out = self.inner.open_output_stream(path)
+        return self
+
+    def write(self, data):
+        self.out.write(data[:2])
+        raise self.error
+
+    def close(self):
+        self.out.close()
+
+    def delete_file(self, path):
+        self.inner.delete_file(path)
+
+
+@pytest.mark.parametrize("error", [OSError("Input/output error"), KeyboardInterrupt()])
+def test_an_upload_that_is_broken_off_leaves_no_half_object(storage, tmp_path, monkeypatch, error):
+    (tmp_path / "new").write_bytes(b"hello")
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (HalfWay(error), str(tmp_path / "store")))
+    for upload in (lambda there: there.put_file(tmp_path / "new", "part"), lambda there: there.write_bytes("part", b"hello")):
+        with pytest.raises((StorageError, KeyboardInterrupt)):
+            upload(Storage(storage.config))
+        assert list((tmp_path / "store").iterdir()) == []
+
+
 def test_a_broken_connection_is_tried_again(storage, monkeypatch):
     calls = []
     original = pafs.LocalFileSystem.open_input_file

@@ -6,6 +6,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.retries import may_pass
 from abaw_ray.core.stores import StorageConfig, _s3, environment, resolve
 
 
@@ -69,6 +70,20 @@ def test_the_users_region_is_kept(cloud, monkeypatch):
     filesystem, _ = resolve("s3://bucket/runs")
     assert isinstance(filesystem, pafs.S3FileSystem) and filesystem.region == "eu-west-1"
     assert environment(StorageConfig(region="eu-north-1"))["AWS_DEFAULT_REGION"] == "eu-north-1"
+
+
+def test_what_the_user_says_of_checksums_is_kept_unless_a_setting_says_otherwise(monkeypatch):
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    assert environment(StorageConfig())["AWS_REQUEST_CHECKSUM_CALCULATION"] == "when_required"
+    assert environment(StorageConfig(checksums="when_supported"))["AWS_REQUEST_CHECKSUM_CALCULATION"] == "when_supported"
+    monkeypatch.delenv("AWS_REQUEST_CHECKSUM_CALCULATION")
+    assert "AWS_REQUEST_CHECKSUM_CALCULATION" not in environment(StorageConfig())
+
+
+def test_a_bucket_that_is_not_there_and_a_refused_key_are_not_tried_again():
+    for code in ("NO_SUCH_BUCKET", "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID"):
+        assert not may_pass(OSError(f"AWS Error {code} during CreateMultipartUpload operation"))
+    assert may_pass(OSError("AWS Error SLOW_DOWN during PutObject operation"))
 
 
 @pytest.mark.parametrize("address", ["s3://AKIA123:secret@bucket/x", "s3://AKIA123:secret@bucket", "gs://me:secret@bucket/x"])
