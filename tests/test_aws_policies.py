@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.autoscaler.tags import TAG_RAY_CLUSTER_NAME
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +21,12 @@ def test_the_head_may_do_what_workers_may_and_hands_on_the_role_that_the_cluster
     kinds = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
     profiles = {kind["node_config"]["IamInstanceProfile"]["Arn"].rpartition("/")[2] for name, kind in kinds.items() if name != "head"}
     assert profiles == {passed.rpartition("/")[2]}
+
+
+def test_the_head_ends_machines_of_its_own_cluster_alone():
+    (condition,) = [statement["Condition"] for statement in policy("head") if "ec2:TerminateInstances" in statement["Action"]]
+    name = yaml.safe_load((ROOT / "cluster.yaml").read_text())["cluster_name"]
+    assert condition == {"StringEquals": {f"aws:ResourceTag/{TAG_RAY_CLUSTER_NAME}": name}}
 
 
 @pytest.mark.parametrize("name", ["head", "worker"])

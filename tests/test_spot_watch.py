@@ -5,10 +5,12 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from http.client import BadStatusLine
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from ray.exceptions import RayError
 
 PATH = Path(__file__).parents[1] / "tools/clusters/node/spot_watch.py"
 
@@ -90,13 +92,14 @@ def test_trouble_is_said_once_and_outlived(watcher, metadata, capsys):
     assert drained == [0.0] and said.count("HTTPError") == 1 and said.rstrip().endswith("drained")
 
 
-def test_a_drain_that_ray_refuses_is_tried_again(watcher):
+@pytest.mark.parametrize("error", [subprocess.CalledProcessError(1, "ray"), RayError("the head does not answer"), BadStatusLine("")])
+def test_a_drain_that_ray_refuses_is_tried_again(watcher, error):
     tries = []
 
     def drain(seconds):
         tries.append(seconds)
         if len(tries) < 3:
-            raise subprocess.CalledProcessError(1, "ray")
+            raise error
 
     watcher.watch(lambda: 30.0, drain, poll=0.01)
     assert tries == [30.0] * 3

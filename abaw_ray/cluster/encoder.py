@@ -19,7 +19,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from abaw_ray.cluster.blame import known
 from abaw_ray.cluster.encoder_rank import RankJob, run_rank
-from abaw_ray.core.errors import AbawError, StageError
+from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import resolve
@@ -67,10 +67,11 @@ def train_encoder(
         DataError: the images or the first weights are not usable.
         StageError: workers were lost more often than is worth trying; the same command goes on from the last epoch.
     """
+    job = replace(_job(home, item, shards, config, compute), heed=heed)
     if home.finished([item]):
+        _forget(home.storage, job.run)  # which a run that was killed in between did not
         return home.folder_figures(item)
     config.check_ranks(compute.train_workers)
-    job = replace(_job(home, item, shards, config, compute), heed=heed)
     figures = _run(job, compute, on_report)
     home.complete_folder(item, figures)
     _forget(home.storage, job.run)
@@ -99,10 +100,9 @@ def _run(job: RankJob, compute: EncoderCompute, on_report: Callable[[dict], None
 
 def _forget(storage: Storage, run: str) -> None:
     """Delete the run's checkpoints: nothing goes on from them once the part is whole."""
-    filesystem, root = resolve(storage.config.uri, storage.config)
     try:
-        filesystem.delete_dir(f"{root}/{run}")
-    except OSError as error:
+        storage.delete(run)
+    except StorageError as error:
         _LOG.warning("%s: the checkpoints of a finished run stay there: %s", storage.uri(run), error)
 
 

@@ -3,11 +3,13 @@
 import json
 import logging
 import math
+import pickle
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import ray.train
 import ray.train.torch
@@ -22,11 +24,15 @@ from abaw_ray.core.disk import own_disk
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.images import node_images
+from abaw_ray.encoder.images import ImageSet, node_images
 from abaw_ray.encoder.model import save_encoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Place
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import rate_share
+
+_T = TypeVar("_T")
+_ERROR = 8192
+"""Bytes of an error that a rank tells the others, and eight times as many as the characters of its text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,23 @@ def leaving() -> frozenset[str]:
     return frozenset(found.preempted_node_ids if found else ())
 
 
+def first_error(own: AbawError | None, *, rank: int, ranks: int, mean: Callable[[Tensor], Tensor]) -> AbawError | None:
+    """The error of the first rank that has one, on all ranks; called by all together.
+
+    Args:
+        own: This rank's.
+        rank: This rank.
+        ranks: How many there are.
+        mean: Of a tensor over the ranks: the one thing by which they speak, with or without GPUs.
+    """
+    packed = pickle.dumps(type(own)(str(own)[: _ERROR // 8])) if own else b""
+    rows = torch.zeros(ranks, _ERROR)
+    rows[rank, : len(packed)] = torch.tensor(list(packed), dtype=torch.float32)
+    rows = (mean(rows) * ranks).round().to(torch.uint8).cpu()
+    found = [bytes(row.tolist()) for row in rows if row.any()]
+    return pickle.loads(found[0]) if found else None
+
+
 def run_rank(job: RankJob) -> dict | AbawError:
     """Train to the end; returns the figures, or the error that no other attempt would mend."""
     logging.getLogger(report_log.__file__).setLevel(logging.WARNING)  # this logger is named by its file and escapes Ray's own settings
@@ -77,22 +100,35 @@ class _Rank:
         self.device = str(ray.train.torch.get_device())
         self.readers = int(job.cpus) - 1
         place = Place(rank=self.rank, ranks=self.ranks, device=self.device, mean_over_ranks=self.mean)
-        self.images = node_images(job.storage, job.shards)
-        self.task = EncoderTask(job.config, self.images, place)
-        self.model = ExpressionModel(job.config)
+        self.images, self.task, self.model = self._together(lambda: self._read(place))
         self.curve: list[dict] = []
         self.step, self.losses = 0, 0.0
         """Steps taken in all, and the sum of the losses of those that the unfinished epoch has taken before a checkpoint."""
         self.heeded: frozenset[str] = frozenset()
-        self.asked, self.ask_at = (0, time.monotonic()), 0
-        """After which step and when it was last asked who is about to go, and after which step it will be asked next."""
         self.engine = self._start()
+        self.asked, self.ask_at = (self.step, time.monotonic()), self.step
+        """After which step and when it was last asked who is about to go, and after which step it will be asked next."""
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the ranks."""
         values = values.to(self.device)
         dist.all_reduce(values)
         return values / self.ranks
+
+    def _read(self, place: Place) -> tuple[ImageSet, EncoderTask, ExpressionModel]:
+        images = node_images(self.job.storage, self.job.shards)
+        return images, EncoderTask(self.config, images, place), ExpressionModel(self.config)
+
+    def _together(self, build: Callable[[], _T]) -> _T:
+        """What ``build`` gives, once it has on all ranks; the error of one is raised on all: nobody waits half an hour for a rank that ended."""
+        built, failed = None, None
+        try:
+            built = build()
+        except AbawError as error:
+            failed = error
+        if found := first_error(failed, rank=self.rank, ranks=self.ranks, mean=self.mean):
+            raise found from failed
+        return built
 
     def _start(self) -> ZeroEngine:
         config = self.config

@@ -73,7 +73,13 @@ def shards(run: Run) -> dict[Item, dict]:
 
 
 def images_home(run: Run, config: IngestConfig) -> Home:
-    """Where ingested images live."""
+    """Where ingested images live.
+
+    Raises:
+        ConfigError: Contempt shall count as a class that the encoder does not have, so that its images would be left out unsaid.
+    """
+    if run.data.contempt == "other" and "Other" not in config.classes:
+        raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(config.classes)}; add it there, or say drop")
     return Home(run.storage, STAGE, config, REVISION)
 
 

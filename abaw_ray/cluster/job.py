@@ -29,7 +29,7 @@ class DataConfig:
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"
-    """What becomes of AffectNet's eighth expression."""
+    """What becomes of AffectNet's eighth expression; ``other`` needs ``Other`` among the encoder's classes."""
     rafdb: str = ""
     """Root of RAF-DB, in either of its layouts."""
     test_names: str = "EXPR_test_release.txt"

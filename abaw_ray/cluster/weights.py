@@ -29,8 +29,8 @@ def check_encoder(config: ModelConfig, storage: StorageConfig) -> None:
             raise ConfigError(f"model.weights=hub: timm knows no weights of {config.name}; give a path, or '' for random weights")
         _on_hub(found.hf_hub_id, "model.safetensors", "model.weights=hub")
     elif config.weights:
-        folder, _, name = config.weights.rstrip("/").rpartition("/")
-        _in_store(folder, name, storage, f"model.weights={config.weights}")
+        folder, slash, name = config.weights.rpartition("/")
+        _in_store(folder or slash or ".", name, storage, f"model.weights={config.weights}")
 
 
 def check_speech(config: SpeechConfig, storage: StorageConfig) -> None:
@@ -44,7 +44,7 @@ def check_speech(config: SpeechConfig, storage: StorageConfig) -> None:
 
 def _in_store(folder: str, name: str, storage: StorageConfig, said: str) -> None:
     try:
-        there = Storage(replace(storage, uri=folder or ".")).exists(name)
+        there = Storage(replace(storage, uri=folder)).exists(name)
     except StorageError as error:
         raise StorageError(f"{said}: {error}") from error
     if not there:

@@ -2,7 +2,8 @@
 
 The claim is a small file in the home, renewed while its owner lives. It guards against two people starting the same command, which is
 what happens; parts are written whole anyway, so even two writers could not leave half a result. Whether a writer on this machine lives is
-asked of the machine; one on another, which may be gone, is watched until it renews its claim or has not for too long.
+asked of the machine; one on another, which may be gone, is watched until it renews its claim or has not for too long. A writer that was cut
+off and comes back leaves the claim of who followed it alone.
 """
 
 import json
@@ -13,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -24,6 +26,8 @@ _BEAT = 20.0
 """Seconds between two signs of life."""
 _STALE = 6 * _BEAT
 """Seconds without one after which a writer on another machine counts as dead."""
+_BEYOND = 3600.0
+"""Seconds since a sign of life after which that writer is not looked for: no clock is so wrong."""
 _LOOK = 2.0
 """Seconds between two looks at such a writer's claim."""
 _SETTLE = 0.2
@@ -56,12 +60,19 @@ def only_writer(storage: Storage, home: str) -> Iterator[None]:
     finally:
         stop.set()
         beat.join(timeout=5)
-        storage.delete(path)
+        if _owns(storage, path, claim):
+            storage.delete(path)
 
 
 def _claim() -> dict:
     process = psutil.Process()
-    return {"owner": uuid.uuid4().hex, "host": socket.gethostname(), "pid": process.pid, "born": process.create_time(), "beat": time.time()}
+    here = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "born": process.create_time()}
+    return {"owner": uuid.uuid4().hex, **here, "beat": time.time()}
+
+
+def _machine() -> str:
+    """Names the set of processes among which a number means one: several machines, and containers of one, may have the same host name."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
 def _read(storage: Storage, path: str) -> dict | None:
@@ -69,6 +80,10 @@ def _read(storage: Storage, path: str) -> dict | None:
         return json.loads(storage.read_bytes(path))
     except FileNotFoundError:
         return None
+
+
+def _owns(storage: Storage, path: str, claim: dict) -> bool:
+    return (_read(storage, path) or {}).get("owner") == claim["owner"]
 
 
 def _busy(storage: Storage, path: str, other: dict) -> BusyError:
@@ -79,7 +94,7 @@ def _busy(storage: Storage, path: str, other: dict) -> BusyError:
 
 
 def _lives(storage: Storage, path: str, claim: dict) -> bool:
-    return _lives_here(claim) if claim["host"] == socket.gethostname() else _beats(storage, path, claim)
+    return _lives_here(claim) if claim.get("machine") == _machine() else _beats(storage, path, claim)
 
 
 def _lives_here(claim: dict) -> bool:
@@ -94,9 +109,11 @@ def _lives_here(claim: dict) -> bool:
 
 def _beats(storage: Storage, path: str, claim: dict) -> bool:
     """Whether that writer gives a sign of life before it counts as dead. Its clock may not be ours: it is one when the claim changes."""
-    left = min(claim["beat"] + _STALE - time.time(), _STALE)
-    if left > 0:
-        say(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
+    silent = time.time() - claim["beat"]
+    if silent > _BEYOND:
+        return False
+    left = min(max(_STALE - silent, 2 * _BEAT), _STALE)
+    say(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
     ends = time.monotonic() + left
     while time.monotonic() < ends:
         time.sleep(_LOOK)
@@ -109,6 +126,8 @@ def _beats(storage: Storage, path: str, claim: dict) -> bool:
 def _beat(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:
     while not stop.wait(_BEAT):
         try:
+            if not _owns(storage, path, claim):
+                return  # we were cut off for so long that another took over; parts are written whole, whoever writes them
             storage.write_bytes(path, json.dumps({**claim, "beat": time.time()}).encode())
         except StorageError:
             continue  # the next beat may pass; parts report a lost store themselves

@@ -5,7 +5,6 @@ It is a plain timm model with the normalisation in front. A saved encoder is a f
 """
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.stores import is_remote, resolve
+from abaw_ray.core.storage import Storage
+from abaw_ray.core.stores import StorageConfig
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -108,6 +108,7 @@ def build_encoder(config: ModelConfig) -> Encoder:
     Raises:
         ConfigError: the architecture does not take these sizes.
         DataError: the weights are not there or do not fit.
+        StorageError: the store that has them did not give them, however often it was asked.
     """
     arguments = {**config.arguments(), "drop_path_rate": config.drop_path}
     try:
@@ -135,20 +136,15 @@ def _from_hub(config: ModelConfig, arguments: dict) -> nn.Module:
 
 
 def _with_weights(config: ModelConfig, arguments: dict) -> nn.Module:
-    filesystem, path = resolve(config.weights)
-    with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-        local = Path(path)
-        try:
-            if is_remote(config.weights):
-                local = Path(folder) / local.name
-                with filesystem.open_input_file(path) as source:
-                    local.write_bytes(source.read())
+    folder, slash, name = config.weights.rpartition("/")
+    try:
+        with Storage(StorageConfig(uri=folder or slash or ".")).local_copy(name) as local:
             return timm.create_model(config.name, pretrained=True, pretrained_cfg_overlay={"file": str(local)}, **arguments)
-        except FileNotFoundError as error:
-            raise DataError(f"model.weights={config.weights}: no such file; give a path, 'hub' to download, or '' for random weights") from error
-        except (RuntimeError, OSError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
+    except FileNotFoundError as error:
+        raise DataError(f"model.weights={config.weights}: no such file; give a path, 'hub' to download, or '' for random weights") from error
+    except (RuntimeError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:

@@ -29,7 +29,7 @@ class Counts:
         self.sums[cells + 3 :] += gate.sum(dim=0)
 
     def figures(self, names: Sequence[str]) -> dict:
-        """Macro-F1, accuracy, F1 by class, loss, and what the router does.
+        """Macro-F1 (of the classes that occur), accuracy, F1 by class, loss, and what the router does.
 
         ``router_load`` is the entropy of the experts' shares (1: equally busy), ``router_choice`` the mean entropy of its choice for one image
         (0: certain), both as fractions of the largest possible.
@@ -37,13 +37,14 @@ class Counts:
         cells = self.classes**2
         confusion = self.sums[:cells].view(self.classes, self.classes)
         hit = confusion.diagonal()
-        scores = (2 * hit / (confusion.sum(dim=0) + confusion.sum(dim=1)).clamp(min=1)).tolist()
+        times = confusion.sum(dim=0) + confusion.sum(dim=1)
+        scores = 2 * hit / times.clamp(min=1)
         count = max(float(self.sums[cells]), 1.0)
         load = self.sums[cells + 3 :]
         return {
-            "macro_f1": sum(scores) / len(scores),
+            "macro_f1": float(scores.sum() / (times > 0).sum().clamp(min=1)),
             "accuracy": float(hit.sum() / count),
-            "per_class": dict(zip(names, scores, strict=True)),
+            "per_class": dict(zip(names, scores.tolist(), strict=True)),
             "val_loss": float(self.sums[cells + 1] / count),
             "val_images": int(count),
             "router_choice": float(self.sums[cells + 2] / count),

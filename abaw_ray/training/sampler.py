@@ -51,7 +51,7 @@ class Sampler:
 
     def _round(self, number: int) -> np.ndarray:
         if number not in self._shuffled:
-            for old in [key for key in self._shuffled if key < number - 1]:
-                self._shuffled.pop(old, None)  # batches are made in threads
+            for old in [key for key in list(self._shuffled) if key < number - 1]:  # a copy: batches are made in threads
+                self._shuffled.pop(old, None)
             self._shuffled[number] = np.random.default_rng([self.seed, number]).permutation(self.size)
         return self._shuffled[number]

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from drawn_images import CONFIG, drawn_table
 
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.encoder import train_encoder
+from abaw_ray.cluster.encoder_rank import first_error
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError, DataError, StageError
 from abaw_ray.core.records import Home, Item
@@ -144,3 +147,22 @@ def test_what_no_other_attempt_would_mend_is_refused_as_itself(home, ray):
     wild = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
     with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
         train_encoder(home=home, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, compute=replace(ray, train_workers=1))
+
+
+def test_the_error_of_one_rank_is_that_of_all():
+    errors, said, both = [None, DataError("model.weights=/models/vit.pt: no such file")], {}, threading.Barrier(2)
+
+    def told(rank):
+        def mean(values):
+            said[rank] = values
+            both.wait()
+            return (said[0] + said[1]) / 2
+
+        return first_error(errors[rank], rank=rank, ranks=2, mean=mean)
+
+    for wanted in (["DataError"] * 2, ["NoneType"] * 2):
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(told, range(2)))
+        assert [type(error).__name__ for error in found] == wanted
+        assert [str(error) for error in found] == [str(errors[1])] * 2
+        errors[1] = None

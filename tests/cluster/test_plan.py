@@ -101,3 +101,7 @@ def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypat
     monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=("images", "encoder"), compute=replace(SMOKE.compute, train_workers=5))
     assert "cannot be shared by 5 workers" in str(error)
+
+
+def test_contempt_that_shall_count_as_a_class_that_is_not_there_is_said(plan, data):
+    assert "data.contempt=other: Other is none of encoder.ingest.classes" in "".join(map(str, plan(data=replace(data, contempt="other"))))

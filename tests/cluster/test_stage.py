@@ -1,6 +1,7 @@
 """Independent items over Ray Data: what is done, kept, refused and told."""
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,14 @@ def go(engine, tmp_path):
 
 
 GOOD = {name: {"n": number} for number, name in enumerate("abcd")}
+
+
+def test_a_task_without_a_gpu_sees_none(engine):
+    import ray
+
+    engine.start()
+    seen = ray.remote(num_cpus=1)(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).remote()
+    assert ray.get(seen) == ""
 
 
 def test_every_item_gets_its_part_and_a_rerun_does_nothing(go):

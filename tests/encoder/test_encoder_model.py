@@ -6,7 +6,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.errors import ConfigError, DataError, StorageError
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.model import ModelConfig, build_encoder, layer_of, load_encoder, save_encoder
 from abaw_ray.encoder.task import ExpressionModel
@@ -150,3 +150,12 @@ def test_weights_of_the_hub_without_network_are_one_line_that_asks_for_a_path(mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match=r"^model\.weights=hub: vit_small_patch14_dinov2\.lvd142m cannot .* give model\.weights the path or URI"):
         build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", size=28))
+
+
+def test_a_store_that_does_not_give_the_weights_is_not_the_weights_fault(monkeypatch, config):
+    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with pytest.raises(StorageError, match=r"^s3://bucket/weights/vit\.pt: "):
+        build_encoder(replace(config.model, weights="s3://bucket/weights/vit.pt"))

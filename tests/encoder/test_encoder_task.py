@@ -98,15 +98,17 @@ def test_counting_leaves_the_model_in_training(config, images):
     assert model.training
 
 
-def test_figures_agree_with_scikit_learn_and_say_what_the_router_did():
+@pytest.mark.parametrize("classes", [4, 5])
+def test_figures_agree_with_scikit_learn_and_say_what_the_router_did(classes):
     rng = np.random.default_rng(0)
-    counts, labels, logits = Counts(4, 2), rng.integers(0, 4, 90), rng.normal(size=(90, 4))
+    counts, labels, logits = Counts(classes, 2), rng.integers(0, 4, 90), rng.normal(size=(90, classes))
+    logits[:, 4:] -= 100  # a class that does not occur at all
     for part in (slice(0, 50), slice(50, 90)):
         router = torch.tensor([[1.0, 0.0]]).repeat(len(labels[part]), 1)
         counts.add(Routed(torch.tensor(logits[part]), router, router), torch.tensor(labels[part]))
-    figures, predicted = counts.figures(["a", "b", "c", "d"]), logits.argmax(axis=1)
+    figures, predicted = counts.figures("abcde"[:classes]), logits.argmax(axis=1)
     assert figures["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    np.testing.assert_allclose(list(figures["per_class"].values()), f1_score(labels, predicted, average=None))
+    np.testing.assert_allclose(list(figures["per_class"].values()), f1_score(labels, predicted, average=None, labels=range(classes), zero_division=0))
     assert figures["accuracy"] == pytest.approx((labels == predicted).mean())
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert figures["val_loss"] == pytest.approx(-np.log(chances[np.arange(90), labels]).mean())

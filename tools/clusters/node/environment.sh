@@ -9,6 +9,8 @@ export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
 # What Ray would gather about itself for a Prometheus that is not there; who has one says RAY_enable_metrics_collection=1.
 export RAY_enable_metrics_collection="${RAY_enable_metrics_collection:-0}"
+# A worker that was given no GPU sees none, or all of them would crowd the first one.
+export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
 export RAY_event_stats=0
 export RAY_io_context_event_loop_lag_collection_interval_ms=0
 # A machine that is lost without a word: whoever called it has an error after 20 seconds, not after Ray's seven minutes, and the head

@@ -22,7 +22,10 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     command -v apt-get >/dev/null || { echo "$(hostname): $python cannot make environments and there is no apt-get; install Python 3.11 to 3.13 with venv"; exit 2; }
     # A fresh machine is still busy with its own updates: wait for them, and for their lock.
     if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
-    $root apt-get -o DPkg::Lock::Timeout=600 update -qq
+    for wait in 5 10 20 40 80 0; do  # the lists have a lock of their own, for which apt-get does not wait
+        if $root apt-get update -qq; then break; fi
+        sleep "$wait"
+    done
     $root apt-get -o DPkg::Lock::Timeout=600 install -yqq --no-install-recommends python3-venv >/dev/null
 fi
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {

@@ -88,7 +88,7 @@ def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *,
                 say("drained")
                 return
             now = ""
-        except (OSError, ValueError, KeyError, RuntimeError, subprocess.SubprocessError) as error:  # it must live as long as the machine
+        except Exception as error:  # whatever Ray or the network may raise: it must live as long as the machine
             now = f"{type(error).__name__}: {' '.join(str(error).split())}; trying again"
         if now and now != trouble:
             say(now)
