@@ -10,17 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abaw_ray.cluster.faces import faces_home, faces_record, videos
+from abaw_ray.cluster.faces import faces_home, faces_record, gone, videos
 from abaw_ray.cluster.frames import Annotated, annotated
 from abaw_ray.cluster.items import Pool
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.stage import run_items
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.records import Home, Item
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
+from abaw_ray.core.watched import Limits
 from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
-from abaw_ray.media.audio import decode_audio
+from abaw_ray.media.audio import Audio
+from abaw_ray.media.guarded import GuardedSound
 from abaw_ray.scoring.baselines import logistic_macro_f1
 
 if TYPE_CHECKING:
@@ -34,13 +36,17 @@ REVISION = 1
 class BaselineWork:
     """One video: pixels and voice of a few frames a second."""
 
-    def __init__(self, config: BaselineConfig) -> None:
-        self.config = config
+    def __init__(self, config: BaselineConfig, limits: Limits) -> None:
+        self.config, self.sound = config, GuardedSound(limits)
 
     def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE part and the video's address."""
-        faces = home.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"])
-        audio, pieces = decode_audio(payload["uri"]), []
+        """Do one item; its payload names the FACE part and the video's address. Sound that cannot be decoded is none, as features say.
+
+        Raises:
+            ItemError: the video is gone since its faces were cut.
+        """
+        faces, pieces = home.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), []
+        audio = self._sound(payload["uri"])
         for track in pc.unique(faces["track"]).to_pylist():
             mine = faces.filter(pc.equal(faces["track"], track)).sort_by("frame")
             mine = mine.filter(pa.array(spaced(mine["time"].to_numpy(), self.config.every)))
@@ -59,6 +65,14 @@ class BaselineWork:
         table = pa.concat_tables(pieces)
         home.storage.write_table(home.part(item), table)
         return {"rows": len(table)}
+
+    def _sound(self, uri: str) -> Audio | None:
+        try:
+            return self.sound(uri)
+        except MissingError as error:
+            raise gone(uri, error) from error
+        except ItemError:
+            return None
 
 
 def baselines(run: Run, line: "Line") -> dict[str, Any]:
@@ -79,7 +93,7 @@ def baselines(run: Run, line: "Line") -> dict[str, Any]:
     }
     home = Home(run.storage, STAGE, config, REVISION, (faces_home(run, line.faces).path,))
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    record = run_items(run, home, payloads, partial(BaselineWork, config), pool=pool, unit="videos")
+    record = run_items(run, home, payloads, partial(BaselineWork, config, run.compute.limits), pool=pool, unit="videos")
     path = f"{home.path}/scores/{digest([record.identity, who.identity])}.json"
     if not run.storage.exists(path):
         scores = _scores(run.storage, sorted(record.parts.values()), who)

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from abaw_ray.cluster.faces import affwild2
 from abaw_ray.cluster.job import Run, once_a_run
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.cluster.stage import fetch
+from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.records import Record
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage import Storage
@@ -54,20 +55,33 @@ def annotated(run: Run) -> Annotated:
     return Annotated(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])
 
 
-def join(storage: Storage, parts: list[str], who: Annotated) -> Frames:
-    """Read the parts one after the other and join them."""
+def join(storage: Storage, parts: list[str], who: Annotated) -> tuple[Frames, dict[str, str]]:
+    """Read the parts one after the other and join them; who was left out is returned a second time, for those who need no more."""
 
     def tables() -> Iterator[pa.Table]:
         for path in parts:
             yield storage.read_table(path)
 
-    return join_frames(tables(), who.labels, who.splits)
+    frames = join_frames(tables(), who.labels, who.splits)
+    return frames, dict(frames.left_out)
 
 
-def frames_in_cluster(run: Run, features: Record, who: Annotated) -> "ObjectRef":
-    """A reference to the joined frames of the annotated subjects' videos."""
+def frames_in_cluster(run: Run, features: Record, who: Annotated) -> tuple["ObjectRef", dict[str, str]]:
+    """A reference to the joined frames of the annotated subjects' videos, and the annotated subjects who are not among them, with the reasons.
+
+    Raises:
+        StageError: more of them than ``max_failures`` allows.
+    """
     import ray
 
     run.engine.start(cpus=run.compute.cpus_per_trial, gpus=run.compute.gpus_per_trial)
     parts = sorted(features.parts.values())
-    return ray.remote(num_cpus=1, max_retries=3)(join).remote(run.storage, parts, who)
+    frames, left = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, parts, who)
+    left_out = fetch(left)
+    if len(left_out) > max(1, run.policy.max_failures * len(who.labels)):
+        name, reason = next(iter(left_out.items()))
+        raise StageError(
+            f"fusion: {len(left_out)} of {len(who.labels)} annotated people cannot be used, allowed are {run.policy.max_failures:.1%} and at least "
+            f"1; first {name}: {reason}; mend them and add --policy.retry-failures, or raise --policy.max-failures"
+        )
+    return frames, left_out

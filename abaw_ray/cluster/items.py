@@ -69,7 +69,7 @@ class _Worker:
                     figures = self.work(self.home, item, json.loads(row["payload"]))
             except ItemError as error:
                 failure = self.home.write_failure(item, error)
-                said["reason"] = failure["reason"] + (f"; the {error.last_frame:,} frames before are kept" if error.last_frame else "")
+                said["reason"] = failure["reason"] + (f"; {error.last_frame:,} good frames are kept" if error.last_frame else "")
         except StorageError as error:
             said["lost"] = str(error)
         except AbawError as error:  # ends the job; it travels as a value, for Ray would wrap it beyond recognition

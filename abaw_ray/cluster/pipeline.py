@@ -45,6 +45,8 @@ def pipeline(run: Run, line: Line) -> dict[str, Any]:
     console.print(score_table(summary))
     say(f"report:     {page}")
     say(f"summary:    {run.storage.uri('summary.json')}")
+    if summary["failures"]:
+        say(f"failures:   {len(summary['failures'])}; the report names them and says why")
     say(f"submission: {summary['submission'] or 'no test release was given'}")
     say(f"done in {time.monotonic() - started:.0f} s")
     return summary
@@ -52,10 +54,12 @@ def pipeline(run: Run, line: Line) -> dict[str, Any]:
 
 def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, Any]:
     """The scores of a run in one place."""
-    scores, cv = records["predictions"].figures, records["fusion"].figures["cv"]
+    scores, fusion = records["predictions"].figures, records["fusion"].figures
+    cv = fusion["cv"]
     stages = {name: {"seconds": record.seconds, "rows": record.figures["rows"]} for name, record in records.items()}
     stages["baselines"] = {"seconds": floor["seconds"], "rows": floor["rows"]}
     submission = scores.get("submission")
+    left_out = [{"item": name, "stage": "fusion", "reason": f"left out: {reason}", "last_frame": None} for name, reason in fusion["left_out"].items()]
     return {
         "official_val": {name: scores["official_val"][name] for name in ("macro_f1", "macro_f1_unshared", "interval", "per_class", "confusion")},
         "cv": {
@@ -71,8 +75,8 @@ def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, An
         "chance_macro_f1": scores["chance_macro_f1"],
         "stages": stages,
         "submission": submission and submission["path"],
-        "submission_rows": submission and {name: submission[name] for name in ("rows", "filled", "filled_by")},
-        "failures": [row for record in records.values() for row in record.failures],
+        "submission_rows": submission and {name: submission[name] for name in ("rows", "filled", "filled_by", "shared")},
+        "failures": [*(row for record in records.values() for row in record.failures), *left_out],
     }
 
 

@@ -79,7 +79,7 @@ def predict(run: Run, line: "Line") -> Record:
 
         choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
         scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
-        frames = frames_in_cluster(run, features, who)
+        frames, _ = frames_in_cluster(run, features, who)
         task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, max_retries=3)(score)
         figures = fetch(task.remote(scoring, frames))
         home.complete_folder(item, figures)
@@ -146,6 +146,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
+        "shared": sorted(leaked([*frames.names("train"), *frames.names("val")], names)),
     }
 
 

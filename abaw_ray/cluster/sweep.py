@@ -7,7 +7,7 @@ before is read, not trained, so a sweep that was killed goes on where it was.
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class Sweep:
 
     home: Home
     item: Item
+    finished: str
+    """Folder of the trials that are done, by what they change."""
     config: SweepConfig
     train_folds: dict[str, int]
     all_folds: dict[str, int]
@@ -63,6 +65,12 @@ def sweep_home(run: Run, line: "Line") -> Home:
     return Home(run.storage, STAGE, line.sweep, search.REVISION, (features_home(run, line).path,))
 
 
+def trials_folder(run: Run, line: "Line", item: Item) -> str:
+    """Where the finished trials on these features lie, however many are wanted: a larger sweep begins with those of a smaller one."""
+    alike = replace(line, sweep=replace(line.sweep, trials=1))
+    return f"{sweep_home(run, alike).path}/trials/{item.key}"
+
+
 def sweep_item(features: Record, who: Annotated) -> Item:
     """The run on exactly these features and annotations."""
     return Item(name="run", identity=digest([features.identity, who.identity]))
@@ -77,21 +85,25 @@ def sweep_fusion(run: Run, line: "Line") -> Record:
 
 def _search(run: Run, line: "Line", home: Home, item: Item, features: Record, who: Annotated) -> dict[str, Any]:
     """The run itself; returns its figures."""
-    train = {name: rows for name, rows in who.labels.items() if who.splits[name] == "train"}
+    frames, left_out = frames_in_cluster(run, features, who)
+    for name, reason in left_out.items():
+        say(f"  {name} is left out: {reason}")
+    labels = {name: rows for name, rows in who.labels.items() if name not in left_out}
+    train = {name: rows for name, rows in labels.items() if who.splits[name] == "train"}
     sweep = Sweep(
         home=home,
         item=item,
+        finished=trials_folder(run, line, item),
         config=line.sweep,
         train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
-        all_folds=assign_folds(who.labels, folds=line.sweep.folds, seed=line.sweep.seed),
+        all_folds=assign_folds(labels, folds=line.sweep.folds, seed=line.sweep.seed),
         default=most_frequent(np.concatenate(list(train.values()))),
     )
-    frames = frames_in_cluster(run, features, who)
     trials = _run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
     say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
     finals = _run_finals(run, sweep, frames, best["changes"])
-    figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], **finals}
+    figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], "left_out": left_out, **finals}
     home.complete_folder(item, figures)
     return figures
 
@@ -102,7 +114,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
     Returns:
         Its changes, smoothed macro-F1 on its folds (chosen on the same and on the other folds) and single-frame macro-F1 of each fold.
     """
-    storage, path = sweep.home.storage, f"{sweep.home.path}/trials/{sweep.item.key}/{digest(setting)}.json"
+    storage, path = sweep.home.storage, f"{sweep.finished}/{digest(setting)}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
     result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate(sweep.config, setting))

@@ -6,7 +6,7 @@ holds means nothing. Nothing is filled in from a neighbour: neither across a gap
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float16, Int8, Int32, Int64
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import StageError
+from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import UNLABELLED
 from abaw_ray.data.annotations import match_labels
 from abaw_ray.data.subjects import source_of
@@ -65,6 +65,8 @@ class Frames:
     people: tuple[Person, ...]
     encoder_saw: frozenset[str] = frozenset()
     """Names of the people on whose chips the encoder of these features was trained; none where it was trained on still images."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Annotated people who are not among ``people``, and why: their video broke, or is not the one that was annotated."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -107,7 +109,8 @@ def join_frames(
     splits: Mapping[str, Literal["train", "val", "test"]],
     encoder_saw: Iterable[str] = (),
 ) -> Frames:
-    """Lay ``FEATURE`` tables end to end and give every frame its label.
+    """Lay ``FEATURE`` tables end to end and give every frame its label; an annotated person without tables, or whose annotation rows and frames
+    differ by more than 2, is left out.
 
     Args:
         tables: One or more a video; all rows of a person lie in one table, in any order. Taken one by one: a generator keeps memory low.
@@ -117,14 +120,19 @@ def join_frames(
 
     Raises:
         StageError: no frame at all, vectors of several widths, a key that is there twice, a labelled person without all frames.
-        DataError: annotation rows and frames of a person differ by more than 2.
     """
     people: list[Person] = []
+    left_out = dict.fromkeys(labels, "its video has no features; the record of the faces or of the features says why")
     columns: dict[str, list[np.ndarray]] = {}
     for table in tables:
         for key, piece in _by_person(table):
             person = Person(video=key[0], track=key[1], split=splits.get(key[1], ""))
-            piece["labels"] = _labels_of(person, labels.get(person.track), piece["frame"])
+            left_out.pop(person.track, None)
+            try:
+                piece["labels"] = _labels_of(person, labels.get(person.track), piece["frame"])
+            except DataError as error:
+                left_out[person.track] = str(error)
+                continue
             piece["person"] = np.full(len(piece["frame"]), len(people), np.int32)
             people.append(person)
             for name, column in piece.items():
@@ -132,7 +140,8 @@ def join_frames(
     if not people:
         raise StageError("fusion: there is no frame to join; look at the record of the features")
     _check(people, columns)
-    return Frames(people=tuple(people), encoder_saw=frozenset(encoder_saw), **{name: _stack(pieces) for name, pieces in columns.items()})
+    arrays = {name: _stack(pieces) for name, pieces in columns.items()}
+    return Frames(people=tuple(people), encoder_saw=frozenset(encoder_saw), left_out=left_out, **arrays)
 
 
 def _by_person(table: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, np.ndarray]]]:

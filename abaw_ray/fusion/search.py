@@ -19,7 +19,7 @@ from abaw_ray.scoring.calibration import CalibrationConfig, fit_temperature
 from abaw_ray.scoring.selection import DEFAULT_GRID, Choice, choose_smoothing
 from abaw_ray.scoring.smoothing import SmoothingConfig
 
-REVISION = 1
+REVISION = 2
 """Raised when the same features and settings give other models or scores."""
 
 

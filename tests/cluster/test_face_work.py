@@ -12,6 +12,7 @@ from abaw_ray.core.stores import StorageConfig
 from abaw_ray.core.watched import Limits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.media.guarded import GuardedSound
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))
 
@@ -22,7 +23,7 @@ def work(tmp_path):
 
     def run(uri, child):
         face_work = FaceWork(HAAR, Limits(), None)
-        face_work.parts.child = child
+        face_work.parts.chances.child = child
         home = Home(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(home, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
@@ -40,19 +41,43 @@ def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):
         work(tmp_path / "v.mp4", in_this_process)
 
 
-def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(tmp_path):
-    class Listens:
-        schema = pa.schema([("time", pa.float64())])
+class Deaf:
+    """Models that hear nothing and see everybody."""
 
-        def stream(self, pieces, times, voice):
-            yield from voice
+    schema = pa.schema([("time", pa.float64()), ("seen", pa.bool_()), ("heard", pa.bool_())])
 
-    store = Storage(StorageConfig(uri=str(tmp_path / "runs")))
-    store.write_table("faces/v.parquet", pa.table({"time": [0.0]}, schema=Listens.schema))
-    work = FeatureWork.__new__(FeatureWork)  # without its models
-    work.extract = Listens()
+    def stream(self, pieces, times, voice):
+        assert voice is None
+        for piece in pieces:
+            yield pa.table({"time": piece["time"], "seen": [True] * len(piece), "heard": [False] * len(piece)}, schema=self.schema)
+
+
+@pytest.fixture
+def features(tmp_path):
+    """The features of a video of three rows; returns the home, the item, and the work as a function of the video's address."""
+    store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
+    store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
+    work, home = FeatureWork.__new__(FeatureWork), Home(store, "features", HAAR, 1)  # without its models
+    work.extract, work.sound = Deaf(), GuardedSound(Limits())
+    yield home, item, lambda uri: work(home, item, {"faces": "faces/v.parquet", "uri": str(uri)})
+    work.sound.close()
+
+
+def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
+    home, item, work = features
     with pytest.raises(ItemError, match="it is gone .*no such file"):
-        work(Home(store, "features", HAAR, 1), Item(name="v", identity="1"), {"faces": "faces/v.parquet", "uri": str(tmp_path / "v.mp4")})
+        work(tmp_path / "v.mp4")
+    assert home.finished([item]) == {}
+
+
+def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(features, tmp_path):
+    home, item, work = features
+    (tmp_path / "v.mp4").write_text("its pictures were good once")
+    with pytest.raises(ItemError, match="its frames have no voice: "):
+        work(tmp_path / "v.mp4")
+    table = home.storage.read_table(home.finished([item])["v"])
+    assert table["seen"].to_pylist() == [True] * 3 and table["heard"].to_pylist() == [False] * 3
+    assert home.done([item]) == {"v"} and "no voice" in home.failures([item])["v"]["reason"]
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):

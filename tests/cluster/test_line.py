@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -17,14 +18,15 @@ from moto.server import ThreadedMotoServer
 from abaw_ray.cluster.compute import Compute
 from abaw_ray.cluster.faces import faces_record, prepare_faces
 from abaw_ray.cluster.features import features_record
+from abaw_ray.cluster.frames import annotated
 from abaw_ray.cluster.job import Run
 from abaw_ray.cluster.line import Line
 from abaw_ray.cluster.pipeline import pipeline
 from abaw_ray.cluster.predict import predict
 from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.sweep import sweep_fusion, sweep_record
+from abaw_ray.cluster.sweep import sweep_fusion, sweep_home, sweep_item, sweep_record, trials_folder
 from abaw_ray.core import schema
-from abaw_ray.core.errors import DataError
+from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
@@ -146,15 +148,32 @@ def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, eng
     assert len(record.parts) == 1
 
 
-def test_annotations_that_do_not_fit_their_video_are_named_in_one_line(line, engine, summary):
-    path = min(Path(Run(line, engine).data.affwild2).rglob("Train_Set/*.txt"))
-    whole = path.read_text()
-    try:
-        path.write_text(whole + "0\n" * 5)
-        with pytest.raises(DataError, match=rf"{path.stem}: \d+ annotation rows for \d+ decoded frames; .* check that video and annotation"):
-            sweep_fusion(Run(line, engine), line)
-    finally:
-        path.write_text(whole)
+@pytest.fixture
+def misfits(line, engine):
+    """Annotation files of which each call makes one too long for its video; as they were, afterwards."""
+    paths = sorted(Path(Run(line, engine).data.affwild2).rglob("EXPR*/*_Set/*.txt"))
+    whole = {path: path.read_text() for path in paths}
+    each = iter(paths)
+
+    def spoil(of):
+        path = next(path for path in each if of in path.parts)
+        path.write_text(whole[path] + "0\n" * 5)
+        return path.stem
+
+    yield spoil
+    for path, text in whole.items():
+        path.write_text(text)
+
+
+def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_told_and_many_are_an_error(line, engine, summary, misfits):
+    name = misfits("Train_Set")
+    left_out = pipeline(Run(line, engine), line)
+    (row,) = left_out["failures"]
+    assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
+    assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(line.storage.uri) / "report.html").read_text()
+    misfits("Validation_Set")
+    with pytest.raises(StageError, match=r"2 of 9 annotated people cannot be used, allowed are 1.0% and at least 1; first "):
+        sweep_fusion(Run(line, engine), line)
 
 
 def kill_once(title: str) -> int:
@@ -169,6 +188,13 @@ def kill_once(title: str) -> int:
                     return process.pid
         time.sleep(0.005)
     raise AssertionError(f"no {title} within two minutes")
+
+
+def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(line, engine, summary):
+    run, larger = Run(line, engine), replace(line, sweep=replace(line.sweep, trials=5))
+    item = sweep_item(features_record(run, line), annotated(run))
+    assert sweep_home(run, larger).path != sweep_home(run, line).path
+    assert len(run.storage.files(trials_folder(run, larger, item))) == 2
 
 
 def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(line, engine, summary, tmp_path):

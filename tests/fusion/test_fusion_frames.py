@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import DataError, StageError
+from abaw_ray.core.errors import StageError
 from abaw_ray.fusion.frames import Person, join_frames
 
 
@@ -65,8 +65,15 @@ def test_annotation_rows_may_differ_by_two_from_the_frames_and_no_label_moves():
     np.testing.assert_array_equal(longer.labels, labels[:40])
     shorter = join_frames([feature_table("7", {"7": 40})], {"7": labels[:39]}, {})
     np.testing.assert_array_equal(shorter.labels, [*labels[:39], -1])
-    with pytest.raises(DataError, match="43 annotation rows for 40 decoded frames"):
-        join_frames([feature_table("7", {"7": 40})], {"7": np.zeros(43, np.int8)}, {})
+
+
+def test_an_annotated_person_without_a_video_or_with_that_of_another_is_left_out_and_said():
+    labels = {"7": np.zeros(43, np.int8), "8": np.arange(40, dtype=np.int8) % 8, "9": np.zeros(5, np.int8)}
+    frames = join_frames([feature_table("7", {"7": 40}), feature_table("8", {"8": 40})], labels, {"8": "train"})
+    assert frames.names("train") == ["8"] and len(frames) == 40
+    np.testing.assert_array_equal(frames.labels, labels["8"])
+    assert frames.left_out.keys() == {"7", "9"}
+    assert "43 annotation rows for 40 decoded frames" in frames.left_out["7"] and "no features" in frames.left_out["9"]
 
 
 def test_a_labelled_person_with_a_lost_frame_is_refused_instead_of_shifting_the_labels():

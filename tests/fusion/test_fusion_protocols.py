@@ -148,7 +148,7 @@ def test_no_cv_model_ever_scores_the_official_validation_set(frames, cv):
 
 def test_the_official_model_is_refused_as_a_fold_model_for_people_it_saw(frames):
     trained = train_official(frames, QUICK)
-    with pytest.raises(ProtocolError, match="recording '100' of '100'"):
+    with pytest.raises(ProtocolError, match="trained on '100', so it may not score it"):
         score_together([trained], frames, ["100"])
 
 
@@ -157,6 +157,15 @@ def test_a_fold_model_is_refused_for_a_sibling_of_someone_it_saw(frames, cv):
     sibling = Person(video="100", track="100_right")
     with pytest.raises(ProtocolError, match="'100_right'"):
         protocols.refuse_cv(model.seen, [sibling])
+
+
+def test_a_test_person_whose_sibling_was_trained_on_is_scored_as_the_official_split_has_it(frames):
+    person = next(person for person in frames.people if person.split == "val")
+    at = frames.people.index(person)
+    sibling = replace(person, video="100", track="100_right", split="test")
+    related = replace(frames, people=(*frames.people[:at], sibling, *frames.people[at + 1 :]))
+    rows, _, _ = score_together([train_official(frames, QUICK)], related, ["100_right"])
+    assert len(rows) == (frames.person == at).sum()
 
 
 def test_two_people_of_one_recording_in_two_folds_are_refused(frames, folds):
