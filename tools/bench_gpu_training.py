@@ -105,7 +105,8 @@ def stored(work: Work) -> Storage:
         side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.size)
         jpegs = [cv2.imencode(".jpg", picture, quality)[1].tobytes() for picture in pictures(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
-            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % len(work.encoder.classes), "drawn", split) for row in range(count)]
+            classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
+            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "drawn", split, scale) for row in range(count)]
             columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema.IMAGE, strict=True)]
             storage.write_table(name, pa.Table.from_arrays(columns, schema=schema.IMAGE))
     return storage

@@ -28,14 +28,14 @@ from abaw_ray.fusion.train import TrainedFusion
 from abaw_ray.predict.people import Boxes, confusions, predict_people, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
 from abaw_ray.scoring.decision import Decision
-from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1, per_class_f1
 from abaw_ray.scoring.submission import write_submission
 
 if TYPE_CHECKING:
     from abaw_ray.cluster.line import Line
 
 STAGE = "predictions"
-REVISION = 1
+REVISION = 2
 """Raised when the same models give other predictions or scores."""
 
 
@@ -117,7 +117,7 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
         storage.write_table(f"{folder}/validation_logits.parquet", table)
     return {
         "macro_f1": macro_f1(total),
-        "interval": bootstrap_interval(counts, seed=0),
+        "interval": bootstrap_interval(by_recording(counts, [one.person.source for one in people]), seed=0),
         "per_class": per_class_f1(total).tolist(),
         "confusion": total.tolist(),
         "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),

@@ -125,7 +125,7 @@ class Engine:
         terminate = signal.getsignal(signal.SIGTERM)
         quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
         if own:
-            cpus, memory = self.compute.cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000
+            cpus, memory = self.compute.cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000 or None
             ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **quiet)
         else:
             ray.init(runtime_env={"env_vars": environment(self.storage)}, **quiet)

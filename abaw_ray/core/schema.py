@@ -55,6 +55,7 @@ IMAGE = pa.schema(
         _column("label", pa.int32()),  # index into the encoder's own classes
         _column("source", pa.string()),
         _column("split", pa.string()),  # train or val
+        _column("scale", pa.float32()),  # side of the stored square over that of the face's box
     ]
 )
 LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])

@@ -22,7 +22,8 @@ class AugmentConfig:
     """Random changes of a training image. All values ours; the paper names only PadAug."""
 
     scales: tuple[float, float] = (1.0, 1.7)
-    """Smallest and largest side of the crop over the side of the face's box: the chips' scales, so that training meets what is used later."""
+    """Smallest and largest side of the crop over the side of the face's box: the chips' scales, so that training meets what is used later. Of a
+    picture that was cut before no more is shown than there is."""
     shift: float = 0.05
     """Largest movement of the crop's centre, as a share of its side; detectors are not exact either."""
     turn: float = 10.0
@@ -60,7 +61,7 @@ def augmented(
         config: Ranges.
     """
     part = 2 * rng.random(7) - 1
-    low, high = (math.log(scale) for scale in config.scales)
+    low, high = (math.log(_within(scale, config.scales[0], stored_scale)) for scale in config.scales)
     scale = math.exp(low + (high - low) * (part[0] + 1) / 2)
     side = image.shape[0] * scale / stored_scale
     view = _view(image, side, size, move=config.shift * part[1:3], turn=config.turn * part[3], mirror=bool((part[4] + 1) / 2 < config.mirror))
@@ -69,8 +70,14 @@ def augmented(
 
 
 def centred(image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float) -> UInt8[np.ndarray, "size size 3"]:
-    """The plain view at one scale: what validation sees."""
+    """The plain view at one scale, or of all that is stored where that is less: what validation sees."""
+    scale = min(scale, stored_scale)
     return _view(image, image.shape[0] * scale / stored_scale, size, move=np.zeros(2), turn=0.0, mirror=False)
+
+
+def _within(scale: float, lowest: float, stored_scale: float) -> float:
+    """A scale at which the stored image fills the view, if there is one: a frame of black on four sides is nothing that later chips have."""
+    return max(lowest, min(scale, stored_scale))
 
 
 def _view(image: np.ndarray, side: float, size: int, *, move: np.ndarray, turn: float, mirror: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
@@ -82,11 +82,13 @@ class ImageSet:
         if not self._jpegs:
             raise DataError("images: the set is empty; look at the failures of the stage that prepared it")
         self._starts = np.cumsum([0, *(len(jpegs) for jpegs in self._jpegs)])
-        table = pa.Table.from_batches(batches).select(["label", "split"])
+        table = pa.Table.from_batches(batches).select(["label", "split", "scale"])
         self.labels: Int[np.ndarray, " n"] = table.column("label").to_numpy().astype(np.int64)
         """Index into the encoder's classes, by row."""
         self.split = np.array(table.column("split").to_pylist(), dtype=object)
         """``train`` or ``val``, by row."""
+        self.scale: Float[np.ndarray, " n"] = table.column("scale").to_numpy()
+        """Side of the stored square over that of the face's box, by row."""
 
     def __len__(self) -> int:
         """Rows of both splits."""

@@ -1,7 +1,8 @@
 """From still images of any data set to ``IMAGE`` rows: one square JPEG each, in which the face has a known size.
 
-A face with a box is cut with the margin that training may need; an aligned picture without a box is kept whole. Where the square runs out
-of the picture it is black. Which images there are is said by ``data/``, what training does with them by ``augment.py``.
+A face with a box is cut with the margin that training may need; an aligned picture without a box is kept whole, and no more: beyond it there
+is nothing to show. Where the square runs out of the picture it is black. Which images there are is said by ``data/``, what training does with
+them by ``augment.py``.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.stills import StillImage
 
-REVISION = 1
+REVISION = 2
 """Raised when the same images and settings give other rows."""
 
 
@@ -84,18 +85,18 @@ class IngestImages:
                 left_out += 1
                 continue
             try:
-                jpeg = self.store(self._read(still.path), still.box)
+                jpeg, scale = self.store(self._read(still.path), still.box)
             except (FileNotFoundError, ValueError) as error:
                 reason = f"{still.path}: {error}" if isinstance(error, ValueError) else f"{still.path}: no such file"
                 failures.append({"item": still.name, "stage": "images", "reason": " ".join(reason.split()), "last_frame": None})
                 continue
-            rows.append((still.name, jpeg, self.labels[still.expression], still.source, still.split))
+            rows.append((still.name, jpeg, self.labels[still.expression], still.source, still.split, scale))
         columns = list(zip(*rows, strict=True)) or [()] * len(schema.IMAGE.names)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.IMAGE, strict=True)]
         return Ingested(pa.Table.from_arrays(arrays, schema=schema.IMAGE), failures, left_out)
 
-    def store(self, data: bytes, box: tuple[float, float, float, float] | None) -> bytes:
-        """One picture file as the JPEG of its square.
+    def store(self, data: bytes, box: tuple[float, float, float, float] | None) -> tuple[bytes, float]:
+        """One picture file as the JPEG of its square, and the square's side over that of the face's box.
 
         Args:
             data: The file's content.
@@ -108,15 +109,12 @@ class IngestImages:
         if picture is None:
             raise ValueError("cannot be decoded as a picture")
         height, width = picture.shape[:2]
-        if box is None:
-            box, scale = (0, 0, width, height), self.config.scale / self.config.whole_scale
-        else:
-            scale = self.config.scale
-        square = cut_square(picture, box, scale, self.config.max_side)
+        whole = box is None
+        square = cut_square(picture, (0, 0, width, height) if whole else box, 1 if whole else self.config.scale, self.config.max_side)
         done, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, self.config.quality])
         if not done:
             raise ValueError("cannot be encoded as JPEG")
-        return jpeg.tobytes()
+        return jpeg.tobytes(), self.config.whole_scale if whole else self.config.scale
 
     def _read(self, path: str) -> bytes:
         folder, slash, name = path.rpartition("/")

@@ -147,14 +147,13 @@ class EncoderTask:
 
     def _plain(self, rows: np.ndarray) -> Tensor:
         """What validation sees of these rows."""
-        size, stored, scale = self.config.model.size, self.config.ingest.scale, sum(self.config.augment.scales) / 2
-        return self._stack([centred(self.images.pixels(int(row)), size=size, stored_scale=stored, scale=scale) for row in rows])
+        size, scale, images = self.config.model.size, sum(self.config.augment.scales) / 2, self.images
+        return self._stack([centred(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
 
     def _view(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
-        return augmented(
-            self.images.pixels(int(row)), rng, size=self.config.model.size, stored_scale=self.config.ingest.scale, config=self.config.augment
-        )
+        stored_scale = float(self.images.scale[row])
+        return augmented(self.images.pixels(row), rng, size=self.config.model.size, stored_scale=stored_scale, config=self.config.augment)
 
     @staticmethod
     def _stack(views: list[np.ndarray]) -> Tensor:

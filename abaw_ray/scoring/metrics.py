@@ -3,6 +3,8 @@
 Matrices are counted a video at a time and added: folds, subsets and bootstraps are then sums, and 2.6 million frames are counted once.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
@@ -46,11 +48,19 @@ def macro_f1(confusion: Int[np.ndarray, "8 8"]) -> float:
     return float(per_class_f1(confusion).mean())
 
 
-def bootstrap_interval(confusions: Int[np.ndarray, "videos 8 8"], *, seed: int, samples: int = 1000, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the macro-F1 when the videos are drawn anew, with replacement.
+def by_recording(confusions: Int[np.ndarray, "people 8 8"], recordings: Sequence[str]) -> Int[np.ndarray, "recordings 8 8"]:
+    """The matrices of people of one recording added up, in the order of the recordings' names."""
+    names, at = np.unique(np.array(recordings, dtype=str), return_inverse=True)
+    added = np.zeros((len(names), *confusions.shape[1:]), confusions.dtype)
+    np.add.at(added, at, confusions)
+    return added
+
+
+def bootstrap_interval(confusions: Int[np.ndarray, "recordings 8 8"], *, seed: int, samples: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the macro-F1 when the recordings are drawn anew, with replacement.
 
     Args:
-        confusions: One matrix a video: frames of one video are no independent witnesses.
+        confusions: One matrix a recording: frames of one video, and two people who talk to each other, are no independent witnesses.
         seed: Of the draws.
         samples: Number of draws; ours, not from the paper.
         level: Share of the draws inside the interval.
@@ -58,8 +68,8 @@ def bootstrap_interval(confusions: Int[np.ndarray, "videos 8 8"], *, seed: int, 
     Returns:
         Lower and upper end (percentiles).
     """
-    videos = len(confusions)
-    times = np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=samples)
-    drawn = (times @ confusions.reshape(videos, -1)).reshape(samples, CLASSES, CLASSES)
+    count = len(confusions)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
+    drawn = (times @ confusions.reshape(count, -1)).reshape(samples, CLASSES, CLASSES)
     low, high = np.quantile(per_class_f1(drawn).mean(axis=-1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

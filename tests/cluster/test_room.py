@@ -71,6 +71,7 @@ def test_shapes_ask_for_what_their_names_say():
     assert (eight.cpus, eight.train_workers, eight.trials, eight.gpus_per_worker) == (8, 8, 8, 0)
     assert shape("cpu-6").train_workers == 4, "a global batch is divided by a power of two"
     assert (gpus.train_workers, gpus.gpus_per_worker, gpus.feature_workers, gpus.feature_gpus, gpus.trials) == (8, 1.0, 8, 1.0, 16)
+    assert gpus.object_store_mb == 0, "all features of a large data set pass through it"
     assert gpus.cpus_per_worker == gpus.feature_cpus == 4, "most of them read ahead of the GPU"
 
 
@@ -102,7 +103,9 @@ def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_come(m
         Engine(LAPTOP).fits(cpus=1, gpus=0)
 
 
-@pytest.mark.parametrize("wrong", [{"feature_cpus": 0}, {"item_memory_gb": -1}, {"heed_seconds": -1}, {"gpus_per_trial": -0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"feature_cpus": 0}, {"item_memory_gb": -1}, {"heed_seconds": -1}, {"gpus_per_trial": -0.5}, {"object_store_mb": 20}]
+)
 def test_sizes_of_workers_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         replace(LAPTOP, **wrong)

@@ -78,6 +78,15 @@ def test_crops_cover_their_range_of_scales_turns_and_places_and_nothing_else():
     assert 0.045 < abs(moves).max() < 0.056
 
 
+def test_of_a_picture_that_was_cut_before_no_view_has_a_black_frame():
+    config = replace(STILL, scales=(1.0, 1.7))
+    image = np.full((100, 100, 3), 120, np.uint8)
+    seen = [augmented(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(100)]
+    assert all((view == 120).all() for view in [*seen, centred(image, size=70, stored_scale=1.25, scale=1.35)])
+    sides = [np.sqrt(abs(np.linalg.det(geometry(view)[0]))) * 70 for view in views(config, side=100, stored_scale=1.25)]
+    assert 79 < min(sides) < 83 and 97 < max(sides) < 102
+
+
 def test_light_and_gamma_change_the_picture_and_leave_black_black():
     config = replace(STILL, light=0.4, gamma=0.4)
     image = np.full((140, 140, 3), 120, np.uint8)

@@ -14,7 +14,7 @@ from abaw_ray.encoder.images import node_images
 
 def table(names, split="train"):
     jpegs = [cv2.imencode(".png", np.full((8, 8, 3), number % 251, np.uint8))[1].tobytes() for number in range(len(names))]
-    columns = [names, jpegs, range(len(names)), ["drawn"] * len(names), [split] * len(names)]
+    columns = [names, jpegs, range(len(names)), ["drawn"] * len(names), [split] * len(names), [2.0] * len(names)]
     return pa.Table.from_arrays(
         [pa.array(list(column), field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
-from abaw_ray.scoring.metrics import bootstrap_interval, confusion, macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, confusion, macro_f1, per_class_f1
 
 
 def draw(seed, frames=3000, classes=8):
@@ -57,6 +57,11 @@ def test_the_bootstrap_over_videos_holds_the_score_and_widens_with_their_differe
     low, high = bootstrap_interval(apart, seed=0)
     assert low < macro_f1(apart.sum(axis=0)) < high
     assert (low, high) == bootstrap_interval(apart, seed=0) != bootstrap_interval(apart, seed=1)
+
+
+def test_people_of_one_recording_are_drawn_together():
+    one, two, three = (confusion(*draw(seed, frames=50)) for seed in range(3))
+    np.testing.assert_array_equal(by_recording(np.array([one, two, three]), ["b", "a", "b"]), [two, one + three])
 
 
 def test_the_bootstrap_agrees_with_drawing_videos_one_by_one():
