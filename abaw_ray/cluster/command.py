@@ -18,7 +18,7 @@ import tyro
 from abaw_ray.cluster.blame import known
 from abaw_ray.cluster.compute import shape
 from abaw_ray.cluster.job import Run, Where
-from abaw_ray.cluster.line import FacesJob
+from abaw_ray.cluster.line import own_stage
 from abaw_ray.cluster.plan import show
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
@@ -80,8 +80,8 @@ def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
     """
     presets = _on(presets, args)
     said = io.StringIO()
-    short = _short_of(next(settings for _, settings in presets.values()))
-    args = [f"{short.get(name, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
+    job = next(settings for _, settings in presets.values())
+    args = [f"{_own_name(job, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)
@@ -100,12 +100,17 @@ def _on(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> Mapping[st
     return {name: (text, replace(job, compute=compute)) for name, (text, job) in presets.items()}
 
 
+def _own_name(job: Where, option: str) -> str:
+    """The name that this job has for an option: one of everybody's short ones, or with the prefix that other jobs need."""
+    option, prefix = _short_of(job).get(option, option), f"--{own_stage(type(job))}."
+    return f"--{option.removeprefix(prefix)}" if option.startswith(prefix) else option
+
+
 def _short_of(job: Where) -> dict[str, str]:
-    """The short names of this job's options: faces are its own stage or one of several, which have their prefix."""
+    """The short names of this job's options, and what they are short for."""
     if not hasattr(job, "faces"):
         return _SHORT
-    prefix = "--" if isinstance(job, FacesJob) else "--faces."
-    return _SHORT | {name: f"{prefix}{option}" for name, option in _SHORT_FACES.items()}
+    return _SHORT | {name: f"--faces.{option}" for name, option in _SHORT_FACES.items()}
 
 
 def one_line(box: str) -> str:

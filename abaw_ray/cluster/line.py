@@ -3,7 +3,7 @@ another's results by their settings alone.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
@@ -16,7 +16,7 @@ from abaw_ray.features.extract import FeaturesConfig
 from abaw_ray.fusion.search import SweepConfig
 
 _T = TypeVar("_T", bound=Where)
-_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr, not --encoder.optim.lr
+_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr for --encoder.optim.lr, which is understood too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,12 @@ def check_fit(line: FeaturesJob | SweepJob | Line) -> None:
         raise ConfigError(
             f"faces.chips.size={line.faces.chips.size} is not encoder.model.size={line.encoder.model.size}; set both to the encoder's input size"
         )
+
+
+def own_stage(job: type[Where]) -> str:
+    """The field of a job whose options have no prefix; empty where it has none."""
+    hints = get_type_hints(job, include_extras=True)
+    return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
 
 
 def part_of(job: type[_T], line: Line) -> _T:

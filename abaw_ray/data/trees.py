@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import DataError, StorageError
+from abaw_ray.core.retries import retrying
 from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import StorageConfig, is_remote, resolve
 
@@ -59,7 +60,7 @@ class Tree:
 
     def _ask(self, path: str, question: Callable[[], _T]) -> _T:
         try:
-            return question()
+            return retrying(self.config.attempts)(question)
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{self.uri(path)}: no such folder; check the path") from None
         except OSError as error:
@@ -85,7 +86,7 @@ class Tree:
         full = [self._full(path) for path in paths]
         if is_remote(self.root) and len(full) > 1:
             with ThreadPoolExecutor(_ASKERS) as pool:
-                found = self._ask("", lambda: list(pool.map(self._files.get_file_info, full)))
+                found = list(pool.map(lambda one: self._ask("", lambda: self._files.get_file_info(one)), full))
         else:
             found = self._ask("", lambda: self._files.get_file_info(full))
         return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(found, paths, strict=True)]

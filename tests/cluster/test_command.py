@@ -1,12 +1,14 @@
-"""How a job ends where something happens that nobody foresaw."""
+"""How a job reads its options, and how it ends where something happens that nobody foresaw."""
 
 import signal
 import sys
 
 import pytest
 
-from abaw_ray.cluster.command import run
+from abaw_ray.cluster.command import parse, run
 from abaw_ray.cluster.job import Where
+from abaw_ray.cluster.line import EncoderJob, FeaturesJob, Line, SweepJob
+from abaw_ray.fusion.search import SweepConfig
 
 
 @pytest.fixture
@@ -30,3 +32,19 @@ def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submit
     assert ended.value.code == 1
     assert "Traceback" in said.err and "call(Run(job, engine), job)" in said.err
     assert said.out.strip().splitlines()[-1] == "exit=1 error: ZeroDivisionError: of all things"
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        (EncoderJob, ["--optim.lr", "3e-5"]),
+        (EncoderJob, ["--encoder.optim.lr", "3e-5"]),
+        (FeaturesJob, ["--encoder.optim.lr=3e-5"]),
+        (SweepJob, ["--encoder.optim.lr", "3e-5", "--sweep.trials", "64"]),
+        (SweepJob, ["--encoder.optim.lr=3e-5", "--trials=64"]),
+        (Line, ["--encoder.optim.lr", "3e-5", "--sweep.trials", "64"]),
+    ],
+)
+def test_an_option_has_the_same_name_in_every_job_and_needs_no_prefix_in_its_own(job, options):
+    found = parse({"paper": ("as published", job())}, ["paper", *options])
+    assert found.encoder.optim.lr == 3e-5 and getattr(found, "sweep", SweepConfig(trials=64)).trials == 64

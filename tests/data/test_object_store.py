@@ -5,9 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.stores import StorageConfig, resolve
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.trees import Tree
 from abaw_ray.data.videos import identity_of, list_videos
 
 
@@ -73,3 +74,25 @@ def test_a_store_that_cannot_be_reached_is_no_empty_folder(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     with pytest.raises(StorageError, match="s3://data"):
         list_videos("s3://data/clips/*.mp4", StorageConfig(endpoint="http://127.0.0.1:9", region="us-east-1"))
+
+
+def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, monkeypatch):
+    for name in ("a", "b"):
+        bucket(f"flaky/{name}.mp4", b"one")
+    original, asked = resolve("s3://data/flaky"), []
+
+    class Flaky:
+        def get_file_info(self, what):
+            asked.append(what)
+            if len(asked) % 2:
+                raise OSError("AWS Error SLOW_DOWN during ListObjectsV2 operation")
+            return original[0].get_file_info(what)
+
+    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.data.trees.resolve", lambda *_: (Flaky(), original[1]))
+    tree = Tree("s3://data/flaky")
+    assert [entry.name for entry in tree.entries()] == ["a.mp4", "b.mp4"]
+    assert [entry and entry.size for entry in tree.look(["a.mp4", "b.mp4", "c.mp4"])] == [3, 3, None]
+    monkeypatch.setattr(Flaky, "get_file_info", lambda *_: (_ for _ in ()).throw(OSError("AWS Error SLOW_DOWN")))
+    with pytest.raises(StorageError, match="SLOW_DOWN"):
+        tree.entries()
