@@ -35,6 +35,8 @@ class Compute:
     """CPUs of a training rank."""
     gpus_per_worker: float = 0.0
     """GPUs of a training rank; 0 trains with gloo on CPUs."""
+    train_memory_gb: float = 1.0
+    """Heap asked for by each training rank; ViT-L/14 needs about 8, six of them for its weights and their optimiser where it has no GPU."""
     heed_seconds: float = 5.0
     """On a cluster, about how often the ranks ask whether one of their machines is about to go; then they write a checkpoint: 4.3 GB for
     ViT-L/14, 6 s to a local disk, and what the object store takes. AWS says it two minutes ahead, Google half a minute. Ours."""
@@ -44,6 +46,8 @@ class Compute:
     """CPUs of a trial."""
     gpus_per_trial: float = 0.0
     """GPUs of a trial; a fraction packs several trials on one."""
+    trial_memory_gb: float = 1.0
+    """Heap asked for by each trial; the features themselves lie in shared memory."""
     object_store_mb: int = 300
     """Shared memory of a Ray that is started in-process, 0 for as much as Ray would take by itself. Manifest rows and the features of all frames
     that a sweep trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
@@ -59,7 +63,8 @@ class Compute:
         for name in ("piece_minutes", "heed_seconds", "feature_gpus", "gpus_per_worker", "gpus_per_trial"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
-        for name in ("item_memory_gb", "feature_memory_gb", "feature_cpus", "cpus_per_worker", "cpus_per_trial"):
+        memories = ("item_memory_gb", "feature_memory_gb", "train_memory_gb", "trial_memory_gb")
+        for name in (*memories, "feature_cpus", "cpus_per_worker", "cpus_per_trial"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be above 0")
         if self.object_store_mb and self.object_store_mb < 80:
@@ -96,8 +101,10 @@ def shape(name: str) -> Compute:
             train_workers=gpus,
             cpus_per_worker=4.0,
             gpus_per_worker=1.0,
+            train_memory_gb=8.0,
             trials=2 * gpus,
             gpus_per_trial=0.5,
+            trial_memory_gb=2.0,
             object_store_mb=0,
         )
     raise ConfigError(f"--on {name} is no shape; say laptop, cpu-8 (eight CPUs in all) or gpu-4x2 (four machines with two GPUs each)")

@@ -34,6 +34,7 @@ class EncoderCompute(Protocol):
     train_workers: int
     cpus_per_worker: float
     gpus_per_worker: float
+    train_memory_gb: float
     heed_seconds: float
 
 
@@ -108,7 +109,7 @@ def _forget(storage: Storage, run: str) -> None:
 
 def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
     filesystem, root = resolve(job.storage.config.uri, job.storage.config)
-    resources = {"CPU": compute.cpus_per_worker}
+    resources = {"CPU": compute.cpus_per_worker, "memory": int(compute.train_memory_gb * 2**30)}
     if job.gpu:
         resources["GPU"] = compute.gpus_per_worker
     above, name = job.run.rsplit("/", 1)

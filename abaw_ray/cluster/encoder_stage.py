@@ -30,7 +30,8 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
     def train() -> dict[str, Any]:
         say(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(home.path)}")
         ranks = run.compute.train_workers
-        run.engine.start(workers=ranks, cpus=run.compute.cpus_per_worker, gpus=run.compute.gpus_per_worker)
+        on = run.compute
+        run.engine.start(workers=ranks, cpus=on.cpus_per_worker, gpus=on.gpus_per_worker, memory_gb=on.train_memory_gb)
         from abaw_ray.cluster.encoder import train_encoder
         from abaw_ray.cluster.encoder_rank import leaving
 

@@ -74,7 +74,8 @@ def frames_in_cluster(run: Run, features: Record, who: Annotated) -> tuple["Obje
     """
     import ray
 
-    run.engine.start(cpus=run.compute.cpus_per_trial, gpus=run.compute.gpus_per_trial)
+    on = run.compute
+    run.engine.start(cpus=on.cpus_per_trial, gpus=on.gpus_per_trial, memory_gb=on.trial_memory_gb)
     parts = sorted(features.parts.values())
     frames, left = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, parts, who)
     left_out = fetch(left)

@@ -155,10 +155,10 @@ def _later(read: Callable[[], Any], soon: bool) -> Any:
 _STEPS: dict[str, tuple[Callable[[Run, Any, tuple[str, ...]], str], Callable[[Compute], Ask]]] = {
     "faces": (_faces, lambda on: Ask(on.item_workers, 1, 0, on.item_memory_gb)),
     "images": (_images, lambda on: Ask(on.item_workers, 1, 0, on.item_memory_gb)),
-    "encoder": (_encoder, lambda on: Ask(on.train_workers, on.cpus_per_worker, on.gpus_per_worker, together=True)),
+    "encoder": (_encoder, lambda on: Ask(on.train_workers, on.cpus_per_worker, on.gpus_per_worker, on.train_memory_gb, together=True)),
     "features": (_features, lambda on: Ask(on.feature_workers, on.feature_cpus, on.feature_gpus, on.feature_memory_gb)),
-    "fusion": (_fusion, lambda on: Ask(on.trials, on.cpus_per_trial, on.gpus_per_trial)),
-    "predictions": (_predictions, lambda on: Ask(1, 1, on.gpus_per_trial)),
+    "fusion": (_fusion, lambda on: Ask(on.trials, on.cpus_per_trial, on.gpus_per_trial, on.trial_memory_gb)),
+    "predictions": (_predictions, lambda on: Ask(1, 1, on.gpus_per_trial, on.trial_memory_gb)),
 }
 """Stage -> what of it is to do, and what it asks for."""
 ALL = tuple(_STEPS)

@@ -80,7 +80,8 @@ def predict(run: Run, line: "Line") -> Record:
         choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
         scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
         frames, _ = frames_in_cluster(run, features, who)
-        task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, max_retries=3)(score)
+        memory = int(run.compute.trial_memory_gb * 2**30)
+        task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, memory=memory, max_retries=3)(score)
         figures = fetch(task.remote(scoring, frames))
         home.complete_folder(item, figures)
         return figures

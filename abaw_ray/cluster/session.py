@@ -143,7 +143,7 @@ def refusal(workers: int, there: int, *, cpus: float, gpus: float, memory_gb: fl
     has = f"there is room for {there} such" if there else "no machine here has as much"
     how = ["fewer compute.train-workers"] if workers > 1 else []
     how += ["fewer compute.cpus-per-worker, feature-cpus or cpus-per-trial"] if cpus > 1 else []
-    how += ["less compute.item-memory-gb or feature-memory-gb"] if memory_gb else []
+    how += ["less compute.item-memory-gb, feature-memory-gb, train-memory-gb or trial-memory-gb"] if memory_gb else []
     how += ["0 as compute.gpus-per-worker, feature-gpus and gpus-per-trial to run without"] if gpus else []
     return f"this stage needs {many} at the same time and {has}; give {', '.join([*how, 'or with --on what there is'])}"
 

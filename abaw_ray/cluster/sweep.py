@@ -156,12 +156,13 @@ def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str,
         data = ray.get(params["frames"][0])
         tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
-    resources = {"cpu": run.compute.cpus_per_trial, "gpu": run.compute.gpus_per_trial}
+    on = run.compute
+    resources = {"cpu": on.cpus_per_trial, "gpu": on.gpus_per_trial, "memory": int(on.trial_memory_gb * 2**30)}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"setting": tune.grid_search(settings), "frames": [frames]},
-            tune_config=tune.TuneConfig(max_concurrent_trials=run.compute.trials, reuse_actors=True),
+            tune_config=tune.TuneConfig(max_concurrent_trials=on.trials, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,
@@ -190,7 +191,9 @@ def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, 
     """The models that are kept, each kind a task of its own."""
     import ray
 
-    task = ray.remote(num_cpus=run.compute.cpus_per_trial, num_gpus=run.compute.gpus_per_trial, max_retries=3)
+    on = run.compute
+    memory = int(on.trial_memory_gb * 2**30)
+    task = ray.remote(num_cpus=on.cpus_per_trial, num_gpus=on.gpus_per_trial, memory=memory, max_retries=3)
     jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in ALONE}}
     refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
     found: dict[str, dict] = {}

@@ -47,6 +47,15 @@ def _fill(fs: pafs.FileSystem, target: str, blocks: Iterable[bytes]) -> None:
     out.close()
 
 
+def _settle(path: str) -> None:
+    """Wait until the disk has what was written: a machine that loses its power may otherwise come back with the name and without the content."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def _todo(reason: str) -> str:
     """What to do about a refusal."""
     if "MissingContentLength" in reason:  # HTTP 411
@@ -142,6 +151,7 @@ class Storage:
                 if written != size:
                     raise OSError(f"{written} of {size} bytes arrived")
                 if local:
+                    _settle(target)
                     os.replace(target, full)
             except BaseException:
                 if local:

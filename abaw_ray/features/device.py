@@ -6,6 +6,7 @@ On a GPU both models run in bfloat16, on a CPU in float32; the vectors agree to 
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import torch
 
 from abaw_ray.core.errors import ConfigError
@@ -46,4 +47,5 @@ def use(config: DeviceConfig) -> torch.device:
     if config.device == "cuda" and not there:
         raise ConfigError("device.device=cuda, but this process sees no GPU; give its worker one, or use auto")
     torch.set_num_threads(config.threads)
+    cv2.setNumThreads(config.threads)
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")

@@ -4,8 +4,8 @@ Which sounds go in, and what is made of the states, stands in ``speech``.
 """
 
 import hashlib
-import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
@@ -140,9 +140,9 @@ class Wav2Vec:
         lost = [key for key in about["missing_keys"] if key != "masked_spec_embed"]
         if lost or model.config.model_type != "wav2vec2":
             raise DataError(f"speech.weights={name}: is no whole Wav2Vec 2.0 model ({len(lost)} weights are missing, as {lost[:1]}); get it again")
-        processor = Path(folder) / "preprocessor_config.json"
-        if processor.exists():
-            self.normalise = bool(json.loads(processor.read_text()).get("do_normalize", True))
+        with suppress(OSError):  # it has none: then as the published ones
+            processor, _ = Wav2Vec2FeatureExtractor.get_feature_extractor_dict(folder)
+            self.normalise = bool(processor.get("do_normalize", True))
         return model
 
     def centres(self, samples: int) -> np.ndarray:

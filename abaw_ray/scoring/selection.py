@@ -60,7 +60,7 @@ class Choice:
     same: Scores
     """Chosen and scored on the same folds: optimistic."""
     other: Scores
-    """Each fold scored with what the other folds chose."""
+    """Each fold scored with what the other folds chose; only the temperature, one number, is that of all folds."""
     table: list[dict]
     """The grid: settings, pooled macro-F1 and that of each fold, before any bias."""
     confusions: Int64[np.ndarray, "subjects 8 8"]

@@ -87,7 +87,12 @@ def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path)
         storage=StorageConfig(uri=str(tmp_path / "file/x"), attempts=1),
     )
     problems = [line for line in said.splitlines() if line.startswith("PROBLEM")]
-    for text in ("file/x", "yunet.onnx: there is no such file", "there is no dinov2.safetensors", "2 workers with 4 CPUs and 1 GPUs each"):
+    for text in (
+        "file/x",
+        "yunet.onnx: there is no such file",
+        "there is no dinov2.safetensors",
+        "2 workers with 4 CPUs, 1 GPUs and 8 GB of memory each",
+    ):
         assert any(text in line for line in problems), (text, problems)
     assert f"PROBLEM {error}" == problems[0]
 
