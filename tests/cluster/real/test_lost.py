@@ -13,7 +13,8 @@ from abaw_ray.data.synthetic.tree import write_synthetic
 from clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
 from hosts import LAP
 
-FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
+FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW, "--compute.item-workers", "4"]
+"""Four workers, for Ray may put two on one machine of two CPUs and none on the other, to which these tests do something."""
 DRAWN = SyntheticConfig(
     train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
 )
