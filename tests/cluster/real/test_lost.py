@@ -13,8 +13,9 @@ from abaw_ray.data.synthetic.tree import write_synthetic
 from clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
 from hosts import LAP
 
-FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW, "--compute.item-workers", "4"]
-"""Four workers, for Ray may put two on one machine of two CPUs and none on the other, to which these tests do something."""
+FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
+EVERYWHERE = ["--compute.item-workers", "4"]
+"""A worker on each CPU: of two, Ray may put both on one machine and none on the other, to whose disk something is done."""
 DRAWN = SyntheticConfig(
     train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
 )
@@ -30,10 +31,10 @@ def begin(cluster, store):
         for copy in range(COPIES):
             store.client.upload_file(str(video), "abaw", f"videos/{video.stem}-{copy}.mp4")
 
-    def begin(name: str):
+    def begin(name: str, *more: str):
         where = ["--storage", f"s3://abaw/{name}", *store.options]
         log = cluster.hosts.state / f"{name}.log"
-        return cluster.job(*FACES, *where, log=log), log
+        return cluster.job(*FACES, *where, *more, log=log), log
 
     return begin
 
@@ -42,9 +43,9 @@ def begin(cluster, store):
 def half_way(begin, store):
     """Submits, or submits again, and waits until some more of its videos are done."""
 
-    def half_way(name: str):
+    def half_way(name: str, *more: str):
         before = len(parts(store, name))
-        found = begin(name)
+        found = begin(name, *more)
         wait_until(lambda: len(parts(store, name)) > before + 1, timeout=240, what="the first videos' faces", step=0.2)
         assert not recorded(store, name), "the videos were done before anything could go wrong"
         return found
@@ -78,7 +79,7 @@ def test_a_network_that_is_cut_does_not_cost_rays_seven_minutes(half_way, hosts,
 
 
 def test_a_disk_that_fills_leaves_the_work_to_the_other_machines(half_way, full_disk, store, usual):
-    job, log = half_way("fills")
+    job, log = half_way("fills", *EVERYWHERE)
     full_disk()
     finish(job, log, timeout=400)
     assert "the disk is full" in log.read_text()
@@ -87,7 +88,7 @@ def test_a_disk_that_fills_leaves_the_work_to_the_other_machines(half_way, full_
 
 def test_a_machine_whose_disk_was_full_before_is_named_in_one_line(begin, full_disk, hosts, usual):
     full_disk()
-    job, log = begin("was-full")
+    job, log = begin("was-full", *EVERYWHERE)
     assert job.wait(timeout=240) != 0
     said = log.read_text()
     assert "Traceback" not in said
