@@ -79,7 +79,7 @@ def frames_in_cluster(run: Run, features: Record, who: Annotated) -> tuple["Obje
     parts = sorted(features.parts.values())
     frames, left = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, parts, who)
     left_out = fetch(left)
-    if len(left_out) > max(1, run.policy.max_failures * len(who.labels)):
+    if not run.policy.bears(len(left_out), len(who.labels)):
         name, reason = next(iter(left_out.items()))
         raise StageError(
             f"fusion: {len(left_out)} of {len(who.labels)} annotated people cannot be used, allowed are {run.policy.max_failures:.1%} and at least "

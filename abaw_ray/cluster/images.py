@@ -93,6 +93,6 @@ def ingest_images(run: Run, config: IngestConfig) -> Record:
     home = images_home(run, config)
     record = run_items(run, home, shards(run), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
     bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
-    if bad > max(1, run.policy.max_failures * (bad + good)):
+    if not run.policy.bears(bad, bad + good):
         raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(home.path)}/failures")
     return record

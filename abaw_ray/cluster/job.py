@@ -59,6 +59,10 @@ class Policy:
         if not 0 <= self.max_failures <= 1:
             raise ConfigError(f"policy.max_failures={self.max_failures} is a share between 0 and 1")
 
+    def bears(self, failed: float, of: float) -> bool:
+        """Whether so many may have failed."""
+        return failed <= max(1, self.max_failures * of)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Where:

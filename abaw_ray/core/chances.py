@@ -34,6 +34,11 @@ class Chances(Generic[T]):
     own: tuple[type[Exception], ...] = ()
     """Besides the errors of this package and a missing file."""
 
+    @property
+    def said(self) -> tuple[type[Exception], ...]:
+        """All errors that are the work's own word."""
+        return (*_OTHERS, *self.own)
+
     def two(self, uri: str, *call: object) -> Outcome[T]:
         """The result of a call; or what ended two children.
 
@@ -49,7 +54,7 @@ class Chances(Generic[T]):
         for _ in range(_CHANCES):
             try:
                 return Outcome(self.once(uri, *call))
-            except (*_OTHERS, *self.own):
+            except self.said:
                 raise
             except ChildDied as death:
                 reason = f"{death.reason}, twice"
@@ -74,7 +79,7 @@ class Chances(Generic[T]):
             if death.waiting:
                 raise StorageError(f"{uri}: {death.reason} while it was read; run it again when the store answers") from None
             raise
-        except (*_OTHERS, *self.own):
+        except self.said:
             raise
         except OSError as error:
             raise StorageError(f"{platform.node()}: {tempfile.gettempdir()}: {error}; the disk is full or cannot be written") from error

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from abaw_ray.core.chances import Chances, Outcome
-from abaw_ray.core.errors import AbawError, ItemError
+from abaw_ray.core.errors import ItemError
 from abaw_ray.core.watched import Limits, Watched
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.part import Done, WriteParts
@@ -74,7 +74,7 @@ class GuardedParts:
         for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):
             try:
                 return self.chances.once(uri, *call, last)
-            except (AbawError, SeamError, FileNotFoundError):
+            except self.chances.said:
                 raise
             except Exception as error:
                 logging.warning("%s: %s, and again before frame %d (%s)", uri, outcome.reason, last, error)
