@@ -158,4 +158,7 @@ def _quiet_data() -> None:
     context.max_errored_blocks = 0  # errors are rows of ours; a lost block is a defect and must show
     context.memory_usage_poll_interval_s = None  # an actor of ours holds rows of a manifest; what is heavy is in its child
     context.op_resource_reservation_enabled = False  # divides memory and CPUs among operators, many times a second; ours have one
+    # Holds tasks back while those that were begun may return more than the consumer has in hand. Ours return a row each; but as long as some
+    # were begun on a machine that is lost, it lets the others begin none, and where these have all CPUs, the lost ones never come back.
+    context.downstream_capacity_backpressure_ratio = None
     context.issue_detectors_config.detectors = []  # a video may take hours: what hangs is for the child's time limit to say

@@ -93,9 +93,10 @@ class SubmittedTo:
 
 
 def workers(hosts: Hosts) -> int:
-    """Machines beside the head that Ray counts."""
-    said = hosts.run("n1", "bash", "-c", ". ~/abaw_ray/node/environment.sh; ray status", check=False).stdout
-    return sum(map(int, re.findall(r"^ (\d+) ", said.partition("Active:")[2].partition("Pending:")[0], re.M))) - 1
+    """Machines beside the head whose Ray is there; what ``ray status`` counts may be gone for half a minute."""
+    alive = ["ray list nodes", "--filter state=ALIVE", "--filter is_head_node=False", "--format json"]
+    said = hosts.run("n1", "bash", "-c", f". ~/abaw_ray/node/environment.sh; {' '.join(alive)} 2>/dev/null", check=False).stdout
+    return said.count('"node_id"')
 
 
 def finish(job: subprocess.Popen, log: Path, *, timeout: float = 600) -> str:

@@ -4,6 +4,7 @@ Each test prepares the same faces into a place of its own, while one thing goes 
 """
 
 import re
+import subprocess
 
 import pytest
 
@@ -14,12 +15,12 @@ from clusters import FEW, assert_same, finish, parts, recorded, results, wait_un
 from hosts import LAP
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
-EVERYWHERE = ["--compute.item-workers", "4"]
+EVERYWHERE = ("--compute.item-workers", "4")
 """A worker on each CPU: of two, Ray may put both on one machine and none on the other, to whose disk something is done."""
 DRAWN = SyntheticConfig(
     train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
 )
-COPIES = 3
+COPIES = 4
 """Of each drawn video, so that the work lasts."""
 
 
@@ -40,13 +41,15 @@ def begin(cluster, store):
 
 
 @pytest.fixture
-def half_way(begin, store):
-    """Submits, or submits again, and waits until some more of its videos are done."""
+def half_way(begin, hosts, store):
+    """Submits, or submits again, and waits until some more of its videos are done, and both machines at work where there is work for both."""
 
     def half_way(name: str, *more: str):
         before = len(parts(store, name))
         found = begin(name, *more)
         wait_until(lambda: len(parts(store, name)) > before + 1, timeout=240, what="the first videos' faces", step=0.2)
+        for machine in ("n2", "n3") if more == EVERYWHERE else ():
+            wait_until(lambda here=machine: _works(hosts, here), timeout=60, what=f"a worker on {machine}", step=0.1)
         assert not recorded(store, name), "the videos were done before anything could go wrong"
         return found
 
@@ -60,17 +63,28 @@ def usual(begin, store):
     return results(store, "usual")
 
 
+def _works(hosts, machine: str) -> bool:
+    """Whether it has a worker of a stage's items."""
+    return bool(hosts.run(machine, "pgrep", "-f", "^ray::MapWorker", check=False).stdout)
+
+
 @pytest.fixture
 def full_disk(hosts):
-    """Leaves no byte on the disk of a machine."""
+    """Leaves no byte on the disk of a machine, nor any that is given back later."""
     file = "/tmp/ray/all-that-is-left"
     nearly = "$(($(stat -f -c '%a * %S' /tmp/ray) - (32 << 20)))"  # at once, for it takes all or nothing; the rest byte by byte
-    yield lambda: hosts.run("n3", "bash", "-c", f"fallocate -l {nearly} {file}; yes >> {file}", check=False)
+
+    def full_disk():
+        hosts.run("n3", "bash", "-c", f"fallocate -l {nearly} {file}; yes >> {file}", check=False)
+        hosts.start("n3", "bash", "-c", f"while sleep 0.2; do yes >> {file}; done", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    yield full_disk
+    hosts.run("n3", "pkill", "-f", file)
     hosts.run("n3", "rm", "-f", file)
 
 
-def test_a_network_that_is_cut_does_not_cost_rays_seven_minutes(half_way, hosts, store, usual):
-    job, log = half_way("cut")
+def test_a_network_that_is_cut_costs_neither_rays_seven_minutes_nor_the_others_their_work(half_way, hosts, store, usual):
+    job, log = half_way("cut", *EVERYWHERE)
     hosts.cut("n3")
     finish(job, log, timeout=240)
     assert_same(results(store, "cut"), usual)
