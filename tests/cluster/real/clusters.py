@@ -1,7 +1,6 @@
 """What the tests do with a cluster and a store: start it, submit to it, look what is in it."""
 
 import io
-import re
 import socket
 import subprocess
 import time
