@@ -11,6 +11,7 @@ from abaw_ray.cluster.job import Run
 from abaw_ray.core.records import Record
 from abaw_ray.data.annotations import match_labels
 from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve, Submission, Timeline, Trial
+from abaw_ray.report.page import flat
 from abaw_ray.report.timelines import timeline_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def report_input(run: Run, line: "Line", records: dict[str, Record], summary: di
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
-        trials=_trials(fusion),
+        trials=_trials(fusion, flat(records["fusion"].settings["fusion"])),
         epochs=[Epoch(epoch=row["epoch"], loss=row["loss"], score=row.get("macro_f1")) for row in records["encoder"].figures["curve"]],
         timelines=_timelines(run, records["predictions"]),
         submission=submission and Submission(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
@@ -65,11 +66,12 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     )
 
 
-def _trials(fusion: dict[str, Any]) -> list[Trial]:
+def _trials(fusion: dict[str, Any], first: dict[str, Any]) -> list[Trial]:
+    """All trials; what one did not change is as it was in the first."""
     return [
         Trial(
             name=f"trial {number}",
-            settings=trial["changes"] or {"all": "as set"},
+            settings=first | trial["changes"],
             score=trial["score"],
             std=float(np.std(trial["folds"])),
             chosen=trial["changes"] == fusion["changes"],

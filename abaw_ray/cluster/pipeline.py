@@ -56,7 +56,7 @@ def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, An
     """The scores of a run in one place."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     cv = fusion["cv"]
-    stages = {name: {"seconds": record.seconds, "rows": record.figures["rows"]} for name, record in records.items()}
+    stages = {name: _stage(record) for name, record in records.items()}
     stages["baselines"] = {"seconds": floor["seconds"], "rows": floor["rows"]}
     submission = scores.get("submission")
     left_out = [{"item": name, "stage": "fusion", "reason": f"left out: {reason}", "last_frame": None} for name, reason in fusion["left_out"].items()]
@@ -78,6 +78,12 @@ def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, An
         "submission_rows": submission and {name: submission[name] for name in ("rows", "filled", "filled_by", "shared")},
         "failures": [*(row for record in records.values() for row in record.failures), *left_out],
     }
+
+
+def _stage(record: Record) -> dict[str, Any]:
+    """What a stage took and gave; only some have items, the others are one run."""
+    items = None if record.parts.keys() == {"run"} else len(record.parts)
+    return {"seconds": record.seconds, "rows": record.figures["rows"], "items": items, "failed": len(record.failures)}
 
 
 def score_table(summary: dict[str, Any]) -> Table:

@@ -86,10 +86,10 @@ class Trial:
 
     name: str
     settings: Mapping[str, Any]
+    """By dotted path; the page shows those in which the trials differ."""
     score: float | None
     """Mean macro-F1 over the folds; None where the trial failed or was stopped."""
     std: float | None = None
-    seconds: float | None = None
     chosen: bool = False
 
 

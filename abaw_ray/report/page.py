@@ -70,7 +70,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"score": _score, "duration": _duration, "count": _count, "share": _share}
+    environment.filters |= {"score": _score, "duration": _duration, "count": _count, "share": _share, "setting": _setting}
     shown = choose(report.timelines, config.timelines.videos)
     trials = sorted(report.trials, key=lambda trial: (number(trial.score) is None, -(number(trial.score) or 0.0)))
     return environment.get_template("page.html").render(
@@ -158,21 +158,26 @@ def _encoder_charts(report: ReportInput) -> list[Chart]:
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Stages with the keys that the table shows; whatever the summary does not say is None."""
     stages = find(summary, ("stages",)) or {}
-    keys = ("seconds", "rows", "items", "already", "failed")
+    keys = ("seconds", "rows", "items", "failed")
     rows = [{"name": name, **{key: (stage or {}).get(key) for key in keys}} for name, stage in stages.items()]
     longest = max((number(row["seconds"]) or 0.0 for row in rows), default=0.0)
     return [row | {"part": (number(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
 
 
 def _varied(trials: list) -> list[str]:
-    """The settings in which trials differ, in order; all of them where there is one trial only."""
+    """The settings in which trials differ, in order."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
-    return [name for name in names if len(trials) == 1 or len({str(trial.settings.get(name)) for trial in trials}) > 1]
+    return [name for name in names if len({str(trial.settings.get(name)) for trial in trials}) > 1]
 
 
 def _score(value: object) -> str:
     known = number(value)
     return "not measured" if known is None else f"{known:.3f}"
+
+
+def _setting(value: object) -> object:
+    """Numbers that were drawn have more digits than anybody reads."""
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _share(value: float) -> str:

@@ -88,6 +88,7 @@ def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
         assert 0 <= score <= 1
     assert set(summary["stages"]) == {"faces", "encoder", "features", "fusion", "predictions", "baselines"}
     assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in summary["stages"].values())
+    assert summary["stages"]["features"]["items"] == summary["stages"]["faces"]["items"] > 0 == summary["stages"]["faces"]["failed"]
 
 
 def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
@@ -123,6 +124,8 @@ def test_the_report_opens_without_network(line, summary):
     assert f"{summary['official_val']['macro_f1']:.3f}" in page
     assert "src=" not in page
     assert "drawn" in page
+    sweep = page.partition('id="sweep"')[2].partition("</table>")[0]
+    assert f"<td>{line.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with what it had"
 
 
 def test_a_second_run_finds_everything_and_needs_no_ray(line, summary):
