@@ -9,6 +9,7 @@ from abaw_ray.cluster.compute import LAPTOP, Compute
 from abaw_ray.cluster.drawing import draw, place_of
 from abaw_ray.cluster.session import Engine
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.records import bears
 from abaw_ray.core.storage import Storage
 from abaw_ray.core.stores import StorageConfig
 from abaw_ray.data.stills import Contempt
@@ -61,7 +62,7 @@ class Policy:
 
     def bears(self, failed: float, of: float) -> bool:
         """Whether so many may have failed."""
-        return failed <= max(1, self.max_failures * of)
+        return bears(failed, of, self.max_failures)
 
 
 @dataclass(frozen=True, kw_only=True)

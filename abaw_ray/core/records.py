@@ -161,7 +161,7 @@ class Home:
         lost = [item.name for item in items if item.name not in parts and item.name not in failures]
         if lost:
             raise StageError(f"{self.stage}: {len(lost)} of {len(items)} items have no result, first {lost[0]}; run the same command again")
-        if not parts or len(failures) > max(1, max_failures * len(items)):
+        if not parts or not bears(len(failures), len(items), max_failures):
             row = next(iter(failures.values()))
             raise StageError(
                 f"{self.stage}: {len(failures)} of {len(items)} items failed, allowed are {max_failures:.1%} and at least 1; "
@@ -184,6 +184,11 @@ class Home:
         )
         self.storage.write_bytes(self._record_path(items), json.dumps(asdict(record), indent=1).encode())
         return record
+
+
+def bears(failed: float, of: float, share: float) -> bool:
+    """Whether a run bears so many failures: this share, and at least one always."""
+    return failed <= max(1, share * of)
 
 
 @cache
