@@ -56,10 +56,11 @@ def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, An
     """The scores of a run in one place."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     cv = fusion["cv"]
-    stages = {name: _stage(record) for name, record in records.items()}
+    left_out = [{"item": name, "stage": "fusion", "reason": f"left out: {reason}", "last_frame": None} for name, reason in fusion["left_out"].items()]
+    failures = [*(row for record in records.values() for row in record.failures), *left_out]
+    stages = {name: _stage(record, sum(row["stage"] == name for row in failures)) for name, record in records.items()}
     stages["baselines"] = {"seconds": floor["seconds"], "rows": floor["rows"]}
     submission = scores.get("submission")
-    left_out = [{"item": name, "stage": "fusion", "reason": f"left out: {reason}", "last_frame": None} for name, reason in fusion["left_out"].items()]
     return {
         "official_val": {name: scores["official_val"][name] for name in ("macro_f1", "macro_f1_unshared", "interval", "per_class", "confusion")},
         "cv": {
@@ -76,14 +77,14 @@ def summarise(records: dict[str, Record], floor: dict[str, Any]) -> dict[str, An
         "stages": stages,
         "submission": submission and submission["path"],
         "submission_rows": submission and {name: submission[name] for name in ("rows", "filled", "filled_by", "shared")},
-        "failures": [*(row for record in records.values() for row in record.failures), *left_out],
+        "failures": failures,
     }
 
 
-def _stage(record: Record) -> dict[str, Any]:
+def _stage(record: Record, failed: int) -> dict[str, Any]:
     """What a stage took and gave; only some have items, the others are one run."""
     items = None if record.parts.keys() == {"run"} else len(record.parts)
-    return {"seconds": record.seconds, "rows": record.figures["rows"], "items": items, "failed": len(record.failures)}
+    return {"seconds": record.seconds, "rows": record.figures["rows"], "items": items, "failed": failed}
 
 
 def score_table(summary: dict[str, Any]) -> Table:

@@ -172,6 +172,7 @@ def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_told_a
     name = misfits("Train_Set")
     left_out = pipeline(Run(line, engine), line)
     (row,) = left_out["failures"]
+    assert {name: stage.get("failed") for name, stage in left_out["stages"].items() if stage.get("failed")} == {"fusion": 1}
     assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
     assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(line.storage.uri) / "report.html").read_text()
     misfits("Validation_Set")
