@@ -13,13 +13,13 @@ import pytest
 import tyro
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.records import Home, Item
+from abaw_ray.core.process.child_process import Limits
 from abaw_ray.core.schema import FACE
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
-from abaw_ray.core.watched import Limits
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import DetectorConfig, Face
+from abaw_ray.faces.detection.detect import DetectorConfig, Face
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "predict", "report", "cluster"]
+LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict", "cluster"]
 ENGINE = {"ray", "deepspeed"}
 
 

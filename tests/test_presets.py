@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from abaw_ray.cluster.command import one_line, parse
-from abaw_ray.cluster.compute import shape
-from abaw_ray.cluster.line import EncoderJob, FacesJob, FeaturesJob, Line, SweepJob
+from abaw_ray.cluster.engine.compute import shape
+from abaw_ray.cluster.launch.command import one_line, parse
+from abaw_ray.cluster.launch.config import EncoderJob, FacesJob, FeaturesJob, Line, SweepJob
+from abaw_ray.cluster.launch.presets import LINES, presets_of
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest, to_plain
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "jobs"))
-
-from presets import LINES, presets_of  # noqa: E402
 
 JOBS = {
     "prepare_faces": FacesJob,
@@ -37,7 +35,7 @@ def test_a_preset_of_a_job_builds_and_equals_that_of_the_line(job, preset):
 
 
 def test_every_job_file_has_its_place_here():
-    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == {*JOBS, "presets"}
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(JOBS)
 
 
 def test_all_three_presets_are_there_and_paper_names_the_published_models():

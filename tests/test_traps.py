@@ -6,7 +6,7 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, ItemError
-from abaw_ray.core.stores import resolve
+from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.annotations import HEADER, parse_annotation
@@ -15,7 +15,7 @@ from abaw_ray.data.subjects import make_subjects, raw_video, source_of
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.chips import from_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detect import Face
+from abaw_ray.faces.detection.detect import Face
 from abaw_ray.fusion.frames import join_frames
 from abaw_ray.media.audio import RATE, Audio, decode_audio, windows
 from abaw_ray.media.video import decode

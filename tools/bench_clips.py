@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from abaw_ray.core.errors import AbawError, DataError
-from abaw_ray.faces.detect import Detector
+from abaw_ray.faces.detection.detect import Detector
 from abaw_ray.media.video import decode
 
 RATE = 30

@@ -23,7 +23,7 @@ from bench_table import measured, show_rows, stamp, told, write_rows
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import say
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
 
 Part = Literal["machines", "engine"]
 FIGURES = (

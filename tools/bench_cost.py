@@ -16,7 +16,7 @@ from PIL import Image
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.part import WriteParts
+from abaw_ray.faces.output import WriteParts
 from abaw_ray.media.video import decode
 
 WARM = 20

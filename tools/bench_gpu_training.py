@@ -10,15 +10,15 @@ import torch
 import torch.distributed as dist
 from bench_gpu_work import Work, finish, of_ceiling, pictures
 
-from abaw_ray.cluster import checkpoint
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.encoder import train_encoder
-from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.trainer import train_encoder
+from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core import schema
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Piece, Place
 from abaw_ray.training.loop import PlainEngine, run_steps

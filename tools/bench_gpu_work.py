@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.stills import aligned
+from abaw_ray.data.synthetic.scene.stills import aligned
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.model import ModelConfig
 from abaw_ray.faces.chips import ChipConfig

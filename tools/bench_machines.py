@@ -19,7 +19,7 @@ from bench_share import Group, cpu_group
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import say
-from abaw_ray.faces.part import WriteParts
+from abaw_ray.faces.output import WriteParts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster/real"))  # the machines are the tests'
 

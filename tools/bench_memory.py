@@ -11,10 +11,10 @@ import psutil
 from bench_cost import video_row
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.watched import Limits
+from abaw_ray.core.process.child_process import Limits
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.guarded import GuardedParts
-from abaw_ray.faces.weights import yunet_weights
+from abaw_ray.faces.detection.weights import yunet_weights
+from abaw_ray.faces.isolated import GuardedParts
 
 EVERY = 0.1
 """Seconds between two looks."""
@@ -65,7 +65,7 @@ def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
     Raises:
         ItemError: the video broke.
     """
-    import abaw_ray.cluster.faces  # noqa: F401 - what an actor has loaded
+    import abaw_ray.cluster.stages.faces  # noqa: F401 - what an actor has loaded
 
     parts = GuardedParts(config, Limits(), yunet_weights(config.detector.weights))
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from abaw_ray.core.progress import say
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import make_detector
+from abaw_ray.faces.detection.detect import make_detector
 from abaw_ray.media.video import decode
 
 SHARE = 0.3

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from bench_cost import cpu_seconds, stage, video_row
 
-from abaw_ray.core.child import prepare
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.process.child import prepare
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.part import WriteParts
-from abaw_ray.faces.weights import yunet_weights
+from abaw_ray.faces.detection.weights import yunet_weights
+from abaw_ray.faces.output import WriteParts
 
 CPUS = 2
 """Workers of either."""
@@ -108,10 +108,10 @@ def by_job(config: FacesConfig, videos: Path, results: Path) -> tuple[float, flo
     Raises:
         AbawError: as the job.
     """
-    from abaw_ray.cluster.compute import Compute
-    from abaw_ray.cluster.faces import prepare_faces
-    from abaw_ray.cluster.job import DataConfig, Run, Where
-    from abaw_ray.cluster.session import Engine
+    from abaw_ray.cluster.engine.compute import Compute
+    from abaw_ray.cluster.engine.run import DataConfig, Run, Where
+    from abaw_ray.cluster.engine.session import Engine
+    from abaw_ray.cluster.stages.faces import prepare_faces
 
     where = Where(storage=StorageConfig(uri=str(results)), data=DataConfig(videos=str(videos)), compute=Compute(cpus=CPUS))
     begun = time.monotonic()

@@ -20,7 +20,7 @@ from bench_cost import WARM, decode_alone, in_turn, stage, video_row
 
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.part import WriteParts
+from abaw_ray.faces.output import WriteParts
 
 FOUND = 0.3
 """Intersection over union of a row's box and the truth, above which a face is found."""

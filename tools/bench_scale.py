@@ -15,17 +15,17 @@ from unittest.mock import patch
 import pyarrow as pa
 from bench_memory import Peaks, resident_mb
 
-from abaw_ray.cluster import faces
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.job import DataConfig, Run, Where
-from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.shares import store
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.run import DataConfig, Run, Where
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.stages import faces
+from abaw_ray.cluster.stages.video_chunks import store
 from abaw_ray.core import schema
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.stores import StorageConfig
-from abaw_ray.core.watched import Limits
+from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.part import write_part
+from abaw_ray.faces.output import write_part
 
 CPUS = 2
 """Actors."""

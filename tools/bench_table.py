@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from abaw_ray.core.progress import say
-from abaw_ray.core.records import git_revision
 from abaw_ray.core.settings import to_plain
+from abaw_ray.core.storage.records import git_revision
 from abaw_ray.faces.config import FacesConfig
 
 _PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")

@@ -26,11 +26,11 @@ from bench_pool import Work, ray_over_pool
 from bench_recall import BRIEF, choices, coming_and_going, curve, drifting, small_faces, swaying
 from bench_table import about, figures_of, show, write
 
-from abaw_ray.core.child import prepare
 from abaw_ray.core.errors import AbawError
+from abaw_ray.core.process.child import prepare
 from abaw_ray.core.progress import say
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
 
 _T = TypeVar("_T")
 Part = Literal["stage", "recall", "curve", "naive", "pool", "memory", "scale"]

@@ -3,23 +3,18 @@
 python tools/compare_seeds.py --seeds 0 1 2          (three demos: about half an hour on two cores)
 """
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import tyro
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
-
-from abaw_ray.cluster.command import log_path
-from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.line import Line
-from abaw_ray.cluster.pipeline import pipeline
-from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.launch.command import log_path
+from abaw_ray.cluster.launch.config import Line
+from abaw_ray.cluster.launch.pipeline import pipeline
+from abaw_ray.cluster.launch.presets import LINES
 from abaw_ray.core.progress import console, only_ours, say
-
-from presets import LINES
 
 
 def with_seed(line: Line, seed: int) -> Line:

@@ -17,15 +17,15 @@ from abaw_ray.core.progress import say
 from abaw_ray.faces.chips import ChipConfig, from_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.part import write_part
-from abaw_ray.faces.weights import YUNET_HUB
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.detection.weights import YUNET_HUB
+from abaw_ray.faces.output import write_part
 from abaw_ray.media.audio import Audio, decode_audio
 from abaw_ray.media.video import decode
-from abaw_ray.report.trackparts import found_part
-from abaw_ray.report.trackrows import Track, read_chips, read_tracks
-from abaw_ray.report.tracksheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
-from abaw_ray.report.trackvideo import VIDEOS, chips_of, pictures_of, write_overlay
+from abaw_ray.report.tracks.parts import found_part
+from abaw_ray.report.tracks.rows import Track, read_chips, read_tracks
+from abaw_ray.report.tracks.sheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
+from abaw_ray.report.tracks.video import VIDEOS, chips_of, pictures_of, write_overlay
 
 PICTURES = (".png", ".jpg", ".webp")
 """What a sheet can be."""

@@ -14,8 +14,8 @@ import tyro
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import progress, say
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.muscles import VARIANTS
-from abaw_ray.data.synthetic.stills import photograph
+from abaw_ray.data.synthetic.face.muscles import VARIANTS
+from abaw_ray.data.synthetic.scene.stills import photograph
 from abaw_ray.data.synthetic.tree import write_synthetic
 
 

@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import AFFECTNET
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.stills import Contempt, StillImage, class_folders, pictures, with_contempt
 from abaw_ray.data.trees import Tree
 

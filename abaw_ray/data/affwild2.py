@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.annotations import match_labels, parse_annotation
 from abaw_ray.data.release import parse_example, parse_names
 from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects, raw_video, source_of

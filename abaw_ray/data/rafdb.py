@@ -9,7 +9,7 @@ from typing import Literal
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import RAFDB
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.stills import StillImage, pictures
 from abaw_ray.data.trees import Tree
 

@@ -15,9 +15,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.retries import retrying
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig, is_remote, resolve
+from abaw_ray.core.storage.filesystems import StorageConfig, is_remote, resolve
+from abaw_ray.core.storage.retries import retrying
+from abaw_ray.core.storage.storage import Storage
 
 _T = TypeVar("_T")
 _ASKERS = 16

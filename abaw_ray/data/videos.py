@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stores import StorageConfig, is_remote
+from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
 from abaw_ray.data.lists import LISTS, Listed, read_list
 from abaw_ray.data.trees import Entry, Tree, open_file
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import Storage
+from abaw_ray.core.storage.storage import Storage
 
 
 def node_folder() -> Path:

@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
 
 REVISION = 2

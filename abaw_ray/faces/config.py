@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.chips import ChipConfig
-from abaw_ray.faces.cuts import CutConfig
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.observe import WindowConfig
-from abaw_ray.faces.people import PeopleConfig
-from abaw_ray.faces.stretches import StretchConfig
-from abaw_ray.faces.tracks import TrackConfig
+from abaw_ray.faces.detection.cuts import CutConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.detection.observe import WindowConfig
+from abaw_ray.faces.tracking.people import PeopleConfig
+from abaw_ray.faces.tracking.segments import StretchConfig
+from abaw_ray.faces.tracking.tracks import TrackConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from abaw_ray.core.errors import ItemError
+from abaw_ray.faces.chunk_files import ROWS, Piece
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import Detector, make_detector
-from abaw_ray.faces.given import BoxTable, GivenBoxes
-from abaw_ray.faces.observe import Observer
-from abaw_ray.faces.people import Summary, name_people, name_subjects, name_tracks
-from abaw_ray.faces.pieces import ROWS, Piece
+from abaw_ray.faces.detection.box_table import BoxTable, GivenBoxes
+from abaw_ray.faces.detection.detect import Detector, make_detector
+from abaw_ray.faces.detection.observe import Observer
 from abaw_ray.faces.rows import fill_frames, named
-from abaw_ray.faces.spool import Rows, Spool
 from abaw_ray.faces.stitch import Person, stitch
-from abaw_ray.faces.stretches import WHOLE, Span, stretches_of
-from abaw_ray.faces.watch import Watch
+from abaw_ray.faces.tracking.people import Summary, name_people, name_subjects, name_tracks
+from abaw_ray.faces.tracking.segment_tracker import Watch
+from abaw_ray.faces.tracking.segments import WHOLE, Span, stretches_of
+from abaw_ray.faces.tracking.spool import Rows, Spool
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import CannotSeek, decode

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.core.child import beat
+from abaw_ray.core.process.child import beat
 from abaw_ray.faces.boxes import cheapest_pairs, iou
-from abaw_ray.faces.people import Summary
-from abaw_ray.faces.pieces import Piece
-from abaw_ray.faces.watch import stretch_of
+from abaw_ray.faces.chunk_files import Piece
+from abaw_ray.faces.tracking.people import Summary
+from abaw_ray.faces.tracking.segment_tracker import stretch_of
 
 _SAME = 0.5
 """Mean overlap (intersection over union) of the boxes of one person as two stretches saw them: the same pictures, looked at at other moments."""

@@ -19,8 +19,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig, is_remote
+from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.media.audio import RATE
 
 RANDOM = "random"

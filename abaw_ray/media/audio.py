@@ -12,8 +12,8 @@ import av
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from abaw_ray.core.child import beat
 from abaw_ray.core.errors import ItemError
+from abaw_ray.core.process.child import beat
 from abaw_ray.media.clock import SET_BACK
 from abaw_ray.media.source import Source, opened
 

@@ -13,10 +13,10 @@ from typing import TypeVar
 import pyarrow as pa
 from tenacity import Retrying
 
-from abaw_ray.core.child import waiting
 from abaw_ray.core.errors import MissingError, StorageError
-from abaw_ray.core.retries import retrying
-from abaw_ray.core.stores import StorageConfig, resolve
+from abaw_ray.core.process.child import waiting
+from abaw_ray.core.storage.filesystems import StorageConfig, resolve
+from abaw_ray.core.storage.retries import retrying
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import av
 
-from abaw_ray.core.child import memory_is_short
 from abaw_ray.core.errors import AbawError, ItemError, MissingError, StorageError
-from abaw_ray.core.stores import is_remote
+from abaw_ray.core.process.child import memory_is_short
+from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.media.remote import RemoteFile
 
 _DISK = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ESTALE, errno.ENOLINK}

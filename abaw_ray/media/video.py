@@ -9,8 +9,8 @@ from itertools import chain
 
 import av
 
-from abaw_ray.core.child import beat
 from abaw_ray.core.errors import ItemError
+from abaw_ray.core.process.child import beat
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Converter, Frame
 from abaw_ray.media.source import Source, opened

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.charts import Chart, Line, line_chart
 from abaw_ray.report.inputs import Confusion, ReportInput
 from abaw_ray.report.scores import find, number, score_rows

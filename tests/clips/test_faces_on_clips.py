@@ -8,7 +8,7 @@ import pytest
 
 from abaw_ray.faces.chips import cut_scale, from_jpeg, square
 from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.media.audio import RATE, decode_audio, windows
 from abaw_ray.media.video import decode
 

@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from abaw_ray.cluster import checkpoint
-from abaw_ray.cluster.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.moe import MoeConfig, MoeHead, balance_loss, same
 from abaw_ray.training.losses import ClassLoss, LossConfig
 from abaw_ray.training.optim import OptimConfig, make_adamw, parameter_groups, rate_share, set_rates

@@ -6,11 +6,11 @@ import tempfile
 
 import pytest
 
-from abaw_ray.cluster.checkpoint import drop, fetch, write
+from abaw_ray.cluster.training.checkpoint import drop, fetch, write
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_folder
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from abaw_ray.cluster.command import parse, run
-from abaw_ray.cluster.job import Where
-from abaw_ray.cluster.line import EncoderJob, FeaturesJob, Line, SweepJob
+from abaw_ray.cluster.engine.run import Where
+from abaw_ray.cluster.launch.command import parse, run
+from abaw_ray.cluster.launch.config import EncoderJob, FeaturesJob, Line, SweepJob
 from abaw_ray.fusion.search import SweepConfig
 
 

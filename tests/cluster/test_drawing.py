@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from abaw_ray.cluster import drawing
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.faces import videos
-from abaw_ray.cluster.job import DataConfig, Run, Where
-from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.run import DataConfig, Run, Where
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.stages import synthetic as drawing
+from abaw_ray.cluster.stages.faces import videos
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.write import write_video

@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "encoder"))
 
 from drawn_images import CONFIG, drawn_table
 
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.encoder import train_encoder
-from abaw_ray.cluster.encoder_rank import first_error
-from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.training.rank import first_error
+from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.model import load_encoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel
@@ -133,7 +133,7 @@ def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(h
 
 
 def test_a_finished_run_is_not_trained_again(home, disturbed, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.encoder._fit", lambda _: pytest.fail("trained again"))
+    monkeypatch.setattr("abaw_ray.cluster.training.trainer._fit", lambda _: pytest.fail("trained again"))
     again = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=Compute())
     assert again == json.loads(json.dumps(disturbed[0]))
 

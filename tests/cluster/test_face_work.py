@@ -3,16 +3,16 @@
 import pyarrow as pa
 import pytest
 
-from abaw_ray.cluster.faces import FaceWork
-from abaw_ray.cluster.features import FeatureWork
+from abaw_ray.cluster.stages.faces import FaceWork
+from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
-from abaw_ray.core.watched import Limits
+from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.media.guarded import GuardedSound
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.media.isolated_audio import GuardedSound
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))
 
@@ -31,7 +31,7 @@ def work(tmp_path):
 
 
 def in_this_process(what, *args):
-    from abaw_ray.faces.part import WriteParts
+    from abaw_ray.faces.output import WriteParts
 
     return WriteParts(HAAR)(what, *args)
 

@@ -15,8 +15,8 @@ import pytest
 
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.stretches import StretchConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.tracking.segments import StretchConfig
 from abaw_ray.media.write import write_video
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shutil
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,27 +14,24 @@ import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.faces import faces_record, prepare_faces
-from abaw_ray.cluster.features import features_record
-from abaw_ray.cluster.frames import annotated
-from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.line import Line
-from abaw_ray.cluster.pipeline import pipeline
-from abaw_ray.cluster.predict import predict
-from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.sweep import sweep_fusion, sweep_home, sweep_item, sweep_record, trials_folder
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.launch.config import Line
+from abaw_ray.cluster.launch.pipeline import pipeline
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.stages.annotations import annotated
+from abaw_ray.cluster.stages.faces import faces_record, prepare_faces
+from abaw_ray.cluster.stages.features import features_record
+from abaw_ray.cluster.stages.fusion import sweep_fusion, sweep_home, sweep_item, sweep_record, trials_folder
+from abaw_ray.cluster.stages.predictions import predict
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
-
-from presets import SMOKE
 
 TINY = SyntheticConfig(
     train=6, validation=3, test=1, seconds=2.4, rate=(8.0, 12.0), stretch=(0.4, 0.9), affectnet=48, affectnet_validation=16, rafdb=16, rafdb_test=8

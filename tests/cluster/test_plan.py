@@ -1,24 +1,20 @@
 """A plan says what would be done and everything that stands in the way, and starts nothing."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from abaw_ray.cluster.compute import shape
-from abaw_ray.cluster.faces import faces_home, videos
-from abaw_ray.cluster.job import Run
-from abaw_ray.cluster.plan import ALL, show
-from abaw_ray.cluster.room import Machine
-from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.engine.capacity import Machine
+from abaw_ray.cluster.engine.compute import shape
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.launch.plan import ALL, show
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.stages.faces import faces_home, videos
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
-
-from presets import SMOKE
 
 TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=16, affectnet_validation=8, rafdb=7, rafdb_test=7)
 
@@ -41,7 +37,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def plan(data, tmp_path, monkeypatch, capsys):
     """Shows the plan of a line on two CPUs; returns what was printed, and the error."""
-    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 2.0})])
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
 
     def run(stages=ALL, **changes):
         line = replace(SMOKE, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"), attempts=1))
@@ -103,7 +99,7 @@ def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
 
 
 def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 8.0})])
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=("images", "encoder"), compute=replace(SMOKE.compute, train_workers=5))
     assert "cannot be shared by 5 workers" in str(error)
 

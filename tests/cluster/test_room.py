@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from abaw_ray.cluster.compute import LAPTOP, shape
-from abaw_ray.cluster.room import Machine, allowed, machines, workers
-from abaw_ray.cluster.session import Engine
+from abaw_ray.cluster.engine.capacity import Machine, allowed, machines, workers
+from abaw_ray.cluster.engine.compute import LAPTOP, shape
+from abaw_ray.cluster.engine.session import Engine
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
 
 CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
 
@@ -82,7 +82,7 @@ def test_a_word_that_is_no_shape_is_refused(name):
 
 
 def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
     engine = Engine(LAPTOP)
     monkeypatch.setattr(engine, "_started", True)
     engine.start(cpus=2, gpus=1, memory_gb=3)
@@ -96,7 +96,7 @@ def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
 
 
 def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_come(monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.room.machines", lambda: [Machine({"CPU": 0.0})])
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 0.0})])
     assert Engine(LAPTOP).fits(cpus=1, gpus=0) == 1
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     with pytest.raises(ConfigError, match=r"give compute\.item-workers"):

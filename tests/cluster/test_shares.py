@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.cluster.items import Unfinished
-from abaw_ray.cluster.shares import _spans, divided, do_share
+from abaw_ray.cluster.engine.items import Unfinished
+from abaw_ray.cluster.stages.video_chunks import _spans, divided, do_share
 from abaw_ray.core.errors import ItemError, StorageError
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.part import WriteParts
-from abaw_ray.faces.stretches import StretchConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.tracking.segments import StretchConfig
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), stretches=StretchConfig(seconds=2.0, overlap=0.5))
@@ -87,7 +87,7 @@ def deadly():
 
 
 def test_a_header_that_ends_its_reader_costs_nobody_else_anything(video, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.shares.header_reader", deadly)
+    monkeypatch.setattr("abaw_ray.cluster.stages.video_chunks.header_reader", deadly)
     assert len(tasks(video())) == 1
 
 
@@ -120,7 +120,7 @@ def test_after_a_kill_only_missing_pieces_are_decoded(video, home):
 def test_pieces_that_are_all_there_are_put_together_without_decoding(video, home, monkeypatch):
     shared = tasks(video())
     with monkeypatch.context() as killed:
-        killed.setattr("abaw_ray.cluster.shares._joined", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        killed.setattr("abaw_ray.cluster.stages.video_chunks._joined", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         do_share(Parts(), home, *shared[0])
         do_share(Parts(), home, *shared[1])
         with pytest.raises(KeyboardInterrupt):

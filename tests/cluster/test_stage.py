@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from ray import cloudpickle
 
-from abaw_ray.cluster.compute import Compute
-from abaw_ray.cluster.items import Pool, _Round, _Worker
-from abaw_ray.cluster.job import Policy, Run, Where
-from abaw_ray.cluster.session import Engine
-from abaw_ray.cluster.stage import run_items
+from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.items import Pool, _Round, _Worker
+from abaw_ray.cluster.engine.run import Policy, Run, Where
+from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.stage import run_items
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 

@@ -14,16 +14,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.faces.crop import CropFaces
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
-
-from presets import SMOKE
 
 ROOT = Path(__file__).parents[2]
 SMALL = SyntheticConfig(train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=8, affectnet_validation=8, rafdb=8, rafdb_test=8)

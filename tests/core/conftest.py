@@ -1,7 +1,7 @@
 import pytest
 from deeds import deeds
 
-from abaw_ray.core.watched import Limits, Watched
+from abaw_ray.core.process.child_process import Limits, Watched
 
 
 @pytest.fixture(scope="module")

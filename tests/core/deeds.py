@@ -9,8 +9,8 @@ import time
 
 import psutil
 
-from abaw_ray.core.child import beat, memory_is_short, waiting
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.process.child import beat, memory_is_short, waiting
 
 built = []
 """In a child: how often its work was built."""

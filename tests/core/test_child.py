@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from deeds import deeds, wait_for_end
 
-from abaw_ray.core.child import beat, waiting
 from abaw_ray.core.errors import ConfigError, ItemError
-from abaw_ray.core.watched import ChildDied, Limits, Watched
+from abaw_ray.core.process.child import beat, waiting
+from abaw_ray.core.process.child_process import ChildDied, Limits, Watched
 
 
 def test_results_come_back_and_the_work_is_built_once(watched):
@@ -76,7 +76,7 @@ def test_a_child_ignores_ctrl_c(watched):
 
 SCRIPT = """
 import deeds
-from abaw_ray.core.watched import Limits, Watched
+from abaw_ray.core.process.child_process import Limits, Watched
 open({log!r}, "a").write("ran\\n")
 watched = Watched(deeds.deeds, Limits())  # neither a main guard nor a close
 print(*watched("environment"), watched.pid, flush=True)

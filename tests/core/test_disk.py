@@ -3,8 +3,8 @@ from collections import namedtuple
 
 import pytest
 
-from abaw_ray.core.disk import own_disk
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.storage.local_disk import own_disk
 
 Usage = namedtuple("Usage", "total used free")
 

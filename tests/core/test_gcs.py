@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 
 
 def free_port() -> int:
@@ -76,6 +76,6 @@ def test_what_is_deleted_is_gone(store):
 
 
 def test_a_store_that_nobody_reaches_is_an_error_and_no_wait_for_ever(monkeypatch):
-    monkeypatch.setattr("abaw_ray.core.stores._GOOGLE", 1)
+    monkeypatch.setattr("abaw_ray.core.storage.filesystems._GOOGLE", 1)
     with pytest.raises(StorageError, match="gs://"):
         Storage(replace(config(free_port()), attempts=1)).check()

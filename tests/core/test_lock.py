@@ -10,11 +10,11 @@ import time
 import psutil
 import pytest
 
-from abaw_ray.core import lock
 from abaw_ray.core.errors import BusyError
-from abaw_ray.core.lock import only_writer
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage import lock
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.core.storage.storage import Storage
 
 
 @pytest.fixture

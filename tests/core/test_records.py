@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import ItemError, StageError
-from abaw_ray.core.records import Home, Item
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.storage import Storage
 
 ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(4)]
 

@@ -9,8 +9,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from abaw_ray.core.errors import ConfigError, StorageError
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig, resolve
+from abaw_ray.core.storage.filesystems import StorageConfig, resolve
+from abaw_ray.core.storage.storage import Storage
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_file_that_arrives_short_is_an_error_though_nobody_said_anything(stora
 
 def test_a_file_is_put_where_the_store_is_no_disk(storage, tmp_path, monkeypatch):
     (tmp_path / "new").write_bytes(b"hello")
-    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "store"))
+    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "store"))
     (tmp_path / "store").mkdir()
     Storage(storage.config).put_file(tmp_path / "new", "part")
     assert (tmp_path / "store" / "part").read_bytes() == b"hello"
@@ -112,8 +112,8 @@ class HalfWay:
 def test_an_upload_that_is_broken_off_leaves_no_half_object(storage, tmp_path, monkeypatch, error):
     (tmp_path / "new").write_bytes(b"hello")
     (tmp_path / "store").mkdir()
-    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
-    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (HalfWay(error), str(tmp_path / "store")))
+    monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (HalfWay(error), str(tmp_path / "store")))
     for upload in (lambda there: there.put_file(tmp_path / "new", "part"), lambda there: there.write_bytes("part", b"hello")):
         with pytest.raises((StorageError, KeyboardInterrupt)):
             upload(Storage(storage.config))
@@ -131,8 +131,8 @@ def test_a_broken_connection_is_tried_again(storage, monkeypatch):
         return original(self, path)
 
     storage.write_bytes("a", b"1")
-    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
-    monkeypatch.setattr("abaw_ray.core.storage.resolve", lambda *_: (Flaky(flaky), resolve(storage.uri())[1]))
+    monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (Flaky(flaky), resolve(storage.uri())[1]))
     assert Storage(storage.config).read_bytes("a") == b"1"
     assert len(calls) == 3
 

@@ -6,8 +6,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.retries import may_pass
-from abaw_ray.core.stores import StorageConfig, _s3, environment, resolve
+from abaw_ray.core.storage.filesystems import StorageConfig, _s3, environment, resolve
+from abaw_ray.core.storage.retries import may_pass
 
 
 @pytest.fixture

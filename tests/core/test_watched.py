@@ -10,9 +10,9 @@ import psutil
 import pytest
 from deeds import builds_slowly, deeds, dies_while_building, fails_to_build, needs_much_memory, wait_for_end
 
-from abaw_ray.core.child import memory_is_short
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.watched import ChildDied, Limits, NoChildError, Watched
+from abaw_ray.core.process.child import memory_is_short
+from abaw_ray.core.process.child_process import ChildDied, Limits, NoChildError, Watched
 
 
 def left_behind():
@@ -72,7 +72,7 @@ def test_children_that_die_before_they_begin_are_not_the_calls_fault():
 
 
 def test_a_child_that_does_not_come_to_begin_is_given_up(monkeypatch):
-    monkeypatch.setattr("abaw_ray.core.watched._START", 0.5)
+    monkeypatch.setattr("abaw_ray.core.process.child_process._START", 0.5)
     with Watched(partial(time.sleep, 600), Limits(seconds=0.1)) as watched, pytest.raises(NoChildError, match=r"within 0\.5 s"):
         watched("echo", 1)
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core.errors import DataError, StorageError
-from abaw_ray.core.stores import StorageConfig, resolve
+from abaw_ray.core.storage.filesystems import StorageConfig, resolve
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.rafdb import read_rafdb
 from abaw_ray.data.trees import Tree
@@ -88,7 +88,7 @@ def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, 
                 raise OSError("AWS Error SLOW_DOWN during ListObjectsV2 operation")
             return original[0].get_file_info(what)
 
-    monkeypatch.setattr("abaw_ray.core.retries.wait_random_exponential", lambda **_: lambda state: 0)
+    monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
     monkeypatch.setattr("abaw_ray.data.trees.resolve", lambda *_: (Flaky(), original[1]))
     tree = Tree("s3://data/flaky")
     assert [entry.name for entry in tree.entries()] == ["a.mp4", "b.mp4"]

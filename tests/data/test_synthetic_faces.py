@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.expressions import ENCODER_CLASSES, EXPRESSIONS
-from abaw_ray.data.synthetic.acting import act
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
-from abaw_ray.data.synthetic.covers import COVERS, cover
-from abaw_ray.data.synthetic.face import Head, Pose, face_box
-from abaw_ray.data.synthetic.manners import MANNERS
-from abaw_ray.data.synthetic.muscles import INDEX, MUSCLES, VARIANTS, pulls
-from abaw_ray.data.synthetic.people import make_person
-from abaw_ray.data.synthetic.scene import Scene
+from abaw_ray.data.synthetic.face.face import Head, Pose, face_box
+from abaw_ray.data.synthetic.face.muscles import INDEX, MUSCLES, VARIANTS, pulls
+from abaw_ray.data.synthetic.face.occluders import COVERS, cover
+from abaw_ray.data.synthetic.face.people import make_person
+from abaw_ray.data.synthetic.scene.acting import act
+from abaw_ray.data.synthetic.scene.scene import Scene
+from abaw_ray.data.synthetic.scene.stills import ALIGNED, PHOTOGRAPH, aligned, photograph
 from abaw_ray.data.synthetic.script import Stretch, write_script
-from abaw_ray.data.synthetic.stills import ALIGNED, PHOTOGRAPH, aligned, photograph
-from abaw_ray.data.synthetic.voice import compose, sing
+from abaw_ray.data.synthetic.voice.prosody import MANNERS
+from abaw_ray.data.synthetic.voice.voice import compose, sing
 from abaw_ray.media.audio import RATE
 
 CONFIG = SyntheticConfig(train=10, validation=4, test=2, seconds=3.0, stretch=(0.5, 1.2))

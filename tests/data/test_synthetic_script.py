@@ -10,7 +10,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.data.affwild2 import source_of
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
-from abaw_ray.data.synthetic.scene import Scene
+from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import write_script
 
 DEMO = SyntheticConfig()

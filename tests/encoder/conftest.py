@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from drawn_images import CONFIG, drawn_table
 
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 
 

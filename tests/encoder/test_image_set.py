@@ -7,8 +7,8 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 
 

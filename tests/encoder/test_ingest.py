@@ -4,7 +4,7 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, StorageError
-from abaw_ray.core.storage import Storage
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.ingest import IngestConfig, IngestImages, cut_square
 

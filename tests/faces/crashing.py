@@ -11,7 +11,7 @@ from detector_of_squares import red_squares
 
 import abaw_ray.faces.crop as crop_module
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.part import WriteParts
+from abaw_ray.faces.output import WriteParts
 from abaw_ray.media.video import decode
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from abaw_ray.faces.detect import Face
+from abaw_ray.faces.detection.detect import Face
 
 
 def red_squares(rgb, smallest):

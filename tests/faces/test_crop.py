@@ -9,7 +9,7 @@ from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg, square
 from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detect import DetectorConfig, Face
+from abaw_ray.faces.detection.detect import DetectorConfig, Face
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 
@@ -143,7 +143,7 @@ def test_a_newcomer_at_the_end_of_a_shot_is_not_overlooked(crop, draw):
 
 
 def test_where_pictures_are_too_large_to_be_kept_one_searches_sooner(crop, draw, monkeypatch):
-    monkeypatch.setattr("abaw_ray.faces.watch._MB", 26_000)  # half of 64 of them are twenty of these small pictures: 0.8 s
+    monkeypatch.setattr("abaw_ray.faces.tracking.segment_tracker._MB", 26_000)  # half of 64 of them are twenty of these small pictures: 0.8 s
     config = FacesConfig(detector=HAAR, buffer_mb=64)
     tracks = crop([draw((45, 70, 30), *([(150, 70, 24)] if k >= 56 else [])) for k in range(99)], config=config)
     assert [row["frame"] for row in tracks["person-2"]] == list(range(57, 100))
@@ -223,7 +223,7 @@ def test_a_doubtful_face_goes_on_but_a_glimpse_is_nobody(crop, draw):
 
 
 def test_small_memory_costs_bridged_gaps_but_no_frame(crop, draw, monkeypatch):
-    monkeypatch.setattr("abaw_ray.faces.watch._MB", 3000)  # 64 of them are five of these small pictures
+    monkeypatch.setattr("abaw_ray.faces.tracking.segment_tracker._MB", 3000)  # 64 of them are five of these small pictures
     config = FacesConfig(detector=HAAR, buffer_mb=64)
     rows = crop([draw((60, 70, 30)) if not 40 <= k < 47 else draw() for k in range(80)], config=config)["main"]
     assert all_frames(rows, 80)

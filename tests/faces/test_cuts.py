@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.cuts import CutConfig, Cuts
+from abaw_ray.faces.detection.cuts import CutConfig, Cuts
 
 
 def room(seed, shift=0, light=0):

@@ -5,8 +5,8 @@ import pytest
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.faces.boxes import iou
-from abaw_ray.faces.detect import DetectorConfig, Haar, YuNet, make_detector
-from abaw_ray.faces.weights import YUNET_HUB
+from abaw_ray.faces.detection.detect import DetectorConfig, Haar, YuNet, make_detector
+from abaw_ray.faces.detection.weights import YUNET_HUB
 
 
 def shaded_face(centre=(150, 110), width=90, size=(320, 240)):
@@ -78,7 +78,7 @@ def test_yunets_network_is_made_of_the_bytes_that_are_given_and_nothing_is_fetch
         raise MadeError(*given)
 
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", create)
-    monkeypatch.setattr("abaw_ray.faces.detect.yunet_weights", lambda where: pytest.fail(f"{where} was asked for"))
+    monkeypatch.setattr("abaw_ray.faces.detection.detect.yunet_weights", lambda where: pytest.fail(f"{where} was asked for"))
     detector = make_detector(DetectorConfig(weights="nowhere.onnx"), b"weights")
     with pytest.raises(MadeError) as made:
         detector(np.zeros((40, 60, 3), np.uint8), 20.0)
@@ -87,7 +87,7 @@ def test_yunets_network_is_made_of_the_bytes_that_are_given_and_nothing_is_fetch
 
 
 def test_without_bytes_yunets_weights_are_looked_for_where_the_settings_say(monkeypatch):
-    monkeypatch.setattr("abaw_ray.faces.detect.yunet_weights", lambda where: f"those of {where}".encode())
+    monkeypatch.setattr("abaw_ray.faces.detection.detect.yunet_weights", lambda where: f"those of {where}".encode())
     assert make_detector(DetectorConfig(weights="here.onnx")).weights.tobytes() == b"those of here.onnx"
 
 

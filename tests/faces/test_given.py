@@ -10,8 +10,8 @@ from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.chips import from_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.given import BoxTable
+from abaw_ray.faces.detection.box_table import BoxTable
+from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.media.write import write_video
 
 

@@ -8,12 +8,12 @@ import pytest
 from crashing import Crashing
 
 from abaw_ray.core.errors import DataError, ItemError, StorageError
-from abaw_ray.core.watched import Limits, Watched
+from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.faces.chunk_files import Piece
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.guarded import GuardedParts
-from abaw_ray.faces.pieces import Piece
-from abaw_ray.faces.stretches import Span, StretchConfig
+from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.isolated import GuardedParts
+from abaw_ray.faces.tracking.segments import Span, StretchConfig
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), stretches=StretchConfig(seconds=2.0, overlap=0.5))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.people import PeopleConfig, Summary, name_people, name_subjects
+from abaw_ray.faces.tracking.people import PeopleConfig, Summary, name_people, name_subjects
 
 CONFIG = PeopleConfig(likeness=0.75, stand_in=0.25)
 ANNA, BEN, CARL = np.eye(3)

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import ConfigError, ItemError
+from abaw_ray.faces.chunk_files import Piece
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detect import DetectorConfig
-from abaw_ray.faces.pieces import Piece
+from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.stitch import SeamError, stitch
-from abaw_ray.faces.stretches import Span, Stretch, StretchConfig, spans_of, stretches_of
+from abaw_ray.faces.tracking.segments import Span, Stretch, StretchConfig, spans_of, stretches_of
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), stretches=StretchConfig(seconds=2.0, overlap=0.5))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.faces.rows import CHUNK, fill_frames, named
-from abaw_ray.faces.spool import Spool
+from abaw_ray.faces.tracking.spool import Spool
 
 
 def row(frame, chip=b"jpeg"):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.detect import Face
-from abaw_ray.faces.tracks import TrackConfig, Tracker
+from abaw_ray.faces.detection.detect import Face
+from abaw_ray.faces.tracking.tracks import TrackConfig, Tracker
 
 
 def face(x, y=50, side=20, score=0.9):

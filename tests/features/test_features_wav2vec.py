@@ -148,7 +148,7 @@ def test_weights_at_an_address_are_fetched_whole(published, monkeypatch, tmp_pat
 
 
 def wav2vec_storage(uri):
-    from abaw_ray.core.stores import StorageConfig
+    from abaw_ray.core.storage.filesystems import StorageConfig
 
     return StorageConfig(uri=uri)
 

@@ -5,9 +5,9 @@ import pytest
 from crashing_sound import decoded
 
 from abaw_ray.core.errors import ItemError, MissingError
-from abaw_ray.core.watched import Limits
+from abaw_ray.core.process.child_process import Limits
 from abaw_ray.media.audio import RATE, decode_audio
-from abaw_ray.media.guarded import GuardedSound
+from abaw_ray.media.isolated_audio import GuardedSound
 
 
 @pytest.fixture(scope="module")

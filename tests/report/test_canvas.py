@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abaw_ray.report.canvas import Canvas, clock_text, fitted, font
+from abaw_ray.report.tracks.canvas import Canvas, clock_text, fitted, font
 
 
 @pytest.mark.parametrize("width", [0, 5, 40, 90, 1000])

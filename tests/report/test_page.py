@@ -9,8 +9,8 @@ from jaxtyping import TypeCheckError
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve, Submission, Timeline, Trial
 from abaw_ray.report.page import PageConfig, flat, render, write_report
 from abaw_ray.report.timelines import TimelineConfig

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from test_trackrows import track_of
 
-from abaw_ray.report.canvas import FAINT, STATE_COLOURS, Canvas
-from abaw_ray.report.trackbar import Axis, draw_axis, draw_bar, draw_gaps, gap_text, shares
-from abaw_ray.report.trackrows import STATES, Gap, ends, gaps_of
+from abaw_ray.report.tracks.bar import Axis, draw_axis, draw_bar, draw_gaps, gap_text, shares
+from abaw_ray.report.tracks.canvas import FAINT, STATE_COLOURS, Canvas
+from abaw_ray.report.tracks.rows import STATES, Gap, ends, gaps_of
 
 
 def slow_shares(track, axis, pixel, samples=400):

@@ -3,8 +3,8 @@ import shutil
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.records import Item
-from abaw_ray.report.trackparts import found_part
+from abaw_ray.core.storage.records import Item
+from abaw_ray.report.tracks.parts import found_part
 
 
 def put(part, root, name, stage="faces", home="0f", identity="1"):

@@ -1,8 +1,8 @@
 import numpy as np
 from test_trackrows import track_of
 
-from abaw_ray.report.canvas import ACCENT
-from abaw_ray.report.trackpictures import Picture, draw_people
+from abaw_ray.report.tracks.canvas import ACCENT
+from abaw_ray.report.tracks.pictures import Picture, draw_people
 
 
 def renamed(track, name, box):

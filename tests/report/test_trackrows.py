@@ -7,7 +7,7 @@ import pytest
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.faces.chips import from_jpeg
-from abaw_ray.report.trackrows import STATES, Track, ends, gaps_of, middles, read_chips, read_tracks, spread, video_clock
+from abaw_ray.report.tracks.rows import STATES, Track, ends, gaps_of, middles, read_chips, read_tracks, spread, video_clock
 
 
 def track_of(states, times, first=1):

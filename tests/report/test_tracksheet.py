@@ -5,9 +5,9 @@ from test_trackpictures import renamed
 from test_trackrows import track_of
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.report.canvas import HATCH
-from abaw_ray.report.trackpictures import Picture
-from abaw_ray.report.tracksheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
+from abaw_ray.report.tracks.canvas import HATCH
+from abaw_ray.report.tracks.pictures import Picture
+from abaw_ray.report.tracks.sheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
 
 LONG = "a folder with a long name/another one/" * 6 + "Ünïcödé, final (2).mp4"
 

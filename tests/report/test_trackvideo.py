@@ -6,9 +6,9 @@ from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.faces.chips import ChipConfig
 from abaw_ray.media.audio import RATE, decode_audio
 from abaw_ray.media.video import CannotSeek, decode
-from abaw_ray.report import trackvideo
-from abaw_ray.report.trackrows import Track, read_tracks
-from abaw_ray.report.trackvideo import chips_of, frames_at, pictures_of, write_overlay
+from abaw_ray.report.tracks import video as trackvideo
+from abaw_ray.report.tracks.rows import Track, read_tracks
+from abaw_ray.report.tracks.video import chips_of, frames_at, pictures_of, write_overlay
 
 
 def grey(rgb):

@@ -13,7 +13,7 @@ from abaw_ray.core.expressions import AFFECTNET, RAFDB
 from abaw_ray.core.settings import digest
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
 from abaw_ray.data.synthetic.files import placed
-from abaw_ray.data.synthetic.stills import Still, aligned, photograph
+from abaw_ray.data.synthetic.scene.stills import Still, aligned, photograph
 
 COLUMNS = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 """Header of AffectNet's lists."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
-from abaw_ray.data.synthetic.covers import COVERS
+from abaw_ray.data.synthetic.face.occluders import COVERS
 from abaw_ray.data.synthetic.names import Name, draw_names
 
 SHARES: tuple[float, ...] = (1.7, 0.9, 0.8, 0.8, 1.3, 1.1, 0.9, 1.4)

@@ -23,7 +23,7 @@ from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.files import placed
 from abaw_ray.data.synthetic.images import COLUMNS, affectnet_lists, draw_affectnet, draw_rafdb, rafdb_list
-from abaw_ray.data.synthetic.scene import Scene
+from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import Video, write_script
 from abaw_ray.media.write import write_video
 

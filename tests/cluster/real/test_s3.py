@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import ray.train
 
-from abaw_ray.cluster import checkpoint
+from abaw_ray.cluster.training import checkpoint
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.storage import Storage
-from abaw_ray.core.stores import StorageConfig
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 
 from clusters import KEYS
 from faultproxy import FaultProxy, Rule

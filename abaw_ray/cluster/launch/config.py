@@ -1,0 +1,103 @@
+"""The settings of the whole line, and what each job shows of them. The same fields have the same names in every job, so jobs find one
+another's results by their settings alone.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Annotated, TypeVar, get_type_hints
+
+import tyro
+
+from abaw_ray.cluster.engine.run import Where
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.faces.crop import FacesConfig
+from abaw_ray.features.baselines import BaselineConfig
+from abaw_ray.features.extract import FeaturesConfig
+from abaw_ray.fusion.search import SweepConfig
+
+_T = TypeVar("_T", bound=Where)
+_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr for --encoder.optim.lr, which is understood too
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacesJob(Where):
+    """Faces of videos: ``jobs/prepare_faces.py``."""
+
+    faces: Annotated[FacesConfig, _OWN] = field(default_factory=FacesConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderJob(Where):
+    """Stage I: ``jobs/train_encoder.py``."""
+
+    encoder: Annotated[EncoderConfig, _OWN] = field(default_factory=EncoderConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesJob(Where):
+    """Two vectors a frame: ``jobs/extract_features.py``."""
+
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    features: Annotated[FeaturesConfig, _OWN] = field(default_factory=FeaturesConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse stages that do not fit together."""
+        check_fit(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepJob(Where):
+    """Stage II: ``jobs/sweep_fusion.py``."""
+
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    sweep: Annotated[SweepConfig, _OWN] = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse stages that do not fit together."""
+        check_fit(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Where):
+    """All of it: ``jobs/predict.py`` and ``jobs/pipeline.py``."""
+
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    """Detection, tracks and chips."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Stage I."""
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    """Vectors of Stage I's encoder and of Wav2Vec 2.0."""
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    """Stage II."""
+    baselines: BaselineConfig = field(default_factory=BaselineConfig)
+    """What is reached without a model."""
+
+    def __post_init__(self) -> None:
+        """Refuse stages that do not fit together."""
+        check_fit(self)
+
+
+def check_fit(line: FeaturesJob | SweepJob | Line) -> None:
+    """Refuse a line whose chips do not suit its encoder.
+
+    Raises:
+        ConfigError: the chips are bounded for another input size than the encoder has.
+    """
+    if line.faces.chips.size != line.encoder.model.size:
+        raise ConfigError(
+            f"faces.chips.size={line.faces.chips.size} is not encoder.model.size={line.encoder.model.size}; set both to the encoder's input size"
+        )
+
+
+def own_stage(job: type[Where]) -> str:
+    """The field of a job whose options have no prefix; empty where it has none."""
+    hints = get_type_hints(job, include_extras=True)
+    return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
+
+
+def part_of(job: type[_T], line: Line) -> _T:
+    """The settings that one job shows, out of those of the line."""
+    return job(**{item.name: getattr(line, item.name) for item in fields(job)})

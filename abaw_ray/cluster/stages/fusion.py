@@ -1,0 +1,159 @@
+"""Stage II on a cluster: the settings are chosen by ``trials``, then the models that are kept are trained, each kind a task of its own.
+
+Which settings are tried, on which folds, and how one is chosen, is ``fusion.search`` and ``fusion.protocols``. A sweep that was killed goes on
+where it was.
+"""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.stage import fetch, needed, run_once
+from abaw_ray.cluster.stages.annotations import Annotated, annotated, frames_in_cluster
+from abaw_ray.cluster.stages.features import features_home, features_record
+from abaw_ray.cluster.stages.trials import Sweep, run_trials
+from abaw_ray.core.progress import progress, say
+from abaw_ray.core.settings import digest, to_plain
+from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.data.folds import assign_folds
+from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.saved import logits_table, save_fusion
+from abaw_ray.scoring.filling import most_frequent
+from abaw_ray.scoring.selection import Choice
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from abaw_ray.cluster.launch.config import Line
+
+STAGE = "fusion"
+ALONE = ("visual", "speech")
+"""Models of one modality, trained like the fused one, for comparison."""
+
+
+def sweep_home(run: Run, line: "Line") -> Home:
+    """Where sweeps on these features live."""
+    return Home(run.storage, STAGE, line.sweep, search.REVISION, (features_home(run, line).path,))
+
+
+def trials_folder(run: Run, line: "Line", item: Item) -> str:
+    """Where the finished trials on these features lie, however many are wanted: a larger sweep begins with those of a smaller one."""
+    alike = replace(line, sweep=replace(line.sweep, trials=1))
+    return f"{sweep_home(run, alike).path}/trials/{item.key}"
+
+
+def sweep_item(features: Record, who: Annotated) -> Item:
+    """The run on exactly these features and annotations."""
+    return Item(name="run", identity=digest([features.identity, who.identity]))
+
+
+def sweep_fusion(run: Run, line: "Line") -> Record:
+    """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
+    features, who = features_record(run, line), annotated(run)
+    home, item = sweep_home(run, line), sweep_item(features, who)
+    return run_once(home, item, lambda: _search(run, line, home, item, features, who))
+
+
+def _search(run: Run, line: "Line", home: Home, item: Item, features: Record, who: Annotated) -> dict[str, Any]:
+    """The run itself; returns its figures."""
+    frames, left_out = frames_in_cluster(run, features, who)
+    for name, reason in left_out.items():
+        say(f"  {name} is left out: {reason}")
+    labels = {name: rows for name, rows in who.labels.items() if name not in left_out}
+    train = {name: rows for name, rows in labels.items() if who.splits[name] == "train"}
+    sweep = Sweep(
+        home=home,
+        item=item,
+        finished=trials_folder(run, line, item),
+        config=line.sweep,
+        train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
+        all_folds=assign_folds(labels, folds=line.sweep.folds, seed=line.sweep.seed),
+        default=most_frequent(np.concatenate(list(train.values()))),
+    )
+    trials = run_trials(run, sweep, frames)
+    best = max(trials, key=lambda trial: trial["score"])
+    say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
+    finals = _run_finals(run, sweep, frames, best["changes"])
+    figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], "left_out": left_out, **finals}
+    home.complete_folder(item, figures)
+    return figures
+
+
+def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, Any]) -> dict[str, dict]:
+    """The models that are kept, each kind a task of its own."""
+    import ray
+
+    on = run.compute
+    memory = int(on.trial_memory_gb * 2**30)
+    task = ray.remote(num_cpus=on.cpus_per_trial, num_gpus=on.gpus_per_trial, memory=memory, max_retries=3)
+    jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in ALONE}}
+    refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
+    found: dict[str, dict] = {}
+    with progress("models", len(refs), "protocols") as shown:
+        waiting = list(refs)
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            found |= {refs[ref]: fetch(ref) for ref in done}
+            shown.step(len(done))
+    return found
+
+
+def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
+    """The ONE model on all of Train_Set; its smoothing comes from the folds of Train_Set."""
+    config = search.candidate(sweep.config, changes, mode)
+    result = protocols.run_official_trial(frames, sweep.train_folds, config)
+    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    trained = protocols.train_official(frames, config)
+    name = "official" if mode == "fused" else mode
+    _store(sweep, f"{name}/model", trained)
+    return _keep_choice(sweep, name, choice, int((result.fold >= 0).sum()))
+
+
+def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
+    """The models of five folds over train and validation, their out-of-fold scores, and the smoothing chosen on these."""
+    result = protocols.run_cv(frames, sweep.all_folds, search.candidate(sweep.config, changes, mode))
+    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    for number, trained in enumerate(result.models):
+        _store(sweep, f"cv/fold-{number}", trained)
+    rows = (result.fold >= 0).nonzero()[0]
+    table = logits_table(frames, rows, result.logits[rows], result.gate[rows], result.fold[rows])
+    sweep.home.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
+    return _keep_choice(sweep, "cv", choice, len(rows))
+
+
+def _store(sweep: Sweep, name: str, trained: Any) -> None:
+    with own_disk(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
+        save_fusion(Path(folder), trained)
+        for file in Path(folder).iterdir():
+            sweep.home.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
+
+
+def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
+    body = {
+        "decision": to_plain(choice.decision),
+        "same": {**to_plain(choice.same), "mean": choice.same.mean, "std": choice.same.std},
+        "other": {**to_plain(choice.other), "mean": choice.other.mean, "std": choice.other.std},
+        "table": to_plain(choice.table),
+        "confusion": choice.confusions.sum(axis=0).tolist(),
+        "rows": rows,
+        "default": sweep.default,
+    }
+    sweep.home.storage.write_bytes(f"{sweep.folder}/{name}/choice.json", json.dumps(body, indent=1).encode())
+    return body
+
+
+def sweep_record(run: Run, line: "Line") -> Record:
+    """The record of a finished sweep that a later stage builds on.
+
+    Raises:
+        DataError: it is not there (yet) for these features and settings.
+    """
+    home = sweep_home(run, line)
+    return needed(home, home.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")

@@ -1,0 +1,176 @@
+"""The data set's predictions and scores: the official validation by the one model, the test release by the five together.
+
+One task of the cluster does it, next to the frames in shared memory. Which model may score whom is checked by ``fusion.protocols``.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.stage import fetch, run_once
+from abaw_ray.cluster.stages.annotations import Annotated, annotated, frames_in_cluster
+from abaw_ray.cluster.stages.faces import faces_record
+from abaw_ray.cluster.stages.features import features_record
+from abaw_ray.cluster.stages.fusion import ALONE, sweep_home, sweep_record
+from abaw_ray.cluster.stages.fusion import STAGE as SWEEP
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.data.subjects import leaked
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.protocols import score_official_val, score_together
+from abaw_ray.fusion.saved import load_fusion, logits_table
+from abaw_ray.fusion.train import TrainedFusion
+from abaw_ray.predict.people import Boxes, confusions, predict_people, prediction_table
+from abaw_ray.scoring.baselines import chance_macro_f1
+from abaw_ray.scoring.decision import Decision
+from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1, per_class_f1
+from abaw_ray.scoring.submission import write_submission
+
+if TYPE_CHECKING:
+    from abaw_ray.cluster.launch.config import Line
+
+STAGE = "predictions"
+REVISION = 2
+"""Raised when the same models give other predictions or scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """All that the task needs besides the frames."""
+
+    home: Home
+    item: Item
+    models: str
+    """The sweep's part."""
+    choices: dict[str, dict]
+    """Figures of the sweep: official, cv, visual, speech."""
+    faces: dict[str, str]
+    """FACE parts by video, for the boxes."""
+    who: Annotated
+
+
+def predictions_home(run: Run, line: "Line") -> Home:
+    """Where predictions of these models live."""
+    return Home(run.storage, STAGE, {}, REVISION, (sweep_home(run, line).path,))
+
+
+def predictions_item(run: Run, line: "Line") -> Item:
+    """The run on exactly these models, features, faces and annotations.
+
+    Raises:
+        DataError: they are not there (yet).
+    """
+    before = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
+    return Item(name="run", identity=digest([what.identity for what in before]))
+
+
+def predict(run: Run, line: "Line") -> Record:
+    """Bring predictions, scores and the submission into storage."""
+    home, item = predictions_home(run, line), predictions_item(run, line)
+    sweep, features, faces, who = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
+
+    def work() -> dict[str, Any]:
+        import ray
+
+        choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
+        scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
+        frames, _ = frames_in_cluster(run, features, who)
+        memory = int(run.compute.trial_memory_gb * 2**30)
+        task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, memory=memory, max_retries=3)(score)
+        figures = fetch(task.remote(scoring, frames))
+        home.complete_folder(item, figures)
+        return figures
+
+    return run_once(home, item, work)
+
+
+def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
+    """Everything that the models are asked: validation by the official one and by each modality's, test by the five."""
+    figures = {"official_val": _official(scoring, frames, "official", keep=True)}
+    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in ALONE}
+    train, val = (frames.labels[frames.rows_of(frames.names(split))] for split in ("train", "val"))
+    figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
+    figures["rows"] = figures["official_val"]["rows"]
+    if scoring.who.example:
+        figures["submission"] = _test(scoring, frames)
+        figures["rows"] += figures["submission"]["rows"]
+    return figures
+
+
+def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dict[str, Any]:
+    """Macro-F1 on Validation_Set, with and without the people who share a recording with Train_Set."""
+    choice = scoring.choices[name]
+    rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
+    people = predict_people(frames, rows, logits, gate, _decision(choice))
+    counts = confusions(frames, people, choice["default"])
+    shared = leaked(frames.names("train"), frames.names("val"))
+    clean = np.array([one.person.name not in shared for one in people], dtype=bool)
+    total = counts.sum(axis=0)
+    if keep:
+        storage, folder = scoring.home.storage, scoring.home.part(scoring.item, "")
+        storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
+        table = logits_table(frames, rows, logits, gate, np.full(len(rows), -1))
+        storage.write_table(f"{folder}/validation_logits.parquet", table)
+    return {
+        "macro_f1": macro_f1(total),
+        "interval": bootstrap_interval(by_recording(counts, [one.person.source for one in people]), seed=0),
+        "per_class": per_class_f1(total).tolist(),
+        "confusion": total.tolist(),
+        "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),
+        "shared": sorted(shared),
+        "rows": len(rows),
+    }
+
+
+def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
+    """The test release by the models of the five folds together, and its submission file."""
+    choice, names = scoring.choices["cv"], frames.names("test")
+    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["same"]["folds"]))]
+    rows, logits, gate = score_together(models, frames, names)
+    people = predict_people(frames, rows, logits, gate, _decision(choice))
+    storage, folder = scoring.home.storage, scoring.home.part(scoring.item, "")
+    storage.write_table(f"{folder}/test.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
+    labels = {one.person.name: one.labels for one in people}
+    with tempfile.TemporaryDirectory(prefix="abaw-submission-") as local:
+        path = Path(local) / "submission.txt"
+        filled = write_submission(path, scoring.who.example, labels, default=choice["default"])
+        storage.put_file(path, f"{folder}/submission.txt")
+    counts = {"nearest": filled.nearest, "most_frequent": filled.most_frequent, "past_end": filled.past_end}
+    return {
+        "path": storage.uri(f"{folder}/submission.txt"),
+        "rows": filled.rows,
+        "filled": filled.total,
+        "filled_by": counts,
+        "without_video": filled.without_video,
+        "shared": sorted(leaked([*frames.names("train"), *frames.names("val")], names)),
+    }
+
+
+def _model(scoring: Scoring, name: str) -> TrainedFusion:
+    storage = scoring.home.storage
+    with tempfile.TemporaryDirectory(prefix=f"abaw-{SWEEP}-") as local:
+        for file in storage.files(f"{scoring.models}/{name}"):
+            storage.get_file(f"{scoring.models}/{name}/{file}", Path(local) / file)
+        return load_fusion(Path(local))
+
+
+def _decision(choice: dict[str, Any]) -> Decision:
+    return Decision.from_plain(choice["decision"])
+
+
+def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
+    """Boxes of these rows' people, from the FACE parts of their videos."""
+    found = {}
+    for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
+        table = scoring.home.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
+        for track in pc.unique(table["track"]).to_pylist():
+            mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
+            boxes = np.full((len(mine), 4), np.nan, np.float32)
+            boxes[mine.is_valid().to_numpy(zero_copy_only=False)] = mine.flatten().to_numpy().reshape(-1, 4)
+            found[video, track] = boxes
+    return found

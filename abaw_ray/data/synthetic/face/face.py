@@ -1,0 +1,142 @@
+"""Draws a head into a picture: shapes of ``shapes.py`` turned, placed, shaded.
+
+One head costs about a millisecond at a face width of 80 pixels. Light, background and camera are the matter of ``camera.py``.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from abaw_ray.data.synthetic.face.people import Person
+from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, beard, before, behind, features, outline, times
+
+_SHIFT = 4
+"""Bits of a pixel's fraction that OpenCV's polygons keep."""
+_GRID = 20
+"""Pixels per unit of the shading map."""
+_REACH = (1.3, 1.6)
+"""Half width and half height of the shading map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pose:
+    """Where a head is and how it is held."""
+
+    x: float
+    y: float
+    """Middle of the face in pixels of the picture."""
+    size: float
+    """Half the width of the face in pixels."""
+    roll: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+    """Radians; positive yaw looks to the right of the picture, positive pitch down."""
+    gaze: tuple[float, float] = (0.0, 0.0)
+    """Of the eyes, -1..1 each way."""
+
+    def project(self, points: Float[np.ndarray, "n 2"], *, turned: bool = True) -> Float[np.ndarray, "n 2"]:
+        """Pixels of points on the face; ``turned=False`` for outlines, which a turned head keeps."""
+        x, y = points[:, 0], points[:, 1]
+        if turned:
+            depth = 0.75 * np.sqrt(np.maximum(1.1 - x**2 - (y / 1.4) ** 2, 0.02))
+            x = x * np.cos(self.yaw) + depth * np.sin(self.yaw)
+            y = y * np.cos(self.pitch) + depth * np.sin(self.pitch)
+        cos, sin = np.cos(self.roll) * self.size, np.sin(self.roll) * self.size
+        return np.stack([self.x + cos * x - sin * y, self.y + sin * x + cos * y], axis=1)
+
+
+def face_box(person: Person, pose: Pose) -> tuple[float, float, float, float]:
+    """The square x0, y0, x1, y1 in pixels that OpenCV's frontal-face cascade puts around this face, on average."""
+    x, y = pose.project(np.array([[0.02, 0.07 * person.height]]), turned=False)[0]
+    half = 1.2 * pose.size
+    return float(x - half), float(y - half), float(x + half), float(y + half)
+
+
+def shading(person: Person) -> UInt8[np.ndarray, "h w"]:
+    """How light falls on a face seen from the front, 128 for unchanged: sockets dark, bridge of the nose and cheeks bright."""
+    y, x = np.mgrid[-_REACH[1] : _REACH[1] : 1 / _GRID, -_REACH[0] : _REACH[0] : 1 / _GRID]
+    h = person.height
+
+    def spot(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
+        return np.exp(-0.5 * (((np.abs(x) - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
+
+    light = 0.1 * spot(0, -0.75, 0.45, 0.18) + 0.2 * spot(0.48, 0.2, 0.19, 0.16) + 0.22 * spot(0, 0.05, 0.07, 0.2)
+    light += 0.16 * spot(0, person.nose_y - 0.08, 0.09, 0.07) + 0.1 * spot(0, h - 0.22, 0.16, 0.1) + 0.05 * spot(0.36, EYES - 0.3, 0.2, 0.05)
+    dark = 0.4 * spot(person.eye_x - 0.02, EYES - 0.05, 0.24, 0.15) + 0.2 * spot(0.16, 0.05, 0.06, 0.2) + 0.26 * spot(0, EYES - 0.02, 0.3, 0.05)
+    dark += 0.24 * spot(0, person.nose_y + 0.07, 0.15, 0.05) + 0.16 * spot(0, person.mouth_y + 0.19, 0.2, 0.05)
+    dark += 0.3 * np.clip((x**2 + (y / h) ** 2) ** 2, 0, 1.6) + 0.1 * spot(0.72, 0.45, 0.12, 0.25)
+    return np.clip(128 * (1 + person.relief * (light - dark)), 20, 255).astype(np.uint8)
+
+
+class Head:
+    """One person's head, ready to be drawn any number of times."""
+
+    def __init__(self, person: Person) -> None:
+        self.person, self.shade = person, shading(person)
+        self.behind, self.before = behind(person), before(person)
+
+    def draw(self, picture: UInt8[np.ndarray, "h w 3"], pose: Pose, pull: Float[np.ndarray, " muscles"]) -> None:
+        """Draw body and head into an RGB picture, in place; whatever lies outside is cut off.
+
+        Args:
+            picture: RGB.
+            pose: Where and how the head is held.
+            pull: Of each muscle, habits included.
+        """
+        person = self.person
+        _fill(picture, self._body(), pose, turned=False)
+        reach = np.array([[-1.35, CROWN - 0.3], [1.35, CROWN - 0.3], [1.35, 1.75], [-1.35, 1.75]])
+        corners = pose.project(reach, turned=False)
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (picture.shape[1], picture.shape[0]))
+        if (high - low < 2).any():
+            return
+        part = picture[low[1] : high[1], low[0] : high[0]]
+        here = Pose(x=pose.x - low[0], y=pose.y - low[1], size=pose.size, roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch, gaze=pose.gaze)
+        part = np.ascontiguousarray(part)
+        edge = outline(person, pull)
+        _fill(part, [*self.behind, Shape(edge, person.skin)], here, turned=False)
+        _fill(part, beard(person, pull), here)
+        shapes, folds = features(person, pull, pose.gaze)
+        self._shade(part, here, edge, folds)
+        _fill(part, shapes, here)
+        _fill(part, self.before, here, turned=False)
+        picture[low[1] : high[1], low[0] : high[0]] = part
+
+    def _body(self) -> list[Shape]:
+        shirt, skin = self.person.shirt, times(self.person.skin, 0.72)
+        shoulders = np.array([[-0.5, 1.45], [-1.2, 1.62], [-1.9, 2.0], [-2.6, 9.0], [2.6, 9.0], [1.9, 2.0], [1.2, 1.62], [0.5, 1.45]])
+        neck = np.array([[-0.55, 0.5], [0.55, 0.5], [0.58, 1.5], [0, 1.85], [-0.58, 1.5]])
+        return [Shape(shoulders, shirt), Shape(neck, skin)]
+
+    def _shade(self, part: np.ndarray, pose: Pose, edge: np.ndarray, folds: list[Fold]) -> None:
+        size = (part.shape[1], part.shape[0])
+        three = np.array([[-0.6, EYES], [0.6, EYES], [0.0, 0.8]], dtype=np.float32)
+        matrix = cv2.getAffineTransform(((three + _REACH) * _GRID).astype(np.float32), pose.project(three).astype(np.float32))
+        shade = cv2.warpAffine(self.shade, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crease = np.full(part.shape[:2], 128, np.uint8)
+        for fold in folds:
+            if fold.depth > 0.05:
+                points = np.round(pose.project(fold.points) * (1 << _SHIFT)).astype(np.int32)
+                width = max(1, round(fold.width * pose.size))
+                cv2.polylines(crease, [points], False, 128 * (1 - 0.6 * min(fold.depth, 1.0)), width, cv2.LINE_AA, _SHIFT)
+        crease = cv2.GaussianBlur(crease, (0, 0), max(0.035 * pose.size, 0.5))
+        shade = cv2.multiply(shade, crease, scale=1 / 128)
+        mask = np.full(part.shape[:2], 128, np.uint8)
+        inside = np.zeros(part.shape[:2], np.uint8)
+        cv2.fillPoly(inside, [np.round(pose.project(edge, turned=False) * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(shade, inside, mask)
+        cv2.multiply(part, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), part, scale=1 / 128)
+
+
+def _fill(picture: np.ndarray, shapes: list[Shape], pose: Pose, *, turned: bool = True) -> None:
+    """Project all points at once (a call each would cost more than the drawing) and fill the polygons in order."""
+    if not shapes:
+        return
+    points = np.concatenate([shape.points for shape in shapes])
+    pixels = np.round(pose.project(points, turned=turned) * (1 << _SHIFT)).astype(np.int32)
+    ends = np.cumsum([len(shape.points) for shape in shapes])[:-1]
+    for polygon, shape in zip(np.split(pixels, ends), shapes, strict=True):
+        cv2.fillPoly(picture, [polygon], shape.colour, cv2.LINE_AA, _SHIFT)
