@@ -13,10 +13,10 @@ import pytest
 import tyro
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.schema import FACE
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig, Face
@@ -198,8 +198,8 @@ def test_peaks_are_the_highest_of_each_and_of_all_together(tool):
 
 
 def test_a_stand_in_leaves_a_part_of_one_row(tool, tmp_path):
-    home, item = Home(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
-    assert tool["scale"].StandIn(FacesConfig(), Limits(), None)(home, item, {"video": "v.mp4"})["rows"] == 1
+    home, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
+    assert tool["scale"].StandIn(FacesConfig(), ChildLimits(), None)(home, item, {"video": "v.mp4"})["rows"] == 1
     table = pq.read_table(tmp_path / home.part(item))
     assert table.schema.equals(FACE) and table["video"].to_pylist() == ["v.mp4"] and table["seen"].to_pylist() == [False]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from abaw_ray.cluster.engine.compute import shape
+from abaw_ray.cluster.engine.compute import compute_preset
 from abaw_ray.cluster.launch.command import one_line, parse
-from abaw_ray.cluster.launch.config import EncoderJob, FacesJob, FeaturesJob, Line, SweepJob
-from abaw_ray.cluster.launch.presets import LINES, presets_of
+from abaw_ray.cluster.launch.config import EncoderJob, FacesJob, FeaturesJob, PipelineConfig, SweepJob
+from abaw_ray.cluster.launch.presets import PRESETS, presets_of
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest, to_plain
 
@@ -22,11 +22,11 @@ JOBS = {
     "extract_features": FeaturesJob,
     "sweep_fusion": SweepJob,
     "predict": SweepJob,
-    "pipeline": Line,
+    "pipeline": PipelineConfig,
 }
 
 
-@pytest.mark.parametrize("preset", LINES)
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("job", JOBS)
 def test_a_preset_of_a_job_builds_and_equals_that_of_the_line(job, preset):
     built = parse(presets_of(JOBS[job]), [preset])
@@ -39,8 +39,8 @@ def test_every_job_file_has_its_place_here():
 
 
 def test_all_three_presets_are_there_and_paper_names_the_published_models():
-    assert set(LINES) == {"paper", "demo", "smoke"}
-    paper = LINES["paper"][1]
+    assert set(PRESETS) == {"paper", "demo", "smoke"}
+    paper = PRESETS["paper"][1]
     assert paper.encoder.model.name == "vit_large_patch14_dinov2.lvd142m"
     assert paper.faces.chips.size == paper.encoder.model.size == 224
     assert len(paper.faces.chips.scales) == 3
@@ -50,20 +50,20 @@ def test_all_three_presets_are_there_and_paper_names_the_published_models():
 
 def test_the_own_stage_of_a_job_needs_no_prefix_and_others_have_theirs():
     assert parse(presets_of(EncoderJob), ["demo", "--optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
-    assert parse(presets_of(Line), ["demo", "--encoder.optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
+    assert parse(presets_of(PipelineConfig), ["demo", "--encoder.optim.lr", "3e-5"]).encoder.optim.lr == 3e-5
     job = parse(presets_of(FacesJob), ["demo", "--storage", "s3://bucket/runs", "--endpoint=http://127.0.0.1:1", "--retry-failures"])
     assert (job.storage.uri, job.storage.endpoint, job.policy.retry_failures) == ("s3://bucket/runs", "http://127.0.0.1:1", True)
 
 
 def test_a_shape_sets_all_of_compute_and_single_options_change_it():
-    job = parse(presets_of(Line), ["paper", "--on", "gpu-4x2", "--compute.trials", "3"])
-    assert job.compute == replace(shape("gpu-4x2"), trials=3) and job.on == "gpu-4x2"
-    assert parse(presets_of(Line), ["paper", "--on=laptop"]).compute == shape("laptop")
+    job = parse(presets_of(PipelineConfig), ["paper", "--on", "gpu-4x2", "--compute.trials", "3"])
+    assert job.compute == replace(compute_preset("gpu-4x2"), trials=3) and job.on == "gpu-4x2"
+    assert parse(presets_of(PipelineConfig), ["paper", "--on=laptop"]).compute == compute_preset("laptop")
     with pytest.raises(ConfigError, match="--on gpu-4 is no shape"):
-        parse(presets_of(Line), ["paper", "--on", "gpu-4"])
+        parse(presets_of(PipelineConfig), ["paper", "--on", "gpu-4"])
 
 
-@pytest.mark.parametrize("job", [FacesJob, FeaturesJob, SweepJob, Line])
+@pytest.mark.parametrize("job", [FacesJob, FeaturesJob, SweepJob, PipelineConfig])
 def test_every_job_with_faces_has_the_short_names_of_their_options(job):
     assert parse(presets_of(job), ["paper", "--detector", "haar"]).faces.detector.kind == "haar"
     faces = parse(presets_of(job), ["demo", "--detector=yunet", "--weights", "yunet.onnx", "--chips", "none"]).faces
@@ -92,7 +92,7 @@ def test_a_wrong_command_line_is_one_line_that_says_what_to_do(args, said):
 
 
 def test_stages_that_do_not_fit_together_are_refused_before_anything_runs():
-    demo = LINES["demo"][1]
+    demo = PRESETS["demo"][1]
     with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.size=70"):
         replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
 
@@ -104,7 +104,7 @@ def test_the_help_of_a_job_documents_its_settings():
 
 
 def test_where_a_job_runs_is_no_part_of_what_it_makes():
-    plain = to_plain(LINES["demo"][1])
+    plain = to_plain(PRESETS["demo"][1])
     for stage in ("faces", "encoder", "features", "sweep"):
         text = str(plain[stage])
         assert "runs/demo" not in text

@@ -29,14 +29,14 @@ def metadata():
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self):
-            self.say(200, "token" if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
+            self.echo(200, "token" if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
 
         def do_GET(self):
             server.asked += 1
             allowed = self.headers["X-aws-ec2-metadata-token"] == "token" or self.headers["Metadata-Flavor"] == "Google"
-            self.say(*(server.answers.get(self.path, (404, "")) if allowed else (401, "")))
+            self.echo(*(server.answers.get(self.path, (404, "")) if allowed else (401, "")))
 
-        def say(self, code, text):
+        def echo(self, code, text):
             self.send_response(code)
             self.end_headers()
             self.wfile.write(text.encode())

@@ -21,7 +21,7 @@ from bench_plan import Plan as VideoPlan
 from bench_table import measured, show_rows, stamp, told, write_rows
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
 
@@ -70,7 +70,7 @@ def main(
             measured(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **stamp("torch")}, raw))
         show_rows(FIGURES, raw)
         if quick:
-            say("only a look: too little was run for figures that one could keep")
+            echo("only a look: too little was run for figures that one could keep")
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

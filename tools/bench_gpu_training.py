@@ -10,14 +10,14 @@ import torch
 import torch.distributed as dist
 from bench_gpu_work import Work, finish, of_ceiling, pictures
 
-from abaw_ray.cluster.engine.compute import Compute
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core import schema
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Piece, Place
@@ -77,10 +77,10 @@ def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> d
 
 def through_ray(work: Work, raw: dict) -> dict:
     """The encoder's training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
-    home = Home(stored(work), "encoder", work.encoder, 1)
+    home = StageStore(stored(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
-    compute = Compute(cpus=work.cpus + 1, train_workers=1, cpus_per_worker=work.cpus, gpus_per_worker=gpus)
-    with Engine(compute) as engine:
+    compute = ComputeConfig(cpus=work.cpus + 1, train_workers=1, cpus_per_worker=work.cpus, gpus_per_worker=gpus)
+    with RaySession(compute) as engine:
         engine.start(workers=1, cpus=compute.cpus_per_worker, gpus=gpus)
         begun = time.perf_counter()
         figures = train_encoder(home=home, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)

@@ -18,7 +18,7 @@ from bench_pool import copied
 from bench_share import Group, cpu_group
 
 from abaw_ray.core.errors import ConfigError, StageError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.faces.output import WriteParts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/cluster/real"))  # the machines are the tests'
@@ -166,11 +166,11 @@ def _course(course: Course, plan: Plan) -> dict:
     begun = time.monotonic()
     course.cluster.up()
     up = time.monotonic() - begun
-    say(f"  up in {up:.0f} s")
+    echo(f"  up in {up:.0f} s")
     run = course.start(len(WORKERS), few=True)
     run.until(1, timeout=300)
     first = time.monotonic() - begun
-    say(f"  the first video is there after {first:.0f} s")
+    echo(f"  the first video is there after {first:.0f} s")
     run.end()  # whatever is slow the first time has been so now
     one, two = [], []
     for _ in range(plan.rounds):
@@ -178,9 +178,9 @@ def _course(course: Course, plan: Plan) -> dict:
             took.append(course.start(workers).end())
             seconds, whole, *cpu = took[-1]
             used = "by the head {:.0f} s, by the workers {:.0f} s".format(*cpu)
-            say(f"  {workers} of 2 machines: {seconds:.0f} s, with the job's start {whole:.0f} s; CPU time {used}")
+            echo(f"  {workers} of 2 machines: {seconds:.0f} s, with the job's start {whole:.0f} s; CPU time {used}")
     failure, back = _with_a_failure(course)
-    say(f"  two machines of which one was off for a while: {failure:.0f} s")
+    echo(f"  two machines of which one was off for a while: {failure:.0f} s")
     usual, alone = (Took(*map(statistics.median, zip(*took, strict=True))) for took in (two, one))
     return {
         "speed_up": alone.stage / usual.stage,

@@ -11,7 +11,7 @@ import psutil
 from bench_cost import video_row
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.faces.isolated import GuardedParts
@@ -67,7 +67,7 @@ def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
     """
     import abaw_ray.cluster.stages.faces  # noqa: F401 - what an actor has loaded
 
-    parts = GuardedParts(config, Limits(), yunet_weights(config.detector.weights))
+    parts = GuardedParts(config, ChildLimits(), yunet_weights(config.detector.weights))
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
         with Peaks(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(parts.chances.child.pid)) as peaks:
             done = parts.whole(video_row(path), Path(folder) / "part.parquet")

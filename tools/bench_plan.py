@@ -11,7 +11,7 @@ from bench_clips import RATE, Subject, Way, encode, find_subject, grained, portr
 from bench_recall import Scene, make_scene
 from PIL import Image
 
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import make_detector
 from abaw_ray.media.video import decode
@@ -92,7 +92,7 @@ class Bench:
         """A video with one large face."""
         name = f"face-{size}-{seconds:.1f}s" + (f"-grain{grain:g}" if grain else "")
         if name not in self.made:
-            say(f"  encoding {name}")
+            echo(f"  encoding {name}")
             pictures = (portrait(self.subject, SIZES[size], SHARE, moment)[0] for moment in range(round(seconds * RATE)))
             self.made[name] = encode(self.folder / f"{name}.mp4", grained(pictures, grain) if grain else pictures)
             self.look(self.made[name])
@@ -100,7 +100,7 @@ class Bench:
 
     def scene(self, name: str, *ways: Way) -> Scene:
         """A video of small faces."""
-        say(f"  encoding {name}")
+        echo(f"  encoding {name}")
         scene = make_scene(self.subject, self.folder / f"{name}.mp4", list(ways), self.plan.recall_seconds)
         self.look(scene.path)
         return scene

@@ -108,14 +108,14 @@ def by_job(config: FacesConfig, videos: Path, results: Path) -> tuple[float, flo
     Raises:
         AbawError: as the job.
     """
-    from abaw_ray.cluster.engine.compute import Compute
-    from abaw_ray.cluster.engine.run import DataConfig, Run, Where
-    from abaw_ray.cluster.engine.session import Engine
+    from abaw_ray.cluster.engine.compute import ComputeConfig
+    from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+    from abaw_ray.cluster.engine.session import RaySession
     from abaw_ray.cluster.stages.faces import prepare_faces
 
-    where = Where(storage=StorageConfig(uri=str(results)), data=DataConfig(videos=str(videos)), compute=Compute(cpus=CPUS))
+    where = RunConfig(storage=StorageConfig(uri=str(results)), data=DataConfig(videos=str(videos)), compute=ComputeConfig(cpus=CPUS))
     begun = time.monotonic()
-    with Engine(where.compute, where.storage) as engine:
+    with RaySession(where.compute, where.storage) as engine:
         engine.start()
         started = time.monotonic()
         record = prepare_faces(Run(where, engine), config)

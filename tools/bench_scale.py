@@ -15,15 +15,15 @@ from unittest.mock import patch
 import pyarrow as pa
 from bench_memory import Peaks, resident_mb
 
-from abaw_ray.cluster.engine.compute import Compute
-from abaw_ray.cluster.engine.run import DataConfig, Run, Where
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.stages import faces
-from abaw_ray.cluster.stages.video_chunks import store
+from abaw_ray.cluster.stages.video_chunks import store_output
 from abaw_ray.core import schema
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import write_part
 
@@ -34,16 +34,16 @@ CPUS = 2
 class StandIn:
     """In the place of ``FaceWork``, and built like it: writes the one row of a video of one frame without a face."""
 
-    def __init__(self, config: FacesConfig, limits: Limits, weights: bytes | None) -> None:
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
         pass
 
-    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, home: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item."""
         row = {"video": payload["video"], "track": schema.MAIN_TRACK, "frame": 1, "time": 0.0, "seen": False}
         table = pa.Table.from_pylist([row], schema=schema.FACE)
         with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
             local = Path(folder) / "part.parquet"
-            return store(home, item, write_part(iter([table]), local), local)
+            return store_output(home, item, write_part(iter([table]), local), local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +67,16 @@ def at_scale(many: Many) -> dict[str, float]:
     videos.mkdir(parents=True)
     for number in range(many.videos):
         (videos / f"{number:06d}.mp4").write_bytes(b"%06d" % number)
-    where = Where(storage=StorageConfig(uri=str(many.folder / "results")), data=DataConfig(videos=str(videos)), compute=Compute(cpus=CPUS))
+    where = RunConfig(storage=StorageConfig(uri=str(many.folder / "results")), data=DataConfig(videos=str(videos)), compute=ComputeConfig(cpus=CPUS))
     with patch.object(faces, "FaceWork", StandIn), Peaks(driver=lambda: resident_mb(os.getpid())) as peaks:
         begun = time.monotonic()
-        with Engine(where.compute, where.storage) as engine:
+        with RaySession(where.compute, where.storage) as engine:
             engine.start()
             started = time.monotonic()
             record = faces.prepare_faces(Run(where, engine), many.config)
             seconds = time.monotonic() - started
         rerun = _again(where, many.config)
-        for path in (many.folder / "results" / record.home / "records").iterdir():
+        for path in (many.folder / "results" / record.store / "records").iterdir():
             path.unlink()
         without = _again(where, many.config)
     return {
@@ -90,8 +90,8 @@ def at_scale(many: Many) -> dict[str, float]:
     }
 
 
-def _again(where: Where, config: FacesConfig) -> float:
+def _again(where: RunConfig, config: FacesConfig) -> float:
     begun = time.monotonic()
-    with Engine(where.compute, where.storage) as engine:
+    with RaySession(where.compute, where.storage) as engine:
         faces.prepare_faces(Run(where, engine), config)
     return time.monotonic() - begun

@@ -15,7 +15,7 @@ from bench_recall import SETTINGS
 from rich.console import Console
 from rich.table import Table
 
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.records import git_revision
 from abaw_ray.faces.config import FacesConfig
@@ -134,7 +134,7 @@ def measured(parts: dict[str, Callable[[], dict]], only: tuple[str, ...], raw: d
     """Do the wanted parts of a smaller benchmark, one after the other, into ``raw``; ``done`` is called after each."""
     for name, part in parts.items():
         if not only or name in only:
-            say(name)
+            echo(name)
             raw[name] = part()
             done()
     return raw

@@ -28,7 +28,7 @@ from bench_table import about, figures_of, show, write
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.process.child import prepare
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
 
@@ -113,7 +113,7 @@ def measure(bench: Bench, only: tuple[str, ...], done: Callable[[dict], None]) -
     for name, part in PARTS.items():
         if only and name not in only:
             continue
-        say(f"{name}: {' '.join(part.__doc__.split())}")
+        echo(f"{name}: {' '.join(part.__doc__.split())}")
         load, begun = os.getloadavg()[0], time.monotonic()
         raw[name] = {"figures": part(bench), "load_before": load, "seconds": time.monotonic() - begun}
         done(raw)

@@ -13,7 +13,7 @@ from typing import Literal
 import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.faces.chips import ChipConfig, from_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
@@ -91,10 +91,10 @@ def show(part: Path, video: str, name: str, sheet: SheetConfig, out: Path | None
     note = f"The video is broken and shown as far as it is good: {broken}" if broken else ""
     out = out or Path(re.sub(r"[^\w.-]+", "_", f"{Path(track.video).stem}-{name}") + ".png")
     draw_sheet(tracks, name, chips, pictures, sheet, note).image.save(made_folder(out))
-    say(f"{out}: {summary(track)}" + (f"; {note}" if note else ""))
+    echo(f"{out}: {summary(track)}" + (f"; {note}" if note else ""))
     if overlay:
         write_overlay(made_folder(overlay), video, tracks, name, sound_of(video))
-        say(f"{overlay}: {', '.join(list(tracks)[:12])}")
+        echo(f"{overlay}: {', '.join(list(tracks)[:12])}")
 
 
 def summary(track: Track) -> str:
@@ -108,7 +108,7 @@ def sound_of(video: str) -> Audio | None:
     try:
         return decode_audio(video)
     except ItemError as error:
-        say(f"no sound: {error}")
+        echo(f"no sound: {error}")
         return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError
-from abaw_ray.core.progress import progress, say
+from abaw_ray.core.progress import echo, progress
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.face.muscles import VARIANTS
 from abaw_ray.data.synthetic.scene.stills import photograph
@@ -41,11 +41,11 @@ def main(make: Make) -> None:
         raise ConfigError("root and sheet are both missing; name a folder with --root or a picture with --sheet")
     if make.sheet is not None:
         write_sheet(make.sheet, make.config, make.people)
-        say(f"{make.sheet}: columns {', '.join(VARIANTS)}")
+        echo(f"{make.sheet}: columns {', '.join(VARIANTS)}")
     if make.root is not None:
         with progress("drawing", 0, "pictures") as shown:
             counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.reach)
-        say(f"{make.root}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
+        echo(f"{make.root}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
 
 
 def write_sheet(path: Path, config: SyntheticConfig, people: int) -> None:
@@ -61,5 +61,5 @@ if __name__ == "__main__":
     try:
         main(tyro.cli(Make))
     except AbawError as error:
-        say(str(error))
+        echo(str(error))
         raise SystemExit(error.exit_code) from None

@@ -15,7 +15,7 @@ _EVERY = 5.0
 console = Console(highlight=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print one line for the user."""
     console.print(text, markup=False)
 
@@ -44,7 +44,7 @@ class Progress:
             _in_place(self.line())
         elif not console.is_terminal and now - max(self.said, self.started) > _EVERY:
             self.said = now
-            say(self.line())
+            echo(self.line())
 
     def reach(self, done: int, total: int) -> None:
         """Note that so many units of so many are done, where somebody else counts."""
@@ -77,7 +77,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Progress]:
         if console.is_terminal:
             _in_place("")
         if shown.done:
-            say(shown.line())
+            echo(shown.line())
 
 
 def _in_place(text: str) -> None:
@@ -86,8 +86,8 @@ def _in_place(text: str) -> None:
 
 
 @contextmanager
-def only_ours(log: Path) -> Iterator[None]:
-    """Keep the terminal for what ``say`` and ``progress`` show; whatever else writes to it, C++ code too, writes into the log meanwhile.
+def redirect_library_output(log: Path) -> Iterator[None]:
+    """Keep the terminal for what ``echo`` and ``progress`` show; whatever else writes to it, C++ code too, writes into the log meanwhile.
 
     Args:
         log: The file; it is removed again where nobody wrote.

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 from abaw_ray.core.process.crash_retry import Chances, Outcome
 from abaw_ray.faces.chunk_files import ROWS, Piece
 from abaw_ray.faces.config import FacesConfig
@@ -22,9 +22,9 @@ from abaw_ray.faces.tracking.spool import Spool
 class GuardedParts:
     """``WriteParts`` in a child process of its own."""
 
-    def __init__(self, config: FacesConfig, limits: Limits, weights: bytes | None = None) -> None:
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
         """Nothing starts before the first call."""
-        self.chances = Chances(Watched(partial(WriteParts, config, weights), limits), own=(SeamError,))
+        self.chances = Chances(ChildProcess(partial(WriteParts, config, weights), limits), own=(SeamError,))
 
     def whole(self, video: dict, path: Path) -> Done:
         """As ``WriteParts.whole``; where it cannot be decoded to its end, the result holds what came before."""

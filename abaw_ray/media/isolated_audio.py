@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 from abaw_ray.core.process.crash_retry import Chances
 from abaw_ray.media.audio import Audio, decode_audio
 
@@ -19,9 +19,9 @@ _Told = tuple[float, np.ndarray | None] | None
 class GuardedSound:
     """``decode_audio`` in a child process of its own."""
 
-    def __init__(self, limits: Limits, decode: Callable[[str], Audio | None] = decode_audio) -> None:
+    def __init__(self, limits: ChildLimits, decode: Callable[[str], Audio | None] = decode_audio) -> None:
         """Nothing starts before the first call."""
-        self._chances: Chances[_Told] = Chances(Watched(functools.partial(_Decoder, decode), limits))
+        self._chances: Chances[_Told] = Chances(ChildProcess(functools.partial(_Decoder, decode), limits))
 
     def __call__(self, uri: str) -> Audio | None:
         """As ``decode_audio``.

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from abaw_ray.cluster.engine.run import Where
+from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.command import parse, run
-from abaw_ray.cluster.launch.config import EncoderJob, FeaturesJob, Line, SweepJob
+from abaw_ray.cluster.launch.config import EncoderJob, FeaturesJob, PipelineConfig, SweepJob
 from abaw_ray.fusion.search import SweepConfig
 
 
@@ -27,7 +27,7 @@ def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submit
         raise ZeroDivisionError("of\nall things")
 
     with pytest.raises(SystemExit) as ended:
-        run(call, {"one": ("the only one", Where())})
+        run(call, {"one": ("the only one", RunConfig())})
     said = capsys.readouterr()
     assert ended.value.code == 1
     assert "Traceback" in said.err and "call(Run(job, engine), job)" in said.err
@@ -42,7 +42,7 @@ def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submit
         (FeaturesJob, ["--encoder.optim.lr=3e-5"]),
         (SweepJob, ["--encoder.optim.lr", "3e-5", "--sweep.trials", "64"]),
         (SweepJob, ["--encoder.optim.lr=3e-5", "--trials=64"]),
-        (Line, ["--encoder.optim.lr", "3e-5", "--sweep.trials", "64"]),
+        (PipelineConfig, ["--encoder.optim.lr", "3e-5", "--sweep.trials", "64"]),
     ],
 )
 def test_an_option_has_the_same_name_in_every_job_and_needs_no_prefix_in_its_own(job, options):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from abaw_ray.cluster.engine.compute import Compute
-from abaw_ray.cluster.engine.run import DataConfig, Run, Where
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.stages import synthetic as drawing
 from abaw_ray.cluster.stages.faces import videos
 from abaw_ray.core.errors import ConfigError
@@ -49,6 +49,6 @@ def test_who_names_videos_waits_for_no_drawn_ones(tmp_path):
     (tmp_path / "own").mkdir()
     write_video(tmp_path / "own" / "v.mp4", np.zeros((3, 96, 96, 3), np.uint8), np.arange(3) / 10, None)
     data = DataConfig(draw=True, drawn=str(tmp_path / "drawn"), videos=str(tmp_path / "own"))
-    run = Run(Where(storage=StorageConfig(uri=str(tmp_path / "runs")), data=data), Engine(Compute()))
+    run = Run(RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), data=data), RaySession(ComputeConfig()))
     assert [item.name for item in videos(run)] == ["v.mp4"]
     assert not (tmp_path / "drawn").exists()

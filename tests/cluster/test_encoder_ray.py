@@ -16,13 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "encoder"))
 
 from drawn_images import CONFIG, drawn_table
 
-from abaw_ray.cluster.engine.compute import Compute
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.training.rank import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.model import load_encoder
@@ -49,11 +49,11 @@ def kill_a_worker():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def store(tmp_path_factory):
     storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
     storage.write_table("images/train.parquet", drawn_table(96, split="train", seed=1))
     storage.write_table("images/val.parquet", drawn_table(31, split="val", seed=2))
-    return Home(storage, "encoder", SETTINGS, 1)
+    return StageStore(storage, "encoder", SETTINGS, 1)
 
 
 SHARDS = ["images/train.parquet", "images/val.parquet"]
@@ -61,14 +61,14 @@ SHARDS = ["images/train.parquet", "images/val.parquet"]
 
 @pytest.fixture(scope="module")
 def ray():
-    compute = Compute(object_store_mb=80)
-    with Engine(compute) as engine:
+    compute = ComputeConfig(object_store_mb=80)
+    with RaySession(compute) as engine:
         engine.start()
         yield compute
 
 
 @pytest.fixture(scope="module")
-def disturbed(home, ray):
+def disturbed(store, ray):
     """The figures of a run, and what the driver was told: it loses a worker in its first epoch, after it heard that a machine goes, and one
     after that epoch.
     """
@@ -83,7 +83,7 @@ def disturbed(home, ray):
             killed.append(kill_a_worker())
 
     figures = train_encoder(
-        home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=replace(ray, heed_seconds=0), on_report=on_report, heed=heed
+        store=store, item=ITEM, shards=SHARDS, config=SETTINGS, compute=replace(ray, heed_seconds=0), on_report=on_report, heed=heed
     )
     assert killed == [2, 2]
     return figures, told
@@ -103,8 +103,8 @@ def test_a_machine_that_is_about_to_go_costs_no_step(disturbed):
     assert len(steps) == 3, "each group of workers heeds a machine once"
 
 
-def test_two_workers_and_two_losses_train_what_one_process_trains(home, disturbed, tmp_path):
-    task, model = EncoderTask(SETTINGS, node_images(home.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
+def test_two_workers_and_two_losses_train_what_one_process_trains(store, disturbed, tmp_path):
+    task, model = EncoderTask(SETTINGS, node_images(store.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
     engine = PlainEngine(model, make_adamw(model.groups(SETTINGS), SETTINGS.optim), clip=SETTINGS.optim.clip)
     steps = SETTINGS.epochs * task.steps_per_epoch
     for line in disturbed[0]["curve"]:
@@ -123,30 +123,30 @@ def test_two_workers_and_two_losses_train_what_one_process_trains(home, disturbe
         assert line["val_loss"] == pytest.approx(wanted["val_loss"], rel=2e-3)
 
 
-def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(home, disturbed):
-    assert home.finished([ITEM]) == {"run": home.part(ITEM, "")}
-    folder = Path(home.storage.uri(home.part(ITEM, "")))
+def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(store, disturbed):
+    assert store.finished([ITEM]) == {"run": store.part(ITEM, "")}
+    folder = Path(store.storage.uri(store.part(ITEM, "")))
     encoder = load_encoder(folder / "encoder")
     assert encoder(torch.zeros(2, 3, 28, 28, dtype=torch.uint8)).shape == (2, 32)
     assert json.loads((folder / "curve.json").read_text()) == disturbed[0]["curve"]
-    assert home.storage.files(f"{home.path}/runs", recursive=True) == {}
+    assert store.storage.files(f"{store.path}/runs", recursive=True) == {}
 
 
-def test_a_finished_run_is_not_trained_again(home, disturbed, monkeypatch):
+def test_a_finished_run_is_not_trained_again(store, disturbed, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.training.trainer._fit", lambda _: pytest.fail("trained again"))
-    again = train_encoder(home=home, item=ITEM, shards=SHARDS, config=SETTINGS, compute=Compute())
+    again = train_encoder(store=store, item=ITEM, shards=SHARDS, config=SETTINGS, compute=ComputeConfig())
     assert again == json.loads(json.dumps(disturbed[0]))
 
 
-def test_what_no_other_attempt_would_mend_is_refused_as_itself(home, ray):
+def test_what_no_other_attempt_would_mend_is_refused_as_itself(store, ray):
     with pytest.raises(ConfigError, match="multiple of 3"):
-        train_encoder(home=home, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, compute=replace(ray, train_workers=3))
+        train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, compute=replace(ray, train_workers=3))
     lost = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
     with pytest.raises(DataError, match="weights.safetensors: no such file"):
-        train_encoder(home=home, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, compute=replace(ray, train_workers=1))
+        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, compute=replace(ray, train_workers=1))
     wild = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
     with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
-        train_encoder(home=home, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, compute=replace(ray, train_workers=1))
+        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, compute=replace(ray, train_workers=1))
 
 
 def test_the_error_of_one_rank_is_that_of_all():

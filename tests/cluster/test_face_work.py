@@ -6,9 +6,9 @@ import pytest
 from abaw_ray.cluster.stages.faces import FaceWork
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
@@ -22,10 +22,10 @@ def work(tmp_path):
     """One video through a worker, whose child is a function of the test."""
 
     def run(uri, child):
-        face_work = FaceWork(HAAR, Limits(), None)
+        face_work = FaceWork(HAAR, ChildLimits(), None)
         face_work.parts.chances.child = child
-        home = Home(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
-        return face_work(home, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
+        store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
+        return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
     return run
 
@@ -57,27 +57,27 @@ def features(tmp_path):
     """The features of a video of three rows; returns the home, the item, and the work as a function of the video's address."""
     store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
-    work, home = FeatureWork.__new__(FeatureWork), Home(store, "features", HAAR, 1)  # without its models
-    work.extract, work.sound = Deaf(), GuardedSound(Limits())
-    yield home, item, lambda uri: work(home, item, {"faces": "faces/v.parquet", "uri": str(uri)})
+    work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
+    work.extract, work.sound = Deaf(), GuardedSound(ChildLimits())
+    yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
     work.sound.close()
 
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
-    home, item, work = features
+    store, item, work = features
     with pytest.raises(ItemError, match="it is gone .*no such file"):
         work(tmp_path / "v.mp4")
-    assert home.finished([item]) == {}
+    assert store.finished([item]) == {}
 
 
 def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(features, tmp_path):
-    home, item, work = features
+    store, item, work = features
     (tmp_path / "v.mp4").write_text("its pictures were good once")
     with pytest.raises(ItemError, match="its frames have no voice: "):
         work(tmp_path / "v.mp4")
-    table = home.storage.read_table(home.finished([item])["v"])
+    table = store.storage.read_table(store.finished([item])["v"])
     assert table["seen"].to_pylist() == [True] * 3 and table["heard"].to_pylist() == [False] * 3
-    assert home.done([item]) == {"v"} and "no voice" in home.failures([item])["v"]["reason"]
+    assert store.done([item]) == {"v"} and "no voice" in store.failures([item])["v"]["reason"]
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):

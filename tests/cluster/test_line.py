@@ -14,16 +14,16 @@ import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 
-from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import Engine
-from abaw_ray.cluster.launch.config import Line
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.pipeline import pipeline
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.faces import faces_record, prepare_faces
 from abaw_ray.cluster.stages.features import features_record
-from abaw_ray.cluster.stages.fusion import sweep_fusion, sweep_home, sweep_item, sweep_record, trials_folder
+from abaw_ray.cluster.stages.fusion import sweep_fusion, sweep_item, sweep_record, sweep_store, trials_folder
 from abaw_ray.cluster.stages.predictions import predict
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
@@ -38,7 +38,7 @@ TINY = SyntheticConfig(
 )
 
 
-class Asleep(Engine):
+class Asleep(RaySession):
     """An engine that must not be needed."""
 
     def start(self, **_):
@@ -46,13 +46,13 @@ class Asleep(Engine):
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory) -> Line:
+def line(tmp_path_factory) -> PipelineConfig:
     root = tmp_path_factory.mktemp("line")
     return replace(
         SMOKE,
         data=replace(SMOKE.data, drawn=str(root / "data"), synthetic=TINY),
         storage=StorageConfig(uri=str(root / "runs")),
-        compute=Compute(object_store_mb=100, item_memory_gb=0.2),
+        compute=ComputeConfig(object_store_mb=100, item_memory_gb=0.2),
         encoder=replace(SMOKE.encoder, epochs=1),
         sweep=replace(SMOKE.sweep, trials=2, folds=3, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
     )
@@ -60,7 +60,7 @@ def line(tmp_path_factory) -> Line:
 
 @pytest.fixture(scope="module")
 def engine(line):
-    with Engine(line.compute) as engine:
+    with RaySession(line.compute) as engine:
         yield engine
 
 
@@ -193,7 +193,7 @@ def kill_once(title: str) -> int:
 def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(line, engine, summary):
     run, larger = Run(line, engine), replace(line, sweep=replace(line.sweep, trials=5))
     item = sweep_item(features_record(run, line), annotated(run))
-    assert sweep_home(run, larger).path != sweep_home(run, line).path
+    assert sweep_store(run, larger).path != sweep_store(run, line).path
     assert len(run.storage.files(trials_folder(run, larger, item))) == 2
 
 
@@ -246,7 +246,7 @@ def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket
     here = {"faces": faces_record(local, line.faces), "features": features_record(local, line), "predictions": predict(local, line)}
     ray.shutdown()
     remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=local.data)
-    with Engine(remote.compute, remote.storage) as engine:
+    with RaySession(remote.compute, remote.storage) as engine:
         run = Run(remote, engine)
         stored = pipeline(run, remote)
         there = {"faces": faces_record(run, line.faces), "features": features_record(run, remote), "predictions": predict(run, remote)}

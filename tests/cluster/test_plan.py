@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.compute import shape
+from abaw_ray.cluster.engine.compute import compute_preset
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.plan import ALL, show
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.faces import faces_home, videos
+from abaw_ray.cluster.stages.faces import faces_store, videos
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
@@ -19,7 +19,7 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=16, affectnet_validation=8, rafdb=7, rafdb_test=7)
 
 
-class NoRay(Engine):
+class NoRay(RaySession):
     def start(self, **_):
         pass
 
@@ -63,9 +63,9 @@ def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_p
     storage = StorageConfig(uri=str(tmp_path / "runs"))
     run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
     wanted = videos(run)
-    home = faces_home(run, SMOKE.faces)
+    store = faces_store(run, SMOKE.faces)
     for item in list(wanted)[:2]:
-        run.storage.write_bytes(home.part(item), b"")
+        run.storage.write_bytes(store.part(item), b"")
     said, error = plan()
     assert error is None and "nothing stands in the way" in said
     assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 there already" in said
@@ -77,7 +77,7 @@ def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path)
     model = replace(SMOKE.encoder.model, weights="nowhere/dinov2.safetensors")
     faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
     said, error = plan(
-        compute=shape("gpu-2x1"),
+        compute=compute_preset("gpu-2x1"),
         encoder=replace(SMOKE.encoder, model=model),
         faces=faces,
         storage=StorageConfig(uri=str(tmp_path / "file/x"), attempts=1),

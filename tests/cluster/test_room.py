@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from abaw_ray.cluster.engine.capacity import Machine, allowed, machines, workers
-from abaw_ray.cluster.engine.compute import LAPTOP, shape
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import LAPTOP, compute_preset
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 
@@ -60,16 +60,16 @@ def test_only_a_cluster_that_was_joined_grows_as_its_file_allows(tmp_path, monke
 
 def test_a_stores_endpoint_is_known_before_ray_is_there_and_forgotten_afterwards(monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with Engine(LAPTOP, StorageConfig(endpoint="http://127.0.0.1:1", region="eu-north-1")):
+    with RaySession(LAPTOP, StorageConfig(endpoint="http://127.0.0.1:1", region="eu-north-1")):
         assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert "AWS_ENDPOINT_URL" not in os.environ
 
 
 def test_shapes_ask_for_what_their_names_say():
-    assert shape("laptop") == LAPTOP
-    eight, gpus = shape("cpu-8"), shape("gpu-4x2")
+    assert compute_preset("laptop") == LAPTOP
+    eight, gpus = compute_preset("cpu-8"), compute_preset("gpu-4x2")
     assert (eight.cpus, eight.train_workers, eight.trials, eight.gpus_per_worker) == (8, 8, 8, 0)
-    assert shape("cpu-6").train_workers == 4, "a global batch is divided by a power of two"
+    assert compute_preset("cpu-6").train_workers == 4, "a global batch is divided by a power of two"
     assert (gpus.train_workers, gpus.gpus_per_worker, gpus.feature_workers, gpus.feature_gpus, gpus.trials) == (8, 1.0, 8, 1.0, 16)
     assert gpus.object_store_mb == 0, "all features of a large data set pass through it"
     assert gpus.cpus_per_worker == gpus.feature_cpus == 4, "most of them read ahead of the GPU"
@@ -78,12 +78,12 @@ def test_shapes_ask_for_what_their_names_say():
 @pytest.mark.parametrize("name", ["gpu-4", "cpu-0", "cpu-", "tpu-8", "gpu-0x1", "laptop2", ""])
 def test_a_word_that_is_no_shape_is_refused(name):
     with pytest.raises(ConfigError, match="no shape; say laptop"):
-        shape(name)
+        compute_preset(name)
 
 
 def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
-    engine = Engine(LAPTOP)
+    engine = RaySession(LAPTOP)
     monkeypatch.setattr(engine, "_started", True)
     engine.start(cpus=2, gpus=1, memory_gb=3)
     with pytest.raises(ConfigError, match=r"needs 4 CPUs and 1 GPUs .* no machine here has as much; give fewer compute\.cpus-per-worker"):
@@ -97,10 +97,10 @@ def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
 
 def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_come(monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 0.0})])
-    assert Engine(LAPTOP).fits(cpus=1, gpus=0) == 1
+    assert RaySession(LAPTOP).fits(cpus=1, gpus=0) == 1
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     with pytest.raises(ConfigError, match=r"give compute\.item-workers"):
-        Engine(LAPTOP).fits(cpus=1, gpus=0)
+        RaySession(LAPTOP).fits(cpus=1, gpus=0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from abaw_ray.cluster.engine.items import Unfinished
 from abaw_ray.cluster.stages.video_chunks import _spans, divided, do_share
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
@@ -52,8 +52,8 @@ def video(tmp_path):
 
 
 @pytest.fixture
-def home(tmp_path):
-    return Home(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", CONFIG, 1)
+def store(tmp_path):
+    return StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", CONFIG, 1)
 
 
 def tasks(video, minutes=4 / 60):
@@ -97,58 +97,58 @@ def test_a_file_that_cannot_be_opened_is_left_to_whoever_decodes_it(tmp_path):
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
-def test_who_finds_all_pieces_puts_them_together_whatever_the_order(video, home, tmp_path, order):
+def test_who_finds_all_pieces_puts_them_together_whatever_the_order(video, store, tmp_path, order):
     parts, shared = Parts(), tasks(video())
     assert len(shared) == 3
-    results = [do_share(parts, home, *shared[number]) for number in order]
+    results = [do_share(parts, store, *shared[number]) for number in order]
     assert [isinstance(result, Unfinished) for result in results] == [True, True, False]
     assert sum(result["frames"] for result in results) == 250 and results[-1]["rows"] == 250
     item, body = shared[0]
     parts.whole(body, tmp_path / "whole.parquet")
-    assert pq.read_table(tmp_path / "runs" / home.part(item)) == pq.read_table(tmp_path / "whole.parquet")
-    assert not home.storage.exists(f"{home.path}/pieces/{item.key}")
-    assert not list((tmp_path / "runs" / home.path / "pieces").iterdir()), "nothing is left of the pieces"
+    assert pq.read_table(tmp_path / "runs" / store.part(item)) == pq.read_table(tmp_path / "whole.parquet")
+    assert not store.storage.exists(f"{store.path}/pieces/{item.key}")
+    assert not list((tmp_path / "runs" / store.path / "pieces").iterdir()), "nothing is left of the pieces"
 
 
-def test_after_a_kill_only_missing_pieces_are_decoded(video, home):
+def test_after_a_kill_only_missing_pieces_are_decoded(video, store):
     shared, first, second = tasks(video()), Parts(), Parts()
-    do_share(first, home, *shared[1])
-    results = [do_share(second, home, *task) for task in shared]
+    do_share(first, store, *shared[1])
+    results = [do_share(second, store, *task) for task in shared]
     assert second.calls == ["cut", "cut"] and results[-1]["rows"] == 250
 
 
-def test_pieces_that_are_all_there_are_put_together_without_decoding(video, home, monkeypatch):
+def test_pieces_that_are_all_there_are_put_together_without_decoding(video, store, monkeypatch):
     shared = tasks(video())
     with monkeypatch.context() as killed:
         killed.setattr("abaw_ray.cluster.stages.video_chunks._joined", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        do_share(Parts(), home, *shared[0])
-        do_share(Parts(), home, *shared[1])
+        do_share(Parts(), store, *shared[0])
+        do_share(Parts(), store, *shared[1])
         with pytest.raises(KeyboardInterrupt):
-            do_share(Parts(), home, *shared[2])
+            do_share(Parts(), store, *shared[2])
     parts = Parts()
-    assert do_share(parts, home, *shared[0])["rows"] == 250 and parts.calls == []
+    assert do_share(parts, store, *shared[0])["rows"] == 250 and parts.calls == []
 
 
-def test_pieces_outlive_a_store_that_does_not_take_the_whole(video, home, monkeypatch):
+def test_pieces_outlive_a_store_that_does_not_take_the_whole(video, store, monkeypatch):
     shared, parts = tasks(video()), Parts()
-    put = type(home.storage).put_file
+    put = type(store.storage).put_file
 
     def refuse(storage, local, path):
-        if path == home.part(shared[0][0]):
+        if path == store.part(shared[0][0]):
             raise StorageError("the store is full")
         put(storage, local, path)
 
     with monkeypatch.context() as full:
-        full.setattr(type(home.storage), "put_file", refuse)
+        full.setattr(type(store.storage), "put_file", refuse)
         for task in shared[:-1]:
-            do_share(parts, home, *task)
+            do_share(parts, store, *task)
         with pytest.raises(StorageError, match="full"):
-            do_share(parts, home, *shared[-1])
+            do_share(parts, store, *shared[-1])
     parts.calls = []
-    assert do_share(parts, home, *shared[-1])["rows"] == 250 and parts.calls == []
+    assert do_share(parts, store, *shared[-1])["rows"] == 250 and parts.calls == []
 
 
-def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginning(video, home, monkeypatch):
+def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginning(video, store, monkeypatch):
     from abaw_ray.media import video as media
 
     decode = media.decode
@@ -160,11 +160,11 @@ def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginni
 
     monkeypatch.setattr("abaw_ray.faces.crop.decode", without_seeking)
     parts = Parts()
-    results = [do_share(parts, home, *task) for task in tasks(video())]
+    results = [do_share(parts, store, *task) for task in tasks(video())]
     assert results[-1]["rows"] == 250 and parts.calls.count("whole") == 1
 
 
-def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, home, tmp_path):
+def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, store, tmp_path):
     import av
 
     broken = video("v.mkv")
@@ -173,22 +173,22 @@ def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, ho
     path = tmp_path / "v.mkv"
     path.write_bytes(path.read_bytes().replace(packets[130], b"\xff" * len(packets[130])))
     shared = tasks(broken)
-    run = partial(do_share, Parts(), home)
+    run = partial(do_share, Parts(), store)
     for task in shared[:-1]:
         assert isinstance(run(*task), Unfinished)
     with pytest.raises(ItemError) as caught:
         run(*shared[-1])
     item = shared[0][0]
-    rows = pq.read_table(tmp_path / "runs" / home.part(item)).num_rows
-    assert caught.value.last_frame == rows == home.failures([item])[item.name]["last_frame"]
-    assert 100 < rows < 250 and home.done([item]) == {item.name}
+    rows = pq.read_table(tmp_path / "runs" / store.part(item)).num_rows
+    assert caught.value.last_frame == rows == store.failures([item])[item.name]["last_frame"]
+    assert 100 < rows < 250 and store.done([item]) == {item.name}
     again = Parts()
     with pytest.raises(ItemError):  # as with --retry-failures: its part is there, and it is decoded once more
-        [do_share(again, home, *task) for task in shared]
+        [do_share(again, store, *task) for task in shared]
     assert again.calls == ["cut"] * len(shared)
 
 
-def test_a_shared_video_that_broke_before_its_first_row_is_decoded_again_when_it_is_tried_again(video, home):
+def test_a_shared_video_that_broke_before_its_first_row_is_decoded_again_when_it_is_tried_again(video, store):
     class Poor(Parts):
         poor = True
 
@@ -199,12 +199,12 @@ def test_a_shared_video_that_broke_before_its_first_row_is_decoded_again_when_it
 
     parts, shared = Poor(), tasks(video())
     for task in shared[:-1]:
-        do_share(parts, home, *task)
+        do_share(parts, store, *task)
     with pytest.raises(ItemError, match="9 MB"):
-        do_share(parts, home, *shared[-1])
-    assert not home.storage.exists(f"{home.path}/pieces/{shared[0][0].key}")
+        do_share(parts, store, *shared[-1])
+    assert not store.storage.exists(f"{store.path}/pieces/{shared[0][0].key}")
     parts.poor, parts.calls = False, []
-    assert [do_share(parts, home, *task) for task in shared][-1]["rows"] == 250 and parts.calls == ["cut"] * len(shared)
+    assert [do_share(parts, store, *task) for task in shared][-1]["rows"] == 250 and parts.calls == ["cut"] * len(shared)
 
 
 def test_all_shares_together_are_the_whole_video(video):

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from ray import cloudpickle
 
-from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.items import Pool, _Round, _Worker
-from abaw_ray.cluster.engine.run import Policy, Run, Where
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage import run_items
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
@@ -28,7 +28,7 @@ class Work:
     def __init__(self, diary):
         self.diary = diary
 
-    def __call__(self, home, item, payload):
+    def __call__(self, store, item, payload):
         with open(self.diary, "a") as diary:
             diary.write(item.name + "\n")
         if payload.get("bad"):
@@ -39,27 +39,27 @@ class Work:
         if times <= payload.get("away", 0):
             raise StorageError(f"{item.name}: no answer")
         if payload.get("broke"):
-            home.write_failure(item, error := ItemError("decoding broke", last_frame=5))
-            home.storage.write_table(home.part(item), pa.table({"n": [1] * 5}))
+            store.write_failure(item, error := ItemError("decoding broke", last_frame=5))
+            store.storage.write_table(store.part(item), pa.table({"n": [1] * 5}))
             raise error
-        home.storage.write_table(home.part(item), pa.table({"n": [payload["n"]]}))
+        store.storage.write_table(store.part(item), pa.table({"n": [payload["n"]]}))
         return {"rows": 1, "frames": 10}
 
 
 @pytest.fixture(scope="module")
 def engine():
-    with Engine(Compute(object_store_mb=80)) as engine:
+    with RaySession(ComputeConfig(object_store_mb=80)) as engine:
         yield engine
 
 
 @pytest.fixture
 def go(engine, tmp_path):
     def run(payloads, *, retry=False, max_failures=0.01):
-        where = Where(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
+        where = RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
         job = Run(where, engine)
         items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
-        home = Home(job.storage, "faces", {}, 1)
-        return run_items(job, home, items, partial(Work, tmp_path / "diary"), pool=Pool(workers=2, memory_gb=0.1, longest_rest=0.1), unit="videos")
+        store = StageStore(job.storage, "faces", {}, 1)
+        return run_items(job, store, items, partial(Work, tmp_path / "diary"), pool=Pool(workers=2, memory_gb=0.1, longest_rest=0.1), unit="videos")
 
     run.diary = lambda: sorted((tmp_path / "diary").read_text().split())
     return run
@@ -200,7 +200,7 @@ def test_an_error_of_ours_in_a_worker_reaches_the_user_as_itself(go):
 
 def test_the_record_can_be_read_without_our_code(go, tmp_path):
     record = go(GOOD)
-    found = list((tmp_path / "runs" / record.home / "records").glob("*.json"))
+    found = list((tmp_path / "runs" / record.store / "records").glob("*.json"))
     assert json.loads(found[0].read_text())["parts"] == record.parts
 
 

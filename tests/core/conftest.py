@@ -1,18 +1,18 @@
 import pytest
 from deeds import deeds
 
-from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 
 
 @pytest.fixture(scope="module")
 def watched():
-    with Watched(deeds, Limits()) as shared:
+    with ChildProcess(deeds, ChildLimits()) as shared:
         yield shared
 
 
 @pytest.fixture(scope="module")
 def one_hasty():
-    with Watched(deeds, Limits(seconds=1)) as shared:
+    with ChildProcess(deeds, ChildLimits(seconds=1)) as shared:
         yield shared
 
 

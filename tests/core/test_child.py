@@ -9,7 +9,7 @@ from deeds import deeds, wait_for_end
 
 from abaw_ray.core.errors import ConfigError, ItemError
 from abaw_ray.core.process.child import beat, waiting
-from abaw_ray.core.process.child_process import ChildDied, Limits, Watched
+from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 
 
 def test_results_come_back_and_the_work_is_built_once(watched):
@@ -61,7 +61,7 @@ def test_work_that_reads_for_ever_without_progress_is_at_fault_itself(hasty):
 
 @pytest.mark.parametrize("deed", [("take", 4096), ("take_slowly",)])
 def test_memory_beyond_the_limit_is_refused_and_the_next_call_has_all_of_it(deed):
-    with Watched(deeds, Limits(memory_mb=128)) as watched:
+    with ChildProcess(deeds, ChildLimits(memory_mb=128)) as watched:
         with pytest.raises(MemoryError):
             watched(*deed)
         assert watched.pid is None
@@ -76,9 +76,9 @@ def test_a_child_ignores_ctrl_c(watched):
 
 SCRIPT = """
 import deeds
-from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 open({log!r}, "a").write("ran\\n")
-watched = Watched(deeds.deeds, Limits())  # neither a main guard nor a close
+watched = ChildProcess(deeds.deeds, ChildLimits())  # neither a main guard nor a close
 print(*watched("environment"), watched.pid, flush=True)
 {more}
 """

@@ -5,51 +5,51 @@ import pytest
 
 from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 
 ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(4)]
 
 
-def home_of(tmp_path, settings=None, inputs=()):
-    return Home(Storage(StorageConfig(uri=str(tmp_path))), "faces", settings or {"size": 70}, 1, tuple(inputs))
+def store_of(tmp_path, settings=None, inputs=()):
+    return StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", settings or {"size": 70}, 1, tuple(inputs))
 
 
-def write(home, items):
+def write(store, items):
     for item in items:
-        home.storage.write_table(home.part(item), pa.table({"a": [1]}))
+        store.storage.write_table(store.part(item), pa.table({"a": [1]}))
 
 
 def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
-    home = home_of(tmp_path)
-    write(home, ITEMS[:3])
+    store = store_of(tmp_path)
+    write(store, ITEMS[:3])
     with pytest.raises(StageError, match="1 of 4 items have no result, first video 3"):
-        home.finish(ITEMS, {}, 1.0)
-    assert home.record(ITEMS) is None
-    write(home, ITEMS[3:])
-    record = home.finish(ITEMS, {"frames": 4}, 1.0)
-    assert home.record(ITEMS) == record
+        store.finish(ITEMS, {}, 1.0)
+    assert store.record(ITEMS) is None
+    write(store, ITEMS[3:])
+    record = store.finish(ITEMS, {"frames": 4}, 1.0)
+    assert store.record(ITEMS) == record
     assert list(record.parts) == [item.name for item in ITEMS]
 
 
 def test_a_record_is_for_its_set_of_items_and_fifty_more_cost_fifty(tmp_path):
-    home = home_of(tmp_path)
-    write(home, ITEMS[:2])
-    home.finish(ITEMS[:2], {}, 1.0)
-    assert home.record(ITEMS) is None
-    assert set(home.finished(ITEMS)) == {"video 0", "video 1"}
+    store = store_of(tmp_path)
+    write(store, ITEMS[:2])
+    store.finish(ITEMS[:2], {}, 1.0)
+    assert store.record(ITEMS) is None
+    assert set(store.finished(ITEMS)) == {"video 0", "video 1"}
 
 
 def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
     storage = Storage(StorageConfig(uri=str(tmp_path)))
     homes = {
-        home_of(tmp_path).path,
-        home_of(tmp_path, {"size": 98}).path,
-        home_of(tmp_path, inputs=["x"]).path,
-        Home(storage, "faces", {"size": 70}, 2).path,
+        store_of(tmp_path).path,
+        store_of(tmp_path, {"size": 98}).path,
+        store_of(tmp_path, inputs=["x"]).path,
+        StageStore(storage, "faces", {"size": 70}, 2).path,
     }
     assert len(homes) == 4
-    assert home_of(tmp_path / "elsewhere").path == home_of(tmp_path).path
+    assert store_of(tmp_path / "elsewhere").path == store_of(tmp_path).path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +59,16 @@ class Model:
 
 
 def test_where_a_file_lies_changes_no_home_and_stands_in_the_record(tmp_path):
-    home = home_of(tmp_path, Model(weights="there"))
-    assert home.path == home_of(tmp_path, Model()).path != home_of(tmp_path, Model(size=98)).path
-    write(home, ITEMS)
-    assert home.finish(ITEMS, {}, 1.0).settings == {"size": 70, "weights": "there"}
+    store = store_of(tmp_path, Model(weights="there"))
+    assert store.path == store_of(tmp_path, Model()).path != store_of(tmp_path, Model(size=98)).path
+    write(store, ITEMS)
+    assert store.finish(ITEMS, {}, 1.0).settings == {"size": 70, "weights": "there"}
 
 
 def test_changed_content_of_an_item_is_another_part(tmp_path):
-    home = home_of(tmp_path)
-    write(home, ITEMS[:1])
-    assert not home.finished([Item(name="video 0", identity="changed")])
+    store = store_of(tmp_path)
+    write(store, ITEMS[:1])
+    assert not store.finished([Item(name="video 0", identity="changed")])
 
 
 def test_names_that_differ_only_in_odd_characters_keep_apart():
@@ -76,36 +76,36 @@ def test_names_that_differ_only_in_odd_characters_keep_apart():
 
 
 def test_one_failure_is_always_allowed_and_stands_in_the_record(tmp_path):
-    home = home_of(tmp_path)
-    write(home, ITEMS[:3])
-    home.write_failure(ITEMS[3], ItemError("not a\nvideo", last_frame=7))
-    record = home.finish(ITEMS, {}, 1.0)
+    store = store_of(tmp_path)
+    write(store, ITEMS[:3])
+    store.write_failure(ITEMS[3], ItemError("not a\nvideo", last_frame=7))
+    record = store.finish(ITEMS, {}, 1.0)
     assert record.failures == [{"item": "video 3", "stage": "faces", "reason": "not a video", "last_frame": 7}]
 
 
 def test_more_failures_than_allowed_fail_the_stage_and_lose_nothing(tmp_path):
-    home = home_of(tmp_path)
-    write(home, ITEMS[:2])
+    store = store_of(tmp_path)
+    write(store, ITEMS[:2])
     for item in ITEMS[2:]:
-        home.write_failure(item, ItemError("broken"))
+        store.write_failure(item, ItemError("broken"))
     with pytest.raises(StageError, match="2 of 4 items failed.*video 2: broken.*--policy.retry-failures"):
-        home.finish(ITEMS, {}, 1.0)
-    assert len(home.finished(ITEMS)) == 2
-    home.forget_failures(ITEMS)
-    assert home.failures(ITEMS) == {}
+        store.finish(ITEMS, {}, 1.0)
+    assert len(store.finished(ITEMS)) == 2
+    store.forget_failures(ITEMS)
+    assert store.failures(ITEMS) == {}
 
 
 def test_a_stage_without_a_single_good_item_is_never_complete(tmp_path):
-    home = home_of(tmp_path)
-    home.write_failure(ITEMS[0], ItemError("broken"))
+    store = store_of(tmp_path)
+    store.write_failure(ITEMS[0], ItemError("broken"))
     with pytest.raises(StageError):
-        home.finish(ITEMS[:1], {}, 1.0)
+        store.finish(ITEMS[:1], {}, 1.0)
 
 
 def test_a_part_of_several_files_counts_only_when_it_is_whole(tmp_path):
-    home = home_of(tmp_path)
-    home.storage.write_bytes(f"{home.part(ITEMS[0], '')}/model.safetensors", b"123")
-    assert not home.finished(ITEMS)
-    home.complete_folder(ITEMS[0], {"loss": 1.5})
-    assert home.finished(ITEMS) == {"video 0": home.part(ITEMS[0], "")}
-    assert home.folder_figures(ITEMS[0]) == {"loss": 1.5}
+    store = store_of(tmp_path)
+    store.storage.write_bytes(f"{store.part(ITEMS[0], '')}/model.safetensors", b"123")
+    assert not store.finished(ITEMS)
+    store.complete_folder(ITEMS[0], {"loss": 1.5})
+    assert store.finished(ITEMS) == {"video 0": store.part(ITEMS[0], "")}
+    assert store.folder_figures(ITEMS[0]) == {"loss": 1.5}

@@ -12,7 +12,7 @@ from deeds import builds_slowly, deeds, dies_while_building, fails_to_build, nee
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child import memory_is_short
-from abaw_ray.core.process.child_process import ChildDied, Limits, NoChildError, Watched
+from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess, NoChildError
 
 
 def left_behind():
@@ -23,7 +23,7 @@ def left_behind():
 
 
 def test_what_cannot_be_built_comes_out_as_itself_each_time():
-    with Watched(fails_to_build, Limits()) as watched:
+    with ChildProcess(fails_to_build, ChildLimits()) as watched:
         for _ in range(2):
             with pytest.raises(ConfigError, match=r"detector\.file=x"):
                 watched()
@@ -53,7 +53,7 @@ def test_a_child_that_dies_or_stalls_is_told_with_how_far_it_got_and_the_next_ca
 
 
 def test_a_child_knows_when_its_memory_is_nearly_used_up_and_its_parent_how_far_it_got():
-    with Watched(deeds, Limits(memory_mb=512)) as watched:
+    with ChildProcess(deeds, ChildLimits(memory_mb=512)) as watched:
         assert watched("short_before_and_after", 100) == (False, False, 100)
         assert watched("short_before_and_after", 475) == (False, True, 475)
         watched("go_on")
@@ -62,23 +62,26 @@ def test_a_child_knows_when_its_memory_is_nearly_used_up_and_its_parent_how_far_
 
 
 def test_memory_that_does_not_suffice_to_build_the_work_is_not_the_calls_fault():
-    with Watched(needs_much_memory, Limits(memory_mb=512)) as watched, pytest.raises(NoChildError, match=r"limits\.memory_mb=512"):
+    with ChildProcess(needs_much_memory, ChildLimits(memory_mb=512)) as watched, pytest.raises(NoChildError, match=r"limits\.memory_mb=512"):
         watched("echo", 1)
 
 
 def test_children_that_die_before_they_begin_are_not_the_calls_fault():
-    with Watched(dies_while_building, Limits()) as watched, pytest.raises(NoChildError, match=r"3 times: its process died of signal 11 \(SIGSEGV\)"):
+    with (
+        ChildProcess(dies_while_building, ChildLimits()) as watched,
+        pytest.raises(NoChildError, match=r"3 times: its process died of signal 11 \(SIGSEGV\)"),
+    ):
         watched("echo", 1)
 
 
 def test_a_child_that_does_not_come_to_begin_is_given_up(monkeypatch):
     monkeypatch.setattr("abaw_ray.core.process.child_process._START", 0.5)
-    with Watched(partial(time.sleep, 600), Limits(seconds=0.1)) as watched, pytest.raises(NoChildError, match=r"within 0\.5 s"):
+    with ChildProcess(partial(time.sleep, 600), ChildLimits(seconds=0.1)) as watched, pytest.raises(NoChildError, match=r"within 0\.5 s"):
         watched("echo", 1)
 
 
 def test_the_time_to_start_and_build_does_not_count_against_the_call():
-    with Watched(builds_slowly, Limits(seconds=0.5)) as watched:
+    with ChildProcess(builds_slowly, ChildLimits(seconds=0.5)) as watched:
         assert watched(4) == 4
 
 
@@ -124,7 +127,7 @@ def test_ctrl_c_in_the_parent_ends_the_call_and_its_child(hasty):
 def test_close_leaves_no_process_and_no_thread(watched):
     watched.close()
     before = left_behind()
-    with Watched(deeds, Limits(seconds=0.2)) as other:
+    with ChildProcess(deeds, ChildLimits(seconds=0.2)) as other:
         other("echo", 1)
         with pytest.raises(ChildDied):
             other("stall", 1)
@@ -142,4 +145,4 @@ def test_a_death_can_be_pickled():
 def test_limits_under_which_nothing_works_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"limits\.{name}="):
-        Limits(**wrong)
+        ChildLimits(**wrong)

@@ -8,7 +8,7 @@ import pytest
 from crashing import Crashing
 
 from abaw_ray.core.errors import DataError, ItemError, StorageError
-from abaw_ray.core.process.child_process import Limits, Watched
+from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 from abaw_ray.faces.chunk_files import Piece
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
@@ -26,8 +26,8 @@ def diary(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(diary):
-    guarded = GuardedParts(CONFIG, Limits(seconds=2, memory_mb=700))
-    guarded.chances.child = Watched(partial(Crashing, CONFIG, diary), guarded.chances.child.limits)
+    guarded = GuardedParts(CONFIG, ChildLimits(seconds=2, memory_mb=700))
+    guarded.chances.child = ChildProcess(partial(Crashing, CONFIG, diary), guarded.chances.child.limits)
     yield guarded
     guarded.close()
 
@@ -119,7 +119,7 @@ def test_a_join_that_ends_two_children_is_the_videos_failure_and_ends_nothing_el
 
 @pytest.mark.parametrize("what", ["whole", "join"])
 def test_a_full_disk_is_no_fault_of_the_video(video, tmp_path, what):
-    guarded = GuardedParts(CONFIG, Limits())
+    guarded = GuardedParts(CONFIG, ChildLimits())
     guarded.chances.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     with pytest.raises(StorageError, match="No space left on device; the disk is full"):
         getattr(guarded, what)(*([video("v")] + [[]] * (what == "join")), tmp_path / "part.parquet")

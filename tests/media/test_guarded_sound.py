@@ -5,14 +5,14 @@ import pytest
 from crashing_sound import decoded
 
 from abaw_ray.core.errors import ItemError, MissingError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.media.audio import RATE, decode_audio
 from abaw_ray.media.isolated_audio import GuardedSound
 
 
 @pytest.fixture(scope="module")
 def sound():
-    guarded = GuardedSound(Limits(seconds=2, memory_mb=700), decoded)
+    guarded = GuardedSound(ChildLimits(seconds=2, memory_mb=700), decoded)
     yield guarded
     guarded.close()
 

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass, field
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compute:
+class ComputeConfig:
     """Workers of each stage and what each is given. All defaults are ours and fit two cores without a GPU."""
 
     cpus: int = 0
@@ -19,7 +19,7 @@ class Compute:
     """Actors that extract features; 0 for as many as there are GPUs for, or CPUs where they use none."""
     item_memory_gb: float = 1.0
     """Heap asked for by each such actor; Ray itself counts only CPUs and its object store."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ChildLimits = field(default_factory=ChildLimits)
     """What the child process that decodes for such an actor may do before it is given up."""
     piece_minutes: float = 4.0
     """A video that would hold up the others is divided among workers, in pieces of about so many minutes; 0 divides none."""
@@ -71,11 +71,11 @@ class Compute:
             raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 leaves it to Ray")
 
 
-LAPTOP = Compute()
+LAPTOP = ComputeConfig()
 """Two cores, no GPU."""
 
 
-def shape(name: str) -> Compute:
+def compute_preset(name: str) -> ComputeConfig:
     """The settings for a machine or cluster that is described in a word; all numbers are ours.
 
     Args:
@@ -90,10 +90,10 @@ def shape(name: str) -> Compute:
     if found := re.fullmatch(r"cpu-([1-9]\d*)", name):
         cpus = int(found[1])
         ranks = 1 << (cpus.bit_length() - 1)  # divides a global batch that is a power of two
-        return Compute(cpus=cpus, feature_memory_gb=4.0, train_workers=ranks, trials=cpus)
+        return ComputeConfig(cpus=cpus, feature_memory_gb=4.0, train_workers=ranks, trials=cpus)
     if found := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
         gpus = int(found[1]) * int(found[2])
-        return Compute(
+        return ComputeConfig(
             feature_workers=gpus,
             feature_memory_gb=4.0,
             feature_gpus=1.0,

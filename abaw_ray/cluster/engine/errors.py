@@ -8,7 +8,7 @@ _SAID = "Failed to set up runtime environment"
 """How Ray's ``RuntimeEnvSetupError`` begins, in whatever it was wrapped."""
 
 
-def known(error: BaseException) -> AbawError | None:
+def to_user_error(error: BaseException) -> AbawError | None:
     """One of ours as itself, Ray's as one line that names the machine; None where it is neither, and keeps its traceback."""
     if isinstance(error, AbawError):
         return error

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
-from abaw_ray.core.progress import Progress, say
+from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.local_disk import own_disk
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 
-Work = Callable[[Home, Item, dict], Mapping[str, float]]
+Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
 """Does one item: reads its payload, writes its part into the home, returns figures to sum up (``Unfinished`` where others do the rest).
 
 Raises ItemError for a bad item; StorageError where it may go well later.
@@ -49,10 +49,10 @@ class Pool:
 class _Worker:
     """The actor: builds the stage's work for its first item, then does item after item."""
 
-    def __init__(self, home: Home, make: Callable[[], Work], longest_rest: float) -> None:
+    def __init__(self, store: StageStore, make: Callable[[], Work], longest_rest: float) -> None:
         import ray
 
-        self.home, self.make, self.longest_rest, self.losses = home, make, longest_rest, 0
+        self.store, self.make, self.longest_rest, self.losses = store, make, longest_rest, 0
         self.work: Work | None = None
         here = ray.get_runtime_context() if ray.is_initialized() else None
         self.who = {"machine": here.get_node_id(), "worker": here.get_actor_id()} if here else {"machine": "", "worker": ""}
@@ -66,9 +66,9 @@ class _Worker:
             try:
                 with own_disk():  # around the building too, which may fetch a model: what fails there is no end of the stage
                     self.work = self.work or self.make()
-                    figures = self.work(self.home, item, json.loads(row["payload"]))
+                    figures = self.work(self.store, item, json.loads(row["payload"]))
             except ItemError as error:
-                failure = self.home.write_failure(item, error)
+                failure = self.store.write_failure(item, error)
                 said["reason"] = failure["reason"] + (f"; {error.last_frame:,} good frames are kept" if error.last_frame else "")
         except StorageError as error:
             said["lost"] = str(error)
@@ -82,11 +82,11 @@ class _Worker:
         return found | said | self.who
 
 
-def do_all(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, shown: Progress, again: Mapping[str, dict]) -> None:
+def do_all(store: StageStore, tasks: list[Task], make: Callable[[], Work], pool: Pool, shown: Progress, again: Mapping[str, dict]) -> None:
     """Do all tasks; those that storage or a machine's disk would not give or take once more, when all others are done, and elsewhere.
 
     Args:
-        home: Where the stage lives.
+        store: Where the stage lives.
         tasks: In the order in which they are begun.
         make: Builds the work inside an actor; must be picklable.
         pool: Size of the actor pool.
@@ -101,14 +101,14 @@ def do_all(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, 
     shunned: frozenset[str] = frozenset()
     for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):
         once = _Round(pool.workers)
-        for row in _stream(home, tasks, make, pool, shunned):
+        for row in _stream(store, tasks, make, pool, shunned):
             task = tasks[row["task"]]
             if once.is_lost(row):
                 continue
             if row["reason"]:
-                say(f"  {row['item']}: {row['reason']}")
+                echo(f"  {row['item']}: {row['reason']}")
             elif row["finished"] and row["item"] in again:
-                home.forget_failures([task[0]])
+                store.forget_failures([task[0]])
             new = row["finished"] and row["item"] not in finished
             finished |= {row["item"]} if row["finished"] else set()
             shown.step(int(new), json.loads(row["figures"]) if new or not row["finished"] else {}, work=_work_of(task))
@@ -117,7 +117,7 @@ def do_all(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, 
         if last:
             reason = next(iter(once.lost.values()))
             raise StorageError(f"{len(once.lost)} of {len(tasks)} could not be read or written, all others are done; first {reason}")
-        say(f"  {len(once.lost)} could not be read or written and are tried again")
+        echo(f"  {len(once.lost)} could not be read or written and are tried again")
         tasks, shunned = [tasks[number] for number in sorted(once.lost)], once.failing
 
 
@@ -142,7 +142,7 @@ class _Round:
         self._in_a_row = self._in_a_row + 1 if row["lost"] else 0
         if row["lost"]:
             if not self.lost:
-                say(f"  {row['item']}: {row['lost']}; it is tried again when the others are done")
+                echo(f"  {row['item']}: {row['lost']}; it is tried again when the others are done")
             self.lost[row["task"]] = row["lost"]
             if self._in_a_row >= _LOST * max(len(self._workers), self._fewest):
                 raise StorageError(f"{row['lost']} ({self._in_a_row} times in a row)")
@@ -160,7 +160,7 @@ def _work_of(task: Task) -> float:
     return max(task[1].get("size", 1), 1)
 
 
-def _stream(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool, shunned: frozenset[str]) -> Iterator[dict]:
+def _stream(store: StageStore, tasks: list[Task], make: Callable[[], Work], pool: Pool, shunned: frozenset[str]) -> Iterator[dict]:
     """The manifest rows, as they come; the machines that are shunned get no task. One that was started anew is another one."""
     import ray
 
@@ -169,7 +169,7 @@ def _stream(home: Home, tasks: list[Task], make: Callable[[], Work], pool: Pool,
     dealt = [row for first in range(blocks) for row in rows[first::blocks]]  # the first of each block are begun first
     manifest = ray.data.from_items(dealt, override_num_blocks=blocks).map_batches(
         _Worker,
-        fn_constructor_args=(home, make, pool.longest_rest),
+        fn_constructor_args=(store, make, pool.longest_rest),
         batch_format="pyarrow",
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(pool.workers, blocks)),

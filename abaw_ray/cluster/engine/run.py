@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
-from abaw_ray.cluster.engine.compute import LAPTOP, Compute
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.stages.synthetic import draw, place_of
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -66,7 +66,7 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class RunConfig:
     """The part of a job that never shapes a result: it only says where things are and how they run."""
 
     storage: StorageConfig = field(default_factory=StorageConfig)
@@ -76,7 +76,7 @@ class Where:
     on: str = ""
     """What it runs on, in a word: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``, before
     single options of it; empty leaves what the preset says."""
-    compute: Compute = LAPTOP
+    compute: ComputeConfig = LAPTOP
     """On how much the stages run."""
     policy: Policy = field(default_factory=Policy)
     """What failures mean."""
@@ -86,10 +86,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job: its ``Where`` made real."""
+    """One run of a job: its ``RunConfig`` made real."""
 
-    where: Where
-    engine: Engine
+    where: RunConfig
+    engine: RaySession
     kept: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
     """What ``once_a_run`` functions have read."""
 
@@ -99,7 +99,7 @@ class Run:
         return Storage(self.where.storage)
 
     @property
-    def compute(self) -> Compute:
+    def compute(self) -> ComputeConfig:
         """On how much the stages run."""
         return self.where.compute
 

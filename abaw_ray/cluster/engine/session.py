@@ -8,7 +8,7 @@ import sys
 import threading
 
 from abaw_ray.cluster.engine import capacity as room
-from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, environment
 
@@ -38,13 +38,13 @@ _ALONE = {
 """For a Ray that is started here: it has no dashboard, and what Ray would gather for one takes a hundredth of two cores."""
 
 
-class Engine:
+class RaySession:
     """Ray, started when the first stage needs it and not before: a run that finds everything done never waits for it.
 
     Used as a context: on leaving it, what was started here is ended; a cluster that was there already goes on.
     """
 
-    def __init__(self, compute: Compute, storage: StorageConfig | None = None) -> None:
+    def __init__(self, compute: ComputeConfig, storage: StorageConfig | None = None) -> None:
         """Take the size of a Ray that is started here, and how its workers reach the object store."""
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
@@ -59,7 +59,7 @@ class Engine:
         """Whether machines may come of which no file tells a driver, as on Kubernetes."""
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> "RaySession":
         store = environment(self.storage)  # also for what is read before Ray is there: data sets, weights
         self._before = {name: os.environ.get(name) for name in store}
         os.environ |= store

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from abaw_ray.cluster.engine.items import Pool, Task, Work, do_all
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.core.errors import AbawError, DataError
-from abaw_ray.core.progress import progress, say
+from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import only_writer
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -25,7 +25,7 @@ Divide = Callable[[Mapping[Item, dict], int], list[Task]]
 
 def run_items(
     run: Run,
-    home: Home,
+    store: StageStore,
     payloads: Mapping[Item, dict],
     make: Callable[[], Work],
     *,
@@ -37,7 +37,7 @@ def run_items(
 
     Args:
         run: Engine, storage and what failures mean.
-        home: Where the stage lives.
+        store: Where the stage lives.
         payloads: What each item's work needs, JSON values.
         make: Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class).
         pool: Size of the actor pool.
@@ -50,62 +50,62 @@ def run_items(
         BusyError: another run writes the same home.
     """
     items = list(payloads)
-    record = home.record(items)
+    record = store.record(items)
     if record is not None and not (run.policy.retry_failures and record.failures):
-        say(f"{home.stage}: already there ({len(record.parts):,} {unit}) in {home.storage.uri(home.path)}")
+        echo(f"{store.stage}: already there ({len(record.parts):,} {unit}) in {store.storage.uri(store.path)}")
         return record
-    with only_writer(home.storage, home.path):
-        return _complete(run, home, payloads, make, pool, unit, divide)
+    with only_writer(store.storage, store.path):
+        return _complete(run, store, payloads, make, pool, unit, divide)
 
 
-def _complete(run: Run, home: Home, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, unit: str, divide: Divide) -> Record:
+def _complete(run: Run, store: StageStore, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, unit: str, divide: Divide) -> Record:
     started, items = time.monotonic(), list(payloads)
-    again = home.failures(items) if run.policy.retry_failures else {}
-    done = home.done(items) - again.keys()
+    again = store.failures(items) if run.policy.retry_failures else {}
+    done = store.done(items) - again.keys()
     todo = {item: payloads[item] for item in items if item.name not in done}
-    said = f"{home.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
-    say(f"{said}; {home.storage.uri(home.path)}")
+    said = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
+    echo(f"{said}; {store.storage.uri(store.path)}")
     figures: dict[str, float] = {}
     if todo:
         run.engine.start(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb)
         pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
-        with progress(home.stage, len(todo), unit) as shown:
-            do_all(home, divide(todo, pool.workers), make, pool, shown, again)
+        with progress(store.stage, len(todo), unit) as shown:
+            do_all(store, divide(todo, pool.workers), make, pool, shown, again)
         figures = dict(shown.sums)
-    uncounted = done | home.failures(items).keys()  # what broke has a part too, but came back without figures
-    figures["rows"] = figures.get("rows", 0) + _rows(home, home.finished([item for item in items if item.name in uncounted]))
-    return home.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
+    uncounted = done | store.failures(items).keys()  # what broke has a part too, but came back without figures
+    figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))
+    return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
 
 
-def run_once(home: Home, item: Item, work: Callable[[], dict[str, Any]]) -> Record:
+def run_once(store: StageStore, item: Item, work: Callable[[], dict[str, Any]]) -> Record:
     """Bring a stage to completion that is one run: its record is returned, or the work done and recorded.
 
     Args:
-        home: Where the stage lives.
+        store: Where the stage lives.
         item: The run, named by what it reads.
         work: Writes the run's part, marks it whole, and returns its figures.
 
     Raises:
         BusyError: another run writes the same home.
     """
-    record = home.record([item])
+    record = store.record([item])
     if record is not None:
-        say(f"{home.stage}: already there in {home.storage.uri(home.path)}")
+        echo(f"{store.stage}: already there in {store.storage.uri(store.path)}")
         return record
     started = time.monotonic()
-    with only_writer(home.storage, home.path):
-        return home.record([item]) or home.finish([item], work(), time.monotonic() - started)  # it may have waited for another's
+    with only_writer(store.storage, store.path):
+        return store.record([item]) or store.finish([item], work(), time.monotonic() - started)  # it may have waited for another's
 
 
-def needed(home: Home, record: Record | None, job: str) -> Record:
+def needed(store: StageStore, record: Record | None, job: str) -> Record:
     """The record of an earlier stage.
 
     Raises:
         DataError: it is not there (yet); says which job makes it.
     """
     if record is None:
-        where = home.storage.uri(home.path)
-        raise DataError(f"{where}: {home.stage} is not done with these settings; run {job} with the same preset and options first")
+        where = store.storage.uri(store.path)
+        raise DataError(f"{where}: {store.stage} is not done with these settings; run {job} with the same preset and options first")
     return record
 
 
@@ -125,7 +125,7 @@ def ours(error: Exception) -> Exception:
     return cause if isinstance(cause, AbawError) else error
 
 
-def _rows(home: Home, parts: Mapping[str, str]) -> int:
+def _rows(store: StageStore, parts: Mapping[str, str]) -> int:
     """Rows of parts that an earlier run wrote, from the foot of each file."""
     with ThreadPoolExecutor(16) as pool:
-        return sum(pool.map(home.storage.table_rows, parts.values()))
+        return sum(pool.map(store.storage.table_rows, parts.values()))

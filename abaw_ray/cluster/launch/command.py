@@ -15,17 +15,17 @@ from typing import Any, TypeVar
 
 import tyro
 
-from abaw_ray.cluster.engine.compute import shape
-from abaw_ray.cluster.engine.errors import known
-from abaw_ray.cluster.engine.run import Run, Where
-from abaw_ray.cluster.engine.session import Engine
+from abaw_ray.cluster.engine.compute import compute_preset
+from abaw_ray.cluster.engine.errors import to_user_error
+from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import own_stage
 from abaw_ray.cluster.launch.plan import show
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.progress import only_ours, say
+from abaw_ray.core.progress import echo, redirect_library_output
 from abaw_ray.core.storage.filesystems import is_remote
 
-_JobT = TypeVar("_JobT", bound=Where)
+_JobT = TypeVar("_JobT", bound=RunConfig)
 _SHORT = {
     "--storage": "--storage.uri",
     "--endpoint": "--storage.endpoint",
@@ -52,7 +52,7 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
     code, why = 0, ""
     try:
         job = parse(presets, sys.argv[1:])
-        with only_ours(log_path(job)), Engine(job.compute, job.storage) as engine:
+        with redirect_library_output(log_path(job)), RaySession(job.compute, job.storage) as engine:
             if job.plan:
                 show(Run(job, engine), job, stages)
             else:
@@ -60,14 +60,14 @@ def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT
     except KeyboardInterrupt:
         code, why = 130, "stopped; what was finished is kept, and the same command goes on from there"
     except Exception as error:
-        found = known(error)
+        found = to_user_error(error)
         if found is None:  # a defect of ours, or of something below us: its traceback, and an end that a log shows all the same
             traceback.print_exc()
         code, why = (found.exit_code, f"error: {found}") if found else (1, f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
     if why:
         print(why, file=sys.stderr, flush=True)
     if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):
-        say(f"exit={code} {why}".rstrip())
+        echo(f"exit={code} {why}".rstrip())
     sys.exit(code)
 
 
@@ -96,17 +96,17 @@ def _on(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> Mapping[st
     flat = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--on=") else [arg])]
     if "--on" not in flat[:-1]:
         return presets
-    compute = shape(flat[flat.index("--on") + 1])
+    compute = compute_preset(flat[flat.index("--on") + 1])
     return {name: (text, replace(job, compute=compute)) for name, (text, job) in presets.items()}
 
 
-def _own_name(job: Where, option: str) -> str:
+def _own_name(job: RunConfig, option: str) -> str:
     """The name that this job has for an option: one of everybody's short ones, or with the prefix that other jobs need."""
     option, prefix = _short_of(job).get(option, option), f"--{own_stage(type(job))}."
     return f"--{option.removeprefix(prefix)}" if option.startswith(prefix) else option
 
 
-def _short_of(job: Where) -> dict[str, str]:
+def _short_of(job: RunConfig) -> dict[str, str]:
     """The short names of this job's options, and what they are short for."""
     if not hasattr(job, "faces"):
         return _SHORT
@@ -125,7 +125,7 @@ def one_line(box: str) -> str:
     return f"{complaint.rstrip('.')}{hint} (see --help)"
 
 
-def log_path(job: Where) -> Path:
+def log_path(job: RunConfig) -> Path:
     """Where this run's log of Ray and the libraries goes: beside the results if they are on this machine."""
     root = Path("runs") if is_remote(job.storage.uri) else Path(job.storage.uri.removeprefix("file://"))
     return root / "logs" / f"{Path(sys.argv[0]).stem}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
 
-from abaw_ray.cluster.engine.run import Where
+from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.crop import FacesConfig
@@ -15,26 +15,26 @@ from abaw_ray.features.baselines import BaselineConfig
 from abaw_ray.features.extract import FeaturesConfig
 from abaw_ray.fusion.search import SweepConfig
 
-_T = TypeVar("_T", bound=Where)
+_T = TypeVar("_T", bound=RunConfig)
 _OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr for --encoder.optim.lr, which is understood too
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacesJob(Where):
+class FacesJob(RunConfig):
     """Faces of videos: ``jobs/prepare_faces.py``."""
 
     faces: Annotated[FacesConfig, _OWN] = field(default_factory=FacesConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderJob(Where):
+class EncoderJob(RunConfig):
     """Stage I: ``jobs/train_encoder.py``."""
 
     encoder: Annotated[EncoderConfig, _OWN] = field(default_factory=EncoderConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesJob(Where):
+class FeaturesJob(RunConfig):
     """Two vectors a frame: ``jobs/extract_features.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
@@ -47,7 +47,7 @@ class FeaturesJob(Where):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepJob(Where):
+class SweepJob(RunConfig):
     """Stage II: ``jobs/sweep_fusion.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
@@ -61,7 +61,7 @@ class SweepJob(Where):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line(Where):
+class PipelineConfig(RunConfig):
     """All of it: ``jobs/predict.py`` and ``jobs/pipeline.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
@@ -80,7 +80,7 @@ class Line(Where):
         check_fit(self)
 
 
-def check_fit(line: FeaturesJob | SweepJob | Line) -> None:
+def check_fit(line: FeaturesJob | SweepJob | PipelineConfig) -> None:
     """Refuse a line whose chips do not suit its encoder.
 
     Raises:
@@ -92,12 +92,12 @@ def check_fit(line: FeaturesJob | SweepJob | Line) -> None:
         )
 
 
-def own_stage(job: type[Where]) -> str:
+def own_stage(job: type[RunConfig]) -> str:
     """The field of a job whose options have no prefix; empty where it has none."""
     hints = get_type_hints(job, include_extras=True)
     return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
 
 
-def part_of(job: type[_T], line: Line) -> _T:
+def part_of(job: type[_T], line: PipelineConfig) -> _T:
     """The settings that one job shows, out of those of the line."""
     return job(**{item.name: getattr(line, item.name) for item in fields(job)})

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.launch.config import Line
+from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.report import report_input
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.baselines import baselines
@@ -17,12 +17,12 @@ from abaw_ray.cluster.stages.features import extract_features
 from abaw_ray.cluster.stages.fusion import sweep_fusion
 from abaw_ray.cluster.stages.predictions import predict
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.progress import console, say
+from abaw_ray.core.progress import console, echo
 from abaw_ray.core.storage.records import Record
 from abaw_ray.report.page import write_report
 
 
-def pipeline(run: Run, line: Line) -> dict[str, Any]:
+def pipeline(run: Run, line: PipelineConfig) -> dict[str, Any]:
     """From what the user has to a report.
 
     Returns:
@@ -43,12 +43,12 @@ def pipeline(run: Run, line: Line) -> dict[str, Any]:
     run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
     page = write_report(run.storage, report_input(run, line, records, summary))
     console.print(score_table(summary))
-    say(f"report:     {page}")
-    say(f"summary:    {run.storage.uri('summary.json')}")
+    echo(f"report:     {page}")
+    echo(f"summary:    {run.storage.uri('summary.json')}")
     if summary["failures"]:
-        say(f"failures:   {len(summary['failures'])}; the report names them and says why")
-    say(f"submission: {summary['submission'] or 'no test release was given'}")
-    say(f"done in {time.monotonic() - started:.0f} s")
+        echo(f"failures:   {len(summary['failures'])}; the report names them and says why")
+    echo(f"submission: {summary['submission'] or 'no test release was given'}")
+    echo(f"done in {time.monotonic() - started:.0f} s")
     return summary
 
 

@@ -6,21 +6,21 @@ from functools import partial
 from typing import Any
 
 from abaw_ray.cluster.engine import capacity as room
-from abaw_ray.cluster.engine.compute import Compute
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
 from abaw_ray.cluster.stages.annotations import annotated
-from abaw_ray.cluster.stages.encoder import encoder_home, encoder_item
-from abaw_ray.cluster.stages.faces import check_detector, faces_home, videos
-from abaw_ray.cluster.stages.features import feature_items, features_home, features_record
-from abaw_ray.cluster.stages.fusion import sweep_home, sweep_item
-from abaw_ray.cluster.stages.images import images_home, shards
-from abaw_ray.cluster.stages.predictions import predictions_home, predictions_item
+from abaw_ray.cluster.stages.encoder import encoder_item, encoder_store
+from abaw_ray.cluster.stages.faces import check_detector, faces_store, videos
+from abaw_ray.cluster.stages.features import feature_items, features_record, features_store
+from abaw_ray.cluster.stages.fusion import sweep_item, sweep_store
+from abaw_ray.cluster.stages.images import images_store, shards
+from abaw_ray.cluster.stages.predictions import predictions_item, predictions_store
 from abaw_ray.cluster.stages.pretrained import check_encoder, check_speech
 from abaw_ray.cluster.stages.synthetic import is_drawn, place_of
 from abaw_ray.core.errors import AbawError, ConfigError, DataError
-from abaw_ray.core.progress import say
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.records import Item, StageStore
 
 _THERE = "there already"
 
@@ -64,15 +64,15 @@ def show(run: Run, job: Any, stages: tuple[str, ...]) -> None:
         if work != _THERE and not run.engine.grows_unseen:
             _noted(problems, partial(_schedulable, stage, asked, found))
         rows.append((stage, work or "cannot be said, see below", str(asked), f"{found:,}"))
-    say(f"plan, results in {run.storage.uri()}")
+    echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no table of the terminal's: a log has no width, and lines must stay whole
-        say("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for problem in problems:
-        say(f"PROBLEM {problem}")
+        echo(f"PROBLEM {problem}")
     if problems:
         raise problems[0]
-    say("nothing stands in the way; the same command without --plan does it")
+    echo("nothing stands in the way; the same command without --plan does it")
 
 
 def _noted(problems: list[AbawError], call: Callable[[], Any]) -> Any:
@@ -91,32 +91,32 @@ def _schedulable(stage: str, asked: Ask, found: int) -> None:
         raise ConfigError(f"{stage}: {refusal(least, found, cpus=asked.cpus, gpus=asked.gpus, memory_gb=asked.memory_gb)}")
 
 
-def _counted(home: Home, items: Iterable[Item], unit: str) -> str:
+def _counted(store: StageStore, items: Iterable[Item], unit: str) -> str:
     """What of these is to do."""
     items = list(items)
-    if home.record(items) is not None:
+    if store.record(items) is not None:
         return _THERE
-    done = len(home.done(items))
+    done = len(store.done(items))
     return f"{len(items) - done:,} of {len(items):,} {unit}" + (f", {done:,} there already" if done else "")
 
 
 def _faces(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     wanted = videos(run)
     check_detector(run, job.faces, wanted)
-    said = _counted(faces_home(run, job.faces), wanted, "videos")
+    said = _counted(faces_store(run, job.faces), wanted, "videos")
     return said if said == _THERE else f"{said}, {sum(row['size'] for row in wanted.values()) / 1e9:,.1f} GB in all"
 
 
 def _images(run: Run, job: Any, stages: tuple[str, ...]) -> str:
-    return _counted(images_home(run, job.encoder.ingest), shards(run), "shards of images")
+    return _counted(images_store(run, job.encoder.ingest), shards(run), "shards of images")
 
 
 def _encoder(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     config = job.encoder
     check_encoder(config.model, run.where.storage)
     config.check_ranks(run.compute.train_workers)
-    images = images_home(run, config.ingest).record(shards(run))
-    if images and encoder_home(run, config).record([encoder_item(images)]):
+    images = images_store(run, config.ingest).record(shards(run))
+    if images and encoder_store(run, config).record([encoder_item(images)]):
         return _THERE
     return f"{config.epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "")
 
@@ -124,20 +124,20 @@ def _encoder(run: Run, job: Any, stages: tuple[str, ...]) -> str:
 def _features(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     check_speech(job.features.speech, run.where.storage)
     items = _later(lambda: feature_items(run, job), "faces" in stages)
-    return _counted(features_home(run, job), items, "videos") if items else "when faces and encoder are there"
+    return _counted(features_store(run, job), items, "videos") if items else "when faces and encoder are there"
 
 
 def _fusion(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     who = annotated(run)
     features = _later(lambda: features_record(run, job), "features" in stages)
-    if features and sweep_home(run, job).record([sweep_item(features, who)]):
+    if features and sweep_store(run, job).record([sweep_item(features, who)]):
         return _THERE
     return f"{job.sweep.trials} trials of {job.sweep.folds} folds, {len(who.labels):,} annotated subjects"
 
 
 def _predictions(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     item = _later(lambda: predictions_item(run, job), "fusion" in stages)
-    if item and predictions_home(run, job).record([item]):
+    if item and predictions_store(run, job).record([item]):
         return _THERE
     return "validation" + (" and test release" if annotated(run).example else "")
 
@@ -152,7 +152,7 @@ def _later(read: Callable[[], Any], soon: bool) -> Any:
         return None
 
 
-_STEPS: dict[str, tuple[Callable[[Run, Any, tuple[str, ...]], str], Callable[[Compute], Ask]]] = {
+_STEPS: dict[str, tuple[Callable[[Run, Any, tuple[str, ...]], str], Callable[[ComputeConfig], Ask]]] = {
     "faces": (_faces, lambda on: Ask(on.item_workers, 1, 0, on.item_memory_gb)),
     "images": (_images, lambda on: Ask(on.item_workers, 1, 0, on.item_memory_gb)),
     "encoder": (_encoder, lambda on: Ask(on.train_workers, on.cpus_per_worker, on.gpus_per_worker, on.train_memory_gb, together=True)),

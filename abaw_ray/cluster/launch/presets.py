@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from abaw_ray.cluster.engine.compute import Compute, shape
-from abaw_ray.cluster.engine.run import DataConfig, Where
-from abaw_ray.cluster.launch.config import Line, part_of
+from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
+from abaw_ray.cluster.engine.run import DataConfig, RunConfig
+from abaw_ray.cluster.launch.config import PipelineConfig, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.encoder.augment import AugmentConfig
@@ -15,12 +15,12 @@ from abaw_ray.encoder.moe import MoeConfig
 from abaw_ray.encoder.padaug import PadAugConfig
 from abaw_ray.features.speech import SpeechConfig
 
-_JobT = TypeVar("_JobT", bound=Where)
+_JobT = TypeVar("_JobT", bound=RunConfig)
 
-PAPER = Line(
+PAPER = PipelineConfig(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     storage=StorageConfig(uri="runs/paper"),
-    compute=replace(shape("gpu-1x1"), feature_workers=0),
+    compute=replace(compute_preset("gpu-1x1"), feature_workers=0),
 )
 
 SMALL = ModelConfig(
@@ -31,7 +31,7 @@ DEMO = replace(
     PAPER,
     data=DataConfig(draw=True, drawn="runs/demo/data"),
     storage=StorageConfig(uri="runs/demo"),
-    compute=Compute(),
+    compute=ComputeConfig(),
     faces=replace(
         PAPER.faces,
         detector=replace(PAPER.faces.detector, kind="haar", width=320, min_size=0.15),
@@ -66,7 +66,7 @@ SMOKE = replace(
     sweep=replace(DEMO.sweep, trials=2, fusion=replace(DEMO.sweep.fusion, epochs=8)),
 )
 
-LINES = {
+PRESETS = {
     "paper": ("As published, as far as it is; needs the data sets, the pretrained weights and a GPU.", PAPER),
     "demo": ("Drawn videos, small models: minutes on two cores.", DEMO),
     "smoke": ("The same line in about two minutes; its scores mean nothing.", SMOKE),
@@ -75,4 +75,4 @@ LINES = {
 
 def presets_of(job: type[_JobT]) -> dict[str, tuple[str, _JobT]]:
     """Every preset, as one job shows it."""
-    return {name: (text, part_of(job, line)) for name, (text, line) in LINES.items()}
+    return {name: (text, part_of(job, line)) for name, (text, line) in PRESETS.items()}

@@ -15,12 +15,12 @@ from abaw_ray.report.page import flat
 from abaw_ray.report.timelines import timeline_of
 
 if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import Line
+    from abaw_ray.cluster.launch.config import PipelineConfig
 
 _DRAWN = "The videos and images of this run were drawn by the package itself: its scores say that the line works, nothing about people."
 
 
-def report_input(run: Run, line: "Line", records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
+def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
     """Everything the page shows, from the records and the predictions' parts."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     submission = scores.get("submission")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotated:
+class AnnotationSet:
     """Who is in the data set and what was annotated; small enough for the driver."""
 
     splits: dict[str, str]
@@ -39,7 +39,7 @@ class Annotated:
 
 
 @once_a_run
-def annotated(run: Run) -> Annotated:
+def annotated(run: Run) -> AnnotationSet:
     """Read the annotations of the user's Aff-Wild2 tree.
 
     Raises:
@@ -52,10 +52,10 @@ def annotated(run: Run) -> Annotated:
     tree = affwild2(run)
     splits = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
-    return Annotated(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])
+    return AnnotationSet(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])
 
 
-def join(storage: Storage, parts: list[str], who: Annotated) -> tuple[Frames, dict[str, str]]:
+def join(storage: Storage, parts: list[str], who: AnnotationSet) -> tuple[Frames, dict[str, str]]:
     """Read the parts one after the other and join them; who was left out is returned a second time, for those who need no more."""
 
     def tables() -> Iterator[pa.Table]:
@@ -66,7 +66,7 @@ def join(storage: Storage, parts: list[str], who: Annotated) -> tuple[Frames, di
     return frames, dict(frames.left_out)
 
 
-def frames_in_cluster(run: Run, features: Record, who: Annotated) -> tuple["ObjectRef", dict[str, str]]:
+def frames_in_cluster(run: Run, features: Record, who: AnnotationSet) -> tuple["ObjectRef", dict[str, str]]:
     """A reference to the joined frames of the annotated subjects' videos, and the annotated subjects who are not among them, with the reasons.
 
     Raises:

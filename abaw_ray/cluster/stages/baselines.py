@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from abaw_ray.cluster.engine.items import Pool
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import run_items
-from abaw_ray.cluster.stages.annotations import Annotated, annotated
-from abaw_ray.cluster.stages.faces import faces_home, faces_record, gone, videos
+from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
+from abaw_ray.cluster.stages.faces import faces_record, faces_store, gone, videos
 from abaw_ray.core.errors import ConfigError, ItemError, MissingError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
 from abaw_ray.media.audio import Audio
@@ -26,7 +26,7 @@ from abaw_ray.media.isolated_audio import GuardedSound
 from abaw_ray.scoring.baselines import logistic_macro_f1
 
 if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import Line
+    from abaw_ray.cluster.launch.config import PipelineConfig
 
 STAGE = "baselines"
 REVISION = 1
@@ -36,16 +36,16 @@ REVISION = 1
 class BaselineWork:
     """One video: pixels and voice of a few frames a second."""
 
-    def __init__(self, config: BaselineConfig, limits: Limits) -> None:
+    def __init__(self, config: BaselineConfig, limits: ChildLimits) -> None:
         self.config, self.sound = config, GuardedSound(limits)
 
-    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload names the FACE part and the video's address. Sound that cannot be decoded is none, as features say.
 
         Raises:
             ItemError: the video is gone since its faces were cut.
         """
-        faces, pieces = home.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), []
+        faces, pieces = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), []
         audio = self._sound(payload["uri"])
         for track in pc.unique(faces["track"]).to_pylist():
             mine = faces.filter(pc.equal(faces["track"], track)).sort_by("frame")
@@ -63,7 +63,7 @@ class BaselineWork:
                 )
             )
         table = pa.concat_tables(pieces)
-        home.storage.write_table(home.part(item), table)
+        store.storage.write_table(store.part(item), table)
         return {"rows": len(table)}
 
     def _sound(self, uri: str) -> Audio | None:
@@ -75,7 +75,7 @@ class BaselineWork:
             return None
 
 
-def baselines(run: Run, line: "Line") -> dict[str, Any]:
+def baselines(run: Run, line: "PipelineConfig") -> dict[str, Any]:
     """Macro-F1 of the two baselines on the official validation set, with the stage's seconds and rows.
 
     Raises:
@@ -91,10 +91,10 @@ def baselines(run: Run, line: "Line") -> dict[str, Any]:
         for name, part in faces.parts.items()
         if any(subject["track"] in who.labels for subject in named[name]["subjects"])
     }
-    home = Home(run.storage, STAGE, config, REVISION, (faces_home(run, line.faces).path,))
+    store = StageStore(run.storage, STAGE, config, REVISION, (faces_store(run, line.faces).path,))
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    record = run_items(run, home, payloads, partial(BaselineWork, config, run.compute.limits), pool=pool, unit="videos")
-    path = f"{home.path}/scores/{digest([record.identity, who.identity])}.json"
+    record = run_items(run, store, payloads, partial(BaselineWork, config, run.compute.limits), pool=pool, unit="videos")
+    path = f"{store.path}/scores/{digest([record.identity, who.identity])}.json"
     if not run.storage.exists(path):
         scores = _scores(run.storage, sorted(record.parts.values()), who)
         body = {**scores, "seconds": round(time.monotonic() - started, 2), "rows": record.figures["rows"]}
@@ -102,7 +102,7 @@ def baselines(run: Run, line: "Line") -> dict[str, Any]:
     return json.loads(run.storage.read_bytes(path))
 
 
-def _scores(storage: Storage, parts: list[str], who: Annotated) -> dict[str, float]:
+def _scores(storage: Storage, parts: list[str], who: AnnotationSet) -> dict[str, float]:
     table = pa.concat_tables([storage.read_table(path) for path in parts])
     tracks, frames = table["track"].to_pylist(), table["frame"].to_numpy()
     known = np.array([track in who.labels and frame <= len(who.labels[track]) for track, frame in zip(tracks, frames, strict=True)])

@@ -4,17 +4,17 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import needed, run_once
-from abaw_ray.cluster.stages.images import images_home, ingest_images, shards
-from abaw_ray.core.progress import say
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.cluster.stages.images import images_store, ingest_images, shards
+from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 
 STAGE = "encoder"
 
 
-def encoder_home(run: Run, config: EncoderConfig) -> Home:
+def encoder_store(run: Run, config: EncoderConfig) -> StageStore:
     """Where encoders trained with these settings live."""
-    return Home(run.storage, STAGE, config, REVISION, (images_home(run, config.ingest).path,))
+    return StageStore(run.storage, STAGE, config, REVISION, (images_store(run, config.ingest).path,))
 
 
 def encoder_item(images: Record) -> Item:
@@ -25,10 +25,10 @@ def encoder_item(images: Record) -> Item:
 def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
     """Bring the trained encoder into storage: its part holds ``encoder/`` as timm loads it, without the head."""
     images = ingest_images(run, config.ingest)
-    home, item = encoder_home(run, config), encoder_item(images)
+    store, item = encoder_store(run, config), encoder_item(images)
 
     def train() -> dict[str, Any]:
-        say(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(home.path)}")
+        echo(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(store.path)}")
         ranks = run.compute.train_workers
         on = run.compute
         run.engine.start(workers=ranks, cpus=on.cpus_per_worker, gpus=on.gpus_per_worker, memory_gb=on.train_memory_gb)
@@ -36,18 +36,18 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
         from abaw_ray.cluster.training.trainer import train_encoder
 
         parts, heed = sorted(images.parts.values()), leaving if run.engine.shared else None
-        figures = train_encoder(home=home, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, heed=heed)
+        figures = train_encoder(store=store, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, heed=heed)
         return {**figures, "rows": images.figures["rows"]}
 
-    return run_once(home, item, train)
+    return run_once(store, item, train)
 
 
 def _say(figures: dict) -> None:
     if "leaving" in figures:
-        say(f"  encoder: {figures['leaving']} machines are about to go; a checkpoint is written after step {figures['step']} of {figures['of']}")
+        echo(f"  encoder: {figures['leaving']} machines are about to go; a checkpoint is written after step {figures['step']} of {figures['of']}")
         return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
-    say(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
+    echo(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
 
 
 def encoder_record(run: Run, config: EncoderConfig) -> Record:
@@ -56,5 +56,5 @@ def encoder_record(run: Run, config: EncoderConfig) -> Record:
     Raises:
         DataError: it is not there (yet) for these images and settings.
     """
-    home, images = encoder_home(run, config), images_home(run, config.ingest).record(shards(run))
-    return needed(home, images and home.record([encoder_item(images)]), "jobs/train_encoder.py")
+    store, images = encoder_store(run, config), images_store(run, config.ingest).record(shards(run))
+    return needed(store, images and store.record([encoder_item(images)]), "jobs/train_encoder.py")

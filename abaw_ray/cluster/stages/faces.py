@@ -9,12 +9,12 @@ from pathlib import Path
 from abaw_ray.cluster.engine.items import Pool, Task
 from abaw_ray.cluster.engine.run import Run, once_a_run
 from abaw_ray.cluster.engine.stage import needed, run_items
-from abaw_ray.cluster.stages.video_chunks import divided, do_share, store
+from abaw_ray.cluster.stages.video_chunks import divided, do_share, store_output
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import is_remote
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.videos import identity_of, list_videos
 from abaw_ray.faces.config import FacesConfig
@@ -29,10 +29,10 @@ STAGE = "faces"
 class FaceWork:
     """One video, or a share of a long one: decode, find, follow, cut; its part is written to the local disk and stored whole."""
 
-    def __init__(self, config: FacesConfig, limits: Limits, weights: bytes | None) -> None:
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
         self.parts = GuardedParts(config, limits, weights)
 
-    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload is the VIDEO row, with a ``share`` where others work on the video too.
 
         Raises:
@@ -42,10 +42,10 @@ class FaceWork:
         """
         try:
             if "share" in payload:
-                return do_share(self.parts, home, item, payload)
+                return do_share(self.parts, store, item, payload)
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
                 local = Path(folder) / "part.parquet"
-                return store(home, item, self.parts.whole(payload, local), local)
+                return store_output(store, item, self.parts.whole(payload, local), local)
         except MissingError as error:
             raise gone(payload["uri"], error) from error
 
@@ -90,10 +90,10 @@ def videos(run: Run) -> dict[Item, dict]:
     return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
 
 
-def faces_home(run: Run, config: FacesConfig) -> Home:
+def faces_store(run: Run, config: FacesConfig) -> StageStore:
     """Where faces cut with these settings live."""
     given = (identity_of(config.detector.boxes, run.where.storage),) if config.detector.kind == "given" else ()
-    return Home(run.storage, STAGE, config, REVISION, given)
+    return StageStore(run.storage, STAGE, config, REVISION, given)
 
 
 def prepare_faces(run: Run, config: FacesConfig) -> Record:
@@ -103,12 +103,12 @@ def prepare_faces(run: Run, config: FacesConfig) -> Record:
         ConfigError: the detector's weights, or the table of boxes, are missing; nothing has started yet.
         DataError: likewise.
     """
-    home, wanted = faces_home(run, config), videos(run)
+    store, wanted = faces_store(run, config), videos(run)
     make: partial | None = None
-    if home.record(list(wanted)) is None or run.policy.retry_failures:
+    if store.record(list(wanted)) is None or run.policy.retry_failures:
         make = partial(FaceWork, config, run.compute.limits, check_detector(run, config, wanted))
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    return run_items(run, home, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
+    return run_items(run, store, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
 
 
 def check_detector(run: Run, config: FacesConfig, wanted: Mapping[Item, dict]) -> bytes | None:
@@ -140,5 +140,5 @@ def faces_record(run: Run, config: FacesConfig) -> Record:
     Raises:
         DataError: they are not there (yet) for these videos and settings.
     """
-    home = faces_home(run, config)
-    return needed(home, home.record(videos(run)), "jobs/prepare_faces.py")
+    store = faces_store(run, config)
+    return needed(store, store.record(videos(run)), "jobs/prepare_faces.py")

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from abaw_ray.cluster.engine.items import Pool
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import needed, run_items
-from abaw_ray.cluster.stages.encoder import encoder_home, encoder_record
-from abaw_ray.cluster.stages.faces import faces_home, faces_record, gone, videos
+from abaw_ray.cluster.stages.encoder import encoder_record, encoder_store
+from abaw_ray.cluster.stages.faces import faces_record, faces_store, gone, videos
 from abaw_ray.core.errors import ItemError, MissingError
-from abaw_ray.core.process.child_process import Limits
+from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
 from abaw_ray.features.device import DeviceConfig
@@ -28,9 +28,9 @@ from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import GuardedSound
 
 if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import FeaturesJob, Line, SweepJob
+    from abaw_ray.cluster.launch.config import FeaturesJob, PipelineConfig, SweepJob
 
-    AnyLine = FeaturesJob | SweepJob | Line
+    AnyLine = FeaturesJob | SweepJob | PipelineConfig
 
 STAGE = "features"
 _ROWS = 1024
@@ -40,7 +40,7 @@ _ROWS = 1024
 class FeatureWork:
     """One video: its chips and its voice through the two models."""
 
-    def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: Limits) -> None:
+    def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: ChildLimits) -> None:
         """Fetch the encoder (a folder of the encoder's part) to this node and build both models; ``limits`` are those of decoding sound."""
         self.sound = GuardedSound(limits)
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
@@ -48,7 +48,7 @@ class FeatureWork:
                 storage.get_file(f"{encoder}/{name}", Path(folder) / name)
             self.extract = ExtractFeatures(config, chips, Path(folder), device)
 
-    def __call__(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload names the FACE part and the video's address.
 
         Raises:
@@ -57,16 +57,16 @@ class FeatureWork:
             StorageError: it could not be read or its part not be written.
         """
         try:
-            return self._extract(home, item, payload)
+            return self._extract(store, item, payload)
         except MissingError as error:
             raise gone(payload["uri"], error) from error
 
-    def _extract(self, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
-        rows = home.storage.read_table(payload["faces"], columns=["frame", "time"])
+    def _extract(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+        rows = store.storage.read_table(payload["faces"], columns=["frame", "time"])
         times = rows["time"].to_numpy()
         audio, deaf = self._sound(payload["uri"], last_frame=pc.max(rows["frame"]).as_py())
         figures = {"rows": 0, "seen": 0, "heard": 0}
-        with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, home.storage.local_copy(payload["faces"]) as faces:
+        with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
             local = Path(folder) / "part.parquet"
             with pq.ParquetWriter(local, self.extract.schema, compression="zstd") as writer:
                 pieces = (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(faces).iter_batches(_ROWS))
@@ -75,8 +75,8 @@ class FeatureWork:
                     figures["rows"] += len(table)
                     figures |= {name: figures[name] + pc.sum(table[name]).as_py() for name in ("seen", "heard")}
             if deaf:
-                home.write_failure(item, deaf)  # before the part, or a run that is killed in between would not say it
-            home.storage.put_file(local, home.part(item))
+                store.write_failure(item, deaf)  # before the part, or a run that is killed in between would not say it
+            store.storage.put_file(local, store.part(item))
         if deaf:
             raise deaf
         return figures
@@ -89,10 +89,10 @@ class FeatureWork:
             return None, ItemError(f"its frames have no voice: {error}", last_frame=last_frame)
 
 
-def features_home(run: Run, line: "AnyLine") -> Home:
+def features_store(run: Run, line: "AnyLine") -> StageStore:
     """Where features of these faces by this encoder live."""
-    inputs = (faces_home(run, line.faces).path, encoder_home(run, line.encoder).path, weights_identity(line.features.speech.weights))
-    return Home(run.storage, STAGE, line.features, REVISION, inputs)
+    inputs = (faces_store(run, line.faces).path, encoder_store(run, line.encoder).path, weights_identity(line.features.speech.weights))
+    return StageStore(run.storage, STAGE, line.features, REVISION, inputs)
 
 
 def feature_items(run: Run, line: "AnyLine") -> dict[Item, dict]:
@@ -110,7 +110,7 @@ def extract_features(run: Run, line: "AnyLine") -> Record:
     device = DeviceConfig(readers=max(int(on.feature_cpus) - 1, 0))
     make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder, device, on.limits)
     pool = Pool(workers=on.feature_workers, cpus=on.feature_cpus, gpus=on.feature_gpus, memory_gb=on.feature_memory_gb)
-    return run_items(run, features_home(run, line), items, make, pool=pool, unit="videos")
+    return run_items(run, features_store(run, line), items, make, pool=pool, unit="videos")
 
 
 def features_record(run: Run, line: "AnyLine") -> Record:
@@ -119,5 +119,5 @@ def features_record(run: Run, line: "AnyLine") -> Record:
     Raises:
         DataError: they are not there (yet) for these faces, encoder and settings.
     """
-    home = features_home(run, line)
-    return needed(home, home.record(feature_items(run, line)), "jobs/extract_features.py")
+    store = features_store(run, line)
+    return needed(store, store.record(feature_items(run, line)), "jobs/extract_features.py")

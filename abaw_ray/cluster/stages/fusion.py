@@ -14,13 +14,13 @@ import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import fetch, needed, run_once
-from abaw_ray.cluster.stages.annotations import Annotated, annotated, frames_in_cluster
-from abaw_ray.cluster.stages.features import features_home, features_record
+from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
+from abaw_ray.cluster.stages.features import features_record, features_store
 from abaw_ray.cluster.stages.trials import Sweep, run_trials
-from abaw_ray.core.progress import progress, say
+from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.local_disk import own_disk
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.frames import Frames
@@ -31,45 +31,46 @@ from abaw_ray.scoring.selection import Choice
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from abaw_ray.cluster.launch.config import Line
+    from abaw_ray.cluster.launch.config import PipelineConfig
+
 
 STAGE = "fusion"
 ALONE = ("visual", "speech")
 """Models of one modality, trained like the fused one, for comparison."""
 
 
-def sweep_home(run: Run, line: "Line") -> Home:
+def sweep_store(run: Run, line: "PipelineConfig") -> StageStore:
     """Where sweeps on these features live."""
-    return Home(run.storage, STAGE, line.sweep, search.REVISION, (features_home(run, line).path,))
+    return StageStore(run.storage, STAGE, line.sweep, search.REVISION, (features_store(run, line).path,))
 
 
-def trials_folder(run: Run, line: "Line", item: Item) -> str:
+def trials_folder(run: Run, line: "PipelineConfig", item: Item) -> str:
     """Where the finished trials on these features lie, however many are wanted: a larger sweep begins with those of a smaller one."""
     alike = replace(line, sweep=replace(line.sweep, trials=1))
-    return f"{sweep_home(run, alike).path}/trials/{item.key}"
+    return f"{sweep_store(run, alike).path}/trials/{item.key}"
 
 
-def sweep_item(features: Record, who: Annotated) -> Item:
+def sweep_item(features: Record, who: AnnotationSet) -> Item:
     """The run on exactly these features and annotations."""
     return Item(name="run", identity=digest([features.identity, who.identity]))
 
 
-def sweep_fusion(run: Run, line: "Line") -> Record:
+def sweep_fusion(run: Run, line: "PipelineConfig") -> Record:
     """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
     features, who = features_record(run, line), annotated(run)
-    home, item = sweep_home(run, line), sweep_item(features, who)
-    return run_once(home, item, lambda: _search(run, line, home, item, features, who))
+    store, item = sweep_store(run, line), sweep_item(features, who)
+    return run_once(store, item, lambda: _search(run, line, store, item, features, who))
 
 
-def _search(run: Run, line: "Line", home: Home, item: Item, features: Record, who: Annotated) -> dict[str, Any]:
+def _search(run: Run, line: "PipelineConfig", store: StageStore, item: Item, features: Record, who: AnnotationSet) -> dict[str, Any]:
     """The run itself; returns its figures."""
     frames, left_out = frames_in_cluster(run, features, who)
     for name, reason in left_out.items():
-        say(f"  {name} is left out: {reason}")
+        echo(f"  {name} is left out: {reason}")
     labels = {name: rows for name, rows in who.labels.items() if name not in left_out}
     train = {name: rows for name, rows in labels.items() if who.splits[name] == "train"}
     sweep = Sweep(
-        home=home,
+        store=store,
         item=item,
         finished=trials_folder(run, line, item),
         config=line.sweep,
@@ -79,10 +80,10 @@ def _search(run: Run, line: "Line", home: Home, item: Item, features: Record, wh
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
-    say(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
+    echo(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
     finals = _run_finals(run, sweep, frames, best["changes"])
     figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], "left_out": left_out, **finals}
-    home.complete_folder(item, figures)
+    store.complete_folder(item, figures)
     return figures
 
 
@@ -124,7 +125,7 @@ def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -
         _store(sweep, f"cv/fold-{number}", trained)
     rows = (result.fold >= 0).nonzero()[0]
     table = logits_table(frames, rows, result.logits[rows], result.gate[rows], result.fold[rows])
-    sweep.home.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
+    sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
     return _keep_choice(sweep, "cv", choice, len(rows))
 
 
@@ -132,7 +133,7 @@ def _store(sweep: Sweep, name: str, trained: Any) -> None:
     with own_disk(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
         save_fusion(Path(folder), trained)
         for file in Path(folder).iterdir():
-            sweep.home.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
+            sweep.store.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
 
 
 def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
@@ -145,15 +146,15 @@ def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str
         "rows": rows,
         "default": sweep.default,
     }
-    sweep.home.storage.write_bytes(f"{sweep.folder}/{name}/choice.json", json.dumps(body, indent=1).encode())
+    sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/choice.json", json.dumps(body, indent=1).encode())
     return body
 
 
-def sweep_record(run: Run, line: "Line") -> Record:
+def sweep_record(run: Run, line: "PipelineConfig") -> Record:
     """The record of a finished sweep that a later stage builds on.
 
     Raises:
         DataError: it is not there (yet) for these features and settings.
     """
-    home = sweep_home(run, line)
-    return needed(home, home.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")
+    store = sweep_store(run, line)
+    return needed(store, store.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")

@@ -12,7 +12,7 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
 
@@ -27,12 +27,12 @@ class ImageWork:
     def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
         self.ingest = IngestImages(config, access)
 
-    def __call__(self, home: Home, item: Item, shard: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, shard: dict) -> Mapping[str, float]:
         """Do one item; its payload lists the images."""
         done = self.ingest([StillImage(**{**still, "box": still["box"] and tuple(still["box"])}) for still in shard["stills"]])
         for row in done.failures:
-            home.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
-        home.storage.write_table(home.part(item), schema.conform(done.table, schema.IMAGE, stage=STAGE))
+            store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
+        store.storage.write_table(store.part(item), schema.conform(done.table, schema.IMAGE, stage=STAGE))
         return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.left_out}
 
 
@@ -72,7 +72,7 @@ def shards(run: Run) -> dict[Item, dict]:
     return shards_of(stills(run))
 
 
-def images_home(run: Run, config: IngestConfig) -> Home:
+def images_store(run: Run, config: IngestConfig) -> StageStore:
     """Where ingested images live.
 
     Raises:
@@ -80,7 +80,7 @@ def images_home(run: Run, config: IngestConfig) -> Home:
     """
     if run.data.contempt == "other" and "Other" not in config.classes:
         raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(config.classes)}; add it there, or say drop")
-    return Home(run.storage, STAGE, config, REVISION)
+    return StageStore(run.storage, STAGE, config, REVISION)
 
 
 def ingest_images(run: Run, config: IngestConfig) -> Record:
@@ -90,9 +90,9 @@ def ingest_images(run: Run, config: IngestConfig) -> Record:
         StageError: more images than ``max_failures`` allows cannot be read.
     """
     pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    home = images_home(run, config)
-    record = run_items(run, home, shards(run), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
+    store = images_store(run, config)
+    record = run_items(run, store, shards(run), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
     bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
     if not run.policy.bears(bad, bad + good):
-        raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(home.path)}/failures")
+        raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(store.path)}/failures")
     return record

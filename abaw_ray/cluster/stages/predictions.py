@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import fetch, run_once
-from abaw_ray.cluster.stages.annotations import Annotated, annotated, frames_in_cluster
+from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
 from abaw_ray.cluster.stages.faces import faces_record
 from abaw_ray.cluster.stages.features import features_record
-from abaw_ray.cluster.stages.fusion import ALONE, sweep_home, sweep_record
+from abaw_ray.cluster.stages.fusion import ALONE, sweep_record, sweep_store
 from abaw_ray.cluster.stages.fusion import STAGE as SWEEP
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Home, Item, Record
+from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.subjects import leaked
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.protocols import score_official_val, score_together
@@ -32,7 +32,7 @@ from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1,
 from abaw_ray.scoring.submission import write_submission
 
 if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import Line
+    from abaw_ray.cluster.launch.config import PipelineConfig
 
 STAGE = "predictions"
 REVISION = 2
@@ -43,7 +43,7 @@ REVISION = 2
 class Scoring:
     """All that the task needs besides the frames."""
 
-    home: Home
+    store: StageStore
     item: Item
     models: str
     """The sweep's part."""
@@ -51,15 +51,15 @@ class Scoring:
     """Figures of the sweep: official, cv, visual, speech."""
     faces: dict[str, str]
     """FACE parts by video, for the boxes."""
-    who: Annotated
+    who: AnnotationSet
 
 
-def predictions_home(run: Run, line: "Line") -> Home:
+def predictions_store(run: Run, line: "PipelineConfig") -> StageStore:
     """Where predictions of these models live."""
-    return Home(run.storage, STAGE, {}, REVISION, (sweep_home(run, line).path,))
+    return StageStore(run.storage, STAGE, {}, REVISION, (sweep_store(run, line).path,))
 
 
-def predictions_item(run: Run, line: "Line") -> Item:
+def predictions_item(run: Run, line: "PipelineConfig") -> Item:
     """The run on exactly these models, features, faces and annotations.
 
     Raises:
@@ -69,24 +69,24 @@ def predictions_item(run: Run, line: "Line") -> Item:
     return Item(name="run", identity=digest([what.identity for what in before]))
 
 
-def predict(run: Run, line: "Line") -> Record:
+def predict(run: Run, line: "PipelineConfig") -> Record:
     """Bring predictions, scores and the submission into storage."""
-    home, item = predictions_home(run, line), predictions_item(run, line)
+    store, item = predictions_store(run, line), predictions_item(run, line)
     sweep, features, faces, who = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
 
     def work() -> dict[str, Any]:
         import ray
 
         choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
-        scoring = Scoring(home=home, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
+        scoring = Scoring(store=store, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
         frames, _ = frames_in_cluster(run, features, who)
         memory = int(run.compute.trial_memory_gb * 2**30)
         task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, memory=memory, max_retries=3)(score)
         figures = fetch(task.remote(scoring, frames))
-        home.complete_folder(item, figures)
+        store.complete_folder(item, figures)
         return figures
 
-    return run_once(home, item, work)
+    return run_once(store, item, work)
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
     clean = np.array([one.person.name not in shared for one in people], dtype=bool)
     total = counts.sum(axis=0)
     if keep:
-        storage, folder = scoring.home.storage, scoring.home.part(scoring.item, "")
+        storage, folder = scoring.store.storage, scoring.store.part(scoring.item, "")
         storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
         table = logits_table(frames, rows, logits, gate, np.full(len(rows), -1))
         storage.write_table(f"{folder}/validation_logits.parquet", table)
@@ -133,7 +133,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["same"]["folds"]))]
     rows, logits, gate = score_together(models, frames, names)
     people = predict_people(frames, rows, logits, gate, _decision(choice))
-    storage, folder = scoring.home.storage, scoring.home.part(scoring.item, "")
+    storage, folder = scoring.store.storage, scoring.store.part(scoring.item, "")
     storage.write_table(f"{folder}/test.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
     labels = {one.person.name: one.labels for one in people}
     with tempfile.TemporaryDirectory(prefix="abaw-submission-") as local:
@@ -152,7 +152,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
 
 
 def _model(scoring: Scoring, name: str) -> TrainedFusion:
-    storage = scoring.home.storage
+    storage = scoring.store.storage
     with tempfile.TemporaryDirectory(prefix=f"abaw-{SWEEP}-") as local:
         for file in storage.files(f"{scoring.models}/{name}"):
             storage.get_file(f"{scoring.models}/{name}/{file}", Path(local) / file)
@@ -167,7 +167,7 @@ def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
     """Boxes of these rows' people, from the FACE parts of their videos."""
     found = {}
     for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
-        table = scoring.home.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
+        table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
         for track in pc.unique(table["track"]).to_pylist():
             mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
             boxes = np.full((len(mine), 4), np.nan, np.float32)

@@ -13,7 +13,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ours
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.search import SweepConfig
@@ -29,7 +29,7 @@ _ROUNDS = 3
 class Sweep:
     """All that a trial needs to know, besides the frames; travels to every worker."""
 
-    home: Home
+    store: StageStore
     item: Item
     finished: str
     """Folder of the trials that are done, by what they change."""
@@ -41,7 +41,7 @@ class Sweep:
     @property
     def folder(self) -> str:
         """The run's part."""
-        return self.home.part(self.item, "")
+        return self.store.part(self.item, "")
 
 
 def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
     Returns:
         Its changes, smoothed macro-F1 on its folds (chosen on the same and on the other folds) and single-frame macro-F1 of each fold.
     """
-    storage, path = sweep.home.storage, f"{sweep.finished}/{digest(setting)}.json"
+    storage, path = sweep.store.storage, f"{sweep.finished}/{digest(setting)}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
     result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate(sweep.config, setting))

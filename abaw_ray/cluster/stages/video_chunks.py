@@ -11,10 +11,10 @@ from pathlib import Path
 
 from abaw_ray.cluster.engine.items import Task, Unfinished
 from abaw_ray.core.errors import AbawError, ItemError
-from abaw_ray.core.process.child_process import ChildDied, Limits, Watched
+from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import is_remote
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.faces.chunk_files import HEAD, ROWS
 from abaw_ray.faces.isolated import GuardedParts
 from abaw_ray.faces.output import Done
@@ -53,11 +53,11 @@ def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, m
 
 def _all_spans(videos: Mapping[Item, dict], config: StretchConfig, minutes: float) -> dict[Item, list[Span]]:
     """The spans of each; headers are read in a child process, for nobody knows what is in these files."""
-    with Watched(header_reader, Limits()) as read:
+    with ChildProcess(header_reader, ChildLimits()) as read:
         return {item: _spans(read, video, config, minutes) for item, video in videos.items()}
 
 
-def _spans(read: Watched[tuple[float, float]], video: dict, config: StretchConfig, minutes: float) -> list[Span]:
+def _spans(read: ChildProcess[tuple[float, float]], video: dict, config: StretchConfig, minutes: float) -> list[Span]:
     try:
         begin, seconds = read(video["uri"])
     except (AbawError, ChildDied, MemoryError):
@@ -73,12 +73,12 @@ def _tasks_of(item: Item, video: dict, spans: list[Span]) -> list[Task]:
     return [(item, video | {"size": video["size"] / len(spans), "share": {"spans": plain, "number": number}}) for number in range(len(spans))]
 
 
-def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapping[str, float]:
+def do_share(parts: GuardedParts, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
     """Watch one span of a video, and put the video together if that was the last.
 
     Args:
         parts: Decodes.
-        home: Where parts and pieces live.
+        store: Where parts and pieces live.
         item: The video.
         payload: Its VIDEO row with its ``share``: all ``spans``, and the ``number`` of the one that is meant.
 
@@ -90,57 +90,57 @@ def do_share(parts: GuardedParts, home: Home, item: Item, payload: dict) -> Mapp
         StorageError: it could not be read, or something not be written.
     """
     share = payload["share"]
-    place, names = f"{home.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
+    place, names = f"{store.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
     mine, frames = f"{place}/{names[share['number']]}", 0
-    done_before = home.storage.exists(home.part(item)) and not home.failures([item])  # a part with a failure is what is tried again
-    if not done_before and not home.storage.exists(f"{mine}/{HEAD}"):
-        frames = _cut(parts, home, payload, mine)
-    there = home.storage.files(place, recursive=True)
+    done_before = store.storage.exists(store.part(item)) and not store.failures([item])  # a part with a failure is what is tried again
+    if not done_before and not store.storage.exists(f"{mine}/{HEAD}"):
+        frames = _cut(parts, store, payload, mine)
+    there = store.storage.files(place, recursive=True)
     if not all(f"{name}/{HEAD}" in there for name in names):
         return Unfinished(frames=frames)
     with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
         local = Path(folder) / "part.parquet"
         try:
-            done = _joined(parts, payload, [_brought(home, f"{place}/{name}", Path(folder) / name) for name in names], local)
-            figures = store(home, item, done, local) | {"frames": frames}
+            done = _joined(parts, payload, [_brought(store, f"{place}/{name}", Path(folder) / name) for name in names], local)
+            figures = store_output(store, item, done, local) | {"frames": frames}
         except FileNotFoundError:
             return Unfinished(frames=frames)  # somebody else found them all too, and was done sooner
         except ItemError:
-            home.storage.delete(place)  # whoever tries again decodes again
+            store.storage.delete(place)  # whoever tries again decodes again
             raise
-    home.storage.delete(place)
+    store.storage.delete(place)
     return figures
 
 
-def store(home: Home, item: Item, done: Done, local: Path) -> dict[str, float]:
+def store_output(store: StageStore, item: Item, done: Done, local: Path) -> dict[str, float]:
     """Put a part into storage; returns the figures of its video.
 
     Raises:
-        ItemError: the video broke: raised when its good rows are stored, and its failure before them (``Home.done``).
+        ItemError: the video broke: raised when its good rows are stored, and its failure before them (``StageStore.done``).
     """
     if done.broke is not None:
-        home.write_failure(item, done.broke)
-    home.storage.put_file(local, home.part(item))
+        store.write_failure(item, done.broke)
+    store.storage.put_file(local, store.part(item))
     if done.broke is not None:
         raise done.broke
     return {"rows": done.rows, "faces": done.faces, "frames": done.frames}
 
 
-def _cut(parts: GuardedParts, home: Home, payload: dict, place: str) -> int:
+def _cut(parts: GuardedParts, store: StageStore, payload: dict, place: str) -> int:
     """Watch a span and store its piece; the file that says that it is whole comes last. Returns the number of its frames."""
     with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
         piece = parts.cut(payload, Span(*payload["share"]["spans"][payload["share"]["number"]]), Path(folder))
         for name in (ROWS, HEAD):
-            home.storage.put_file(Path(folder) / name, f"{place}/{name}")
+            store.storage.put_file(Path(folder) / name, f"{place}/{name}")
     return len(piece.times)
 
 
-def _brought(home: Home, place: str, folder: Path) -> Path:
+def _brought(store: StageStore, place: str, folder: Path) -> Path:
     """A local folder with a stored piece."""
-    if not is_remote(home.storage.config.uri):
-        return Path(home.storage.uri(place))
+    if not is_remote(store.storage.config.uri):
+        return Path(store.storage.uri(place))
     for name in (ROWS, HEAD):
-        home.storage.get_file(f"{place}/{name}", folder / name)
+        store.storage.get_file(f"{place}/{name}", folder / name)
     return folder
 
 

@@ -17,11 +17,11 @@ from typing import Any, Protocol
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.errors import known
+from abaw_ray.cluster.engine.errors import to_user_error
 from abaw_ray.cluster.training.rank import RankJob, run_rank
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
-from abaw_ray.core.storage.records import Home, Item
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 
@@ -40,7 +40,7 @@ class EncoderCompute(Protocol):
 
 def train_encoder(
     *,
-    home: Home,
+    store: StageStore,
     item: Item,
     shards: list[str],
     config: EncoderConfig,
@@ -51,7 +51,7 @@ def train_encoder(
     """Train an encoder on a running Ray and write it as the item's part of the home.
 
     Args:
-        home: Of this stage; checkpoints lie below it until the part is complete.
+        store: Of this stage; checkpoints lie below it until the part is complete.
         item: The run.
         shards: Storage paths of the ``IMAGE`` parts.
         config: All settings that shape the encoder.
@@ -68,22 +68,22 @@ def train_encoder(
         DataError: the images or the first weights are not usable.
         StageError: workers were lost more often than is worth trying; the same command goes on from the last epoch.
     """
-    job = replace(_job(home, item, shards, config, compute), heed=heed)
-    if home.finished([item]):
-        _forget(home.storage, job.run)  # which a run that was killed in between did not
-        return home.folder_figures(item)
+    job = replace(_job(store, item, shards, config, compute), heed=heed)
+    if store.finished([item]):
+        _forget(store.storage, job.run)  # which a run that was killed in between did not
+        return store.folder_figures(item)
     config.check_ranks(compute.train_workers)
     figures = _run(job, compute, on_report)
-    home.complete_folder(item, figures)
-    _forget(home.storage, job.run)
+    store.complete_folder(item, figures)
+    _forget(store.storage, job.run)
     return figures
 
 
-def _job(home: Home, item: Item, shards: list[str], config: EncoderConfig, compute: EncoderCompute) -> RankJob:
+def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, compute: EncoderCompute) -> RankJob:
     return RankJob(
-        storage=home.storage,
-        part=home.part(item, ""),
-        run=f"{home.path}/runs/{item.key}",
+        storage=store.storage,
+        part=store.part(item, ""),
+        run=f"{store.path}/runs/{item.key}",
         shards=tuple(shards),
         config=config,
         cpus=compute.cpus_per_worker,
@@ -137,7 +137,7 @@ def _fit(trainer: TorchTrainer) -> dict:
     except TrainingFailedError as error:
         failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
         cause = getattr(failure, "_base_exc", failure)  # Ray's wrapper keeps what the worker raised under this name
-        if found := known(cause):
+        if found := to_user_error(cause):
             raise found from error
         last = " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
         raise StageError(f"encoder: the training failed, lastly with: {last}; the same command goes on from the last epoch") from error

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO behind the ``Engine`` of ``training.loop``: started without a compiler, saved a shard a rank, loaded by any number of ranks.
+"""DeepSpeed's ZeRO behind the ``RaySession`` of ``training.loop``: started without a compiler, saved a shard a rank, loaded by any number of ranks.
 
 Only the stages 0, 1 and 2: every rank holds the whole model, so scoring and saving need no other rank.
 """

@@ -36,7 +36,7 @@ _TICK = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChildLimits:
     """What a child may do before it is given up. Both defaults are ours."""
 
     seconds: float = 120.0
@@ -104,7 +104,7 @@ class _Context(multiprocessing.context.SpawnContext):
 class _Child:
     """One process from its start to its end, with a pool of its own: a pool that lost its worker may hold locks and tasks for ever."""
 
-    def __init__(self, make: bytes, limits: Limits) -> None:
+    def __init__(self, make: bytes, limits: ChildLimits) -> None:
         self.limits, self.signs, context = limits, RawValue(child.Signs), _Context()
         self.pool = ProcessPool(max_workers=1, initializer=child.settle, initargs=(self.signs, make, limits.memory_mb), context=context)
         self.starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watched")  # a child dies with the THREAD that started it
@@ -155,13 +155,13 @@ class _Child:
         return ChildDied(reason, self.signs.reached, self.signs.waiting > 0)
 
 
-class Watched(Generic[T]):
+class ChildProcess(Generic[T]):
     """One child process that does one call after the other; it is started at the first call, and again at the next one after it was lost.
 
     Calls from several threads come one after the other. Arguments, results and errors are pickled.
     """
 
-    def __init__(self, make: Callable[[], Callable[..., T]], limits: Limits) -> None:
+    def __init__(self, make: Callable[[], Callable[..., T]], limits: ChildLimits) -> None:
         """Take what builds the work in the child: plain pickle must find it and all it holds by name, and not in ``__main__``."""
         self.limits, self.reached = limits, 0
         """``reached``: what the last call gave to ``beat`` before it ended, however it did."""

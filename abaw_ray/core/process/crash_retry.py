@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from abaw_ray.core.errors import AbawError, StorageError
-from abaw_ray.core.process.child_process import ChildDied, Watched
+from abaw_ray.core.process.child_process import ChildDied, ChildProcess
 
 T = TypeVar("T")
 _CHANCES = 2
@@ -30,7 +30,7 @@ class Outcome(Generic[T]):
 class Chances(Generic[T]):
     """A child, and what its work says by itself: no accident of the child's, and not to be tried again."""
 
-    child: Watched
+    child: ChildProcess
     own: tuple[type[Exception], ...] = ()
     """Besides the errors of this package and a missing file."""
 
@@ -71,7 +71,7 @@ class Chances(Generic[T]):
 
         Raises:
             StorageError: the store or the local disk was at fault; it may go well later.
-            Exception: as ``Watched``.
+            Exception: as ``ChildProcess``.
         """
         try:
             return self.child(*call)

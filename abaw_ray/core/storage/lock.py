@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from abaw_ray.core.errors import BusyError, StorageError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 
 _BEAT = 20.0
@@ -113,7 +113,7 @@ def _beats(storage: Storage, path: str, claim: dict) -> bool:
     if silent > _BEYOND:
         return False
     left = min(max(_STALE - silent, 2 * _BEAT), _STALE)
-    say(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
+    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
     ends = time.monotonic() + left
     while time.monotonic() < ends:
         time.sleep(_LOOK)

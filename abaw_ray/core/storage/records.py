@@ -43,7 +43,7 @@ class Record:
     """That a stage is complete for a set of items, and everything one asks later about how it came about."""
 
     stage: str
-    home: str
+    store: str
     parts: dict[str, str]
     """Item name -> path of its part below the storage root. Failed items have none, but for what was good before they broke."""
     failures: list[dict]
@@ -62,11 +62,11 @@ class Record:
     @property
     def identity(self) -> str:
         """Names this very result: what the next stage's run takes as its input."""
-        return digest([self.home, self.parts])
+        return digest([self.store, self.parts])
 
 
 @dataclass(frozen=True)
-class Home:
+class StageStore:
     """The folder of one stage under one choice of settings. All paths are relative to the storage root."""
 
     storage: Storage
@@ -169,7 +169,7 @@ class Home:
             )
         record = Record(
             stage=self.stage,
-            home=self.path,
+            store=self.path,
             parts=dict(sorted(parts.items())),
             failures=list(failures.values()),
             settings=to_plain(self.settings),

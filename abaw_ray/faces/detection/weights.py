@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.progress import say
+from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
 from abaw_ray.core.storage.storage import Storage
 
@@ -125,4 +125,4 @@ def _keep(data: bytes, path: Path) -> None:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        say(f"{path.parent}: YuNet's weights cannot be kept there ({error.strerror}) and are fetched again next time; set ABAW_RAY_CACHE")
+        echo(f"{path.parent}: YuNet's weights cannot be kept there ({error.strerror}) and are fetched again next time; set ABAW_RAY_CACHE")

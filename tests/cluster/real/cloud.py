@@ -26,16 +26,16 @@ class Metadata(ThreadingHTTPServer):
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
-                self.say(200, "token")
+                self.echo(200, "token")
 
             def do_GET(self) -> None:
                 at = notices.get(self.client_address[0])
                 if at and self.path == "/latest/meta-data/spot/instance-action":
-                    self.say(200, f'{{"action": "terminate", "time": "{at}"}}')
+                    self.echo(200, f'{{"action": "terminate", "time": "{at}"}}')
                 else:
-                    self.say(404, "")
+                    self.echo(404, "")
 
-            def say(self, code: int, text: str) -> None:
+            def echo(self, code: int, text: str) -> None:
                 self.send_response(code)
                 self.end_headers()
                 self.wfile.write(text.encode())

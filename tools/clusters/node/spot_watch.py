@@ -83,20 +83,20 @@ def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *,
         try:
             seconds = notice()
             if seconds is not None:
-                say(f"this machine goes in {seconds:.0f} s: draining")
+                echo(f"this machine goes in {seconds:.0f} s: draining")
                 drain(seconds)
-                say("drained")
+                echo("drained")
                 return
             now = ""
         except Exception as error:  # whatever Ray or the network may raise: it must live as long as the machine
             now = f"{type(error).__name__}: {' '.join(str(error).split())}; trying again"
         if now and now != trouble:
-            say(now)
+            echo(now)
         trouble = now
         time.sleep(poll)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A line for the log, with the time."""
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
@@ -110,7 +110,7 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        say(f"watching for {sys.argv[1]}'s notice")
+        echo(f"watching for {sys.argv[1]}'s notice")
         watch(CLOUDS[sys.argv[1]], drain)
 
 
