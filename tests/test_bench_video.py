@@ -198,9 +198,9 @@ def test_peaks_are_the_highest_of_each_and_of_all_together(tool):
 
 
 def test_a_stand_in_leaves_a_part_of_one_row(tool, tmp_path):
-    home, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
-    assert tool["scale"].StandIn(FacesConfig(), ChildLimits(), None)(home, item, {"video": "v.mp4"})["rows"] == 1
-    table = pq.read_table(tmp_path / home.part(item))
+    store, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
+    assert tool["scale"].StandIn(FacesConfig(), ChildLimits(), None)(store, item, {"video": "v.mp4"})["rows"] == 1
+    table = pq.read_table(tmp_path / store.output(item))
     assert table.schema.equals(FACE) and table["video"].to_pylist() == ["v.mp4"] and table["seen"].to_pylist() == [False]
 
 

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from bench_gpu_work import Work, finish, of_ceiling, pictures
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.trainer import train_encoder
@@ -77,13 +78,13 @@ def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> d
 
 def through_ray(work: Work, raw: dict) -> dict:
     """The encoder's training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
-    home = StageStore(stored(work), "encoder", work.encoder, 1)
+    store = StageStore(stored(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
-    compute = ComputeConfig(cpus=work.cpus + 1, train_workers=1, cpus_per_worker=work.cpus, gpus_per_worker=gpus)
-    with RaySession(compute) as engine:
-        engine.start(workers=1, cpus=compute.cpus_per_worker, gpus=gpus)
+    resources = Resources(workers=1, cpus=work.cpus, gpus=gpus)
+    with RaySession(ComputeConfig(local_cpus=work.cpus + 1)) as session:
+        session.start(resources)
         begun = time.perf_counter()
-        figures = train_encoder(home=home, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
+        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, resources=resources)
         wall = time.perf_counter() - begun
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]

@@ -78,7 +78,7 @@ class Run:
             StageError: it ended, or took longer.
         """
         ends = time.monotonic() + timeout
-        while len(list(self.folder.glob("faces/*/parts/*.parquet"))) < parts:
+        while len(list(self.folder.glob("faces/*/outputs/*.parquet"))) < parts:
             if self.process.poll() is not None or time.monotonic() > ends:
                 raise StageError(f"{self.log.name}: not {parts} videos within {timeout:g} s: {self._said()}")
             time.sleep(0.1)
@@ -117,7 +117,7 @@ class Course:
         self.runs += 1
         folder, log = self.results / str(self.runs), self.results / f"{self.runs}.log"
         videos = self.videos.with_name("few") if few else self.videos
-        options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.item-workers", str(workers)]
+        options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.decode.workers", str(workers)]
         job = self.cluster.job("python", "jobs/prepare_faces.py", "paper", *options, log=log)
         return Run(self.groups, job, log, folder, time.monotonic(), cpu_used(self.groups))
 

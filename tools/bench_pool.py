@@ -109,16 +109,19 @@ def by_job(config: FacesConfig, videos: Path, results: Path) -> tuple[float, flo
         AbawError: as the job.
     """
     from abaw_ray.cluster.engine.compute import ComputeConfig
-    from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+    from abaw_ray.cluster.engine.run import Run
     from abaw_ray.cluster.engine.session import RaySession
-    from abaw_ray.cluster.stages.faces import prepare_faces
+    from abaw_ray.cluster.launch.config import FacesJob
+    from abaw_ray.cluster.stages.faces import PREPARE_FACES
+    from abaw_ray.data.config import DataConfig
 
-    where = RunConfig(storage=StorageConfig(uri=str(results)), data=DataConfig(videos=str(videos)), compute=ComputeConfig(cpus=CPUS))
+    storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
+    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config)
     begun = time.monotonic()
-    with RaySession(where.compute, where.storage) as engine:
-        engine.start()
+    with RaySession(job.compute, job.storage) as session:
+        session.start()
         started = time.monotonic()
-        record = prepare_faces(Run(where, engine), config)
+        record = PREPARE_FACES.complete(Run(job, session))
         seconds = time.monotonic() - started
     if record.failures:
         raise AbawError(f"{videos}: {record.failures[0]['reason']}")

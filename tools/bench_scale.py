@@ -16,14 +16,16 @@ import pyarrow as pa
 from bench_memory import Peaks, resident_mb
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.config import FacesJob
 from abaw_ray.cluster.stages import faces
 from abaw_ray.cluster.stages.video_chunks import store_output
 from abaw_ray.core import schema
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.data.config import DataConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import write_part
 
@@ -67,18 +69,23 @@ def at_scale(many: Many) -> dict[str, float]:
     videos.mkdir(parents=True)
     for number in range(many.videos):
         (videos / f"{number:06d}.mp4").write_bytes(b"%06d" % number)
-    where = RunConfig(storage=StorageConfig(uri=str(many.folder / "results")), data=DataConfig(videos=str(videos)), compute=ComputeConfig(cpus=CPUS))
+    job = FacesJob(
+        storage=StorageConfig(uri=str(many.folder / "results")),
+        data=DataConfig(videos=str(videos)),
+        compute=ComputeConfig(local_cpus=CPUS),
+        faces=many.config,
+    )
     with patch.object(faces, "FaceWork", StandIn), Peaks(driver=lambda: resident_mb(os.getpid())) as peaks:
         begun = time.monotonic()
-        with RaySession(where.compute, where.storage) as engine:
-            engine.start()
+        with RaySession(job.compute, job.storage) as session:
+            session.start()
             started = time.monotonic()
-            record = faces.prepare_faces(Run(where, engine), many.config)
+            record = faces.PREPARE_FACES.complete(Run(job, session))
             seconds = time.monotonic() - started
-        rerun = _again(where, many.config)
+        rerun = _again(job)
         for path in (many.folder / "results" / record.store / "records").iterdir():
             path.unlink()
-        without = _again(where, many.config)
+        without = _again(job)
     return {
         "seconds_per_video": seconds / many.videos,
         "seconds": seconds,
@@ -86,12 +93,12 @@ def at_scale(many: Many) -> dict[str, float]:
         "driver_mb": peaks.highest["driver"],
         "rerun_s": rerun,
         "rerun_without_record_s": without,
-        "videos": len(record.parts),
+        "videos": len(record.outputs),
     }
 
 
-def _again(where: RunConfig, config: FacesConfig) -> float:
+def _again(job: FacesJob) -> float:
     begun = time.monotonic()
-    with RaySession(where.compute, where.storage) as engine:
-        faces.prepare_faces(Run(where, engine), config)
+    with RaySession(job.compute, job.storage) as session:
+        faces.PREPARE_FACES.complete(Run(job, session))
     return time.monotonic() - begun

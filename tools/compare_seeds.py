@@ -12,7 +12,8 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.command import log_path
 from abaw_ray.cluster.launch.config import PipelineConfig
-from abaw_ray.cluster.launch.pipeline import pipeline
+from abaw_ray.cluster.launch.job import run_job
+from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import PRESETS
 from abaw_ray.core.progress import console, echo, redirect_library_output
 
@@ -23,7 +24,7 @@ def with_seed(line: PipelineConfig, seed: int) -> PipelineConfig:
     return replace(
         line,
         storage=replace(line.storage, uri=root),
-        data=replace(line.data, drawn=f"{root}/data", synthetic=replace(line.data.synthetic, seed=seed)),
+        data=replace(line.data, synthetic_dir=f"{root}/data", synthetic=replace(line.data.synthetic, seed=seed)),
         encoder=replace(line.encoder, seed=seed),
         sweep=replace(line.sweep, seed=seed, fusion=replace(line.sweep.fusion, seed=seed)),
     )
@@ -39,8 +40,9 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
     table, wins = Table("seed", "official", "face only", "voice only", "five folds", "raw pixels", title="macro-F1"), 0
     for seed in seeds:
         line = with_seed(PRESETS[preset][1], seed)
-        with redirect_library_output(log_path(line)), RaySession(line.compute, line.storage) as engine:
-            summary = pipeline(Run(line, engine), line)
+        with redirect_library_output(log_path(line)), RaySession(line.compute, line.storage) as session:
+            run = Run(line, session)
+            summary = finish(run, run_job(run, STAGES))
         fused, face, voice = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))
         pixels = f"{summary['baselines']['pixels']:.3f}"
         wins += fused > max(face, voice)

@@ -18,7 +18,7 @@ from hosts import LAP, PROJECT, Hosts
 
 _T = TypeVar("_T")
 TABLES = ("faces", "features", "predictions")
-FEW = ["--compute.item-workers", "2", "--compute.feature-workers", "2", "--compute.item-memory-gb", "0.3", "--compute.feature-memory-gb", "0.5"]
+FEW = ["--compute.decode.workers", "2", "--compute.features.workers", "2", "--compute.decode.memory-gb", "0.3", "--compute.features.memory-gb", "0.5"]
 """Two actors a stage, for machines that share two cores and one memory."""
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -108,7 +108,7 @@ def finish(job: subprocess.Popen, log: Path, *, timeout: float = 600) -> str:
 
 def parts(store: Store, name: str, stage: str = "faces") -> dict[str, datetime]:
     """What a stage of a run has done of its items, or trials, and when each was written."""
-    return {key: when for key, when in store.written(f"{name}/{stage}/").items() if "/parts/" in key or "/trials/" in key}
+    return {key: when for key, when in store.written(f"{name}/{stage}/").items() if "/outputs/" in key or "/trials/" in key}
 
 
 def recorded(store: Store, name: str, stage: str = "faces") -> bool:

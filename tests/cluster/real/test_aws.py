@@ -10,8 +10,8 @@ from hosts import LAP
 
 EPOCHS = 12
 """Enough of them to take a machine back in their middle."""
-TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--on", "cpu-2", "--epochs", str(EPOCHS), *FEW, "--compute.item-workers", "4"]
-TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-seconds", "1"]
+TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--cluster-size", "cpu-2", "--epochs", str(EPOCHS), *FEW, "--compute.decode.workers", "4"]
+TRAIN += ["--compute.training.cpus", "2", "--compute.preemption-poll-s", "1"]
 """Four readers of images and two ranks with two CPUs each: work for two machines."""
 
 

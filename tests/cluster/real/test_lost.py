@@ -15,7 +15,7 @@ from clusters import FEW, assert_same, finish, parts, recorded, results, wait_un
 from hosts import LAP
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
-EVERYWHERE = ("--compute.item-workers", "4")
+EVERYWHERE = ("--compute.decode.workers", "4")
 """A worker on each CPU: of two, Ray may put both on one machine and none on the other, to whose disk something is done."""
 DRAWN = SyntheticConfig(
     train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16

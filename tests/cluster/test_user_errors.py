@@ -1,7 +1,7 @@
 from ray.exceptions import RuntimeEnvSetupError
 from ray.train import ControllerError
 
-from abaw_ray.cluster.engine.errors import to_user_error
+from abaw_ray.cluster.engine.user_errors import to_user_error
 
 PAGES = """Could not create the actor because its associated runtime env failed to be created.
 [Node 10.77.0.3] Traceback (most recent call last):

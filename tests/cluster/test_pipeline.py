@@ -15,16 +15,18 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import PipelineConfig
-from abaw_ray.cluster.launch.pipeline import pipeline
+from abaw_ray.cluster.launch.job import run_job
+from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.annotations import annotated
-from abaw_ray.cluster.stages.faces import faces_record, prepare_faces
-from abaw_ray.cluster.stages.features import features_record
-from abaw_ray.cluster.stages.fusion import sweep_fusion, sweep_item, sweep_record, sweep_store, trials_folder
-from abaw_ray.cluster.stages.predictions import predict
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, trials_folder
+from abaw_ray.cluster.stages.predictions import PREDICT
+from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
@@ -41,7 +43,7 @@ TINY = SyntheticConfig(
 class Asleep(RaySession):
     """An engine that must not be needed."""
 
-    def start(self, **_):
+    def start(self, *_, **__):
         raise AssertionError("Ray was started though everything was there")
 
 
@@ -50,9 +52,9 @@ def line(tmp_path_factory) -> PipelineConfig:
     root = tmp_path_factory.mktemp("line")
     return replace(
         SMOKE,
-        data=replace(SMOKE.data, drawn=str(root / "data"), synthetic=TINY),
+        data=replace(SMOKE.data, synthetic_dir=str(root / "data"), synthetic=TINY),
         storage=StorageConfig(uri=str(root / "runs")),
-        compute=ComputeConfig(object_store_mb=100, item_memory_gb=0.2),
+        compute=ComputeConfig(object_store_mb=100, decode=Resources(memory_gb=0.2)),
         encoder=replace(SMOKE.encoder, epochs=1),
         sweep=replace(SMOKE.sweep, trials=2, folds=3, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
     )
@@ -64,9 +66,14 @@ def engine(line):
         yield engine
 
 
+def pipeline(run):
+    """All stages and the report; returns the summary."""
+    return finish(run, run_job(run, STAGES))
+
+
 @pytest.fixture(scope="module")
 def summary(line, engine):
-    return pipeline(Run(line, engine), line)
+    return pipeline(Run(line, engine))
 
 
 def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
@@ -82,23 +89,22 @@ def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
         summary["chance_macro_f1"],
     ):
         assert 0 <= score <= 1
-    assert set(summary["stages"]) == {"faces", "encoder", "features", "fusion", "predictions", "baselines"}
+    assert set(summary["stages"]) == {stage.name for stage in STAGES}
     assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in summary["stages"].values())
     assert summary["stages"]["features"]["items"] == summary["stages"]["faces"]["items"] > 0 == summary["stages"]["faces"]["failed"]
 
 
 def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
     run = Run(line, engine)
-    tree = AffWild2(run.data.affwild2)
-    faces, features = faces_record(run, line.faces), features_record(run, line)
-    predictions = predict(run, line)
+    tree = AffWild2(data_of(run).affwild2)
+    faces, features, predictions = (stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT))
     predicted = pa.concat_tables(
-        [run.storage.read_table(f"{predictions.parts['run']}/{name}.parquet", columns=["track", "frame"]) for name in ("validation", "test")]
+        [run.storage.read_table(f"{predictions.outputs['run']}/{name}.parquet", columns=["track", "frame"]) for name in ("validation", "test")]
     )
     for row in tree.videos():
         count = sum(1 for _ in decode(row["uri"]))
-        face = schema.conform(run.storage.read_table(faces.parts[row["video"]]), schema.FACE, stage="test")
-        feature = run.storage.read_table(features.parts[row["video"]])
+        face = schema.conform(run.storage.read_table(faces.outputs[row["video"]]), schema.FACE, stage="test")
+        feature = run.storage.read_table(features.outputs[row["video"]])
         for table in (face, feature):
             keys = sorted(zip(table["track"].to_pylist(), table["frame"].to_pylist(), strict=True))
             assert keys == [(track, frame) for track in sorted(s["track"] for s in row["subjects"]) for frame in range(1, count + 1)]
@@ -109,7 +115,7 @@ def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
 
 
 def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
-    example = AffWild2(Run(line, engine).data.affwild2).example()
+    example = AffWild2(data_of(Run(line, engine)).affwild2).example()
     rows = Path(summary["submission"]).read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
     assert summary["submission_rows"]["filled_by"]["past_end"] >= 1
@@ -119,38 +125,38 @@ def test_the_report_opens_without_network(line, summary):
     page = (Path(line.storage.uri) / "report.html").read_text()
     assert f"{summary['official_val']['macro_f1']:.3f}" in page
     assert "src=" not in page
-    assert "drawn" in page
+    assert "synthetic" in page
     sweep = page.partition('id="sweep"')[2].partition("</table>")[0]
     assert f"<td>{line.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with what it had"
 
 
 def test_a_second_run_finds_everything_and_needs_no_ray(line, summary):
-    again = pipeline(Run(line, Asleep(line.compute)), line)
+    again = pipeline(Run(line, Asleep(line.compute)))
     assert again == json.loads((Path(line.storage.uri) / "summary.json").read_text())
 
 
 def test_a_later_stage_without_its_input_says_which_job_to_run(line, summary):
     other = replace(line, faces=replace(line.faces, chips=replace(line.faces.chips, quality=50)))
     with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
-        features_record(Run(other, Asleep(line.compute)), other)
+        EXTRACT_FEATURES.require(Run(other, Asleep(line.compute)))
 
 
 def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, engine, summary, tmp_path):
     run = Run(line, engine)
-    good = AffWild2(run.data.affwild2).videos()[0]["uri"]
+    good = AffWild2(data_of(run).affwild2).videos()[0]["uri"]
     (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
     (tmp_path / "bad.mp4").write_text("this is no video")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
-    mine = replace(line, data=replace(line.data, draw=False, affwild2="", videos=str(tmp_path / "list.txt")))
-    record = prepare_faces(Run(mine, engine), line.faces)
+    mine = replace(line, data=replace(line.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    record = PREPARE_FACES.complete(Run(mine, engine))
     assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
-    assert len(record.parts) == 1
+    assert len(record.outputs) == 1
 
 
 @pytest.fixture
 def misfits(line, engine):
     """Annotation files of which each call makes one too long for its video; as they were, afterwards."""
-    paths = sorted(Path(Run(line, engine).data.affwild2).rglob("EXPR*/*_Set/*.txt"))
+    paths = sorted(Path(data_of(Run(line, engine)).affwild2).rglob("EXPR*/*_Set/*.txt"))
     whole = {path: path.read_text() for path in paths}
     each = iter(paths)
 
@@ -166,14 +172,14 @@ def misfits(line, engine):
 
 def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_told_and_many_are_an_error(line, engine, summary, misfits):
     name = misfits("Train_Set")
-    left_out = pipeline(Run(line, engine), line)
+    left_out = pipeline(Run(line, engine))
     (row,) = left_out["failures"]
     assert {name: stage.get("failed") for name, stage in left_out["stages"].items() if stage.get("failed")} == {"fusion": 1}
     assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
     assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(line.storage.uri) / "report.html").read_text()
     misfits("Validation_Set")
-    with pytest.raises(StageError, match=r"2 of 9 annotated people cannot be used, allowed are 1.0% and at least 1; first "):
-        sweep_fusion(Run(line, engine), line)
+    with pytest.raises(StageError, match=r"2 of 9 annotated subjects cannot be used, allowed are 1.0% and at least 1; first "):
+        SWEEP_FUSION.complete(Run(line, engine))
 
 
 def kill_once(title: str) -> int:
@@ -191,36 +197,36 @@ def kill_once(title: str) -> int:
 
 
 def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(line, engine, summary):
-    run, larger = Run(line, engine), replace(line, sweep=replace(line.sweep, trials=5))
-    item = sweep_item(features_record(run, line), annotated(run))
-    assert sweep_store(run, larger).path != sweep_store(run, line).path
-    assert len(run.storage.files(trials_folder(run, larger, item))) == 2
+    run, larger = Run(line, engine), Run(replace(line, sweep=replace(line.sweep, trials=5)), engine)
+    (item,) = SWEEP_FUSION.items(run)
+    assert SWEEP_FUSION.store(larger).path != SWEEP_FUSION.store(run).path
+    assert len(run.storage.files(trials_folder(larger, item))) == 2
 
 
 def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(line, engine, summary, tmp_path):
     usual = Run(line, engine)
-    before = sweep_record(usual, line).figures["trials"]
+    before = SWEEP_FUSION.require(usual).figures["trials"]
     shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
-    mine = replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=usual.data, sweep=replace(line.sweep, trials=1))
+    mine = replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual), sweep=replace(line.sweep, trials=1))
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
-        after = sweep_fusion(Run(mine, engine), mine)
+        after = SWEEP_FUSION.complete(Run(mine, engine))
         assert len(killed.result()) == 3
     assert after.figures["trials"] == before[:1]
 
 
 def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(line, engine, summary, tmp_path):
     usual = Run(line, engine)
-    before = predict(usual, line)
+    before = PREDICT.require(usual)
     shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
-    run = Run(replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=usual.data), engine)
+    run = Run(replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual)), engine)
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(kill_once, "ray::score")
-        after = predict(run, line)
+        after = PREDICT.complete(run)
         assert killed.result() > 0
-    assert after.parts == before.parts and after.figures["official_val"] == before.figures["official_val"]
+    assert after.outputs == before.outputs and after.figures["official_val"] == before.figures["official_val"]
     for name in ("validation", "test"):
-        table = f"{before.parts['run']}/{name}.parquet"
+        table = f"{before.outputs['run']}/{name}.parquet"
         assert run.storage.read_table(table).equals(usual.storage.read_table(table))
 
 
@@ -243,20 +249,20 @@ def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket
     import ray
 
     local = Run(line, Asleep(line.compute))
-    here = {"faces": faces_record(local, line.faces), "features": features_record(local, line), "predictions": predict(local, line)}
+    here = {stage.name: stage.require(local) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
     ray.shutdown()
-    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=local.data)
+    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=data_of(local))
     with RaySession(remote.compute, remote.storage) as engine:
         run = Run(remote, engine)
-        stored = pipeline(run, remote)
-        there = {"faces": faces_record(run, line.faces), "features": features_record(run, remote), "predictions": predict(run, remote)}
+        stored = pipeline(run)
+        there = {stage.name: stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
     for stage, record in here.items():
-        assert record.parts == there[stage].parts
-        for part in record.parts.values():
+        assert record.outputs == there[stage].outputs
+        for part in record.outputs.values():
             found = [part] if part.endswith(".parquet") else [f"{part}/{name}" for name in ("validation.parquet", "test.parquet")]
             for path in found:
                 assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
-    assert here["features"].parts.keys() == here["faces"].parts.keys()
+    assert here["features"].outputs.keys() == here["faces"].outputs.keys()
     assert stored["submission"].startswith("s3://results/line/")
     submission = stored["submission"].removeprefix("s3://results/line/")
     assert run.storage.read_bytes(submission) == local.storage.read_bytes(submission)
