@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloud import Cloud
-from clusters import FEW, SubmittedTo, finish, wait_until
-from hosts import LAP
+from tools.clusters.namespaces.cloud import Cloud
+from tools.clusters.namespaces.clusters import FEW, SubmittedTo, finish, wait_until
+from tools.clusters.namespaces.hosts import LAP
 
 EPOCHS = 12
 """Enough of them to take a machine back in their middle."""

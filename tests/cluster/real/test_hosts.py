@@ -5,7 +5,7 @@ One story in the order of the tests: the cluster comes up, does the line undistu
 
 import json
 
-from clusters import FEW, TABLES, assert_same, finish, parts, recorded, results, wait_until, workers
+from tools.clusters.namespaces.clusters import FEW, TABLES, assert_same, finish, parts, recorded, results, wait_until, workers
 
 EPOCHS = 12
 """Enough of them to lose a machine in their middle."""

@@ -10,9 +10,8 @@ import pytest
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
-
-from clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
-from hosts import LAP
+from tools.clusters.namespaces.clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
+from tools.clusters.namespaces.hosts import LAP
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
 EVERYWHERE = ("--compute.decode.workers", "4")

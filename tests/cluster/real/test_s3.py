@@ -16,10 +16,10 @@ from abaw_ray.cluster.training import checkpoint
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
+from tools.clusters.namespaces.clusters import KEYS
+from tools.clusters.namespaces.hosts import LAP
 
-from clusters import KEYS
 from faultproxy import FaultProxy, Rule
-from hosts import LAP
 
 LARGE = 24 << 20
 """Bytes that no client sends in one piece."""
