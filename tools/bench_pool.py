@@ -14,7 +14,7 @@ from pathlib import Path
 from bench_cost import cpu_seconds, stage, video_row
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
@@ -91,7 +91,7 @@ def by_pool(config: FacesConfig, videos: list[Path], folder: Path) -> float:
 
 def _settle(config: FacesConfig, weights: bytes) -> None:
     global _parts
-    prepare()
+    tune_process()
     _parts = WriteParts(config, weights)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.media.clock import SET_BACK
 from abaw_ray.media.source import Source, opened
 
@@ -204,7 +204,7 @@ def _frames(source: Source, failures: deque) -> Iterator[av.AudioFrame]:
             continue
         for frame in frames:
             good += 1
-            beat(good)
+            heartbeat(good)
             yield frame
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tenacity import Retrying
 
 from abaw_ray.core.errors import MissingError, StorageError
-from abaw_ray.core.process.child import waiting
+from abaw_ray.core.process.child import io_wait
 from abaw_ray.core.storage.filesystems import StorageConfig, resolve
 from abaw_ray.core.storage.retries import retrying
 
@@ -85,7 +85,7 @@ class RemoteFile:
 
     def _open(self) -> tuple[pa.NativeFile, int, bytes]:
         """The file, its size, and what tells the object from another of that size, where the store says it."""
-        with waiting():
+        with io_wait():
             file = self.filesystem.open_input_file(self.path)
             stated = file.metadata()
             return file, file.size(), stated.get("ETag") or stated.get("Last-Modified") or b""
@@ -125,7 +125,7 @@ class RemoteFile:
             self._reopen()
         begin, end = number * _BLOCK, min((number + 1) * _BLOCK, self.size)
         try:
-            with waiting():
+            with io_wait():
                 found = self.remote.read_at(end - begin, begin)
             if len(found) < end - begin:
                 raise OSError(f"the answer ended after {begin + len(found)} of {self.size} bytes")
@@ -149,5 +149,5 @@ def _retrying() -> Retrying:
 
 
 def _pause(seconds: float) -> None:
-    with waiting():
+    with io_wait():
         time.sleep(seconds)

@@ -10,7 +10,7 @@ from itertools import chain
 import av
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Converter, Frame
 from abaw_ray.media.source import Source, opened
@@ -59,7 +59,7 @@ def decode(uri: str, *, start: float | None = None, last: int | None = None, clo
             if source.lost:  # libav may have seen but a part of what this picture was made from
                 break
             number += 1
-            beat(number)
+            heartbeat(number)
             time, exact = stamps.of(picture)
             yield Frame(number, clock.time(time, exact=exact), picture, converter)
         if last is not None and number >= last:

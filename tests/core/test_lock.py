@@ -24,7 +24,7 @@ def storage(tmp_path):
 
 def claim(storage, **changes):
     """That of another process; one that is called ``elsewhere`` is on another machine."""
-    body = {"owner": "other", "host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "born": 0.0, "beat": 0.0} | changes
+    body = {"owner": "other", "host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "born": 0.0, "heartbeat": 0.0} | changes
     body["machine"] += body["host"] if body["host"] == "elsewhere" else ""
     storage.write_bytes("home/writer.json", json.dumps(body).encode())
 
@@ -63,8 +63,8 @@ def quick(monkeypatch):
 
 def test_a_writer_on_another_machine_that_gives_a_sign_of_life_is_left_alone(storage, quick, monkeypatch):
     monkeypatch.setattr(lock, "_STALE", 60.0)
-    claim(storage, host="elsewhere", beat=time.time())
-    sign = threading.Timer(0.2, lambda: claim(storage, host="elsewhere", beat=time.time()))
+    claim(storage, host="elsewhere", heartbeat=time.time())
+    sign = threading.Timer(0.2, lambda: claim(storage, host="elsewhere", heartbeat=time.time()))
     sign.start()
     with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
         pass
@@ -73,15 +73,15 @@ def test_a_writer_on_another_machine_that_gives_a_sign_of_life_is_left_alone(sto
 
 @pytest.mark.parametrize("ahead", [0, 1e6, -60], ids=["clocks agree", "its clock is ahead", "its clock is behind"])
 def test_one_on_another_machine_that_gives_none_is_followed_once_it_has_had_its_time(storage, quick, ahead, capsys):
-    claim(storage, host="elsewhere", beat=time.time() + ahead)
+    claim(storage, host="elsewhere", heartbeat=time.time() + ahead)
     with only_writer(storage, "home"):
         assert storage.read_bytes("home/writer.json") != b""
     assert re.search(r"on elsewhere wrote here; waiting up to [01] s for a sign of life", capsys.readouterr().out)
 
 
 def test_one_whose_clock_is_behind_and_that_lives_is_left_alone(storage, quick):
-    claim(storage, host="elsewhere", beat=time.time() - 600)
-    sign = threading.Timer(0.05, lambda: claim(storage, host="elsewhere", beat=time.time() - 600))
+    claim(storage, host="elsewhere", heartbeat=time.time() - 600)
+    sign = threading.Timer(0.05, lambda: claim(storage, host="elsewhere", heartbeat=time.time() - 600))
     sign.start()
     with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
         pass
@@ -89,8 +89,8 @@ def test_one_whose_clock_is_behind_and_that_lives_is_left_alone(storage, quick):
 
 
 def test_one_on_another_machine_of_the_same_name_is_not_looked_for_here(storage, quick):
-    claim(storage, machine="another", beat=time.time(), pid=2**22 + 1)
-    sign = threading.Timer(0.2, lambda: claim(storage, machine="another", beat=time.time(), pid=2**22 + 1))
+    claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1)
+    sign = threading.Timer(0.2, lambda: claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1))
     sign.start()
     with pytest.raises(BusyError), only_writer(storage, "home"):
         pass
@@ -107,14 +107,14 @@ def test_a_writer_that_was_followed_by_another_leaves_it_alone(storage, monkeypa
 
 
 def test_one_on_another_machine_that_was_silent_for_long_is_not_waited_for(storage, capsys):
-    claim(storage, host="elsewhere", beat=1.0)
+    claim(storage, host="elsewhere", heartbeat=1.0)
     with only_writer(storage, "home"):
         pass
     assert "waiting" not in capsys.readouterr().out
 
 
 def test_of_two_that_claim_at_once_the_first_leaves_it_to_the_other(storage, monkeypatch):
-    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", beat=1.0))
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", heartbeat=1.0))
     with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
         pass
     assert json.loads(storage.read_bytes("home/writer.json"))["owner"] == "other"
@@ -122,7 +122,7 @@ def test_of_two_that_claim_at_once_the_first_leaves_it_to_the_other(storage, mon
 
 def test_one_on_another_machine_that_ends_meanwhile_is_followed(storage, quick, monkeypatch):
     monkeypatch.setattr(lock, "_STALE", 60.0)
-    claim(storage, host="elsewhere", beat=time.time())
+    claim(storage, host="elsewhere", heartbeat=time.time())
     end = threading.Timer(0.2, lambda: storage.delete("home/writer.json"))
     end.start()
     with only_writer(storage, "home"):

@@ -122,7 +122,7 @@ def test_packets_that_cannot_be_decoded_leave_a_hole_and_move_nothing(tmp_path):
 
 def test_a_sign_of_life_is_given_for_each_block(tmp_path, monkeypatch):
     beats = []
-    monkeypatch.setattr(audio_module, "beat", beats.append)
+    monkeypatch.setattr(audio_module, "heartbeat", beats.append)
     decode_audio(filmed(tmp_path / "v.mkv", "pcm_s16le"))
     assert beats == list(range(1, len(beats) + 1)) and len(beats) > 50
 

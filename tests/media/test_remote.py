@@ -194,7 +194,7 @@ def test_an_answer_that_ends_too_early_is_a_broken_connection_and_not_the_end_of
     monkeypatch.setattr(remote, "_PAUSE", 0.01)
     monkeypatch.setattr(remote, "_BLOCK", 16384)
     monkeypatch.setattr(remote, "resolve", lambda uri: (store, "clip"))
-    monkeypatch.setattr(remote, "waiting", store.wait)
+    monkeypatch.setattr(remote, "io_wait", store.wait)
     monkeypatch.setattr(Ending, "ends", ends)
     if error is None:
         assert pictures(URI) == pictures(path)

@@ -110,7 +110,7 @@ def test_what_comes_after_the_last_frame_asked_for_may_be_broken(tmp_path):
 
 def test_a_sign_of_life_is_given_before_each_frame(tmp_path, monkeypatch):
     path, beats = write_coded(tmp_path / "v.mkv", "mpeg4", 10), []
-    monkeypatch.setattr(video, "beat", beats.append)
+    monkeypatch.setattr(video, "heartbeat", beats.append)
     for frame in decode(path):
         assert beats[-1] == frame.number == len(beats)
     assert len(beats) == 10

@@ -53,13 +53,13 @@ def only_writer(storage: Storage, home: str) -> Iterator[None]:
     if (other := _read(storage, path)) and other["owner"] != claim["owner"]:
         raise _busy(storage, path, other)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(storage, path, claim, stop), daemon=True)
-    beat.start()
+    heartbeat = threading.Thread(target=_beat, args=(storage, path, claim, stop), daemon=True)
+    heartbeat.start()
     try:
         yield
     finally:
         stop.set()
-        beat.join(timeout=5)
+        heartbeat.join(timeout=5)
         if _owns(storage, path, claim):
             storage.delete(path)
 
@@ -67,7 +67,7 @@ def only_writer(storage: Storage, home: str) -> Iterator[None]:
 def _claim() -> dict:
     process = psutil.Process()
     here = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "born": process.create_time()}
-    return {"owner": uuid.uuid4().hex, **here, "beat": time.time()}
+    return {"owner": uuid.uuid4().hex, **here, "heartbeat": time.time()}
 
 
 def _machine() -> str:
@@ -109,7 +109,7 @@ def _lives_here(claim: dict) -> bool:
 
 def _beats(storage: Storage, path: str, claim: dict) -> bool:
     """Whether that writer gives a sign of life before it counts as dead. Its clock may not be ours: it is one when the claim changes."""
-    silent = time.time() - claim["beat"]
+    silent = time.time() - claim["heartbeat"]
     if silent > _BEYOND:
         return False
     left = min(max(_STALE - silent, 2 * _BEAT), _STALE)
@@ -128,6 +128,6 @@ def _beat(storage: Storage, path: str, claim: dict, stop: threading.Event) -> No
         try:
             if not _owns(storage, path, claim):
                 return  # we were cut off for so long that another took over; parts are written whole, whoever writes them
-            storage.write_bytes(path, json.dumps({**claim, "beat": time.time()}).encode())
+            storage.write_bytes(path, json.dumps({**claim, "heartbeat": time.time()}).encode())
         except StorageError:
             continue  # the next beat may pass; parts report a lost store themselves
