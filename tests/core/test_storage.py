@@ -78,13 +78,13 @@ def test_a_file_is_put_where_the_store_is_no_disk(storage, tmp_path, monkeypatch
 
 
 def test_a_file_has_its_name_only_when_the_disk_has_its_content(storage, tmp_path, monkeypatch):
-    build_calls, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (build_calls.append((os.fstat(file).st_size, "on the disk")), fsync(file)))
-    monkeypatch.setattr(os, "replace", lambda source, target: (build_calls.append("named"), replace(source, target)))
+    events, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append((os.fstat(file).st_size, "on the disk")), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda source, target: (events.append("named"), replace(source, target)))
     (tmp_path / "new").write_bytes(b"hello")
     storage.put_file(tmp_path / "new", "part")
     storage.write_bytes("other", b"bytes")
-    assert build_calls == [(5, "on the disk"), "named"] * 2
+    assert events == [(5, "on the disk"), "named"] * 2
 
 
 class HalfWay:
