@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
 from abaw_ray.core.progress import Progress, echo
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 
 Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
@@ -64,7 +64,7 @@ class _Worker:
         item, figures, said = Item(name=row["name"], identity=row["identity"]), {}, {"reason": "", "lost": "", "error": b""}
         try:
             try:
-                with own_disk():  # around the building too, which may fetch a model: what fails there is no end of the stage
+                with disk_full_to_storage_error():  # around the building too, which may fetch a model: what fails there is no end of the stage
                     self.work = self.work or self.make()
                     figures = self.work(self.store, item, json.loads(row["payload"]))
             except ItemError as error:
@@ -96,7 +96,7 @@ def do_all(store: StageStore, tasks: list[Task], make: Callable[[], Work], pool:
     Raises:
         StorageError: some were lost every time; all others are done.
     """
-    shown.expect(sum(_work_of(task) for task in tasks))
+    shown.set_total_work(sum(_work_of(task) for task in tasks))
     finished: set[str] = set()
     shunned: frozenset[str] = frozenset()
     for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):

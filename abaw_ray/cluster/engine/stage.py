@@ -13,7 +13,7 @@ from abaw_ray.cluster.engine.items import Pool, Task, Work, do_all
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run_items(
     if record is not None and not (run.policy.retry_failures and record.failures):
         echo(f"{store.stage}: already there ({len(record.parts):,} {unit}) in {store.storage.uri(store.path)}")
         return record
-    with only_writer(store.storage, store.path):
+    with writer_lock(store.storage, store.path):
         return _complete(run, store, payloads, make, pool, unit, divide)
 
 
@@ -93,7 +93,7 @@ def run_once(store: StageStore, item: Item, work: Callable[[], dict[str, Any]]) 
         echo(f"{store.stage}: already there in {store.storage.uri(store.path)}")
         return record
     started = time.monotonic()
-    with only_writer(store.storage, store.path):
+    with writer_lock(store.storage, store.path):
         return store.record([item]) or store.finish([item], work(), time.monotonic() - started)  # it may have waited for another's
 
 

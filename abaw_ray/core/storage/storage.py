@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote, resolve
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.retries import retrying
 from abaw_ray.core.storage.streams import sync_to_disk, write_stream
 
@@ -147,7 +147,7 @@ class Storage:
         partial = local.with_name(f"{local.name}.tmp-{uuid.uuid4().hex[:8]}")
 
         def read(fs: pafs.FileSystem, full: str) -> None:
-            with own_disk(), fs.open_input_file(full) as source, open(partial, "wb") as out:
+            with disk_full_to_storage_error(), fs.open_input_file(full) as source, open(partial, "wb") as out:
                 shutil.copyfileobj(source, out, _BLOCK)
 
         try:
