@@ -66,4 +66,4 @@ def _replace_one(settings: Any, path: str, names: list[str], value: Any) -> Any:
         hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'no fields'}"
         raise ConfigError(f"{path}: {type(settings).__name__} has no field '{name}'{hint}")
     inner = _replace_one(getattr(settings, name), path, rest, value) if rest else value
-    return dataclasses.replace(settings, **{name: inner})
+    return dataclasses.replace(settings, **{name: inner})  # pyright: ignore[reportArgumentType] (a dataclass: it has this field)

@@ -30,7 +30,7 @@ def test_audio_is_the_same_as_without_a_child(decode, video_with_tone, name):
     isolated, direct = decode(path), decode_audio(path)
     np.testing.assert_array_equal(isolated.samples, direct.samples)
     assert isolated.start == direct.start and len(direct.samples) > RATE
-    np.testing.assert_array_equal(isolated.sounding(), direct.sounding())
+    np.testing.assert_array_equal(isolated.audible_spans(), direct.audible_spans())
 
 
 def test_a_video_without_audio_has_none(decode, video):

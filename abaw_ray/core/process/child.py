@@ -99,10 +99,10 @@ def main(channel_file: int, status_file: int) -> None:
     _bind_to_parent(parent)
     _limit_memory(memory_mb)
     tune_process()
-    _status = map_status(status_file)
+    _status = status = map_status(status_file)
     build = functools.cache(lambda: pickle.loads(make)())
     while header := channel.read(MESSAGE_SIZE.size):
-        outcome = _run(build, channel.read(*MESSAGE_SIZE.unpack(header)))
+        outcome = _run(build, status, channel.read(*MESSAGE_SIZE.unpack(header)))
         channel.write(MESSAGE_SIZE.pack(len(outcome)))
         channel.write(outcome)
         channel.flush()
@@ -139,11 +139,12 @@ def tune_process() -> None:
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
-def _run(build: Callable[[], Callable], args: bytes) -> bytes:
+def _run(build: Callable[[], Callable], status: SharedStatus, args: bytes) -> bytes:
     """The outcome of one call.
 
     Args:
         build: Returns the work; built at the first call.
+        status: Set up for this call once the work is built.
         args: The pickled tuple of the call's arguments.
 
     Returns:
@@ -152,7 +153,7 @@ def _run(build: Callable[[], Callable], args: bytes) -> bytes:
     """
     try:
         work = build()
-        _status.progress, _status.heartbeat_at, _status.io_wait_since, _status.call_started = 0, time.monotonic(), 0.0, 1
+        status.progress, status.heartbeat_at, status.io_wait_since, status.call_started = 0, time.monotonic(), 0.0, 1
         return pickle.dumps((work(*pickle.loads(args)), None), protocol=5)
     except SystemExit as end:
         os._exit(end.code if isinstance(end.code, int) else bool(end.code))

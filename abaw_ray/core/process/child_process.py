@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.process import child
@@ -211,13 +211,14 @@ class ChildProcess(Generic[T]):
             try:
                 return _open(outcome)
             except MemoryError as error:
-                started = self._child.status.call_started
+                started = self._child is not None and self._child.status.call_started
                 self.close()  # its remaining memory may be too little for the next call
                 if not started:
                     raise NoChildError(f"limits.memory_mb={self.limits.memory_mb} is too little to build the work; raise it") from error
                 raise
 
     def _outcome(self, args: bytes) -> bytearray:
+        reason: Exception | None = None
         for _ in range(_MAX_STARTS):
             if self._child and self._child.process.poll() is not None:
                 self.close()  # it died between two calls
@@ -253,7 +254,7 @@ class ChildProcess(Generic[T]):
         self.close()
 
 
-def _open(outcome: bytearray) -> object:
+def _open(outcome: bytearray) -> Any:
     """The value that a call returned; or raise what it raised."""
     value, raised = pickle.loads(outcome)
     if raised is None:

@@ -205,7 +205,8 @@ class Storage:
 
     def read_table(self, path: str, columns: list[str] | None = None, filters: list[tuple] | None = None) -> pa.Table:
         """A Parquet file as a table, with the given columns and the rows that pass pyarrow's ``filters``; all where None."""
-        return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None, filters=filters))
+        options = {"columns": columns, "filters": filters, "partitioning": None}  # no partitioning: folder names add no columns
+        return self._try(path, lambda fs, full: pq.read_table(full, filesystem=fs, **options))
 
     def table_columns(self, path: str) -> list[str]:
         """Names of the columns of a Parquet file; reads its metadata only."""
