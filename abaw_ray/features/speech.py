@@ -114,7 +114,7 @@ class SpeechFeatures:
 
     def _utterance(self, audio: Audio) -> Float32[np.ndarray, " samples"]:
         """The whole sound, normalised as one utterance; zeros where there is none, and behind a sound too short for a state."""
-        spans = audio.sounding()
+        spans = audio.audible_spans()
         sound = np.concatenate([audio.samples[first:last] for first, last in spans])
         mean, var = (sound.mean(dtype=np.float64), sound.var(dtype=np.float64)) if self.wav.normalise else (0.0, 1.0 - _TINY)
         out = np.zeros(max(len(audio.samples), self.wav.field), np.float32)
@@ -145,7 +145,7 @@ class SpeechFeatures:
     def _windows(self, audio: Audio, times: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Each frame from its own window, normalised as one utterance; states where the window holds no sound do not count."""
         there = Audio(np.zeros(len(audio.samples), np.float32), audio.start, audio.spans)
-        for first, last in audio.sounding():
+        for first, last in audio.audible_spans():
             there.samples[first:last] = 1
         step = 8 * self.how.sounds
         for start in range(0, len(rows), step):
@@ -178,12 +178,12 @@ def hears(audio: Audio | None, times: Float[np.ndarray, " n"], window: float) ->
         return heard
     count = round(window * RATE)
     first = np.round((times - audio.start) * RATE).astype(np.int64) - count // 2
-    for begin, end in audio.sounding():
+    for begin, end in audio.audible_spans():
         heard |= (first < end) & (first + count > begin) & (begin < end)
     return heard
 
 
 def _sounding(audio: Audio, where: Float[np.ndarray, " states"]) -> Bool[np.ndarray, " states"]:
     """Whether there is sound at these sample numbers."""
-    spans = audio.sounding()
+    spans = audio.audible_spans()
     return ((where[:, None] >= spans[:, 0]) & (where[:, None] < spans[:, 1])).any(axis=1)

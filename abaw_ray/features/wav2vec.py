@@ -186,7 +186,5 @@ def _hash(storage: Storage, name: str) -> str:
 
 def _fetch(weights: str, folder: Path) -> Path:
     storage = Storage(StorageConfig(uri=weights))
-    for name in storage.files(""):
-        if name.endswith((".json", ".safetensors", ".bin")):
-            storage.get_file(name, folder / name)
+    storage.download_folder("", folder, names=[name for name in storage.files("") if name.endswith((".json", ".safetensors", ".bin"))])
     return folder

@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginni
 
     def without_seeking(uri, *, start=None, **options):
         if start is not None:
-            raise media.CannotSeek("no index")
+            raise media.SeekError("no index")
         return decode(uri, **options)
 
     monkeypatch.setattr("abaw_ray.faces.crop.decode", without_seeking)

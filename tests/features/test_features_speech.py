@@ -28,7 +28,7 @@ def near(one, two, places=2e-2):
 
 def slow_context(made, audio, times):
     """One stretch after the other, each window's states picked one by one."""
-    config, (low, high) = made.config, audio.sounding()[0]
+    config, (low, high) = made.config, audio.audible_spans()[0]
     sound = audio.samples[low:high].astype(np.float64)
     sound = ((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)).astype(np.float32)
     out = []

@@ -44,7 +44,7 @@ def main(make: Make) -> None:
         echo(f"{make.sheet}: columns {', '.join(VARIANTS)}")
     if make.root is not None:
         with progress("drawing", 0, "pictures") as shown:
-            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.reach)
+            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.set_done)
         echo(f"{make.root}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
 
 

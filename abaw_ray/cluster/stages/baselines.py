@@ -22,7 +22,7 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
 from abaw_ray.media.audio import Audio
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 from abaw_ray.scoring.baselines import logistic_macro_f1
 
 
@@ -30,7 +30,7 @@ class BaselineWork:
     """One video: pixels and voice of a few frames a second."""
 
     def __init__(self, config: BaselineConfig, limits: ChildLimits) -> None:
-        self.config, self.sound = config, GuardedSound(limits)
+        self.config, self.sound = config, IsolatedAudioDecoder(limits)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload names the FACE part and the video's address. Sound that cannot be decoded is none, as features say.

@@ -26,7 +26,7 @@ from abaw_ray.features.device import DeviceConfig
 from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
 from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import Audio
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 _ROWS = 1024
 """Rows whose chips are in memory at a time."""
@@ -37,7 +37,7 @@ class FeatureWork:
 
     def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: ChildLimits) -> None:
         """Fetch the encoder (a folder of the encoder's part) to this node and build both models; ``limits`` are those of decoding sound."""
-        self.sound = GuardedSound(limits)
+        self.sound = IsolatedAudioDecoder(limits)
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
             for name in storage.files(encoder):
                 storage.get_file(f"{encoder}/{name}", Path(folder) / name)

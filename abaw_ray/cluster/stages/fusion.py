@@ -20,7 +20,7 @@ from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import to_plain
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
@@ -107,7 +107,7 @@ def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -
 
 
 def _store(sweep: Sweep, name: str, trained: Any) -> None:
-    with own_disk(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
+    with disk_full_to_storage_error(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
         save_fusion(Path(folder), trained)
         for file in Path(folder).iterdir():
             sweep.store.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")

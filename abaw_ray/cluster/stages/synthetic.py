@@ -47,7 +47,7 @@ def generate(place: str, config: SyntheticConfig, storage: Storage) -> None:
 
 def _into_folder(folder: Path, config: SyntheticConfig) -> None:
     with progress("synthetic data", 0, "images") as shown:
-        write_synthetic(folder, config, workers=2, progress=shown.reach)
+        write_synthetic(folder, config, workers=2, progress=shown.set_done)
 
 
 def _into_store(store: Storage, config: SyntheticConfig) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet, node_images
@@ -83,7 +83,7 @@ def run_rank(job: RankJob) -> dict | AbawError:
     prepare_deepspeed(gpu=job.gpu)
     torch.set_num_threads(max(1, int(job.cpus)))
     try:
-        with own_disk():
+        with disk_full_to_storage_error():
             return _Rank(job).train()
     except (ConfigError, DataError, StageError) as error:
         return error

@@ -98,7 +98,7 @@ def _longest(path: Path, detector: Detector) -> Subject:
     runs: list[list[tuple[np.ndarray, np.ndarray]]] = [[]]
     for frame in decode(str(path)):
         zoom = max(frame.width / _SEARCHED, 1)
-        faces = detector(frame.scaled(round(frame.width / zoom / 2) * 2, round(frame.height / zoom / 2) * 2), 16)
+        faces = detector(frame.resized(round(frame.width / zoom / 2) * 2, round(frame.height / zoom / 2) * 2), 16)
         faces = [face for face in faces if face.score >= _DOUBT]
         if len(faces) == 1 and faces[0].score >= _SURE and len(runs[-1]) < _LONGEST:
             runs[-1].append((frame.rgb(), faces[0].box * zoom))

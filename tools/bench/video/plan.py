@@ -108,7 +108,7 @@ class Bench:
     def look(self, path: Path) -> None:
         """Leave a picture of a video beside it, where they are kept."""
         if self.keep:
-            pictures = list(decode(str(path), last=60))
+            pictures = list(decode(str(path), max_frames=60))
             Image.fromarray(pictures[-1].rgb()).save(path.with_suffix(".png"))
 
     @contextmanager

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
@@ -90,7 +90,7 @@ def by_pool(config: FacesConfig, videos: list[Path], folder: Path) -> float:
 
 def _settle(config: FacesConfig, weights: bytes) -> None:
     global _parts
-    prepare()
+    tune_process()
     _parts = WriteParts(config, weights)
 
 

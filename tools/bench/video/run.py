@@ -20,7 +20,7 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
@@ -38,7 +38,7 @@ Part = Literal["stage", "recall", "curve", "naive", "pool", "memory", "scale"]
 
 def apart(function: Callable[..., _T], *args: object) -> _T:
     """Call it in a fresh process with the settings of a worker's child: its memory and its CPU time are its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=prepare) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=tune_process) as pool:
         return pool.submit(function, *args).result()
 
 

@@ -1,4 +1,4 @@
-"""What the children of the tests do; without a test framework, which a child would load for nothing."""
+"""Calls that the tests run in child processes. Imports no test framework, which every child would load."""
 
 import ctypes
 import os
@@ -10,14 +10,14 @@ import time
 import psutil
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.process.child import beat, memory_is_short, waiting
+from abaw_ray.core.process.child import heartbeat, io_wait, memory_is_short
 
 built = []
-"""In a child: how often its work was built."""
+"""One entry for each time that this child built its work."""
 
 
-def deeds():
-    """The work of these tests: the first argument names what is done with the others."""
+def build_calls():
+    """The work of these tests: the first argument names the function below that gets the others."""
     built.append(1)
     return lambda name, *args: globals()[name](*args)
 
@@ -35,7 +35,7 @@ def environment():
 
 
 def fail(error):
-    beat(3)
+    heartbeat(3)
     raise error
 
 
@@ -49,36 +49,48 @@ def fail_picky():
 
 
 def die(reached, number):
-    beat(reached)
+    heartbeat(reached)
     os.kill(os.getpid(), number)
     time.sleep(60)
 
 
+def import_path():
+    return sys.path
+
+
+def fork_and_die():
+    """Crash while a process that this one forked still holds the channel."""
+    if not os.fork():
+        time.sleep(5)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def leave(code):
-    beat(2)
+    heartbeat(2)
     sys.exit(code)
 
 
 def stall(reached):
     for frame in range(reached + 1):
-        beat(frame)
+        heartbeat(frame)
     while True:
         time.sleep(0.01)
 
 
 def hang_in_c():
-    """Sleep in C code that keeps Python's lock, so that no handler and no thread of this process can run."""
-    beat(6)
+    """Sleep in C code that holds the GIL, so that no signal handler and no other thread of this process can run."""
+    heartbeat(6)
     ctypes.PyDLL(None).sleep(600)
 
 
-def say_and(name, *args):
+def print_then(name, *args):
     print(name, flush=True)
     globals()[name](*args)
 
 
 def leave_later():
-    """Ends this process after the call, as a success at that."""
+    """Exit with code 0 soon after the call."""
     threading.Timer(0.1, os._exit, (0,)).start()
 
 
@@ -86,16 +98,16 @@ def keep_going(seconds, pause):
     start, frame = time.monotonic(), 0
     while time.monotonic() - start < seconds:
         frame += 1
-        beat(frame)
+        heartbeat(frame)
         time.sleep(pause)
     return frame
 
 
 def read_slowly(reads, each, pause=0.0):
-    """Reads from a network that take longer than the limit together, and no frame in between."""
-    beat(5)
+    """Reads from a network that together take longer than the limit, without progress in between."""
+    heartbeat(5)
     for _ in range(reads):
-        with waiting(), waiting():
+        with io_wait(), io_wait():
             time.sleep(each)
         time.sleep(pause)
     return reads
@@ -106,7 +118,7 @@ def take(mib):
 
 
 def take_slowly():
-    beat(8)
+    heartbeat(8)
     held = []
     while True:
         held.append(bytes(1000))
@@ -130,7 +142,7 @@ def needs_much_memory():
 
 
 def wait_for_end(pid):
-    """Until that process is gone; it may be a zombie where its parent is not ours."""
+    """Wait until that process has ended; it may stay a zombie where this process is not its parent."""
     for _ in range(600):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return
@@ -139,7 +151,7 @@ def wait_for_end(pid):
 
 
 def builds_slowly():
-    beat(99)
+    heartbeat(99)
     time.sleep(1)
     return echo
 
@@ -150,5 +162,5 @@ def short_before_and_after(megabytes):
 
 
 def go_on():
-    beat(5)
-    beat()
+    heartbeat(5)
+    heartbeat()

@@ -1,4 +1,4 @@
-"""What a child process runs in tests instead of the real decoder of sound: it does what the file's name says."""
+"""An audio decoder for tests in a child process: it does what the file's name says."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from abaw_ray.media.audio import Audio, decode_audio
 
 
 def decoded(uri: str) -> Audio | None:
-    """The real sound; but a file called crash, hang or defect does that, and ``once`` crashes unless it was there before."""
+    """The decoded audio; a file called crash, hang or defect does that instead, and ``once`` crashes at the first call only."""
     path = Path(uri)
     before = path.with_suffix(".before")
     if path.stem == "crash" or (path.stem == "once" and not before.exists()):
