@@ -17,11 +17,11 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.annotations import match_labels, parse_annotation
 from abaw_ray.data.release import parse_example, parse_names
-from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects, raw_video, source_of
+from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects, raw_video, recording_of
 from abaw_ray.data.trees import Entry, Tree, open_file
 from abaw_ray.data.videos import file_identity
 
-__all__ = ["AffWild2", "Subject", "is_affwild2", "leaked", "match_labels", "raw_video", "source_of"]
+__all__ = ["AffWild2", "Subject", "is_affwild2", "leaked", "match_labels", "raw_video", "recording_of"]
 
 TASK = "EXPR_Recognition_Challenge"
 _SETS: dict[Split, str] = {"train": "Train_Set", "val": "Validation_Set"}

@@ -1,6 +1,6 @@
 """Subjects -> folds that share no recording and have like shares of every expression.
 
-The two people of a video and the parts of one recording stay together (``subjects.source_of``); which folds train what is said in
+The two people of a video and the parts of one recording stay together (``subjects.recording_of``); which folds train what is said in
 ``fusion/protocols.py``.
 """
 
@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.data.subjects import source_of
+from abaw_ray.data.subjects import recording_of
 
 _ROWS = 50_000
 """Rows that the stratification sees at most (about): 2.6 million frames hold no more than their counts a subject."""
@@ -38,7 +38,7 @@ def assign_folds(labels_by_name: Mapping[str, Int[np.ndarray, " frames"]], *, fo
     Source: scikit-learn's ``StratifiedGroupKFold``; grouping after ``DATA.md`` section 1, thinning ours.
     """
     names = sorted(labels_by_name)
-    sources = sorted({source_of(name) for name in names})
+    sources = sorted({recording_of(name) for name in names})
     if folds < 2 or len(sources) < folds:
         raise ConfigError(f"folds={folds} with {len(sources)} recordings; wanted are at least 2 folds and a recording for each")
     counts = np.array([np.bincount(labels_by_name[name] + 1, minlength=len(EXPRESSIONS) + 1)[1:] for name in names])
@@ -47,7 +47,7 @@ def assign_folds(labels_by_name: Mapping[str, Int[np.ndarray, " frames"]], *, fo
     step = max(1, counts.sum() // _ROWS)
     rows = np.concatenate([-(-counts // step), counts.sum(axis=1, keepdims=True) == 0], axis=1)
     subject, label = np.repeat(np.indices(rows.shape).reshape(2, -1), rows.ravel(), axis=1)
-    groups = np.array([sources.index(source_of(name)) for name in names])[subject]
+    groups = np.array([sources.index(recording_of(name)) for name in names])[subject]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # the subjects without a label
         parts = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(subject, label, groups))

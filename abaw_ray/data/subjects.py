@@ -49,7 +49,7 @@ def side_of(name: str, names: Iterable[str]) -> Side:
     return "left" if right else "right"
 
 
-def source_of(name: str) -> str:
+def recording_of(name: str) -> str:
     """The recording that a subject's video was cut from: what may not be on both sides of a fold.
 
     Both people of a video share it, and so do the parts ``id-fps-WxH-1``, ``-2`` and ``videoN_1``, ``_2``. The 318 names of training and
@@ -62,8 +62,8 @@ def source_of(name: str) -> str:
 
 def leaked(train: Iterable[str], val: Iterable[str]) -> set[str]:
     """The validation subjects that share a source with a training subject."""
-    seen = {source_of(name) for name in train}
-    return {name for name in val if source_of(name) in seen}
+    seen = {recording_of(name) for name in train}
+    return {name for name in val if recording_of(name) in seen}
 
 
 def make_subjects(names: dict[Split, list[str]]) -> list[Subject]:

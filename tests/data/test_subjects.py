@@ -1,6 +1,6 @@
 import pytest
 
-from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
+from abaw_ray.data.subjects import leaked, raw_video, recording_of, side_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
     ],
 )
 def test_the_source_is_the_recording_without_side_and_part(name, source):
-    assert source_of(name) == source
+    assert recording_of(name) == source
 
 
 def test_the_raw_video_keeps_its_part_and_loses_only_the_side():

@@ -8,7 +8,7 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.data.affwild2 import source_of
+from abaw_ray.data.affwild2 import recording_of
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
 from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import write_script
@@ -54,10 +54,10 @@ def test_nobody_is_in_two_splits(config):
 def test_only_the_two_person_video_is_a_source_on_both_sides(config):
     of = {}
     for actor in actors(config):
-        of.setdefault(source_of(actor.name), []).append(actor)
+        of.setdefault(recording_of(actor.name), []).append(actor)
     shared = [group for group in of.values() if len({actor.split for actor in group}) > 1]
     assert [[actor.name.rsplit("_", 1)[1] for actor in group] for group in shared] == [["left", "right"]]
-    assert len({source_of(actor.name) for actor in actors(config) if actor.split == "train"}) >= min(5, config.train - 1)
+    assert len({recording_of(actor.name) for actor in actors(config) if actor.split == "train"}) >= min(5, config.train - 1)
 
 
 def test_all_styles_of_names_are_there_and_the_parts_of_a_recording_show_one_person():

@@ -49,7 +49,7 @@ DEMO = replace(
         zero=1,
     ),
     features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),
-    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch=512)),
+    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch_size=512)),
 )
 
 SMOKE = replace(

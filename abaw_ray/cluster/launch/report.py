@@ -54,15 +54,15 @@ def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], s
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     """Scores of one kind of smoothing, the chosen one's, against the window."""
-    chosen = choice["decision"]["smoothing"]
-    rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window"])
+    chosen = choice["postprocessing"]["smoothing"]
+    rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window_s"])
     return SmoothingCurve(
-        window=np.array([row["window"] for row in rows]),
+        window=np.array([row["window_s"] for row in rows]),
         score=np.array([np.mean(row["folds"]) for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,
-        chosen=chosen["window"],
-        same=choice["same"]["mean"],
-        others=choice["other"]["mean"],
+        chosen=chosen["window_s"],
+        same=choice["in_sample"]["mean"],
+        others=choice["cross_fitted"]["mean"],
     )
 
 

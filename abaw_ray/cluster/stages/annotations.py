@@ -63,7 +63,7 @@ def join(storage: Storage, parts: list[str], who: AnnotationSet) -> tuple[Frames
             yield storage.read_table(path)
 
     frames = join_frames(tables(), who.labels, who.splits)
-    return frames, dict(frames.left_out)
+    return frames, dict(frames.excluded_subjects)
 
 
 def frames_in_cluster(run: Run, features: Record, who: AnnotationSet) -> tuple["ObjectRef", dict[str, str]]:

@@ -23,10 +23,10 @@ from abaw_ray.core.storage.local_disk import own_disk
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.saved import logits_table, save_fusion
-from abaw_ray.scoring.filling import most_frequent
-from abaw_ray.scoring.selection import Choice
+from abaw_ray.scoring.fill import most_frequent_class
+from abaw_ray.scoring.selection import SelectionResult
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -76,7 +76,7 @@ def _search(run: Run, line: "PipelineConfig", store: StageStore, item: Item, fea
         config=line.sweep,
         train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
         all_folds=assign_folds(labels, folds=line.sweep.folds, seed=line.sweep.seed),
-        default=most_frequent(np.concatenate(list(train.values()))),
+        default=most_frequent_class(np.concatenate(list(train.values()))),
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
@@ -108,9 +108,9 @@ def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, 
 
 def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """The ONE model on all of Train_Set; its smoothing comes from the folds of Train_Set."""
-    config = search.candidate(sweep.config, changes, mode)
+    config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    choice = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     trained = protocols.train_official(frames, config)
     name = "official" if mode == "fused" else mode
     _store(sweep, f"{name}/model", trained)
@@ -119,8 +119,8 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """The models of five folds over train and validation, their out-of-fold scores, and the smoothing chosen on these."""
-    result = protocols.run_cv(frames, sweep.all_folds, search.candidate(sweep.config, changes, mode))
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
+    choice = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     for number, trained in enumerate(result.models):
         _store(sweep, f"cv/fold-{number}", trained)
     rows = (result.fold >= 0).nonzero()[0]
@@ -136,13 +136,13 @@ def _store(sweep: Sweep, name: str, trained: Any) -> None:
             sweep.store.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
 
 
-def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
+def _keep_choice(sweep: Sweep, name: str, choice: SelectionResult, rows: int) -> dict[str, Any]:
     body = {
-        "decision": to_plain(choice.decision),
-        "same": {**to_plain(choice.same), "mean": choice.same.mean, "std": choice.same.std},
-        "other": {**to_plain(choice.other), "mean": choice.other.mean, "std": choice.other.std},
+        "postprocessing": to_plain(choice.postprocessing),
+        "in_sample": {**to_plain(choice.in_sample), "mean": choice.in_sample.mean, "std": choice.in_sample.std},
+        "cross_fitted": {**to_plain(choice.cross_fitted), "mean": choice.cross_fitted.mean, "std": choice.cross_fitted.std},
         "table": to_plain(choice.table),
-        "confusion": choice.confusions.sum(axis=0).tolist(),
+        "confusion": choice.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
         "default": sweep.default,
     }
