@@ -34,7 +34,16 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
 
 TINY = SyntheticConfig(
-    train=6, validation=3, test=1, seconds=2.4, rate=(8.0, 12.0), stretch=(0.4, 0.9), affectnet=48, affectnet_validation=16, rafdb=16, rafdb_test=8
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    fps_range=(8.0, 12.0),
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=48,
+    affectnet_val_images=16,
+    rafdb_train_images=16,
+    rafdb_test_images=8,
 )
 
 
