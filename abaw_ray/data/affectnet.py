@@ -19,7 +19,8 @@ import pyarrow.csv as pacsv
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import AFFECTNET
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.data.stills import Contempt, StillImage, class_folders, pictures, with_contempt
+from abaw_ray.data.config import Contempt
+from abaw_ray.data.stills import StillImage, class_folders, pictures, with_contempt
 from abaw_ray.data.trees import Tree
 
 log = logging.getLogger(__name__)

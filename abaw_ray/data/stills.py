@@ -9,11 +9,9 @@ from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
+from abaw_ray.data.config import Contempt
 from abaw_ray.data.trees import Entry, Tree
 
-Contempt = Literal["own class", "drop", "other"]
-"""What becomes of AffectNet's eighth expression. Scored as ``Other`` it gave F1 0.037 (``DATA.md`` section 2), so the default of the
-readers is a class of its own."""
 PICTURES = (".jpg", ".jpeg", ".png")
 
 _WORDS = {

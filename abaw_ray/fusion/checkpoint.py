@@ -17,8 +17,7 @@ from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
-from abaw_ray.training.losses import LossConfig
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import LossConfig, OptimConfig
 
 WEIGHTS_FILE, METADATA_FILE = "fusion.safetensors", "fusion.json"
 

@@ -7,8 +7,7 @@ from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.scoring.config import SMOOTHING_GRID, CalibrationConfig, SmoothingConfig
-from abaw_ray.training.losses import LossConfig
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import LossConfig, OptimConfig
 
 Mode = Literal["fused", "visual", "speech"]
 """Both modalities, or a model of one modality alone."""

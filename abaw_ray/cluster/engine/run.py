@@ -12,7 +12,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import bears
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.data.stills import Contempt
+from abaw_ray.data.config import Contempt
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
 _T = TypeVar("_T")
