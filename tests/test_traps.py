@@ -42,9 +42,9 @@ def picture(left=None, grey=40):
     return rgb
 
 
-def faces_of(path, pictures, rate=10):
+def faces_of(path, image_files, rate=10):
     """The main subject's rows of a video with these pictures."""
-    write_video(path, iter(pictures), np.arange(len(pictures)) / rate, None)
+    write_video(path, iter(image_files), np.arange(len(image_files)) / rate, None)
     crop = CropFaces(FacesConfig(), detector=find_red)
     return pa.concat_tables(crop({"video": "v", "uri": str(path), "subjects": []})).to_pylist()
 
@@ -139,7 +139,7 @@ def test_trap_8_a_name_with_dots_is_kept_whole(tmp_path):
     (tmp_path / "batch1/my.mp4").write_text("video")
     tree = AffWild2(tmp_path)
     assert [row["video"] for row in tree.videos()] == ["my", "my.holiday.v2"]
-    assert tree.names("train") == ["my.holiday.v2_left"] and recording_of("my.holiday.v2_left") == "my.holiday.v2"
+    assert tree.subject_names("train") == ["my.holiday.v2_left"] and recording_of("my.holiday.v2_left") == "my.holiday.v2"
     assert [row["video"] for row in list_videos(tmp_path / "batch1")] == ["my.holiday.v2.mp4", "my.mp4"]
 
 

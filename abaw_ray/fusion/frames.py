@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float16, Int8, Int32, Int64
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import UNLABELLED
-from abaw_ray.data.annotations import match_labels
+from abaw_ray.data.annotations import align_labels
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import Mode
 
@@ -174,7 +174,7 @@ def _labels_of(subject: SubjectTrack, rows: np.ndarray | None, frame: np.ndarray
         return np.full(len(frame), UNLABELLED, np.int8)
     if frame[0] != 1 or frame[-1] != len(frame):
         raise StageError(f"fusion: '{subject.name}' has {len(frame)} rows from frame {frame[0]} to {frame[-1]}; a labelled subject needs every frame")
-    return match_labels(rows, len(frame), subject.name)
+    return align_labels(rows, len(frame), subject.name)
 
 
 def _check(subjects: list[SubjectTrack], columns: dict[str, list[np.ndarray]]) -> None:

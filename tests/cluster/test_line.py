@@ -118,7 +118,7 @@ def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
 
 
 def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
-    example = AffWild2(Run(line, engine).data.affwild2).example()
+    example = AffWild2(Run(line, engine).data.affwild2).submission_rows()
     rows = Path(summary["submission"]).read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
     assert summary["submission_rows"]["filled_by"]["past_end"] >= 1

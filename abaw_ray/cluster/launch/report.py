@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.core.storage.records import Record
-from abaw_ray.data.annotations import match_labels
+from abaw_ray.data.annotations import align_labels
 from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
 from abaw_ray.report.page import flatten
 from abaw_ray.report.timelines import timeline_of
@@ -96,7 +96,7 @@ def _people(table: pa.Table, group: str, labels: dict[str, np.ndarray], logits: 
     for track in sorted(set(table["track"].to_pylist())):
         mine = _track(table, track)
         gate = None if logits is None else _track(logits, track)["gate"].to_numpy()
-        label = match_labels(labels[track], len(mine), track) if track in labels else None
+        label = align_labels(labels[track], len(mine), track) if track in labels else None
         found.append(timeline_of(mine, label=label, gate=gate, group=group))
     return found
 

@@ -52,7 +52,7 @@ def annotated(run: Run) -> AnnotationSet:
     tree = affwild2(run)
     splits = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
-    return AnnotationSet(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])
+    return AnnotationSet(splits=splits, labels=labels, example=tree.submission_rows() if "test" in splits.values() else [])
 
 
 def join(storage: Storage, parts: list[str], who: AnnotationSet) -> tuple[Frames, dict[str, str]]:

@@ -20,7 +20,7 @@ from abaw_ray.cluster.stages.fusion import ALONE, sweep_record, sweep_store
 from abaw_ray.cluster.stages.fusion import STAGE as SWEEP
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, Record, StageStore
-from abaw_ray.data.subjects import leaked
+from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.protocols import score_ensemble, score_official_val
@@ -108,7 +108,7 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
     people = predict_subjects(frames, rows, logits, gate, _postprocessing(choice))
     counts = confusion_matrices(frames, people, choice["default"])
-    shared = leaked(frames.subject_names("train"), frames.subject_names("val"))
+    shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
     clean = np.array([one.subject.name not in shared for one in people], dtype=bool)
     total = counts.sum(axis=0)
     if keep:
@@ -147,7 +147,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
-        "shared": sorted(leaked([*frames.subject_names("train"), *frames.subject_names("val")], names)),
+        "shared": sorted(subjects_with_shared_recordings([*frames.subject_names("train"), *frames.subject_names("val")], names)),
     }
 
 
