@@ -4,37 +4,14 @@ Which rank holds which sample must not change a step, so a rank never divides by
 whole global batch, which every rank knows from the labels alone.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import class_weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """How rare classes are heard. The paper says only "cross-entropy"; all values ours."""
-
-    balance: Literal["weights", "logits", "none"] = "weights"
-    """``weights``: each sample counts n_max / n_c (several first places of earlier ABAW competitions). ``logits``: log priors are
-    added to the logits in training only (Menon et al., Long-tail learning via logit adjustment, ICLR 2021). ``none``: neither."""
-    strength: float = 1.0
-    """Exponent of the weights, or factor of the log priors; 0 is the same as ``none``."""
-    smoothing: float = 0.1
-    """Share of a label's mass that is spread over all classes."""
-
-    def __post_init__(self) -> None:
-        """Refuse shares outside of 0 and 1."""
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"loss.smoothing={self.smoothing} must be at least 0 and below 1")
-        if self.strength < 0:
-            raise ConfigError(f"loss.strength={self.strength} must not be negative")
+from abaw_ray.training.config import LossConfig
 
 
 class ClassLoss:

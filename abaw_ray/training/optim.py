@@ -5,44 +5,11 @@ Takes named parameters and the depth of each; knows neither the model nor the en
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from abaw_ray.core.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW with layer-wise decay of the learning rate, linear warm-up and a cosine down. All values ours: the paper publishes none."""
-
-    lr: float = 2e-5
-    """Learning rate of the topmost layer at its peak."""
-    layer_decay: float = 0.75
-    """Factor of the learning rate from each layer to the one below it; 1 when a model is trained from scratch."""
-    weight_decay: float = 0.05
-    """Decoupled weight decay of matrices; biases, norms, tokens and position embeddings have none."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's averages of gradient and squared gradient."""
-    warmup: float = 0.1
-    """Share of all steps in which the rate rises from 0 to ``lr``."""
-    final: float = 0.01
-    """Share of ``lr`` at the last step."""
-    clip: float = 1.0
-    """Largest norm of the whole gradient of a step; 0 for none."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot train."""
-        if self.lr <= 0:
-            raise ConfigError(f"optim.lr={self.lr} must be above 0")
-        if not 0 < self.layer_decay <= 1:
-            raise ConfigError(f"optim.layer_decay={self.layer_decay} must be above 0 and at most 1")
-        for name in ("warmup", "final"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"optim.{name}={getattr(self, name)} is a share; it must lie between 0 and 1")
-        if self.weight_decay < 0 or self.clip < 0:
-            raise ConfigError(f"optim.weight_decay={self.weight_decay} and optim.clip={self.clip} must not be negative")
+from abaw_ray.training.config import OptimConfig
 
 
 def rate_share(step: int, steps: int, config: OptimConfig) -> float:

@@ -42,7 +42,7 @@ def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
 
 def test_the_annotations_may_have_any_root_above_the_task(aff):
     os.rename(aff.root / "8th_ABAW_Annotations", aff.root / "labels of 2025")
-    assert len(AffWild2(aff.root).names("train")) == 6
+    assert len(AffWild2(aff.root).subject_names("train")) == 6
 
 
 def test_labels_come_in_the_order_of_the_frames(aff):
@@ -57,12 +57,12 @@ def test_the_test_release_has_no_labels_and_says_so(aff):
 
 
 def test_the_example_gives_name_and_frame_in_its_order(aff):
-    assert AffWild2(aff.root).example() == [("300", 1), ("300", 2), ("video2_left", 1)]
+    assert AffWild2(aff.root).submission_rows() == [("300", 1), ("300", 2), ("video2_left", 1)]
 
 
 def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_must_be_there(aff):
     (aff.root / "EXPR_test_release.txt").unlink()
-    assert AffWild2(aff.root).names("test") == []
+    assert AffWild2(aff.root).subject_names("test") == []
     with pytest.raises(DataError, match=r"mine\.txt: no such file"):
         AffWild2(aff.root, test_names="mine.txt")
 
@@ -70,7 +70,7 @@ def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_m
 def test_the_test_release_may_lie_outside_of_the_tree(aff, tmp_path):
     elsewhere = tmp_path / "names.txt"
     elsewhere.write_text("300\n")
-    assert AffWild2(aff.root, test_names=str(elsewhere)).names("test") == ["300"]
+    assert AffWild2(aff.root, test_names=str(elsewhere)).subject_names("test") == ["300"]
 
 
 def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(aff):
@@ -84,7 +84,7 @@ def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(a
 
 def test_a_raw_video_that_is_there_twice_is_an_error(aff):
     aff.put("batch2/12.avi")
-    with pytest.raises(DataError, match=r"'12' is there twice, batch1/12\.mp4 and batch2/12\.avi"):
+    with pytest.raises(DataError, match=r"'12' exists twice, batch1/12\.mp4 and batch2/12\.avi"):
         AffWild2(aff.root)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.data.annotations import HEADER, match_labels, parse_annotation
+from abaw_ray.data.annotations import HEADER, align_labels, parse_annotation
 
 
 def test_the_header_has_eight_names_and_each_row_one_label():
@@ -35,11 +35,11 @@ def test_another_header_is_refused(text):
 )
 def test_row_i_stays_frame_i_and_the_end_is_cut_or_left_unlabelled(rows, frames, kept, caplog):
     caplog.set_level(logging.INFO)
-    assert match_labels(np.arange(rows, dtype=np.int8), frames, "12").tolist() == kept
+    assert align_labels(np.arange(rows, dtype=np.int8), frames, "12").tolist() == kept
     assert bool(caplog.messages) == (rows != frames)
 
 
 @pytest.mark.parametrize("frames", [2, 8])
 def test_more_than_two_rows_off_is_an_error_that_names_both_counts(frames):
     with pytest.raises(DataError, match=f"^12: 5 annotation rows for {frames} decoded frames"):
-        match_labels(np.zeros(5, np.int8), frames, "12")
+        align_labels(np.zeros(5, np.int8), frames, "12")

@@ -3,7 +3,7 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.data.folds import assign_folds
-from abaw_ray.data.subjects import source_of
+from abaw_ray.data.subjects import recording_of
 
 WEIGHT = np.array([26, 2.3, 1.6, 1.7, 13, 10.4, 4.4, 27.2])
 
@@ -23,7 +23,7 @@ def test_no_recording_is_in_two_folds_and_everyone_is_in_one(seed):
     folds = assign_folds(labels, folds=5, seed=seed)
     assert folds.keys() == labels.keys()
     assert set(folds.values()) == set(range(5))
-    assert len({(source_of(name), fold) for name, fold in folds.items()}) == len({source_of(name) for name in labels})
+    assert len({(recording_of(name), fold) for name, fold in folds.items()}) == len({recording_of(name) for name in labels})
 
 
 def test_every_fold_has_a_like_share_of_every_expression():

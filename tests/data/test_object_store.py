@@ -92,7 +92,7 @@ def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, 
     monkeypatch.setattr("abaw_ray.data.trees.resolve", lambda *_: (Flaky(), original[1]))
     tree = Tree("s3://data/flaky")
     assert [entry.name for entry in tree.entries()] == ["a.mp4", "b.mp4"]
-    assert [entry and entry.size for entry in tree.look(["a.mp4", "b.mp4", "c.mp4"])] == [3, 3, None]
+    assert [entry and entry.size for entry in tree.stat(["a.mp4", "b.mp4", "c.mp4"])] == [3, 3, None]
     monkeypatch.setattr(Flaky, "get_file_info", lambda *_: (_ for _ in ()).throw(OSError("AWS Error SLOW_DOWN")))
     with pytest.raises(StorageError, match="SLOW_DOWN"):
         tree.entries()

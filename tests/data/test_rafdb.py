@@ -57,5 +57,5 @@ def test_another_number_of_folders_is_refused(files, count):
 
 def test_a_folder_that_is_no_rafdb_says_what_is_wanted(files):
     files.put("pictures/1.jpg")
-    with pytest.raises(DataError, match="no RAF-DB there"):
+    with pytest.raises(DataError, match="no RAF-DB layout found"):
         read_rafdb(files.root)

@@ -8,7 +8,7 @@ def test_names_keep_suffixes_and_order():
     assert parse_names("video2_left\n\n12\r\n 9-15-1920x1080 \n", "names") == ["video2_left", "12", "9-15-1920x1080"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("\n", "no names"), ("a\nb\na\n", "'a' stands there twice")])
+@pytest.mark.parametrize(("text", "message"), [("\n", "no names"), ("a\nb\na\n", "'a' occurs twice")])
 def test_a_list_of_names_without_names_or_with_one_twice_is_refused(text, message):
     with pytest.raises(DataError, match=message):
         parse_names(text, "names")
@@ -31,7 +31,7 @@ def test_a_row_of_another_form_is_named_with_file_and_line(row):
     [
         ("Neutral,Anger\n12/00001.jpg,0\n", "^example:1: header is"),
         (f"{HEADER}\n", "no rows"),
-        (f"{HEADER}\n12/00001.jpg,\n12/00001.jpg,\n", "1 rows stand there twice"),
+        (f"{HEADER}\n12/00001.jpg,\n12/00001.jpg,\n", "1 rows occur twice"),
     ],
 )
 def test_an_example_that_cannot_be_answered_is_refused(text, message):

@@ -1,6 +1,6 @@
 import pytest
 
-from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
+from abaw_ray.data.subjects import raw_video, recording_of, side_of, subjects_with_shared_recordings
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
     ],
 )
 def test_the_source_is_the_recording_without_side_and_part(name, source):
-    assert source_of(name) == source
+    assert recording_of(name) == source
 
 
 def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
@@ -51,4 +51,4 @@ def test_a_subject_without_suffix_takes_the_side_that_its_sibling_leaves(name, o
 def test_validation_subjects_that_share_a_recording_with_training_are_named():
     train = ["135-24-1920x1080_right", "28-30-1280x720-1", "122-60-1920x1080-1_left", "video45_3", "12"]
     val = ["135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4", "120", "video4"]
-    assert leaked(train, val) == {"135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4"}
+    assert subjects_with_shared_recordings(train, val) == {"135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4"}

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.fusion.model import FusionConfig
+from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.train import frame_macro_f1, predict_logits, train_fusion
 
-SMALL = FusionConfig(hidden=32, epochs=5, batch=128)
+SMALL = FusionConfig(hidden_dim=32, epochs=5, batch_size=128)
 
 
 def same(one, two):
@@ -33,10 +33,10 @@ def test_training_leaves_the_random_numbers_of_others_alone(frames):
 
 
 def test_rows_outside_unlabelled_frames_and_frames_without_vectors_do_not_touch_the_model(frames):
-    rows = frames.rows_of(frames.names("train"))
+    rows = frames.rows_of_subjects(frames.subject_names("train"))
     plain = train_fusion(frames, SMALL, rows=rows)
     visual, labels = frames.visual.copy(), frames.labels.copy()
-    outside = frames.rows_of(frames.names("val"))
+    outside = frames.rows_of_subjects(frames.subject_names("val"))
     visual[outside], labels[outside] = 9, 3
     visual[frames.labels < 0] = 9
     labels[~frames.scored("fused")] = 2
@@ -44,7 +44,7 @@ def test_rows_outside_unlabelled_frames_and_frames_without_vectors_do_not_touch_
 
 
 def test_validation_rows_are_only_looked_at(frames):
-    rows, val = frames.rows_of(frames.names("train")), frames.rows_of(frames.names("val"))
+    rows, val = frames.rows_of_subjects(frames.subject_names("train")), frames.rows_of_subjects(frames.subject_names("val"))
     watched = train_fusion(frames, SMALL, rows=rows, val_rows=val)
     assert same(train_fusion(frames, SMALL, rows=rows), watched)
     assert [line["epoch"] for line in watched.curve] == [1, 2, 3, 4, 5]
@@ -78,7 +78,7 @@ def test_a_model_of_one_modality_never_reads_the_other_in_training_or_use(frames
 def test_a_person_is_scored_the_same_alone_and_among_others(frames):
     trained = train_fusion(frames, SMALL)
     whole, _ = predict_logits(trained, frames)
-    rows = frames.rows_of(["103"])
+    rows = frames.rows_of_subjects(["103"])
     alone, _ = predict_logits(trained, frames, rows)
     np.testing.assert_allclose(alone, whole[rows], atol=1e-5)
 

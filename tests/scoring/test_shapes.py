@@ -1,32 +1,35 @@
-import subprocess
-import sys
+"""The import hook of ``tests/conftest.py`` checks every annotated shape of ``scoring`` during all its tests; here a wrong shape must fail."""
 
-CHECKED = """
-from jaxtyping import TypeCheckError, install_import_hook
-install_import_hook("abaw_ray.scoring", "beartype.beartype")
 import numpy as np
-from abaw_ray.scoring import baselines, calibration, decision, filling, metrics, selection, smoothing, submission
+import pytest
+from jaxtyping import TypeCheckError
 
-rng = np.random.default_rng(0)
-videos = [
-    selection.OutOfFold(name=str(k), fold=k % 2, logits=rng.normal(size=(90, 8)).astype(np.float32), time=np.arange(90) / 30,
-                        scored=rng.random(90) < 0.8, labels=rng.integers(-1, 8, 90).astype(np.int8))
-    for k in range(4)
-]
-bias = calibration.CalibrationConfig(method="bias")
-choice = selection.choose_smoothing(videos, default=0, temperature=calibration.fit_temperature(videos[0].logits, videos[0].labels), calibration=bias)
-metrics.bootstrap_interval(choice.confusions, seed=0)
-labels = decision.choose_labels(choice.decision.probabilities(videos[0].logits, videos[0].time, videos[0].scored))
-submission.submission_text([("0", 1)], {"0": labels}, default=filling.most_frequent(videos[0].labels))
-baselines.logistic_macro_f1(videos[0].logits, videos[0].labels, videos[1].logits, videos[1].labels, seed=0)
-baselines.chance_macro_f1(videos[0].labels, videos[1].labels, seed=0)
-try:
-    smoothing.moving_mean(videos[0].logits, videos[0].time[1:], videos[0].scored, window=1.0)
-except TypeCheckError:
-    print("checked")
-"""
+from abaw_ray.scoring.baselines import logistic_macro_f1
+from abaw_ray.scoring.calibration import fit_bias, softmax
+from abaw_ray.scoring.config import CalibrationConfig
+from abaw_ray.scoring.fill import fill_labels
+from abaw_ray.scoring.metrics import bootstrap_interval, per_class_f1
+from abaw_ray.scoring.postprocessing import Postprocessing
+from abaw_ray.scoring.selection import OutOfFoldScores
+from abaw_ray.scoring.smoothing import moving_mean
+
+LOGITS, TIME, SCORED, LABELS = np.zeros((9, 8)), np.arange(9.0), np.ones(9, bool), np.zeros(9, int)
 
 
-def test_the_shapes_in_the_signatures_are_those_that_flow():
-    done = subprocess.run([sys.executable, "-c", CHECKED], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.returncode) == ("checked", 0), done.stderr[-2000:]
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: moving_mean(LOGITS, TIME[1:], SCORED, window_s=1.0),
+        lambda: softmax(TIME),
+        lambda: fit_bias(LOGITS[:, :7], LABELS, CalibrationConfig()),
+        lambda: fill_labels(TIME, 0),
+        lambda: per_class_f1(np.zeros((8, 7), int)),
+        lambda: bootstrap_interval(np.zeros((8, 8), int), seed=0),
+        lambda: Postprocessing().probabilities(LOGITS, TIME, SCORED[1:]),
+        lambda: OutOfFoldScores(name="a", fold=0, logits=LOGITS, time=TIME, scored=SCORED, labels=LABELS[1:]),
+        lambda: logistic_macro_f1(LOGITS, LABELS[1:], LOGITS, LABELS, 0),
+    ],
+)
+def test_an_array_of_another_shape_is_rejected(call):
+    with pytest.raises(TypeCheckError):
+        call()

@@ -14,7 +14,7 @@ from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.crop import FacesConfig
 from abaw_ray.features.baselines import BaselineConfig
 from abaw_ray.features.extract import FeaturesConfig
-from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.fusion.config import SweepConfig
 
 _T = TypeVar("_T", bound=RunConfig)
 _OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr is short for --encoder.optim.lr

@@ -52,7 +52,7 @@ DEMO = replace(
         zero=1,
     ),
     features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),
-    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch=512)),
+    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch_size=512)),
 )
 
 SMOKE = replace(
@@ -61,7 +61,15 @@ SMOKE = replace(
         use_synthetic=True,
         synthetic_dir="runs/smoke/data",
         synthetic=SyntheticConfig(
-            train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=240, affectnet_validation=40, rafdb=80, rafdb_test=40
+            train_subjects=10,
+            val_subjects=4,
+            test_subjects=2,
+            video_duration_s=4.0,
+            segment_duration_s=(0.5, 1.2),
+            affectnet_train_images=240,
+            affectnet_val_images=40,
+            rafdb_train_images=80,
+            rafdb_test_images=40,
         ),
     ),
     storage=StorageConfig(uri="runs/smoke"),

@@ -24,10 +24,10 @@ from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.saved import logits_table, save_fusion
-from abaw_ray.scoring.filling import most_frequent
-from abaw_ray.scoring.selection import Choice
+from abaw_ray.scoring.fill import most_frequent_class
+from abaw_ray.scoring.selection import SelectionResult
 
 ALONE = ("visual", "speech")
 """Models of one modality, trained like the fused one, for comparison."""
@@ -55,7 +55,7 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         config=config,
         train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
         all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
-        default=most_frequent(np.concatenate(list(train.values()))),
+        default=most_frequent_class(np.concatenate(list(train.values()))),
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
@@ -85,9 +85,9 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any
 
 def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """The ONE model on all of Train_Set; its smoothing comes from the folds of Train_Set."""
-    config = search.candidate(sweep.config, changes, mode)
+    config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    choice = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     trained = protocols.train_official(frames, config)
     name = "official" if mode == "fused" else mode
     _store(sweep, f"{name}/model", trained)
@@ -96,8 +96,8 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """The models of five folds over train and validation, their out-of-fold scores, and the smoothing chosen on these."""
-    result = protocols.run_cv(frames, sweep.all_folds, search.candidate(sweep.config, changes, mode))
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
+    choice = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     for number, trained in enumerate(result.models):
         _store(sweep, f"cv/fold-{number}", trained)
     rows = (result.fold >= 0).nonzero()[0]
@@ -113,13 +113,13 @@ def _store(sweep: Sweep, name: str, trained: Any) -> None:
             sweep.store.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
 
 
-def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
+def _keep_choice(sweep: Sweep, name: str, choice: SelectionResult, rows: int) -> dict[str, Any]:
     body = {
-        "decision": to_plain(choice.decision),
-        "same": {**to_plain(choice.same), "mean": choice.same.mean, "std": choice.same.std},
-        "other": {**to_plain(choice.other), "mean": choice.other.mean, "std": choice.other.std},
+        "postprocessing": to_plain(choice.postprocessing),
+        "in_sample": {**to_plain(choice.in_sample), "mean": choice.in_sample.mean, "std": choice.in_sample.std},
+        "cross_fitted": {**to_plain(choice.cross_fitted), "mean": choice.cross_fitted.mean, "std": choice.cross_fitted.std},
         "table": to_plain(choice.table),
-        "confusion": choice.confusions.sum(axis=0).tolist(),
+        "confusion": choice.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
         "default": sweep.default,
     }

@@ -21,15 +21,15 @@ from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fusion import ALONE, SWEEP_FUSION
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.data.subjects import leaked
+from abaw_ray.data.subjects import subjects_with_shared_recordings
+from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import score_official_val, score_together
-from abaw_ray.fusion.saved import load_fusion, logits_table
+from abaw_ray.fusion.protocols import score_ensemble, score_official_val
 from abaw_ray.fusion.train import TrainedFusion
-from abaw_ray.predict.people import Boxes, confusions, predict_people, prediction_table
+from abaw_ray.predict.subjects import Boxes, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
-from abaw_ray.scoring.decision import Decision
-from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1, sum_by_recording
+from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.submission import write_submission
 
 
@@ -77,7 +77,7 @@ def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """Score validation with the official model and each modality's own, and the test release with the five models together."""
     figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", keep=True)}
     figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in ALONE}
-    train, val = (frames.labels[frames.rows_of(frames.names(split))] for split in ("train", "val"))
+    train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
     figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
     figures["rows"] = figures["official_val"]["rows"]
     if scoring.annotations.example:
@@ -90,10 +90,10 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
     """Macro-F1 on Validation_Set, with and without the people who share a recording with Train_Set."""
     choice = scoring.choices[name]
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
-    counts = confusions(frames, people, choice["default"])
-    shared = leaked(frames.names("train"), frames.names("val"))
-    clean = np.array([one.person.name not in shared for one in people], dtype=bool)
+    people = predict_subjects(frames, rows, logits, gate, _postprocessing(choice))
+    counts = confusion_matrices(frames, people, choice["default"])
+    shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
+    clean = np.array([one.subject.name not in shared for one in people], dtype=bool)
     total = counts.sum(axis=0)
     if keep:
         storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
@@ -102,7 +102,7 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
         storage.write_table(f"{folder}/validation_logits.parquet", table)
     return {
         "macro_f1": macro_f1(total),
-        "interval": bootstrap_interval(by_recording(counts, [one.person.source for one in people]), seed=0),
+        "interval": bootstrap_interval(sum_by_recording(counts, [one.subject.recording for one in people]), seed=0),
         "per_class": per_class_f1(total).tolist(),
         "confusion": total.tolist(),
         "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),
@@ -113,13 +113,13 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """The test release by the models of the five folds together, and its submission file."""
-    choice, names = scoring.choices["cv"], frames.names("test")
-    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["same"]["folds"]))]
-    rows, logits, gate = score_together(models, frames, names)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
+    choice, names = scoring.choices["cv"], frames.subject_names("test")
+    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["in_sample"]["folds"]))]
+    rows, logits, gate = score_ensemble(models, frames, names)
+    people = predict_subjects(frames, rows, logits, gate, _postprocessing(choice))
     storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
     storage.write_table(f"{folder}/test.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
-    labels = {one.person.name: one.labels for one in people}
+    labels = {one.subject.name: one.labels for one in people}
     with tempfile.TemporaryDirectory(prefix="abaw-submission-") as local:
         path = Path(local) / "submission.txt"
         filled = write_submission(path, scoring.annotations.example, labels, default=choice["default"])
@@ -131,7 +131,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
-        "shared": sorted(leaked([*frames.names("train"), *frames.names("val")], names)),
+        "shared": sorted(subjects_with_shared_recordings([*frames.subject_names("train"), *frames.subject_names("val")], names)),
     }
 
 
@@ -143,14 +143,14 @@ def _model(scoring: Scoring, name: str) -> TrainedFusion:
         return load_fusion(Path(local))
 
 
-def _decision(choice: dict[str, Any]) -> Decision:
-    return Decision.from_plain(choice["decision"])
+def _postprocessing(choice: dict[str, Any]) -> Postprocessing:
+    return Postprocessing.from_plain(choice["postprocessing"])
 
 
 def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
     """Boxes of these rows' people, from the FACE parts of their videos."""
     found = {}
-    for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
+    for video in sorted({frames.subjects[index].video for index in np.unique(frames.subject_index[rows])}):
         table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
         for track in pc.unique(table["track"]).to_pylist():
             mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()

@@ -15,8 +15,8 @@ from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.search import SweepConfig
 
 _ROUNDS = 3
 """How often trials that were lost with their processes are asked for, by us; within each, Tune tries them thrice."""
@@ -45,14 +45,14 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
     """One candidate on the folds of Train_Set: read if it was finished before, else trained and kept.
 
     Returns:
-        Its changes, smoothed macro-F1 on its folds (chosen on the same and on the other folds) and single-frame macro-F1 of each fold.
+        Its changes, smoothed macro-F1 on its folds (in-sample and cross-fitted) and single-frame macro-F1 of each fold.
     """
     storage, path = sweep.store.storage, f"{sweep.finished}/{digest(setting)}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
-    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate(sweep.config, setting))
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
-    found = {"changes": setting, "score": choice.same.pooled, "honest": choice.other.pooled, "folds": list(result.macro_f1)}
+    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate_config(sweep.config, setting))
+    choice = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
+    found = {"changes": setting, "score": choice.in_sample.pooled, "cross_fitted": choice.cross_fitted.pooled, "folds": list(result.macro_f1)}
     storage.write_bytes(path, json.dumps(to_plain(found)).encode())
     return found
 
@@ -65,7 +65,7 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]
     """
     from ray.exceptions import RayActorError
 
-    settings = search.candidates(sweep.config)
+    settings = search.sample_candidates(sweep.config)
     found: dict[str, dict[str, Any]] = {}
     with progress("sweep", len(settings), "trials") as shown:
         for left in reversed(range(_ROUNDS)):

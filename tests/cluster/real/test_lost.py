@@ -17,7 +17,15 @@ FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/vide
 EVERYWHERE = ("--compute.decode.workers", "4")
 """A worker on each CPU: of two, Ray may put both on one machine and none on the other, to whose disk something is done."""
 DRAWN = SyntheticConfig(
-    train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
+    train_subjects=10,
+    val_subjects=4,
+    test_subjects=2,
+    video_duration_s=4.0,
+    segment_duration_s=(0.5, 1.2),
+    affectnet_train_images=24,
+    affectnet_val_images=16,
+    rafdb_train_images=16,
+    rafdb_test_images=16,
 )
 COPIES = 4
 """Of each drawn video, so that the work lasts."""

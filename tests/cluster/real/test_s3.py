@@ -176,13 +176,22 @@ def test_tables_and_folders_are_the_same_there_as_on_a_disk(faulty, tmp_path):
         assert not storage.exists("one/two") and storage.table_rows("one/a.parquet") == 10000
 
 
-DRAWN = {"train": 6, "validation": 3, "test": 1, "seconds": 2.4, "affectnet": 8, "affectnet-validation": 8, "rafdb": 7, "rafdb-test": 7}
+DRAWN = {
+    "train-subjects": 6,
+    "val-subjects": 3,
+    "test-subjects": 1,
+    "video-duration-s": 2.4,
+    "affectnet-train-images": 8,
+    "affectnet-val-images": 8,
+    "rafdb-train-images": 7,
+    "rafdb-test-images": 7,
+}
 
 
 def test_a_job_through_a_bad_line_has_the_results_of_one_on_a_disk(hosts, proxy, store, tmp_path):
     job, alone = ["python", "jobs/prepare_faces.py", "smoke"], {"RAY_AUTH_MODE": "disabled"}
     small = [part for name, value in DRAWN.items() for part in (f"--data.synthetic.{name}", str(value))]
-    drawn = ["--data.synthetic-dir", str(tmp_path / "data"), *small, "--data.synthetic.stretch", "0.4", "0.9"]
+    drawn = ["--data.synthetic-dir", str(tmp_path / "data"), *small, "--data.synthetic.segment-duration-s", "0.4", "0.9"]
     hosts.run(LAP, *job, *drawn, "--storage", str(tmp_path / "runs"), env=alone)
     proxy.rules = [
         Rule("503", method="PUT", every=5),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.scene.stills import aligned
+from abaw_ray.data.synthetic.scene.stills import render_aligned
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.model import ModelConfig
 from abaw_ray.faces.chips import ChipConfig
@@ -65,7 +65,7 @@ def pictures(side: int) -> list[np.ndarray]:
     """Drawn faces of this side in pixels, RGB, with a camera's grain, without which a JPEG would be too small and too quick."""
     config, rng, out = replace(SyntheticConfig(), seed=0), np.random.default_rng(0), []
     for number in range(_DISTINCT):
-        face = cv2.resize(aligned(config, f"bench-{number}", "Happiness").picture, (side, side), interpolation=cv2.INTER_CUBIC)
+        face = cv2.resize(render_aligned(config, f"bench-{number}", "Happiness").image, (side, side), interpolation=cv2.INTER_CUBIC)
         out.append(np.clip(face + rng.normal(0, 4, face.shape), 0, 255).astype(np.uint8))
     return out
 

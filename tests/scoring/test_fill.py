@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.filling import fill_labels, most_frequent
+from abaw_ray.scoring.fill import fill_labels, most_frequent_class
 
 
 def slow_fill(predicted, default):
@@ -20,4 +20,4 @@ def test_a_frame_without_label_takes_that_of_the_nearest_frame_and_of_two_the_ea
 
 
 def test_the_most_frequent_class_leaves_out_frames_that_nobody_labelled():
-    assert most_frequent(np.array([-1, -1, -1, 4, 4, 2])) == 4
+    assert most_frequent_class(np.array([-1, -1, -1, 4, 4, 2])) == 4

@@ -5,36 +5,36 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
-from abaw_ray.fusion.model import FusionConfig
-from abaw_ray.fusion.saved import ABOUT_FILE, MODEL_FILE, load_fusion, logits_table, save_fusion
+from abaw_ray.fusion.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_fusion, logits_table, save_fusion
+from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.train import predict_logits, train_fusion
 
-CONFIG = FusionConfig(hidden=16, epochs=1, mode="visual")
+CONFIG = FusionConfig(hidden_dim=16, epochs=1, mode="visual")
 
 
 def test_a_saved_model_comes_back_with_its_scores_settings_and_memory_of_whom_it_saw(frames, tmp_path):
-    trained = train_fusion(replace(frames, encoder_saw=frozenset({"7"})), CONFIG, rows=frames.rows_of(["100", "101"]))
+    trained = train_fusion(replace(frames, encoder_train_subjects=frozenset({"7"})), CONFIG, rows=frames.rows_of_subjects(["100", "101"]))
     save_fusion(tmp_path / "model", trained)
     loaded = load_fusion(tmp_path / "model")
     assert loaded.model.config == CONFIG
-    assert loaded.seen == trained.seen
-    assert loaded.seen.names == {"100", "101"} and loaded.seen.encoder == {"7"}
+    assert loaded.provenance == trained.provenance
+    assert loaded.provenance.subjects == {"100", "101"} and loaded.provenance.encoder_train_subjects == {"7"}
     assert loaded.curve == trained.curve
     for one, two in zip(predict_logits(trained, frames), predict_logits(loaded, frames), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_a_folder_that_holds_no_whole_model_is_one_clear_line(frames, tmp_path):
-    with pytest.raises(DataError, match="holds no fusion.json"):
+    with pytest.raises(DataError, match="has no fusion.json"):
         load_fusion(tmp_path)
     save_fusion(tmp_path, train_fusion(frames, CONFIG))
-    whole = (tmp_path / MODEL_FILE).read_bytes()
-    (tmp_path / MODEL_FILE).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="not a whole saved fusion model"):
+    whole = (tmp_path / WEIGHTS_FILE).read_bytes()
+    (tmp_path / WEIGHTS_FILE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="not a complete fusion model"):
         load_fusion(tmp_path)
-    (tmp_path / MODEL_FILE).write_bytes(whole)
-    text = (tmp_path / ABOUT_FILE).read_text()
-    (tmp_path / ABOUT_FILE).write_text(text.replace('"Anger"', '"Contempt"'))
+    (tmp_path / WEIGHTS_FILE).write_bytes(whole)
+    text = (tmp_path / METADATA_FILE).read_text()
+    (tmp_path / METADATA_FILE).write_text(text.replace('"Anger"', '"Contempt"'))
     with pytest.raises(DataError, match="train it again"):
         load_fusion(tmp_path)
 

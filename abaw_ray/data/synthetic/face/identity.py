@@ -1,11 +1,11 @@
-"""Who is drawn: a person's looks, habits and voice, from a name alone, so that the same name is the same person everywhere."""
+"""Identities: looks, resting activations and voice, sampled from the seed and a name, so the same name gives the same identity everywhere."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from abaw_ray.data.synthetic.config import generator
-from abaw_ray.data.synthetic.face.muscles import habits
+from abaw_ray.data.synthetic.face.action_units import sample_habits
 
 _SKIN = ((244, 212, 186), (232, 190, 160), (222, 172, 138), (204, 150, 114), (176, 122, 88), (142, 94, 66), (112, 74, 54))
 _HAIR = ((34, 26, 22), (52, 36, 26), (84, 56, 34), (122, 82, 46), (168, 124, 70), (206, 170, 112), (150, 146, 142), (132, 58, 30))
@@ -16,8 +16,8 @@ Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Person:
-    """One identity. Lengths are in half face widths; the eyes' line is at -0.16, the chin at ``height``."""
+class Identity:
+    """Parameters of one synthetic face and voice. Lengths are in half face widths; the eye line is at -0.16, the chin at ``height``."""
 
     skin: Colour
     hair: Colour
@@ -49,28 +49,28 @@ class Person:
     """Radius of the glasses, 0 for none."""
     relief: float
     """Depth of the face's shading."""
-    answer: np.ndarray
-    """Strength of each muscle."""
-    rest: np.ndarray
-    """Pull of each muscle at rest."""
+    au_gain: np.ndarray
+    """Gain of each action unit."""
+    au_rest: np.ndarray
+    """Resting activation of each action unit."""
     pitch: float
-    """Hz: the voice's habitual fundamental."""
+    """Mean fundamental frequency of the voice in Hz."""
     tract: float
     """Scale of all formants: short vocal tracts sound brighter."""
     loudness: float
     """Root mean square of the voice."""
     tilt: float
-    breath: float
+    breathiness: float
     tempo: float
 
 
-def make_person(seed: int, name: str) -> Person:
-    """The person of that name."""
+def make_identity(seed: int, name: str) -> Identity:
+    """The identity of that name."""
     rng = generator(seed, "person", name)
     skin = np.array(_SKIN[rng.integers(len(_SKIN))]) * rng.uniform(0.92, 1.06) + rng.normal(0, 4, 3)
     hair = _colour(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2))
-    bearded, (answer, rest) = rng.random() < 0.45, habits(rng)
-    return Person(
+    bearded, (au_gain, au_rest) = rng.random() < 0.45, sample_habits(rng)
+    return Identity(
         skin=_colour(skin),
         hair=hair,
         iris=_colour(np.array(_IRIS[rng.integers(len(_IRIS))]) * rng.uniform(0.8, 1.2)),
@@ -95,13 +95,13 @@ def make_person(seed: int, name: str) -> Person:
         moustache=rng.uniform(0.4, 0.95) if rng.random() < (0.8 if bearded else 0.15) else 0.0,
         glasses=rng.uniform(0.25, 0.36) if rng.random() < 0.35 else 0.0,
         relief=rng.uniform(0.8, 1.15),
-        answer=answer,
-        rest=rest,
+        au_gain=au_gain,
+        au_rest=au_rest,
         pitch=float(np.exp(rng.uniform(np.log(95), np.log(255)))),
         tract=rng.uniform(0.88, 1.14),
         loudness=float(10 ** (rng.uniform(-30, -16) / 20)),
         tilt=rng.normal(0, 0.15),
-        breath=rng.uniform(0.003, 0.02),
+        breathiness=rng.uniform(0.003, 0.02),
         tempo=rng.uniform(0.88, 1.14),
     )
 

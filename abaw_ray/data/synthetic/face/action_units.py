@@ -1,13 +1,13 @@
-"""What a face does when it shows an expression: a vector of muscle pulls, from an expression's name and a person's habits.
+"""Expression -> vector of action unit activations; nothing is rendered here.
 
-Knows nothing of drawing. The muscles are a coarse reading of facial action units; their strengths are ours, tuned so that a small
-network tells the expressions apart and a linear reading of pixels does not.
+The action units are a coarse version of FACS. Their activations are ours, tuned so that a small network can classify the expressions and a
+linear model on pixels cannot.
 """
 
 import numpy as np
 from jaxtyping import Float
 
-MUSCLES: tuple[str, ...] = (
+ACTION_UNITS: tuple[str, ...] = (
     "brow_in",  # inner ends of the brows: up (+) or down (-)
     "brow_out",  # outer ends
     "frown",  # brows drawn together and down, with furrows between them
@@ -30,14 +30,14 @@ MUSCLES: tuple[str, ...] = (
     "tongue",  # tongue shown
     "shut",  # both eyes shut, as in a blink
 )
-"""Names of the muscles, in the order of every vector of pulls; 0 is at rest, 1 a full pull."""
+"""Names of the action units, in the order of every activation vector; 0 is neutral, 1 full activation."""
 
-INDEX: dict[str, int] = {name: at for at, name in enumerate(MUSCLES)}
-"""Muscle -> its place in a vector of pulls."""
+UNIT_INDEX: dict[str, int] = {name: at for at, name in enumerate(ACTION_UNITS)}
+"""Action unit -> index in an activation vector."""
 
-_SIDED = [INDEX[name] for name in ("side", "brow_side", "wink")]
+_SIDED = [UNIT_INDEX[name] for name in ("side", "brow_side", "wink")]
 
-VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
+EXPRESSION_VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
     "Neutral": ({}, {"corner": -0.12, "lid_up": -0.1}, {"press": 0.25, "brow_out": 0.1}),
     "Anger": (
         {"frown": 1, "brow_in": -0.6, "brow_out": 0.25, "lid_up": 0.3, "lid_low": 0.5, "press": 0.9, "corner": -0.25, "wide": -0.1},
@@ -74,25 +74,25 @@ VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
         {"lid_up": -1, "jaw": 0.9, "brow_in": 0.35, "lid_low": 0.4, "wide": -0.1},
     ),
 }
-"""Each expression in the forms that people give it. ``Other`` is one of several odd or mixed configurations."""
+"""Variants of each expression. ``Other`` is one of several odd or mixed configurations."""
 
 
-def pulls(rng: np.random.Generator, expression: str, variant: int | None = None) -> Float[np.ndarray, " muscles"]:
-    """One full-strength showing of an expression: a form of it, a side where it has one, and some deviation of its own."""
-    forms = VARIANTS[expression]
+def sample_activations(rng: np.random.Generator, expression: str, variant: int | None = None) -> Float[np.ndarray, " units"]:
+    """Full-intensity activations of an expression: one variant, a random side where it is one-sided, and random variation."""
+    forms = EXPRESSION_VARIANTS[expression]
     chance = np.array([2.0 if expression != "Other" and at == 0 else 1.0 for at in range(len(forms))])
     form = forms[int(rng.choice(len(forms), p=chance / chance.sum())) if variant is None else variant]
-    vector = np.zeros(len(MUSCLES))
-    for name, pull in form.items():
-        vector[INDEX[name]] = pull
+    vector = np.zeros(len(ACTION_UNITS))
+    for name, activation in form.items():
+        vector[UNIT_INDEX[name]] = activation
     vector[_SIDED] *= rng.choice([-1.0, 1.0])
     return vector * rng.normal(1.0, 0.12, len(vector))
 
 
-def habits(rng: np.random.Generator) -> tuple[Float[np.ndarray, " muscles"], Float[np.ndarray, " muscles"]]:
-    """A person's habits: how strongly each muscle answers, and how far it is pulled at rest (some people look sad or stern)."""
-    answer = np.clip(rng.normal(1.0, 0.15, len(MUSCLES)), 0.6, 1.35)
-    rest = np.zeros(len(MUSCLES))
+def sample_habits(rng: np.random.Generator) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, " units"]]:
+    """Gain and resting activation of each action unit of an identity (some neutral faces look sad or stern)."""
+    au_gain = np.clip(rng.normal(1.0, 0.15, len(ACTION_UNITS)), 0.6, 1.35)
+    au_rest = np.zeros(len(ACTION_UNITS))
     for name, spread in (("brow_in", 0.14), ("brow_out", 0.14), ("frown", 0.12), ("lid_up", 0.14), ("corner", 0.14), ("wide", 0.15), ("press", 0.1)):
-        rest[INDEX[name]] = rng.normal(0, spread)
-    return answer, rest
+        au_rest[UNIT_INDEX[name]] = rng.normal(0, spread)
+    return au_gain, au_rest
