@@ -1,31 +1,34 @@
-# Two commands need nothing but Python 3.11+, make and git: `make demo` and `make test`. Both set up .venv first.
+# `make demo` and `make test` need only Python 3.11 to 3.13, make and git. Every target first installs the packages into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-# One thread a process: the engine runs several processes, and threads of theirs would fight for the same cores.
+# Ray starts one process per core; one thread per process keeps them from competing for the cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
-# A file of tests stays in one process; some start a Ray of their own, so more of them than there are cores would only wait.
+# Each test file runs in one process. Some files start a Ray cluster, so more processes than cores do not help.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo test test-clips test-cluster lint clean
+.PHONY: help setup demo test test-fast test-clips test-cluster lint types docs clean
 
 help:
-	@echo "make setup       .venv with the pinned packages (3 to 4 minutes, 6 GB)"
-	@echo "make demo        the whole line on drawn videos: runs/demo/report.html, runs/demo/summary.json"
-	@echo "make test        the test suite; needs nothing outside this folder"
-	@echo "make test-clips CLIPS=folder [YUNET=file]   checks on real clips"
-	@echo "make test-cluster   checks on several machines made of namespaces; needs root and Debian packages, of which it tells"
-	@echo "make lint        ruff: rules and layout"
-	@echo "make clean       remove runs/ (not .venv)"
+	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
+	@echo "make demo           run the whole pipeline on synthetic videos: runs/demo/report.html, runs/demo/summary.json"
+	@echo "make test           run the test suite; needs nothing outside this folder"
+	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
+	@echo "make test-clips CLIPS=folder [YUNET=file]   run the tests on real clips"
+	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
+	@echo "make lint           ruff (rules and format) and deptry (declared dependencies)"
+	@echo "make types          basedpyright (types)"
+	@echo "make docs           build the documentation into site/; a broken link is an error"
+	@echo "make clean          remove runs/ and site/ (not .venv)"
 
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there; install Python 3.11 to 3.13 or say make PYTHON=python3.12"; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) must be Python 3.11 to 3.13; say make PYTHON=python3.12"; exit 2; }
-	@echo "setting up $(VENV): about 4 minutes and 6 GB, once"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "this Python cannot make environments; on Debian: apt-get install python3-venv"; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found; install Python 3.11 to 3.13, or run make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) is not Python 3.11 to 3.13; run make PYTHON=python3.12"; exit 2; }
+	@echo "installing into $(VENV): about 4 minutes and 6 GB, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot create virtual environments; on Debian: apt-get install python3-venv"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,dev]'
 	@touch $@
 
 setup: $(STAMP)
@@ -36,15 +39,26 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not slow"
+
 test-clips: $(STAMP)
-	@test -n "$(CLIPS)" || { echo "say which clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
+	@test -n "$(CLIPS)" || { echo "name the folder of clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
 	@$(BIN)/python -m pytest tests/clips --clips "$(CLIPS)" $(if $(YUNET),--yunet "$(YUNET)")
 
 test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest tests/cluster/real --cluster
 
 lint: $(STAMP)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/deptry .
+
+types: $(STAMP)
+	@$(BIN)/basedpyright --level error
+
+docs: $(STAMP)
+	@$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf runs
+	rm -rf runs site

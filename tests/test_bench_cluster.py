@@ -1,34 +1,22 @@
 """The tool that measures what a cluster gives and costs: whose CPU time is whose, and what its file holds."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def tool():
-    """A module of the tool by the end of its name."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return {name: importlib.import_module(f"bench_{name}") for name in ("cluster", "engine", "machines", "share", "table")}
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
+from tools.bench.cluster import engine, run, share
+from tools.bench.table import stamp, write_rows
 
 
-def test_the_stage_is_the_one_that_was_spoken_of_last(tool):
+def test_the_stage_is_the_one_that_was_spoken_of_last():
     said = "drawing the data\n  drawing: 3 of 9 pictures\nfaces: 15 of 15 videos to do\n  v1.mp4: not a video\n  faces: 1 of 15 videos\nnote: all"
-    assert tool["engine"].stage_of(said) == "faces"
-    assert tool["engine"].stage_of("no colon") == "start"
+    assert engine.stage_of(said) == "faces"
+    assert engine.stage_of("no colon") == "start"
 
 
 @pytest.mark.parametrize(
@@ -45,23 +33,23 @@ def test_the_stage_is_the_one_that_was_spoken_of_last(tool):
         ("driver", "report", "work"),
     ],
 )
-def test_whose_work_a_process_does_is_told_by_its_title(tool, title, stage, kind):
-    assert tool["engine"].kind_of(title, stage) == kind
+def test_whose_work_a_process_does_is_told_by_its_title(title, stage, kind):
+    assert engine.kind_of(title, stage) == kind
 
 
-def test_titles_are_kept_without_the_folders_of_the_machine(tool):
+def test_titles_are_kept_without_the_folders_of_the_machine():
     long = "/home/me/.venv/bin/python -u /home/me/ray/agent.py --logs-dir=/tmp/ray/session_1/logs --host=1.2.3.4"
-    assert tool["engine"].short(long) == "python -u agent.py --logs-dir=logs --host=1.2.3.4"
-    assert tool["engine"].short("ray::IDLE      ") == "ray::IDLE"
+    assert engine.short(long) == "python -u agent.py --logs-dir=logs --host=1.2.3.4"
+    assert engine.short("ray::IDLE      ") == "ray::IDLE"
 
 
-def test_cpu_time_is_told_by_stage_and_process_children_included(tool, tmp_path, monkeypatch):
-    monkeypatch.setattr(tool["engine"], "EVERY", 0.05)
+def test_cpu_time_is_told_by_stage_and_process_children_included(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "EVERY", 0.05)
     burn = "import time\nwhile time.process_time() < 1.5: pass"
     code = f"import subprocess, sys\nprint('faces: begun', flush=True)\nsubprocess.run([sys.executable, '-c', {burn!r}, 'child'])"
     with (tmp_path / "log").open("w") as log:
         job = subprocess.Popen([sys.executable, "-c", code], stdout=log)
-        used = tool["engine"].watched(psutil.Process(job.pid), tmp_path / "log")
+        used = engine.watched(psutil.Process(job.pid), tmp_path / "log")
     job.wait()
     (child,) = [seconds for (stage, title), seconds in used.items() if stage == "faces" and title.endswith("child")]
     assert 1.0 < child <= 1.6
@@ -94,9 +82,9 @@ def kernel(request, tmp_path):
     return tmp_path, folders, limits
 
 
-def test_a_machine_starts_in_a_group_that_limits_its_cpu_time_and_counts_it(tool, kernel):
+def test_a_machine_starts_in_a_group_that_limits_its_cpu_time_and_counts_it(kernel):
     groups, folders, limits = kernel
-    with tool["share"].cpu_group("bench", min(os.sched_getaffinity(0)), 0.65, groups) as group:
+    with share.cpu_group("bench", min(os.sched_getaffinity(0)), 0.65, groups) as group:
         assert {name: (folders[0] / name).read_text() for name in limits} == limits
         said = subprocess.run([*group.bound, "echo", "a b", "c"], capture_output=True, text=True, check=True)
         assert said.stdout == "a b c\n"
@@ -108,17 +96,17 @@ def test_a_machine_starts_in_a_group_that_limits_its_cpu_time_and_counts_it(tool
     assert not any(folder.exists() for folder in folders)
 
 
-def test_a_kernel_without_groups_is_told_in_one_line(tool, tmp_path):
+def test_a_kernel_without_groups_is_told_in_one_line(tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpuacct").mkdir()
-    with pytest.raises(ConfigError, match="CPU time cannot be limited and counted here"), tool["share"].cpu_group("bench", 0, 0.5, tmp_path):
+    with pytest.raises(ConfigError, match="CPU time cannot be limited and counted here"), share.cpu_group("bench", 0, 0.5, tmp_path):
         pass
 
 
-def test_the_file_has_every_figure_and_what_the_run_was(tool, tmp_path):
+def test_the_file_has_every_figure_and_what_the_run_was(tmp_path):
     raw = {"machines": {"speed_up": 1.91, "up_s": 60.0, "first_frame_s": 80.0, "lost_s": 30.0, "two_s": [1.23456789]}}
-    note = {"command": "python tools/bench_cluster.py", **tool["table"].stamp()}
-    tool["table"].write_rows(tmp_path / "out.json", tool["cluster"].FIGURES, note, raw)
+    note = {"command": "python -m tools.bench.cluster", **stamp()}
+    write_rows(tmp_path / "out.json", run.FIGURES, note, raw)
     body = json.loads((tmp_path / "out.json").read_text())
     assert body["speed_up"] == 1.91 and body["engine_of_cpu"] is None
     assert body["raw"]["machines"]["two_s"] == [1.2346]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_its_parts_run_small_on_a_cpu_and_say_what_they_found(tmp_path):
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "tools/bench_gpu.py", "--tiny", "--json", str(out), "--only", "ceiling", "training", "features"]
+    command = [sys.executable, "-m", "tools.bench.gpu", "--tiny", "--json", str(out), "--only", "ceiling", "training", "features"]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -23,5 +23,5 @@ def test_its_parts_run_small_on_a_cpu_and_say_what_they_found(tmp_path):
 
 def test_without_a_gpu_it_says_so_in_one_line():
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "tools/bench_gpu.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr.count("error: bench_gpu: this process sees no GPU")) == (2, 1)
+    done = subprocess.run([sys.executable, "-m", "tools.bench.gpu"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr.count("error: this process sees no GPU")) == (2, 1)

@@ -1,8 +1,6 @@
 """The tool that measures what faces cost: its files are what it says, its figures follow their definitions, its JSON has all of them."""
 
-import importlib
 import json
-import sys
 import threading
 from pathlib import Path
 
@@ -22,8 +20,8 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig, Face
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
+from tools.bench.video import clips, cost, memory, plan, recall, run, scale
 
-ROOT = Path(__file__).parents[1]
 KEYS = {
     "stage_over_decode_720p",
     "stage_over_decode_1080p",
@@ -34,18 +32,6 @@ KEYS = {
     "worker_private_mb",
     "seconds_per_video_at_scale",
 }
-
-
-@pytest.fixture(scope="module")
-def tool():
-    """A module of the tool by the end of its name."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        names = ("clips", "cost", "memory", "plan", "pool", "recall", "scale", "table", "video")
-        found = {name: importlib.import_module(f"bench_{name}") for name in names}
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    return found
 
 
 def face_at(left, size=(160, 120)):
@@ -68,39 +54,39 @@ def red_box(picture):
 
 
 @pytest.fixture
-def subject(tool):
+def subject():
     pictures = [face_at(60 + moment) for moment in range(5)]
-    return tool["clips"].Subject(pictures, np.array([red_box(picture) for picture in pictures]), "a clip")
+    return clips.Subject(pictures, np.array([red_box(picture) for picture in pictures]), "a clip")
 
 
-def test_the_longest_stretch_with_one_face_is_found_among_clips_and_other_files(tool, tmp_path):
-    clips = {"a.mp4": [60] * 3 + [None] + [62] * 7, "b.mp4": [60] * 5, "c.mp4": [None] * 12}
-    for name, faces in clips.items():
+def test_the_longest_stretch_with_one_face_is_found_among_clips_and_other_files(tmp_path):
+    lefts = {"a.mp4": [60] * 3 + [None] + [62] * 7, "b.mp4": [60] * 5, "c.mp4": [None] * 12}
+    for name, faces in lefts.items():
         write_video(tmp_path / name, [face_at(left) for left in faces], np.arange(len(faces)) / 10, None, crf=12)
     (tmp_path / "notes.txt").write_text("no video")
-    found = tool["clips"].find_subject(tmp_path, find_red)
+    found = clips.find_subject(tmp_path, find_red)
     assert len(found.pictures) == 7 and found.clip.endswith("a.mp4")
     np.testing.assert_allclose(np.median(found.boxes, axis=0), [62, 60, 86, 96], atol=1.5)
     for folder in (tmp_path / "gone", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(DataError, match="no clip there shows one face"):
-            tool["clips"].find_subject(folder, find_red)
+            clips.find_subject(folder, find_red)
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (100, 60)])
-def test_the_face_is_as_high_as_asked_and_stands_where_it_is_said_to(tool, subject, size):
+def test_the_face_is_as_high_as_asked_and_stands_where_it_is_said_to(subject, size):
     for moment in (0, 3, 7):
-        picture, box = tool["clips"].portrait(subject, size, 0.3, moment)
+        picture, box = clips.portrait(subject, size, 0.3, moment)
         assert picture.shape == (size[1], size[0], 3)
         assert box[3] - box[1] == pytest.approx(0.3 * size[1], rel=1e-6)
         np.testing.assert_allclose(red_box(picture), box, atol=1.5 + 0.01 * size[0])
         assert picture.min() > 0  # the room fills the picture
 
 
-def test_small_faces_are_on_their_ways_or_not_there(tool, subject):
+def test_small_faces_are_on_their_ways_or_not_there(subject):
     ways = [lambda time: (100 + 30 * time, 80), lambda time: None]
     for moment in (0, 30):
-        picture, (box, away) = tool["clips"].crowd(subject, (320, 240), 30, ways, moment)
+        picture, (box, away) = clips.crowd(subject, (320, 240), 30, ways, moment)
         assert away is None and box[3] - box[1] == pytest.approx(30)
         np.testing.assert_allclose((box[:2] + box[2:]) / 2, [100 + moment, 80], atol=0.51)
         np.testing.assert_allclose(red_box(picture), box, atol=1.5)
@@ -110,16 +96,16 @@ def test_moments_go_forth_and_back(subject):
     assert [subject.at(moment) for moment in range(11)] == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2]
 
 
-def test_a_face_as_wide_as_its_clip_is_refused(tool):
-    wide = tool["clips"].Subject([face_at(0)], np.array([[2.0, 10, 158, 110]]), "a clip")
+def test_a_face_as_wide_as_its_clip_is_refused():
+    wide = clips.Subject([face_at(0)], np.array([[2.0, 10, 158, 110]]), "a clip")
     with pytest.raises(DataError, match="as wide as the picture"):
-        tool["clips"].portrait(wide, (320, 180), 0.3, 0)
+        clips.portrait(wide, (320, 180), 0.3, 0)
 
 
-def test_a_lengthened_video_shows_the_same_pictures_again_at_times_that_go_on(tool, tmp_path):
-    once = tool["clips"].encode(tmp_path / "once.mp4", (face_at(40 + 2 * number) for number in range(20)), preset="veryfast")
+def test_a_lengthened_video_shows_the_same_pictures_again_at_times_that_go_on(tmp_path):
+    once = clips.encode(tmp_path / "once.mp4", (face_at(40 + 2 * number) for number in range(20)), preset="veryfast")
     assert [frame.time for frame in decode(str(once))] == pytest.approx(np.arange(20) / 30, abs=1e-4)
-    frames = list(decode(str(tool["clips"].lengthen(once, tmp_path / "long.mp4", 1.5))))
+    frames = list(decode(str(clips.lengthen(once, tmp_path / "long.mp4", 1.5))))
     assert len(frames) == 60
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(60) / 30, atol=2e-3)
     np.testing.assert_array_equal(frames[7].rgb(), frames[47].rgb())
@@ -129,60 +115,60 @@ def rows(*told):
     return pa.Table.from_pylist([{"frame": frame, "source": source, "box": [x, 0.0, x + 10, 10.0]} for frame, x, source in told])
 
 
-def test_found_late_and_lost_follow_their_definitions(tool):
+def test_found_late_and_lost_follow_their_definitions():
     here = np.array([0.0, 0, 10, 10])
     truth = [[None], [here], [here], [here], [here], [None], [here], [here], [None]]
     told = rows((2, 9.0, "detected"), (4, 0.0, "detected"), (5, 5.0, "interpolated"), (5, 8.0, "detected"), (6, 0.0, "detected"))
-    overlap, guessed = tool["recall"].shared(told, truth, 0)
+    overlap, guessed = recall.shared(told, truth, 0)
     np.testing.assert_allclose(overlap, [np.nan, 10 / 190, 0, 1, 1 / 3, np.nan, 0, 0, np.nan])
     assert guessed.tolist() == [False, False, False, False, True, False, False, False, False]
-    assert tool["recall"].recall(overlap) == 2 / 6
-    assert tool["recall"].waits(overlap) == [2 / 30, 2 / 30]  # the second one is never found, and stays for two frames
+    assert recall.recall(overlap) == 2 / 6
+    assert recall.waits(overlap) == [2 / 30, 2 / 30]  # the second one is never found, and stays for two frames
 
 
-def test_newcomers_come_and_go_in_their_own_parts_of_the_picture(tool):
+def test_newcomers_come_and_go_in_their_own_parts_of_the_picture():
     for seed in range(3):
-        way = tool["recall"].coming_and_going(20, seed)
+        way = recall.coming_and_going(20, seed)
         places = [way(time) for time in np.arange(0, 20, 0.1)]
         there = np.array([place is not None for place in places])
         assert not there[:5].any() and 0.3 < there.mean() < 0.95
         low, high = 1920 * (0.5 + 0.16 * seed), 1920 * (0.6 + 0.16 * seed)
         assert all(low <= place[0] <= high for place in places if place)
-    brief = [tool["recall"].coming_and_going(60, 0, tool["recall"].BRIEF)(time) is not None for time in np.arange(0, 60, 0.1)]
+    brief = [recall.coming_and_going(60, 0, recall.BRIEF)(time) is not None for time in np.arange(0, 60, 0.1)]
     stays = [len(stay) / 10 for stay in "".join("x" if there else " " for there in brief).split()]
     assert len(stays) > 10 and min(stays) >= 0.3 and max(stays) <= 3.1 and max(stays) > 2 * min(stays)
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_the_curve_has_each_setting_once_and_none_that_contradicts_another(tool, few):
-    found = tool["recall"].choices(FacesConfig(), few=few)
+def test_the_curve_has_each_setting_once_and_none_that_contradicts_another(few):
+    found = recall.choices(FacesConfig(), few=few)
     assert found[0] == FacesConfig() and all(config not in found[:index] for index, config in enumerate(found))
-    assert {config.tracks.search_every for config in found} >= set(tool["recall"].SEARCH)
-    assert {config.detector.width for config in found} >= set(tool["recall"].WIDTHS)
+    assert {config.tracks.search_every for config in found} >= set(recall.SEARCH)
+    assert {config.detector.width for config in found} >= set(recall.WIDTHS)
     assert len(found) < 14 if few else len(found) > 16
 
 
 @pytest.fixture
-def small(tool, tmp_path):
-    return tool["clips"].encode(tmp_path / "small.mp4", (face_at(40 + number) for number in range(30)), preset="veryfast")
+def small(tmp_path):
+    return clips.encode(tmp_path / "small.mp4", (face_at(40 + number) for number in range(30)), preset="veryfast")
 
 
-def test_the_stages_cost_is_told_round_by_round(tool, small):
-    found = tool["cost"].stage_over_decode(FacesConfig(detector=DetectorConfig(kind="haar")), small, rounds=3)
+def test_the_stages_cost_is_told_round_by_round(small):
+    found = cost.stage_over_decode(FacesConfig(detector=DetectorConfig(kind="haar")), small, rounds=3)
     assert len(found["ratios"]) == 3 and found["ratio"] in found["ratios"] and found["frames"] == 30
     assert found["decode_ms"] > 0 and found["stage_ms"] > 0 and found["mbit_s"] > 0
 
 
-def test_cost_and_finds_of_a_setting_stand_in_one_row(tool, tmp_path, small):
+def test_cost_and_finds_of_a_setting_stand_in_one_row(tmp_path, small):
     config = FacesConfig(detector=DetectorConfig(kind="haar"))
     truth = [[np.array([40.0 + number, 60, 64 + number, 96]), None, None] for number in range(30)]
-    scene = tool["recall"].Scene(small, truth)
-    (row,) = tool["recall"].curve([config], {"small": small}, scene, 30, 1)
+    scene = recall.Scene(small, truth)
+    (row,) = recall.curve([config], {"small": small}, scene, 30, 1)
     assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # a red square is no face for Haar
     assert row["stage_ms"]["small"] > 0 and row["tracks.search_every"] == config.tracks.search_every
 
 
-def test_peaks_are_the_highest_of_each_and_of_all_together(tool):
+def test_peaks_are_the_highest_of_each_and_of_all_together():
     seen, over = iter([(1, 5), (4, 3), (2, 2)]), threading.Event()
     now = [0, 0]
 
@@ -192,23 +178,23 @@ def test_peaks_are_the_highest_of_each_and_of_all_together(tool):
             over.set()
         return now[0]
 
-    with tool["memory"].Peaks(a=first, b=lambda: now[1]) as peaks:
+    with memory.Peaks(a=first, b=lambda: now[1]) as peaks:
         assert over.wait(30)
     assert peaks.highest == {"a": 4, "b": 5, "sum": 7}
 
 
-def test_a_stand_in_leaves_a_part_of_one_row(tool, tmp_path):
-    home, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
-    assert tool["scale"].StandIn(FacesConfig(), ChildLimits(), None)(home, item, {"video": "v.mp4"})["rows"] == 1
-    table = pq.read_table(tmp_path / home.part(item))
+def test_a_stand_in_writes_an_output_of_one_row(tmp_path):
+    store, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
+    assert scale.StandIn(FacesConfig(), ChildLimits(), None)(store, item, {"video": "v.mp4"})["rows"] == 1
+    table = pq.read_table(tmp_path / store.output(item))
     assert table.schema.equals(FACE) and table["video"].to_pylist() == ["v.mp4"] and table["seen"].to_pylist() == [False]
 
 
-def test_all_keys_are_there_and_null_where_nothing_was_measured(tool, tmp_path, monkeypatch, capsys):
+def test_all_keys_are_there_and_null_where_nothing_was_measured(tmp_path, monkeypatch, capsys):
     measured = {"pool": {"ratio": 0.9712345, "ratio_with_start": 0.9}, "memory": {"ratio": 1.1, "long": {"sum": 300.0}}, "naive": {"ratio": 9.0}}
-    monkeypatch.setattr(tool["video"], "PARTS", {name: replace_part(figures) for name, figures in measured.items()})
+    monkeypatch.setattr(run, "PARTS", {name: replace_part(figures) for name, figures in measured.items()})
     kept = tmp_path / "new" / "kept.json"
-    assert tool["video"].main(Path("a/clips"), Path("b/net.onnx"), quick=True, json=kept, only=("pool", "memory")) == 0
+    assert run.main(Path("a/clips"), Path("b/net.onnx"), quick=True, json=kept, only=("pool", "memory")) == 0
     found = json.loads(kept.read_text())
     assert found.keys() >= KEYS | {"curve", "machine", "date", "command", "versions", "git", "raw", "settings", "only_a_look"}
     assert (found["ray_over_pool"], found["memory_10min_over_1min"], found["worker_private_mb"]) == (0.97123, 1.1, 300.0)
@@ -225,28 +211,28 @@ def replace_part(figures):
     return part
 
 
-def test_weights_that_are_not_there_are_one_line_and_an_exit_code(tool, tmp_path, capsys):
-    assert tool["video"].main(tmp_path, tmp_path / "gone.onnx", only=("stage",)) == 2
+def test_weights_that_are_not_there_are_one_line_and_an_exit_code(tmp_path, capsys):
+    assert run.main(tmp_path, tmp_path / "gone.onnx", only=("stage",)) == 2
     assert capsys.readouterr().err.startswith("error: detector.weights=")
 
 
-def test_the_short_plan_is_less_of_everything(tool):
-    plan, quick = tool["plan"].Plan(), tool["plan"].QUICK
-    assert quick.few and not plan.few
+def test_the_short_plan_is_less_of_everything():
+    full, quick = plan.Plan(), plan.QUICK
+    assert quick.few and not full.few
     for name in ("seconds", "rounds", "recall_seconds", "curve_frames", "naive_frames", "pool_seconds", "long", "short", "videos"):
-        assert getattr(quick, name) < getattr(plan, name)
+        assert getattr(quick, name) < getattr(full, name)
 
 
-def test_its_help_says_what_there_is(tool, capsys):
+def test_its_help_says_what_there_is(capsys):
     with pytest.raises(SystemExit):
-        tyro.cli(tool["video"].main, args=["--help"])
+        tyro.cli(run.main, args=["--help"])
     said = capsys.readouterr().out
-    assert all(name in said for name in ("--clips", "--weights", "--quick", "--json", "--only", "--keep", *tool["video"].PARTS))
+    assert all(name in said for name in ("--clips", "--weights", "--quick", "--json", "--only", "--keep", *run.PARTS))
 
 
-def test_options_are_taken_as_they_are_documented(tool, monkeypatch):
+def test_options_are_taken_as_they_are_documented(monkeypatch):
     taken = {}
-    monkeypatch.setattr(tool["video"], "measure", lambda bench, only, done: taken.update(only=only, plan=bench.plan, clips=bench.clips) or {})
+    monkeypatch.setattr(run, "measure", lambda bench, only, done: taken.update(only=only, plan=bench.plan, clips=bench.clips) or {})
     args = ["--clips", "c", "--weights", "w.onnx", "--quick", "--only", "stage", "recall"]
-    assert tyro.cli(tool["video"].main, args=args) == 0
-    assert taken == {"only": ("stage", "recall"), "plan": tool["plan"].QUICK, "clips": Path("c")}
+    assert tyro.cli(run.main, args=args) == 0
+    assert taken == {"only": ("stage", "recall"), "plan": plan.QUICK, "clips": Path("c")}

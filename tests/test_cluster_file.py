@@ -1,30 +1,22 @@
 """The shipped cluster file passes Ray's own checks and ours; a file with one thing spoilt is refused with a line that names it."""
 
 import copy
-import importlib
 import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+
+from tools.clusters.check.__main__ import main
+from tools.clusters.check.files import check
 
 ROOT = Path(__file__).parents[1]
 NODE = "tools/clusters/node"
 FILES = ["cluster.yaml", "tools/clusters/gcp.yaml", "tools/clusters/local.yaml", "tools/clusters/kuberay.yaml"]
 HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
-
-
-@pytest.fixture(scope="module")
-def checker() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("check_cluster")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
 
 
 @pytest.fixture
@@ -75,9 +67,9 @@ def node(kind: str) -> Callable[[dict], dict]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_shipped_file_passes_rays_own_checks_and_our_rules(checker, name, monkeypatch):
+def test_a_shipped_file_passes_rays_own_checks_and_our_rules(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert checker.check(ROOT / name) == []
+    assert check(ROOT / name) == []
 
 
 def test_every_shipped_file_is_checked_here():
@@ -96,19 +88,19 @@ def test_all_kinds_of_cluster_set_their_machines_up_by_the_same_scripts():
     assert copied and all((ROOT / name).exists() for name in copied)
 
 
-def test_the_check_leaves_no_home_and_no_key_of_its_own_behind(checker, write):
+def test_the_check_leaves_no_home_and_no_key_of_its_own_behind(write):
     before = {name: text for name, text in os.environ.items() if name == "HOME" or name.startswith("AWS_")}
     config = shipped()
     config["auth"]["ssh_private_key"] = "~/.ssh/mine.pem"
-    (problem,) = checker.check(write(config))
+    (problem,) = check(write(config))
     assert problem.startswith("ray up: `KeyName` missing")
     assert {name: text for name, text in os.environ.items() if name == "HOME" or name.startswith("AWS_")} == before
 
 
-def test_the_shipped_file_shows_its_placeholders_and_a_missing_token_when_asked_whether_it_is_ready(checker, monkeypatch, tmp_path):
+def test_the_shipped_file_shows_its_placeholders_and_a_missing_token_when_asked_whether_it_is_ready(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(ROOT)
-    problems = checker.check(ROOT / "cluster.yaml", ready=True)
+    problems = check(ROOT / "cluster.yaml", ready=True)
     for text in ("ray get-auth-token --generate", "ami-0123456789abcdef0", "sg-0123456789abcdef0", "abaw-ray-head", "abaw-ray-worker"):
         assert any(text in line for line in problems), text
     assert len(problems) == 5
@@ -198,45 +190,45 @@ def cluster(config: dict) -> dict:
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_spoilt_file_is_refused_with_a_line_that_names_what_is_wrong(checker, write, name):
+def test_a_spoilt_file_is_refused_with_a_line_that_names_what_is_wrong(write, name):
     spoil, expected = SPOILT[name]
     config = shipped()
     spoil(config)
-    problems = checker.check(write(config))
+    problems = check(write(config))
     assert any(expected in line for line in problems), problems
     assert all("\n" not in line for line in problems)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_spoilt_file_of_another_kind_is_refused_too(checker, write, name):
+def test_a_spoilt_file_of_another_kind_is_refused_too(write, name):
     kind, spoil, expected = OTHERS[name]
     config = shipped(f"tools/clusters/{kind}.yaml")
     spoil(config)
-    problems = checker.check(write(config))
+    problems = check(write(config))
     assert any(expected in line for line in problems), problems
 
 
-def test_what_only_rays_own_bootstrap_finds_is_refused_too(checker, write):
+def test_what_only_rays_own_bootstrap_finds_is_refused_too(write):
     config = shipped()
     config["provider"]["availability_zone"] = "us-west-2z"
-    (problem,) = checker.check(write(config))
+    (problem,) = check(write(config))
     assert problem.startswith("ray up: No usable subnets")
 
 
-def test_the_command_prints_one_line_a_problem_and_fails(checker, write, monkeypatch, capsys):
+def test_the_command_prints_one_line_a_problem_and_fails(write, monkeypatch, capsys):
     config = shipped()
     del config["available_node_types"]["head"]["node_config"]["ImageId"]
     config["provider"]["region"] = "us-west-9"
     path = write(config)
-    monkeypatch.setattr(sys, "argv", ["check_cluster.py", str(path)])
-    assert checker.main() == 1
+    monkeypatch.setattr(sys, "argv", ["check", str(path)])
+    assert main() == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 2
     assert all(line.startswith(f"BAD  {path}: ") for line in lines)
 
 
-def test_a_file_that_is_no_yaml_is_refused_without_a_traceback(checker, tmp_path):
+def test_a_file_that_is_no_yaml_is_refused_without_a_traceback(tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text("provider: [")
-    (problem,) = checker.check(path)
+    (problem,) = check(path)
     assert problem.startswith("file: ")

@@ -1,6 +1,5 @@
 """The tool that shows a track: from a video or from rows, whole or broken, and what it says when it cannot."""
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +13,9 @@ from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
+from tools.data import inspect_track
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module("inspect_track")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
 
 
 @pytest.fixture
@@ -36,8 +27,8 @@ def video(tmp_path, monkeypatch):
     return str(tmp_path / "an empty room.mp4")
 
 
-def test_a_sheet_and_an_overlay_are_made_of_a_video_alone(tool, video, tmp_path, capsys):
-    assert tool.main(video, detector="haar", overlay=tmp_path / "new" / "o.mp4", columns=4, rows=2) == 0
+def test_a_sheet_and_an_overlay_are_made_of_a_video_alone(video, tmp_path, capsys):
+    assert inspect_track.main(video, detector="haar", overlay=tmp_path / "new" / "o.mp4", columns=4, rows=2) == 0
     assert capsys.readouterr().out.splitlines()[0] == "an_empty_room-main.png: track main, 12 frames: not seen 12"
     assert Image.open(tmp_path / "an_empty_room-main.png").width == 956
     assert len(list(decode(str(tmp_path / "new" / "o.mp4")))) == 12
@@ -51,15 +42,15 @@ class Breaking(CropFaces):
         raise ItemError("decoding broke after frame 7", 7)
 
 
-def test_a_video_that_breaks_is_shown_as_far_as_it_is_good_and_that_is_said(tool, video, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(tool, "CropFaces", Breaking)
-    assert tool.main(video, detector="haar", out=tmp_path / "s.png", overlay=tmp_path / "o.mp4") == 0
+def test_a_video_that_breaks_is_shown_as_far_as_it_is_good_and_that_is_said(video, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inspect_track, "CropFaces", Breaking)
+    assert inspect_track.main(video, detector="haar", out=tmp_path / "s.png", overlay=tmp_path / "o.mp4") == 0
     said = capsys.readouterr().out
     assert "7 frames: not seen 7; The video is broken" in said and "decoding broke after frame 7" in said
     assert len(list(decode(str(tmp_path / "o.mp4")))) == 7
 
 
-def test_what_is_wrong_is_one_line_and_an_exit_code(tool, video, tmp_path, capsys):
+def test_what_is_wrong_is_one_line_and_an_exit_code(video, tmp_path, capsys):
     (tmp_path / "text.mp4").write_text("no video" * 100)
     for args, code, said in [
         ({"video": str(tmp_path / "text.mp4")}, 1, "text.mp4: "),
@@ -70,18 +61,18 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(tool, video, tmp_path, capsy
         ({"video": video, "overlay": Path("o.avi")}, 2, "o.avi"),
         ({"video": video, "faces": str(tmp_path)}, 3, "no part of it"),
     ]:
-        assert tool.main(**{"detector": "haar", **args}) == code
+        assert inspect_track.main(**{"detector": "haar", **args}) == code
         printed = capsys.readouterr().err
         assert printed.startswith("error: ") and said in printed and printed.count("\n") == 1
     assert list(tmp_path.glob("*.png")) == []
 
 
 def test_the_tool_does_without_the_engine():
-    code = "import sys; sys.path.insert(0, 'tools'); import inspect_track; print('ray' in sys.modules)"
+    code = "import sys; import tools.data.inspect_track; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_its_help_says_what_there_is(tool, capsys):
+def test_its_help_says_what_there_is(capsys):
     with pytest.raises(SystemExit):
-        tyro.cli(tool.main, args=["--help"])
+        tyro.cli(inspect_track.main, args=["--help"])
     assert {"--track", "--faces", "--detector", "--weights", "--out", "--overlay", "--columns", "--rows"} <= set(capsys.readouterr().out.split())

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "encoder"))
 from drawn_images import CONFIG, drawn_table
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.training.rank import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
@@ -61,10 +62,9 @@ SHARDS = ["images/train.parquet", "images/val.parquet"]
 
 @pytest.fixture(scope="module")
 def ray():
-    compute = ComputeConfig(object_store_mb=80)
-    with RaySession(compute) as engine:
+    with RaySession(ComputeConfig(object_store_mb=80)) as engine:
         engine.start()
-        yield compute
+        yield Resources(workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def disturbed(store, ray):
             killed.append(kill_a_worker())
 
     figures = train_encoder(
-        store=store, item=ITEM, shards=SHARDS, config=SETTINGS, compute=replace(ray, heed_seconds=0), on_report=on_report, heed=heed
+        store=store, item=ITEM, shards=SHARDS, config=SETTINGS, resources=ray, preemption_poll_s=0, on_report=on_report, heed=heed
     )
     assert killed == [2, 2]
     return figures, told
@@ -124,8 +124,8 @@ def test_two_workers_and_two_losses_train_what_one_process_trains(store, disturb
 
 
 def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(store, disturbed):
-    assert store.finished([ITEM]) == {"run": store.part(ITEM, "")}
-    folder = Path(store.storage.uri(store.part(ITEM, "")))
+    assert store.finished([ITEM]) == {"run": store.output(ITEM, "")}
+    folder = Path(store.storage.uri(store.output(ITEM, "")))
     encoder = load_encoder(folder / "encoder")
     assert encoder(torch.zeros(2, 3, 28, 28, dtype=torch.uint8)).shape == (2, 32)
     assert json.loads((folder / "curve.json").read_text()) == disturbed[0]["curve"]
@@ -134,19 +134,19 @@ def test_the_part_holds_the_encoder_and_its_curve_and_the_checkpoints_are_gone(s
 
 def test_a_finished_run_is_not_trained_again(store, disturbed, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.training.trainer._fit", lambda _: pytest.fail("trained again"))
-    again = train_encoder(store=store, item=ITEM, shards=SHARDS, config=SETTINGS, compute=ComputeConfig())
+    again = train_encoder(store=store, item=ITEM, shards=SHARDS, config=SETTINGS, resources=Resources(workers=2))
     assert again == json.loads(json.dumps(disturbed[0]))
 
 
 def test_what_no_other_attempt_would_mend_is_refused_as_itself(store, ray):
     with pytest.raises(ConfigError, match="multiple of 3"):
-        train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, compute=replace(ray, train_workers=3))
+        train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, resources=Resources(workers=3))
     lost = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
     with pytest.raises(DataError, match="weights.safetensors: no such file"):
-        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, compute=replace(ray, train_workers=1))
+        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, resources=Resources(workers=1))
     wild = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
     with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
-        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, compute=replace(ray, train_workers=1))
+        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, resources=Resources(workers=1))
 
 
 def test_the_error_of_one_rank_is_that_of_all():

@@ -37,7 +37,7 @@ def in_this_process(what, *args):
 
 
 def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):
-    with pytest.raises(ItemError, match="it is gone .*no such file"):
+    with pytest.raises(ItemError, match="it no longer exists .*no such file"):
         work(tmp_path / "v.mp4", in_this_process)
 
 
@@ -65,7 +65,7 @@ def features(tmp_path):
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
     store, item, work = features
-    with pytest.raises(ItemError, match="it is gone .*no such file"):
+    with pytest.raises(ItemError, match="it no longer exists .*no such file"):
         work(tmp_path / "v.mp4")
     assert store.finished([item]) == {}
 
@@ -81,7 +81,7 @@ def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(featu
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
-    with pytest.raises(StorageError, match="has no such folder; every machine must see the videos at the same place"):
+    with pytest.raises(StorageError, match="has no such folder; every machine must see the videos at the same path"):
         work(tmp_path / "share" / "v.mp4", in_this_process)
 
 

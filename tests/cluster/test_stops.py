@@ -34,7 +34,7 @@ def tree(tmp_path_factory):
 
 
 def parts_in(root: Path) -> list[Path]:
-    return sorted(root.glob("faces/*/parts/*.parquet"))
+    return sorted(root.glob("faces/*/outputs/*.parquet"))
 
 
 def wait_until(process: subprocess.Popen, log: Path, there: Callable[[], bool]) -> None:
@@ -50,7 +50,16 @@ def start(tree, tmp_path):
 
     def job(sent: signal.Signals | None = None) -> tuple[int, str]:
         """Run it, and send the signal as soon as it has added a part or two; exit code and what it printed."""
-        command = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.no-draw", "--data.affwild2", str(tree), "--storage", str(tmp_path)]
+        command = [
+            sys.executable,
+            "jobs/prepare_faces.py",
+            "smoke",
+            "--data.no-use-synthetic",
+            "--data.affwild2",
+            str(tree),
+            "--storage",
+            str(tmp_path),
+        ]
         log = tmp_path / f"{len(started)}.txt"
         with log.open("w") as out:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
@@ -75,8 +84,8 @@ def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_don
     assert start(signal.SIGKILL)[0] == -signal.SIGKILL
     first = written()
     code, said = start(signal.SIGINT)
-    assert (code, said.splitlines()[-1]) == (130, "stopped; what was finished is kept, and the same command goes on from there")
-    assert "already there" in said
+    assert (code, said.splitlines()[-1]) == (130, "stopped; finished items are kept, and the same command continues from there")
+    assert "already done" in said
     assert "Traceback" not in said
     second = written()
     code, said = start(signal.SIGTERM)  # how a submitted job is stopped

@@ -54,7 +54,7 @@ def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
 
 
 def test_a_submitted_job_does_its_work_and_says_how_it_ended(head, tmp_path):
-    job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.drawn", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
+    job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.synthetic-dir", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
     small = ["--data.synthetic.train", "6", "--data.synthetic.validation", "3", "--data.synthetic.test", "1", "--data.synthetic.seconds", "2.4"]
     stills = ["--data.synthetic.affectnet", "8", "--data.synthetic.affectnet-validation", "8", "--data.synthetic.rafdb", "7"]
     done = submit(head, *job, *small, "--data.synthetic.stretch", "0.4", "0.9", *stills, "--data.synthetic.rafdb-test", "7")

@@ -1,6 +1,5 @@
 """Damaged videos: a plain loop of PyAV says what can be had from each, and ours must have the same, and a reason where there is no more."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,8 @@ import av
 import numpy as np
 import pytest
 from coded import telling
+
+from tools.data.damage_videos import damage
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {
@@ -28,15 +29,6 @@ SOURCES = {
 }
 PIXELS = {"mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
 COPIES = 14 * len(SOURCES) * 2
-
-
-@pytest.fixture(scope="module")
-def damage():
-    """The tool's function."""
-    spec = importlib.util.spec_from_file_location("damage_videos", ROOT / "tools" / "damage_videos.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.damage
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +86,7 @@ def faults(row):
     return found
 
 
-def test_of_a_damaged_video_all_is_given_that_plain_pyav_gives_and_then_a_reason(sources, damage, tmp_path):
+def test_of_a_damaged_video_all_is_given_that_plain_pyav_gives_and_then_a_reason(sources, tmp_path):
     copies = damage(sources, tmp_path / "damaged", count=COPIES, seed=0)
     rows = compared(copies)
     assert [row["path"] for row in rows] == [str(path) for path in copies] and len(rows) > 200
@@ -112,13 +104,13 @@ def test_whole_videos_are_whole(sources):
     assert all(row["sound"]["samples"] > 18000 and len(row["sound"]["spans"]) == 1 for row in rows)
 
 
-def test_the_same_seed_damages_the_same_bytes_and_another_one_others(sources, damage, tmp_path):
+def test_the_same_seed_damages_the_same_bytes_and_another_one_others(sources, tmp_path):
     once, again, other = (damage(sources, tmp_path / name, count=28, seed=seed) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
     assert [path.name for path in once] == [path.name for path in again]
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again] != [path.read_bytes() for path in other]
 
 
-def test_the_name_of_a_damaged_file_says_what_was_done_to_it(sources, damage, tmp_path):
+def test_the_name_of_a_damaged_file_says_what_was_done_to_it(sources, tmp_path):
     copies = {path.name.split("_")[1]: path for path in damage(sources, tmp_path / "d", count=14, seed=0)}
     source = sorted(sources.iterdir())[0]
     data = source.read_bytes()
@@ -133,6 +125,6 @@ def test_the_name_of_a_damaged_file_says_what_was_done_to_it(sources, damage, tm
 
 
 def test_a_folder_without_videos_is_refused_in_one_line(tmp_path):
-    tool = [sys.executable, str(ROOT / "tools" / "damage_videos.py"), str(tmp_path), str(tmp_path / "out")]
-    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    tool = [sys.executable, "-m", "tools.data.damage_videos", str(tmp_path), str(tmp_path / "out")]
+    done = subprocess.run(tool, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and "there is no file" in done.stderr and len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()

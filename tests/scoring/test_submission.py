@@ -9,6 +9,7 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.data.release import HEADER
 from abaw_ray.scoring.submission import Filled, submission_text, validate_submission, write_submission
 
+ROOT = Path(__file__).parents[2]
 EXAMPLE = [("b_left", 1), ("b_left", 2), ("b_left", 3), ("b_left", 4), ("a", 3), ("a", 1), ("gone", 1), ("dark", 2)]
 PREDICTED = {"a": np.array([2, 3, 4]), "b_left": np.array([-1, 5, -1]), "dark": np.array([-1, -1]), "not asked for": np.array([1])}
 
@@ -69,10 +70,10 @@ def test_the_tool_says_in_one_line_whether_a_file_can_be_handed_in(tmp_path):
     example.write_text("\n".join([HEADER, *(f"{name}/{frame:05d}.jpg," for name, frame in EXAMPLE)]))
     good.write_text("\n".join(lines()))
     bad.write_text("\n".join(lines()[:-1]))
-    tool = Path(__file__).parents[2] / "tools" / "validate_submission.py"
 
     def run(submission):
-        return subprocess.run([sys.executable, tool, submission, example], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "tools.data.validate_submission", submission, example]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     passed, refused = run(good), run(bad)
     assert passed.returncode == 0 and "8 rows of 4 subjects" in passed.stdout

@@ -1,12 +1,13 @@
-"""The numbers of every experiment: ``paper`` as published as far as it is, ``demo`` and ``smoke`` on drawn videos, derived from it."""
+"""Presets: ``paper`` with every published value, ``demo`` and ``smoke`` on synthetic videos, derived from it."""
 
 from dataclasses import replace
 from typing import TypeVar
 
 from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
-from abaw_ray.cluster.engine.run import DataConfig, RunConfig
+from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.config import PipelineConfig, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.encoder.augment import AugmentConfig
 from abaw_ray.encoder.config import EncoderConfig
@@ -17,10 +18,12 @@ from abaw_ray.features.speech import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=RunConfig)
 
+GPU = compute_preset("gpu-1x1")
+
 PAPER = PipelineConfig(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     storage=StorageConfig(uri="runs/paper"),
-    compute=replace(compute_preset("gpu-1x1"), feature_workers=0),
+    compute=replace(GPU, features=replace(GPU.features, workers=0)),
 )
 
 SMALL = ModelConfig(
@@ -29,7 +32,7 @@ SMALL = ModelConfig(
 
 DEMO = replace(
     PAPER,
-    data=DataConfig(draw=True, drawn="runs/demo/data"),
+    data=DataConfig(use_synthetic=True, synthetic_dir="runs/demo/data"),
     storage=StorageConfig(uri="runs/demo"),
     compute=ComputeConfig(),
     faces=replace(
@@ -55,8 +58,8 @@ DEMO = replace(
 SMOKE = replace(
     DEMO,
     data=DataConfig(
-        draw=True,
-        drawn="runs/smoke/data",
+        use_synthetic=True,
+        synthetic_dir="runs/smoke/data",
         synthetic=SyntheticConfig(
             train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=240, affectnet_validation=40, rafdb=80, rafdb_test=40
         ),
@@ -67,12 +70,12 @@ SMOKE = replace(
 )
 
 PRESETS = {
-    "paper": ("As published, as far as it is; needs the data sets, the pretrained weights and a GPU.", PAPER),
-    "demo": ("Drawn videos, small models: minutes on two cores.", DEMO),
-    "smoke": ("The same line in about two minutes; its scores mean nothing.", SMOKE),
+    "paper": ("Every published value; needs the data sets, the pretrained weights and a GPU.", PAPER),
+    "demo": ("Synthetic videos, small models: minutes on two cores.", DEMO),
+    "smoke": ("The same pipeline in about two minutes; its scores mean nothing.", SMOKE),
 }
 
 
 def presets_of(job: type[_JobT]) -> dict[str, tuple[str, _JobT]]:
     """Every preset, as one job shows it."""
-    return {name: (text, part_of(job, line)) for name, (text, line) in PRESETS.items()}
+    return {name: (text, part_of(job, config)) for name, (text, config) in PRESETS.items()}

@@ -1,6 +1,6 @@
 """What the stages left in storage -> the input of the report. Computes no score itself."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,10 @@ from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve
 from abaw_ray.report.page import flat
 from abaw_ray.report.timelines import timeline_of
 
-if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-_DRAWN = "The videos and images of this run were drawn by the package itself: its scores say that the line works, nothing about people."
+_SYNTHETIC = "The videos and images of this run are synthetic: the scores show that the pipeline works and say nothing about people."
 
 
-def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
+def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
     """Everything the page shows, from the records and the predictions' parts."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     submission = scores.get("submission")
@@ -28,7 +25,7 @@ def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], s
         summary=summary,
         run=f"results in {run.storage.uri()}",
         finished=records["predictions"].finished,
-        notes=[_DRAWN] if line.data.draw else [],
+        notes=[_SYNTHETIC] if run.config.data.use_synthetic else [],
         confusions=[
             Confusion(
                 name="Official validation",
@@ -80,9 +77,9 @@ def _trials(fusion: dict[str, Any], first: dict[str, Any]) -> list[Trial]:
     ]
 
 
-def _timelines(run: Run, predictions: Record) -> list[Timeline]:
+def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:
     """Validation people with their annotations and gates, then the people of the test release."""
-    folder, storage = predictions.parts["run"], run.storage
+    folder, storage = predictions.outputs["run"], run.storage
     labels = annotated(run).labels
     logits = storage.read_table(f"{folder}/validation_logits.parquet", columns=["track", "frame", "gate"])
     found = _people(storage.read_table(f"{folder}/validation.parquet"), "validation", labels, logits)

@@ -8,19 +8,20 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import fetch, needed, run_once
-from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
-from abaw_ray.cluster.stages.features import features_record, features_store
+from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.settings import digest, to_plain
+from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.local_disk import own_disk
-from abaw_ray.core.storage.records import Item, Record, StageStore
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.frames import Frames
@@ -28,54 +29,32 @@ from abaw_ray.fusion.saved import logits_table, save_fusion
 from abaw_ray.scoring.filling import most_frequent
 from abaw_ray.scoring.selection import Choice
 
-if TYPE_CHECKING:
-    from ray import ObjectRef
-
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-
-STAGE = "fusion"
 ALONE = ("visual", "speech")
 """Models of one modality, trained like the fused one, for comparison."""
 
 
-def sweep_store(run: Run, line: "PipelineConfig") -> StageStore:
-    """Where sweeps on these features live."""
-    return StageStore(run.storage, STAGE, line.sweep, search.REVISION, (features_store(run, line).path,))
+def trials_folder(run: Run[Any], item: Item) -> str:
+    """Where finished trials on these features lie, for any number of trials: a larger sweep begins with those of a smaller one."""
+    config = run.config
+    same = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
+    return f"{SWEEP_FUSION.store(same).path}/trials/{item.key}"
 
 
-def trials_folder(run: Run, line: "PipelineConfig", item: Item) -> str:
-    """Where the finished trials on these features lie, however many are wanted: a larger sweep begins with those of a smaller one."""
-    alike = replace(line, sweep=replace(line.sweep, trials=1))
-    return f"{sweep_store(run, alike).path}/trials/{item.key}"
-
-
-def sweep_item(features: Record, who: AnnotationSet) -> Item:
-    """The run on exactly these features and annotations."""
-    return Item(name="run", identity=digest([features.identity, who.identity]))
-
-
-def sweep_fusion(run: Run, line: "PipelineConfig") -> Record:
+def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
-    features, who = features_record(run, line), annotated(run)
-    store, item = sweep_store(run, line), sweep_item(features, who)
-    return run_once(store, item, lambda: _search(run, line, store, item, features, who))
-
-
-def _search(run: Run, line: "PipelineConfig", store: StageStore, item: Item, features: Record, who: AnnotationSet) -> dict[str, Any]:
-    """The run itself; returns its figures."""
-    frames, left_out = frames_in_cluster(run, features, who)
+    annotations, config = annotated(run), run.config.sweep
+    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
     for name, reason in left_out.items():
         echo(f"  {name} is left out: {reason}")
-    labels = {name: rows for name, rows in who.labels.items() if name not in left_out}
-    train = {name: rows for name, rows in labels.items() if who.splits[name] == "train"}
+    labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
+    train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
     sweep = Sweep(
         store=store,
         item=item,
-        finished=trials_folder(run, line, item),
-        config=line.sweep,
-        train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
-        all_folds=assign_folds(labels, folds=line.sweep.folds, seed=line.sweep.seed),
+        finished=trials_folder(run, item),
+        config=config,
+        train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
+        all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
         default=most_frequent(np.concatenate(list(train.values()))),
     )
     trials = run_trials(run, sweep, frames)
@@ -87,13 +66,11 @@ def _search(run: Run, line: "PipelineConfig", store: StageStore, item: Item, fea
     return figures
 
 
-def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, Any]) -> dict[str, dict]:
+def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any]) -> dict[str, dict]:
     """The models that are kept, each kind a task of its own."""
     import ray
 
-    on = run.compute
-    memory = int(on.trial_memory_gb * 2**30)
-    task = ray.remote(num_cpus=on.cpus_per_trial, num_gpus=on.gpus_per_trial, memory=memory, max_retries=3)
+    task = ray.remote(**run.compute.trials.task_options, max_retries=3)
     jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in ALONE}}
     refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
     found: dict[str, dict] = {}
@@ -150,11 +127,17 @@ def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str
     return body
 
 
-def sweep_record(run: Run, line: "PipelineConfig") -> Record:
-    """The record of a finished sweep that a later stage builds on.
+def describe(run: Run[Any]) -> str:
+    """For the plan."""
+    return f"{run.config.sweep.trials} trials of {run.config.sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
 
-    Raises:
-        DataError: it is not there (yet) for these features and settings.
-    """
-    store = sweep_store(run, line)
-    return needed(store, store.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")
+
+SWEEP_FUSION = Stage(
+    name="fusion",
+    revision=search.REVISION,
+    settings=lambda config: config.sweep,
+    inputs=(EXTRACT_FEATURES,),
+    check=annotated,
+    work=RunWork(run=search_and_train, resources=lambda compute: compute.trials, identity=lambda run: annotated(run).identity, describe=describe),
+    job="jobs/sweep_fusion.py",
+)

@@ -7,19 +7,16 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ours
+from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.search import SweepConfig
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
 
 _ROUNDS = 3
 """How often trials that were lost with their processes are asked for, by us; within each, Tune tries them thrice."""
@@ -41,7 +38,7 @@ class Sweep:
     @property
     def folder(self) -> str:
         """The run's part."""
-        return self.store.part(self.item, "")
+        return self.store.output(self.item, "")
 
 
 def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str, Any]:
@@ -60,7 +57,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
     return found
 
 
-def run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, Any]]:
+def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]:
     """All candidates, in their own order whatever the order of their ends.
 
     Tune gives a trial up at once if its process is lost just before it begins (while another trial's process is made ready for it): what was
@@ -77,13 +74,13 @@ def run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, An
             found |= {digest(trial["changes"]): trial for trial in done}
             for error in results.errors:
                 if not left or not isinstance(error, RayActorError):
-                    raise ours(error)
+                    raise unwrapped(error)
             if not results.errors:
                 break
     return [found[digest(setting)] for setting in settings]
 
 
-def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
+def _tuned(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
     """These candidates through Ray Tune; ``step`` is called after each. Returns Tune's results."""
     import ray
     from ray import tune
@@ -92,13 +89,13 @@ def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str,
         data = ray.get(params["frames"][0])
         tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
-    on = run.compute
-    resources = {"cpu": on.cpus_per_trial, "gpu": on.gpus_per_trial, "memory": int(on.trial_memory_gb * 2**30)}
+    trials = run.compute.trials
+    resources = {"cpu": trials.cpus, "gpu": trials.gpus, "memory": trials.memory}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"setting": tune.grid_search(settings), "frames": [frames]},
-            tune_config=tune.TuneConfig(max_concurrent_trials=on.trials, reuse_actors=True),
+            tune_config=tune.TuneConfig(max_concurrent_trials=trials.workers, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.errors import to_user_error
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.training.rank import RankJob, run_rank
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
@@ -28,23 +29,14 @@ from abaw_ray.encoder.config import EncoderConfig
 _LOG = logging.getLogger(__name__)
 
 
-class EncoderCompute(Protocol):
-    """How much the training runs on."""
-
-    train_workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    train_memory_gb: float
-    heed_seconds: float
-
-
 def train_encoder(
     *,
     store: StageStore,
     item: Item,
     shards: list[str],
     config: EncoderConfig,
-    compute: EncoderCompute,
+    resources: Resources,
+    preemption_poll_s: float = 5.0,
     on_report: Callable[[dict], None] | None = None,
     heed: Callable[[], frozenset[str]] | None = None,
 ) -> dict:
@@ -55,7 +47,8 @@ def train_encoder(
         item: The run.
         shards: Storage paths of the ``IMAGE`` parts.
         config: All settings that shape the encoder.
-        compute: Ranks and what each is given; shapes nothing but the time it takes.
+        resources: Number and size of the ranks; they do not change the result.
+        preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
         on_report: Called in this process after each epoch with its figures, and with ``step`` and ``leaving`` after a checkpoint that was
             written because so many machines are about to go.
         heed: Names the machines that are about to go; None where none ever does.
@@ -68,35 +61,34 @@ def train_encoder(
         DataError: the images or the first weights are not usable.
         StageError: workers were lost more often than is worth trying; the same command goes on from the last epoch.
     """
-    job = replace(_job(store, item, shards, config, compute), heed=heed)
+    job = replace(_job(store, item, shards, config, resources), heed=heed, heed_seconds=preemption_poll_s)
     if store.finished([item]):
         _forget(store.storage, job.run)  # which a run that was killed in between did not
         return store.folder_figures(item)
-    config.check_ranks(compute.train_workers)
-    figures = _run(job, compute, on_report)
+    config.check_ranks(resources.workers)
+    figures = _run(job, resources, on_report)
     store.complete_folder(item, figures)
     _forget(store.storage, job.run)
     return figures
 
 
-def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, compute: EncoderCompute) -> RankJob:
+def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, resources: Resources) -> RankJob:
     return RankJob(
         storage=store.storage,
-        part=store.part(item, ""),
+        part=store.output(item, ""),
         run=f"{store.path}/runs/{item.key}",
         shards=tuple(shards),
         config=config,
-        cpus=compute.cpus_per_worker,
-        gpu=compute.gpus_per_worker > 0,
-        heed_seconds=compute.heed_seconds,
+        cpus=resources.cpus,
+        gpu=resources.gpus > 0,
     )
 
 
-def _run(job: RankJob, compute: EncoderCompute, on_report: Callable[[dict], None] | None) -> dict:
+def _run(job: RankJob, resources: Resources, on_report: Callable[[dict], None] | None) -> dict:
     with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
         lines = Path(folder) / "epochs.jsonl"
         with _following(lines, on_report):
-            return _fit(_trainer(job, compute, lines))
+            return _fit(_trainer(job, resources, lines))
 
 
 def _forget(storage: Storage, run: str) -> None:
@@ -107,16 +99,13 @@ def _forget(storage: Storage, run: str) -> None:
         _LOG.warning("%s: the checkpoints of a finished run stay there: %s", storage.uri(run), error)
 
 
-def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
+def _trainer(job: RankJob, resources: Resources, lines: Path) -> TorchTrainer:
     filesystem, root = resolve(job.storage.config.uri, job.storage.config)
-    resources = {"CPU": compute.cpus_per_worker, "memory": int(compute.train_memory_gb * 2**30)}
-    if job.gpu:
-        resources["GPU"] = compute.gpus_per_worker
     above, name = job.run.rsplit("/", 1)
     return TorchTrainer(
         lambda: run_rank(job),
         torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=compute.train_workers, use_gpu=job.gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(num_workers=resources.workers, use_gpu=job.gpu, resources_per_worker=resources.request),
         run_config=RunConfig(
             name=name,
             storage_path=f"{root}/{above}",

@@ -24,7 +24,7 @@ class TrackConfig:
     search_every: float = 2.0
     """Seconds between two searches of the whole picture while all who are known are found; sooner where more pictures are too many to
     keep. A newcomer is followed back to her first picture; who comes and goes between two searches is missed. A search is the dearest
-    thing there is after decoding: ``tools/bench_video.py`` shows what it costs."""
+    thing there is after decoding: ``tools/bench/video`` shows what it costs."""
     seek_every: float = 0.5
     """Seconds between two searches while nobody is followed, or somebody is not found; the first picture of every shot is searched in any
     case."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters import KEYS, Store, local_cluster
-from hosts import LAP, Hosts, missing
+from tools.clusters.namespaces.clusters import KEYS, Store, local_cluster
+from tools.clusters.namespaces.hosts import LAP, Hosts, missing
 
 HERE = Path(__file__).parent
 PORT = 8100

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloud import Cloud
-from clusters import FEW, SubmittedTo, finish, wait_until
-from hosts import LAP
+from tools.clusters.namespaces.cloud import Cloud
+from tools.clusters.namespaces.clusters import FEW, SubmittedTo, finish, wait_until
+from tools.clusters.namespaces.hosts import LAP
 
 EPOCHS = 12
 """Enough of them to take a machine back in their middle."""
-TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--on", "cpu-2", "--epochs", str(EPOCHS), *FEW, "--compute.item-workers", "4"]
-TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-seconds", "1"]
+TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--cluster-size", "cpu-2", "--epochs", str(EPOCHS), *FEW, "--compute.decode.workers", "4"]
+TRAIN += ["--compute.training.cpus", "2", "--compute.preemption-poll-s", "1"]
 """Four readers of images and two ranks with two CPUs each: work for two machines."""
 
 

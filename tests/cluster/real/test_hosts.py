@@ -5,7 +5,7 @@ One story in the order of the tests: the cluster comes up, does the line undistu
 
 import json
 
-from clusters import FEW, TABLES, assert_same, finish, parts, recorded, results, wait_until, workers
+from tools.clusters.namespaces.clusters import FEW, TABLES, assert_same, finish, parts, recorded, results, wait_until, workers
 
 EPOCHS = 12
 """Enough of them to lose a machine in their middle."""
@@ -15,7 +15,7 @@ SMOKE = ["python", "jobs/pipeline.py", "smoke", "--on", "cpu-2", *FEW, "--encode
 
 
 def begin(cluster, store, name: str):
-    where = ["--storage", f"s3://abaw/{name}", "--data.drawn", "s3://abaw/drawn", *store.options]
+    where = ["--storage", f"s3://abaw/{name}", "--data.synthetic-dir", "s3://abaw/drawn", *store.options]
     log = cluster.hosts.state / f"{name}.log"
     return cluster.job(*SMOKE, *where, log=log), log
 

@@ -10,12 +10,11 @@ import pytest
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
-
-from clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
-from hosts import LAP
+from tools.clusters.namespaces.clusters import FEW, assert_same, finish, parts, recorded, results, wait_until, workers
+from tools.clusters.namespaces.hosts import LAP
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *FEW]
-EVERYWHERE = ("--compute.item-workers", "4")
+EVERYWHERE = ("--compute.decode.workers", "4")
 """A worker on each CPU: of two, Ray may put both on one machine and none on the other, to whose disk something is done."""
 DRAWN = SyntheticConfig(
     train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16

@@ -16,10 +16,10 @@ from abaw_ray.cluster.training import checkpoint
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
+from tools.clusters.namespaces.clusters import KEYS
+from tools.clusters.namespaces.hosts import LAP
 
-from clusters import KEYS
 from faultproxy import FaultProxy, Rule
-from hosts import LAP
 
 LARGE = 24 << 20
 """Bytes that no client sends in one piece."""
@@ -182,7 +182,7 @@ DRAWN = {"train": 6, "validation": 3, "test": 1, "seconds": 2.4, "affectnet": 8,
 def test_a_job_through_a_bad_line_has_the_results_of_one_on_a_disk(hosts, proxy, store, tmp_path):
     job, alone = ["python", "jobs/prepare_faces.py", "smoke"], {"RAY_AUTH_MODE": "disabled"}
     small = [part for name, value in DRAWN.items() for part in (f"--data.synthetic.{name}", str(value))]
-    drawn = ["--data.drawn", str(tmp_path / "data"), *small, "--data.synthetic.stretch", "0.4", "0.9"]
+    drawn = ["--data.synthetic-dir", str(tmp_path / "data"), *small, "--data.synthetic.stretch", "0.4", "0.9"]
     hosts.run(LAP, *job, *drawn, "--storage", str(tmp_path / "runs"), env=alone)
     proxy.rules = [
         Rule("503", method="PUT", every=5),
@@ -190,7 +190,7 @@ def test_a_job_through_a_bad_line_has_the_results_of_one_on_a_disk(hosts, proxy,
         Rule("lost", method="PUT", every=11),
         Rule("cut", method="GET", path="parquet", every=3),
     ]
-    same = ["--data.no-draw", "--data.affwild2", str(tmp_path / "data/affwild2"), "--storage", "s3://abaw/badline"]
+    same = ["--data.no-use-synthetic", "--data.affwild2", str(tmp_path / "data/affwild2"), "--storage", "s3://abaw/badline"]
     hosts.run(LAP, *job, *same, "--endpoint", proxy.url, "--storage.checksums", "when_required", env=KEYS | alone)
     hits, proxy.rules = [rule.hits for rule in proxy.rules], []
     assert min(hits[:3]) > 0, hits

@@ -1,0 +1,85 @@
+"""A KubeRay ``RayJob`` in, problems out: what the operator would drop without a word, and what would make it open, dear or fragile."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[3]
+_JOB = {
+    "entrypoint", "runtimeEnvYAML", "jobId", "submissionMode", "entrypointResources", "entrypointNumCpus", "entrypointNumGpus", "metadata",
+    "clusterSelector", "submitterPodTemplate", "submitterConfig", "managedBy", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished",
+    "shutdownAfterJobFinishes", "suspend", "deletionStrategy", "rayClusterSpec", "preRunningDeadlineSeconds",
+}  # fmt: skip
+_CLUSTER = {
+    "authOptions", "suspend", "managedBy", "autoscalerOptions", "headServiceAnnotations", "enableInTreeAutoscaling", "gcsFaultToleranceOptions",
+    "headGroupSpec", "rayVersion", "workerGroupSpecs", "upgradeStrategy",
+}  # fmt: skip
+_AUTOSCALER = {
+    "resources", "image", "imagePullPolicy", "securityContext", "idleTimeoutSeconds", "upscalingMode", "version", "env", "envFrom", "volumeMounts",
+}  # fmt: skip
+_HEAD = {"template", "headService", "enableIngress", "resources", "labels", "rayStartParams", "serviceType"}
+_WORKERS = {
+    "suspend", "groupName", "replicas", "minReplicas", "maxReplicas", "idleTimeoutSeconds", "resources", "labels", "rayStartParams", "template",
+    "scaleStrategy", "numOfHosts",
+}  # fmt: skip
+
+
+def check(config: dict) -> list[str]:
+    """All problems of one file, one line each: where, what; what to do."""
+    spec = config.get("spec") or {}
+    cluster = spec.get("rayClusterSpec") or {}
+    head, groups = cluster.get("headGroupSpec") or {}, cluster.get("workerGroupSpecs") or []
+    parts = [("spec", spec, _JOB), ("spec.rayClusterSpec", cluster, _CLUSTER), ("spec.rayClusterSpec.headGroupSpec", head, _HEAD)]
+    parts.append(("spec.rayClusterSpec.autoscalerOptions", cluster.get("autoscalerOptions") or {}, _AUTOSCALER))
+    parts += [(f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}", group, _WORKERS) for group in groups]
+    unknown = [f"{where}.{key}: is unknown; see KubeRay's API reference" for where, part, known in parts for key in part if key not in known]
+    return [*unknown, *_of_job(spec), *_of_cluster(cluster), *(line for group in groups for line in _of_workers(group))]
+
+
+def _of_job(spec: dict) -> Iterator[str]:
+    if not spec.get("shutdownAfterJobFinishes"):
+        yield "spec.shutdownAfterJobFinishes: is not true; the machines would stay"
+    if not spec.get("activeDeadlineSeconds"):
+        yield "spec.activeDeadlineSeconds: is missing; a job that waits for ever would cost for ever"
+    job = re.search(r"jobs/(\w+)\.py (\w+)", spec.get("entrypoint") or "")
+    if not job or not (_ROOT / "jobs" / f"{job[1]}.py").exists():
+        yield f"spec.entrypoint: {spec.get('entrypoint')} starts none of jobs/; write `python /home/ray/abaw_ray/jobs/pipeline.py PRESET`"
+
+
+def _of_cluster(cluster: dict) -> Iterator[str]:
+    where = "spec.rayClusterSpec"
+    pinned = re.search(r"^ray==(\S+)", (_ROOT / "constraints.txt").read_text(), re.M)[1]
+    if str(cluster.get("rayVersion")) != pinned:
+        yield f"{where}.rayVersion: is {cluster.get('rayVersion')}, but the image holds {pinned}"
+    if (cluster.get("authOptions") or {}).get("mode") != "token":
+        yield f"{where}.authOptions.mode: is not token; anybody in the cluster could run code as we do"
+    if not cluster.get("enableInTreeAutoscaling"):
+        yield f"{where}.enableInTreeAutoscaling: is not true; no worker would come or go"
+    head = cluster.get("headGroupSpec") or {}
+    if (head.get("rayStartParams") or {}).get("num-cpus") != "0":
+        yield f'{where}.headGroupSpec.rayStartParams.num-cpus: is not "0"; tasks would run beside the drivers'
+    yield from _of_pod(head, f"{where}.headGroupSpec")
+
+
+def _of_workers(group: dict) -> Iterator[str]:
+    where = f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}"
+    if group.get("minReplicas") != 0 or group.get("replicas") != 0:
+        yield f"{where}.minReplicas: machines stay without work; set 0, and replicas too"
+    if not group.get("maxReplicas"):
+        yield f"{where}.maxReplicas: is missing; state how many pods this group may cost"
+    grace = ((group.get("template") or {}).get("spec") or {}).get("terminationGracePeriodSeconds", 30)
+    if grace < 60:
+        yield f"{where}.template.spec.terminationGracePeriodSeconds: {grace} s are too short to drain; set 90"
+    yield from _of_pod(group, where)
+
+
+def _of_pod(group: dict, where: str) -> Iterator[str]:
+    pod = (group.get("template") or {}).get("spec") or {}
+    if not pod.get("serviceAccountName"):
+        yield f"{where}.template.spec.serviceAccountName: is missing; without one the pod cannot reach the bucket"
+    for container in pod.get("containers") or [{}]:
+        image, asked = str(container.get("image")), (container.get("resources") or {}).get("requests") or {}
+        if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
+            yield f"{where}.template.spec.containers.image: {image} has no version; all pods must run the same"
+        if not {"cpu", "memory"} <= asked.keys():
+            yield f"{where}.template.spec.containers.resources.requests: state cpu and memory; Ray counts what is asked for"

@@ -1,0 +1,114 @@
+"""An AWS of a test: EC2, IAM and S3 are moto's, the instances are machines of ``hosts.py``, and spot machines can be taken back."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import yaml
+from moto.server import ThreadedMotoServer
+
+from tools.clusters.namespaces.hosts import LAP, PROJECT, Hosts
+
+FIRST = 4
+"""Number of the first machine: moto hands out the addresses of a subnet in their order, from its fourth on."""
+METADATA = "169.254.169.254"
+KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+class Metadata(ThreadingHTTPServer):
+    """What every instance asks about itself; ``notices`` says which of them are taken back, and when."""
+
+    daemon_threads = True
+
+    def __init__(self, address: str) -> None:
+        notices: dict[str, str] = {}
+        self.notices = notices
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                self.echo(200, "token")
+
+            def do_GET(self) -> None:
+                at = notices.get(self.client_address[0])
+                if at and self.path == "/latest/meta-data/spot/instance-action":
+                    self.echo(200, f'{{"action": "terminate", "time": "{at}"}}')
+                else:
+                    self.echo(404, "")
+
+            def echo(self, code: int, text: str) -> None:
+                self.send_response(code)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__((address, 80), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Cloud:
+    """The account, and ``cluster.yaml`` as its owner has filled it in."""
+
+    def __init__(self, hosts: Hosts, machines: int) -> None:
+        """Call it on the laptop's network. Machines lie ready, switched on, for as many instances."""
+        self.hosts, self.machines = hosts, {f"n{number}" for number in range(FIRST, FIRST + machines)}
+        for name in sorted(self.machines):
+            hosts.boot(name)
+        hosts.add_address(METADATA)
+        self.metadata = Metadata(METADATA)
+        self.server = ThreadedMotoServer(hosts.address(LAP), 5055, verbose=False)
+        self.server.start()
+        self.url = f"http://{hosts.address(LAP)}:5055"
+        self.env = KEYS | {"AWS_ENDPOINT_URL": self.url}
+        self.ec2 = self.client("ec2")
+        self.file = hosts.state / "aws.yaml"
+        self.file.write_text(yaml.safe_dump(self._filled_in()))
+
+    def client(self, service: str) -> object:
+        """A client of the account."""
+        return boto3.client(service, region_name="us-west-2", endpoint_url=self.url, aws_access_key_id="k", aws_secret_access_key="s")
+
+    def _filled_in(self) -> dict:
+        """What is REPLACEd in ``cluster.yaml``, and what makes it small and quick: one CPU type of two CPUs, gone after half a minute."""
+        config = yaml.safe_load((PROJECT / "cluster.yaml").read_text())
+        vpc = self.ec2.create_vpc(CidrBlock=f"{self.hosts.net.rsplit('.', 1)[0]}.0.0/16")["Vpc"]["VpcId"]
+        subnet = self.ec2.create_subnet(VpcId=vpc, CidrBlock=f"{self.hosts.net}.0/24", AvailabilityZone="us-west-2a")["Subnet"]["SubnetId"]
+        group = self.ec2.create_security_group(GroupName="abaw", Description="abaw", VpcId=vpc)["GroupId"]
+        self.ec2.create_key_pair(KeyName="abaw")
+        iam = self.client("iam")
+        config["provider"] |= {"availability_zone": "us-west-2a", "use_internal_ips": True}
+        config["auth"] = {"ssh_user": "root", "ssh_private_key": str(self.hosts.state / "id")}
+        for name, kind in config["available_node_types"].items():
+            settings = kind["node_config"]
+            profile = settings["IamInstanceProfile"]["Arn"].rsplit("/", 1)[-1]
+            if profile not in [found["InstanceProfileName"] for found in iam.list_instance_profiles()["InstanceProfiles"]]:
+                iam.create_instance_profile(InstanceProfileName=profile)
+            settings |= {"SubnetIds": [subnet], "SecurityGroupIds": [group], "KeyName": "abaw", "IamInstanceProfile": {"Name": profile}}
+            if name != config["head_node_type"]:
+                kind |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
+        for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+            exports = " ".join(f"export {name}={value};" for name, value in (self.env | {"AUTOSCALER_UPDATE_INTERVAL_S": "2"}).items())
+            config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in config[key]]
+        return config
+
+    def instances(self) -> dict[str, str]:
+        """State of each instance by its address."""
+        found = [item for reservation in self.ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
+        return {item["PrivateIpAddress"]: item["State"]["Name"] for item in found if item.get("PrivateIpAddress")}
+
+    def take_back(self, name: str) -> None:
+        """The end of a spot machine, after its notice."""
+        address = self.hosts.address(name)
+        filters = [{"Name": "private-ip-address", "Values": [address]}]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        self.ec2.terminate_instances(InstanceIds=[item["InstanceId"] for reservation in found for item in reservation["Instances"]])
+        self.hosts.power_off(name)
+        self.machines.remove(name)
+
+    def close(self) -> None:
+        """End the servers, and switch the machines off."""
+        self.metadata.shutdown()
+        self.server.stop()
+        for name in self.machines:
+            self.hosts.power_off(name)
