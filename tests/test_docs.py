@@ -171,6 +171,7 @@ def is_foreign(address: str) -> bool:
     return re.match(r"\s*(?:https?:)?//", address) is not None
 
 
+@pytest.mark.slow
 def test_the_built_site_loads_nothing_from_another_host(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
