@@ -70,6 +70,7 @@ def test_a_temperature_needs_annotated_frames():
 
 
 @pytest.mark.parametrize("wrong", [{"method": "platt"}, {"step": 0.0}, {"span": 0.01}, {"rounds": 0}])
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError, match="calibration."):
         CalibrationConfig(**wrong)

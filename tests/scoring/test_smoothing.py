@@ -123,6 +123,7 @@ def test_smoothed_probabilities_still_sum_to_one():
 
 
 @pytest.mark.parametrize("wrong", [{"window": -0.1}, {"max_gap": -1.0}, {"kind": "median"}, {"window": float("nan")}])
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"smoothing.{next(iter(wrong))}="):
         SmoothingConfig(**wrong)
