@@ -5,7 +5,7 @@ differently; mapping by index is a known error of public code.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 EXPRESSIONS: tuple[str, ...] = ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Other")
 """The eight classes of the EXPR track, in the order of the annotation header and of every probability vector of Stage II."""
@@ -35,7 +35,7 @@ COLOURS: dict[str, str] = {
 """One colour for each expression, the same in every plot."""
 
 
-def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> np.ndarray:
+def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float64[np.ndarray, "{classes}"]:
     """Class weights ``n_max / n_c``; 0 for a class without examples.
 
     Source: several winners of earlier ABAW competitions use these weights (``docs/data.md``).

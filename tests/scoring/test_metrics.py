@@ -40,6 +40,7 @@ def test_videos_are_pooled_by_adding_their_matrices():
     np.testing.assert_allclose(per_class_f1(stacked), np.stack([per_class_f1(parts)] * 2))
 
 
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_frames_that_nobody_annotated_need_no_prediction_and_annotated_ones_do():
     labels = np.array([-1, 3], np.int8)
     assert confusion_matrix(labels, np.array([-1, 3])).sum() == 1
