@@ -94,7 +94,7 @@ def test_trap_4_a_label_belongs_to_a_frame_number_not_to_a_place_among_the_faces
     assert list(zip(joined.visual[joined.seen, 0], joined.labels[joined.seen], strict=True)) == [(3, 2), (5, 4), (6, 5)]
 
 
-def test_trap_5_a_missing_face_is_no_black_picture_and_missing_sound_no_silence(tmp_path):
+def test_trap_5_a_missing_face_is_not_a_black_image_and_missing_audio_not_silence(tmp_path):
     rows = faces_of(tmp_path / "v.mp4", [picture()] * 12 + [picture(100)] * 20)
     unseen = [row for row in rows if not row["seen"]]
     assert len(rows) == 32 and {row["frame"] for row in unseen} >= set(range(1, 12))
@@ -105,7 +105,7 @@ def test_trap_5_a_missing_face_is_no_black_picture_and_missing_sound_no_silence(
     assert (joined.seen.tolist(), joined.heard.tolist()) == ([False, True], [True, False])
 
 
-def test_trap_6_sound_is_taken_around_each_frames_own_time_not_around_number_over_rate(tmp_path):
+def test_trap_6_audio_windows_are_centred_on_presentation_times_not_on_frame_number_over_rate(tmp_path):
     times = np.array([0.0, 0.05, 0.1, 0.6, 1.1, 1.15, 3.0])
     write_video(tmp_path / "v.mp4", iter([picture()] * len(times)), times, None)
     found = np.array([frame.time for frame in decode(str(tmp_path / "v.mp4"))])
@@ -165,7 +165,7 @@ class Shuffled:
         return found if isinstance(what, list) else found[::-1]  # a folder's content, turned round
 
 
-def test_trap_10_a_row_of_large_logits_does_not_drown_the_others():
+def test_trap_10_a_row_of_large_logits_does_not_underflow_the_others():
     found = softmax(np.array([[0.0, 1.0], [2000.0, 2001.0], [-3000.0, -2999.0]]))
     np.testing.assert_allclose(found, np.tile(1 / (1 + np.exp([[1.0, -1.0]])), (3, 1)))
 

@@ -65,7 +65,7 @@ class AffWild2:
             found = f"{len(tasks)} folders {', '.join(tasks)}" if tasks else "no folder"
             raise DataError(f"{self.tree.root}: {found} named '{TASK}'; exactly one must lie below the root, at most {_MAX_DEPTH} levels deep")
         self._task = tasks[0]
-        names: dict[Split, list[str]] = {split: self._annotated(split) for split in _SETS} | {"test": self._released()}
+        names: dict[Split, list[str]] = {**{split: self._annotated(split) for split in _SETS}, "test": self._released()}
         duplicates = [name for name, count in Counter(name for some in names.values() for name in some).items() if count > 1]
         if duplicates:
             raise DataError(f"{self.tree.root}: '{duplicates[0]}' is in more than one of Train_Set, Validation_Set and the test release; keep one")

@@ -71,7 +71,7 @@ def _from_class_folders(tree: Tree, top: str, split: Literal["train", "val"] | N
 
 
 def _split(name: str, where: str) -> Literal["train", "val"]:
-    split = next((split for prefix, split in _SETS if name.startswith(f"{prefix}_")), None)
+    split: Literal["train", "val"] | None = next((split for prefix, split in _SETS if name.startswith(f"{prefix}_")), None)
     if split is None:
         raise DataError(f"{where}: '{name}' begins with neither train_ nor test_; rename it")
     return split

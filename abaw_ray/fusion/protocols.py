@@ -55,7 +55,7 @@ class TrialResult:
                         fold=int(self.fold[rows[0]]),
                         logits=logits,
                         time=frames.time[rows],
-                        scored=np.isfinite(logits).all(axis=1),
+                        scored=np.all(np.isfinite(logits), axis=1),
                         labels=frames.labels[rows],
                     )
                 )

@@ -60,7 +60,7 @@ def predict_subjects(
     predictions = []
     for index in np.unique(frames.subject_index[rows]):
         own = frames.subject_index[rows] == index
-        scored = np.isfinite(logits[own]).all(axis=1)
+        scored = np.all(np.isfinite(logits[own]), axis=1)
         probabilities = postprocessing.probabilities(logits[own], frames.time[rows[own]], scored)
         predictions.append(
             SubjectPrediction(
@@ -101,7 +101,7 @@ def prediction_table(frames: Frames, predictions: Sequence[SubjectPrediction], b
         "seen": pa.array(frames.seen[rows]),
         "heard": pa.array(frames.heard[rows]),
         "scored": pa.array(labels >= 0),
-        "box": _nullable(box, np.isfinite(box).all(axis=1)),
+        "box": _nullable(box, np.all(np.isfinite(box), axis=1)),
         "probability": _nullable(probabilities, labels >= 0),
         "label": pa.array([EXPRESSIONS[label] if label >= 0 else None for label in labels], pa.string()),
     }

@@ -64,7 +64,8 @@ def fit_temperature(logits: Float[np.ndarray, "frames 8"], labels: Int[np.ndarra
         scale = np.exp(-log_temperature)
         return float(np.log(np.exp(logits * scale).sum(axis=1)).mean() - correct * scale)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3}).x))
+    result = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(result.x))  # pyright: ignore[reportAttributeAccessIssue]  (scipy's stubs type the result as object)
 
 
 def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " frames"], config: CalibrationConfig) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ def test_every_subject_is_found_with_its_video_its_side_and_its_split(aff):
     }
 
 
-def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
+def test_a_video_row_lists_all_its_subjects_whatever_the_requested_split(aff):
     tree = AffWild2(aff.root)
     rows = {row["video"]: row for row in tree.videos(["val"])}
     assert sorted(rows) == ["135-24-1920x1080", "200", "28-30-1280x720-2"]
@@ -49,7 +49,7 @@ def test_labels_come_in_the_order_of_the_frames(aff):
     np.testing.assert_array_equal(AffWild2(aff.root).labels("200"), np.array([0, 1, -1], np.int8))
 
 
-def test_the_test_release_has_no_labels_and_says_so(aff):
+def test_labels_of_the_test_release_raise_an_error(aff):
     with pytest.raises(DataError, match="'300' has no annotation; it is in the test release"):
         AffWild2(aff.root).labels("300")
     with pytest.raises(DataError, match="not in this tree"):
@@ -82,7 +82,7 @@ def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(a
     assert len(tree.videos()) == 8 and len(tree.subjects) == 11
 
 
-def test_a_raw_video_that_is_there_twice_is_an_error(aff):
+def test_a_duplicate_raw_video_is_an_error(aff):
     aff.put("batch2/12.avi")
     with pytest.raises(DataError, match=r"'12' exists twice, batch1/12\.mp4 and batch2/12\.avi"):
         AffWild2(aff.root)
@@ -94,7 +94,7 @@ def test_a_name_in_two_splits_is_an_error(aff):
         AffWild2(aff.root)
 
 
-def test_a_tree_without_annotations_and_one_with_two_of_them_say_what_is_wrong(aff, tmp_path):
+def test_no_or_two_annotation_folders_are_an_error(aff, tmp_path):
     with pytest.raises(DataError, match="no folder named 'EXPR_Recognition_Challenge'"):
         AffWild2(aff.root / "batch1")
     with pytest.raises(DataError, match="no such folder"):
@@ -116,7 +116,7 @@ def test_another_file_of_the_same_name_has_another_identity(aff):
     assert {video for video in before if before[video] != after[video]} == {"12"}
 
 
-def test_a_folder_with_the_annotations_is_known_as_such_a_tree_and_nothing_else_is(aff, monkeypatch):
+def test_only_a_folder_with_the_annotations_is_detected_as_affwild2(aff, monkeypatch):
     assert is_affwild2(aff.root) and is_affwild2(f"file://{aff.root}/") and is_affwild2(aff.root / "8th_ABAW_Annotations")
     aff.put("list.txt", "batch1/12.mp4\n")
     for other in (aff.root / "batch1", aff.root / "list.txt", aff.root / "batch1/12.mp4", f"{aff.root}/*", aff.root / "nowhere"):
@@ -125,7 +125,7 @@ def test_a_folder_with_the_annotations_is_known_as_such_a_tree_and_nothing_else_
     assert is_affwild2("..") and not is_affwild2(".")
 
 
-def test_a_folder_of_many_folders_is_known_by_a_few_of_them(aff, monkeypatch):
+def test_detection_lists_a_bounded_number_of_folders(aff, monkeypatch):
     for number in range(300):
         aff.put(f"clips/{number}/deep/v.mp4")
     asked, entries = [], Tree.entries

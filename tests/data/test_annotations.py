@@ -18,7 +18,7 @@ def test_a_file_with_the_header_alone_has_no_labels():
 
 
 @pytest.mark.parametrize("row", ["8", "-2", "1.0", "0,1", "", "Anger", "99999999999999999999"])
-def test_what_is_no_label_is_named_with_file_and_line(row):
+def test_an_invalid_label_raises_an_error_with_file_and_line(row):
     with pytest.raises(DataError, match=rf"^x\.txt:4: '{row}' is no class"):
         parse_annotation(f"{HEADER}\n0\n1\n{row}\n2\n", "x.txt")
 
@@ -33,7 +33,7 @@ def test_another_header_is_refused(text):
     ("rows", "frames", "kept"),
     [(5, 5, [0, 1, 2, 3, 4]), (5, 4, [0, 1, 2, 3]), (5, 3, [0, 1, 2]), (5, 6, [0, 1, 2, 3, 4, -1]), (5, 7, [0, 1, 2, 3, 4, -1, -1])],
 )
-def test_row_i_stays_frame_i_and_the_end_is_cut_or_left_unlabelled(rows, frames, kept, caplog):
+def test_row_i_belongs_to_frame_i_and_the_end_is_truncated_or_unlabelled(rows, frames, kept, caplog):
     caplog.set_level(logging.INFO)
     assert align_labels(np.arange(rows, dtype=np.int8), frames, "12").tolist() == kept
     assert bool(caplog.messages) == (rows != frames)

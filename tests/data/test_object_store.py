@@ -69,14 +69,14 @@ def test_data_sets_are_read_from_an_object_store(bucket):
     assert [image.path for image in read_rafdb("s3://data/raf")] == ["s3://data/raf/basic/Image/aligned/train_00001_aligned.jpg"]
 
 
-def test_a_store_that_cannot_be_reached_is_no_empty_folder(monkeypatch):
+def test_an_unreachable_store_is_an_error_and_not_an_empty_folder(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     with pytest.raises(StorageError, match="s3://data"):
         list_videos("s3://data/clips/*.mp4", StorageConfig(endpoint="http://127.0.0.1:9", region="us-east-1"))
 
 
-def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, monkeypatch):
+def test_a_failed_read_of_a_list_is_retried(bucket, monkeypatch):
     for name in ("a", "b"):
         bucket(f"flaky/{name}.mp4", b"one")
     original, asked = resolve("s3://data/flaky"), []

@@ -21,7 +21,7 @@ def test_the_header_has_nine_fields_and_a_row_two_of_which_the_second_may_be_emp
 
 
 @pytest.mark.parametrize("row", ["12/00000.jpg,0", "12/00001.png,0", "12/00001.jpg", "00001.jpg,0", "12/00001.jpg,0,0"])
-def test_a_row_of_another_form_is_named_with_file_and_line(row):
+def test_an_invalid_row_raises_an_error_with_file_and_line(row):
     with pytest.raises(DataError, match=rf"^example:3: '{row}' is not"):
         parse_rows(f"{HEADER}\n12/00001.jpg,0\n{row}\n", "example")
 

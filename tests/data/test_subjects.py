@@ -20,7 +20,7 @@ from abaw_ray.data.subjects import raw_video, recording_of, side_of, subjects_wi
         ("122-60", "122-60"),
     ],
 )
-def test_the_source_is_the_recording_without_side_and_part(name, source):
+def test_the_recording_of_a_name_has_neither_side_nor_part(name, source):
     assert recording_of(name) == source
 
 
@@ -44,7 +44,7 @@ def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
         ("9", ["9_left", "9_right"], ""),
     ],
 )
-def test_a_subject_without_suffix_takes_the_side_that_its_sibling_leaves(name, others, side):
+def test_a_subject_without_suffix_has_the_other_side_of_the_second_subject(name, others, side):
     assert side_of(name, [name, *others]) == side
 
 

@@ -46,7 +46,7 @@ def test_contempt_is_one_sided_and_on_either_side():
     assert sides == {-1.0, 1.0}
 
 
-def test_opencv_finds_at_least_nine_of_ten_ordinary_faces_where_they_were_drawn(scenes):
+def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(scenes):
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
     found = asked = 0
     for scene in scenes:
@@ -64,7 +64,7 @@ def test_opencv_finds_at_least_nine_of_ten_ordinary_faces_where_they_were_drawn(
     assert found / asked >= 0.9
 
 
-def test_scenes_are_the_same_when_played_again_and_differ_with_the_seed(scenes):
+def test_rendering_is_deterministic_and_differs_with_the_seed(scenes):
     again, other = Scene(CONFIG, scenes[1].video), Scene(replace(CONFIG, seed=1), scenes[1].video)
     first = np.stack(list(scenes[1].frames()))
     np.testing.assert_array_equal(first, np.stack(list(again.frames())))
@@ -73,14 +73,14 @@ def test_scenes_are_the_same_when_played_again_and_differ_with_the_seed(scenes):
     assert not np.array_equal(first[0], next(other.frames()))
 
 
-def test_frames_are_rgb_pictures_of_the_size_asked_for_one_for_each_time(scenes):
+def test_frames_are_rgb_images_of_the_frame_size_one_per_time(scenes):
     for scene in scenes[:2]:
         frames = list(scene.frames())
         assert len(frames) == len(scene.times)
         assert {(frame.shape, frame.dtype) for frame in frames} == {((240, 320, 3), np.dtype(np.uint8))}
 
 
-def test_an_expression_moves_the_muscles_of_its_stretch_and_a_faint_one_hardly():
+def test_an_expression_activates_its_action_units_in_its_segment_and_a_faint_one_hardly():
     times, identity = np.arange(0, 4, 0.05), make_identity(0, "someone")
     activation = {}
     for occlusion in ("", "faint"):
@@ -103,7 +103,7 @@ def test_talking_opens_the_mouth():
     assert jaw[talk > 0].mean() > jaw[talk == 0].mean() + 0.1
 
 
-def test_a_head_that_lies_outside_the_picture_is_cut_off_or_leaves_it_as_it_is():
+def test_a_head_outside_the_image_is_clipped_or_leaves_the_image_unchanged():
     head, blank = Head(make_identity(0, "someone")), np.full((120, 160, 3), 99, np.uint8)
     for x, y, seen in ((0.0, 60.0, True), (159.0, 110.0, True), (-500.0, 60.0, False), (80.0, 900.0, False)):
         image = blank.copy()
@@ -112,7 +112,7 @@ def test_a_head_that_lies_outside_the_picture_is_cut_off_or_leaves_it_as_it_is()
 
 
 @pytest.mark.parametrize("kind", OCCLUDERS)
-def test_covers_change_the_picture_over_the_face(kind):
+def test_occluders_change_the_image_over_the_face(kind):
     identity, pose = make_identity(0, "someone"), Pose(x=80, y=60, size=30)
     image = np.zeros((120, 160, 3), np.uint8)
     render_occluder(image, kind, identity, pose, (0.1, 0.0), (200, 200, 200))
@@ -129,14 +129,14 @@ def test_stills_have_the_sizes_of_their_data_sets_and_landmarks_inside_the_face_
     np.testing.assert_array_equal(still.image, render_photo(CONFIG, "a", "Fear").image)
 
 
-def test_a_still_without_an_expression_shows_nobody():
+def test_a_still_without_an_expression_shows_no_face():
     empty, face = render_photo(CONFIG, "c", None), render_photo(CONFIG, "c", "Neutral")
     assert not np.array_equal(empty.image, face.image)
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
     assert len(cascade.detectMultiScale(cv2.cvtColor(empty.image, cv2.COLOR_RGB2GRAY), 1.1, 3)) == 0
 
 
-def test_mean_pitch_and_loudness_of_a_voice_say_little_about_the_expression():
+def test_mean_pitch_and_loudness_carry_little_information_on_the_expression():
     identity = make_identity(0, "someone")
     pitches = {}
     for name in ("Anger", "Sadness", "Happiness", "Surprise"):
@@ -148,7 +148,7 @@ def test_mean_pitch_and_loudness_of_a_voice_say_little_about_the_expression():
     assert np.ptp(list(pitches.values())) < 0.12  # octaves; people differ by more than one
 
 
-def test_a_silent_stretch_has_no_voice_and_an_anger_is_sharper_than_a_sadness():
+def test_a_silent_segment_has_no_voice_and_anger_has_more_high_frequencies_than_sadness():
     identity = make_identity(0, "someone")
     silent = ExpressionSegment(start=0, stop=1, expression="Anger", occlusion="", audio="silent")
     score = sample_prosody(generator(0, "v"), identity, (silent, replace(silent, start=1, stop=2, audio="clear")), 2.0)

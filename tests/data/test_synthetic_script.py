@@ -39,7 +39,7 @@ def test_every_expression_is_in_train_and_in_validation_and_the_shares_are_moder
 
 
 @SIZES
-def test_there_are_as_many_annotated_people_as_asked_for_and_no_name_twice(config):
+def test_the_number_of_annotated_subjects_is_that_of_the_settings_and_names_are_unique(config):
     identities = subjects(config)
     count = Counter(subject.split for subject in identities)
     assert count == {"train": config.train_subjects, "val": config.val_subjects, "test": config.test_subjects}
@@ -49,7 +49,7 @@ def test_there_are_as_many_annotated_people_as_asked_for_and_no_name_twice(confi
 
 
 @SIZES
-def test_nobody_is_in_two_splits(config):
+def test_no_identity_is_in_two_splits(config):
     of = {}
     for subject in subjects(config):
         of.setdefault(subject.identity, set()).add(subject.split)
@@ -57,7 +57,7 @@ def test_nobody_is_in_two_splits(config):
 
 
 @SIZES
-def test_only_the_two_person_video_is_a_source_on_both_sides(config):
+def test_only_the_two_person_video_is_a_recording_in_both_splits(config):
     of = {}
     for subject in subjects(config):
         of.setdefault(recording_of(subject.name), []).append(subject)
@@ -66,7 +66,7 @@ def test_only_the_two_person_video_is_a_source_on_both_sides(config):
     assert len({recording_of(subject.name) for subject in subjects(config) if subject.split == "train"}) >= min(5, config.train_subjects - 1)
 
 
-def test_all_styles_of_names_are_there_and_the_parts_of_a_recording_show_one_person():
+def test_all_naming_styles_occur_and_the_parts_of_a_recording_show_one_identity():
     identities = subjects(DEMO)
     names = {subject.name: subject for subject in identities}
     size = "320x240"
@@ -81,7 +81,7 @@ def test_all_styles_of_names_are_there_and_the_parts_of_a_recording_show_one_per
         assert second is None or second.identity == names[first].identity
 
 
-def test_the_videos_hold_every_trap():
+def test_the_videos_contain_every_occlusion_audio_defect_and_row_difference():
     videos = make_script(DEMO)
     segments = [segment for video in videos for subject in video.subjects for segment in subject.segments]
     assert {segment.occlusion for segment in segments} == {"", "faint", "hand", "mask", "bar", "edge", "away"}
@@ -95,7 +95,7 @@ def test_the_videos_hold_every_trap():
     assert Counter(len(video.subjects) for video in videos)[2] == 1
 
 
-def test_a_face_that_says_little_comes_with_a_clear_voice():
+def test_an_occluded_face_comes_with_clear_audio():
     for video in make_script(DEMO):
         for subject in video.subjects:
             for segment in subject.segments:
@@ -103,7 +103,7 @@ def test_a_face_that_says_little_comes_with_a_clear_voice():
 
 
 @SIZES
-def test_stretches_fill_the_video_keep_their_lengths_and_change_the_expression(config):
+def test_segments_fill_the_video_within_their_duration_range_and_change_the_expression(config):
     low, high = config.segment_duration_s
     for video in make_script(config):
         for subject in video.subjects:

@@ -57,7 +57,7 @@ def test_frame_times_in_the_files_are_those_of_the_script(root):
         np.testing.assert_allclose(times, video.times(CONFIG.seed), atol=2e-3)
 
 
-def test_one_video_has_no_sound_one_begins_late_and_one_ends_early(root):
+def test_one_video_has_no_audio_one_audio_begins_late_and_one_ends_early(root):
     for video in make_script(CONFIG):
         audio = decode_audio(str(root / "affwild2" / video.path))
         assert (audio is None) == (video.audio == "none")
@@ -74,7 +74,7 @@ def test_the_two_person_video_is_one_file_without_a_suffix(root):
     assert [path.stem for path in (root / "affwild2").glob(f"batch*/{stem}*")] == [stem]
 
 
-def test_the_example_wants_every_row_of_every_test_video_and_of_one_a_row_more(root):
+def test_the_example_has_every_frame_of_every_test_video_and_one_row_more_for_one(root):
     names = (root / "affwild2" / "EXPR_test_release.txt").read_text().split()
     header, *rows = (root / "affwild2" / "EXPR_test_example.txt").read_text().splitlines()
     assert header == f"image_location,{','.join(EXPRESSIONS)}"
@@ -98,7 +98,7 @@ def test_the_reader_of_the_real_data_set_reads_the_tree(root):
     assert len(data.videos()) == CONFIG.train_subjects + CONFIG.val_subjects + CONFIG.test_subjects - 1
 
 
-def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_leave_out(root):
+def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_exclude(root):
     for name, count in (("training", CONFIG.affectnet_train_images), ("validation", CONFIG.affectnet_val_images)):
         path = root / "affectnet" / f"{name}.csv"
         assert path.read_text().splitlines()[0] == (
@@ -131,7 +131,7 @@ def test_rafdb_has_aligned_crops_of_a_hundred_pixels_and_its_misspelled_list(roo
         assert image.shape == (100, 100, 3) and 1 <= int(label) <= 7
 
 
-def test_stills_and_videos_share_no_person_and_no_still_is_drawn_twice():
+def test_stills_and_videos_share_no_identity_and_no_still_occurs_twice():
     stills = [image.name for images in affectnet_lists(CONFIG).values() for image in images] + [image.name for image in rafdb_list(CONFIG)]
     identities = {subject.identity for video in make_script(CONFIG) for subject in video.subjects}
     assert len(set(stills)) == len(stills)
@@ -157,7 +157,7 @@ def test_a_second_call_finds_everything_there_and_other_settings_are_refused(roo
         write_synthetic(root, replace(CONFIG, seed=1), workers=1)
 
 
-def test_an_interrupted_call_leaves_nothing_in_place_and_the_next_one_goes_on(tmp_path):
+def test_an_interrupted_call_leaves_no_finished_folder_and_the_next_call_resumes(tmp_path):
     small = replace(CONFIG, seed=2, affectnet_train_images=8, affectnet_val_images=8, rafdb_train_images=7, rafdb_test_images=7)
 
     def stop(done, total):

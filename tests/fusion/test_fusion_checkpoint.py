@@ -12,7 +12,7 @@ from abaw_ray.fusion.train import predict_logits, train_fusion
 CONFIG = FusionConfig(hidden_dim=16, epochs=1, mode="visual")
 
 
-def test_a_saved_model_comes_back_with_its_scores_settings_and_memory_of_whom_it_saw(frames, tmp_path):
+def test_a_saved_model_is_loaded_with_its_scores_settings_and_training_provenance(frames, tmp_path):
     trained = train_fusion(replace(frames, encoder_train_subjects=frozenset({"7"})), CONFIG, rows=frames.rows_of_subjects(["100", "101"]))
     save_fusion(tmp_path / "model", trained)
     loaded = load_fusion(tmp_path / "model")
@@ -24,7 +24,7 @@ def test_a_saved_model_comes_back_with_its_scores_settings_and_memory_of_whom_it
         np.testing.assert_array_equal(one, two)
 
 
-def test_a_folder_that_holds_no_whole_model_is_one_clear_line(frames, tmp_path):
+def test_a_folder_without_a_complete_model_raises_a_data_error(frames, tmp_path):
     with pytest.raises(DataError, match="has no fusion.json"):
         load_fusion(tmp_path)
     save_fusion(tmp_path, train_fusion(frames, CONFIG))

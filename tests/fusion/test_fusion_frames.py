@@ -30,7 +30,7 @@ def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
     return pa.Table.from_pylist(rows, schema=schema.feature(visual, speech))
 
 
-def test_every_vector_stands_in_its_own_row_with_its_own_label_whatever_order_the_rows_come_in():
+def test_every_vector_keeps_its_frame_and_label_whatever_the_order_of_the_rows():
     table = feature_table("6-30-1920x1080", {"6-30-1920x1080_left": 20, "6-30-1920x1080_right": 30})
     mixed = table.take(np.random.default_rng(1).permutation(len(table)))
     labels = {"6-30-1920x1080_left": np.arange(20, dtype=np.int8) % 8, "6-30-1920x1080_right": (np.arange(30, dtype=np.int8) + 3) % 8}
@@ -67,7 +67,7 @@ def test_annotation_rows_may_differ_by_two_from_the_frames_and_no_label_moves():
     np.testing.assert_array_equal(shorter.labels, [*labels[:39], -1])
 
 
-def test_an_annotated_person_without_a_video_or_with_that_of_another_is_excluded_and_said():
+def test_an_annotated_subject_without_a_matching_video_is_excluded_with_a_reason():
     labels = {"7": np.zeros(43, np.int8), "8": np.arange(40, dtype=np.int8) % 8, "9": np.zeros(5, np.int8)}
     frames = join_frames([feature_table("7", {"7": 40}), feature_table("8", {"8": 40})], labels, {"8": "train"})
     assert frames.subject_names("train") == ["8"] and len(frames) == 40
@@ -76,7 +76,7 @@ def test_an_annotated_person_without_a_video_or_with_that_of_another_is_excluded
     assert "43 annotation rows for 40 decoded frames" in frames.excluded_subjects["7"] and "no features" in frames.excluded_subjects["9"]
 
 
-def test_a_labelled_person_with_a_lost_frame_is_refused_instead_of_shifting_the_labels():
+def test_a_labelled_subject_with_a_missing_frame_is_an_error_and_does_not_shift_labels():
     table = feature_table("7", {"7": 40})
     with pytest.raises(StageError, match="needs every frame"):
         join_frames([pa.concat_tables([table.slice(0, 10), table.slice(11)])], {"7": np.zeros(39, np.int8)}, {})
@@ -93,7 +93,7 @@ def test_tables_of_other_widths_or_given_twice_or_without_frames_are_refused():
         join_frames([], {}, {})
 
 
-def test_found_people_are_named_by_video_and_track_and_share_the_source_of_their_video():
+def test_tracked_subjects_are_named_by_video_and_track_and_share_its_recording():
     assert SubjectTrack(video="a.b/clip.mp4", track="main").name == "a.b/clip.mp4/main"
     assert SubjectTrack(video="video59", track="video59_right").name == "video59_right"
     left, right = (SubjectTrack(video="6-30-1920x1080", track=f"6-30-1920x1080_{side}") for side in ("left", "right"))
@@ -109,7 +109,7 @@ def test_a_mode_reads_only_its_own_modality(frames):
     np.testing.assert_array_equal(frames.scored("fused"), frames.seen | frames.heard)
 
 
-def test_rows_of_unknown_people_are_an_error_not_an_empty_answer(frames):
+def test_rows_of_unknown_subjects_are_an_error_and_not_empty(frames):
     with pytest.raises(StageError, match="'nobody'"):
         frames.rows_of_subjects(["100", "nobody"])
     assert {frames.subjects[index].name for index in frames.subject_index[frames.rows_of_subjects(["100", "103"])]} == {"100", "103"}

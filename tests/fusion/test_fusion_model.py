@@ -97,7 +97,7 @@ def test_standardisation_comes_from_the_given_rows_that_have_the_vector_and_from
     assert torch.equal(model.visual_standardizer.mean, other.visual_standardizer.mean)
 
 
-def test_a_number_that_never_changes_is_not_divided_by_zero(frames):
+def test_a_constant_feature_is_not_divided_by_zero(frames):
     visual = frames.visual.copy()
     visual[:, 0] = 3
     model = GatedFusion(24, 16, FusionConfig())
@@ -108,6 +108,6 @@ def test_a_number_that_never_changes_is_not_divided_by_zero(frames):
 
 
 @pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
-def test_settings_that_cannot_be_are_refused_by_name(wrong):
+def test_invalid_settings_are_rejected_by_name(wrong):
     with pytest.raises(ConfigError, match=f"fusion.{next(iter(wrong))}="):
         FusionConfig(**wrong)

@@ -49,14 +49,14 @@ def test_fold_scores_are_those_of_the_held_out_frames(frames, cv):
         assert score == frame_macro_f1(frames.labels[rows], cv.logits[rows])
 
 
-def test_a_trial_reports_each_fold_and_repeats_itself(frames, folds, cv):
+def test_a_trial_calls_back_after_each_fold_and_is_deterministic(frames, folds, cv):
     calls = []
     again = run_trial(frames, folds, CONFIG, on_fold=lambda fold, score, curve: calls.append((fold, score, len(curve))))
     np.testing.assert_array_equal(again.logits, cv.logits)
     assert calls == [(fold, score, CONFIG.epochs) for fold, score in enumerate(cv.macro_f1)]
 
 
-def test_what_the_report_raises_ends_the_trial(frames, folds):
+def test_an_exception_in_the_callback_ends_the_trial(frames, folds):
     calls = []
 
     def stop(fold, score, curve):
@@ -83,7 +83,7 @@ def test_labels_shuffled_over_frames_stay_at_chance(frames, folds, cv):
     assert np.mean(cv.macro_f1) > 0.4
 
 
-def test_what_only_tells_who_someone_is_does_not_help_to_score_others(make_frames):
+def test_identity_information_does_not_help_on_held_out_recordings(make_frames):
     """Each subject has one expression for good: folds that let a recording leak would reach nearly 1."""
     frames = make_frames(seed=5, train=32, val=0, frames=20, own=3.0)
     who, config = frames.subject_index.astype(np.int64), replace(CONFIG, batch_size=32, epochs=8)
@@ -97,7 +97,7 @@ def test_what_only_tells_who_someone_is_does_not_help_to_score_others(make_frame
     assert np.mean(leaky.macro_f1) > 0.7
 
 
-def test_out_of_fold_scores_are_scores_on_subject_by_subject(frames, cv):
+def test_out_of_fold_scores_are_grouped_by_subject(frames, cv):
     scores = cv.out_of_fold(frames)
     assert [one.name for one in scores] == [subject.name for subject in frames.subjects]
     assert sum(len(one.labels) for one in scores) == len(frames)
@@ -108,7 +108,7 @@ def test_out_of_fold_scores_are_scores_on_subject_by_subject(frames, cv):
         np.testing.assert_array_equal(one.scored, frames.scored("fused")[rows])
 
 
-def test_official_settings_are_chosen_without_a_glance_at_validation(frames):
+def test_official_settings_do_not_depend_on_validation(frames):
     folds = train_folds(frames)
     trial = run_official_trial(frames, folds, QUICK)
     val = frames.rows_of_subjects(frames.subject_names("val"))
@@ -120,13 +120,13 @@ def test_official_settings_are_chosen_without_a_glance_at_validation(frames):
     assert [one.name for one in trial.out_of_fold(frames)] == frames.subject_names("train")
 
 
-def test_official_folds_with_a_validation_person_are_refused(frames):
+def test_official_folds_with_a_validation_subject_are_rejected(frames):
     folds = train_folds(frames) | {frames.subject_names("val")[0]: 0}
     with pytest.raises(ProtocolError, match="not in Train_Set"):
         run_official_trial(frames, folds, QUICK)
 
 
-def test_cv_folds_that_leave_someone_out_are_refused(frames, folds):
+def test_cv_folds_with_a_missing_subject_are_rejected(frames, folds):
     for wrong in (train_folds(frames), {name: fold for name, fold in folds.items() if name != "105"}):
         with pytest.raises(ProtocolError, match="exactly the subjects of train and validation"):
             run_cv(frames, wrong, QUICK)
@@ -146,20 +146,20 @@ def test_no_cv_model_ever_scores_the_official_validation_set(frames, cv):
             score_official_val(model, frames)
 
 
-def test_the_official_model_is_refused_as_a_fold_model_for_people_it_saw(frames):
+def test_the_official_model_is_rejected_as_a_fold_model_for_its_training_subjects(frames):
     trained = train_official(frames, QUICK)
     with pytest.raises(ProtocolError, match="trained on '100', so it may not score it"):
         score_ensemble([trained], frames, ["100"])
 
 
-def test_a_fold_model_is_refused_for_a_sibling_of_someone_it_saw(frames, cv):
+def test_a_fold_model_is_rejected_for_another_subject_of_a_training_recording(frames, cv):
     model = next(model for model in cv.models if "100" in model.provenance.subjects)
     sibling = SubjectTrack(video="100", track="100_right")
     with pytest.raises(ProtocolError, match="'100_right'"):
         protocols.check_cv(model.provenance, [sibling])
 
 
-def test_a_test_person_whose_sibling_was_trained_on_is_scored_as_the_official_split_has_it(frames):
+def test_a_test_subject_that_shares_a_recording_with_training_is_scored(frames):
     subject = next(subject for subject in frames.subjects if subject.split == "val")
     at = frames.subjects.index(subject)
     sibling = replace(subject, video="100", track="100_right", split="test")
@@ -168,7 +168,7 @@ def test_a_test_person_whose_sibling_was_trained_on_is_scored_as_the_official_sp
     assert len(rows) == (frames.subject_index == at).sum()
 
 
-def test_two_people_of_one_recording_in_two_folds_are_refused(frames, folds):
+def test_two_subjects_of_one_recording_in_two_folds_are_rejected(frames, folds):
     subjects = list(frames.subjects)
     subjects[0], subjects[1] = (
         SubjectTrack(video="9-30-640x480-1", track="9-30-640x480-1"),
@@ -180,7 +180,7 @@ def test_two_people_of_one_recording_in_two_folds_are_refused(frames, folds):
         run_trial(twins, wrong, QUICK)
 
 
-def test_an_encoder_that_was_trained_on_chips_of_held_out_people_is_refused_by_both_protocols(frames, folds):
+def test_an_encoder_trained_on_face_crops_of_held_out_subjects_is_rejected_by_both_protocols(frames, folds):
     peeked = replace(frames, encoder_train_subjects=frozenset({"100"}))
     with pytest.raises(ProtocolError, match="encoder: trained on face crops of recording '100'"):
         run_cv(peeked, folds, QUICK)
@@ -191,7 +191,7 @@ def test_an_encoder_that_was_trained_on_chips_of_held_out_people_is_refused_by_b
         score_official_val(train_official(replace(frames, encoder_train_subjects=frozenset({val})), QUICK), frames)
 
 
-def test_one_encoder_a_fold_is_accepted_where_it_saw_only_the_other_folds(frames, folds):
+def test_one_encoder_per_fold_is_accepted_if_trained_on_the_other_folds_alone(frames, folds):
     saw = frozenset(name for name, fold in folds.items() if fold != 1)
     data = DeviceFrames(replace(frames, encoder_train_subjects=saw))
     trained, rows = run_fold(data, folds, 1, QUICK)
@@ -201,7 +201,7 @@ def test_one_encoder_a_fold_is_accepted_where_it_saw_only_the_other_folds(frames
         run_fold(data, folds, 0, QUICK)
 
 
-def test_models_together_give_the_mean_probability_for_people_whom_none_has_seen(frames, cv, make_frames):
+def test_the_ensemble_gives_the_mean_probability_for_new_subjects(frames, cv, make_frames):
     new = make_frames(seed=9, train=0, val=2)
     new = replace(new, subjects=tuple(SubjectTrack(video=f"new{index}", track=f"new{index}", split="test") for index in range(2)))
     rows, logits, gate = score_ensemble(cv.models, new, new.subject_names("test"))

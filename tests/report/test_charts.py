@@ -41,6 +41,6 @@ def test_epochs_have_whole_ticks():
     assert all(float(text).is_integer() for _, text in chart([1, 2, 3], [3, 2, 1], integer_x=True).x_ticks)
 
 
-def test_a_mark_outside_the_curve_widens_the_axis():
+def test_a_vertical_line_outside_the_curve_widens_the_axis():
     layout = chart([0, 1], [0, 1], vertical_line=(2.0, "selected"))
     assert layout.vertical_line == (layout.box[2], "selected")

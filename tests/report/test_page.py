@@ -90,7 +90,7 @@ def data_of(page):
     return json.loads(page.scripts[0])
 
 
-def test_the_page_loads_nothing_and_forbids_itself_to():
+def test_the_page_requests_nothing_and_its_policy_forbids_requests():
     text = render(whole())
     page = Page(text)
     assert not [(tag, attrs) for tag, attrs in page.tags if tag in ("link", "img", "iframe", "object", "embed", "base")]
@@ -132,7 +132,7 @@ def test_without_a_table_the_summarys_own_per_class_f1_is_shown():
 
 
 @pytest.mark.parametrize("empty", [None, float("nan"), "nothing"])
-def test_a_score_that_was_not_measured_says_so_and_is_no_zero(empty):
+def test_a_missing_score_is_shown_as_not_measured_and_not_as_zero(empty):
     summary = {"official_val": {"macro_f1": empty}, "cv": empty, "audio_only": {"macro_f1": empty}, "chance_macro_f1": empty}
     page = Page(render(ReportInput(summary=summary)))
     assert page.text.count("not measured") >= 7
@@ -154,7 +154,7 @@ def test_a_run_without_audio_without_labels_and_without_gate_gives_a_page():
 
 
 @pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b <i>", "{{ 7 * 7 }}"])
-def test_a_hostile_name_stays_text(name):
+def test_a_name_with_markup_is_escaped(name):
     failure = {"item": name, "stage": "faces", "reason": name, "last_frame": 3}
     text = render(whole(timelines=[timeline(name, group=name)], failures=[failure], title=name, run=name, notes=[name], settings={name: name}))
     page = Page(text)
@@ -179,7 +179,7 @@ def test_the_script_uses_only_elements_that_are_there():
     assert wanted <= {attrs["id"] for _, attrs in Page(text).tags if "id" in attrs}
 
 
-def test_a_large_run_gives_a_page_of_bounded_size_that_says_what_it_left_out():
+def test_a_large_run_gives_a_page_of_bounded_size_that_states_what_is_omitted():
     videos = [timeline(f"video{i}", 2500, seed=i) for i in range(80)]
     failures = [{"item": f"v{i}", "stage": "faces", "reason": "x" * 100, "last_frame": None} for i in range(500)]
     trials = [Trial(name=f"t{i}", settings={"lr": i}, score=i / 1000) for i in range(300)]
@@ -213,7 +213,7 @@ def test_sizes_below_one_are_refused():
         TimelineConfig(max_columns=0)
 
 
-def test_arrays_of_other_frames_are_refused():
+def test_arrays_of_different_lengths_are_rejected():
     refusals = (ValueError, TypeCheckError)  # ours, or that of the shapes in the signature where the test run checks them
     with pytest.raises(refusals, match="label"):
         timeline(label=np.zeros(3, np.int8))

@@ -69,7 +69,7 @@ def test_a_frame_without_a_score_is_a_gap_and_no_class():
     np.testing.assert_array_equal(values(packed["gate"]) == MISSING_BYTE, gap)
 
 
-def test_a_certain_probability_is_not_taken_for_a_gap():
+def test_a_probability_of_one_is_not_encoded_as_missing():
     probability = np.zeros((2, 8), np.float32)
     probability[:, 3] = 1.0
     timeline = make(2, probability=probability, predicted=np.array([3, 3], np.int8), gate=np.ones(2, np.float32))
@@ -90,21 +90,21 @@ def test_the_last_frame_lasts_as_long_as_the_usual_one():
     assert encode_timeline(timeline, TimelineConfig())["end"] == pytest.approx(0.4)
 
 
-def test_the_share_of_right_frames_counts_labelled_and_scored_frames_only():
+def test_the_accuracy_counts_labelled_and_scored_frames_only():
     timeline = make(4, label=np.array([1, -1, 2, 3]), predicted=np.array([1, 1, 3, -1]))
     assert frame_accuracy(timeline) == 0.5
     assert frame_accuracy(make(4, label=None)) is None
     assert frame_accuracy(make(4, label=np.full(4, -1))) is None
 
 
-def test_the_facts_say_how_many_frames_have_no_score():
+def test_the_description_has_the_number_of_unscored_frames():
     timeline = make(4, predicted=np.array([1, -1, 2, -1]), seen=np.array([True, False, True, False]))
     assert "2 frames not scored" in describe(timeline)
     assert "face detected in 50%" in describe(timeline)
     assert "every frame scored" in describe(make(4, predicted=np.zeros(4, np.int8)))
 
 
-def test_people_left_out_are_left_out_evenly_from_worst_to_best():
+def test_timelines_are_sampled_evenly_from_worst_to_best():
     def right(count):
         return make(10, video=f"right{count}", predicted=np.zeros(10, np.int8), label=np.where(np.arange(10) < count, 0, 1))
 
@@ -117,7 +117,7 @@ def test_people_left_out_are_left_out_evenly_from_worst_to_best():
 @pytest.mark.parametrize(
     ("video", "track", "name"), [("v", "main", "v"), ("v", "v", "v"), ("v", "v_left", "v_left"), ("v", "person-2", "v · person-2")]
 )
-def test_a_person_is_named_by_video_and_track(video, track, name):
+def test_a_timeline_is_named_by_video_and_track(video, track, name):
     assert encode_timeline(make(3, video=video, track=track), TimelineConfig())["name"] == name
 
 

@@ -46,7 +46,7 @@ def test_a_bias_never_lowers_the_score_that_it_was_found_on():
         assert score(logits + np.array(fit_bias(logits, labels, BIAS)), labels) >= score(logits, labels)
 
 
-def test_no_bias_is_looked_for_unless_asked_and_nothing_is_changed_by_default():
+def test_by_default_no_bias_is_fitted_and_calibration_changes_nothing():
     logits, labels = make_scores()
     assert fit_bias(logits, labels, CalibrationConfig()) == (0.0,) * 8
     np.testing.assert_allclose(Calibration().apply_bias(Calibration().probabilities(logits)), softmax(logits), atol=1e-15)
@@ -58,7 +58,7 @@ def test_a_bias_on_probabilities_is_a_bias_on_logits():
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_the_temperature_undoes_a_model_that_is_too_sure_or_too_shy(factor):
+def test_the_temperature_corrects_over_and_underconfidence(factor):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20_000, 8)) * 2
     labels = (softmax(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1).clip(max=7)
@@ -72,6 +72,6 @@ def test_a_temperature_needs_annotated_frames():
 
 @pytest.mark.parametrize("wrong", [{"method": "platt"}, {"bias_step": 0.0}, {"max_bias": 0.01}, {"max_iter": 0}])
 @pytest.mark.usefixtures("unchecked_annotations")
-def test_settings_that_make_no_sense_are_refused(wrong):
+def test_invalid_settings_are_rejected(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         CalibrationConfig(**wrong)

@@ -41,7 +41,7 @@ def test_videos_are_pooled_by_adding_their_matrices():
 
 
 @pytest.mark.usefixtures("unchecked_annotations")
-def test_frames_that_nobody_annotated_need_no_prediction_and_annotated_ones_do():
+def test_only_labelled_frames_need_a_prediction():
     labels = np.array([-1, 3], np.int8)
     assert confusion_matrix(labels, np.array([-1, 3])).sum() == 1
     with pytest.raises(ValueError, match="without a prediction"):
@@ -63,7 +63,7 @@ def test_the_bootstrap_over_videos_holds_the_score_and_widens_with_their_differe
     assert (low, high) == bootstrap_interval(apart, seed=0) != bootstrap_interval(apart, seed=1)
 
 
-def test_people_of_one_recording_are_drawn_together():
+def test_subjects_of_one_recording_are_resampled_together():
     one, two, three = (confusion_matrix(*make_scores(seed, frames=50)) for seed in range(3))
     np.testing.assert_array_equal(sum_by_recording(np.array([one, two, three]), ["b", "a", "b"]), [two, one + three])
 

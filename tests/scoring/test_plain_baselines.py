@@ -10,11 +10,11 @@ def make_scores(seed, signal, frames=1500):
     return 1000 + 50 * (signal * np.eye(12)[labels.clip(min=0)] + rng.normal(size=(frames, 12))), labels
 
 
-def test_logistic_regression_finds_what_is_there_at_any_scale():
+def test_logistic_regression_finds_the_signal_at_any_scale():
     assert logistic_macro_f1(*make_scores(0, signal=5.0), *make_scores(1, signal=5.0), seed=0) > 0.9
 
 
-def test_logistic_regression_on_noise_is_worth_as_much_as_chance():
+def test_logistic_regression_on_noise_scores_at_chance():
     score = logistic_macro_f1(*make_scores(0, signal=0.0), *make_scores(1, signal=0.0), seed=0)
     assert score == pytest.approx(chance_macro_f1(make_scores(0, 0.0)[1], make_scores(1, 0.0)[1], seed=0), abs=0.04)
 

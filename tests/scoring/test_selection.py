@@ -51,7 +51,7 @@ def test_scores_agree_with_scoring_each_setting_frame_by_frame():
     assert macro_f1(choice.confusion_matrices.sum(axis=0)) == choice.in_sample.pooled == pytest.approx(np.mean(choice.in_sample.per_class))
 
 
-def test_a_fold_is_scored_with_what_the_other_folds_chose():
+def test_a_fold_is_scored_with_the_values_selected_on_the_other_folds():
     some = videos(signal=0.4, hold=30, count=10, frames=300)
     choice = select_postprocessing(some, GRID, default=0)
     for fold in range(5):
@@ -59,7 +59,7 @@ def test_a_fold_is_scored_with_what_the_other_folds_chose():
         assert choice.cross_fitted.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
 
 
-def test_a_fold_that_would_win_the_vote_has_none_on_its_own_score():
+def test_a_dominant_fold_does_not_affect_its_own_cross_fitted_score():
     restless = [replace(video, fold=0) for video in videos(signal=9.0, hold=3, count=12)]
     calm = [replace(video, fold=1 + index % 2) for index, video in enumerate(videos(signal=0.3, hold=450, count=4, seed=1))]
     choice = select_postprocessing(restless + calm, GRID, default=0)
@@ -68,7 +68,7 @@ def test_a_fold_that_would_win_the_vote_has_none_on_its_own_score():
     assert choice.cross_fitted.folds[0] == pytest.approx(slow_score(restless, others)) != pytest.approx(choice.in_sample.folds[0])
 
 
-def test_labels_of_the_held_out_fold_cannot_change_what_the_others_choose_for_it():
+def test_labels_of_the_held_out_fold_do_not_affect_its_selected_values():
     some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
     grid = tuple(SmoothingConfig(window_s=window_s) for window_s in np.linspace(0, 6, 30).tolist())
     before = select_postprocessing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
@@ -89,7 +89,7 @@ def test_a_bias_helps_where_training_was_unbalanced_on_the_other_folds_too():
     assert biased.postprocessing.calibration.bias[7] > biased.postprocessing.calibration.bias[0]
 
 
-def test_of_equally_good_settings_the_first_is_taken():
+def test_of_equally_good_settings_the_first_is_selected():
     grid = (SmoothingConfig(window_s=0.97), SmoothingConfig(window_s=0.98))  # 29 frames either way
     assert select_postprocessing(videos(count=5), grid, default=0).postprocessing.smoothing is grid[0]
 
@@ -103,7 +103,7 @@ def test_a_subject_without_any_score_counts_with_the_default_label():
     assert choice.confusion_matrices[-1][6, 6] == 40
 
 
-def test_what_cannot_be_chosen_from_is_refused():
+def test_selection_needs_two_folds_a_grid_and_labels():
     some = videos(count=5, frames=90)
     with pytest.raises(ValueError, match="1 folds and 4 settings"):
         select_postprocessing(some[:1], GRID, default=0)

@@ -89,7 +89,7 @@ def test_every_frame_of_a_long_gap_stays_without_a_score_however_wide_the_window
     np.testing.assert_allclose(np.delete(out, np.s_[60:150], axis=0), 0.125, atol=1e-6)
 
 
-def test_what_unscored_rows_hold_does_not_matter():
+def test_the_values_of_unscored_rows_do_not_matter():
     scores, time, scored = make_scores(0.5)
     spoilt = np.where(scored[:, None], scores, np.nan)
     np.testing.assert_array_equal(smooth(scores, time, scored, SmoothingConfig()), smooth(spoilt, time, scored, SmoothingConfig()))
@@ -110,7 +110,7 @@ def test_single_precision_scores_of_a_long_video_lose_nothing_in_the_sums():
     np.testing.assert_allclose(moving_mean(scores, time, np.ones(len(time), bool), window_s=1.0), np.float32(0.1), rtol=1e-9)
 
 
-def test_a_grid_over_gaps_that_were_filled_once_gives_what_smooth_gives():
+def test_smoothing_filled_scores_agrees_with_smooth():
     scores, time, scored = make_scores(0.6)
     config = SmoothingConfig(window_s=1.0, max_gap_s=0.4)
     filled = fill_gaps(scores, time, scored, max_gap_s=0.4)
@@ -125,6 +125,6 @@ def test_smoothed_probabilities_still_sum_to_one():
 
 @pytest.mark.parametrize("wrong", [{"window_s": -0.1}, {"max_gap_s": -1.0}, {"kind": "median"}, {"window_s": float("nan")}])
 @pytest.mark.usefixtures("unchecked_annotations")
-def test_settings_that_make_no_sense_are_refused(wrong):
+def test_invalid_settings_are_rejected(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SmoothingConfig(**wrong)

@@ -65,7 +65,7 @@ def test_the_check_names_the_first_line_that_is_wrong(spoil, message):
         validate_submission("\n".join(spoil(lines())) + "\n", EXAMPLE, "s")
 
 
-def test_the_tool_says_in_one_line_whether_a_file_can_be_handed_in(tmp_path):
+def test_the_tool_reports_in_one_line_whether_a_file_is_valid(tmp_path):
     example, good, bad = (tmp_path / name for name in ("example.txt", "good.txt", "bad.txt"))
     example.write_text("\n".join([HEADER, *(f"{name}/{frame:05d}.jpg," for name, frame in EXAMPLE)]))
     good.write_text("\n".join(lines()))

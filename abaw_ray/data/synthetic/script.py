@@ -101,7 +101,7 @@ def _assign_expressions(config: SyntheticConfig, split: str, count: int) -> list
     deck = rng.permutation(np.repeat(np.arange(len(EXPRESSIONS)), numbers))
     for at in range(1, places):
         if deck[at] == deck[at - 1] and at % config.segments_per_video:
-            other = next((k for k in rng.permutation(places) if deck[k] != deck[at] and not _is_adjacent(deck, k, deck[at])), at)
+            other = next((k for k in rng.permutation(places) if deck[k] != deck[at] and not _is_adjacent(deck, int(k), int(deck[at]))), at)
             deck[at], deck[other] = deck[other], deck[at]
     turn = 3 * np.arange(len(EXPRESSIONS))  # an offset per expression, so that first cues differ
     cards = []

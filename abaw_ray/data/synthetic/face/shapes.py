@@ -139,7 +139,8 @@ def _eye(identity: Identity, activation: np.ndarray, side: int, gaze: tuple[floa
     tilt = -identity.eye_tilt * side * _LID
     top, bottom = np.stack([x, tilt - upper * bow**0.8], 1), np.stack([x, tilt + lower * bow], 1)
     white = np.concatenate([top, bottom[::-1]]) + centre
-    shapes = [Shape(white, tuple(0.4 * part + 92 for part in identity.skin))]
+    red, green, blue = identity.skin
+    shapes = [Shape(white, (0.4 * red + 92, 0.4 * green + 92, 0.4 * blue + 92))]
     for radius, colour in ((0.108, identity.iris), (0.052, (18, 14, 14))):
         disc = _RING * radius * size + (0.06 * gaze[0], 0.03 * gaze[1] - 0.008)
         disc[:, 1] = np.clip(disc[:, 1], np.interp(disc[:, 0], x, top[:, 1]), np.interp(disc[:, 0], x, bottom[:, 1]))
