@@ -19,10 +19,8 @@ install_import_hook(CHECKED, "typechecks.strict")
 
 def pytest_addoption(parser):
     parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are deselected")
-    parser.addoption(
-        "--cluster", action="store_true", help="run the tests in tests/cluster/real, on several machines; without it they are deselected"
-    )
-    parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar, with lower thresholds")
+    parser.addoption("--cluster", action="store_true", help="run tests/cluster/real, on several machines; without it, those tests are deselected")
+    parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar and lower thresholds")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -35,7 +35,7 @@ COLOURS: dict[str, str] = {
 """One colour for each expression, the same in every plot."""
 
 
-def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float64[np.ndarray, "{classes}"]:
+def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float64[np.ndarray, " {classes}"]:
     """Class weights ``n_max / n_c``; 0 for a class without examples.
 
     Source: several winners of earlier ABAW competitions use these weights (``docs/data.md``).

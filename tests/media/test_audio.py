@@ -1,6 +1,7 @@
 import av
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.media.audio import RATE, Audio, decode_audio, windows
@@ -125,3 +126,10 @@ def test_no_times_give_no_windows_and_zero_width_is_refused():
     assert windows(audio, np.array([]), width=0.001)[0].shape == (0, 16)
     with pytest.raises(ValueError, match="at least one sample"):
         windows(audio, np.array([0.0]), width=0.0)
+
+
+def test_audio_and_times_of_a_wrong_shape_are_refused():
+    audio = Audio(np.ones(10, np.float32), 0.0)
+    for wrong in (lambda: windows(audio, np.zeros((2, 2)), width=0.1), lambda: Audio(np.zeros((2, 10), np.float32), 0.0)):
+        with pytest.raises(TypeCheckError, match=r"typechecking parameter '(times|samples)'"):
+            wrong()

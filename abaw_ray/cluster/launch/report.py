@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.core.storage.records import Record
+from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
 from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
 from abaw_ray.report.page import flatten
@@ -91,12 +91,8 @@ def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:
 def _people(table: pa.Table, group: str, labels: dict[str, np.ndarray], logits: pa.Table | None) -> list[Timeline]:
     found = []
     for track in sorted(set(table["track"].to_pylist())):
-        mine = _track(table, track)
-        gate = None if logits is None else _track(logits, track)["gate"].to_numpy()
+        mine = rows_of_track(table, track)
+        gate = None if logits is None else rows_of_track(logits, track)["gate"].to_numpy()
         label = align_labels(labels[track], len(mine), track) if track in labels else None
         found.append(timeline_of(mine, label=label, gate=gate, group=group))
     return found
-
-
-def _track(table: pa.Table, track: str) -> pa.Table:
-    return table.filter(pc.equal(table["track"], track)).sort_by("frame")
