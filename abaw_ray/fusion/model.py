@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.fusion.frames import Frames, Mode
-from abaw_ray.training.losses import LossConfig
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import LossConfig, OptimConfig
 
 _ROWS = 65_536
 """Rows of one piece while means are summed."""

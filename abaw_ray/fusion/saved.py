@@ -16,8 +16,7 @@ from abaw_ray.core.settings import to_plain
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import FusionConfig, GatedFusion
 from abaw_ray.fusion.train import Seen, TrainedFusion
-from abaw_ray.training.losses import LossConfig
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import LossConfig, OptimConfig
 
 MODEL_FILE, ABOUT_FILE = "fusion.safetensors", "fusion.json"
 

@@ -104,7 +104,7 @@ def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_come(m
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"feature_cpus": 0}, {"item_memory_gb": -1}, {"heed_seconds": -1}, {"gpus_per_trial": -0.5}, {"object_store_mb": 20}]
+    "wrong", [{"feature_cpus": 0}, {"item_memory_gb": -1}, {"preemption_poll_s": -1}, {"gpus_per_trial": -0.5}, {"object_store_mb": 20}]
 )
 def test_sizes_of_workers_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

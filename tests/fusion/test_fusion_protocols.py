@@ -17,7 +17,7 @@ from abaw_ray.fusion.protocols import (
     train_official,
 )
 from abaw_ray.fusion.train import DeviceFrames, frame_macro_f1, predict_logits
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import OptimConfig
 
 CONFIG = FusionConfig(hidden=32, epochs=8, batch=128, optim=OptimConfig(lr=4e-3, layer_decay=1.0))
 QUICK = replace(CONFIG, epochs=1)

@@ -37,9 +37,9 @@ class ComputeConfig:
     """GPUs of a training rank; 0 trains with gloo on CPUs."""
     train_memory_gb: float = 1.0
     """Heap asked for by each training rank; ViT-L/14 needs about 8, six of them for its weights and their optimiser where it has no GPU."""
-    heed_seconds: float = 5.0
-    """On a cluster, about how often the ranks ask whether one of their machines is about to go; then they write a checkpoint: 4.3 GB for
-    ViT-L/14, 6 s to a local disk, and what the object store takes. AWS says it two minutes ahead, Google half a minute. Ours."""
+    preemption_poll_s: float = 5.0
+    """Interval at which ranks poll for preemption notices on a cluster, in seconds; on a notice they write a checkpoint: 4.3 GB for ViT-L/14,
+    6 s to a local disk, plus the upload. AWS gives notice two minutes ahead, Google half a minute. Ours."""
     trials: int = 2
     """Trials of the sweep at the same time."""
     cpus_per_trial: float = 1.0
@@ -60,7 +60,7 @@ class ComputeConfig:
         for name in ("cpus", "item_workers", "feature_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 (all) or more")
-        for name in ("piece_minutes", "heed_seconds", "feature_gpus", "gpus_per_worker", "gpus_per_trial"):
+        for name in ("piece_minutes", "preemption_poll_s", "feature_gpus", "gpus_per_worker", "gpus_per_trial"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
         memories = ("item_memory_gb", "feature_memory_gb", "train_memory_gb", "trial_memory_gb")

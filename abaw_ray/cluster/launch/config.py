@@ -11,8 +11,7 @@ from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.crop import FacesConfig
-from abaw_ray.features.baselines import BaselineConfig
-from abaw_ray.features.extract import FeaturesConfig
+from abaw_ray.features.config import BaselineConfig, FeaturesConfig
 from abaw_ray.fusion.search import SweepConfig
 
 _T = TypeVar("_T", bound=RunConfig)
@@ -86,10 +85,9 @@ def check_fit(line: FeaturesJob | SweepJob | PipelineConfig) -> None:
     Raises:
         ConfigError: the chips are bounded for another input size than the encoder has.
     """
-    if line.faces.chips.size != line.encoder.model.size:
-        raise ConfigError(
-            f"faces.chips.size={line.faces.chips.size} is not encoder.model.size={line.encoder.model.size}; set both to the encoder's input size"
-        )
+    chip_size, img_size = line.faces.chips.size, line.encoder.model.img_size
+    if chip_size != img_size:
+        raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
 
 
 def own_stage(job: type[RunConfig]) -> str:

@@ -32,19 +32,20 @@ def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
         ranks = run.compute.train_workers
         on = run.compute
         run.engine.start(workers=ranks, cpus=on.cpus_per_worker, gpus=on.gpus_per_worker, memory_gb=on.train_memory_gb)
-        from abaw_ray.cluster.training.rank import leaving
+        from abaw_ray.cluster.training.rank import preempted_nodes
         from abaw_ray.cluster.training.trainer import train_encoder
 
-        parts, heed = sorted(images.parts.values()), leaving if run.engine.shared else None
-        figures = train_encoder(store=store, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, heed=heed)
+        parts, poll = sorted(images.parts.values()), preempted_nodes if run.engine.shared else None
+        figures = train_encoder(store=store, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, preempted_nodes=poll)
         return {**figures, "rows": images.figures["rows"]}
 
     return run_once(store, item, train)
 
 
 def _say(figures: dict) -> None:
-    if "leaving" in figures:
-        echo(f"  encoder: {figures['leaving']} machines are about to go; a checkpoint is written after step {figures['step']} of {figures['of']}")
+    if "preempted_nodes" in figures:
+        step = f"step {figures['step']} of {figures['total_steps']}"
+        echo(f"  encoder: {figures['preempted_nodes']} machines are about to be preempted; a checkpoint is written after {step}")
         return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")

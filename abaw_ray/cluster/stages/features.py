@@ -21,8 +21,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
+from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import GuardedSound
@@ -107,7 +107,7 @@ def extract_features(run: Run, line: "AnyLine") -> Record:
     items = feature_items(run, line)
     encoder = f"{encoder_record(run, line.encoder).parts['run']}/encoder"
     on = run.compute
-    device = DeviceConfig(readers=max(int(on.feature_cpus) - 1, 0))
+    device = DeviceConfig(decode_workers=max(int(on.feature_cpus) - 1, 0))
     make = partial(FeatureWork, line.features, line.faces.chips, run.storage, encoder, device, on.limits)
     pool = Pool(workers=on.feature_workers, cpus=on.feature_cpus, gpus=on.feature_gpus, memory_gb=on.feature_memory_gb)
     return run_items(run, features_store(run, line), items, make, pool=pool, unit="videos")

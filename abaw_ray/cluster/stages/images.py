@@ -14,7 +14,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.stills import StillImage
-from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
+from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig
+from abaw_ray.encoder.ingest import IngestImages
 
 STAGE = "images"
 _SHARD = 1000
@@ -33,7 +34,7 @@ class ImageWork:
         for row in done.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
         store.storage.write_table(store.part(item), schema.conform(done.table, schema.IMAGE, stage=STAGE))
-        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.left_out}
+        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.skipped}
 
 
 def stills(run: Run) -> list[StillImage]:
@@ -80,7 +81,7 @@ def images_store(run: Run, config: IngestConfig) -> StageStore:
     """
     if run.data.contempt == "other" and "Other" not in config.classes:
         raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(config.classes)}; add it there, or say drop")
-    return StageStore(run.storage, STAGE, config, REVISION)
+    return StageStore(run.storage, STAGE, config, INGEST_REVISION)
 
 
 def ingest_images(run: Run, config: IngestConfig) -> Record:
