@@ -20,7 +20,7 @@ from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.losses import ClassLoss
-from abaw_ray.training.optim import make_adamw, parameter_groups, rate_share
+from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups
 from abaw_ray.training.sampler import Sampler
 
 _PREDICT_BATCH_SIZE = 16_384
@@ -121,16 +121,16 @@ def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.
     """Run all optimizer steps; returns one curve entry per epoch."""
     config, labels = model.config, data.frames.labels.astype(np.int64)
     loss = ClassLoss(config.loss, labels[used], len(EXPRESSIONS))
-    sampler = Sampler(size=len(used), batch=min(config.batch_size, len(used)), seed=config.seed)
+    sampler = Sampler(size=len(used), global_batch_size=min(config.batch_size, len(used)), seed=config.seed)
     groups = parameter_groups(model.named_parameters(), config.optim, layer_of=lambda name: 0, layers=1)
-    engine = PlainEngine(model, make_adamw(groups, config.optim), clip=config.optim.clip)
+    engine = PlainEngine(model, make_adamw(groups, config.optim), max_grad_norm=config.optim.max_grad_norm)
     targets, bf16 = torch.from_numpy(labels).to(data.device), data.device.type == "cuda"
 
     def loss_of(rows: np.ndarray) -> Tensor:
         index = torch.from_numpy(rows).to(data.device)
         with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):
             logits, _ = model(*data.batch(index, config.mode))
-        return loss(logits, targets[index]).sum() / max(loss.weight(labels[rows]), 1e-12)
+        return loss(logits, targets[index]).sum() / max(loss.weight_sum(labels[rows]), 1e-12)
 
     steps = config.epochs * sampler.steps_per_epoch
     losses, curve = [], []
@@ -140,7 +140,7 @@ def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.
         lambda step: [used[sampler.indices(step)]],
         loss_of,
         engine,
-        rate=lambda step: rate_share(step, steps, config.optim),
+        lr_multiplier=lambda step: lr_multiplier(step, steps, config.optim),
         seed=lambda step: config.seed * 1_000_003 + step,
     ):
         losses.append(value)

@@ -20,7 +20,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.tables import rows_of_track
-from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
+from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy
+from abaw_ray.features.config import BaselineConfig
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 from abaw_ray.scoring.baselines import logistic_macro_f1
@@ -43,16 +44,16 @@ class BaselineWork:
         audio = self._audio(payload["uri"])
         for track in faces["track"].unique().to_pylist():
             mine = rows_of_track(faces, track)
-            mine = mine.filter(pa.array(spaced(mine["time"].to_numpy(), self.config.every)))
-            sound, heard = voice(audio, mine["time"].to_numpy(), self.config.window)
+            mine = mine.filter(pa.array(first_of_interval(mine["time"].to_numpy(), self.config.interval_s)))
+            vectors, heard = pitch_and_energy(audio, mine["time"].to_numpy(), self.config.window_s)
             chips = [chip.as_py() for chip in mine["chip"]]
             tables.append(
                 pa.table(
                     {
                         "track": mine["track"],
                         "frame": mine["frame"],
-                        "pixels": pa.array([chip and pixels(chip, self.config.side) for chip in chips], pa.list_(pa.float32())),
-                        "voice": pa.array([row if there else None for row, there in zip(sound, heard, strict=True)], pa.list_(pa.float32())),
+                        "pixels": pa.array([chip and grey_pixels(chip, self.config.img_size) for chip in chips], pa.list_(pa.float32())),
+                        "voice": pa.array([row if there else None for row, there in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
                     }
                 )
             )

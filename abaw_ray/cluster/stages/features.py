@@ -22,8 +22,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
+from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
@@ -95,7 +95,7 @@ def feature_items(run: Run[Any]) -> dict[Item, dict]:
 def build_work(run: Run[Any]) -> partial[FeatureWork]:
     """The builder of the work, with the address of the trained encoder."""
     config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
-    device = DeviceConfig(readers=max(int(run.compute.features.cpus) - 1, 0))
+    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0))
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
 
 

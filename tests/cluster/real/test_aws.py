@@ -47,7 +47,7 @@ def test_a_training_survives_a_machine_that_is_taken_back_with_a_notice(cloud, c
     wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="machines for the images")
     wait_until(lambda: f"epoch 1 of {EPOCHS}" in log.read_text(), timeout=400, what="the first epoch", step=0.2)
     cloud.metadata.notices[hosts.address("n5")] = f"{datetime.now(UTC) + timedelta(seconds=120):%Y-%m-%dT%H:%M:%SZ}"
-    wait_until(lambda: "a checkpoint is written" in log.read_text(), timeout=60, what="the training to heed the notice", step=0.2)
+    wait_until(lambda: "a checkpoint is written" in log.read_text(), timeout=60, what="the training to react to the notice", step=0.2)
     cloud.take_back("n5")
     finish(job, log)
     assert hosts.address("n7") in cloud.instances(), "another machine came in its place"

@@ -120,7 +120,7 @@ def checkpointed(monkeypatch):
     monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: place))
 
     def make(storage):
-        folder = checkpoint.write(Saves(), {"step": 7}, rank=0, ranks=1)
+        folder = checkpoint.write(Saves(), {"step": 7}, rank=0, world_size=1)
         written = {path.name: path.read_bytes() for path in (folder / "zero").iterdir()}
         try:
             checkpoint.uploader(storage, "run")(ray.train.Checkpoint.from_directory(folder), "checkpoint_1")
@@ -135,9 +135,9 @@ def checkpointed(monkeypatch):
 def test_a_checkpoint_arrives_whole_in_spite_of(name, faulty, checkpointed):
     written = checkpointed(faulty(*ONCE[name]))
     storage = faulty()
-    folder, _ = checkpoint.fetch(storage, "run/checkpoint_1", ranks=1, convert=False)
+    folder, _ = checkpoint.fetch(storage, "run/checkpoint_1", world_size=1, convert=False)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
-    checkpoint.drop(storage, "run/checkpoint_1", ranks=1)
+    checkpoint.delete_local_copy(storage, "run/checkpoint_1", world_size=1)
 
 
 @pytest.mark.parametrize("lost", ["shard", "model"])
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_which_a_file_never_arrives_is_an_error_and_is_not_taken
     with pytest.raises(StorageError, match=rf"s3://abaw/.*{lost}\.pt"):
         checkpointed(faulty(Rule("503", path=rf"{lost}\.pt"), attempts=2))
     with pytest.raises(StorageError, match=rf"{lost}\.pt: has 0 of"):
-        checkpoint.fetch(faulty(), "run/checkpoint_1", ranks=1, convert=False)
+        checkpoint.fetch(faulty(), "run/checkpoint_1", world_size=1, convert=False)
 
 
 def test_a_refused_key_is_said_at_once_and_not_shown(faulty, monkeypatch):
