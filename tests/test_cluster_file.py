@@ -13,6 +13,7 @@ import yaml
 from tools.clusters.check.__main__ import main
 from tools.clusters.check.files import check
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 NODE = "tools/clusters/node"
 FILES = ["cluster.yaml", "tools/clusters/gcp.yaml", "tools/clusters/local.yaml", "tools/clusters/kuberay.yaml"]

@@ -30,6 +30,7 @@ from abaw_ray.encoder.task import EncoderTask, ExpressionModel
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw, rate_share
 
+pytestmark = pytest.mark.slow
 SETTINGS = replace(CONFIG, epochs=6, zero=2, moe=replace(CONFIG.moe, balance=0.01))
 ITEM = Item(name="run", identity="drawn")
 

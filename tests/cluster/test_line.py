@@ -33,6 +33,7 @@ from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
 
+pytestmark = pytest.mark.slow
 TINY = SyntheticConfig(
     train=6, validation=3, test=1, seconds=2.4, rate=(8.0, 12.0), stretch=(0.4, 0.9), affectnet=48, affectnet_validation=16, rafdb=16, rafdb_test=8
 )

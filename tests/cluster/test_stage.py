@@ -19,6 +19,7 @@ from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, 
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 
+pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 

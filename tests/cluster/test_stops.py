@@ -22,6 +22,7 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.faces.crop import CropFaces
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SMALL = SyntheticConfig(train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=8, affectnet_validation=8, rafdb=8, rafdb_test=8)
 

@@ -50,6 +50,7 @@ def test_a_store_that_is_no_cloud_is_opened_without_asking_a_cloud(cloud):
     assert environment(config)["AWS_DEFAULT_REGION"] == "us-east-1"
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_asked(cloud):
     resolve("s3://bucket/runs")
     until = time.monotonic() + 30

@@ -152,6 +152,7 @@ def test_weights_of_the_hub_without_network_are_one_line_that_asks_for_a_path(mo
         build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", size=28))
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_give_the_weights_is_not_the_weights_fault(monkeypatch, config):
     monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
 CHECKED = """
 from jaxtyping import TypeCheckError, install_import_hook
 install_import_hook("abaw_ray.scoring", "beartype.beartype")

@@ -41,8 +41,8 @@ def check_local_files(config: dict, *, ready: bool) -> Iterator[str]:
 
 
 def _schema_problems(config: dict) -> Iterator[str]:
-    from jsonschema.validators import validator_for
     import ray.autoscaler
+    from jsonschema.validators import validator_for
 
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     for error in validator_for(schema)(schema).iter_errors(config):
