@@ -1,8 +1,9 @@
-"""Training steps of Stage I on one card: in bare PyTorch, through DeepSpeed, with images read, and through Ray Train."""
+"""Training steps of Stage I on one GPU: in plain PyTorch, through DeepSpeed, with prefetched images, and through Ray Train."""
 
 import os
 import shutil
 import time
+from collections.abc import Callable
 
 import cv2
 import pyarrow as pa
@@ -20,44 +21,43 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_images
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Piece, Place
-from abaw_ray.training.loop import PlainEngine, run_steps
+from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
-from tools.bench.gpu.work import Work, finish, of_ceiling, pictures
+from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
 
 SHARDS = ["train.parquet", "val.parquet"]
-_WARM = 3
-"""Steps that do not count."""
+_WARMUP_STEPS = 3
 
 
-def training(work: Work, raw: dict) -> dict:
-    """Images a second of the same step, part by part, and a checkpoint."""
-    task = EncoderTask(work.encoder, node_images(stored(work), SHARDS, work.folder), Place(device=work.device))
+def measure_training(work: Work, raw: dict) -> dict:
+    """Measure images per second of the same step in plain PyTorch and through DeepSpeed, scoring, and a checkpoint."""
+    task = EncoderTask(work.encoder, node_images(write_images(work), SHARDS, work.folder), Place(device=work.device))
     step = [Piece(piece.pixels.to(work.device), piece.labels.to(work.device), piece.factor) for piece in task.pieces(0)]
-    plain = _plain(work, task, step)
+    plain = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     dist.init_process_group("nccl" if work.bf16 else "gloo", init_method=f"file://{work.folder / 'group'}", rank=0, world_size=1)
     try:
-        found = _engine(work, task, step, plain)
+        figures = _deepspeed(work, task, step, plain)
     finally:
         dist.destroy_process_group()
-    return {"plain_images_per_second": plain, "plain_of_ceiling": of_ceiling(plain, 3, raw)} | found
+    return {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw)} | figures
 
 
-def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
-    """Our engine's steps, its score and its checkpoint."""
+def _deepspeed(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
+    """Measure the training steps, the scoring and the checkpoint through DeepSpeed."""
     config = work.encoder
     words = ZeroConfig(stage=config.zero, batch=config.global_batch, pieces=len(step), ranks=1, bf16=work.bf16, clip=config.optim.clip, gpu=work.bf16)
     model = ExpressionModel(config)
     engine = ZeroEngine(model, model.groups(config), config.optim, words)
-    zero = _rate(work, task, engine, lambda number: step, 0)
-    read = _rate(work, task, engine, task.pieces, work.cpus - 1)
-    begun = time.perf_counter()
+    zero = _images_per_second(work, task, engine, lambda number: step, 0)
+    read = _images_per_second(work, task, engine, task.pieces, work.cpus - 1)
+    start = time.perf_counter()
     counted = task.count(model, threads=work.cpus - 1).figures(config.classes)
-    scored = len(task.val) / (time.perf_counter() - begun)
-    begun = time.perf_counter()
+    scored = len(task.val) / (time.perf_counter() - start)
+    start = time.perf_counter()
     folder = checkpoint.write(engine, {}, rank=0, ranks=1)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
     return {
@@ -75,16 +75,16 @@ def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> d
     }
 
 
-def through_ray(work: Work, raw: dict) -> dict:
-    """The encoder's training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
-    home = StageStore(stored(work), "encoder", work.encoder, 1)
+def measure_ray_training(work: Work, raw: dict) -> dict:
+    """Measure training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
+    store = StageStore(write_images(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
     compute = ComputeConfig(cpus=work.cpus + 1, train_workers=1, cpus_per_worker=work.cpus, gpus_per_worker=gpus)
     with RaySession(compute) as engine:
         engine.start(workers=1, cpus=compute.cpus_per_worker, gpus=gpus)
-        begun = time.perf_counter()
-        figures = train_encoder(home=home, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
-        wall = time.perf_counter() - begun
+        start = time.perf_counter()
+        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
+        wall = time.perf_counter() - start
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]
     return {
@@ -97,41 +97,47 @@ def through_ray(work: Work, raw: dict) -> dict:
     }
 
 
-def stored(work: Work) -> Storage:
-    """Two parts of ``IMAGE`` rows in the sizes that the settings give."""
+def write_images(work: Work) -> Storage:
+    """Write two files of ``IMAGE`` rows in the sizes of the settings."""
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]
         side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.size)
-        jpegs = [cv2.imencode(".jpg", picture, quality)[1].tobytes() for picture in pictures(side)]
+        jpegs = [cv2.imencode(".jpg", image, quality)[1].tobytes() for image in synthetic_images(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
-            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "drawn", split, scale) for row in range(count)]
+            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "synthetic", split, scale) for row in range(count)]
             columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema.IMAGE, strict=True)]
             storage.write_table(name, pa.Table.from_arrays(columns, schema=schema.IMAGE))
     return storage
 
 
-def _plain(work: Work, task: EncoderTask, step: list[Piece]) -> float:
-    """The same step without DeepSpeed, weights and AdamW in the model's own precision, pixels on the card: what PyTorch gives."""
+def _plain_pytorch(work: Work, task: EncoderTask, step: list[Piece]) -> float:
+    """Return images per second of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
     optimizer = make_adamw(model.groups(work.encoder), work.encoder.optim)
-    rate = _rate(work, task, PlainEngine(model, optimizer, clip=work.encoder.optim.clip, pieces=len(step)), lambda number: step, 0)
+    rate = _images_per_second(work, task, PlainEngine(model, optimizer, clip=work.encoder.optim.clip, pieces=len(step)), lambda number: step, 0)
     del model, optimizer
     if work.bf16:
         torch.cuda.empty_cache()
     return rate
 
 
-def _rate(work: Work, task: EncoderTask, engine: object, pieces: object, threads: int) -> float:
-    """Images a second over all steps but the first few."""
+def _images_per_second(work: Work, task: EncoderTask, engine: Engine, pieces: Callable[[int], list[Piece]], threads: int) -> float:
+    """Return images per second over all steps after the warm-up."""
     steps = run_steps(
-        range(_WARM + work.steps), pieces, lambda piece: task.loss_of(engine, piece), engine, rate=lambda step: 1e-3, seed=task.seed, threads=threads
+        range(_WARMUP_STEPS + work.steps),
+        pieces,
+        lambda piece: task.loss_of(engine, piece),
+        engine,
+        rate=lambda step: 1e-3,
+        seed=task.seed,
+        threads=threads,
     )
-    begun = 0.0
+    start = 0.0
     for number, _ in enumerate(steps):
-        if number == _WARM - 1:
-            finish()
-            begun = time.perf_counter()
-    finish()
-    return work.steps * work.encoder.global_batch / (time.perf_counter() - begun)
+        if number == _WARMUP_STEPS - 1:
+            synchronize()
+            start = time.perf_counter()
+    synchronize()
+    return work.steps * work.encoder.global_batch / (time.perf_counter() - start)
