@@ -98,6 +98,7 @@ def test_stages_that_do_not_fit_together_are_refused_before_anything_runs():
         replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
 
 
+@pytest.mark.slow
 def test_the_help_of_a_job_documents_its_settings():
     done = subprocess.run([sys.executable, "jobs/prepare_faces.py", "demo", "--help"], cwd=ROOT, capture_output=True, text=True, check=True, env=None)
     assert "--chips.scales" in done.stdout

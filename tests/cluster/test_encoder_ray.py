@@ -31,6 +31,8 @@ from abaw_ray.encoder.task import EncoderTask, ExpressionModel
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = replace(CONFIG, epochs=6, zero_stage=2, moe=replace(CONFIG.moe, aux_loss_weight=0.01))
 ITEM = Item(name="run", identity="synthetic")
 

@@ -35,6 +35,7 @@ from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
 
+pytestmark = pytest.mark.slow
 TINY = SyntheticConfig(
     train_subjects=6,
     val_subjects=3,

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ranks import CASES, HALF, STEPS, alone
 
+pytestmark = pytest.mark.slow
+
 
 def launch(folder, world_size, what):
     """Run the ranks of ``ranks.py`` to their end; returns their results by rank."""

@@ -9,6 +9,8 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, _s3, resolve, s3_environment
 from abaw_ray.core.storage.retries import is_transient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cloud(monkeypatch, tmp_path):

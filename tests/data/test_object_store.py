@@ -11,6 +11,8 @@ from abaw_ray.data.rafdb import read_rafdb
 from abaw_ray.data.trees import Tree
 from abaw_ray.data.videos import identity_of, list_videos
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bucket(object_store):

@@ -11,6 +11,8 @@ from abaw_ray.encoder.config import EncoderConfig, ModelConfig
 from abaw_ray.encoder.model import build_encoder, check_architecture, layer_of, load_encoder, save_encoder
 from abaw_ray.encoder.task import ExpressionModel
 
+pytestmark = pytest.mark.slow
+
 
 def pixels(count=3, size=28):
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -16,6 +16,7 @@ from abaw_ray.faces.isolated import GuardedParts
 from abaw_ray.faces.tracking.segments import Span, StretchConfig
 from abaw_ray.media.write import write_video
 
+pytestmark = pytest.mark.slow
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), stretches=StretchConfig(seconds=2.0, overlap=0.5))
 
 

@@ -9,6 +9,8 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.media.audio import RATE, decode_audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def decode():

@@ -13,6 +13,7 @@ from coded import numbered_images
 
 from tools.data.damage_videos import damage
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SOURCES = {
     "four.mp4": ("libx264", "aac", {}),

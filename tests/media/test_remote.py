@@ -15,6 +15,7 @@ from abaw_ray.media import remote
 from abaw_ray.media.audio import decode_audio
 from abaw_ray.media.video import decode
 
+pytestmark = pytest.mark.slow
 URI = "s3://data/clip"
 
 
