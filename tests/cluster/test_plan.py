@@ -101,7 +101,7 @@ def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
 def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=("images", "encoder"), compute=replace(SMOKE.compute, train_workers=5))
-    assert "cannot be shared by 5 workers" in str(error)
+    assert "cannot be divided among 5 workers" in str(error)
 
 
 def test_contempt_that_shall_count_as_a_class_that_is_not_there_is_said(plan, data):

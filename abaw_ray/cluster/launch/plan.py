@@ -114,7 +114,7 @@ def _images(run: Run, job: Any, stages: tuple[str, ...]) -> str:
 def _encoder(run: Run, job: Any, stages: tuple[str, ...]) -> str:
     config = job.encoder
     check_encoder(config.model, run.where.storage)
-    config.check_ranks(run.compute.train_workers)
+    config.check_world_size(run.compute.train_workers)
     images = images_store(run, config.ingest).record(shards(run))
     if images and encoder_store(run, config).record([encoder_item(images)]):
         return _THERE
