@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 from moto.server import ThreadedMotoServer
 
-CHECKED = ["abaw_ray.media", "abaw_ray.faces", "abaw_ray.features", "abaw_ray.fusion", "abaw_ray.report"]
+CHECKED = ["abaw_ray.media", "abaw_ray.faces", "abaw_ray.training", "abaw_ray.encoder", "abaw_ray.features", "abaw_ray.fusion", "abaw_ray.report"]
 """Packages of which every annotated shape and type is checked at every call (in this process; not in workers of the engine)."""
 install_import_hook(CHECKED, "typechecks.strict")
 
