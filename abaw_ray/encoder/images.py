@@ -104,4 +104,4 @@ class ImageSet:
         """The stored image, RGB."""
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
         jpeg = self._jpegs[chunk][row - int(self._starts[chunk])].as_buffer()
-        return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB))

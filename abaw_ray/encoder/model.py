@@ -88,13 +88,18 @@ def build_encoder(config: ModelConfig) -> Encoder:
         elif config.weights:
             vit = _from_file(config, arguments)
         else:
-            vit = timm.create_model(config.name, **arguments)
-            if config.pos_embed_std is not None:
-                vit.init_weights("jax")
-                nn.init.normal_(vit.pos_embed, std=config.pos_embed_std)
+            vit = _with_random_weights(config, arguments)
     except (TypeError, AssertionError) as error:
         raise ConfigError(f"model: timm cannot build {config.name} with {arguments}: {error}") from error
     return Encoder(vit, config)
+
+
+def _with_random_weights(config: ModelConfig, arguments: dict) -> nn.Module:
+    vit: Any = timm.create_model(config.name, **arguments)
+    if config.pos_embed_std is not None:
+        vit.init_weights("jax")
+        nn.init.normal_(vit.pos_embed, std=config.pos_embed_std)
+    return vit
 
 
 def _from_hub(config: ModelConfig, arguments: dict) -> nn.Module:

@@ -23,7 +23,7 @@ def first_of_interval(time: Float[np.ndarray, " frames"], interval_s: float) -> 
 
 def grey_pixels(jpeg: bytes, img_size: int) -> Float32[np.ndarray, " pixels"]:
     """Grey values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as one row."""
-    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE))
     return cv2.resize(grey, (img_size, img_size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
 
 

@@ -132,7 +132,7 @@ class SpeechFeatures:
             mask, _ = windows(indicator, times[batch], width=self.config.window_s)
             states = self.model.states(self._normalized_windows(samples, mask), self.config.layer).cpu().numpy().astype(np.float64)
             weight = mask[:, np.round(self.model.centers(samples.shape[1])).astype(np.int64), None].astype(np.float64)
-            weight[~weight.any(axis=1)[:, 0]] = 1
+            weight[~np.any(weight, axis=(1, 2))] = 1
             weight /= weight.sum(axis=1, keepdims=True)
             mean = (weight * states).sum(axis=1)
             yield batch, self._pooled(mean, (weight * states**2).sum(axis=1) - mean**2)
@@ -166,4 +166,5 @@ def has_audio(audio: Audio | None, times: Float[np.ndarray, " n"], window_s: flo
 def _inside_audio(audio: Audio, positions: Float[np.ndarray, " states"]) -> Bool[np.ndarray, " states"]:
     """Whether the audio covers these sample positions."""
     spans: Int[np.ndarray, "spans 2"] = audio.audible_spans()
-    return ((positions[:, None] >= spans[:, 0]) & (positions[:, None] < spans[:, 1])).any(axis=1)
+    inside = (positions[:, None] >= spans[:, 0]) & (positions[:, None] < spans[:, 1])
+    return np.asarray(inside.any(axis=1))

@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
         conv_kernel=config.conv_kernel,
         conv_stride=config.conv_stride,
         feat_extract_norm=config.feat_extract_norm,
-        num_feat_extract_layers=len(config.conv_kernel),
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=4,
@@ -46,7 +45,8 @@ def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Wav2Vec2Model(architecture)
-    first, *others = model.feature_extractor.conv_layers
+    layers: Any = model.feature_extractor.conv_layers
+    first, *others = layers
     rng = np.random.default_rng(config.seed)
     with torch.no_grad():
         first.conv.weight.copy_(torch.from_numpy(_gabor_filters(rng, config.conv_dim, config.conv_kernel[0])[:, None]))
@@ -59,7 +59,8 @@ def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
 
 def _gabor_filters(rng: np.random.Generator, channels: int, width: int) -> Float[np.ndarray, "channels width"]:
     """Band-pass filters (Gabor) of unit norm with random pitch and phase, four periods long or as long as the kernel allows."""
-    hertz = np.exp(rng.uniform(*np.log(_BAND_HZ), channels))[:, None]
+    low, high = np.log(_BAND_HZ)
+    hertz = np.exp(rng.uniform(low, high, channels))[:, None]
     time = (np.arange(width) - (width - 1) / 2) / RATE
     spread = np.minimum(2 / hertz, width / RATE / 5)
     wave = np.exp(-0.5 * (time / spread) ** 2) * np.cos(2 * np.pi * hertz * time + rng.uniform(0, 2 * np.pi, channels)[:, None])
@@ -89,7 +90,8 @@ class Wav2Vec:
                 model = self._load(str(_download(weights, Path(folder))), weights)
         else:
             model = self._load(weights.removeprefix("file://"), weights)
-        self.device, self.model = device, model.eval().requires_grad_(False).to(device)
+        module: Any = model.eval().requires_grad_(False)
+        self.device, self.model = device, module.to(device)
         kernels, strides = model.config.conv_kernel, model.config.conv_stride
         steps = np.cumprod([1, *strides])
         self.stride: int = int(steps[-1])
@@ -102,10 +104,11 @@ class Wav2Vec:
     def _load(self, folder: str, name: str) -> Wav2Vec2Model:
         """The model from a folder or the hub; its preprocessor settings determine whether samples are normalised."""
         try:
-            model, info = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
+            loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = "no such folder, and not available on the model hub" if not Path(folder).exists() else " ".join(str(error).split())[:160]
             raise DataError(f"speech.weights={name}: {reason}; give the folder of a Wav2Vec 2.0 model as transformers saves it") from error
+        model, info = loaded
         missing = [key for key in info["missing_keys"] if key != "masked_spec_embed"]
         if missing or model.config.model_type != "wav2vec2":
             raise DataError(

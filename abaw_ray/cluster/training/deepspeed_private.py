@@ -16,7 +16,7 @@ def disable_shared_memory_collectives() -> None:
     """
     import deepspeed
 
-    deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
+    vars(deepspeed.ops)["__compatible_ops__"] = {"deepspeed_shm_comm": False}  # the module computes this attribute on first access
 
 
 def convert_to_universal(source: Path, target: Path) -> None:

@@ -125,7 +125,7 @@ def _fit(trainer: TorchTrainer) -> dict:
     """Run to the end; this package's errors are raised as themselves, other errors of workers as one line."""
     handler = signal.getsignal(signal.SIGINT)
     try:
-        value = trainer.fit().return_value
+        value: Any = trainer.fit().return_value
     except TrainingFailedError as error:
         if found := to_user_error(worker_error(error)):
             raise found from error

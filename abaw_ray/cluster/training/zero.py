@@ -91,7 +91,8 @@ class ZeroEngine:
 
         self.module, self._accumulation_steps, self._accumulated = model, config.gradient_accumulation_steps, 0
         settings, optimizer = config.to_deepspeed_config(universal=universal), make_adamw(param_groups, optim)
-        self._engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+        initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+        self._engine: Any = initialized[0]
 
     @property
     def param_groups(self) -> list[dict]:
