@@ -47,11 +47,6 @@ def between(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     return a + (b - a) * share
 
 
-def within(left: int, top: int, side: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """The part of a square that lies in a picture, x0 y0 x1 y1; turned round or without extent where it lies outside."""
-    return max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-
-
 def cheapest_pairs(cost: Float[np.ndarray, "a b"]) -> list[tuple[int, int]]:
     """The pairs of indices, as many as there can be and none twice, whose costs have the smallest sum.
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.boxes import within
 from abaw_ray.media.frame import Frame
+from abaw_ray.media.square_crop import SquareCrop, crop_square
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -46,31 +46,7 @@ class ChipConfig:
         return max(2 * int(self.size * self.scales[-1] / self.scales[0] / 2), 2)
 
 
-@dataclass(frozen=True, eq=False)
-class Chip:
-    """A square crop and where it came from."""
-
-    image: UInt8[np.ndarray, "side side 3"]
-    """RGB, black outside the picture."""
-    scale: float
-    """Pixels of the chip for one pixel of the picture, at most 1."""
-    inside: float
-    """Share of the square that lies inside the picture, 0 to 1."""
-
-
-def square(box: Float[np.ndarray, "4"], scale: float) -> tuple[int, int, int]:
-    """The whole-pixel square around a box: its left, its top, and its side, ``scale`` x the longer side of the box.
-
-    Raises:
-        ValueError: the box is not finite or has no extent.
-    """
-    if not np.isfinite(box).all() or max(box[2] - box[0], box[3] - box[1]) <= 0:
-        raise ValueError(f"box {box} has no extent")
-    side = max(round(float(max(box[2] - box[0], box[3] - box[1])) * scale), 1)
-    return round(float(box[0] + box[2] - side) / 2), round(float(box[1] + box[3] - side) / 2), side
-
-
-def cut_chip(picture: Picture | Frame, box: Float[np.ndarray, "4"], config: ChipConfig) -> Chip:
+def cut_chip(picture: Picture | Frame, box: Float[np.ndarray, "4"], config: ChipConfig) -> SquareCrop:
     """Cut the chip of one face from an upright picture.
 
     Args:
@@ -81,19 +57,7 @@ def cut_chip(picture: Picture | Frame, box: Float[np.ndarray, "4"], config: Chip
     Raises:
         ValueError: the box is not finite or has no extent.
     """
-    left, top, side = square(box, config.scales[-1])
-    height, width = (picture.height, picture.width) if isinstance(picture, Frame) else picture.shape[:2]
-    x0, y0, x1, y1 = within(left, top, side, width, height)
-    small = min(side, config.bound)
-    if x1 <= x0 or y1 <= y0:
-        return Chip(np.zeros((small, small, 3), np.uint8), small / side, 0.0)
-    if (x1 - x0, y1 - y0) == (side, side):
-        return Chip(_region(picture, left, top, side, side, small), small / side, 1.0)
-    image = np.zeros((side, side, 3), np.uint8)
-    image[y0 - top : y1 - top, x0 - left : x1 - left] = _region(picture, x0, y0, x1 - x0, y1 - y0)
-    if small < side:
-        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return Chip(image, small / side, (x1 - x0) * (y1 - y0) / side**2)
+    return crop_square(picture, box, config.scales[-1], config.bound)
 
 
 def cut_scale(chip: UInt8[np.ndarray, "side side 3"], scale: float, config: ChipConfig, size: int | None = None) -> UInt8[np.ndarray, "size size 3"]:
@@ -139,11 +103,3 @@ def from_jpeg(data: bytes) -> Picture:
     if bgr is None:
         raise ValueError(f"these {len(data)} bytes are no picture")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def _region(picture: Picture | Frame, left: int, top: int, width: int, height: int, side: int | None = None) -> UInt8[np.ndarray, "rows columns 3"]:
-    """A rectangle that lies inside the picture; shrunk to a square where ``side`` is given."""
-    if isinstance(picture, Frame):
-        return picture.region(left, top, width, height, None if side is None else (side, side))
-    image = picture[top : top + height, left : left + width]
-    return image.copy() if side in (None, width) else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abaw_ray.faces.chips import cut_scale, from_jpeg, square
+from abaw_ray.faces.chips import cut_scale, from_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.media.audio import RATE, decode_audio, windows
+from abaw_ray.media.square_crop import square_around
 from abaw_ray.media.video import decode
 
 pytestmark = pytest.mark.clips
@@ -70,7 +71,7 @@ def test_every_frame_has_one_row_with_the_time_of_its_packet(clips, rows, name):
 
 def direct_crop(rgb, box, scale, size):
     """The square of this scale cut from the frame itself, its corners on whole pixels, black outside."""
-    left, top, side = square(box, scale)
+    left, top, side = square_around(box, scale)
     padded = np.pad(rgb, ((side, side), (side, side), (0, 0)))
     crop = padded[top + side : top + 2 * side, left + side : left + 2 * side]
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR).astype(int)

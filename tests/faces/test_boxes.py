@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abaw_ray.faces.boxes import area, best, between, centre, cheapest_pairs, distance, iou, ratio, side, within
+from abaw_ray.faces.boxes import area, best, between, centre, cheapest_pairs, distance, iou, ratio, side
 
 number = st.floats(-1000, 1000, allow_nan=False).map(lambda value: round(value, 2))
 length = st.floats(0.5, 500).map(lambda value: round(value, 2))
@@ -67,11 +67,3 @@ def test_the_cheapest_pairs_are_those_of_all_that_could_be(rows, columns, data):
     flat = cost if rows <= columns else cost.T
     assert len(pairs) == few and len({a for a, _ in pairs}) == len({b for _, b in pairs}) == few
     assert sum(cost[a, b] for a, b in pairs) == pytest.approx(min(sum(flat[range(few), way]) for way in permutations(range(many), few)))
-
-
-@given(st.integers(-50, 150), st.integers(-50, 150), st.integers(1, 100))
-def test_the_part_of_a_square_in_a_picture_has_all_its_pixels_that_are_there(left, top, extent):
-    x0, y0, x1, y1 = within(left, top, extent, 100, 80)
-    there = [(x, y) for x in range(max(left, 0), min(left + extent, 100)) for y in range(max(top, 0), min(top + extent, 80))]
-    assert len(there) == max(x1 - x0, 0) * max(y1 - y0, 0)
-    assert not there or (there[0] == (x0, y0) and there[-1] == (x1 - 1, y1 - 1))

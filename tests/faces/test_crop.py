@@ -7,9 +7,10 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.boxes import iou
-from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg, square
+from abaw_ray.faces.chips import ChipConfig, cut_chip, cut_scale, from_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig, Face
+from abaw_ray.media.square_crop import square_around
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 
@@ -68,7 +69,7 @@ def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(crop, draw, tmp_
 def test_a_chip_is_cut_from_the_box_as_the_table_keeps_it(tmp_path, draw):
     fine = np.array([20.0, 30.0, 60.0, 70.5 + 1e-9])  # 32 bits keep 70.5, and half a pixel is rounded to even
     config = FacesConfig(detector=DetectorConfig(kind="haar", width=192), chips=ChipConfig(scales=(1.0,)))
-    assert square(fine, 1.0) != square(fine.astype(np.float32), 1.0)
+    assert square_around(fine, 1.0) != square_around(fine.astype(np.float32), 1.0)
     write_video(tmp_path / "v.mp4", [draw()] * 5, np.arange(5) / 25, None)
     tables = CropFaces(config, lambda rgb, smallest: [Face(fine, 0.9)])({"video": "v", "uri": str(tmp_path / "v.mp4"), "subjects": []})
     rows = pa.concat_tables(tables)

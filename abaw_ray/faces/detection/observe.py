@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.boxes import best, centre, distance, iou, side, within
+from abaw_ray.faces.boxes import best, centre, distance, iou, side
 from abaw_ray.faces.detection.detect import Detector, DetectorConfig, Face
 from abaw_ray.media.frame import Frame
+from abaw_ray.media.square_crop import clip_square
 
 _SAME = 0.4
 """Faces from two windows that overlap more than this are one."""
@@ -78,7 +79,7 @@ class Observer:
     def _window(self, frame: Frame, box: np.ndarray) -> list[Face]:
         reach = max(round(float(side(box)) * self.window.margin), 8)
         left, top = np.round(centre(box) - reach / 2).astype(int).tolist()
-        x0, y0, x1, y1 = within(left, top, reach, frame.width, frame.height)
+        x0, y0, x1, y1 = clip_square(left, top, reach, frame.width, frame.height)
         if x1 - x0 < 8 or y1 - y0 < 8:
             return []
         scale = min(self.window.pixels / reach, 1.0)

@@ -12,8 +12,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from abaw_ray.faces.boxes import within
-from abaw_ray.faces.chips import cut_chip, square, to_jpeg
+from abaw_ray.faces.chips import cut_chip, to_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.box_table import GivenBoxes
 from abaw_ray.faces.detection.cuts import Cuts
@@ -25,6 +24,7 @@ from abaw_ray.faces.tracking.segments import Stretch
 from abaw_ray.faces.tracking.spool import Spool
 from abaw_ray.faces.tracking.tracks import Sight, Tracker, Tracklet
 from abaw_ray.media.frame import Frame
+from abaw_ray.media.square_crop import clip_square, square_around
 
 _MB = 2**20
 """Bytes."""
@@ -199,8 +199,8 @@ def _due(time: float, last: float | None, every: float) -> bool:
 
 def _colours(frame: Frame, box: np.ndarray) -> np.ndarray:
     """Histogram of a face and its surroundings in 6 x 6 x 6 colours; says something about hair, clothes and room too."""
-    left, top, side = square(box, _AROUND)
-    x0, y0, x1, y1 = within(left, top, side, frame.width, frame.height)
+    left, top, side = square_around(box, _AROUND)
+    x0, y0, x1, y1 = clip_square(left, top, side, frame.width, frame.height)
     if x1 <= x0 or y1 <= y0:
         return np.zeros(6**3)
     part = frame.region(x0, y0, x1 - x0, y1 - y0, (_FINE, _FINE))
