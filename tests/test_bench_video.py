@@ -143,7 +143,7 @@ def test_newcomers_come_and_go_in_their_own_parts_of_the_picture():
 def test_the_curve_has_each_setting_once_and_none_that_contradicts_another(few):
     found = recall.choices(FacesConfig(), few=few)
     assert found[0] == FacesConfig() and all(config not in found[:index] for index, config in enumerate(found))
-    assert {config.tracks.search_every for config in found} >= set(recall.SEARCH)
+    assert {config.tracks.search_interval_s for config in found} >= set(recall.SEARCH)
     assert {config.detector.width for config in found} >= set(recall.WIDTHS)
     assert len(found) < 14 if few else len(found) > 16
 
@@ -165,7 +165,7 @@ def test_cost_and_finds_of_a_setting_stand_in_one_row(tmp_path, small):
     scene = recall.Scene(small, truth)
     (row,) = recall.curve([config], {"small": small}, scene, 30, 1)
     assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # a red square is no face for Haar
-    assert row["stage_ms"]["small"] > 0 and row["tracks.search_every"] == config.tracks.search_every
+    assert row["stage_ms"]["small"] > 0 and row["tracks.search_interval_s"] == config.tracks.search_interval_s
 
 
 def test_peaks_are_the_highest_of_each_and_of_all_together():

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float16, UInt8
 
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.encoder.model import load_encoder
-from abaw_ray.faces.chips import ChipConfig, cut_scale, from_jpeg
+from abaw_ray.faces.chips import ChipConfig, crop_scale, decode_jpeg
 from abaw_ray.features.device import DeviceConfig, use
 from abaw_ray.training.loop import ahead
 
@@ -87,10 +87,10 @@ class VisualFeatures:
         crops = []
         for row in group:
             try:
-                chip = from_jpeg(chips[row])
+                chip = decode_jpeg(chips[row])
             except ValueError as error:
                 raise ItemError(f"the chip of row {row + 1} cannot be decoded: {error}; prepare the video's faces again") from error
-            crops += [cut_scale(chip, scale, self.chips, self.encoder.size) for scale in self.scales]
+            crops += [crop_scale(chip, scale, self.chips, self.encoder.size) for scale in self.scales]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
 
     @torch.inference_mode()

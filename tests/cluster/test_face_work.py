@@ -23,7 +23,7 @@ def work(tmp_path):
 
     def run(uri, child):
         face_work = FaceWork(HAAR, ChildLimits(), None)
-        face_work.parts.chances.child = child
+        face_work.writer.chances.child = child
         store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
@@ -31,9 +31,9 @@ def work(tmp_path):
 
 
 def in_this_process(what, *args):
-    from abaw_ray.faces.output import WriteParts
+    from abaw_ray.faces.output import FaceWriter
 
-    return WriteParts(HAAR)(what, *args)
+    return FaceWriter(HAAR)(what, *args)
 
 
 def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_ray.encoder.ingest import cut_square
-from abaw_ray.faces.chips import ChipConfig, cut_chip
+from abaw_ray.faces.chips import ChipConfig, crop_chip
 from abaw_ray.media.square_crop import clip_square, crop_square, square_around
 
 number = st.floats(-150, 350, allow_nan=False)
@@ -52,7 +52,7 @@ def test_a_square_crop_agrees_with_its_definition_and_is_never_enlarged(box, sca
 @settings(max_examples=60, deadline=None)
 @given(box, scale)
 def test_a_chip_and_a_stored_still_image_of_the_same_box_are_the_same_square(box, scale):
-    chip = cut_chip(IMAGE, box, ChipConfig(scales=(scale,), size=64)).image
+    chip = crop_chip(IMAGE, box, ChipConfig(scales=(scale,), size=64)).image
     if box[2] <= 0 or box[3] <= 0 or box[0] >= IMAGE.shape[1] or box[1] >= IMAGE.shape[0]:
         with pytest.raises(ValueError, match="outside"):  # a still image must show its face; a tracked face may leave the frame
             cut_square(IMAGE, tuple(box.tolist()), scale, 64)

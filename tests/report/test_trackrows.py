@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.faces.chips import from_jpeg
+from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.report.tracks.rows import STATES, Track, ends, gaps_of, middles, read_chips, read_tracks, spread, video_clock
 
 
@@ -34,7 +34,7 @@ def test_a_part_is_read_track_by_track_and_its_nulls_stay_apart_from_numbers(par
 def test_only_the_chips_that_are_asked_for_are_read(part):
     chips = read_chips(part, "main", [3, 9, 40])
     assert sorted(chips) == [3, 40], "frame 9 has no face"
-    assert [round(float(from_jpeg(chips[frame]).mean())) for frame in (3, 40)] == [3, 40]
+    assert [round(float(decode_jpeg(chips[frame]).mean())) for frame in (3, 40)] == [3, 40]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,12 +14,12 @@ import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.chips import ChipConfig, from_jpeg
+from abaw_ray.faces.chips import ChipConfig, decode_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.detection.weights import YUNET_HUB
-from abaw_ray.faces.output import write_part
+from abaw_ray.faces.output import write_faces
 from abaw_ray.media.audio import Audio, decode_audio
 from abaw_ray.media.video import decode
 from abaw_ray.report.tracks.parts import found_part
@@ -66,7 +66,7 @@ def main(
             crop = CropFaces(FacesConfig(detector=DetectorConfig(kind=detector, weights=weights)))
             with tempfile.TemporaryDirectory(prefix="abaw-track-") as folder:
                 part, row = Path(folder) / "faces.parquet", {"video": Path(video).name, "uri": video, "subjects": []}
-                broken = write_part(crop(row), part).broke
+                broken = write_faces(crop(row), part).error
                 show(part, video, track, sheet, out, overlay, broken)
     except AbawError as error:
         name = f"{video}: " if isinstance(error, ItemError) else ""
@@ -83,7 +83,7 @@ def show(part: Path, video: str, name: str, sheet: SheetConfig, out: Path | None
         raise DataError(f"{video}: has no track '{name}'; there are {', '.join(list(tracks)[:12])}")
     track = tracks[name]
     frames = chip_frames(track, sheet).tolist()
-    chips = {frame: from_jpeg(chip) for frame, chip in read_chips(part, name, frames).items()}
+    chips = {frame: decode_jpeg(chip) for frame, chip in read_chips(part, name, frames).items()}
     chips |= chips_of(video, track, [frame for frame in frames if frame not in chips], ChipConfig())
     first = next(decode(video, last=1))
     aspect = first.width / first.height

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from abaw_ray.core.errors import DataError, ItemError
-from abaw_ray.faces.chips import ChipConfig, cut_chip
+from abaw_ray.faces.chips import ChipConfig, crop_chip
 from abaw_ray.media.audio import RATE, Audio
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import CannotSeek, decode
@@ -69,7 +69,7 @@ def chips_of(uri: str, track: Track, frames: Sequence[int], config: ChipConfig) 
     """Chips cut from the video where the rows kept none, of those of the frames that have a face; errors as ``frames_at``."""
     rows = {frame: track.at(frame) for frame in frames}
     wanted = {frame: float(track.time[row]) for frame, row in rows.items() if track.seen[row]}
-    return {number: cut_chip(frame, track.box[rows[number]], config).image for number, frame in frames_at(uri, wanted)}
+    return {number: crop_chip(frame, track.box[rows[number]], config).image for number, frame in frames_at(uri, wanted)}
 
 
 def write_overlay(path: Path, uri: str, tracks: Mapping[str, Track], name: str, audio: Audio | None) -> None:

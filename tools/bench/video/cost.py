@@ -16,7 +16,7 @@ from PIL import Image
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
 WARM = 20
@@ -30,16 +30,16 @@ def video_row(path: Path) -> dict:
     return {"video": path.name, "uri": str(path), "subjects": []}
 
 
-def stage(parts: WriteParts, path: Path, frames: int | None = None) -> None:
+def stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
     """The whole stage: decode, detect, follow, cut, JPEG, Parquet.
 
     Raises:
         ItemError: the video broke.
     """
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        done = parts.whole(video_row(path), Path(folder) / "part.parquet", frames)
-    if done.broke is not None:
-        raise ItemError(f"{path}: {done.broke}")
+        done = parts.write_video(video_row(path), Path(folder) / "part.parquet", frames)
+    if done.error is not None:
+        raise ItemError(f"{path}: {done.error}")
 
 
 def decode_alone(path: Path, frames: int | None = None) -> int:
@@ -70,7 +70,7 @@ def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
         ``ratio``, ``ratios`` of all rounds, ``ratio_of_fastest`` (the quickest stage by the quickest decoding: least touched by what else the
         machine does), ``decode_ms`` and ``stage_ms`` a frame (medians), ``frames``, ``mbit_s`` of the file.
     """
-    parts, frames = WriteParts(config), decode_alone(path)
+    parts, frames = FaceWriter(config), decode_alone(path)
     stage(parts, path, WARM)
     times = in_turn({"decode": lambda: decode_alone(path), "stage": lambda: stage(parts, path)}, rounds)
     ratios = [whole / alone for whole, alone in zip(times["stage"], times["decode"], strict=True)]
@@ -92,7 +92,7 @@ def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) 
     Returns:
         ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` a frame (medians), ``frames``.
     """
-    parts, frames = WriteParts(config), min(frames, decode_alone(path, frames))
+    parts, frames = FaceWriter(config), min(frames, decode_alone(path, frames))
     stage(parts, path, WARM)
     times = in_turn({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: stage(parts, path, frames)}, rounds)
     ratios = [plain / ours for plain, ours in zip(times["naive"], times["stage"], strict=True)]

@@ -1,6 +1,6 @@
 """Copies of one clip -> the job's throughput beside that of a plain pool of processes that does the same work.
 
-Both run the class ``WriteParts`` on as many CPUs and leave one Parquet file a video; both times go from the call to the last file, the start
+Both run the class ``FaceWriter`` on as many CPUs and leave one Parquet file a video; both times go from the call to the last file, the start
 of their workers included. What Ray itself takes to start is told apart.
 """
 
@@ -16,12 +16,12 @@ from abaw_ray.core.process.child import prepare
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from tools.bench.video.cost import cpu_seconds, stage, video_row
 
 CPUS = 2
 """Workers of either."""
-_parts: WriteParts | None = None  # in a process of the pool: its own
+_parts: FaceWriter | None = None  # in a process of the pool: its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def ray_over_pool(work: Work) -> dict:
         ``ratio``; ``ratio_with_start`` (Ray's own start counted too); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
         ``ray_load``, the machine's load at the end of each: they took the same time only as far as others did.
     """
-    parts = WriteParts(work.config)
+    parts = FaceWriter(work.config)
     stage(parts, work.clip)
     videos = max(round(work.seconds * CPUS / cpu_seconds(partial(stage, parts, work.clip))), CPUS)
     copies = copied(work.clip, work.folder / "videos", videos)
@@ -91,13 +91,13 @@ def by_pool(config: FacesConfig, videos: list[Path], folder: Path) -> float:
 def _settle(config: FacesConfig, weights: bytes) -> None:
     global _parts
     prepare()
-    _parts = WriteParts(config, weights)
+    _parts = FaceWriter(config, weights)
 
 
 def _whole(task: tuple[Path, Path]) -> int:
-    done = _parts.whole(video_row(task[0]), task[1])
-    if done.broke is not None:
-        raise done.broke
+    done = _parts.write_video(video_row(task[0]), task[1])
+    if done.error is not None:
+        raise done.error
     return done.frames
 
 

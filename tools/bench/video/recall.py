@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from tools.bench.video.clips import RATE, Subject, Way, crowd, encode
 from tools.bench.video.cost import WARM, decode_alone, in_turn, stage, video_row
 
@@ -34,11 +34,11 @@ _AWAY = (0.5, 2.5)
 _BANDS = (0.5, 0.66, 0.82)
 """Where newcomers are, in units of the picture's width: each has a band of its own."""
 SEARCH, FOLLOW = (0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
-"""Seconds: ``tracks.search_every`` and ``tracks.follow_every`` of the curve."""
+"""Seconds: ``tracks.search_interval_s`` and ``tracks.follow_interval_s`` of the curve."""
 CALM, PIXELS, WIDTHS = (0.2, 0.4), (96, 128, 160), (480, 640, 800)
-"""``tracks.calm_every``, ``window.pixels`` and ``detector.width`` of its further rows."""
+"""``tracks.static_interval_s``, ``window.size`` and ``detector.width`` of its further rows."""
 
-SETTINGS = ("tracks.search_every", "tracks.follow_every", "tracks.calm_every", "window.pixels", "detector.width")
+SETTINGS = ("tracks.search_interval_s", "tracks.follow_interval_s", "tracks.static_interval_s", "window.size", "detector.width")
 """What the curve changes."""
 
 Truth = list[list[np.ndarray | None]]
@@ -88,11 +88,11 @@ def coming_and_going(seconds: float, seed: int, stay: tuple[float, float] = STAY
     return lambda now: next(((x, y) for begin, end, x, y in visits if begin <= now < end), None)
 
 
-def rows_of(parts: WriteParts, scene: Scene) -> pa.Table:
+def rows_of(parts: FaceWriter, scene: Scene) -> pa.Table:
     """What the stage says of a scene: frame, source and box of the rows in which a face is seen."""
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
         path = Path(folder) / "part.parquet"
-        parts.whole(video_row(scene.path), path)
+        parts.write_video(video_row(scene.path), path)
         table = pq.read_table(path, columns=["frame", "seen", "source", "box"])
     return table.filter(table["seen"])
 
@@ -139,7 +139,7 @@ def small_faces(config: FacesConfig, drift: Scene, late: Scene) -> dict:
     Returns:
         ``recall``, ``iou`` (mean over the frames in which it is found), ``late_s`` (mean) and ``lates_s``.
     """
-    parts = WriteParts(config)
+    parts = FaceWriter(config)
     overlap, _ = shared(rows_of(parts, drift), drift.truth, 0)
     alone = waits(shared(rows_of(parts, late), late.truth, 0)[0])
     return {"recall": recall(overlap), "iou": float(overlap[overlap > FOUND].mean()), "late_s": mean(alone), "lates_s": alone}
@@ -150,11 +150,12 @@ def choices(config: FacesConfig, *, few: bool) -> list[FacesConfig]:
     tracks, found = config.tracks, [config]
     for search in SEARCH:
         for follow in FOLLOW:
-            if few and search != tracks.search_every and follow != tracks.follow_every:
+            if few and search != tracks.search_interval_s and follow != tracks.follow_interval_s:
                 continue
-            found.append(replace(config, tracks=replace(tracks, search_every=search, follow_every=follow, calm_every=max(follow, tracks.calm_every))))
-    found += [replace(config, tracks=replace(tracks, calm_every=calm)) for calm in CALM]
-    found += [replace(config, window=replace(config.window, pixels=pixels)) for pixels in PIXELS]
+            static = max(follow, tracks.static_interval_s)
+            found.append(replace(config, tracks=replace(tracks, search_interval_s=search, follow_interval_s=follow, static_interval_s=static)))
+    found += [replace(config, tracks=replace(tracks, static_interval_s=calm)) for calm in CALM]
+    found += [replace(config, window=replace(config.window, size=pixels)) for pixels in PIXELS]
     found += [replace(config, detector=replace(config.detector, width=width)) for width in WIDTHS]
     return [each for index, each in enumerate(found) if each not in found[:index]]
 
@@ -174,7 +175,7 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
         ``iou_interpolated`` (mean over those of its frames that were), ``newcomer_s`` (mean seconds until a coming face is found) and
         ``brief`` (share of the last face's frames in which it is found).
     """
-    parts, cost = [WriteParts(config) for config in configs], {}
+    parts, cost = [FaceWriter(config) for config in configs], {}
     for each in parts:
         for path in costs.values():
             stage(each, path, WARM)
@@ -194,7 +195,7 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
 
 def _settings(config: FacesConfig) -> tuple[float, float, float, int, int]:
     tracks = config.tracks
-    return tracks.search_every, tracks.follow_every, tracks.calm_every, config.window.pixels, config.detector.width
+    return tracks.search_interval_s, tracks.follow_interval_s, tracks.static_interval_s, config.window.size, config.detector.width
 
 
 def _finds(rows: pa.Table, truth: Truth) -> dict:
