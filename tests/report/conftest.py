@@ -50,10 +50,10 @@ def times():
 
 
 @pytest.fixture
-def part(tmp_path, times):
+def rows_file(tmp_path, times):
     """The main subject is lost twice; somebody else is there for a while."""
     main = face_rows("main", "DIIFIIF....DIIIIFIIF.FIIIIFIIIIDIIIIFIID", times)
-    return write_rows(tmp_path / "part.parquet", main + face_rows("person-2", "DIIIIF", times, first=12, box=(100, 20, 130, 60)))
+    return write_rows(tmp_path / "output.parquet", main + face_rows("person-2", "DIIIIF", times, first=12, box=(100, 20, 130, 60)))
 
 
 @pytest.fixture
