@@ -10,7 +10,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from abaw_ray.core import schema
 from abaw_ray.encoder.model import Encoder, build_encoder, save_encoder
-from abaw_ray.faces.chips import to_jpeg
+from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import RATE, Audio
@@ -24,7 +24,7 @@ def extracting(work: Work, raw: dict) -> dict:
     encoder, speech = _models(work)
     how = DeviceConfig(decode_workers=work.cpus - 1)
     forward = _forward(work, encoder, how)
-    jpegs = [to_jpeg(picture, work.chips.quality) for picture in pictures(work.chips.bound)]
+    jpegs = [encode_jpeg(picture, work.chips.quality) for picture in pictures(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", how)
