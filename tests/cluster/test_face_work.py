@@ -60,7 +60,7 @@ def features(tmp_path):
     work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
     work.extract, work.decode_audio = Deaf(), IsolatedAudioDecoder(ChildLimits())
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
-    work.sound.close()
+    work.decode_audio.close()
 
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
@@ -77,7 +77,7 @@ def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(featu
         work(tmp_path / "v.mp4")
     table = store.storage.read_table(store.finished([item])["v"])
     assert table["seen"].to_pylist() == [True] * 3 and table["heard"].to_pylist() == [False] * 3
-    assert store.done([item]) == {"v"} and "no voice" in store.failures([item])["v"]["reason"]
+    assert store.done([item]) == {"v"} and "no audio features" in store.failures([item])["v"]["reason"]
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
