@@ -1,4 +1,4 @@
-"""Faces and audio to two vectors per frame.  ray job submit --working-dir . -- python jobs/extract_features.py paper --speech.window 1.5"""
+"""Faces and audio to two vectors per frame.  ray job submit --working-dir . -- python jobs/extract_features.py paper --speech.window-s 1.5"""
 
 from abaw_ray.cluster.launch.command import main
 from abaw_ray.cluster.launch.config import FeaturesJob

@@ -1,4 +1,4 @@
-"""The policies by which the README sets up an account fit the cluster file and one another."""
+"""The policies by which the guide to clusters sets up an account fit the cluster file and one another."""
 
 import json
 from pathlib import Path
@@ -33,6 +33,6 @@ def test_the_head_ends_machines_of_its_own_cluster_alone():
 def test_the_readme_puts_in_the_name_of_the_bucket_which_stands_at_most_once_a_line(name):
     lines = (ROOT / f"tools/clusters/aws/{name}.json").read_text().splitlines()
     assert max(line.count("your-bucket") for line in lines) == 1
-    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "README.md").read_text()
+    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "docs/operations.md").read_text()
     buckets = [statement["Resource"] for statement in policy(name) if ":s3:::" in statement["Resource"]]
     assert buckets == ["arn:aws:s3:::your-bucket", "arn:aws:s3:::your-bucket/*"]

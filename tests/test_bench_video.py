@@ -1,4 +1,4 @@
-"""The tool that measures what faces cost: its files are what it says, its figures follow their definitions, its JSON has all of them."""
+"""The video benchmark: its test videos have the stated content, its figures follow their definitions, its JSON file is complete."""
 
 import json
 import threading
@@ -35,12 +35,12 @@ KEYS = {
 
 
 def face_at(left, size=(160, 120)):
-    """A wall with a pattern and, from ``left`` on, a red face of 24 x 36 pixels; None draws the wall alone."""
-    picture = np.full((size[1], size[0], 3), 90, np.uint8)
-    picture[:, ::8] = 140
+    """Return a wall with a pattern and a red face of 24 x 36 pixels at ``left``; without a face for None."""
+    image = np.full((size[1], size[0], 3), 90, np.uint8)
+    image[:, ::8] = 140
     if left is not None:
-        picture[60:96, left : left + 24] = (230, 20, 20)
-    return picture
+        image[60:96, left : left + 24] = (230, 20, 20)
+    return image
 
 
 def find_red(rgb, smallest):
@@ -49,60 +49,60 @@ def find_red(rgb, smallest):
     return [Face(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], np.float64), 0.9)] if red.sum() > 100 else []
 
 
-def red_box(picture):
-    return find_red(picture, 0)[0].box
+def red_box(image):
+    return find_red(image, 0)[0].box
 
 
 @pytest.fixture
 def subject():
-    pictures = [face_at(60 + moment) for moment in range(5)]
-    return clips.Subject(pictures, np.array([red_box(picture) for picture in pictures]), "a clip")
+    images = [face_at(60 + index) for index in range(5)]
+    return clips.Subject(images, np.array([red_box(image) for image in images]), "a clip")
 
 
-def test_the_longest_stretch_with_one_face_is_found_among_clips_and_other_files(tmp_path):
+def test_the_longest_run_of_one_face_frames_is_found_among_clips_and_other_files(tmp_path):
     lefts = {"a.mp4": [60] * 3 + [None] + [62] * 7, "b.mp4": [60] * 5, "c.mp4": [None] * 12}
     for name, faces in lefts.items():
         write_video(tmp_path / name, [face_at(left) for left in faces], np.arange(len(faces)) / 10, None, crf=12)
     (tmp_path / "notes.txt").write_text("no video")
     found = clips.find_subject(tmp_path, find_red)
-    assert len(found.pictures) == 7 and found.clip.endswith("a.mp4")
+    assert len(found.images) == 7 and found.clip.endswith("a.mp4")
     np.testing.assert_allclose(np.median(found.boxes, axis=0), [62, 60, 86, 96], atol=1.5)
     for folder in (tmp_path / "gone", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(DataError, match="no clip there shows one face"):
+        with pytest.raises(DataError, match="no clip shows exactly one face"):
             clips.find_subject(folder, find_red)
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (100, 60)])
-def test_the_face_is_as_high_as_asked_and_stands_where_it_is_said_to(subject, size):
-    for moment in (0, 3, 7):
-        picture, box = clips.portrait(subject, size, 0.3, moment)
-        assert picture.shape == (size[1], size[0], 3)
+def test_the_face_has_the_given_height_and_the_returned_box(subject, size):
+    for index in (0, 3, 7):
+        image, box = clips.portrait(subject, size, 0.3, index)
+        assert image.shape == (size[1], size[0], 3)
         assert box[3] - box[1] == pytest.approx(0.3 * size[1], rel=1e-6)
-        np.testing.assert_allclose(red_box(picture), box, atol=1.5 + 0.01 * size[0])
-        assert picture.min() > 0  # the room fills the picture
+        np.testing.assert_allclose(red_box(image), box, atol=1.5 + 0.01 * size[0])
+        assert image.min() > 0  # the background fills the frame
 
 
-def test_small_faces_are_on_their_ways_or_not_there(subject):
-    ways = [lambda time: (100 + 30 * time, 80), lambda time: None]
-    for moment in (0, 30):
-        picture, (box, away) = clips.crowd(subject, (320, 240), 30, ways, moment)
+def test_small_faces_follow_their_trajectories_or_are_absent(subject):
+    trajectories = [lambda time: (100 + 30 * time, 80), lambda time: None]
+    for index in (0, 30):
+        image, (box, away) = clips.crowd(subject, (320, 240), 30, trajectories, index)
         assert away is None and box[3] - box[1] == pytest.approx(30)
-        np.testing.assert_allclose((box[:2] + box[2:]) / 2, [100 + moment, 80], atol=0.51)
-        np.testing.assert_allclose(red_box(picture), box, atol=1.5)
+        np.testing.assert_allclose((box[:2] + box[2:]) / 2, [100 + index, 80], atol=0.51)
+        np.testing.assert_allclose(red_box(image), box, atol=1.5)
 
 
-def test_moments_go_forth_and_back(subject):
-    assert [subject.at(moment) for moment in range(11)] == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2]
+def test_source_frames_run_forwards_and_backwards(subject):
+    assert [subject.source_index(index) for index in range(11)] == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2]
 
 
-def test_a_face_as_wide_as_its_clip_is_refused():
+def test_a_face_as_wide_as_its_clip_is_an_error():
     wide = clips.Subject([face_at(0)], np.array([[2.0, 10, 158, 110]]), "a clip")
-    with pytest.raises(DataError, match="as wide as the picture"):
+    with pytest.raises(DataError, match="as wide as the frame"):
         clips.portrait(wide, (320, 180), 0.3, 0)
 
 
-def test_a_lengthened_video_shows_the_same_pictures_again_at_times_that_go_on(tmp_path):
+def test_a_lengthened_video_repeats_the_frames_at_increasing_times(tmp_path):
     once = clips.encode(tmp_path / "once.mp4", (face_at(40 + 2 * number) for number in range(20)), preset="veryfast")
     assert [frame.time for frame in decode(str(once))] == pytest.approx(np.arange(20) / 30, abs=1e-4)
     frames = list(decode(str(clips.lengthen(once, tmp_path / "long.mp4", 1.5))))
@@ -115,33 +115,33 @@ def rows(*told):
     return pa.Table.from_pylist([{"frame": frame, "source": source, "box": [x, 0.0, x + 10, 10.0]} for frame, x, source in told])
 
 
-def test_found_late_and_lost_follow_their_definitions():
+def test_recall_and_detection_delay_follow_their_definitions():
     here = np.array([0.0, 0, 10, 10])
     truth = [[None], [here], [here], [here], [here], [None], [here], [here], [None]]
     told = rows((2, 9.0, "detected"), (4, 0.0, "detected"), (5, 5.0, "interpolated"), (5, 8.0, "detected"), (6, 0.0, "detected"))
-    overlap, guessed = recall.shared(told, truth, 0)
+    overlap, interpolated = recall.best_overlap(told, truth, 0)
     np.testing.assert_allclose(overlap, [np.nan, 10 / 190, 0, 1, 1 / 3, np.nan, 0, 0, np.nan])
-    assert guessed.tolist() == [False, False, False, False, True, False, False, False, False]
+    assert interpolated.tolist() == [False, False, False, False, True, False, False, False, False]
     assert recall.recall(overlap) == 2 / 6
-    assert recall.waits(overlap) == [2 / 30, 2 / 30]  # the second one is never found, and stays for two frames
+    assert recall.detection_delays(overlap) == [2 / 30, 2 / 30]  # the second face is present for two frames and not detected
 
 
-def test_newcomers_come_and_go_in_their_own_parts_of_the_picture():
+def test_visitors_appear_in_separate_bands_of_the_frame():
     for seed in range(3):
-        way = recall.coming_and_going(20, seed)
-        places = [way(time) for time in np.arange(0, 20, 0.1)]
+        trajectory = recall.visits(20, seed)
+        places = [trajectory(time) for time in np.arange(0, 20, 0.1)]
         there = np.array([place is not None for place in places])
         assert not there[:5].any() and 0.3 < there.mean() < 0.95
         low, high = 1920 * (0.5 + 0.16 * seed), 1920 * (0.6 + 0.16 * seed)
         assert all(low <= place[0] <= high for place in places if place)
-    brief = [recall.coming_and_going(60, 0, recall.BRIEF)(time) is not None for time in np.arange(0, 60, 0.1)]
+    brief = [recall.visits(60, 0, recall.BRIEF_VISIT)(time) is not None for time in np.arange(0, 60, 0.1)]
     stays = [len(stay) / 10 for stay in "".join("x" if there else " " for there in brief).split()]
     assert len(stays) > 10 and min(stays) >= 0.3 and max(stays) <= 3.1 and max(stays) > 2 * min(stays)
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_the_curve_has_each_setting_once_and_none_that_contradicts_another(few):
-    found = recall.choices(FacesConfig(), few=few)
+def test_the_curve_has_each_valid_setting_once(few):
+    found = recall.curve_settings(FacesConfig(), few=few)
     assert found[0] == FacesConfig() and all(config not in found[:index] for index, config in enumerate(found))
     assert {config.tracks.search_interval_s for config in found} >= set(recall.SEARCH)
     assert {config.detector.width for config in found} >= set(recall.WIDTHS)
@@ -153,22 +153,22 @@ def small(tmp_path):
     return clips.encode(tmp_path / "small.mp4", (face_at(40 + number) for number in range(30)), preset="veryfast")
 
 
-def test_the_stages_cost_is_told_round_by_round(small):
+def test_the_cost_of_the_stage_is_measured_by_round(small):
     found = cost.stage_over_decode(FacesConfig(detector=DetectorConfig(kind="haar")), small, rounds=3)
     assert len(found["ratios"]) == 3 and found["ratio"] in found["ratios"] and found["frames"] == 30
     assert found["decode_ms"] > 0 and found["stage_ms"] > 0 and found["mbit_s"] > 0
 
 
-def test_cost_and_finds_of_a_setting_stand_in_one_row(tmp_path, small):
+def test_a_row_of_the_curve_has_cost_and_recall(tmp_path, small):
     config = FacesConfig(detector=DetectorConfig(kind="haar"))
     truth = [[np.array([40.0 + number, 60, 64 + number, 96]), None, None] for number in range(30)]
     scene = recall.Scene(small, truth)
     (row,) = recall.curve([config], {"small": small}, scene, 30, 1)
-    assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # a red square is no face for Haar
+    assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # Haar does not detect a red square
     assert row["stage_ms"]["small"] > 0 and row["tracks.search_interval_s"] == config.tracks.search_interval_s
 
 
-def test_peaks_are_the_highest_of_each_and_of_all_together():
+def test_peaks_are_the_maxima_of_each_value_and_of_the_sum():
     seen, over = iter([(1, 5), (4, 3), (2, 2)]), threading.Event()
     now = [0, 0]
 
@@ -178,59 +178,59 @@ def test_peaks_are_the_highest_of_each_and_of_all_together():
             over.set()
         return now[0]
 
-    with memory.Peaks(a=first, b=lambda: now[1]) as peaks:
+    with memory.PeakSampler(a=first, b=lambda: now[1]) as sampler:
         assert over.wait(30)
-    assert peaks.highest == {"a": 4, "b": 5, "sum": 7}
+    assert sampler.peaks == {"a": 4, "b": 5, "sum": 7}
 
 
-def test_a_stand_in_writes_an_output_of_one_row(tmp_path):
+def test_stub_work_writes_one_row(tmp_path):
     store, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
-    assert scale.StandIn(FacesConfig(), ChildLimits(), None)(store, item, {"video": "v.mp4"})["rows"] == 1
+    assert scale.StubWork(FacesConfig(), ChildLimits(), None)(store, item, {"video": "v.mp4"})["rows"] == 1
     table = pq.read_table(tmp_path / store.output(item))
     assert table.schema.equals(FACE) and table["video"].to_pylist() == ["v.mp4"] and table["seen"].to_pylist() == [False]
 
 
-def test_all_keys_are_there_and_null_where_nothing_was_measured(tmp_path, monkeypatch, capsys):
+def test_the_file_has_all_keys_with_null_for_unmeasured_figures(tmp_path, monkeypatch, capsys):
     measured = {"pool": {"ratio": 0.9712345, "ratio_with_start": 0.9}, "memory": {"ratio": 1.1, "long": {"sum": 300.0}}, "naive": {"ratio": 9.0}}
     monkeypatch.setattr(run, "PARTS", {name: replace_part(figures) for name, figures in measured.items()})
     kept = tmp_path / "new" / "kept.json"
     assert run.main(Path("a/clips"), Path("b/net.onnx"), quick=True, json=kept, only=("pool", "memory")) == 0
     found = json.loads(kept.read_text())
-    assert found.keys() >= KEYS | {"curve", "machine", "date", "command", "versions", "git", "raw", "settings", "only_a_look"}
+    assert found.keys() >= KEYS | {"curve", "machine", "date", "command", "versions", "git", "raw", "settings", "approximate"}
     assert (found["ray_over_pool"], found["memory_10min_over_1min"], found["worker_private_mb"]) == (0.97123, 1.1, 300.0)
     assert found["naive_over_stage_720p"] is found["stage_over_decode_720p"] is found["curve"] is None
-    assert "ray_over_pool" in found["only_a_look"] and "a/" not in kept.read_text() and "b/" not in kept.read_text()
+    assert "ray_over_pool" in found["approximate"] and "a/" not in kept.read_text() and "b/" not in kept.read_text()
     assert "ray_over_pool" in capsys.readouterr().out
 
 
 def replace_part(figures):
     def part(bench):
-        """Measured before."""
+        """Return prepared figures."""
         return figures
 
     return part
 
 
-def test_weights_that_are_not_there_are_one_line_and_an_exit_code(tmp_path, capsys):
+def test_missing_weights_are_one_line_and_an_exit_code(tmp_path, capsys):
     assert run.main(tmp_path, tmp_path / "gone.onnx", only=("stage",)) == 2
     assert capsys.readouterr().err.startswith("error: detector.weights=")
 
 
-def test_the_short_plan_is_less_of_everything():
+def test_the_quick_plan_is_smaller_in_every_size():
     full, quick = plan.Plan(), plan.QUICK
     assert quick.few and not full.few
     for name in ("seconds", "rounds", "recall_seconds", "curve_frames", "naive_frames", "pool_seconds", "long", "short", "videos"):
         assert getattr(quick, name) < getattr(full, name)
 
 
-def test_its_help_says_what_there_is(capsys):
+def test_the_help_lists_options_and_parts(capsys):
     with pytest.raises(SystemExit):
         tyro.cli(run.main, args=["--help"])
-    said = capsys.readouterr().out
-    assert all(name in said for name in ("--clips", "--weights", "--quick", "--json", "--only", "--keep", *run.PARTS))
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("--clips", "--weights", "--quick", "--json", "--only", "--keep", *run.PARTS))
 
 
-def test_options_are_taken_as_they_are_documented(monkeypatch):
+def test_options_select_parts_and_sizes(monkeypatch):
     taken = {}
     monkeypatch.setattr(run, "measure", lambda bench, only, done: taken.update(only=only, plan=bench.plan, clips=bench.clips) or {})
     args = ["--clips", "c", "--weights", "w.onnx", "--quick", "--only", "stage", "recall"]

@@ -42,7 +42,7 @@ def test_all_three_presets_are_there_and_paper_names_the_published_models():
     assert set(PRESETS) == {"paper", "demo", "smoke"}
     paper = PRESETS["paper"][1]
     assert paper.encoder.model.name == "vit_large_patch14_dinov2.lvd142m"
-    assert paper.faces.chips.size == paper.encoder.model.size == 224
+    assert paper.faces.chips.size == paper.encoder.model.img_size == 224
     assert len(paper.faces.chips.scales) == 3
     assert paper.sweep.folds == 5
     assert paper.encoder.classes[-1] == "Contempt"
@@ -94,10 +94,11 @@ def test_a_wrong_command_line_is_one_line_that_says_what_to_do(args, said):
 
 def test_stages_that_do_not_fit_together_are_refused_before_anything_runs():
     demo = PRESETS["demo"][1]
-    with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.size=70"):
+    with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.img_size=70"):
         replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
 
 
+@pytest.mark.slow
 def test_the_help_of_a_job_documents_its_settings():
     done = subprocess.run([sys.executable, "jobs/prepare_faces.py", "demo", "--help"], cwd=ROOT, capture_output=True, text=True, check=True, env=None)
     assert "--chips.scales" in done.stdout

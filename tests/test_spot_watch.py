@@ -1,4 +1,4 @@
-"""The watcher on spot machines: it hears the cloud's notice, says it to Ray once, and lives through what goes wrong."""
+"""The watcher on spot machines drains the Ray node once after a notice, and retries after errors."""
 
 import importlib.util
 import subprocess
@@ -25,18 +25,18 @@ def watcher():
 
 @pytest.fixture
 def metadata():
-    """A metadata server as the clouds have it; tests set what it answers."""
+    """A metadata server like those of the clouds; tests set its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self):
-            self.echo(200, "token" if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
+            self.reply(200, "token" if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
 
         def do_GET(self):
-            server.asked += 1
+            server.requests += 1
             allowed = self.headers["X-aws-ec2-metadata-token"] == "token" or self.headers["Metadata-Flavor"] == "Google"
-            self.echo(*(server.answers.get(self.path, (404, "")) if allowed else (401, "")))
+            self.reply(*(server.answers.get(self.path, (404, "")) if allowed else (401, "")))
 
-        def echo(self, code, text):
+        def reply(self, code, text):
             self.send_response(code)
             self.end_headers()
             self.wfile.write(text.encode())
@@ -45,7 +45,7 @@ def metadata():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.answers, server.asked, server.url = {}, 0, f"http://127.0.0.1:{server.server_port}"
+    server.answers, server.requests, server.url = {}, 0, f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -56,44 +56,44 @@ def metadata():
 AWS, GCP = "/latest/meta-data/spot/instance-action", "/computeMetadata/v1/instance/preempted"
 
 
-def test_without_a_notice_a_machine_stays(watcher, metadata):
+def test_without_a_notice_there_is_no_interruption_time(watcher, metadata):
     metadata.answers[GCP] = (200, "FALSE")
-    assert watcher.aws(metadata.url) is None and watcher.gcp(metadata.url) is None
+    assert watcher.aws_notice(metadata.url) is None and watcher.gcp_notice(metadata.url) is None
 
 
-def test_a_notice_says_how_many_seconds_are_left(watcher, metadata):
+def test_a_notice_gives_the_seconds_until_the_interruption(watcher, metadata):
     at = (datetime.now(UTC) + timedelta(seconds=115)).strftime("%Y-%m-%dT%H:%M:%SZ")
     metadata.answers |= {AWS: (200, f'{{"action": "terminate", "time": "{at}"}}'), GCP: (200, "TRUE")}
-    assert 110 < watcher.aws(metadata.url) <= 115
-    assert watcher.gcp(metadata.url) == 30
+    assert 110 < watcher.aws_notice(metadata.url) <= 115
+    assert watcher.gcp_notice(metadata.url) == 30
 
 
-def test_a_machine_that_is_put_to_sleep_has_no_time_left(watcher, metadata):
+def test_hibernation_has_no_delay(watcher, metadata):
     metadata.answers[AWS] = (200, '{"action": "hibernate", "time": "2026-01-01T00:00:00Z"}')
-    assert watcher.aws(metadata.url) == 0
+    assert watcher.aws_notice(metadata.url) == 0
 
 
-def test_a_time_that_has_passed_is_now(watcher, metadata):
+def test_an_interruption_time_in_the_past_is_zero_seconds(watcher, metadata):
     metadata.answers[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
-    assert watcher.aws(metadata.url) == 0
+    assert watcher.aws_notice(metadata.url) == 0
 
 
-def test_trouble_is_said_once_and_outlived(watcher, metadata, capsys):
+def test_a_repeated_error_is_logged_once_and_retried(watcher, metadata, capsys):
     metadata.answers[AWS] = (503, "")
     drained = []
 
     def notice():
-        if metadata.asked == 3:
+        if metadata.requests == 3:
             metadata.answers[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
-        return watcher.aws(metadata.url)
+        return watcher.aws_notice(metadata.url)
 
-    watcher.watch(notice, drained.append, poll=0.01)
-    said = capsys.readouterr().out
-    assert drained == [0.0] and said.count("HTTPError") == 1 and said.rstrip().endswith("drained")
+    watcher.watch(notice, drained.append, poll_s=0.01)
+    output = capsys.readouterr().out
+    assert drained == [0.0] and output.count("HTTPError") == 1 and output.rstrip().endswith("drained")
 
 
-@pytest.mark.parametrize("error", [subprocess.CalledProcessError(1, "ray"), RayError("the head does not answer"), BadStatusLine("")])
-def test_a_drain_that_ray_refuses_is_tried_again(watcher, error):
+@pytest.mark.parametrize("error", [subprocess.CalledProcessError(1, "ray"), RayError("the head does not respond"), BadStatusLine("")])
+def test_a_failed_drain_is_retried(watcher, error):
     tries = []
 
     def drain(seconds):
@@ -101,15 +101,15 @@ def test_a_drain_that_ray_refuses_is_tried_again(watcher, error):
         if len(tries) < 3:
             raise error
 
-    watcher.watch(lambda: 30.0, drain, poll=0.01)
+    watcher.watch(lambda: 30.0, drain, poll_s=0.01)
     assert tries == [30.0] * 3
 
 
-def test_a_second_watcher_of_a_machine_ends_at_once_and_an_unknown_cloud_is_refused(tmp_path):
+def test_a_second_watcher_exits_at_once_and_an_unknown_cloud_is_a_usage_error(tmp_path):
     start = [sys.executable, str(PATH)]
     first = subprocess.Popen([*start, "gcp"], env={"ABAW_HOME": str(tmp_path)}, stdout=subprocess.PIPE, text=True)
     try:
-        assert "watching for gcp" in first.stdout.readline()
+        assert "notice (gcp)" in first.stdout.readline()
         second = subprocess.run([*start, "aws"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=True)
         assert second.stdout == ""
         assert first.poll() is None
@@ -117,4 +117,4 @@ def test_a_second_watcher_of_a_machine_ends_at_once_and_an_unknown_cloud_is_refu
         first.kill()
         first.communicate()
     wrong = subprocess.run([*start, "azure"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False)
-    assert wrong.returncode == 1 and wrong.stderr == "say which cloud: aws or gcp\n"
+    assert wrong.returncode == 1 and wrong.stderr == "usage: spot_watch.py aws|gcp\n"

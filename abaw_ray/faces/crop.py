@@ -25,7 +25,7 @@ from abaw_ray.faces.tracking.segment_tracker import SegmentTracker
 from abaw_ray.faces.tracking.segments import WHOLE_VIDEO, Chunk, segments_at
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 
 REVISION = 4
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are made again."""
@@ -121,16 +121,16 @@ class CropFaces:
         reader = _ChunkReader(self.config, self._frame_detector(video), chunk, buffer)
         clock = Clock()
         try:
-            for frame in decode(video["uri"], start=reader.decode_start, last=last, clock=clock):
+            for frame in decode(video["uri"], start=reader.decode_start, max_frames=last, clock=clock):
                 if not reader.process(frame):
                     break
         except ItemError as error:
             if chunk == WHOLE_VIDEO and error.last_frame is None:
                 raise
             reader.result.error = str(error)
-        except CannotSeek:
+        except SeekError:
             return ChunkResult(repaired_times=True)
-        reader.result.repaired_times = clock.mended
+        reader.result.repaired_times = clock.repaired
         return reader.finish()
 
     def _frame_detector(self, video: dict) -> FrameDetector | GivenBoxes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
-from abaw_ray.core.process.crash_retry import Chances, Outcome
+from abaw_ray.core.process.crash_retry import CrashRetry, Outcome
 from abaw_ray.faces.chunk_result import ROWS_FILE, ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import FaceWriter, VideoResult
@@ -24,11 +24,11 @@ class IsolatedFaceWriter:
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
         """Prepare the child process; it starts with the first call."""
-        self.chances = Chances(ChildProcess(partial(FaceWriter, config, weights), limits), own=(ChunkMismatchError,))
+        self.crash_retry = CrashRetry(ChildProcess(partial(FaceWriter, config, weights), limits), passthrough=(ChunkMismatchError,))
 
     def write_video(self, video: dict, path: Path) -> VideoResult:
         """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure."""
-        outcome = self.chances.two(video["uri"], "write_video", video, path)
+        outcome = self.crash_retry.call(video["uri"], "write_video", video, path)
         if not outcome.reason:
             return outcome.value
         result = self._retry_shorter(outcome, "write_video", video, path)
@@ -37,7 +37,7 @@ class IsolatedFaceWriter:
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path) -> ChunkResult:
         """As ``FaceWriter.write_chunk``; where the chunk cannot be decoded to its end, the result has the frames before the failure."""
-        outcome = self.chances.two(video["uri"], "write_chunk", video, chunk, folder)
+        outcome = self.crash_retry.call(video["uri"], "write_chunk", video, chunk, folder)
         if not outcome.reason:
             return outcome.value
         try:
@@ -55,14 +55,14 @@ class IsolatedFaceWriter:
         Raises:
             ItemError: two child processes ended.
         """
-        outcome = self.chances.two(video["uri"], "join_chunks", video, folders, path)
+        outcome = self.crash_retry.call(video["uri"], "join_chunks", video, folders, path)
         if outcome.reason:
             raise ItemError(outcome.reason)
         return outcome.value
 
     def close(self) -> None:
         """End the child process."""
-        self.chances.child.close()
+        self.crash_retry.child.close()
 
     def _retry_shorter(self, outcome: Outcome, *call: object) -> VideoResult | ChunkResult:
         """Decode only as far as both children got, or to the frame before (one of the two ended them), or half as far (memory fills slowly).
@@ -70,11 +70,11 @@ class IsolatedFaceWriter:
         Raises:
             ItemError: none of these succeeds.
         """
-        uri, reached = call[1]["uri"], outcome.reached
+        uri, reached = call[1]["uri"], outcome.progress
         for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):
             try:
-                return self.chances.once(uri, *call, last)
-            except self.chances.said:
+                return self.crash_retry.call_once(uri, *call, last)
+            except self.crash_retry.passthrough_errors:
                 raise
             except Exception as error:
                 logging.warning("%s: %s, and again before frame %d (%s)", uri, outcome.reason, last, error)

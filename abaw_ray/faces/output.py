@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
@@ -99,7 +99,7 @@ def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:
         pending: list[pa.Table] = []
         try:
             for table in tables:
-                beat()  # without a frame number: progress counts decoded frames
+                heartbeat()  # without a frame number: progress counts decoded frames
                 pending.append(table)
                 result.rows, result.faces = result.rows + len(table), result.faces + pc.sum(table["seen"]).as_py()
                 result.frames = max(result.frames, table["frame"][-1].as_py())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.boxes import iou, min_cost_assignment
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.tracking.people import TrackletSummary
@@ -82,7 +82,7 @@ def _join_tracklets(chunks: list[ChunkResult], frame_offsets: list[int]) -> list
     by_segment: dict[int, list[tuple[TrackletSummary, StitchedTracklet]]] = {}
     for index, chunk in enumerate(chunks):
         for segment, summaries in _group_by_segment(chunk.tracklets).items():
-            beat()
+            heartbeat()
             previous = by_segment.get(segment - 1, [])
             matches = _match([summary for summary, _ in previous], summaries)
             by_segment[segment] = []

@@ -80,6 +80,6 @@ def crop_square(image: Image | Frame, box: Float[np.ndarray, "4"], scale: float,
 def _region(image: Image | Frame, left: int, top: int, width: int, height: int, side: int | None = None) -> UInt8[np.ndarray, "rows columns 3"]:
     """Return a rectangle inside the image, shrunk to a square of ``side`` where that is given."""
     if isinstance(image, Frame):
-        return image.region(left, top, width, height, None if side is None else (side, side))
+        return image.crop(left, top, width, height, None if side is None else (side, side))
     region = image[top : top + height, left : left + width]
     return region.copy() if side in (None, width) else cv2.resize(region, (side, side), interpolation=cv2.INTER_AREA)

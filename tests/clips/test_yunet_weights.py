@@ -21,7 +21,7 @@ def test_a_network_built_from_bytes_gives_the_boxes_of_one_built_from_the_file(c
     for frame in decode(str(clips / "single_face.mp4")):
         if frame.number % 10:
             continue
-        rgb = frame.scaled(320, 192)
+        rgb = frame.resized(320, 192)
         from_file = cv2.FaceDetectorYN.create(weights_file, "", (320, 192), config.keep_score, 0.4, 100)
         rows = from_file.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
         faces = from_bytes(rgb, 0.0)

@@ -8,10 +8,11 @@ import yaml
 
 from abaw_ray.cluster.engine.capacity import Machine, allowed, machines, max_workers
 from abaw_ray.cluster.engine.compute import LAPTOP, compute_preset
-from abaw_ray.cluster.engine.resources import GIB, Resources
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.units import gib
 
 CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
 
@@ -34,8 +35,8 @@ def test_a_worker_must_fit_into_one_machine():
 
 
 def test_memory_is_a_limit_where_it_is_known():
-    assert workers([CPU], cpus=1, memory_gb=8e9 / GIB) == 64
-    assert workers([replace(CPU, resources={"CPU": 16.0})], cpus=1, memory_gb=8e9 / GIB) == 128
+    assert workers([CPU], cpus=1, memory_gb=8e9 / gib(1)) == 64
+    assert workers([replace(CPU, resources={"CPU": 16.0})], cpus=1, memory_gb=8e9 / gib(1)) == 128
 
 
 def test_a_cluster_that_grows_has_room_for_what_its_file_allows_without_its_head(tmp_path):

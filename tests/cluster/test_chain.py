@@ -26,6 +26,8 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 ITEMS = 16
 RESOURCES = Resources(workers=1, memory_gb=0.1)

@@ -8,7 +8,7 @@ import pytest
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.command import parse, run_command
 from abaw_ray.cluster.launch.config import EncoderJob, FeaturesJob, PipelineConfig, SweepJob
-from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.fusion.config import SweepConfig
 
 
 @pytest.fixture

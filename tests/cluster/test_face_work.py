@@ -12,7 +12,7 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))
 
@@ -23,7 +23,7 @@ def work(tmp_path):
 
     def run(uri, child):
         face_work = FaceWork(HAAR, ChildLimits(), None)
-        face_work.writer.chances.child = child
+        face_work.writer.crash_retry.child = child
         store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
@@ -58,7 +58,7 @@ def features(tmp_path):
     store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
-    work.extract, work.sound = Deaf(), GuardedSound(ChildLimits())
+    work.extract, work.sound = Deaf(), IsolatedAudioDecoder(ChildLimits())
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
     work.sound.close()
 

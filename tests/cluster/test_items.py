@@ -303,6 +303,8 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 def work(store, item, payload):
     time.sleep(6)
     return {}

@@ -19,6 +19,7 @@ from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.tracking.segments import SegmentConfig
 from abaw_ray.media.write import write_video
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), segments=SegmentConfig(length_s=10.0, overlap_s=1.0))
 FRAMES = 1500

@@ -35,8 +35,18 @@ from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
 
+pytestmark = pytest.mark.slow
 TINY = SyntheticConfig(
-    train=6, validation=3, test=1, seconds=2.4, rate=(8.0, 12.0), stretch=(0.4, 0.9), affectnet=48, affectnet_validation=16, rafdb=16, rafdb_test=8
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    fps_range=(8.0, 12.0),
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=48,
+    affectnet_val_images=16,
+    rafdb_train_images=16,
+    rafdb_test_images=8,
 )
 
 
@@ -115,7 +125,7 @@ def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
 
 
 def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
-    example = AffWild2(data_of(Run(line, engine)).affwild2).example()
+    example = AffWild2(data_of(Run(line, engine)).affwild2).submission_rows()
     rows = Path(summary["submission"]).read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
     assert summary["submission_rows"]["filled_by"]["past_end"] >= 1

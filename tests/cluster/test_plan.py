@@ -22,7 +22,17 @@ from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
-TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=16, affectnet_validation=8, rafdb=7, rafdb_test=7)
+TINY = SyntheticConfig(
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=16,
+    affectnet_val_images=8,
+    rafdb_train_images=7,
+    rafdb_test_images=7,
+)
 
 
 class NoRay(RaySession):
@@ -107,7 +117,7 @@ def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
 def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), compute=replace(SMOKE.compute, training=Resources(workers=5)))
-    assert "cannot be shared by 5 workers" in str(error)
+    assert "cannot be divided among 5 workers" in str(error)
 
 
 def test_contempt_that_shall_count_as_a_class_that_is_not_there_is_said(plan, data):

@@ -17,6 +17,8 @@ from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, kw_only=True)
 class WordsConfig:

@@ -22,8 +22,19 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.faces.crop import CropFaces
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-SMALL = SyntheticConfig(train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=8, affectnet_validation=8, rafdb=8, rafdb_test=8)
+SMALL = SyntheticConfig(
+    train_subjects=10,
+    val_subjects=4,
+    test_subjects=2,
+    video_duration_s=4.0,
+    segment_duration_s=(0.5, 1.2),
+    affectnet_train_images=8,
+    affectnet_val_images=8,
+    rafdb_train_images=8,
+    rafdb_test_images=8,
+)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,17 @@ from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.write import write_video
 
-TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=8, affectnet_validation=8, rafdb=7, rafdb_test=7)
+TINY = SyntheticConfig(
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=8,
+    affectnet_val_images=8,
+    rafdb_train_images=7,
+    rafdb_test_images=7,
+)
 
 
 def test_it_lies_beside_the_results_where_these_go_to_a_store(tmp_path):

@@ -155,7 +155,7 @@ def test_a_file_without_seeking_is_decoded_from_its_start(video, store, monkeypa
 
     def without_seeking(uri, *, start=None, **options):
         if start is not None:
-            raise media.CannotSeek("no index")
+            raise media.SeekError("no index")
         return decode(uri, **options)
 
     monkeypatch.setattr("abaw_ray.faces.crop.decode", without_seeking)

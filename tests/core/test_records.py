@@ -55,7 +55,7 @@ def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
 @dataclass(frozen=True, kw_only=True)
 class Model:
     size: int = 70
-    weights: str = field(default="here", metadata={"shapes": False})
+    weights: str = field(default="here", metadata={"in_digest": False})
 
 
 def test_where_a_file_lies_changes_no_home_and_stands_in_the_record(tmp_path):

@@ -31,7 +31,7 @@ class Crashing(FaceWriter):
             if how == "detect" and frame.number == at:  # while the detector runs
                 _crash()
             yield frame
-            if frame.number == at != options["last"]:  # while the next frame is decoded
+            if frame.number == at != options["max_frames"]:  # while the next frame is decoded
                 {
                     "crash": _crash,
                     "hang": _hang,

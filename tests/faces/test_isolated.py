@@ -16,6 +16,8 @@ from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.tracking.segments import Chunk, SegmentConfig
 from abaw_ray.media.write import write_video
 
+pytestmark = pytest.mark.slow
+
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=SegmentConfig(length_s=2.0, overlap_s=0.5))
 
 
@@ -26,7 +28,7 @@ def log(tmp_path_factory):
 
 def isolated_writer(log, seconds):
     isolated = IsolatedFaceWriter(CONFIG, ChildLimits(seconds=seconds, memory_mb=700))
-    isolated.chances.child = ChildProcess(partial(Crashing, CONFIG, log), isolated.chances.child.limits)
+    isolated.crash_retry.child = ChildProcess(partial(Crashing, CONFIG, log), isolated.crash_retry.child.limits)
     return isolated
 
 
@@ -132,6 +134,6 @@ def test_a_join_that_ends_two_child_processes_is_the_failure_of_its_video_only(w
 @pytest.mark.parametrize("method", ["write_video", "join_chunks"])
 def test_a_full_disk_is_a_storage_error_and_not_a_failure_of_the_video(video, tmp_path, method):
     isolated = IsolatedFaceWriter(CONFIG, ChildLimits())
-    isolated.chances.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    isolated.crash_retry.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     with pytest.raises(StorageError, match="No space left on device; the disk is full"):
         getattr(isolated, method)(*([video("v")] + [[]] * (method == "join_chunks")), tmp_path / "output.parquet")

@@ -5,7 +5,7 @@ import pytest
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.faces.chips import ChipConfig
 from abaw_ray.media.audio import RATE, decode_audio
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 from abaw_ray.report.tracks import overlay as overlay_module
 from abaw_ray.report.tracks.overlay import crop_chips, frame_images, frames_at, write_overlay
 from abaw_ray.report.tracks.track import Track, read_tracks
@@ -30,7 +30,7 @@ def way(request, monkeypatch):
 
     def from_the_beginning(uri, *, start=None, **more):
         if start is not None:
-            raise CannotSeek("not this one")
+            raise SeekError("not this one")
         return decode(uri, **more)
 
     if request.param == "one pass":

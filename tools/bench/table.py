@@ -1,4 +1,4 @@
-"""The figures of a benchmark run -> a table for people and a JSON file for comparisons; what all benchmarks share. Nothing is measured here."""
+"""Figures of a benchmark run -> a table and a JSON file; shared by all benchmarks."""
 
 import importlib.metadata
 import json
@@ -19,24 +19,24 @@ from abaw_ray.core.storage.records import git_revision
 _PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
 
 
-def told(tool: str, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> str:
-    """The command line of a run, with paths by their last name alone."""
+def command_line(tool: str, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> str:
+    """Return the command line of a run, with the last component of each path only."""
     command = f"python -m tools.bench.{tool} --clips {clips.name} --weights {weights.name}"
     return command + (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
 
 
-def stamp(*more: str) -> dict:
-    """When, on which machine, and with which versions (of ``more`` packages too) a run was made."""
+def metadata(*packages: str) -> dict:
+    """Return date, machine, git revision and package versions (also of ``packages``) of a run."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in (*_PACKAGES, *more)},
+        "versions": {name: importlib.metadata.version(name) for name in (*_PACKAGES, *packages)},
         "git": git_revision(),
     }
 
 
 def machine() -> dict:
-    """The machine, as far as it matters for speed."""
+    """Return the CPU model, number of cores and memory of this machine."""
     model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "memory_gb": round(psutil.virtual_memory().total / 2**30, 1)}
 
@@ -49,30 +49,30 @@ def _lines(path: str) -> list[str]:
 
 
 Row = tuple[str, tuple[str, str], str, str]
-"""Of a smaller benchmark: key, place among the raw figures, aim, and what it is."""
+"""A figure: key, place among the raw figures, target, description."""
 
 
-def dig(raw: dict, place: tuple[str, str]) -> float | None:
-    """One figure of a smaller benchmark; None where its part was not measured."""
+def lookup(raw: dict, place: tuple[str, str]) -> float | None:
+    """Return one figure; None if its part was not measured."""
     return raw.get(place[0], {}).get(place[1])
 
 
 def write_rows(path: Path, rows: tuple[Row, ...], note: dict, raw: dict) -> None:
-    """Write a smaller benchmark's JSON file: the figures, what the run was, and all raw figures."""
-    path.write_text(json.dumps(rounded({key: dig(raw, place) for key, place, *_ in rows} | note | {"raw": raw}), indent=1) + "\n")
+    """Write the JSON file: the figures, the run's metadata (``note``), and all raw figures."""
+    path.write_text(json.dumps(rounded({key: lookup(raw, place) for key, place, *_ in rows} | note | {"raw": raw}), indent=1) + "\n")
 
 
 def show_rows(rows: tuple[Row, ...], raw: dict) -> None:
-    """Print a smaller benchmark's table."""
-    table = Table("figure", "value", "aim", "what it is")
-    for key, place, aim, said in rows:
-        value = dig(raw, place)
-        table.add_row(key, "-" if value is None else f"{value:.3g}", aim, said)
+    """Print the table of figures."""
+    table = Table("figure", "value", "target", "description")
+    for key, place, target, description in rows:
+        value = lookup(raw, place)
+        table.add_row(key, "-" if value is None else f"{value:.3g}", target, description)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
-def measured(parts: dict[str, Callable[[], dict]], only: tuple[str, ...], raw: dict, done: Callable[[], None]) -> dict:
-    """Do the wanted parts of a smaller benchmark, one after the other, into ``raw``; ``done`` is called after each."""
+def measure_parts(parts: dict[str, Callable[[], dict]], only: tuple[str, ...], raw: dict, done: Callable[[], None]) -> dict:
+    """Measure the parts named in ``only`` (all if empty) into ``raw`` and return it; calls ``done`` after each part."""
     for name, part in parts.items():
         if not only or name in only:
             echo(name)
@@ -82,7 +82,7 @@ def measured(parts: dict[str, Callable[[], dict]], only: tuple[str, ...], raw: d
 
 
 def rounded(value: Any) -> Any:
-    """Five digits are more than any of it is worth."""
+    """Return the value with its floats rounded to five significant digits."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):

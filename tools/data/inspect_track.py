@@ -85,7 +85,7 @@ def show(rows_file: Path, video: str, name: str, sheet: SheetConfig, out: Path |
     frames = chip_frames(track, sheet).tolist()
     chips = {frame: decode_jpeg(chip) for frame, chip in read_chips(rows_file, name, frames).items()}
     chips |= crop_chips(video, track, [frame for frame in frames if frame not in chips], ChipConfig())
-    first = next(decode(video, last=1))
+    first = next(decode(video, max_frames=1))
     aspect = first.width / first.height
     images = frame_images(video, track, image_frames(track, sheet, aspect).tolist(), image_size(sheet, aspect))
     note = f"The video is damaged and shown up to the damage: {error}" if error else ""

@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.worker import Operator, Task
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
 Split = Callable[[Mapping[Item, dict], int], list[Task]]
@@ -46,7 +46,7 @@ def run_items(
         echo(f"{store.stage}: already done ({len(record.outputs):,} {unit}) in {store.storage.uri(store.path)}")
         return record
     operators = chain()
-    with only_writer(store.storage, store.path):
+    with writer_lock(store.storage, store.path):
         return _complete(run, store, payloads, operators, unit, split or (lambda todo, workers: list(todo.items())))
 
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from abaw_ray.core.errors import ConfigError
-
-GIB = 2**30
-"""Bytes of what settings call a gigabyte of memory, as Ray counts it."""
+from abaw_ray.core.units import gib
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +42,7 @@ class Resources:
     @property
     def memory(self) -> int:
         """Memory of each worker in bytes."""
-        return int(self.memory_gb * GIB)
+        return gib(self.memory_gb)
 
     @property
     def request(self) -> dict[str, float]:

@@ -46,7 +46,7 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
     Raises:
         StorageError: some were lost every time; all others are done.
     """
-    shown.expect(sum(_size(task) for task in tasks))
+    shown.set_total_work(sum(_size(task) for task in tasks))
     finished: set[str] = set()
     excluded: frozenset[str] = frozenset()
     for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):

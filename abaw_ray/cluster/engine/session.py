@@ -11,7 +11,7 @@ from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.storage.filesystems import StorageConfig, environment
+from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -61,7 +61,7 @@ class RaySession:
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
     def __enter__(self) -> "RaySession":
-        store = environment(self.storage)  # also for what is read before Ray starts: data sets, weights
+        store = s3_environment(self.storage)  # also for what is read before Ray starts: data sets, weights
         self._before = {name: os.environ.get(name) for name in store}
         os.environ |= store
         return self
@@ -127,7 +127,7 @@ class RaySession:
             cpus, memory = self.compute.local_cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000 or None
             ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **quiet)
         else:
-            ray.init(runtime_env={"env_vars": environment(self.storage)}, **quiet)
+            ray.init(runtime_env={"env_vars": s3_environment(self.storage)}, **quiet)
         self._started = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place, which ends the process on the spot

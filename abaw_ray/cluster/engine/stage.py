@@ -18,7 +18,7 @@ from abaw_ray.cluster.engine.worker import Operator, Task, Work
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
@@ -168,7 +168,7 @@ class Stage(Generic[_ConfigT]):
             echo(f"{self.name}: already done in {run.storage.uri(store.path)}")
             return record
         started = time.monotonic()
-        with only_writer(store.storage, store.path):
+        with writer_lock(store.storage, store.path):
             if (record := store.record([item])) is not None:  # of another run, for which this one waited
                 return record
             run.session.start(work.resources(run.compute), gang=work.gang)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 
 Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
@@ -115,7 +115,9 @@ class ItemWorker:
 
     def _do(self, item: Item, payload: dict) -> dict:
         try:
-            with own_disk():  # around the building too, which may download a model: an item that fails there is lost, and the stage goes on
+            with (
+                disk_full_to_storage_error()
+            ):  # around the building too, which may download a model: an item that fails there is lost, and the stage goes on
                 self.work = self.work or self.config.build()
                 figures = self.work(self.config.store, item, payload)
         except ItemError as error:

@@ -12,9 +12,8 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.crop import FacesConfig
-from abaw_ray.features.baselines import BaselineConfig
-from abaw_ray.features.extract import FeaturesConfig
-from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.features.config import BaselineConfig, FeaturesConfig
+from abaw_ray.fusion.config import SweepConfig
 
 _T = TypeVar("_T", bound=RunConfig)
 _OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr is short for --encoder.optim.lr
@@ -95,10 +94,9 @@ def check_fit(config: FeaturesJob | SweepJob | PipelineConfig) -> None:
     Raises:
         ConfigError: the chips are limited to another input size than the encoder's.
     """
-    if config.faces.chips.size != config.encoder.model.size:
-        raise ConfigError(
-            f"faces.chips.size={config.faces.chips.size} is not encoder.model.size={config.encoder.model.size}; set both to the encoder's input size"
-        )
+    chip_size, img_size = config.faces.chips.size, config.encoder.model.img_size
+    if chip_size != img_size:
+        raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
 
 
 def own_stage(job: type[RunConfig]) -> str:

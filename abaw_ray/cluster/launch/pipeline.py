@@ -60,11 +60,11 @@ def summarise(records: dict[str, Record]) -> dict[str, Any]:
     return {
         "official_val": {name: scores["official_val"][name] for name in ("macro_f1", "macro_f1_unshared", "interval", "per_class", "confusion")},
         "cv": {
-            "macro_f1_mean": cv["other"]["mean"],
-            "macro_f1_std": cv["other"]["std"],
-            "folds": cv["other"]["folds"],
-            "per_class": cv["other"]["per_class"],
-            "macro_f1_mean_smoothing_chosen_on_the_same_folds": cv["same"]["mean"],
+            "macro_f1_mean": cv["cross_fitted"]["mean"],
+            "macro_f1_std": cv["cross_fitted"]["std"],
+            "folds": cv["cross_fitted"]["folds"],
+            "per_class": cv["cross_fitted"]["per_class"],
+            "macro_f1_mean_in_sample": cv["in_sample"]["mean"],
         },
         "visual_only": {"macro_f1": scores["visual_only"]["macro_f1"]},
         "audio_only": {"macro_f1": scores["speech_only"]["macro_f1"]},

@@ -9,12 +9,8 @@ from abaw_ray.cluster.launch.config import PipelineConfig, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.encoder.augment import AugmentConfig
-from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.model import ModelConfig
-from abaw_ray.encoder.moe import MoeConfig
-from abaw_ray.encoder.padaug import PadAugConfig
-from abaw_ray.features.speech import SpeechConfig
+from abaw_ray.encoder.config import AugmentConfig, EncoderConfig, ModelConfig, MoeConfig, PadAugConfig
+from abaw_ray.features.config import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=RunConfig)
 
@@ -27,7 +23,15 @@ PAPER = PipelineConfig(
 )
 
 SMALL = ModelConfig(
-    name="vit_small_patch14_dinov2.lvd142m", size=70, width=128, depth=4, heads=4, layer_scale=0.0, position_std=0.3, drop_path=0.0, weights=""
+    name="vit_small_patch14_dinov2.lvd142m",
+    img_size=70,
+    embed_dim=128,
+    depth=4,
+    num_heads=4,
+    init_values=0.0,
+    pos_embed_std=0.3,
+    drop_path_rate=0.0,
+    weights="",
 )  # 25 tokens: what learns in minutes on two cores
 
 DEMO = replace(
@@ -38,21 +42,23 @@ DEMO = replace(
     faces=replace(
         PAPER.faces,
         detector=replace(PAPER.faces.detector, kind="haar", width=320, min_size=0.15),
-        chips=replace(PAPER.faces.chips, scales=(1.0, 1.2, 1.4), size=SMALL.size),
+        chips=replace(PAPER.faces.chips, scales=(1.0, 1.2, 1.4), size=SMALL.img_size),
     ),
     encoder=EncoderConfig(
         ingest=replace(PAPER.encoder.ingest, max_side=150),
         model=SMALL,
-        moe=MoeConfig(hidden=0, dropout=0.0),
-        augment=AugmentConfig(scales=(1.0, 1.4), shift=0.03, turn=4.0, light=0.15, gamma=0.1, padaug=PadAugConfig(probability=0.3)),
-        optim=replace(PAPER.encoder.optim, lr=3e-4, layer_decay=1.0, betas=(0.9, 0.98), warmup=0.05),
+        moe=MoeConfig(hidden_dim=0, dropout=0.0),
+        augment=AugmentConfig(
+            scales=(1.0, 1.4), max_shift=0.03, max_rotation_deg=4.0, brightness=0.15, gamma=0.1, padaug=PadAugConfig(probability=0.3)
+        ),
+        optim=replace(PAPER.encoder.optim, lr=3e-4, layer_decay=1.0, betas=(0.9, 0.98), warmup_ratio=0.05),
         epochs=10,
-        global_batch=32,
-        piece=16,
-        zero=1,
+        global_batch_size=32,
+        micro_batch_size=16,
+        zero_stage=1,
     ),
     features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),
-    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch=512)),
+    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch_size=512)),
 )
 
 SMOKE = replace(
@@ -61,7 +67,15 @@ SMOKE = replace(
         use_synthetic=True,
         synthetic_dir="runs/smoke/data",
         synthetic=SyntheticConfig(
-            train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=240, affectnet_validation=40, rafdb=80, rafdb_test=40
+            train_subjects=10,
+            val_subjects=4,
+            test_subjects=2,
+            video_duration_s=4.0,
+            segment_duration_s=(0.5, 1.2),
+            affectnet_train_images=240,
+            affectnet_val_images=40,
+            rafdb_train_images=80,
+            rafdb_test_images=40,
         ),
     ),
     storage=StorageConfig(uri="runs/smoke"),

@@ -50,7 +50,7 @@ def annotated(run: Run[Any]) -> AnnotationSet:
     tree = affwild2(run)
     splits = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
-    return AnnotationSet(splits=splits, labels=labels, example=tree.example() if "test" in splits.values() else [])
+    return AnnotationSet(splits=splits, labels=labels, example=tree.submission_rows() if "test" in splits.values() else [])
 
 
 def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tuple[Frames, dict[str, str]]:
@@ -61,7 +61,7 @@ def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tu
             yield storage.read_table(path)
 
     frames = join_frames(tables(), annotations.labels, annotations.splits)
-    return frames, dict(frames.left_out)
+    return frames, dict(frames.excluded_subjects)
 
 
 def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSet) -> tuple[Any, dict[str, str]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage
@@ -20,48 +19,51 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
+from abaw_ray.core.tables import rows_of_track
+from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy
+from abaw_ray.features.config import BaselineConfig
 from abaw_ray.media.audio import Audio
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 from abaw_ray.scoring.baselines import logistic_macro_f1
 
 
 class BaselineWork:
-    """One video: pixels and voice of a few frames a second."""
+    """Reads the baselines' vectors of one video: pixels, pitch and energy of a few frames per second."""
 
     def __init__(self, config: BaselineConfig, limits: ChildLimits) -> None:
-        self.config, self.sound = config, GuardedSound(limits)
+        self.config, self.decode_audio = config, IsolatedAudioDecoder(limits)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE part and the video's address. Sound that cannot be decoded is none, as features say.
+        """Do one item; its payload names the FACE output and the video's address. Audio that cannot be decoded is treated as missing; the features
+        stage reports it.
 
         Raises:
-            ItemError: the video is gone since its faces were cut.
+            ItemError: the video was deleted after its faces were prepared.
         """
-        faces, pieces = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), []
-        audio = self._sound(payload["uri"])
-        for track in pc.unique(faces["track"]).to_pylist():
-            mine = faces.filter(pc.equal(faces["track"], track)).sort_by("frame")
-            mine = mine.filter(pa.array(spaced(mine["time"].to_numpy(), self.config.every)))
-            sound, heard = voice(audio, mine["time"].to_numpy(), self.config.window)
+        faces, tables = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), list[pa.Table]()
+        audio = self._audio(payload["uri"])
+        for track in faces["track"].unique().to_pylist():
+            mine = rows_of_track(faces, track)
+            mine = mine.filter(pa.array(first_of_interval(mine["time"].to_numpy(), self.config.interval_s)))
+            vectors, heard = pitch_and_energy(audio, mine["time"].to_numpy(), self.config.window_s)
             chips = [chip.as_py() for chip in mine["chip"]]
-            pieces.append(
+            tables.append(
                 pa.table(
                     {
                         "track": mine["track"],
                         "frame": mine["frame"],
-                        "pixels": pa.array([chip and pixels(chip, self.config.side) for chip in chips], pa.list_(pa.float32())),
-                        "voice": pa.array([row if there else None for row, there in zip(sound, heard, strict=True)], pa.list_(pa.float32())),
+                        "pixels": pa.array([chip and grey_pixels(chip, self.config.img_size) for chip in chips], pa.list_(pa.float32())),
+                        "voice": pa.array([row if there else None for row, there in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
                     }
                 )
             )
-        table = pa.concat_tables(pieces)
+        table = pa.concat_tables(tables)
         store.storage.write_table(store.output(item), table)
         return {"rows": len(table)}
 
-    def _sound(self, uri: str) -> Audio | None:
+    def _audio(self, uri: str) -> Audio | None:
         try:
-            return self.sound(uri)
+            return self.decode_audio(uri)
         except MissingError as error:
             raise video_missing(uri, error) from error
         except ItemError:

@@ -14,7 +14,7 @@ from abaw_ray.encoder.config import REVISION
 def check(run: Run[Any]) -> None:
     """Check that the pretrained weights exist and that the ranks can share a batch."""
     check_encoder(run.config.encoder.model, run.config.storage)
-    run.config.encoder.check_ranks(run.compute.training.workers)
+    run.config.encoder.check_world_size(run.compute.training.workers)
 
 
 def describe(run: Run[Any]) -> str:
@@ -25,7 +25,7 @@ def describe(run: Run[Any]) -> str:
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Train on all images; returns the figures of the last epoch and the curve of all."""
-    from abaw_ray.cluster.training.rank import leaving
+    from abaw_ray.cluster.training.rank import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 
     config, images = run.config.encoder, INGEST_IMAGES.require(run)
@@ -38,14 +38,15 @@ def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         resources=run.compute.training,
         preemption_poll_s=run.compute.preemption_poll_s,
         on_report=_show,
-        heed=leaving if run.session.shared else None,
+        preempted_nodes=preempted_nodes if run.session.shared else None,
     )
     return {**figures, "rows": images.figures["rows"]}
 
 
 def _show(figures: dict) -> None:
-    if "leaving" in figures:
-        echo(f"  encoder: {figures['leaving']} machines are being preempted; checkpoint after step {figures['step']} of {figures['of']}")
+    if "preempted_nodes" in figures:
+        step = f"step {figures['step']} of {figures['total_steps']}"
+        echo(f"  encoder: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")

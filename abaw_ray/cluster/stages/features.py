@@ -22,34 +22,33 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.chips import ChipConfig
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.extract import REVISION, ExtractFeatures, FeaturesConfig
+from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.features.wav2vec import weights_identity
 from abaw_ray.media.audio import Audio
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 _ROWS = 1024
 """Rows whose chips are in memory at a time."""
 
 
 class FeatureWork:
-    """One video: its chips and its voice through the two models."""
+    """Extracts the features of one video: its chips through the encoder, its audio through the speech model."""
 
     def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: ChildLimits) -> None:
-        """Fetch the encoder (a folder of the encoder's part) to this node and build both models; ``limits`` are those of decoding sound."""
-        self.sound = GuardedSound(limits)
+        """Download the encoder (a folder of that stage's output) and build both models; ``limits`` apply to the decoding of audio."""
+        self.decode_audio = IsolatedAudioDecoder(limits)
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
-            for name in storage.files(encoder):
-                storage.get_file(f"{encoder}/{name}", Path(folder) / name)
+            storage.download_folder(encoder, Path(folder))
             self.extract = ExtractFeatures(config, chips, Path(folder), device)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE part and the video's address.
+        """Do one item; its payload names the FACE output and the video's address.
 
         Raises:
-            ItemError: a chip or the sound cannot be decoded (of the latter the part is there, without a voice), or the video is gone since its
-                faces were cut.
-            StorageError: it could not be read or its part not be written.
+            ItemError: a chip or the audio cannot be decoded (without audio the output is written, its rows not heard), or the video was deleted after
+                its faces were prepared.
+            StorageError: it could not be read or its output not be written.
         """
         try:
             return self._extract(store, item, payload)
@@ -59,29 +58,29 @@ class FeatureWork:
     def _extract(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         rows = store.storage.read_table(payload["faces"], columns=["frame", "time"])
         times = rows["time"].to_numpy()
-        audio, deaf = self._sound(payload["uri"], last_frame=pc.max(rows["frame"]).as_py())
+        audio, failure = self._audio(payload["uri"], last_frame=pc.max(rows["frame"]).as_py())
         figures = {"rows": 0, "seen": 0, "heard": 0}
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
-            local = Path(folder) / "part.parquet"
+            local = Path(folder) / "output.parquet"
             with pq.ParquetWriter(local, self.extract.schema, compression="zstd") as writer:
-                pieces = (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(faces).iter_batches(_ROWS))
-                for table in self.extract.stream(pieces, times, audio):
+                chunks = (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(faces).iter_batches(_ROWS))
+                for table in self.extract.stream(chunks, times, audio):
                     writer.write_table(table)
                     figures["rows"] += len(table)
                     figures |= {name: figures[name] + pc.sum(table[name]).as_py() for name in ("seen", "heard")}
-            if deaf:
-                store.write_failure(item, deaf)  # before the part, or a run that is killed in between would not say it
+            if failure:
+                store.write_failure(item, failure)  # before the output, or a run that is killed in between would lose it
             store.storage.put_file(local, store.output(item))
-        if deaf:
-            raise deaf
+        if failure:
+            raise failure
         return figures
 
-    def _sound(self, uri: str, *, last_frame: int) -> tuple[Audio | None, ItemError | None]:
-        """The video's sound; or why there is none, though there should be: its faces are of use all the same."""
+    def _audio(self, uri: str, *, last_frame: int) -> tuple[Audio | None, ItemError | None]:
+        """The video's audio; or the error where it cannot be decoded, in which case the features of its faces are still extracted."""
         try:
-            return self.sound(uri), None
+            return self.decode_audio(uri), None
         except ItemError as error:
-            return None, ItemError(f"its frames have no voice: {error}", last_frame=last_frame)
+            return None, ItemError(f"its frames have no audio features: {error}", last_frame=last_frame)
 
 
 def feature_items(run: Run[Any]) -> dict[Item, dict]:
@@ -96,7 +95,7 @@ def feature_items(run: Run[Any]) -> dict[Item, dict]:
 def build_work(run: Run[Any]) -> partial[FeatureWork]:
     """The builder of the work, with the address of the trained encoder."""
     config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
-    device = DeviceConfig(readers=max(int(run.compute.features.cpus) - 1, 0))
+    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0))
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
 
 

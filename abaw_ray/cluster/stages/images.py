@@ -15,7 +15,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.stills import StillImage
-from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
+from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig
+from abaw_ray.encoder.ingest import IngestImages
 
 _SHARD = 1000
 """Images of a shard; about 20 MB, so that one read is quick. Ours."""
@@ -33,7 +34,7 @@ class ImageWork:
         for row in done.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
         store.storage.write_table(store.output(item), schema.conform(done.table, schema.IMAGE, stage="images"))
-        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.left_out}
+        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.skipped}
 
 
 def stills(run: Run[Any]) -> list[StillImage]:
@@ -98,7 +99,7 @@ def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
 
 INGEST_IMAGES = Stage(
     name="images",
-    revision=REVISION,
+    revision=INGEST_REVISION,
     settings=lambda config: config.encoder.ingest,
     check=check_contempt,
     work=ItemWork(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
@@ -19,17 +18,18 @@ from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.fusion import ALONE, SWEEP_FUSION
+from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.data.subjects import leaked
+from abaw_ray.core.tables import rows_of_track
+from abaw_ray.data.subjects import subjects_with_shared_recordings
+from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import score_official_val, score_together
-from abaw_ray.fusion.saved import load_fusion, logits_table
+from abaw_ray.fusion.protocols import score_ensemble, score_official_val
 from abaw_ray.fusion.train import TrainedFusion
-from abaw_ray.predict.people import Boxes, confusions, predict_people, prediction_table
+from abaw_ray.predict.subjects import Boxes, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
-from abaw_ray.scoring.decision import Decision
-from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1, sum_by_recording
+from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.submission import write_submission
 
 
@@ -40,11 +40,11 @@ class Scoring:
     store: StageStore
     item: Item
     models: str
-    """The sweep's part."""
-    choices: dict[str, dict]
+    """Folder of the sweep's output."""
+    selections: dict[str, dict]
     """Figures of the sweep: official, cv, visual, speech."""
     faces: dict[str, str]
-    """FACE parts by video, for the boxes."""
+    """FACE outputs by video, for the boxes."""
     annotations: AnnotationSet
 
 
@@ -57,7 +57,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         store=store,
         item=item,
         models=sweep.outputs["run"],
-        choices={name: sweep.figures[name] for name in ("official", "cv", *ALONE)},
+        selections={name: sweep.figures[name] for name in ("official", "cv", *UNIMODAL)},
         faces=faces.outputs,
         annotations=annotations,
     )
@@ -76,8 +76,8 @@ def one_trial(compute: ComputeConfig) -> Resources:
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """Score validation with the official model and each modality's own, and the test release with the five models together."""
     figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", keep=True)}
-    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in ALONE}
-    train, val = (frames.labels[frames.rows_of(frames.names(split))] for split in ("train", "val"))
+    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in UNIMODAL}
+    train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
     figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
     figures["rows"] = figures["official_val"]["rows"]
     if scoring.annotations.example:
@@ -87,22 +87,22 @@ def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
 
 
 def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dict[str, Any]:
-    """Macro-F1 on Validation_Set, with and without the people who share a recording with Train_Set."""
-    choice = scoring.choices[name]
+    """Macro-F1 on Validation_Set, with and without the subjects who share a recording with Train_Set."""
+    selection = scoring.selections[name]
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
-    counts = confusions(frames, people, choice["default"])
-    shared = leaked(frames.names("train"), frames.names("val"))
-    clean = np.array([one.person.name not in shared for one in people], dtype=bool)
+    tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
+    counts = confusion_matrices(frames, tracks, selection["default"])
+    shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
+    clean = np.array([track.subject.name not in shared for track in tracks], dtype=bool)
     total = counts.sum(axis=0)
     if keep:
         storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
-        storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
+        storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
         table = logits_table(frames, rows, logits, gate, np.full(len(rows), -1))
         storage.write_table(f"{folder}/validation_logits.parquet", table)
     return {
         "macro_f1": macro_f1(total),
-        "interval": bootstrap_interval(by_recording(counts, [one.person.source for one in people]), seed=0),
+        "interval": bootstrap_interval(sum_by_recording(counts, [track.subject.recording for track in tracks]), seed=0),
         "per_class": per_class_f1(total).tolist(),
         "confusion": total.tolist(),
         "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),
@@ -113,16 +113,16 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """The test release by the models of the five folds together, and its submission file."""
-    choice, names = scoring.choices["cv"], frames.names("test")
-    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["same"]["folds"]))]
-    rows, logits, gate = score_together(models, frames, names)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
+    selection, names = scoring.selections["cv"], frames.subject_names("test")
+    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
+    rows, logits, gate = score_ensemble(models, frames, names)
+    tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
     storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
-    storage.write_table(f"{folder}/test.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
-    labels = {one.person.name: one.labels for one in people}
+    storage.write_table(f"{folder}/test.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
+    labels = {track.subject.name: track.labels for track in tracks}
     with tempfile.TemporaryDirectory(prefix="abaw-submission-") as local:
         path = Path(local) / "submission.txt"
-        filled = write_submission(path, scoring.annotations.example, labels, default=choice["default"])
+        filled = write_submission(path, scoring.annotations.example, labels, default=selection["default"])
         storage.put_file(path, f"{folder}/submission.txt")
     counts = {"nearest": filled.nearest, "most_frequent": filled.most_frequent, "past_end": filled.past_end}
     return {
@@ -131,29 +131,28 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
-        "shared": sorted(leaked([*frames.names("train"), *frames.names("val")], names)),
+        "shared": sorted(subjects_with_shared_recordings([*frames.subject_names("train"), *frames.subject_names("val")], names)),
     }
 
 
 def _model(scoring: Scoring, name: str) -> TrainedFusion:
     storage = scoring.store.storage
     with tempfile.TemporaryDirectory(prefix="abaw-fusion-") as local:
-        for file in storage.files(f"{scoring.models}/{name}"):
-            storage.get_file(f"{scoring.models}/{name}/{file}", Path(local) / file)
+        storage.download_folder(f"{scoring.models}/{name}", Path(local))
         return load_fusion(Path(local))
 
 
-def _decision(choice: dict[str, Any]) -> Decision:
-    return Decision.from_plain(choice["decision"])
+def _postprocessing(selection: dict[str, Any]) -> Postprocessing:
+    return Postprocessing.from_plain(selection["postprocessing"])
 
 
 def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
-    """Boxes of these rows' people, from the FACE parts of their videos."""
+    """Boxes of these rows' subjects, from the FACE outputs of their videos."""
     found = {}
-    for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
+    for video in sorted({frames.subjects[index].video for index in np.unique(frames.subject_index[rows])}):
         table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
-        for track in pc.unique(table["track"]).to_pylist():
-            mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
+        for track in table["track"].unique().to_pylist():
+            mine = rows_of_track(table, track)["box"].combine_chunks()
             boxes = np.full((len(mine), 4), np.nan, np.float32)
             boxes[mine.is_valid().to_numpy(zero_copy_only=False)] = mine.flatten().to_numpy().reshape(-1, 4)
             found[video, track] = boxes

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
-
-_UPLOADS = 16
-"""Concurrent uploads. Ours."""
 
 
 def location(root: str, storage: Storage) -> str:
@@ -47,7 +43,7 @@ def generate(place: str, config: SyntheticConfig, storage: Storage) -> None:
 
 def _into_folder(folder: Path, config: SyntheticConfig) -> None:
     with progress("synthetic data", 0, "images") as shown:
-        write_synthetic(folder, config, workers=2, progress=shown.reach)
+        write_synthetic(folder, config, workers=2, progress=shown.set_done)
 
 
 def _into_store(store: Storage, config: SyntheticConfig) -> None:
@@ -58,7 +54,4 @@ def _into_store(store: Storage, config: SyntheticConfig) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="abaw-synthetic-") as folder:
         _into_folder(Path(folder), config)
-        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != DONE]
-        with ThreadPoolExecutor(_UPLOADS) as pool:
-            list(pool.map(lambda path: store.put_file(path, path.relative_to(folder).as_posix()), files))
-        store.put_file(Path(folder) / DONE, DONE)
+        store.upload_folder(Path(folder), "", last=DONE)

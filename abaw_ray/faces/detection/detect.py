@@ -38,10 +38,10 @@ class DetectorConfig:
 
     kind: Literal["yunet", "haar", "given"] = "yunet"
     """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but detects frontal, larger faces only; ``given`` reads ``boxes``."""
-    boxes: str = field(default="", metadata={"shapes": False})
+    boxes: str = field(default="", metadata={"in_digest": False})
     """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
     and, optionally, score and track. The address of the results depends on its content, not on its path."""
-    weights: str = field(default=YUNET_HUB, metadata={"shapes": False})
+    weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
     """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
     Its SHA-256 is checked, so the results do not depend on the path."""
     width: int = 640

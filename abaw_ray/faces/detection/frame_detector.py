@@ -58,7 +58,7 @@ class FrameDetector:
         width, height = frame.width, frame.height
         if self.config.width < width:
             width, height = _even(self.config.width), _even(height * self.config.width / width)
-        image = frame.scaled(width, height)
+        image = frame.resized(width, height)
         zoom = np.array([frame.width / width, frame.height / height])
         return [_to_frame(face, zoom, np.zeros(2), "detected") for face in self.detector(image, self.config.min_size * min(width, height))]
 
@@ -87,7 +87,7 @@ class FrameDetector:
             return []
         scale = min(self.window.size / window, 1.0)
         size = (x1 - x0, y1 - y0) if scale == 1 else (_even((x1 - x0) * scale), _even((y1 - y0) * scale))
-        image = frame.region(x0, y0, x1 - x0, y1 - y0, size)
+        image = frame.crop(x0, y0, x1 - x0, y1 - y0, size)
         zoom = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
         faces = self.detector(image, float(longer_side(box)) * self.window.min_size_ratio * scale)
         return [_to_frame(face, zoom, np.array([x0, y0]), "followed") for face in faces]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.faces.tracking.segments import Segment
 
@@ -108,7 +108,7 @@ def name_people(tracklets: list[TrackletSummary], config: PeopleConfig) -> dict[
     people: list[list[TrackletSummary]] = []
     histograms: list[np.ndarray] = []
     for tracklet in _by_area(tracklets):
-        beat()
+        heartbeat()
         free = [index for index, person in enumerate(people) if not any(tracklet.coincides(other) for other in person)]
         similarities = ((_similarity(tracklet.histogram, histograms[index]), -index) for index in free)
         similarity, index = max(similarities, default=(0.0, 0))

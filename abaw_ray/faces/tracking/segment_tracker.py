@@ -60,7 +60,7 @@ class SegmentTracker:
         size, self.size = self.size, (frame.width, frame.height)
         if self.cuts.starts_shot(frame.coarse_luma) or size != self.size:  # boxes of another frame size are not comparable
             self._end_shot()
-            self.frame_bytes = sum(plane.buffer_size for plane in frame.picture.planes)
+            self.frame_bytes = sum(plane.buffer_size for plane in frame.av_frame.planes)
         self.recent.append(frame)
         if self._must_search(frame):
             self.last_search = self.last_follow = frame.time
@@ -209,5 +209,5 @@ def _color_histogram(frame: Frame, box: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = clip_square(left, top, side, frame.width, frame.height)
     if x1 <= x0 or y1 <= y0:
         return np.zeros(6**3)
-    region = frame.region(x0, y0, x1 - x0, y1 - y0, (_HISTOGRAM_PIXELS, _HISTOGRAM_PIXELS))
+    region = frame.crop(x0, y0, x1 - x0, y1 - y0, (_HISTOGRAM_PIXELS, _HISTOGRAM_PIXELS))
     return cv2.calcHist([region], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel().astype(np.float64)

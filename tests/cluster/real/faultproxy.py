@@ -1,8 +1,8 @@
-"""A proxy before an S3 server that goes wrong on purpose: it knows HTTP/1.1, so it can lose an answer and keep the request.
+"""A proxy in front of an S3 server that injects faults. It parses HTTP/1.1, so it can pass a request on and drop the response.
 
     proxy = FaultProxy(("127.0.0.1", 8100)); proxy.start(); proxy.rules = [Rule("503", method="PUT", path="partNumber=", nth=(1, 2))]
 
-The Host header is passed through, so signatures hold.
+The Host header is passed through, so signatures stay valid.
 """
 
 import asyncio
@@ -16,32 +16,33 @@ from typing import Literal
 Action = Literal["503", "500", "429", "reset", "lost", "cut", "hang", "delay", "slow"]
 _CODES = {"503": "SlowDown", "500": "InternalError", "429": "TooManyRequests"}
 _BUFFER = 1 << 20
-_PIECE = 65536
+_CHUNK = 65536
 
 
 @dataclass
 class Rule:
-    """What happens to which requests."""
+    """A fault and the requests that it affects."""
 
-    do: Action
-    """An S3 error that the server never hears of; ``reset`` before it; ``lost``: done, and the answer is lost; ``cut``: half of the answer's
-    body; ``hang``: no answer ever; ``delay``: ``seconds`` later; ``slow``: the answer's body at ``kib`` KiB a second."""
+    action: Action
+    """A status code: the proxy responds with this S3 error itself. ``reset``: reset the connection before the request reaches the server;
+    ``lost``: pass the request on and drop the response; ``cut``: send half of the response's body; ``hang``: never respond; ``delay``: pass the
+    request on after ``seconds``; ``slow``: send the response's body at ``kib`` KiB/s."""
     method: str = ""
     path: str = ""
-    """A regular expression found in the request's target."""
+    """A regular expression, searched in the request's target."""
     nth: tuple[int, ...] = ()
-    """Which of the requests that match, counted from 1; empty for all."""
+    """Numbers of the affected requests among those that match, from 1; empty for all."""
     every: int = 1
-    """Only each so-manieth of those that match."""
+    """Affects every n-th matching request."""
     times: int = 1 << 60
-    """At the most so often."""
+    """Maximum number of affected requests."""
     seconds: float = 1.0
     kib: float = 64.0
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
 
-    def takes(self, method: str, target: str) -> bool:
-        """Whether this request is one of them; counts it."""
+    def applies(self, method: str, target: str) -> bool:
+        """Count this request and return whether the rule affects it."""
         if (self.method and method != self.method) or not re.search(self.path, target):
             return False
         self.seen += 1
@@ -52,15 +53,15 @@ class Rule:
 
 @dataclass
 class Head:
-    """Start of an HTTP message."""
+    """Start line and header fields of an HTTP message."""
 
     raw: bytes
-    first: str
+    start_line: str
     fields: dict[str, str]
 
     @property
     def status(self) -> str:
-        return self.first.split()[1]
+        return self.start_line.split()[1]
 
     @property
     def length(self) -> int:
@@ -78,8 +79,8 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     return Head(raw, lines[0], {name.lower(): value.strip() for name, value in pairs})
 
 
-async def pass_on(reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter | None) -> None:
-    """Copy one message's body, or drop it where there is no writer."""
+async def forward_body(reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter | None) -> None:
+    """Copy a message's body to the writer; without a writer, discard it."""
 
     async def put(data: bytes) -> None:
         if not data:
@@ -90,7 +91,7 @@ async def pass_on(reader: asyncio.StreamReader, head: Head, writer: asyncio.Stre
 
     async def exactly(count: int) -> None:
         while count:
-            data = await reader.read(min(count, _PIECE))
+            data = await reader.read(min(count, _CHUNK))
             await put(data)
             count -= len(data)
 
@@ -108,14 +109,14 @@ async def pass_on(reader: asyncio.StreamReader, head: Head, writer: asyncio.Stre
     await exactly(head.length)
 
 
-def break_off(writer: asyncio.StreamWriter) -> None:
-    """End the connection with a reset."""
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close the connection with a TCP reset."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 class FaultProxy:
-    """Listens in a thread of its own until the process ends."""
+    """Listens in a daemon thread until the process ends."""
 
     def __init__(self, upstream: tuple[str, int], host: str = "127.0.0.1") -> None:
         self.upstream, self.host, self.port = upstream, host, 0
@@ -137,23 +138,23 @@ class FaultProxy:
         started.set()
         await server.serve_forever()
 
-    def _rule(self, method: str, target: str) -> Rule | None:
-        taken = [rule for rule in self.rules if rule.takes(method, target)]
-        return taken[0] if taken else None
+    def _matching_rule(self, method: str, target: str) -> Rule | None:
+        matching = [rule for rule in self.rules if rule.applies(method, target)]
+        return matching[0] if matching else None
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: request after request, each through the same connection to the server."""
+        """Serve one client connection through one connection to the server."""
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         try:
             while True:
                 head = await read_head(reader)
-                method, target, _ = head.first.split(" ", 2)
-                rule = self._rule(method, target)
-                if rule and not await self._before(rule, head, reader, writer):
+                method, target, _ = head.start_line.split(" ", 2)
+                rule = self._matching_rule(method, target)
+                if rule and not await self._inject_before(rule, head, reader, writer):
                     return
                 server = server or await asyncio.open_connection(*self.upstream, limit=_BUFFER)
-                answer = await _ask(head, reader, writer, *server)
-                if not await _answer(rule, method, answer, server[0], writer):
+                response = await _forward_request(head, reader, writer, *server)
+                if not await _forward_response(rule, method, response, server[0], writer):
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -162,65 +163,67 @@ class FaultProxy:
                 server[1].close()
             writer.close()
 
-    async def _before(self, rule: Rule, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """What goes wrong before the server hears of it; whether it will."""
-        if rule.do == "reset":
-            break_off(writer)
+    async def _inject_before(self, rule: Rule, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Inject a fault before the request reaches the server; return whether to pass the request on."""
+        if rule.action == "reset":
+            reset(writer)
             return False
-        if rule.do in ("hang", "delay"):
-            await asyncio.sleep(3600 if rule.do == "hang" else rule.seconds)
-        if rule.do not in _CODES:
+        if rule.action in ("hang", "delay"):
+            await asyncio.sleep(3600 if rule.action == "hang" else rule.seconds)
+        if rule.action not in _CODES:
             return True
         if head.fields.get("expect") != "100-continue":
-            await pass_on(reader, head, None)
-        code = _CODES[rule.do]
-        body = f"<Error><Code>{code}</Code><Message>injected</Message><RequestId>0</RequestId></Error>" if not head.first.startswith("HEAD") else ""
-        said = f"HTTP/1.1 {rule.do} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-        writer.write(said.encode())
+            await forward_body(reader, head, None)
+        code = _CODES[rule.action]
+        body = (
+            f"<Error><Code>{code}</Code><Message>injected</Message><RequestId>0</RequestId></Error>" if not head.start_line.startswith("HEAD") else ""
+        )
+        response = f"HTTP/1.1 {rule.action} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        writer.write(response.encode())
         await writer.drain()
         return False
 
 
-async def _ask(
+async def _forward_request(
     head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, from_server: asyncio.StreamReader, to_server: asyncio.StreamWriter
 ) -> Head:
-    """Hand a request on; returns the head of its answer."""
+    """Pass a request on and return the head of the response."""
     to_server.write(head.raw)
     await to_server.drain()
     if head.fields.get("expect") == "100-continue":
-        answer = await read_head(from_server)
-        if answer.status != "100":
-            return answer
-        writer.write(answer.raw)
+        response = await read_head(from_server)
+        if response.status != "100":
+            return response
+        writer.write(response.raw)
         await writer.drain()
-    await pass_on(reader, head, to_server)
-    while (answer := await read_head(from_server)).status == "100":
+    await forward_body(reader, head, to_server)
+    while (response := await read_head(from_server)).status == "100":
         pass
-    return answer
+    return response
 
 
-async def _answer(rule: Rule | None, method: str, head: Head, server: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Hand an answer on; whether the connection goes on."""
-    do = rule.do if rule else ""
-    if do == "lost":
-        break_off(writer)
+async def _forward_response(rule: Rule | None, method: str, head: Head, server: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Pass a response on; return whether the connection stays open."""
+    action = rule.action if rule else ""
+    if action == "lost":
+        reset(writer)
         return False
     writer.write(head.raw)
     await writer.drain()
     bodiless = method == "HEAD" or head.status in ("204", "304")
-    if not bodiless and do in ("cut", "slow"):
-        left = head.length // 2 if do == "cut" else head.length
-        while left:
-            data = await server.read(min(left, _PIECE if do == "cut" else 4096))
+    if not bodiless and action in ("cut", "slow"):
+        remaining = head.length // 2 if action == "cut" else head.length
+        while remaining:
+            data = await server.read(min(remaining, _CHUNK if action == "cut" else 4096))
             writer.write(data)
             await writer.drain()
-            left -= len(data)
-            if do == "slow":
+            remaining -= len(data)
+            if action == "slow":
                 await asyncio.sleep(len(data) / 1024 / rule.kib)
-        if do == "cut":
+        if action == "cut":
             await asyncio.sleep(0.05)
-            break_off(writer)
+            reset(writer)
             return False
     elif not bodiless:
-        await pass_on(server, head, writer)
+        await forward_body(server, head, writer)
     return head.fields.get("connection", "").lower() != "close"

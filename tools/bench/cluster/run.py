@@ -1,9 +1,9 @@
-"""What a cluster gives and costs: speed-up of a second machine, time to the first frame, time lost with a machine, the engine's share.
+"""Benchmark of a cluster: speed-up by a second machine, time to the first frame, time lost with a machine, Ray's share of CPU time.
 
 python -m tools.bench.cluster --clips clips --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/cluster-2026-01-31-box.json
 
-The machines are made of namespaces of this one's kernel, as in ``tests/cluster/real`` (root, and the Debian packages that its first line
-asks for): a part of one CPU each, so this one needs two. What is measured and how is in ``machines.py`` and ``engine.py``.
+The machines are namespaces on this one (``tools/clusters/namespaces``; needs root and Debian packages, which an error names). Each worker has a
+share of one CPU, so this machine needs two. ``machines.py`` and ``engine.py`` define the measurements.
 """
 
 import os
@@ -18,26 +18,26 @@ from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
-from tools.bench.cluster.engine import engine_share
+from tools.bench.cluster.engine import ray_share
 from tools.bench.cluster.machines import Plan, on_machines
-from tools.bench.table import measured, show_rows, stamp, told, write_rows
+from tools.bench.table import command_line, measure_parts, metadata, show_rows, write_rows
 from tools.bench.video.plan import QUICK as QUICK_VIDEO
 from tools.bench.video.plan import Bench
 from tools.bench.video.plan import Plan as VideoPlan
 
 Part = Literal["machines", "engine"]
 FIGURES = (
-    ("speed_up", ("machines", "speed_up"), ">= 1.8", "faces of the same videos: one machine's time for the stage / two machines'"),
-    ("speed_up_with_start", ("machines", "speed_up_with_start"), "", "the same from `ray job submit` to the end of its log"),
-    ("up_s", ("machines", "up_s"), "", "seconds until `ray up` has returned and the tunnel stands"),
+    ("speed_up", ("machines", "speed_up"), ">= 1.8", "faces of the same videos: time of the stage on one machine / on two"),
+    ("speed_up_with_start", ("machines", "speed_up_with_start"), "", "the same from `ray job submit` to the end of the log"),
+    ("up_s", ("machines", "up_s"), "", "seconds of `ray up` and of opening the tunnel"),
     ("first_frame_s", ("machines", "first_frame_s"), "", "seconds from `ray up` to the first video's frames in storage"),
-    ("head_of_cpu", ("machines", "head_of_cpu"), "", "what the head uses of one CPU while two machines work"),
-    ("lost_s", ("machines", "lost_s"), "", "seconds that a machine costs which is switched off half-way and on again"),
-    ("engine_of_cpu", ("engine", "engine_of_cpu"), "", "the demo: share of the CPU time that goes to Ray and not to the work"),
-    ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "the demo: share that goes to imports of the processes that each stage starts"),
-    ("idle_of_wall", ("engine", "idle_of_wall"), "", "the demo: share of the cores' time in which nobody used them"),
+    ("head_of_cpu", ("machines", "head_of_cpu"), "", "share of one CPU that the head uses while two machines work"),
+    ("lost_s", ("machines", "lost_s"), "", "seconds lost when a machine is switched off half-way and on again"),
+    ("ray_of_cpu", ("engine", "ray_of_cpu"), "", "demo: share of CPU time that Ray uses"),
+    ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "demo: share of CPU time for imports in new processes"),
+    ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
 )
-"""Key, place among the raw figures, aim (ours), and what it is."""
+"""Key, place among the raw figures, target (ours), description."""
 
 
 def main(
@@ -48,29 +48,29 @@ def main(
     only: tuple[Part, ...] = (),
     share: float = 0.65,
 ) -> int:
-    """Measure what a cluster gives and costs.
+    """Measure speed-up, start-up, failure cost and overhead of a cluster.
 
     Args:
-        clips: A folder of clips, of which one shows one face.
+        clips: A folder of clips; at least one shows exactly one face.
         weights: YuNet's weights.
-        quick: Less of everything: only a look.
-        json: A file for all figures.
-        only: The parts to measure; all without it.
-        share: Of its CPU that a worker machine has; 1 takes nothing from it, and the head has to take its part from the workers.
+        quick: Small sizes; the figures are too noisy to keep.
+        json: Output file of all figures.
+        only: Parts to measure; default all.
+        share: Share of its CPU that a worker machine may use; with 1 the head competes with the workers.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    command = f"{told('cluster', clips, weights, quick, only)} --share {share:g}"
+    command = f"{command_line('cluster', clips, weights, quick, only)} --share {share:g}"
     try:
         config = FacesConfig(detector=DetectorConfig(weights=str(weights.absolute())))
-        with tempfile.TemporaryDirectory(prefix="abaw-bench-") as own:
-            bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(own), keep=False)
+        with tempfile.TemporaryDirectory(prefix="abaw-bench-") as scratch:
+            bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(scratch), keep=False)
             plan = Plan(seconds=20, rounds=1, share=share, preset="smoke") if quick else Plan(share=share)
-            parts = {"machines": lambda: on_machines(bench, plan, Path(own)), "engine": lambda: engine_share(Path(own), plan.preset)}
+            parts = {"machines": lambda: on_machines(bench, plan, Path(scratch)), "engine": lambda: ray_share(Path(scratch), plan.preset)}
             raw: dict = {}
-            measured(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **stamp("torch")}, raw))
+            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **metadata("torch")}, raw))
         show_rows(FIGURES, raw)
         if quick:
-            echo("only a look: too little was run for figures that one could keep")
+            echo("quick run: the figures are too noisy to keep")
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,7 +1,7 @@
-"""A part of one CPU for a whole machine made of namespaces, so that machines which share this one's CPUs take nothing from each other.
+"""Limits a namespace machine to a share of one CPU, so that machines on the same CPUs do not slow one another.
 
-By the kernel's control groups (root): a machine that has used its part of a hundredth of a second waits for the next one, and until then
-it comes before whatever is in no such group.
+Uses the kernel's control groups (root): in each period of 10 ms a machine gets its quota of CPU time, with priority over processes outside
+such groups.
 """
 
 import os
@@ -19,21 +19,21 @@ _PERIOD_US = 10_000
 
 @dataclass(frozen=True)
 class Group:
-    """What the processes of one machine have in common."""
+    """The control group of one machine's processes."""
 
     folders: tuple[Path, ...]
-    """One, or with version 1 of control groups one for the limits and one for the counting."""
+    """One folder; with version 1 of control groups one for the limits and one for the accounting."""
     cpu: int | None
-    """The CPU they are bound to, if to one."""
+    """Number of the CPU that the processes are pinned to; None: not pinned."""
 
     @property
-    def bound(self) -> tuple[str, ...]:
-        """The beginning of a command line: what follows, and all that it starts, is in the group."""
+    def command_prefix(self) -> tuple[str, ...]:
+        """Return a command that runs its arguments, and all processes that they start, in the group."""
         enter = "".join(f"echo 0 > {folder}/cgroup.procs && " for folder in self.folders)
         return (*(() if self.cpu is None else ("taskset", "-c", str(self.cpu))), "sh", "-c", f'{enter}exec "$0" "$@"')
 
     def cpu_seconds(self) -> float:
-        """CPU time of all that has ever run in it."""
+        """Return the CPU time of all processes that have run in the group."""
         folder = self.folders[-1]
         if (folder / "cpuacct.usage").exists():
             return int((folder / "cpuacct.usage").read_text()) / 1e9
@@ -43,29 +43,29 @@ class Group:
 
 @contextmanager
 def cpu_group(name: str, cpu: int | None = None, share: float = 1, groups: Path = _GROUPS) -> Iterator[Group]:
-    """A new control group.
+    """Create a control group, and remove it at the end.
 
     Args:
-        name: Its name. It is removed afterwards; everything in it must have ended by then.
-        cpu: Number of the CPU it is bound to; None: to none.
-        share: Above 0: how much of a CPU it may use; 1 limits nothing.
-        groups: Where the kernel's control groups are.
+        name: Name of the group. Its processes must have ended by the end of the context.
+        cpu: Number of the CPU to pin to; None: not pinned.
+        share: Share of a CPU that the group may use, above 0; 1 is no limit.
+        groups: Mount point of the control groups.
 
     Raises:
-        ConfigError: control groups of this kernel cannot be had.
+        ConfigError: the kernel's control groups cannot be used.
     """
     try:
-        group = Group(_made(groups, name, None if share >= 1 else round(share * _PERIOD_US)), cpu)
+        group = Group(_create(groups, name, None if share >= 1 else round(share * _PERIOD_US)), cpu)
     except OSError as error:
-        raise ConfigError(f"{groups}: CPU time cannot be limited and counted here: {error}") from error
+        raise ConfigError(f"{groups}: control groups cannot be used here: {error}") from error
     try:
         yield group
     finally:
         for folder in group.folders:
-            _removed(folder)
+            _remove(folder)
 
 
-def _made(groups: Path, name: str, quota_us: int | None) -> tuple[Path, ...]:
+def _create(groups: Path, name: str, quota_us: int | None) -> tuple[Path, ...]:
     limits: dict[str, str]
     if (groups / "cgroup.controllers").exists():  # version 2
         (groups / "cgroup.subtree_control").write_text("+cpu")
@@ -77,15 +77,15 @@ def _made(groups: Path, name: str, quota_us: int | None) -> tuple[Path, ...]:
     for folder in folders:
         folder.mkdir(exist_ok=True)
     for file, limit in limits.items() if quota_us else ():
-        with os.fdopen(os.open(folders[0] / file, os.O_WRONLY), "w") as setting:  # never made by us: a kernel without it has to say so
+        with os.fdopen(os.open(folders[0] / file, os.O_WRONLY), "w") as setting:  # without O_CREAT, so that a missing limit is an error
             setting.write(limit)
     return folders
 
 
-def _removed(folder: Path) -> None:
-    """Remove it as soon as the last process in it is gone."""
+def _remove(folder: Path) -> None:
+    """Remove a group's folder after its last process has ended."""
     for _ in range(50):
-        if not folder.exists():  # one folder may have both names
+        if not folder.exists():  # both folders may be the same
             return
         try:
             folder.rmdir()

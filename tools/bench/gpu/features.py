@@ -11,9 +11,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from abaw_ray.core import schema
 from abaw_ray.encoder.model import Encoder, build_encoder, save_encoder
 from abaw_ray.faces.chips import encode_jpeg
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.extract import ExtractFeatures, FeaturesConfig
-from abaw_ray.features.speech import SpeechConfig
+from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import RATE, Audio
 from tools.bench.gpu.work import Work, of_ceiling, pictures, timed
 
@@ -23,18 +22,18 @@ _FPS = 30
 def extracting(work: Work, raw: dict) -> dict:
     """Images, chips and seconds of sound a second."""
     encoder, speech = _models(work)
-    how = DeviceConfig(readers=work.cpus - 1)
+    how = DeviceConfig(decode_workers=work.cpus - 1)
     forward = _forward(work, encoder, how)
     jpegs = [encode_jpeg(picture, work.chips.quality) for picture in pictures(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", how)
-    readers = {}
+    by_workers = {}
     for count in sorted({0, 1, 2, work.cpus - 1, 2 * work.cpus - 1}):
-        extract.visual.how = replace(how, readers=count)
+        extract.visual.device_config = replace(how, decode_workers=count)
         extract.visual(chips[:256])
-        readers[count] = _per_second(lambda: extract.visual(chips), work.frames)
-    extract.visual.how = how
+        by_workers[count] = _per_second(lambda: extract.visual(chips), work.frames)
+    extract.visual.device_config = how
     times = np.arange(work.frames) / _FPS
     rng = np.random.default_rng(0)
     audio = Audio(rng.normal(0, 0.1, round((times[-1] + 1) * RATE)).astype(np.float32), 0.0)
@@ -46,9 +45,9 @@ def extracting(work: Work, raw: dict) -> dict:
     return {
         "forward_images_per_second": forward,
         "forward_of_ceiling": of_ceiling(forward, 1, raw),
-        "chips_per_second": readers[work.cpus - 1],
-        "chips_of_forward": readers[work.cpus - 1] * scales / forward,
-        "chips_per_second_by_readers": readers,
+        "chips_per_second": by_workers[work.cpus - 1],
+        "chips_of_forward": by_workers[work.cpus - 1] * scales / forward,
+        "chips_per_second_by_decode_workers": by_workers,
         "voice_per_second": voice,
         "stage_frames_per_second": stage,
         "stage_of_forward": stage * scales / forward,
@@ -58,7 +57,7 @@ def extracting(work: Work, raw: dict) -> dict:
 
 def _models(work: Work) -> tuple[Encoder, object]:
     """An encoder and a Wav2Vec 2.0 base with random weights, saved in the formats that the stage loads."""
-    encoder = build_encoder(replace(work.encoder.model, drop_path=0.0))
+    encoder = build_encoder(replace(work.encoder.model, drop_path_rate=0.0))
     save_encoder(work.folder / "encoder", encoder)
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "num_conv_pos_embedding_groups": 4}
     Wav2Vec2Model(Wav2Vec2Config(**({} if work.bf16 else small))).save_pretrained(work.folder / "speech")
@@ -71,8 +70,8 @@ def _forward(work: Work, encoder: Encoder, how: DeviceConfig) -> float:
     encoder = encoder.eval().to(work.device)
     if work.bf16:
         encoder.vit.to(torch.bfloat16)
-    pixels = torch.randint(0, 256, (how.images, 3, encoder.size, encoder.size), dtype=torch.uint8, device=work.device)
-    return how.images / timed(lambda: encoder(pixels), 20)
+    pixels = torch.randint(0, 256, (how.visual_batch_size, 3, encoder.img_size, encoder.img_size), dtype=torch.uint8, device=work.device)
+    return how.visual_batch_size / timed(lambda: encoder(pixels), 20)
 
 
 def _per_second(call: object, amount: float) -> float:

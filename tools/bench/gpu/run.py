@@ -18,7 +18,7 @@ from abaw_ray.core.errors import AbawError, ConfigError
 from tools.bench.gpu.features import extracting
 from tools.bench.gpu.training import through_ray, training
 from tools.bench.gpu.work import Work, ceiling
-from tools.bench.table import measured, show_rows, stamp, write_rows
+from tools.bench.table import measure_parts, metadata, show_rows, write_rows
 
 Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
@@ -65,7 +65,7 @@ def main(
                 "ray": lambda: through_ray(work, raw),
                 "features": lambda: extracting(work, raw),
             }
-            measured(parts, only, raw, lambda: json and write_rows(json, FIGURES, about(only, cpus), raw))
+            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, about(only, cpus), raw))
         show_rows(FIGURES, raw)
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -77,4 +77,4 @@ def about(only: tuple[Part, ...], cpus: int) -> dict:
     """What must be known of a run to compare it with another."""
     command = f"python -m tools.bench.gpu --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"command": command, "card": card, **stamp("torch", "timm", "transformers", "deepspeed")}
+    return {"command": command, "card": card, **metadata("torch", "timm", "transformers", "deepspeed")}

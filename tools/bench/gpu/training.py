@@ -19,8 +19,8 @@ from abaw_ray.core import schema
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.images import node_images
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Piece, Place
+from abaw_ray.encoder.images import open_image_set
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.work import Work, finish, of_ceiling, pictures
@@ -32,8 +32,8 @@ _WARM = 3
 
 def training(work: Work, raw: dict) -> dict:
     """Images a second of the same step, part by part, and a checkpoint."""
-    task = EncoderTask(work.encoder, node_images(stored(work), SHARDS, work.folder), Place(device=work.device))
-    step = [Piece(piece.pixels.to(work.device), piece.labels.to(work.device), piece.factor) for piece in task.pieces(0)]
+    task = EncoderTask(work.encoder, open_image_set(stored(work), SHARDS, work.folder), RankContext(device=work.device))
+    step = [MicroBatch(one.pixels.to(work.device), one.labels.to(work.device), one.loss_scale) for one in task.micro_batches(0)]
     plain = _plain(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
@@ -45,19 +45,27 @@ def training(work: Work, raw: dict) -> dict:
     return {"plain_images_per_second": plain, "plain_of_ceiling": of_ceiling(plain, 3, raw)} | found
 
 
-def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
+def _engine(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
     """Our engine's steps, its score and its checkpoint."""
     config = work.encoder
-    words = ZeroConfig(stage=config.zero, batch=config.global_batch, pieces=len(step), ranks=1, bf16=work.bf16, clip=config.optim.clip, gpu=work.bf16)
+    zero_config = ZeroConfig(
+        stage=config.zero_stage,
+        global_batch_size=config.global_batch_size,
+        gradient_accumulation_steps=len(step),
+        world_size=1,
+        bf16=work.bf16,
+        max_grad_norm=config.optim.max_grad_norm,
+        gpu=work.bf16,
+    )
     model = ExpressionModel(config)
-    engine = ZeroEngine(model, model.groups(config), config.optim, words)
+    engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
     zero = _rate(work, task, engine, lambda number: step, 0)
-    read = _rate(work, task, engine, task.pieces, work.cpus - 1)
+    read = _rate(work, task, engine, task.micro_batches, work.cpus - 1)
     begun = time.perf_counter()
-    counted = task.count(model, threads=work.cpus - 1).figures(config.classes)
+    counted = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
     scored = len(task.val) / (time.perf_counter() - begun)
     begun = time.perf_counter()
-    folder = checkpoint.write(engine, {}, rank=0, ranks=1)
+    folder = checkpoint.write(engine, {}, rank=0, world_size=1)
     seconds = time.perf_counter() - begun
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
@@ -71,8 +79,8 @@ def _engine(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> d
         "checkpoint_s": seconds,
         "checkpoint_gb": size / 1e9,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if work.bf16 else None,
-        "images_in_step": config.global_batch,
-        "images_in_piece": config.global_batch // len(step),
+        "images_in_step": config.global_batch_size,
+        "images_in_micro_batch": config.global_batch_size // len(step),
     }
 
 
@@ -103,7 +111,7 @@ def stored(work: Work) -> Storage:
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]
-        side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.size)
+        side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.img_size)
         jpegs = [cv2.imencode(".jpg", picture, quality)[1].tobytes() for picture in pictures(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
@@ -113,21 +121,28 @@ def stored(work: Work) -> Storage:
     return storage
 
 
-def _plain(work: Work, task: EncoderTask, step: list[Piece]) -> float:
+def _plain(work: Work, task: EncoderTask, step: list[MicroBatch]) -> float:
     """The same step without DeepSpeed, weights and AdamW in the model's own precision, pixels on the card: what PyTorch gives."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
-    optimizer = make_adamw(model.groups(work.encoder), work.encoder.optim)
-    rate = _rate(work, task, PlainEngine(model, optimizer, clip=work.encoder.optim.clip, pieces=len(step)), lambda number: step, 0)
+    optimizer = make_adamw(model.parameter_groups(work.encoder), work.encoder.optim)
+    engine = PlainEngine(model, optimizer, max_grad_norm=work.encoder.optim.max_grad_norm, gradient_accumulation_steps=len(step))
+    rate = _rate(work, task, engine, lambda number: step, 0)
     del model, optimizer
     if work.bf16:
         torch.cuda.empty_cache()
     return rate
 
 
-def _rate(work: Work, task: EncoderTask, engine: object, pieces: object, threads: int) -> float:
+def _rate(work: Work, task: EncoderTask, engine: object, micro_batches: object, num_workers: int) -> float:
     """Images a second over all steps but the first few."""
     steps = run_steps(
-        range(_WARM + work.steps), pieces, lambda piece: task.loss_of(engine, piece), engine, rate=lambda step: 1e-3, seed=task.seed, threads=threads
+        range(_WARM + work.steps),
+        micro_batches,
+        lambda micro_batch: task.loss_of(engine, micro_batch),
+        engine,
+        lr_multiplier=lambda step: 1e-3,
+        seed=task.seed,
+        num_workers=num_workers,
     )
     begun = 0.0
     for number, _ in enumerate(steps):
@@ -135,4 +150,4 @@ def _rate(work: Work, task: EncoderTask, engine: object, pieces: object, threads
             finish()
             begun = time.perf_counter()
     finish()
-    return work.steps * work.encoder.global_batch / (time.perf_counter() - begun)
+    return work.steps * work.encoder.global_batch_size / (time.perf_counter() - begun)

@@ -1,6 +1,6 @@
-"""Test videos -> what the stage costs in CPU time, beside decoding alone and beside what one would write first.
+"""Test videos -> CPU time of the stage, relative to decoding alone and to a naive implementation.
 
-Each in one process with one thread, in turn, round after round: the machine may be busy, but it is as busy for the one as for the other.
+The alternatives run in turn in one process with one thread, so that other load on the machine affects them alike.
 """
 
 import io
@@ -19,19 +19,19 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
-WARM = 20
-"""Frames before the first round: a worker builds its networks once and then does video after video."""
+WARMUP_FRAMES = 20
+"""Frames before the first round: a worker builds its networks only once."""
 _NAIVE_SCORE = 0.6
-"""The score from which a face counts in the naive way; so OpenCV's own examples."""
+"""Minimum detection score of the naive implementation, as in OpenCV's examples."""
 
 
 def video_row(path: Path) -> dict:
-    """A ``VIDEO`` row, as far as the stage reads it."""
+    """Return the columns of a ``VIDEO`` row that the stage reads."""
     return {"video": path.name, "uri": str(path), "subjects": []}
 
 
-def stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
-    """The whole stage: decode, detect, follow, cut, JPEG, Parquet.
+def run_stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
+    """Run the whole stage on a video: decoding, detection, tracking, cropping, JPEG, Parquet.
 
     Raises:
         ItemError: the video broke.
@@ -42,38 +42,38 @@ def stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
         raise ItemError(f"{path}: {done.error}")
 
 
-def decode_alone(path: Path, frames: int | None = None) -> int:
-    """Decode with the settings of the stage and do nothing else; returns the number of frames."""
-    return sum(1 for _ in decode(str(path), last=frames))
+def decode_only(path: Path, frames: int | None = None) -> int:
+    """Decode with the settings of the stage; returns the number of frames."""
+    return sum(1 for _ in decode(str(path), max_frames=frames))
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
-    """CPU time of all threads of this process while it is done."""
+    """Return the CPU time of all threads of this process during the action."""
     before = time.process_time()
     action()
     return time.process_time() - before
 
 
-def in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each, round by round."""
-    found: dict[str, list[float]] = {name: [] for name in actions}
+def alternate(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the CPU seconds of each action by round; the actions alternate."""
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            found[name].append(cpu_seconds(action))
-    return found
+            seconds[name].append(cpu_seconds(action))
+    return seconds
 
 
 def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
-    """The ratio of one file: median over rounds, with its spread and what it was made from.
+    """Measure CPU time of the stage / of decoding alone for one file; medians over rounds.
 
     Returns:
-        ``ratio``, ``ratios`` of all rounds, ``ratio_of_fastest`` (the quickest stage by the quickest decoding: least touched by what else the
-        machine does), ``decode_ms`` and ``stage_ms`` a frame (medians), ``frames``, ``mbit_s`` of the file.
+        ``ratio``, ``ratios`` of all rounds, ``ratio_of_fastest`` (of the fastest rounds, which other load on the machine affects least),
+        ``decode_ms`` and ``stage_ms`` per frame (medians), ``frames``, ``mbit_s`` of the file.
     """
-    parts, frames = FaceWriter(config), decode_alone(path)
-    stage(parts, path, WARM)
-    times = in_turn({"decode": lambda: decode_alone(path), "stage": lambda: stage(parts, path)}, rounds)
-    ratios = [whole / alone for whole, alone in zip(times["stage"], times["decode"], strict=True)]
+    parts, frames = FaceWriter(config), decode_only(path)
+    run_stage(parts, path, WARMUP_FRAMES)
+    times = alternate({"decode": lambda: decode_only(path), "stage": lambda: run_stage(parts, path)}, rounds)
+    ratios = [stage / decoding for stage, decoding in zip(times["stage"], times["decode"], strict=True)]
     seconds = max(frame.time for frame in decode(str(path)))
     return {
         "ratio": median(ratios),
@@ -87,15 +87,15 @@ def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
 
 
 def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) -> dict:
-    """How many times as much CPU time the naive way takes for the first frames of a file.
+    """Measure CPU time of the naive implementation / of the stage for the first frames of a file.
 
     Returns:
-        ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` a frame (medians), ``frames``.
+        ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` per frame (medians), ``frames``.
     """
-    parts, frames = FaceWriter(config), min(frames, decode_alone(path, frames))
-    stage(parts, path, WARM)
-    times = in_turn({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: stage(parts, path, frames)}, rounds)
-    ratios = [plain / ours for plain, ours in zip(times["naive"], times["stage"], strict=True)]
+    parts, frames = FaceWriter(config), min(frames, decode_only(path, frames))
+    run_stage(parts, path, WARMUP_FRAMES)
+    times = alternate({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: run_stage(parts, path, frames)}, rounds)
+    ratios = [naive_s / stage_s for naive_s, stage_s in zip(times["naive"], times["stage"], strict=True)]
     return {
         "ratio": median(ratios),
         "ratios": ratios,
@@ -106,22 +106,22 @@ def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) 
 
 
 def naive(path: Path, weights: str, frames: int) -> int:
-    """What one would write first: OpenCV's reader, YuNet at full size on every frame, one crop a face by PIL; returns how many there were."""
-    reader, detector, many = cv2.VideoCapture(str(path)), None, 0
+    """Run a naive implementation: OpenCV's reader, YuNet at full size on every frame, one PIL crop per face; returns the number of crops."""
+    reader, detector, crops = cv2.VideoCapture(str(path)), None, 0
     for _ in range(frames):
-        there, picture = reader.read()
-        if not there:
+        success, image = reader.read()
+        if not success:
             break
         if detector is None:
-            detector = cv2.FaceDetectorYN.create(os.fspath(weights), "", (picture.shape[1], picture.shape[0]), _NAIVE_SCORE)
-        found = detector.detect(picture)[1]
-        image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-        for x, y, wide, high in [] if found is None else found[:, :4]:
-            crop = image.crop((int(x), int(y), int(x + wide), int(y + high))).resize((224, 224))
+            detector = cv2.FaceDetectorYN.create(os.fspath(weights), "", (image.shape[1], image.shape[0]), _NAIVE_SCORE)
+        faces = detector.detect(image)[1]
+        pil_image = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        for x, y, width, height in [] if faces is None else faces[:, :4]:
+            crop = pil_image.crop((int(x), int(y), int(x + width), int(y + height))).resize((224, 224))
             crop.save(io.BytesIO(), "JPEG", quality=90)
-            many += 1
+            crops += 1
     reader.release()
-    return many
+    return crops
 
 
 def _ms(seconds: list[float], frames: int) -> float:

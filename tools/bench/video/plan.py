@@ -1,4 +1,4 @@
-"""How much a benchmark run measures, and the videos it needs, made when they are first asked for."""
+"""Sizes of a benchmark run, and its videos, which are encoded at first use."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,45 +13,45 @@ from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import make_detector
 from abaw_ray.media.video import decode
-from tools.bench.video.clips import RATE, Subject, Way, encode, find_subject, grained, portrait
+from tools.bench.video.clips import RATE, Subject, Trajectory, add_grain, encode, find_subject, portrait
 from tools.bench.video.recall import Scene, make_scene
 
 SHARE = 0.3
-"""Height of the large face's box, in units of the picture's."""
+"""Height of the large face's box as a share of the frame height."""
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much of everything."""
+    """Sizes of the measurements."""
 
     seconds: float = 15
-    """Of the videos whose cost is measured."""
+    """Duration of the videos whose cost is measured."""
     rounds: int = 9
-    """How often each cost is measured; the median counts."""
+    """Number of rounds of each cost measurement; the figure is the median."""
     grain: tuple[float, ...] = (3.0,)
-    """Further videos with so much noise added, levels of 255: nothing decodes as cheaply as a clip that was coded before."""
+    """Standard deviations, of 255, of noise in further videos: a clip that was compressed before is unusually cheap to decode."""
     recall_seconds: float = 30
-    """Of each video of small faces."""
+    """Duration of each video of small faces."""
     curve_frames: int = 200
-    """Frames of which each point of the curve is made."""
+    """Frames measured for each point of the curve."""
     curve_rounds: int = 2
-    """How often each is measured."""
+    """Number of rounds for each point of the curve."""
     curve_sizes: tuple[str, ...] = ("720p", "1080p")
     few: bool = False
-    """Whether the curve has but one setting changed at a time."""
+    """Whether the curve changes only one setting at a time."""
     naive_frames: int = 200
-    """Frames of what a user would write first: it needs many times as long for each."""
+    """Frames for the naive implementation, which takes many times as long per frame."""
     pool_seconds: float = 260
-    """Of wall time of the pool, by what one process alone needs; it takes a few per cent less."""
+    """Estimated wall time of the process pool, from the time of a single process; the actual one is a few percent less."""
     pool_clip: float = 10
-    """Seconds of the clip of which there are copies."""
+    """Seconds of the clip that is copied."""
     long: float = 600
-    """Seconds of the long video in memory's part."""
+    """Seconds of the long video of part ``memory``."""
     short: float = 60
-    """Of the short one."""
+    """Seconds of the short video of part ``memory``."""
     videos: int = 20_000
-    """Stand-ins at scale."""
+    """Number of stub videos of part ``scale``."""
 
 
 QUICK = Plan(
@@ -74,45 +74,45 @@ QUICK = Plan(
 
 @dataclass
 class Bench:
-    """One run: its settings, and the videos that are made when they are first asked for."""
+    """One run: its settings and its videos."""
 
     plan: Plan
     config: FacesConfig
     clips: Path
     folder: Path
     keep: bool
-    made: dict[str, Path] = field(default_factory=dict)
+    encoded: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def subject(self) -> Subject:
-        """Who is in the videos."""
+        """The person in the videos."""
         return find_subject(self.clips, make_detector(self.config.detector))
 
     def face(self, size: str, seconds: float, grain: float = 0.0) -> Path:
-        """A video with one large face."""
+        """Return a video with one large face."""
         name = f"face-{size}-{seconds:.1f}s" + (f"-grain{grain:g}" if grain else "")
-        if name not in self.made:
+        if name not in self.encoded:
             echo(f"  encoding {name}")
-            pictures = (portrait(self.subject, SIZES[size], SHARE, moment)[0] for moment in range(round(seconds * RATE)))
-            self.made[name] = encode(self.folder / f"{name}.mp4", grained(pictures, grain) if grain else pictures)
-            self.look(self.made[name])
-        return self.made[name]
+            frames = (portrait(self.subject, SIZES[size], SHARE, moment)[0] for moment in range(round(seconds * RATE)))
+            self.encoded[name] = encode(self.folder / f"{name}.mp4", add_grain(frames, grain) if grain else frames)
+            self.save_frame(self.encoded[name])
+        return self.encoded[name]
 
-    def scene(self, name: str, *ways: Way) -> Scene:
-        """A video of small faces."""
+    def scene(self, name: str, *trajectories: Trajectory) -> Scene:
+        """Return a video of small faces."""
         echo(f"  encoding {name}")
-        scene = make_scene(self.subject, self.folder / f"{name}.mp4", list(ways), self.plan.recall_seconds)
-        self.look(scene.path)
+        scene = make_scene(self.subject, self.folder / f"{name}.mp4", list(trajectories), self.plan.recall_seconds)
+        self.save_frame(scene.path)
         return scene
 
-    def look(self, path: Path) -> None:
-        """Leave a picture of a video beside it, where they are kept."""
+    def save_frame(self, path: Path) -> None:
+        """Save one frame of a video beside it, if the videos are kept."""
         if self.keep:
-            pictures = list(decode(str(path), last=60))
-            Image.fromarray(pictures[-1].rgb()).save(path.with_suffix(".png"))
+            frames = list(decode(str(path), max_frames=60))
+            Image.fromarray(frames[-1].rgb()).save(path.with_suffix(".png"))
 
     @contextmanager
-    def room(self) -> Iterator[Path]:
-        """A folder on the same disk, gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="room-", dir=self.folder) as folder:
+    def scratch(self) -> Iterator[Path]:
+        """Create a temporary folder on the same disk."""
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=self.folder) as folder:
             yield Path(folder)

@@ -1,7 +1,7 @@
-"""Copies of one clip -> the job's throughput beside that of a plain pool of processes that does the same work.
+"""Copies of one clip -> throughput of the job relative to a process pool that does the same work.
 
-Both run the class ``FaceWriter`` on as many CPUs and leave one Parquet file a video; both times go from the call to the last file, the start
-of their workers included. What Ray itself takes to start is told apart.
+Both run ``FaceWriter`` on the same number of CPUs and write one Parquet file per video. Both times are from the call to the last file, with the
+start of the workers; the start of Ray is measured separately.
 """
 
 import multiprocessing
@@ -12,44 +12,44 @@ from functools import partial
 from pathlib import Path
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.faces.output import FaceWriter
-from tools.bench.video.cost import cpu_seconds, stage, video_row
+from tools.bench.video.cost import cpu_seconds, run_stage, video_row
 
 CPUS = 2
-"""Workers of either."""
-_parts: FaceWriter | None = None  # in a process of the pool: its own
+"""Number of workers of the pool and of the job."""
+_parts: FaceWriter | None = None  # one per process of the pool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What both do."""
+class PoolConfig:
+    """The work of both."""
 
     config: FacesConfig
     clip: Path
     seconds: float
-    """Of wall time that it shall take, about."""
+    """Approximate wall time of the pool."""
     folder: Path
-    """For the copies and the results."""
+    """Folder for the copies and the results."""
 
 
-def ray_over_pool(work: Work) -> dict:
-    """Throughput of the job as a share of the pool's.
+def ray_over_pool(work: PoolConfig) -> dict:
+    """Measure the throughput of the job relative to the pool's.
 
     Returns:
-        ``ratio``; ``ratio_with_start`` (Ray's own start counted too); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
-        ``ray_load``, the machine's load at the end of each: they took the same time only as far as others did.
+        ``ratio``; ``ratio_with_start`` (with the start of Ray); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
+        ``ray_load``, the load average at the end of each: the ratio is valid only if both are alike.
     """
     parts = FaceWriter(work.config)
-    stage(parts, work.clip)
-    videos = max(round(work.seconds * CPUS / cpu_seconds(partial(stage, parts, work.clip))), CPUS)
-    copies = copied(work.clip, work.folder / "videos", videos)
-    pool_s = by_pool(work.config, copies, work.folder / "pool")
+    run_stage(parts, work.clip)
+    videos = max(round(work.seconds * CPUS / cpu_seconds(partial(run_stage, parts, work.clip))), CPUS)
+    copies = link_copies(work.clip, work.folder / "videos", videos)
+    pool_s = pool_seconds(work.config, copies, work.folder / "pool")
     pool_load = os.getloadavg()[0]
-    start_s, ray_s = by_job(work.config, work.folder / "videos", work.folder / "job")
+    start_s, ray_s = job_seconds(work.config, work.folder / "videos", work.folder / "job")
     return {
         "ratio": pool_s / ray_s,
         "ratio_with_start": pool_s / (ray_s + start_s),
@@ -62,8 +62,8 @@ def ray_over_pool(work: Work) -> dict:
     }
 
 
-def copied(clip: Path, folder: Path, count: int) -> list[Path]:
-    """The same file under many names; its bytes lie there once."""
+def link_copies(clip: Path, folder: Path, count: int) -> list[Path]:
+    """Create hard links to a file; returns their paths."""
     folder.mkdir(parents=True)
     paths = [folder / f"{number:05d}{clip.suffix}" for number in range(count)]
     for path in paths:
@@ -71,41 +71,42 @@ def copied(clip: Path, folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def by_pool(config: FacesConfig, videos: list[Path], folder: Path) -> float:
-    """Seconds of ``multiprocessing.Pool`` for these videos.
+def pool_seconds(config: FacesConfig, videos: list[Path], folder: Path) -> float:
+    """Return the seconds of a ``multiprocessing.Pool`` for these videos.
 
     Raises:
-        RuntimeError: a part is missing.
+        RuntimeError: an output is missing.
     """
     folder.mkdir(parents=True)
-    weights, begun = yunet_weights(config.detector.weights), time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(CPUS, _settle, (config, weights)) as pool:
-        for _ in pool.imap_unordered(_whole, [(video, folder / f"{video.stem}.parquet") for video in videos]):
+    weights, start = yunet_weights(config.detector.weights), time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(CPUS, _init_worker, (config, weights)) as pool:
+        for _ in pool.imap_unordered(_process_video, [(video, folder / f"{video.stem}.parquet") for video in videos]):
             pass
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
     if len(list(folder.iterdir())) != len(videos):
-        raise RuntimeError(f"{folder}: the pool left {len(list(folder.iterdir()))} parts of {len(videos)}")
+        raise RuntimeError(f"{folder}: the pool wrote {len(list(folder.iterdir()))} outputs for {len(videos)} videos")
     return seconds
 
 
-def _settle(config: FacesConfig, weights: bytes) -> None:
+def _init_worker(config: FacesConfig, weights: bytes) -> None:
     global _parts
-    prepare()
+    tune_process()
     _parts = FaceWriter(config, weights)
 
 
-def _whole(task: tuple[Path, Path]) -> int:
+def _process_video(task: tuple[Path, Path]) -> int:
+    assert _parts is not None, "the pool calls _init_worker first"
     done = _parts.write_video(video_row(task[0]), task[1])
     if done.error is not None:
         raise done.error
     return done.frames
 
 
-def by_job(config: FacesConfig, videos: Path, results: Path) -> tuple[float, float]:
-    """Seconds of Ray's start, and of ``prepare_faces`` from its call to its record.
+def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float, float]:
+    """Return the seconds of Ray's start, and of ``prepare_faces`` from the call to its record.
 
     Raises:
-        AbawError: as the job.
+        AbawError: the job failed, or a video did.
     """
     from abaw_ray.cluster.engine.compute import ComputeConfig
     from abaw_ray.cluster.engine.run import Run
@@ -116,12 +117,12 @@ def by_job(config: FacesConfig, videos: Path, results: Path) -> tuple[float, flo
 
     storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
     job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config)
-    begun = time.monotonic()
-    with RaySession(job.compute, job.storage) as session:
+    start = time.monotonic()
+    with RaySession(compute, storage) as session:
         session.start()
         started = time.monotonic()
         record = PREPARE_FACES.complete(Run(job, session))
         seconds = time.monotonic() - started
     if record.failures:
         raise AbawError(f"{videos}: {record.failures[0]['reason']}")
-    return started - begun, seconds
+    return started - start, seconds

@@ -1,7 +1,7 @@
-"""Thousands of stand-in videos through the job -> what a video costs apart from its pictures, and how large the driver grows.
+"""Thousands of stub videos -> the job's overhead per video, and the driver's memory.
 
-Everything of the job is the real thing: the folder is listed, every file gets its identity, actors write parts into storage as they always do,
-the record comes last. Only the work inside a video is left out: its part has one row.
+The job is real: it lists the folder, identifies every file, its actors write outputs into storage, and it writes the record last. Only the work
+on a video is replaced: its output has one row.
 """
 
 import os
@@ -27,78 +27,75 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.config import DataConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import write_faces
-from tools.bench.video.memory import Peaks, resident_mb
+from tools.bench.video.memory import PeakSampler, resident_mb
 
 CPUS = 2
-"""Actors."""
+"""Number of actors."""
 
 
-class StandIn:
-    """In the place of ``FaceWork``, and built like it: writes the one row of a video of one frame without a face."""
+class StubWork:
+    """Replaces ``FaceWork``: writes one row, as for a video of one frame without a face."""
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
         pass
 
-    def __call__(self, home: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item."""
+    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+        """Write the output of one item."""
         row = {"video": payload["video"], "track": schema.MAIN_TRACK, "frame": 1, "time": 0.0, "seen": False}
         table = pa.Table.from_pylist([row], schema=schema.FACE)
         with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-            local = Path(folder) / "part.parquet"
-            return store_output(home, item, write_faces(iter([table]), local), local)
+            local = Path(folder) / "output.parquet"
+            return store_output(store, item, write_faces(iter([table]), local), local)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Many:
-    """What is run."""
+class ScaleConfig:
+    """Settings and number of videos."""
 
-    config: FacesConfig
+    faces: FacesConfig
     videos: int
     folder: Path
-    """For the files and the results."""
+    """Folder for the videos and the results."""
 
 
-def at_scale(many: Many) -> dict[str, float]:
-    """Run the job, then once more with everything done, then once more without the record; call it in a process of its own.
+def measure_scale(config: ScaleConfig) -> dict[str, float]:
+    """Run the job, again with all results present, and again without the record. Call it in a new process.
 
     Returns:
-        ``seconds_per_video`` (wall, from the call to the record, Ray's start aside), ``seconds``, ``ray_start_s``, ``driver_mb`` (peak, resident),
-        ``rerun_s`` (all there), ``rerun_without_record_s`` (all parts there), ``videos``.
+        ``seconds_per_video`` (wall time from the call to the record, without Ray's start), ``seconds``, ``ray_start_s``, ``driver_mb`` (peak,
+        resident), ``rerun_s``, ``rerun_without_record_s``, ``videos``.
     """
-    videos = many.folder / "videos"
+    videos = config.folder / "videos"
     videos.mkdir(parents=True)
-    for number in range(many.videos):
+    for number in range(config.videos):
         (videos / f"{number:06d}.mp4").write_bytes(b"%06d" % number)
-    job = FacesJob(
-        storage=StorageConfig(uri=str(many.folder / "results")),
-        data=DataConfig(videos=str(videos)),
-        compute=ComputeConfig(local_cpus=CPUS),
-        faces=many.config,
-    )
-    with patch.object(faces, "FaceWork", StandIn), Peaks(driver=lambda: resident_mb(os.getpid())) as peaks:
-        begun = time.monotonic()
-        with RaySession(job.compute, job.storage) as session:
+    results = config.folder / "results"
+    storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
+    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config.faces)
+    with patch.object(faces, "FaceWork", StubWork), PeakSampler(driver=lambda: resident_mb(os.getpid())) as sampler:
+        start = time.monotonic()
+        with RaySession(compute, storage) as session:
             session.start()
             started = time.monotonic()
             record = faces.PREPARE_FACES.complete(Run(job, session))
             seconds = time.monotonic() - started
-        rerun = _again(job)
-        for path in (many.folder / "results" / record.store / "records").iterdir():
+        rerun = _rerun_seconds(job)
+        for path in (results / record.store / "records").iterdir():
             path.unlink()
-        without = _again(job)
+        without = _rerun_seconds(job)
     return {
-        "seconds_per_video": seconds / many.videos,
+        "seconds_per_video": seconds / config.videos,
         "seconds": seconds,
-        "ray_start_s": started - begun,
-        "driver_mb": peaks.highest["driver"],
+        "ray_start_s": started - start,
+        "driver_mb": sampler.peaks["driver"],
         "rerun_s": rerun,
         "rerun_without_record_s": without,
         "videos": len(record.outputs),
     }
 
 
-def _again(job: FacesJob) -> float:
-    begun = time.monotonic()
+def _rerun_seconds(job: FacesJob) -> float:
+    start = time.monotonic()
     with RaySession(job.compute, job.storage) as session:
         faces.PREPARE_FACES.complete(Run(job, session))
-    return time.monotonic() - begun
+    return time.monotonic() - start

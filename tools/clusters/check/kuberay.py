@@ -1,4 +1,4 @@
-"""A KubeRay ``RayJob`` in, problems out: what the operator would drop without a word, and what would make it open, dear or fragile."""
+"""KubeRay ``RayJob`` -> problems: keys that the operator ignores, and settings against access control, cost limits or fault tolerance."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _WORKERS = {
 
 
 def check(config: dict) -> list[str]:
-    """All problems of one file, one line each: where, what; what to do."""
+    """Return all problems of one file, one line each: where, what; what to do."""
     spec = config.get("spec") or {}
     cluster = spec.get("rayClusterSpec") or {}
     head, groups = cluster.get("headGroupSpec") or {}, cluster.get("workerGroupSpecs") or []
@@ -33,53 +33,54 @@ def check(config: dict) -> list[str]:
     parts.append(("spec.rayClusterSpec.autoscalerOptions", cluster.get("autoscalerOptions") or {}, _AUTOSCALER))
     parts += [(f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}", group, _WORKERS) for group in groups]
     unknown = [f"{where}.{key}: is unknown; see KubeRay's API reference" for where, part, known in parts for key in part if key not in known]
-    return [*unknown, *_of_job(spec), *_of_cluster(cluster), *(line for group in groups for line in _of_workers(group))]
+    return [*unknown, *_check_job(spec), *_check_cluster(cluster), *(line for group in groups for line in _check_workers(group))]
 
 
-def _of_job(spec: dict) -> Iterator[str]:
+def _check_job(spec: dict) -> Iterator[str]:
     if not spec.get("shutdownAfterJobFinishes"):
-        yield "spec.shutdownAfterJobFinishes: is not true; the machines would stay"
+        yield "spec.shutdownAfterJobFinishes: is not true; the machines would stay after the job"
     if not spec.get("activeDeadlineSeconds"):
-        yield "spec.activeDeadlineSeconds: is missing; a job that waits for ever would cost for ever"
+        yield "spec.activeDeadlineSeconds: is missing; set it, a job that hangs would cost money without end"
     job = re.search(r"jobs/(\w+)\.py (\w+)", spec.get("entrypoint") or "")
     if not job or not (_ROOT / "jobs" / f"{job[1]}.py").exists():
         yield f"spec.entrypoint: {spec.get('entrypoint')} starts none of jobs/; write `python /home/ray/abaw_ray/jobs/pipeline.py PRESET`"
 
 
-def _of_cluster(cluster: dict) -> Iterator[str]:
+def _check_cluster(cluster: dict) -> Iterator[str]:
     where = "spec.rayClusterSpec"
-    pinned = re.search(r"^ray==(\S+)", (_ROOT / "constraints.txt").read_text(), re.M)[1]
+    pins = (_ROOT / "constraints.txt").read_text().splitlines()
+    pinned = next(line.removeprefix("ray==") for line in pins if line.startswith("ray=="))
     if str(cluster.get("rayVersion")) != pinned:
-        yield f"{where}.rayVersion: is {cluster.get('rayVersion')}, but the image holds {pinned}"
+        yield f"{where}.rayVersion: is {cluster.get('rayVersion')}, but the image has {pinned}"
     if (cluster.get("authOptions") or {}).get("mode") != "token":
-        yield f"{where}.authOptions.mode: is not token; anybody in the cluster could run code as we do"
+        yield f"{where}.authOptions.mode: is not token; every pod in the Kubernetes cluster could run code here"
     if not cluster.get("enableInTreeAutoscaling"):
-        yield f"{where}.enableInTreeAutoscaling: is not true; no worker would come or go"
+        yield f"{where}.enableInTreeAutoscaling: is not true; no worker would start or end"
     head = cluster.get("headGroupSpec") or {}
     if (head.get("rayStartParams") or {}).get("num-cpus") != "0":
-        yield f'{where}.headGroupSpec.rayStartParams.num-cpus: is not "0"; tasks would run beside the drivers'
-    yield from _of_pod(head, f"{where}.headGroupSpec")
+        yield f'{where}.headGroupSpec.rayStartParams.num-cpus: is not "0"; tasks would run on the head, beside the job drivers'
+    yield from _check_pod(head, f"{where}.headGroupSpec")
 
 
-def _of_workers(group: dict) -> Iterator[str]:
+def _check_workers(group: dict) -> Iterator[str]:
     where = f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}"
     if group.get("minReplicas") != 0 or group.get("replicas") != 0:
-        yield f"{where}.minReplicas: machines stay without work; set 0, and replicas too"
+        yield f"{where}.minReplicas: pods stay when idle; set 0, and replicas too"
     if not group.get("maxReplicas"):
-        yield f"{where}.maxReplicas: is missing; state how many pods this group may cost"
+        yield f"{where}.maxReplicas: is missing; set a limit on the pods of this group"
     grace = ((group.get("template") or {}).get("spec") or {}).get("terminationGracePeriodSeconds", 30)
     if grace < 60:
-        yield f"{where}.template.spec.terminationGracePeriodSeconds: {grace} s are too short to drain; set 90"
-    yield from _of_pod(group, where)
+        yield f"{where}.template.spec.terminationGracePeriodSeconds: {grace} s is too short to drain; set 90"
+    yield from _check_pod(group, where)
 
 
-def _of_pod(group: dict, where: str) -> Iterator[str]:
+def _check_pod(group: dict, where: str) -> Iterator[str]:
     pod = (group.get("template") or {}).get("spec") or {}
     if not pod.get("serviceAccountName"):
-        yield f"{where}.template.spec.serviceAccountName: is missing; without one the pod cannot reach the bucket"
+        yield f"{where}.template.spec.serviceAccountName: is missing; name one, without it the pod cannot access the bucket"
     for container in pod.get("containers") or [{}]:
         image, asked = str(container.get("image")), (container.get("resources") or {}).get("requests") or {}
         if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
-            yield f"{where}.template.spec.containers.image: {image} has no version; all pods must run the same"
+            yield f"{where}.template.spec.containers.image: {image} has no version; add one, all pods must run the same image"
         if not {"cpu", "memory"} <= asked.keys():
-            yield f"{where}.template.spec.containers.resources.requests: state cpu and memory; Ray counts what is asked for"
+            yield f"{where}.template.spec.containers.resources.requests: set cpu and memory; Ray counts the requested resources"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# ceph.sh start|stop FOLDER ADDRESS PORT KEY SECRET      a real S3 server (Ceph's RADOS gateway, in memory) for tests
+# ceph.sh start|stop FOLDER ADDRESS PORT KEY SECRET      an S3 server (Ceph's RADOS gateway, in memory)
 #
-# One monitor, one storage daemon, one gateway; no manager, no systemd, no root. Debian packages: ceph-mon ceph-osd radosgw ceph-common.
+# One monitor, one storage daemon, one gateway; without manager, systemd and root. Debian packages: ceph-mon ceph-osd radosgw ceph-common.
 set -eu
 action=$1 folder=$2 address=${3:-127.0.0.1} port=${4:-8100} key=${5:-test} secret=${6:-testsecret}
 conf=$folder/ceph.conf
@@ -11,12 +11,12 @@ within() {  # within SECONDS COMMAND...
     local tries=$(($1 * 10))
     shift
     for _ in $(seq $tries); do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
-    echo "not within its time: $*" >&2
+    echo "timed out: $*" >&2
     return 1
 }
 
 write_conf() {
-    # A uuid that mkfs and the monitor share, or the monitor ignores the daemon's boot; crc, for the gateway cannot do "secure" without keys.
+    # mkfs and the monitor must share the uuid, or the monitor ignores the daemon. Mode crc: the gateway cannot use "secure" without keys.
     cat > "$conf" <<CONF
 [global]
 fsid = $1

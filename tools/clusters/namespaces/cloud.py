@@ -1,22 +1,23 @@
-"""An AWS of a test: EC2, IAM and S3 are moto's, the instances are machines of ``hosts.py``, and spot machines can be taken back."""
+"""A mock AWS: EC2, IAM and S3 by moto, instances are machines of ``hosts.py``, and spot machines can be interrupted."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import boto3
 import yaml
 from moto.server import ThreadedMotoServer
 
-from tools.clusters.namespaces.hosts import LAP, PROJECT, Hosts
+from tools.clusters.namespaces.hosts import CLIENT, PROJECT, Hosts
 
-FIRST = 4
-"""Number of the first machine: moto hands out the addresses of a subnet in their order, from its fourth on."""
-METADATA = "169.254.169.254"
+FIRST_MACHINE = 4
+"""moto assigns the addresses of a subnet in order, from the fourth on."""
+METADATA_ADDRESS = "169.254.169.254"
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-class Metadata(ThreadingHTTPServer):
-    """What every instance asks about itself; ``notices`` says which of them are taken back, and when."""
+class MetadataServer(ThreadingHTTPServer):
+    """EC2's instance metadata service. ``notices``: instance address -> time of its spot interruption."""
 
     daemon_threads = True
 
@@ -26,51 +27,51 @@ class Metadata(ThreadingHTTPServer):
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
-                self.echo(200, "token")
+                self.reply(200, "token")
 
             def do_GET(self) -> None:
                 at = notices.get(self.client_address[0])
                 if at and self.path == "/latest/meta-data/spot/instance-action":
-                    self.echo(200, f'{{"action": "terminate", "time": "{at}"}}')
+                    self.reply(200, f'{{"action": "terminate", "time": "{at}"}}')
                 else:
-                    self.echo(404, "")
+                    self.reply(404, "")
 
-            def echo(self, code: int, text: str) -> None:
+            def reply(self, code: int, text: str) -> None:
                 self.send_response(code)
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:
                 pass
 
         super().__init__((address, 80), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-class Cloud:
-    """The account, and ``cluster.yaml`` as its owner has filled it in."""
+class MockAws:
+    """An AWS account, and ``cluster.yaml`` with its placeholders filled in (``file``)."""
 
     def __init__(self, hosts: Hosts, machines: int) -> None:
-        """Call it on the laptop's network. Machines lie ready, switched on, for as many instances."""
-        self.hosts, self.machines = hosts, {f"n{number}" for number in range(FIRST, FIRST + machines)}
+        """Start the servers and as many machines as there may be instances. Must be called in the client's network."""
+        self.hosts, self.machines = hosts, {f"n{number}" for number in range(FIRST_MACHINE, FIRST_MACHINE + machines)}
         for name in sorted(self.machines):
             hosts.boot(name)
-        hosts.add_address(METADATA)
-        self.metadata = Metadata(METADATA)
-        self.server = ThreadedMotoServer(hosts.address(LAP), 5055, verbose=False)
+        hosts.add_address(METADATA_ADDRESS)
+        self.metadata = MetadataServer(METADATA_ADDRESS)
+        self.server = ThreadedMotoServer(hosts.address(CLIENT), 5055, verbose=False)
         self.server.start()
-        self.url = f"http://{hosts.address(LAP)}:5055"
+        self.url = f"http://{hosts.address(CLIENT)}:5055"
         self.env = KEYS | {"AWS_ENDPOINT_URL": self.url}
         self.ec2 = self.client("ec2")
         self.file = hosts.state / "aws.yaml"
-        self.file.write_text(yaml.safe_dump(self._filled_in()))
+        self.file.write_text(yaml.safe_dump(self._cluster_config()))
 
-    def client(self, service: str) -> object:
-        """A client of the account."""
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the account."""
         return boto3.client(service, region_name="us-west-2", endpoint_url=self.url, aws_access_key_id="k", aws_secret_access_key="s")
 
-    def _filled_in(self) -> dict:
-        """What is REPLACEd in ``cluster.yaml``, and what makes it small and quick: one CPU type of two CPUs, gone after half a minute."""
+    def _cluster_config(self) -> dict:
+        """Return ``cluster.yaml`` with the account's ids, one worker type of two CPUs, and an idle timeout of half a minute."""
         config = yaml.safe_load((PROJECT / "cluster.yaml").read_text())
         vpc = self.ec2.create_vpc(CidrBlock=f"{self.hosts.net.rsplit('.', 1)[0]}.0.0/16")["Vpc"]["VpcId"]
         subnet = self.ec2.create_subnet(VpcId=vpc, CidrBlock=f"{self.hosts.net}.0/24", AvailabilityZone="us-west-2a")["Subnet"]["SubnetId"]
@@ -93,12 +94,12 @@ class Cloud:
         return config
 
     def instances(self) -> dict[str, str]:
-        """State of each instance by its address."""
+        """Return the state of each instance by its address."""
         found = [item for reservation in self.ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
         return {item["PrivateIpAddress"]: item["State"]["Name"] for item in found if item.get("PrivateIpAddress")}
 
-    def take_back(self, name: str) -> None:
-        """The end of a spot machine, after its notice."""
+    def interrupt(self, name: str) -> None:
+        """Terminate a spot machine, as AWS does after its notice."""
         address = self.hosts.address(name)
         filters = [{"Name": "private-ip-address", "Values": [address]}]
         found = self.ec2.describe_instances(Filters=filters)["Reservations"]
@@ -107,7 +108,7 @@ class Cloud:
         self.machines.remove(name)
 
     def close(self) -> None:
-        """End the servers, and switch the machines off."""
+        """Stop the servers and the machines."""
         self.metadata.shutdown()
         self.server.stop()
         for name in self.machines:

@@ -1,7 +1,8 @@
-"""Machines out of one kernel, for tests: real addresses, process tables, homes and sshd, so that ``ray up`` is what it is elsewhere.
+"""Machines made of Linux namespaces, with their own addresses, processes, home folders and sshd, on which ``ray up`` runs unchanged.
 
-Each machine ``n1``, ``n2``, ... has network, process, mount, host name and IPC namespaces of its own. ``lap`` is the operator's laptop: it
-holds the bridge, and commands like ``ray up`` run on it. Their network leads nowhere else. Needs root and the Debian packages in ``NEEDED``.
+Each machine ``n1``, ``n2``, ... has its own network, process, mount, host name and IPC namespaces. ``client`` is the operator's machine: it
+has the network bridge, and commands like ``ray up`` run on it. The network is not connected to any other. Needs root and the Debian packages
+in ``REQUIRED_PROGRAMS``.
 """
 
 import ctypes
@@ -15,11 +16,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 PROJECT = Path(__file__).parents[3]
-NEEDED = {
+REQUIRED_PROGRAMS = {
     "ip": "iproute2",
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
@@ -31,122 +33,128 @@ NEEDED = {
     "ceph-osd": "ceph-osd",
     "radosgw": "radosgw",
 }
-"""Program -> the Debian package that has it."""
-LAP = "lap"
+"""Program -> the Debian package that contains it."""
+CLIENT = "client"
+"""Name of the operator's machine."""
 
 
-def missing() -> str:
-    """What this machine lacks to make others, in one line; nothing where it lacks nothing."""
+def missing_requirements() -> str:
+    """Return in one line what this machine lacks to create namespaces; an empty string if nothing."""
     if os.geteuid() != 0:
-        return "machines are made of namespaces, which needs root"
+        return "creating namespaces needs root"
     if subprocess.run(["unshare", "-n", "-p", "-m", "-f", "true"], capture_output=True, check=False).returncode:
-        return "this machine lets nobody make namespaces (unshare -n -p -m); a container needs CAP_SYS_ADMIN"
+        return "unshare -n -p -m is not permitted; a container needs CAP_SYS_ADMIN"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    packages = sorted({package for program, package in NEEDED.items() if shutil.which(program, path=path) is None})
+    packages = sorted({package for program, package in REQUIRED_PROGRAMS.items() if shutil.which(program, path=path) is None})
     return f"apt-get install --no-install-recommends {' '.join(packages)}" if packages else ""
 
 
 class Hosts:
-    """The machines of one test, and what can happen to them."""
+    """A network of machines, which can be disconnected and switched off."""
 
     def __init__(self, state: Path, *, net: str = "10.77.0", prefix: str = "abaw") -> None:
-        """Take a folder for their keys and logs, and the first three numbers of their addresses."""
+        """Set the folder of keys and logs, the first three numbers of the addresses, and the prefix of the network namespaces' names."""
         self.state, self.net, self.prefix = state, net, prefix
         self.venv = Path(sys.prefix)
         self.env: dict[str, str] = {}
-        """Variables of every command that is run here."""
+        """Environment variables of every command that runs on a machine."""
         self._disks = tempfile.TemporaryDirectory(prefix="abaw-hosts-", dir="/dev/shm")
-        self._firsts: dict[str, int] = {}
+        self._init_pids: dict[str, int] = {}
         self._parents: dict[str, subprocess.Popen] = {}
 
-    def up(self, *numbers: int) -> None:
-        """Start the laptop and machines of these numbers."""
-        self.down()
+    def create(self, *numbers: int) -> None:
+        """Start the client and the machines with these numbers; removes those of an earlier process."""
+        self.remove()
         self.state.mkdir(parents=True, exist_ok=True)
         for key in ("id", "hostkey"):
             if not (self.state / key).exists():
                 _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.state / key))
-        lap = self._netns(LAP)
-        _run("ip", "netns", "add", lap)
-        _run("ip", "-n", lap, "link", "set", "lo", "up")
-        _run("ip", "-n", lap, "link", "add", "br0", "type", "bridge")
-        _run("ip", "-n", lap, "address", "add", f"{self.address(LAP)}/24", "dev", "br0")
-        _run("ip", "-n", lap, "link", "set", "br0", "up")
-        self._start(LAP)
+        client = self._netns(CLIENT)
+        _run("ip", "netns", "add", client)
+        _run("ip", "-n", client, "link", "set", "lo", "up")
+        _run("ip", "-n", client, "link", "add", "br0", "type", "bridge")
+        _run("ip", "-n", client, "address", "add", f"{self.address(CLIENT)}/24", "dev", "br0")
+        _run("ip", "-n", client, "link", "set", "br0", "up")
+        self._start(CLIENT)
         for number in numbers:
             self.boot(f"n{number}")
 
-    def boot(self, name: str, *, bound: Sequence[str] = ()) -> None:
-        """Start one machine, or start it again after ``power_off``, with its home as it was; ``bound``: a command that limits what follows."""
-        here, lap = self._netns(name), self._netns(LAP)
-        if not Path(f"/run/netns/{here}").exists():
-            _run("ip", "netns", "add", here)
-            _run("ip", "-n", here, "link", "set", "lo", "up")
-            _run("ip", "-n", lap, "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", here)
-            _run("ip", "-n", lap, "link", "set", f"v{name}", "master", "br0", "up")
-            _run("ip", "-n", here, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
-        self.heal(name)
-        self._start(name, *bound)
+    def boot(self, name: str, *, command_prefix: Sequence[str] = ()) -> None:
+        """Start a machine, or restart it after ``power_off`` with the same home folder.
+
+        Args:
+            name: ``n1``, ``n2``, ...
+            command_prefix: a command that runs its arguments, for example with limited CPU time.
+        """
+        machine, client = self._netns(name), self._netns(CLIENT)
+        if not Path(f"/run/netns/{machine}").exists():
+            _run("ip", "netns", "add", machine)
+            _run("ip", "-n", machine, "link", "set", "lo", "up")
+            _run("ip", "-n", client, "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", machine)
+            _run("ip", "-n", client, "link", "set", f"v{name}", "master", "br0", "up")
+            _run("ip", "-n", machine, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
+        self.reconnect(name)
+        self._start(name, *command_prefix)
 
     def address(self, name: str) -> str:
-        """The machine's IP address."""
-        return f"{self.net}.{254 if name == LAP else int(name[1:])}"
+        """Return the machine's IP address."""
+        return f"{self.net}.{254 if name == CLIENT else int(name[1:])}"
 
     def add_address(self, address: str) -> None:
-        """One more address for the laptop, which the others reach by their only route."""
-        _run("ip", "-n", self._netns(LAP), "address", "add", f"{address}/32", "dev", "br0")
+        """Give the client one more address; the other machines reach it by their default route."""
+        _run("ip", "-n", self._netns(CLIENT), "address", "add", f"{address}/32", "dev", "br0")
 
-    def start(self, name: str, *command: str, env: Mapping[str, str] | None = None, **options: object) -> subprocess.Popen:
-        """Start a command on a machine, in the project's folder, with nothing of the developer's environment."""
-        own = {
+    def popen(self, name: str, *command: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen:
+        """Start a command on a machine, in the project's folder, without the caller's environment variables."""
+        defaults = {
             "HOME": "/root", "USER": "root", "LOGNAME": "root", "TERM": "dumb", "LANG": "C.UTF-8", "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{self.venv}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }  # fmt: skip
-        enter = ["nsenter", "-t", str(self._firsts[name]), "-n", "-m", "-p", "-u", "-i", "-r", f"--wdns={PROJECT}", "env", "-i"]
-        settings = [f"{key}={value}" for key, value in {**own, **self.env, **(env or {})}.items()]
+        enter = ["nsenter", "-t", str(self._init_pids[name]), "-n", "-m", "-p", "-u", "-i", "-r", f"--wdns={PROJECT}", "env", "-i"]
+        settings = [f"{key}={value}" for key, value in {**defaults, **self.env, **(env or {})}.items()]
         return subprocess.Popen([*enter, *settings, *command], stdin=subprocess.DEVNULL, **options)
 
     def run(
         self, name: str, *command: str, timeout: float = 300, env: Mapping[str, str] | None = None, check: bool = True
     ) -> subprocess.CompletedProcess:
-        """Run a command on a machine to its end; with ``check``, its failure is one of the test, with what it said."""
-        process = self.start(name, *command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        """Run a command on a machine and wait for it; with ``check``, a failure is an AssertionError with the end of its output."""
+        process = self.popen(name, *command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            said, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
-            said, _ = process.communicate()
-            raise AssertionError(f"{name}: {' '.join(command)} took more than {timeout:g} s: {said[-3000:]}") from None
-        assert not check or process.returncode == 0, f"{name}: {' '.join(command)} ended with {process.returncode}: {said[-3000:]}"
-        return subprocess.CompletedProcess(command, process.returncode, said)
+            output, _ = process.communicate()
+            raise AssertionError(f"{name}: {' '.join(command)} took more than {timeout:g} s: {output[-3000:]}") from None
+        assert not check or process.returncode == 0, f"{name}: {' '.join(command)} ended with {process.returncode}: {output[-3000:]}"
+        return subprocess.CompletedProcess(command, process.returncode, output)
 
     @contextmanager
-    def on(self, name: str) -> Iterator[None]:
+    def in_network_of(self, name: str) -> Iterator[None]:
         """Run this thread, and the processes that it starts, in the network of that machine."""
-        with Path("/proc/thread-self/ns/net").open() as before, Path(f"/run/netns/{self._netns(name)}").open() as there:
-            _set_network(there.fileno())
+        with Path("/proc/thread-self/ns/net").open() as previous, Path(f"/run/netns/{self._netns(name)}").open() as target:
+            _set_network(target.fileno())
             try:
                 yield
             finally:
-                _set_network(before.fileno())
+                _set_network(previous.fileno())
 
-    def cut(self, name: str) -> None:
-        """Its network is gone; whatever runs there goes on."""
+    def disconnect(self, name: str) -> None:
+        """Disconnect the machine from the network; its processes continue."""
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "down")
 
-    def heal(self, name: str) -> None:
-        """Its network is there. The route leads to the laptop, which passes nothing on: Ray wants one to find its own address."""
+    def reconnect(self, name: str) -> None:
+        """Connect the machine to the network. Ray finds its address by the default route; it leads to the client, which forwards nothing."""
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "up")
-        _run("ip", "-n", self._netns(name), "route", "replace", "default", "via", self.address(LAP))
+        _run("ip", "-n", self._netns(name), "route", "replace", "default", "via", self.address(CLIENT))
 
     def power_off(self, name: str) -> None:
-        """All that runs there is gone at once."""
-        os.kill(self._firsts.pop(name), signal.SIGKILL)
+        """Kill all processes of the machine at once."""
+        os.kill(self._init_pids.pop(name), signal.SIGKILL)
         self._parents.pop(name).wait()
 
-    def down(self) -> None:
-        """End all of them."""
-        for name in list(self._firsts):
+    def remove(self) -> None:
+        """Kill all machines and remove their networks."""
+        for name in list(self._init_pids):
             self.power_off(name)
         for line in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout.splitlines():
             if line.startswith(f"{self.prefix}-"):
@@ -155,20 +163,20 @@ class Hosts:
     def _netns(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
-    def _start(self, name: str, *bound: str) -> None:
-        """Start process 1; killing it kills everything of the machine. It dies with us, too, however we end."""
+    def _start(self, name: str, *command_prefix: str) -> None:
+        """Start the machine's init process. Its death kills all processes of the machine, and it dies with this process."""
         (self.state / name).mkdir(parents=True, exist_ok=True)
         unshare = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--mount", "--uts", "--ipc"]
         boot = [str(Path(__file__).with_name("machine.sh")), name, self.address(name), str(self.state), str(self.venv), str(PROJECT)]
         boot.append(self._disks.name)
         with (self.state / name / "boot.log").open("w") as log:
-            command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._netns(name)}", *bound, *unshare, *boot]
+            command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{self._netns(name)}", *command_prefix, *unshare, *boot]
             parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         self._parents[name] = parent
         for _ in range(200):
-            first = psutil.Process(parent.pid).children() if parent.poll() is None else []
-            if first and first[0].name() in ("sshd", "sleep"):
-                self._firsts[name] = first[0].pid
+            children = psutil.Process(parent.pid).children() if parent.poll() is None else []
+            if children and children[0].name() in ("sshd", "sleep"):
+                self._init_pids[name] = children[0].pid
                 return
             time.sleep(0.05)
         raise AssertionError(f"machine {name} did not start: {(self.state / name / 'boot.log').read_text()}")

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The project's environment on one machine: the pinned packages in ~/abaw_ray/.venv, about 4 minutes and 6 GB; once they are there it ends at
-# once. Every cluster file runs it as its set-up, the Dockerfile bakes it in. Beside this folder lie pyproject.toml and constraints.txt.
+# Installs the pinned packages into ~/abaw_ray/.venv (about 4 minutes and 6 GB); does nothing if they are installed. Every cluster file runs it
+# as its set-up command, the Dockerfile at build time. Reads pyproject.toml and constraints.txt in the parent folder.
 #
-# Only what the project needs, not the project: its code comes with each job (ray job submit --working-dir).
+# The project itself is not installed: each job brings its code (ray job submit --working-dir).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Last in ~/.bashrc: for people who log in, and because a bash whose ancestor is sshd reads that file also where it is not asked to, as the one
-# in which Ray starts a job; another Python named there would come before ours.
+# The line must be the last in ~/.bashrc, or another Python named there would precede the environment's. Login shells read that file, and so does
+# every bash with sshd as an ancestor, such as the one in which Ray starts a job.
 line=". $PWD/node/environment.sh"
 [ "$(tail -n 1 ~/.bashrc 2>/dev/null)" = "$line" ] || echo "$line" >> ~/.bashrc
 
@@ -19,10 +19,10 @@ fi
 python=${PYTHON:-python3}
 root=$([ "$(id -u)" = 0 ] || echo sudo)
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-    command -v apt-get >/dev/null || { echo "$(hostname): $python cannot make environments and there is no apt-get; install Python 3.11 to 3.13 with venv"; exit 2; }
-    # A fresh machine is still busy with its own updates: wait for them, and for their lock.
+    command -v apt-get >/dev/null || { echo "$(hostname): $python cannot create virtual environments and there is no apt-get; install Python 3.11 to 3.13 with venv"; exit 2; }
+    # A new machine still runs its own updates: wait for them, and for their lock.
     if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
-    for wait in 5 10 20 40 80 0; do  # the lists have a lock of their own, for which apt-get does not wait
+    for wait in 5 10 20 40 80 0; do  # apt-get does not wait for the lock of the package lists
         if $root apt-get update -qq; then break; fi
         sleep "$wait"
     done

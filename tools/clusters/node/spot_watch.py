@@ -1,11 +1,11 @@
-"""The cloud's notice that it takes this machine back, turned into Ray's own word for it: the node drains.
+"""Drains this Ray node when the cloud announces that it will interrupt the spot machine.
 
-    python spot_watch.py aws|gcp          started by a cluster file on every spot worker; ends when it has spoken
+    python spot_watch.py aws|gcp          started by a cluster file on every spot worker; ends after a successful drain
 
-A draining node gets no new work, a training hears of it and writes a checkpoint before the machine goes, and the autoscaler brings another
-machine. AWS gives about two minutes' notice, Google Cloud thirty seconds; machines on Kubernetes drain by themselves.
+A draining node gets no new work, training ranks see the drain and write a checkpoint before the machine is terminated, and the autoscaler
+starts a replacement. AWS gives about two minutes' notice, Google Cloud thirty seconds; Kubernetes drains its pods itself.
 
-Needs nothing but Python until there is a notice, and Ray then. One a machine: a second one ends at once.
+Uses only the standard library until there is a notice, then Ray's command line. One process per machine: a second one exits at once.
 """
 
 import fcntl
@@ -20,98 +20,99 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-POLL = 5.0
-"""Seconds between two looks; the clouds' own advice."""
-TIMEOUT = 2.0
-"""Seconds that the metadata server, which is on the same machine, may take."""
+POLL_S = 5.0
+"""Interval between two requests to the metadata server; AWS recommends 5 s."""
+TIMEOUT_S = 2.0
+"""Timeout of a request to the metadata server, which runs on the same machine."""
 
 
-def ask(url: str, headers: dict[str, str], method: str = "GET") -> str:
-    """What a metadata server answers."""
-    request = urllib.request.Request(url, headers=headers, method=method)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        return answer.read().decode()
+def request(url: str, headers: dict[str, str], method: str = "GET") -> str:
+    """Return the metadata server's response."""
+    query = urllib.request.Request(url, headers=headers, method=method)
+    with urllib.request.urlopen(query, timeout=TIMEOUT_S) as response:
+        return response.read().decode()
 
 
-def aws(base: str = "http://169.254.169.254") -> float | None:
-    """Seconds until EC2 takes this machine back; None where it has no such plan."""
-    token = ask(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
+def aws_notice(base: str = "http://169.254.169.254") -> float | None:
+    """Return the seconds until EC2 interrupts this machine; None without a notice."""
+    token = request(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
     try:
-        plan = json.loads(ask(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token}))
+        action = json.loads(request(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token}))
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
         raise
-    if plan["action"] == "hibernate":
+    if action["action"] == "hibernate":  # EC2 hibernates without delay
         return 0.0
-    at = datetime.strptime(plan["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    at = datetime.strptime(action["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     return max((at - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def gcp(base: str = "http://metadata.google.internal") -> float | None:
-    """Seconds until Compute Engine takes this machine back; None where it has no such plan."""
-    said = ask(f"{base}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
-    return 30.0 if said.strip() == "TRUE" else None
+def gcp_notice(base: str = "http://metadata.google.internal") -> float | None:
+    """Return the seconds until Compute Engine preempts this machine; None without a notice."""
+    preempted = request(f"{base}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
+    return 30.0 if preempted.strip() == "TRUE" else None
 
 
-CLOUDS = {"aws": aws, "gcp": gcp}
+NOTICES = {"aws": aws_notice, "gcp": gcp_notice}
 
 
 def drain(seconds: float) -> None:
-    """Tell Ray that this node goes in so many seconds.
+    """Tell Ray to drain this node within so many seconds.
 
     Raises:
-        CalledProcessError: Ray refused; ConnectionError: there is no Ray here.
+        CalledProcessError: Ray rejected the drain.
+        ConnectionError: no Ray runs on this machine.
     """
     import ray
 
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address="auto", log_to_driver=False, logging_level=40)  # logging.ERROR
     try:
-        here = ray.get_runtime_context()
-        node, address = here.get_node_id(), here.gcs_address
+        context = ray.get_runtime_context()
+        node, address = context.get_node_id(), context.gcs_address
     finally:
-        ray.shutdown()  # or no later try could connect
-    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud takes this machine back"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node, *why]
+        ray.shutdown()  # a second ray.init() in this process would fail
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud interrupts this spot machine"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node, *reason]
     subprocess.run([*command, "--deadline-remaining-seconds", str(int(seconds))], check=True)
 
 
-def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *, poll: float = POLL) -> None:
-    """Look until there is a notice, and drain, once it succeeds; what goes wrong is said once and tried again."""
-    trouble = ""
+def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *, poll_s: float = POLL_S) -> None:
+    """Poll until there is a notice, drain the node and return once that succeeded. Errors are retried; a repeated one is logged once."""
+    last_error = ""
     while True:
         try:
             seconds = notice()
             if seconds is not None:
-                echo(f"this machine goes in {seconds:.0f} s: draining")
+                log(f"spot interruption in {seconds:.0f} s: draining this node")
                 drain(seconds)
-                echo("drained")
+                log("drained")
                 return
-            now = ""
-        except Exception as error:  # whatever Ray or the network may raise: it must live as long as the machine
-            now = f"{type(error).__name__}: {' '.join(str(error).split())}; trying again"
-        if now and now != trouble:
-            echo(now)
-        trouble = now
-        time.sleep(poll)
+            error_text = ""
+        except Exception as error:  # Ray and the network raise many types, and this process must outlive all of them
+            error_text = f"{type(error).__name__}: {' '.join(str(error).split())}; retrying"
+        if error_text and error_text != last_error:
+            log(error_text)
+        last_error = error_text
+        time.sleep(poll_s)
 
 
-def echo(text: str) -> None:
-    """A line for the log, with the time."""
+def log(text: str) -> None:
+    """Print a line with the time."""
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}", flush=True)
 
 
 def main() -> None:
-    """Watch, if no other watcher does on this machine."""
-    if len(sys.argv) != 2 or sys.argv[1] not in CLOUDS:
-        sys.exit(f"say which cloud: {' or '.join(CLOUDS)}")
+    """Watch for a notice, unless another process on this machine already does."""
+    if len(sys.argv) != 2 or sys.argv[1] not in NOTICES:
+        sys.exit(f"usage: spot_watch.py {'|'.join(NOTICES)}")
     with (Path(os.environ.get("ABAW_HOME", Path.home())) / ".spot_watch.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        echo(f"watching for {sys.argv[1]}'s notice")
-        watch(CLOUDS[sys.argv[1]], drain)
+        log(f"watching for a spot interruption notice ({sys.argv[1]})")
+        watch(NOTICES[sys.argv[1]], drain)
 
 
 if __name__ == "__main__":
