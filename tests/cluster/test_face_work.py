@@ -58,9 +58,9 @@ def features(tmp_path):
     store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
-    work.extract, work.sound = Deaf(), IsolatedAudioDecoder(ChildLimits())
+    work.extract, work.decode_audio = Deaf(), IsolatedAudioDecoder(ChildLimits())
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
-    work.sound.close()
+    work.decode_audio.close()
 
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
