@@ -16,6 +16,8 @@ from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.tracking.segments import Chunk, SegmentConfig
 from abaw_ray.media.write import write_video
 
+pytestmark = pytest.mark.slow
+
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=SegmentConfig(length_s=2.0, overlap_s=0.5))
 
 
