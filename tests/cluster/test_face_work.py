@@ -73,11 +73,11 @@ def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(featu
 def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(features, tmp_path):
     store, item, work = features
     (tmp_path / "v.mp4").write_text("its pictures were good once")
-    with pytest.raises(ItemError, match="its frames have no voice: "):
+    with pytest.raises(ItemError, match="its frames have no audio features: "):
         work(tmp_path / "v.mp4")
     table = store.storage.read_table(store.finished([item])["v"])
     assert table["seen"].to_pylist() == [True] * 3 and table["heard"].to_pylist() == [False] * 3
-    assert store.done([item]) == {"v"} and "no voice" in store.failures([item])["v"]["reason"]
+    assert store.done([item]) == {"v"} and "no audio features" in store.failures([item])["v"]["reason"]
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
