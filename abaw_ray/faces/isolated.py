@@ -7,6 +7,7 @@ is not attributed to a video: the engine retries its item.
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
@@ -24,14 +25,14 @@ class IsolatedFaceWriter:
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
         """Prepare the child process; it starts with the first call."""
-        self.crash_retry = CrashRetry(ChildProcess(partial(FaceWriter, config, weights), limits), passthrough=(ChunkMismatchError,))
+        self.crash_retry: CrashRetry[Any] = CrashRetry(ChildProcess(partial(FaceWriter, config, weights), limits), passthrough=(ChunkMismatchError,))
 
     def write_video(self, video: dict, path: Path) -> VideoResult:
         """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure."""
         outcome = self.crash_retry.call(video["uri"], "write_video", video, path)
         if not outcome.reason:
-            return outcome.value
-        result = self._retry_shorter(outcome, "write_video", video, path)
+            return _value(outcome)
+        result: VideoResult = self._retry_shorter(outcome, "write_video", video, path)
         result.error = ItemError(outcome.reason, result.frames)
         return result
 
@@ -39,9 +40,9 @@ class IsolatedFaceWriter:
         """As ``FaceWriter.write_chunk``; where the chunk cannot be decoded to its end, the result has the frames before the failure."""
         outcome = self.crash_retry.call(video["uri"], "write_chunk", video, chunk, folder)
         if not outcome.reason:
-            return outcome.value
+            return _value(outcome)
         try:
-            result = self._retry_shorter(outcome, "write_chunk", video, chunk, folder)
+            result: ChunkResult = self._retry_shorter(outcome, "write_chunk", video, chunk, folder)
         except ItemError:
             RowBuffer(folder / ROWS_FILE).finish()
             result = ChunkResult()
@@ -58,24 +59,29 @@ class IsolatedFaceWriter:
         outcome = self.crash_retry.call(video["uri"], "join_chunks", video, folders, path)
         if outcome.reason:
             raise ItemError(outcome.reason)
-        return outcome.value
+        return _value(outcome)
 
     def close(self) -> None:
         """End the child process."""
         self.crash_retry.child.close()
 
-    def _retry_shorter(self, outcome: Outcome, *call: object) -> VideoResult | ChunkResult:
+    def _retry_shorter(self, outcome: Outcome[Any], method: str, video: dict, *args: object) -> Any:
         """Decode only as far as both children got, or to the frame before (one of the two ended them), or half as far (memory fills slowly).
 
         Raises:
             ItemError: none of these succeeds.
         """
-        uri, reached = call[1]["uri"], outcome.progress
+        uri, reached = video["uri"], outcome.progress
         for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):
             try:
-                return self.crash_retry.call_once(uri, *call, last)
+                return self.crash_retry.call_once(uri, method, video, *args, last)
             except self.crash_retry.passthrough_errors:
                 raise
             except Exception as error:
                 logging.warning("%s: %s, and again before frame %d (%s)", uri, outcome.reason, last, error)
         raise ItemError(outcome.reason)
+
+
+def _value(outcome: Outcome[Any]) -> Any:
+    """Return the value of a successful call; its type depends on the method called."""
+    return outcome.value

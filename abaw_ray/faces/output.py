@@ -7,10 +7,10 @@ outputs.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abaw_ray.core import schema
@@ -95,13 +95,15 @@ def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:
     """
     result, names = VideoResult(0, 0, 0, None), [field.name for field in schema.FACE]
     codecs = {name: _COMPRESSION.get(name, "zstd") for name in names}
-    with pq.ParquetWriter(path, schema.FACE, compression=codecs, use_dictionary=["video", "track", "source"]) as writer:
+    options: dict[str, Any] = {"compression": codecs, "use_dictionary": ["video", "track", "source"]}  # pyarrow documents both by column
+    with pq.ParquetWriter(path, schema.FACE, **options) as writer:
         pending: list[pa.Table] = []
         try:
             for table in tables:
                 heartbeat()  # without a frame number: progress counts decoded frames
                 pending.append(table)
-                result.rows, result.faces = result.rows + len(table), result.faces + pc.sum(table["seen"]).as_py()
+                result.rows += len(table)
+                result.faces += table["seen"].to_numpy().sum().item()
                 result.frames = max(result.frames, table["frame"][-1].as_py())
                 if sum(len(one) for one in pending) >= _ROW_GROUP:
                     writer.write_table(pa.concat_tables(pending))

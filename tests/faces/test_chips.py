@@ -41,6 +41,7 @@ def test_a_chip_has_the_native_resolution_black_outside_and_is_never_enlarged(bo
         assert abs(chip.image.mean() - slow.mean()) < 2
 
 
+@settings(deadline=None)
 @given(box, config)
 def test_the_smallest_scale_of_a_shrunk_chip_has_the_encoders_size_up_to_rounding_to_even(box, config):
     chip = crop_chip(IMAGE, box, config)

@@ -63,7 +63,7 @@ class BoxTable:
             DataError: it has none.
         """
         column = (self._storage.read_table(self._name, ["video"]) if self._table is None else self._table)["video"]
-        known, wanted = set(pc.unique(column).to_pylist()), list(videos)
+        known, wanted = set(column.unique().to_pylist()), list(videos)
         if known.isdisjoint(wanted):
             raise DataError(f"{self.uri}: has boxes for {sorted(map(str, known))[:2]} ..., and for none of {wanted[:2]} ...; use the same names")
 
@@ -75,7 +75,8 @@ class BoxTable:
             StorageError: the table cannot be read.
         """
         if self._table is not None:
-            rows = self._table.filter(pc.equal(self._table["video"], video)).select(self._columns)
+            own = pc.equal(self._table["video"], video)  # pyright: ignore[reportAttributeAccessIssue] (pyarrow.compute defines its functions at import)
+            rows = self._table.filter(own).select(self._columns)
         else:
             rows = self._storage.read_table(self._name, self._columns, [("video", "==", video)])
         found: dict[int, list[Face]] = {}

@@ -142,16 +142,17 @@ class HaarDetector:
     def __init__(self, min_score: float) -> None:
         self.min_score = min_score
         # on 167 synthetic images this cascade found as many faces as the default one, with a quarter of its false positives
-        self.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+        self.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")  # pyright: ignore[reportAttributeAccessIssue] (no stub)
         self.contrast = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4))
 
     def __call__(self, rgb: UInt8[np.ndarray, "height width 3"], min_size: float) -> list[Face]:
         """Detect faces; the score is n / (n + 6) for n overlapping windows: 6 are 0.5, 24 are 0.8."""
         grey = self.contrast.apply(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         window = (max(int(min_size), 24),) * 2  # 24 pixels: the cascade's own window
-        boxes, counts = self.cascade.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=1, minSize=window)
-        if len(boxes) == 0:
+        found, counts = self.cascade.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=1, minSize=window)
+        if len(found) == 0:
             return []
+        boxes = np.asarray(found)
         corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]).astype(np.float64)
         scores = np.asarray(counts, dtype=np.float64).ravel()
         scores = scores / (scores + _HAAR_HALF_COUNT)

@@ -76,7 +76,7 @@ class FrameDetector:
         if not followed or not searched:
             return followed + searched
         a, b = np.stack([face.box for face in searched]), np.stack([face.box for face in followed])
-        duplicate = ((iou(a, b) > _SAME_FACE_IOU) | (center_distance(a, b) < _SAME_FACE_DISTANCE)).any(axis=1)
+        duplicate = np.any((iou(a, b) > _SAME_FACE_IOU) | (center_distance(a, b) < _SAME_FACE_DISTANCE), axis=1).tolist()
         return followed + [face for face, is_duplicate in zip(searched, duplicate, strict=True) if not is_duplicate]
 
     def _detect_in_window(self, frame: Frame, box: np.ndarray) -> list[Face]:

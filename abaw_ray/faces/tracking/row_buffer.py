@@ -79,5 +79,6 @@ class RowReader:
             batch = self._reader.get_batch(index)
             if frame_offset:
                 column = batch.schema.get_field_index("frame")
-                batch = batch.set_column(column, ROW_SCHEMA.field(column), pc.add(batch.column(column), pa.scalar(frame_offset, pa.int32())))
+                shifted = pc.add(batch.column(column), pa.scalar(frame_offset, pa.int32()))  # pyright: ignore[reportAttributeAccessIssue] (pyarrow.compute defines its functions at import)
+                batch = batch.set_column(column, ROW_SCHEMA.field(column), shifted)
             yield batch

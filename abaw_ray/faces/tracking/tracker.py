@@ -124,7 +124,7 @@ class Tracker:
             The tracklets found in this frame, with ``last`` and ``interpolate_from`` updated.
         """
         before, self.updates, self.last_frame = self.last_frame, self.updates + 1, frame
-        strong = [index for index, face in enumerate(faces) if face.score >= self.min_score]
+        strong = [index for index, face in enumerate(faces) if face.score is not None and face.score >= self.min_score]
         known = self._match(self.active, list(range(len(faces))), faces)
         matched = {index for _, index in known}
         resumed = self._match(self.lost, [index for index in strong if index not in matched], faces)

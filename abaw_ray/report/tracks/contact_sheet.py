@@ -165,6 +165,7 @@ def _draw_images(canvas: Canvas, tracks: Mapping[str, Track], track: Track, imag
     slot = (config.inner + _SPACE) / len(images)
     for at, image in enumerate(images):
         x, row = _MARGIN + at * slot, track.at(image.frame)
+        assert row is not None, "images are of frames of the track"
         drawn, labels = draw_people(image, tracks.values(), track.name)
         canvas.image.paste(Image.fromarray(drawn), (round(x), round(top)))
         canvas.texts += [(text, (a + round(x), b + round(top), c + round(x), d + round(top))) for text, (a, b, c, d) in labels]
@@ -189,6 +190,7 @@ def _draw_chips(canvas: Canvas, track: Track, chips: Chips, config: SheetConfig,
 
 def _draw_cell(canvas: Canvas, track: Track, frame: int, chip: np.ndarray | None, x: float, y: float) -> None:
     row = track.at(frame)
+    assert row is not None, "chips are of frames of the track"
     state, box = STATES[track.state[row]], (x, y, x + _CELL, y + _CELL)
     if not track.seen[row]:
         canvas.hatch(box)

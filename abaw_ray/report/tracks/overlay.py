@@ -124,15 +124,16 @@ class _Overlay:
         self.clock = dict(zip(frames.tolist(), self.times.tolist(), strict=True))
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        size = panel = None
+        drawn: tuple[tuple[int, int], UInt8[np.ndarray, "height width 3"], Axis] | None = None
         for frame in decode(self.uri, max_frames=max(self.clock)):
             if frame.number not in self.clock:
                 continue
             _check(self.uri, frame, self.clock[frame.number])
-            if size is None:
+            if drawn is None:
                 width = 2 * round(min(max(frame.width, _WIDTHS[0]), _WIDTHS[1]) / 2)
                 size = (width, 2 * round(width * frame.height / frame.width / 2))
-                panel, axis = self._panel(width, self.times)
+                drawn = (size, *self._panel(width, self.times))
+            size, panel, axis = drawn
             yield np.vstack(
                 [draw_people(_frame_image(frame.number, frame, size), self.tracks, self.track.name)[0], self._draw_status(panel, axis, frame)]
             )

@@ -73,7 +73,7 @@ def read_tracks(path: Path) -> dict[str, Track]:
     """
     try:
         missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=[] if missing else list(_COLUMNS), partitioning=None)
+        table = pq.read_table(path, columns=[] if missing else list(_COLUMNS), partitioning=None)  # pyright: ignore[reportArgumentType] (pyarrow's inferred type)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -90,7 +90,7 @@ def read_tracks(path: Path) -> dict[str, Track]:
 def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes]:
     """Return the JPEG chips of these frames by frame number; frames without a chip are left out."""
     wanted = [("track", "=", track), ("frame", "in", list(frames))]
-    table = pq.read_table(path, columns=["frame", "chip"], filters=wanted, partitioning=None)
+    table = pq.read_table(path, columns=["frame", "chip"], filters=wanted, partitioning=None)  # pyright: ignore[reportArgumentType] (pyarrow's inferred type of a default)
     chips = zip(table["frame"].to_pylist(), table["chip"].to_pylist(), strict=True)
     return {frame: chip for frame, chip in chips if chip is not None}
 
