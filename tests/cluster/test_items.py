@@ -302,7 +302,6 @@ from abaw_ray.cluster.engine.worker import Operator
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.core.storage.storage import Storage
 
 def work(store, item, payload):
     time.sleep(6)
