@@ -1,34 +1,36 @@
-"""Options of the test run, and the shapes in the signatures checked while it lasts."""
+"""Options of the test run, and checks of the shapes in signatures during it."""
 
 import os
 from pathlib import Path
 
-os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them when it is imported
+os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them at import
 
 import boto3
 import pytest
+from jaxtyping import config as annotation_checks
 from jaxtyping import install_import_hook
 from moto.server import ThreadedMotoServer
 
-CHECKED = ["abaw_ray.media", "abaw_ray.faces", "abaw_ray.features", "abaw_ray.fusion", "abaw_ray.report"]
-"""Packages of which every annotated shape and type is checked at every call (in this process; not in workers of the engine)."""
+_FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict")
+CHECKED = [f"abaw_ray.{name}" for name in _FOLDERS]
+"""Modules in which every annotated shape and type is checked at every call, in this process and not in Ray's workers."""
 install_import_hook(CHECKED, "typechecks.strict")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are left out")
-    parser.addoption("--cluster", action="store_true", help="run the tests in tests/cluster/real, on several machines; without it they are left out")
-    parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar, at a lower bar")
+    parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are deselected")
+    parser.addoption("--cluster", action="store_true", help="run tests/cluster/real, on several machines; without it, those tests are deselected")
+    parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar and lower thresholds")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs clips where none are given: left out, not skipped, so that a skip is never overlooked."""
+    """Deselect tests that need clips where none are given. They are deselected, not skipped, so that no skip is overlooked."""
     if config.getoption("--clips"):
         return
-    left_out = [item for item in items if item.get_closest_marker("clips")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    deselected = [item for item in items if item.get_closest_marker("clips")]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +43,21 @@ def clips(pytestconfig) -> Path:
 
 @pytest.fixture(scope="session")
 def yunet(pytestconfig) -> str:
-    """Path of YuNet's weights, or nothing: then Haar is used."""
+    """Path of YuNet's weights; empty: Haar is used."""
     return pytestconfig.getoption("--yunet") or ""
 
 
 @pytest.fixture
+def unchecked_annotations():
+    """No checks of annotations: for tests of the package's own messages on values that break them."""
+    annotation_checks.update("jaxtyping_disable", True)
+    yield
+    annotation_checks.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def object_store(monkeypatch):
-    """An empty S3 server on loopback, as the environment's endpoint; a client of it."""
+    """A client of an S3 server on loopback, which is the environment's endpoint."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

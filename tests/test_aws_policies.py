@@ -33,6 +33,6 @@ def test_the_head_may_terminate_only_machines_of_its_cluster():
 def test_the_set_up_replaces_the_bucket_name_which_occurs_at_most_once_per_line(name):
     lines = (ROOT / f"tools/clusters/aws/{name}.json").read_text().splitlines()
     assert max(line.count("your-bucket") for line in lines) == 1
-    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "README.md").read_text()
+    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "docs/operations.md").read_text()
     buckets = [statement["Resource"] for statement in policy(name) if ":s3:::" in statement["Resource"]]
     assert buckets == ["arn:aws:s3:::your-bucket", "arn:aws:s3:::your-bucket/*"]

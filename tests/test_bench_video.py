@@ -184,9 +184,9 @@ def test_peaks_are_the_maxima_of_each_value_and_of_the_sum():
 
 
 def test_stub_work_writes_one_row(tmp_path):
-    home, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
-    assert scale.StubWork(FacesConfig(), ChildLimits(), None)(home, item, {"video": "v.mp4"})["rows"] == 1
-    table = pq.read_table(tmp_path / home.part(item))
+    store, item = StageStore(Storage(StorageConfig(uri=str(tmp_path))), "faces", FacesConfig(), 1), Item(name="v.mp4", identity="1")
+    assert scale.StubWork(FacesConfig(), ChildLimits(), None)(store, item, {"video": "v.mp4"})["rows"] == 1
+    table = pq.read_table(tmp_path / store.output(item))
     assert table.schema.equals(FACE) and table["video"].to_pylist() == ["v.mp4"] and table["seen"].to_pylist() == [False]
 
 

@@ -28,7 +28,7 @@ JOBS = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("job", JOBS)
-def test_a_preset_of_a_job_builds_and_equals_that_of_the_line(job, preset):
+def test_a_preset_of_a_job_builds_and_equals_that_of_the_pipeline(job, preset):
     built = parse(presets_of(JOBS[job]), [preset])
     assert isinstance(built, JOBS[job])
     assert digest(built) == digest(presets_of(JOBS[job])[preset][1])
@@ -42,7 +42,7 @@ def test_all_three_presets_are_there_and_paper_names_the_published_models():
     assert set(PRESETS) == {"paper", "demo", "smoke"}
     paper = PRESETS["paper"][1]
     assert paper.encoder.model.name == "vit_large_patch14_dinov2.lvd142m"
-    assert paper.faces.chips.size == paper.encoder.model.size == 224
+    assert paper.faces.chips.size == paper.encoder.model.img_size == 224
     assert len(paper.faces.chips.scales) == 3
     assert paper.sweep.folds == 5
     assert paper.encoder.classes[-1] == "Contempt"
@@ -55,12 +55,13 @@ def test_the_own_stage_of_a_job_needs_no_prefix_and_others_have_theirs():
     assert (job.storage.uri, job.storage.endpoint, job.policy.retry_failures) == ("s3://bucket/runs", "http://127.0.0.1:1", True)
 
 
-def test_a_shape_sets_all_of_compute_and_single_options_change_it():
-    job = parse(presets_of(PipelineConfig), ["paper", "--on", "gpu-4x2", "--compute.trials", "3"])
-    assert job.compute == replace(compute_preset("gpu-4x2"), trials=3) and job.on == "gpu-4x2"
-    assert parse(presets_of(PipelineConfig), ["paper", "--on=laptop"]).compute == compute_preset("laptop")
-    with pytest.raises(ConfigError, match="--on gpu-4 is no shape"):
-        parse(presets_of(PipelineConfig), ["paper", "--on", "gpu-4"])
+def test_a_cluster_size_sets_all_of_compute_and_single_options_change_it():
+    size = compute_preset("gpu-4x2")
+    job = parse(presets_of(PipelineConfig), ["paper", "--cluster-size", "gpu-4x2", "--compute.trials.workers", "3"])
+    assert job.compute == replace(size, trials=replace(size.trials, workers=3)) and job.cluster_size == "gpu-4x2"
+    assert parse(presets_of(PipelineConfig), ["paper", "--cluster-size=laptop"]).compute == compute_preset("laptop")
+    with pytest.raises(ConfigError, match="--cluster-size gpu-4 is unknown"):
+        parse(presets_of(PipelineConfig), ["paper", "--cluster-size", "gpu-4"])
 
 
 @pytest.mark.parametrize("job", [FacesJob, FeaturesJob, SweepJob, PipelineConfig])
@@ -93,7 +94,7 @@ def test_a_wrong_command_line_is_one_line_that_says_what_to_do(args, said):
 
 def test_stages_that_do_not_fit_together_are_refused_before_anything_runs():
     demo = PRESETS["demo"][1]
-    with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.size=70"):
+    with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.img_size=70"):
         replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
 
 

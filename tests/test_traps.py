@@ -11,7 +11,7 @@ from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.annotations import HEADER, parse_annotation
 from abaw_ray.data.folds import assign_folds
-from abaw_ray.data.subjects import make_subjects, raw_video, source_of
+from abaw_ray.data.subjects import make_subjects, raw_video, recording_of
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.chips import from_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
@@ -21,7 +21,8 @@ from abaw_ray.media.audio import RATE, Audio, decode_audio, windows
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 from abaw_ray.scoring.calibration import softmax
-from abaw_ray.scoring.smoothing import SmoothingConfig, smooth
+from abaw_ray.scoring.config import SmoothingConfig
+from abaw_ray.scoring.smoothing import smooth
 from abaw_ray.scoring.submission import submission_text
 
 SIDE = 60
@@ -41,9 +42,9 @@ def picture(left=None, grey=40):
     return rgb
 
 
-def faces_of(path, pictures, rate=10):
+def faces_of(path, image_files, rate=10):
     """The main subject's rows of a video with these pictures."""
-    write_video(path, iter(pictures), np.arange(len(pictures)) / rate, None)
+    write_video(path, iter(image_files), np.arange(len(image_files)) / rate, None)
     crop = CropFaces(FacesConfig(), detector=find_red)
     return pa.concat_tables(crop({"video": "v", "uri": str(path), "subjects": []})).to_pylist()
 
@@ -93,7 +94,7 @@ def test_trap_4_a_label_belongs_to_a_frame_number_not_to_a_place_among_the_faces
     assert list(zip(joined.visual[joined.seen, 0], joined.labels[joined.seen], strict=True)) == [(3, 2), (5, 4), (6, 5)]
 
 
-def test_trap_5_a_missing_face_is_no_black_picture_and_missing_sound_no_silence(tmp_path):
+def test_trap_5_a_missing_face_is_not_a_black_image_and_missing_audio_not_silence(tmp_path):
     rows = faces_of(tmp_path / "v.mp4", [picture()] * 12 + [picture(100)] * 20)
     unseen = [row for row in rows if not row["seen"]]
     assert len(rows) == 32 and {row["frame"] for row in unseen} >= set(range(1, 12))
@@ -104,7 +105,7 @@ def test_trap_5_a_missing_face_is_no_black_picture_and_missing_sound_no_silence(
     assert (joined.seen.tolist(), joined.heard.tolist()) == ([False, True], [True, False])
 
 
-def test_trap_6_sound_is_taken_around_each_frames_own_time_not_around_number_over_rate(tmp_path):
+def test_trap_6_audio_windows_are_centred_on_presentation_times_not_on_frame_number_over_rate(tmp_path):
     times = np.array([0.0, 0.05, 0.1, 0.6, 1.1, 1.15, 3.0])
     write_video(tmp_path / "v.mp4", iter([picture()] * len(times)), times, None)
     found = np.array([frame.time for frame in decode(str(tmp_path / "v.mp4"))])
@@ -121,11 +122,11 @@ def test_trap_7_nothing_is_interpolated_across_a_cut_a_long_gap_or_from_one_pers
     scored = np.ones(120, bool)
     scored[30:100] = False
     scores = np.where(np.arange(120)[:, None] < 30, [[1.0, 0.0]], [[0.0, 1.0]])
-    smoothed = smooth(scores, np.arange(120) / 30, scored, SmoothingConfig(window=1.0, max_gap=2.0))
+    smoothed = smooth(scores, np.arange(120) / 30, scored, SmoothingConfig(window_s=1.0, max_gap_s=2.0))
     assert np.isnan(smoothed[30:100]).all()
     people = [features([1, 2], [True, False], [False, False]), features([1, 2], [False, True], [False, False], track="w")]
     joined = join_frames(people, {}, {})
-    assert [person.track for person in joined.people] == ["v", "w"] and joined.seen.tolist() == [True, False, False, True]
+    assert [subject.track for subject in joined.subjects] == ["v", "w"] and joined.seen.tolist() == [True, False, False, True]
 
 
 def test_trap_8_a_name_with_dots_is_kept_whole(tmp_path):
@@ -138,7 +139,7 @@ def test_trap_8_a_name_with_dots_is_kept_whole(tmp_path):
     (tmp_path / "batch1/my.mp4").write_text("video")
     tree = AffWild2(tmp_path)
     assert [row["video"] for row in tree.videos()] == ["my", "my.holiday.v2"]
-    assert tree.names("train") == ["my.holiday.v2_left"] and source_of("my.holiday.v2_left") == "my.holiday.v2"
+    assert tree.subject_names("train") == ["my.holiday.v2_left"] and recording_of("my.holiday.v2_left") == "my.holiday.v2"
     assert [row["video"] for row in list_videos(tmp_path / "batch1")] == ["my.holiday.v2.mp4", "my.mp4"]
 
 
@@ -164,7 +165,7 @@ class Shuffled:
         return found if isinstance(what, list) else found[::-1]  # a folder's content, turned round
 
 
-def test_trap_10_a_row_of_large_logits_does_not_drown_the_others():
+def test_trap_10_a_row_of_large_logits_does_not_underflow_the_others():
     found = softmax(np.array([[0.0, 1.0], [2000.0, 2001.0], [-3000.0, -2999.0]]))
     np.testing.assert_allclose(found, np.tile(1 / (1 + np.exp([[1.0, -1.0]])), (3, 1)))
 

@@ -1,5 +1,6 @@
-"""How annotations are checked while tests run: as Python's type checkers read them, a whole number is a float too."""
+"""How annotations are checked while tests run: as Python's type checkers read them, an int is a float too; and a NumPy integer is an int."""
 
-from beartype import BeartypeConf, beartype
+import numpy as np
+from beartype import BeartypeConf, BeartypeHintOverrides, beartype
 
-strict = beartype(conf=BeartypeConf(is_pep484_tower=True))
+strict = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=BeartypeHintOverrides({int: int | np.integer})))

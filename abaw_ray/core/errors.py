@@ -1,6 +1,6 @@
-"""The errors that a user sees: one line that says where, what, and what to do.
+"""Errors for the user: one line that says where, what, and what to do.
 
-Each class carries the exit code of a job that ends with it. Anything else that is raised is a defect of ours and keeps its traceback.
+Each class has the exit code of a job that ends with it. Any other exception is a defect of this package and keeps its traceback.
 """
 
 
@@ -11,43 +11,43 @@ class AbawError(Exception):
 
 
 class ConfigError(AbawError):
-    """A setting is unknown, has the wrong form, or contradicts another; nothing has run yet."""
+    """A setting is unknown, has the wrong form, or contradicts another; raised before anything runs."""
 
     exit_code = 2
 
 
 class DataError(AbawError):
-    """What the user gave is missing or not in the promised layout: a path, an annotation file, a column."""
+    """Input of the user is missing or not in the documented layout: a path, an annotation file, a column."""
 
     exit_code = 3
 
 
 class MissingError(DataError):
-    """A file that was named is not there; among many, it is that one's failure."""
+    """A named file does not exist; among many files, only that one fails."""
 
 
 class StorageError(AbawError):
-    """Storage cannot be reached, refuses us, or lost something; the same call may work later."""
+    """Storage cannot be reached, refuses access, or lost a file; a retry may succeed."""
 
     exit_code = 4
 
 
 class StageError(AbawError):
-    """A stage ended, but more items failed than ``max_failures`` allows, its training diverged, or its tables break their schema."""
+    """A stage failed: more items failed than ``max_failures`` allows, its training diverged, or its tables break their schema."""
 
     exit_code = 5
 
 
 class BusyError(AbawError):
-    """Another run is writing the same home right now."""
+    """Another run writes the same stage folder."""
 
     exit_code = 6
 
 
 class ItemError(AbawError):
-    """One item (a video, an image) cannot be used: it becomes a ``FAILURE`` row and the others go on.
+    """One item (a video, an image) cannot be used: it becomes a ``FAILURE`` row, and the other items are processed.
 
-    ``last_frame`` is the number of the last good frame, where there was one.
+    ``last_frame`` is the number of its last good frame, None where there is none.
     """
 
     def __init__(self, reason: str, last_frame: int | None = None) -> None:

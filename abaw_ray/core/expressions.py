@@ -1,26 +1,26 @@
-"""The expressions of every data set, and the one place where their numbers meet: always by name, never by index.
+"""Expression classes of every data set. Classes are mapped between data sets by name, never by index.
 
-The competition's order is that of the annotation files' header (``DATA.md`` section 1). AffectNet and RAF-DB number the same
-words differently; a mapping by index has cost public code whole papers.
+The competition's order is that of the annotation files' header (``docs/data.md``). AffectNet and RAF-DB number the same names
+differently; mapping by index is a known error of public code.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
 EXPRESSIONS: tuple[str, ...] = ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Other")
 """The eight classes of the EXPR track, in the order of the annotation header and of every probability vector of Stage II."""
 
 UNLABELLED = -1
-"""Annotation of a frame that nobody labelled."""
+"""Annotation of a frame without a label."""
 
 ENCODER_CLASSES: tuple[str, ...] = (*EXPRESSIONS[:7], "Contempt")
-"""Stage I's own classes: the seven that AffectNet and RAF-DB share, and Contempt. ``Other`` is learnt in Stage II only."""
+"""Classes of Stage I: the seven that AffectNet and RAF-DB share, and Contempt. ``Other`` is learned in Stage II only."""
 
 AFFECTNET: tuple[str, ...] = ("Neutral", "Happiness", "Sadness", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
-"""AffectNet's ids 0..7; 8, 9 and 10 (None, Uncertain, Non-Face) carry no expression."""
+"""AffectNet's ids 0..7; 8, 9 and 10 (None, Uncertain, Non-Face) are not expressions."""
 
 RAFDB: tuple[str, ...] = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neutral")
-"""RAF-DB's basic ids 1..7, first name for id 1."""
+"""RAF-DB's basic ids 1..7; the first name has id 1."""
 
 COLOURS: dict[str, str] = {
     "Neutral": "#7f8c8d",
@@ -32,13 +32,13 @@ COLOURS: dict[str, str] = {
     "Surprise": "#e67e22",
     "Other": "#16a085",
 }
-"""One colour an expression, the same in every picture."""
+"""One colour for each expression, the same in every plot."""
 
 
-def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> np.ndarray:
-    """Weights ``n_max / n_c`` of the classes, 0 for a class without any example.
+def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float64[np.ndarray, " {classes}"]:
+    """Class weights ``n_max / n_c``; 0 for a class without examples.
 
-    Source: several first places of earlier ABAW competitions weight so (``DATA.md`` section 3).
+    Source: several winners of earlier ABAW competitions use these weights (``docs/data.md``).
     """
     count = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
     return np.divide(count.max(initial=0.0), count, out=np.zeros(classes), where=count > 0)

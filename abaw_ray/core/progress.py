@@ -1,4 +1,4 @@
-"""What a run says while it works: one line a step, in place on a terminal, every few seconds in a log."""
+"""Progress of a run for the user: one line for each step, updated in place on a terminal and every few seconds in a log."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-_EVERY = 5.0
+_LOG_INTERVAL = 5.0
 """Seconds between two lines of a log."""
 
 console = Console(highlight=False, soft_wrap=True)
@@ -21,44 +21,44 @@ def echo(text: str) -> None:
 
 
 class Progress:
-    """Counts what is done and says so with rates; totals of named figures (frames, faces) are rated too."""
+    """Counts completed units and prints them with rates, as well as rates of named figures (frames, faces)."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done, self.sums, self.started, self.said = 0, {}, time.monotonic(), 0.0
-        self.work, self.worked = 0.0, 0.0
+        self.done, self.sums, self.started, self.printed = 0, {}, time.monotonic(), 0.0
+        self.total_work, self.work_done = 0.0, 0.0
 
-    def expect(self, work: float) -> None:
-        """Say how much work there is in all, in any unit, where units differ much: time left goes by it then."""
-        self.work = work
+    def set_total_work(self, work: float) -> None:
+        """Set the total work, in any unit, where the units of progress differ much in cost: the time left is estimated from it."""
+        self.total_work = work
 
     def step(self, count: int = 1, figures: Mapping[str, float] | None = None, *, work: float = 0.0) -> None:
-        """Note that ``count`` more units are done, or so much ``work`` on them; ``figures`` are summed by name."""
+        """Add ``count`` completed units and ``work`` done on them; ``figures`` are summed by name."""
         self.done += count
-        self.worked += work
+        self.work_done += work
         for name, value in (figures or {}).items():
             self.sums[name] = self.sums.get(name, 0) + value
         now = time.monotonic()
-        if console.is_terminal and now - self.said > 0.2:
-            self.said = now
+        if console.is_terminal and now - self.printed > 0.2:
+            self.printed = now
             _in_place(self.line())
-        elif not console.is_terminal and now - max(self.said, self.started) > _EVERY:
-            self.said = now
+        elif not console.is_terminal and now - max(self.printed, self.started) > _LOG_INTERVAL:
+            self.printed = now
             echo(self.line())
 
-    def reach(self, done: int, total: int) -> None:
-        """Note that so many units of so many are done, where somebody else counts."""
+    def set_done(self, done: int, total: int) -> None:
+        """Set the completed units and their total, where the caller counts."""
         self.total = total
         self.step(done - self.done)
 
     def line(self) -> str:
-        """The state in one line: done of all, rates a second, time left."""
+        """One line: completed of total, rates per second, time left."""
         seconds = max(time.monotonic() - self.started, 1e-3)
-        shown = {name: value for name, value in self.sums.items() if value and (name != "rows" or "frames" not in self.sums)}
-        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in shown.items()]
-        share = self.worked / self.work if self.work else self.done / max(self.total, 1)
-        left = (1 - min(share, 1)) * seconds / share if share else 0
-        tail = f", {_clock(left)} left" if share and self.done < self.total else ""
+        figures = {name: value for name, value in self.sums.items() if value and (name != "rows" or "frames" not in self.sums)}
+        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in figures.items()]
+        fraction = self.work_done / self.total_work if self.total_work else self.done / max(self.total, 1)
+        left = (1 - min(fraction, 1)) * seconds / fraction if fraction else 0
+        tail = f", {_clock(left)} left" if fraction and self.done < self.total else ""
         return f"  {self.title}: {self.done:,} of {self.total:,} {self.unit}, {', '.join(rates)}{tail}"
 
 
@@ -69,7 +69,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Progress]:
-    """Show the progress of one step; its last line stays."""
+    """Show the progress of one step; the last line stays on the screen."""
     shown = Progress(title, total, unit)
     try:
         yield shown
@@ -87,10 +87,10 @@ def _in_place(text: str) -> None:
 
 @contextmanager
 def redirect_library_output(log: Path) -> Iterator[None]:
-    """Keep the terminal for what ``echo`` and ``progress`` show; whatever else writes to it, C++ code too, writes into the log meanwhile.
+    """Redirect stdout and stderr, of C++ code too, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
-        log: The file; it is removed again where nobody wrote.
+        log: The file; it is deleted at the end if it is empty.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -105,7 +105,7 @@ def redirect_library_output(log: Path) -> Iterator[None]:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            console.file = None
+            console.file = None  # pyright: ignore[reportAttributeAccessIssue] (None is the default; rich annotates the setter with IO only)
             for number, copy in enumerate(kept, start=1):
                 os.dup2(copy, number)
                 os.close(copy)

@@ -1,6 +1,6 @@
-"""Every table that flows between stages, stated once. Rows are keyed by (video, track, frame); frames count from 1.
+"""Schemas of all tables that are passed between stages. Rows are keyed by (video, track, frame); frames count from 1.
 
-``frame`` is the number of the picture in the decoder's output order, ``time`` its presentation time in seconds. No row is ever dropped:
+``frame`` is the number of the frame in the decoder's output order, ``time`` its presentation time in seconds. No row is ever dropped:
 a frame without a face has ``seen = false``, one without audio ``heard = false``.
 """
 
@@ -19,7 +19,7 @@ def _column(name: str, kind: pa.DataType, *, null: bool = False) -> pa.Field:
 _KEY = [_column("video", pa.string()), _column("track", pa.string()), _column("frame", pa.int32())]
 
 MAIN_TRACK = "main"
-"""The track of a video's main subject; further people are ``person-2``, ``person-3``, ...; a data set's subjects keep its own names."""
+"""The track of a video's main subject; further people are ``person-2``, ``person-3``, ...; subjects of a data set keep its names."""
 
 VIDEO = pa.schema(
     [
@@ -27,7 +27,7 @@ VIDEO = pa.schema(
         _column("uri", pa.string()),
         _column("identity", pa.string()),  # digest of URI, size and ETag or modification time
         _column("size", pa.int64()),  # bytes of the file
-        # A data set's named people: track and side ("left", "right" or "" for the only or main subject). Empty: find the people.
+        # Named people of a data set: track and side ("left", "right" or "" for the only or main subject). Empty: people are detected.
         _column(
             "subjects",
             pa.list_(pa.struct([_column("track", pa.string()), _column("side", pa.string())])),
@@ -40,22 +40,22 @@ FACE = pa.schema(
         _column("time", pa.float64()),
         _column("seen", pa.bool_()),
         _column("source", pa.string(), null=True),  # detected, followed, interpolated, given; null where not seen
-        _column("box", pa.list_(pa.float32(), 4), null=True),  # x0 y0 x1 y1 in pixels of the upright picture
+        _column("box", pa.list_(pa.float32(), 4), null=True),  # x0 y0 x1 y1 in pixels of the upright frame
         _column("score", pa.float32(), null=True),
         _column("landmarks", pa.list_(pa.float32(), 10), null=True),  # x y of eyes, nose, mouth corners
         _column("chip", pa.binary(), null=True),  # JPEG of the square crop at the largest scale
-        _column("chip_scale", pa.float32(), null=True),  # pixels of the chip for one pixel of the picture, at most 1
-        _column("inside", pa.float32(), null=True),  # share of the chip that lies inside the picture
+        _column("chip_scale", pa.float32(), null=True),  # pixels of the chip per pixel of the frame, at most 1
+        _column("inside", pa.float32(), null=True),  # fraction of the chip that lies inside the frame
     ]
 )
 IMAGE = pa.schema(
     [
         _column("image", pa.string()),
         _column("jpeg", pa.binary()),
-        _column("label", pa.int32()),  # index into the encoder's own classes
+        _column("label", pa.int32()),  # index into ENCODER_CLASSES
         _column("source", pa.string()),
         _column("split", pa.string()),  # train or val
-        _column("scale", pa.float32()),  # side of the stored square over that of the face's box
+        _column("scale", pa.float32()),  # side of the stored square divided by that of the face's box
     ]
 )
 LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])
@@ -82,7 +82,7 @@ FAILURE = pa.schema(
 
 
 def feature(visual: int, speech: int) -> pa.Schema:
-    """The ``FEATURE`` table for vectors of the given widths; a vector is null where its modality is missing, never zeros."""
+    """Schema of the ``FEATURE`` table for vectors of the given widths. A vector is null where its modality is missing, never zeros."""
     return pa.schema(
         [
             *_KEY,
@@ -96,10 +96,10 @@ def feature(visual: int, speech: int) -> pa.Schema:
 
 
 def conform(table: pa.Table, schema: pa.Schema, *, stage: str) -> pa.Table:
-    """Return the table in exactly this schema: columns in order, types and null flags as stated.
+    """The table in exactly this schema: order of columns, types and null flags.
 
     Raises:
-        StageError: a column is missing, unknown, of another type, or null where it must not be; the message names stage and column.
+        StageError: a column is missing, unknown, of another type, or null where it must not be. The message names stage and column.
     """
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]

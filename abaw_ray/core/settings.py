@@ -1,6 +1,6 @@
-"""Settings as plain frozen dataclasses: to records, to digests, and changed by dotted path.
+"""Frozen dataclasses of settings -> plain values for records, digests for addresses, and copies changed by dotted path.
 
-Which settings a stage has is said beside its code; this file only knows how to treat any of them.
+The dataclasses themselves stand beside the code that they configure.
 """
 
 import dataclasses
@@ -18,21 +18,21 @@ _T = TypeVar("_T")
 
 
 def to_plain(value: Any) -> Any:
-    """The settings as dictionaries, lists and scalars that JSON can hold, every field named."""
+    """The settings as dictionaries, lists and scalars that JSON can hold, with every field."""
     return _plain(value, dataclasses.fields)
 
 
 def digest(value: Any, length: int = 16) -> str:
-    """A short name for settings: equal settings give equal names on every machine.
+    """A short hash of settings: equal settings give equal digests on every machine.
 
-    A field marked ``field(default=..., metadata={"shapes": False})`` does not count: it says where something is, not what.
+    A field with ``field(default=..., metadata={"in_digest": False})`` is left out: it says where something is, not what it is.
     """
-    text = json.dumps(_plain(value, _shaping), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_plain(value, _hashed_fields), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def _shaping(settings: Any) -> list[dataclasses.Field]:
-    return [field for field in dataclasses.fields(settings) if field.metadata.get("shapes", True)]
+def _hashed_fields(settings: Any) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(settings) if field.metadata.get("in_digest", True)]
 
 
 def _plain(value: Any, fields_of: Callable[[Any], Iterable[dataclasses.Field]]) -> Any:
@@ -48,10 +48,10 @@ def _plain(value: Any, fields_of: Callable[[Any], Iterable[dataclasses.Field]]) 
 
 
 def replace_at(settings: _T, changes: dict[str, Any]) -> _T:
-    """A copy with the values at dotted paths changed, as the command line and the sweep name them.
+    """A copy with the values at dotted paths replaced; the command line and the sweep use the same paths.
 
     Raises:
-        ConfigError: a path names no field; the nearest name is suggested.
+        ConfigError: a path has no field; the message suggests the nearest name.
     """
     for path, value in changes.items():
         settings = _replace_one(settings, path, path.split("."), value)
@@ -66,4 +66,4 @@ def _replace_one(settings: Any, path: str, names: list[str], value: Any) -> Any:
         hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'no fields'}"
         raise ConfigError(f"{path}: {type(settings).__name__} has no field '{name}'{hint}")
     inner = _replace_one(getattr(settings, name), path, rest, value) if rest else value
-    return dataclasses.replace(settings, **{name: inner})
+    return dataclasses.replace(settings, **{name: inner})  # pyright: ignore[reportArgumentType] (a dataclass: it has this field)

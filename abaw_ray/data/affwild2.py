@@ -1,6 +1,6 @@
-"""An Aff-Wild2 tree (EXPR challenge): who is in it, which raw videos they are in, their labels, and the test release.
+"""An Aff-Wild2 tree (EXPR challenge): its subjects, their raw videos and labels, and the test release.
 
-Reads names, annotations and lists; videos are found, not opened. The annotation of subject ``n`` belongs to the ``FACE`` rows whose track
+Reads names, annotations and lists; no video is opened. The annotation of subject ``n`` belongs to the ``FACE`` rows whose track
 is ``n``, row ``i`` to frame ``i``.
 """
 
@@ -15,22 +15,22 @@ from jaxtyping import Int8
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.data.annotations import match_labels, parse_annotation
+from abaw_ray.data.annotations import align_labels, parse_annotation
 from abaw_ray.data.release import parse_example, parse_names
-from abaw_ray.data.subjects import SPLITS, Split, Subject, leaked, make_subjects, raw_video, source_of
+from abaw_ray.data.subjects import SPLITS, Split, Subject, make_subjects, raw_video, recording_of, subjects_with_shared_recordings
 from abaw_ray.data.trees import Entry, Tree, open_file
 from abaw_ray.data.videos import file_identity
 
-__all__ = ["AffWild2", "Subject", "is_affwild2", "leaked", "match_labels", "raw_video", "source_of"]
+__all__ = ["AffWild2", "Subject", "align_labels", "is_affwild2", "raw_video", "recording_of", "subjects_with_shared_recordings"]
 
 TASK = "EXPR_Recognition_Challenge"
 _SETS: dict[Split, str] = {"train": "Train_Set", "val": "Validation_Set"}
 _VIDEO_FOLDER = re.compile(r"batch\d+|videos|new_vids")
 _CONTAINERS = (".mp4", ".avi")
-_DEPTH = 3
-"""Levels below the root at which the task's and the videos' folders are looked for."""
-_GLANCES = 200
-"""Folders that may be listed only to see whether a folder is such a tree; ours."""
+_MAX_DEPTH = 3
+"""Levels below the root that are searched for the folders of the task and of the videos."""
+_MAX_LISTED_FOLDERS = 200
+"""Maximum number of folders listed by ``is_affwild2``; default ours."""
 TEST_NAMES, TEST_EXAMPLE = "EXPR_test_release.txt", "EXPR_test_example.txt"
 
 
@@ -38,14 +38,14 @@ class AffWild2:
     """The tree below one root.
 
     Args:
-        root: Holds the annotations (at any name above ``EXPR_Recognition_Challenge``) and the folders of raw videos.
-        test_names: The test release's names, below the root or a full address; without the default file there is no test split.
-        test_example: The file with the rows of a submission, likewise; only ``example`` needs it.
-        allow_missing: Whether subjects may lack their raw video; they are named in ``missing`` and have no ``VIDEO`` row.
-        storage: Where an object store is; only its endpoint and region matter here.
+        root: Holds the annotations (``EXPR_Recognition_Challenge`` in a folder of any name) and the folders of raw videos.
+        test_names: File with the names of the test release, below the root or a full address; if the default file is missing, there is no test split.
+        test_example: File with the rows of a submission, likewise; only ``submission_rows`` reads it.
+        allow_missing: Whether raw videos may be missing; ``missing`` names their subjects, which have no ``VIDEO`` row.
+        storage: Access to an object store; only endpoint and region are used.
 
     Raises:
-        DataError: no or several annotation folders, a name in two splits, raw videos missing or there twice, a named file not there.
+        DataError: no or several annotation folders, a name in two splits, missing or duplicate raw videos, or a missing file.
         StorageError: the store cannot be reached.
     """
 
@@ -63,12 +63,12 @@ class AffWild2:
         tasks, folders = self._folders()
         if len(tasks) != 1:
             found = f"{len(tasks)} folders {', '.join(tasks)}" if tasks else "no folder"
-            raise DataError(f"{self.tree.root}: {found} named '{TASK}'; exactly one must lie below the root, at most {_DEPTH} levels deep")
+            raise DataError(f"{self.tree.root}: {found} named '{TASK}'; exactly one must lie below the root, at most {_MAX_DEPTH} levels deep")
         self._task = tasks[0]
-        names: dict[Split, list[str]] = {split: self._annotated(split) for split in _SETS} | {"test": self._released()}
-        twice = [name for name, count in Counter(name for some in names.values() for name in some).items() if count > 1]
-        if twice:
-            raise DataError(f"{self.tree.root}: '{twice[0]}' is in more than one of Train_Set, Validation_Set and the test release; keep one")
+        names: dict[Split, list[str]] = {**{split: self._annotated(split) for split in _SETS}, "test": self._released()}
+        duplicates = [name for name, count in Counter(name for some in names.values() for name in some).items() if count > 1]
+        if duplicates:
+            raise DataError(f"{self.tree.root}: '{duplicates[0]}' is in more than one of Train_Set, Validation_Set and the test release; keep one")
         self.subjects: list[Subject] = make_subjects(names)
         self._videos = self._find_videos(folders, {subject.video for subject in self.subjects})
         self.missing: list[str] = [subject.name for subject in self.subjects if subject.video not in self._videos]
@@ -79,17 +79,17 @@ class AffWild2:
     def videos(self, splits: Iterable[Split] = SPLITS) -> list[dict]:
         """``VIDEO`` rows of the raw videos with a subject in one of the splits, sorted by name.
 
-        A row names all subjects of its video, whichever split asked: the part made of it is the same for everyone.
+        A row lists all subjects of its video whatever the splits, so that a stage's output for the video is the same for all splits.
         """
         wanted = {subject.video for subject in self.subjects if subject.split in set(splits)}
         return [self._row(video, self._videos[video]) for video in sorted(wanted & self._videos.keys())]
 
-    def names(self, split: Split) -> list[str]:
-        """The subjects' names of one split."""
+    def subject_names(self, split: Split) -> list[str]:
+        """Names of the subjects of one split."""
         return [subject.name for subject in self.subjects if subject.split == split]
 
     def labels(self, name: str) -> Int8[np.ndarray, " rows"]:
-        """One label an annotation row of a train or validation subject; -1 where nobody labelled.
+        """One label per annotation row of a train or validation subject; -1 where unlabelled.
 
         Raises:
             DataError: the subject has no annotation, or the file breaks its format (``parse_annotation``).
@@ -100,8 +100,8 @@ class AffWild2:
         path = f"{self._task}/{_SETS[split]}/{name}.txt"
         return parse_annotation(self.tree.read_text(path), self.tree.uri(path))
 
-    def example(self) -> list[tuple[str, int]]:
-        """Name and frame (from 1) of every row that a submission must have, in order.
+    def submission_rows(self) -> list[tuple[str, int]]:
+        """Subject's name and frame number (from 1) of every required row of a submission, in order.
 
         Raises:
             DataError: there is no example file, or it breaks its format.
@@ -110,20 +110,20 @@ class AffWild2:
         return parse_example(tree.read_text(path), tree.uri(path))
 
     def _folders(self) -> tuple[list[str], list[str]]:
-        """Paths of the task's folders and of those that hold raw videos."""
-        found = list(_known_folders(self.tree))
+        """Paths of the task's folders and of the folders with raw videos."""
+        found = list(_find_folders(self.tree))
         return [entry.path for entry in found if entry.name == TASK], [entry.path for entry in found if entry.name != TASK]
 
     def _annotated(self, split: Split) -> list[str]:
         folder = f"{self._task}/{_SETS[split]}"
         names = [entry.name.removesuffix(".txt") for entry in self.tree.entries(folder) if entry.name.endswith(".txt")]
         if not names:
-            raise DataError(f"{self.tree.uri(folder)}: no .txt annotations there")
+            raise DataError(f"{self.tree.uri(folder)}: no .txt annotations found")
         return names
 
     def _released(self) -> list[str]:
         tree, path = self._place(self._test_names)
-        if self._test_names == TEST_NAMES and not tree.has(path):
+        if self._test_names == TEST_NAMES and not tree.exists(path):
             return []
         return parse_names(tree.read_text(path), tree.uri(path))
 
@@ -131,14 +131,14 @@ class AffWild2:
         return open_file(path, self.tree.config) if path.startswith("/") or "://" in path else (self.tree, path)
 
     def _find_videos(self, folders: list[str], wanted: set[str]) -> dict[str, Entry]:
-        """Stem -> file of the wanted videos; a name may hold dots, so only the container's suffix is taken off."""
+        """Stem -> file of the required videos; names may contain dots, so only the container's suffix is removed."""
         found: dict[str, Entry] = {}
         for entry in (entry for folder in folders for entry in self.tree.entries(folder, recursive=True)):
             stem, suffix = entry.name[:-4], entry.name[-4:].lower()
-            if entry.folder or suffix not in _CONTAINERS or stem not in wanted:
+            if entry.is_folder or suffix not in _CONTAINERS or stem not in wanted:
                 continue
             if stem in found:
-                raise DataError(f"{self.tree.root}: '{stem}' is there twice, {found[stem].path} and {entry.path}; remove one")
+                raise DataError(f"{self.tree.root}: '{stem}' exists twice, {found[stem].path} and {entry.path}; remove one")
             found[stem] = entry
         return found
 
@@ -151,29 +151,29 @@ class AffWild2:
 def is_affwild2(where: str | Path, storage: StorageConfig | None = None) -> bool:
     """Whether this is a folder with the EXPR annotations, so that ``AffWild2`` knows who is in its videos.
 
-    Looks into at most 200 folders and never below the third level, nearest first: a large bucket costs seconds, and annotations
+    Lists at most 200 folders, breadth first and at most three levels deep: a large bucket costs seconds, and annotations
     that lie deep among many other folders are not found. A pattern, a list, a single file or nothing is no such folder.
 
     Raises:
         StorageError: the store cannot be reached.
     """
     tree, name = open_file(where, storage)
-    entry = tree.look([name])[0] if name else None
-    if name and (entry is None or not entry.folder):
+    entry = tree.stat([name])[0] if name else None
+    if name and (entry is None or not entry.is_folder):
         return False
-    return any(found.name == TASK for found in _known_folders(Tree(where, storage), _GLANCES))
+    return any(found.name == TASK for found in _find_folders(Tree(where, storage), _MAX_LISTED_FOLDERS))
 
 
-def _known_folders(tree: Tree, most: float = math.inf) -> Iterator[Entry]:
-    """The task's folders and those of raw videos, nearest first; they and the official crops (millions of files) are not entered."""
-    waiting, looked = deque([("", 1)]), 0
-    while waiting and looked < most:
-        path, depth = waiting.popleft()
-        looked += 1
+def _find_folders(tree: Tree, limit: float = math.inf) -> Iterator[Entry]:
+    """The folders of the task and of raw videos, breadth first; they and the official crops (millions of files) are not searched."""
+    queue, listed = deque([("", 1)]), 0
+    while queue and listed < limit:
+        path, depth = queue.popleft()
+        listed += 1
         for entry in tree.entries(path):
-            if not entry.folder or entry.name.startswith("cropped"):
+            if not entry.is_folder or entry.name.startswith("cropped"):
                 continue
             if entry.name == TASK or _VIDEO_FOLDER.fullmatch(entry.name):
                 yield entry
-            elif depth < _DEPTH:
-                waiting.append((entry.path, depth + 1))
+            elif depth < _MAX_DEPTH:
+                queue.append((entry.path, depth + 1))

@@ -1,6 +1,6 @@
-"""Annotation files of the EXPR challenge: text to labels, and labels to the frames that the decoder gave.
+"""Annotation files of the EXPR challenge: text -> labels -> labels of the decoded frames.
 
-Row ``i`` (from 1) is frame ``i``. Where the files lie is ``affwild2``'s business.
+Row ``i`` (from 1) belongs to frame ``i``. ``affwild2`` finds the files.
 """
 
 import logging
@@ -14,19 +14,19 @@ from abaw_ray.core.expressions import EXPRESSIONS, UNLABELLED
 log = logging.getLogger(__name__)
 
 HEADER = ",".join(EXPRESSIONS)
-MAX_DIFFERENCE = 2
-"""Frames by which annotation rows and decoded frames may differ: +2 to -1 are seen in the 318 files (``DATA.md``), never more."""
+MAX_ROW_DIFFERENCE = 2
+"""Maximum difference between annotation rows and decoded frames; the 318 files have differences of -1 to +2 (``docs/data.md``)."""
 
 
 def parse_annotation(text: str, where: str) -> Int8[np.ndarray, " rows"]:
-    """The labels of an annotation file, one a frame; -1 where nobody labelled.
+    """Labels of an annotation file, one per frame; -1 where unlabelled.
 
     Args:
-        text: The header with eight names, then one integer a line (a table reader wants eight, and fails).
-        where: The file, for messages.
+        text: A header with eight names, then one integer per line (a CSV parser fails on it: it expects eight fields).
+        where: The file, for error messages.
 
     Raises:
-        DataError: the header is another one, or a line is no integer from -1 to 7; the message says file and line.
+        DataError: the header differs, or a line is not an integer from -1 to 7; the message has file and line.
     """
     header, *rows = text.rstrip().splitlines() or [""]
     if ",".join(field.strip() for field in header.split(",")) != HEADER:
@@ -38,7 +38,7 @@ def parse_annotation(text: str, where: str) -> Int8[np.ndarray, " rows"]:
     if labels is not None and ((labels >= UNLABELLED) & (labels < len(EXPRESSIONS))).all():
         return labels.astype(np.int8)
     number, row = next((number, row) for number, row in enumerate(rows, start=2) if not _is_label(row))
-    raise DataError(f"{where}:{number}: '{row[:40]}' is no class; a line holds one integer from {UNLABELLED} to {len(EXPRESSIONS) - 1}")
+    raise DataError(f"{where}:{number}: '{row[:40]}' is no class; a line must hold one integer from {UNLABELLED} to {len(EXPRESSIONS) - 1}")
 
 
 def _is_label(row: str) -> bool:
@@ -48,23 +48,23 @@ def _is_label(row: str) -> bool:
         return False
 
 
-def match_labels(labels: Int8[np.ndarray, " rows"], frames: int, name: str) -> Int8[np.ndarray, " frames"]:
-    """The labels of exactly the decoded frames: row ``i`` stays frame ``i``, the end is cut or filled with -1.
+def align_labels(labels: Int8[np.ndarray, " rows"], frames: int, name: str) -> Int8[np.ndarray, " frames"]:
+    """Labels of exactly the decoded frames: row ``i`` belongs to frame ``i``; the end is truncated or padded with -1.
 
     Args:
-        labels: One an annotation row.
-        frames: How many frames the decoder gave.
-        name: The subject, for the log and messages.
+        labels: One per annotation row.
+        frames: Number of decoded frames.
+        name: The subject, for log and error messages.
 
     Raises:
         DataError: rows and frames differ by more than 2.
     """
     difference = len(labels) - frames
-    if abs(difference) > MAX_DIFFERENCE:
+    if abs(difference) > MAX_ROW_DIFFERENCE:
         raise DataError(
-            f"{name}: {len(labels)} annotation rows for {frames} decoded frames; a difference of at most {MAX_DIFFERENCE} is accepted, "
-            "so check that video and annotation belong together"
+            f"{name}: {len(labels)} annotation rows for {frames} decoded frames; a difference of at most {MAX_ROW_DIFFERENCE} is accepted, "
+            "check that video and annotation belong together"
         )
     if difference:
-        log.info("%s: %d annotation rows, %d frames: %s", name, len(labels), frames, "rest cut" if difference > 0 else "rest unlabelled")
+        log.info("%s: %d annotation rows, %d frames: %s", name, len(labels), frames, "rest truncated" if difference > 0 else "rest unlabelled")
     return np.pad(labels[:frames], (0, max(-difference, 0)), constant_values=UNLABELLED)

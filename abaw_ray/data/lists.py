@@ -1,6 +1,6 @@
-"""A list of videos, as text, CSV or Parquet -> the address, the name and the place in the list of each.
+"""A list of videos, as text, CSV or Parquet -> address, name and position of each entry.
 
-Whether the files are there, and what their names become, is for ``videos.py``.
+``videos.py`` checks that the files exist.
 """
 
 import csv
@@ -12,15 +12,15 @@ import pyarrow as pa
 from abaw_ray.core.errors import DataError
 from abaw_ray.data.trees import Tree
 
-LISTS = (".txt", ".csv", ".parquet")
-"""A file with one of these suffixes, in any case, is a list of videos, not a video."""
+LIST_SUFFIXES = (".txt", ".csv", ".parquet")
+"""A file with one of these suffixes, in any letter case, is a list of videos."""
 _ADDRESS = ("uri", "path")
-"""Columns that may hold the address; where both are there, the first counts."""
+"""Columns that may hold the address; the first one present is used."""
 _NAME = "video"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedVideo:
     """One entry of a list."""
 
     where: str
@@ -28,45 +28,45 @@ class Listed:
     uri: str
     """Absolute, or relative to the list."""
     video: str
-    """Its name; empty where the list gives none."""
+    """Its name; empty where the list has none."""
 
 
-def read_list(tree: Tree, path: str) -> list[Listed]:
+def read_list(tree: Tree, path: str) -> list[ListedVideo]:
     """Read a list by its suffix.
 
-    A text list has one address a line, ``#`` begins a comment. CSV and Parquet have a column ``uri`` or ``path`` and, if one likes,
-    ``video``; other columns are not read.
+    A text list has one address per line; ``#`` begins a comment. CSV and Parquet have a column ``uri`` or ``path`` and optionally ``video``;
+    other columns are ignored.
 
     Raises:
-        DataError: a column is missing, an entry has no address, or it is no such file.
+        DataError: a column is missing, an entry has no address, or the file cannot be parsed.
         StorageError: the store cannot be reached.
     """
     kind, where = path.lower().rpartition(".")[2], tree.uri(path)
-    read = {"csv": _of_csv, "parquet": _of_parquet}.get(kind, _of_text)
+    read = {"csv": _from_csv, "parquet": _from_parquet}.get(kind, _from_text)
     listed = read(tree, path, where)
     empty = next((one for one in listed if not one.uri), None)
     if empty:
-        raise DataError(f"{empty.where}: no address there; fill it in or remove the entry")
+        raise DataError(f"{empty.where}: no address; fill it in or remove the entry")
     return listed
 
 
-def _of_text(tree: Tree, path: str, where: str) -> list[Listed]:
+def _from_text(tree: Tree, path: str, where: str) -> list[ListedVideo]:
     lines = enumerate(map(str.strip, tree.read_text(path).splitlines()), start=1)
-    return [Listed(f"{where}:{number}", line, "") for number, line in lines if line and not line.startswith("#")]
+    return [ListedVideo(f"{where}:{number}", line, "") for number, line in lines if line and not line.startswith("#")]
 
 
-def _of_csv(tree: Tree, path: str, where: str) -> list[Listed]:
+def _from_csv(tree: Tree, path: str, where: str) -> list[ListedVideo]:
     reader = csv.DictReader(io.StringIO(tree.read_text(path)), skipinitialspace=True)
     address = _address_column(list(reader.fieldnames or []), f"{where}:1")
-    return [Listed(f"{where}:{reader.line_num}", (row[address] or "").strip(), (row.get(_NAME) or "").strip()) for row in reader]
+    return [ListedVideo(f"{where}:{reader.line_num}", (row[address] or "").strip(), (row.get(_NAME) or "").strip()) for row in reader]
 
 
-def _of_parquet(tree: Tree, path: str, where: str) -> list[Listed]:
+def _from_parquet(tree: Tree, path: str, where: str) -> list[ListedVideo]:
     table = tree.read_columns(path, (*_ADDRESS, _NAME))
     address = _address_column(table.column_names, where)
     uris = _texts(table, address, where)
     names = _texts(table, _NAME, where) if _NAME in table.column_names else [""] * len(table)
-    return [Listed(f"{where}, row {row}", uri, name) for row, (uri, name) in enumerate(zip(uris, names, strict=True), start=1)]
+    return [ListedVideo(f"{where}, row {row}", uri, name) for row, (uri, name) in enumerate(zip(uris, names, strict=True), start=1)]
 
 
 def _texts(table: pa.Table, name: str, where: str) -> list[str]:
@@ -80,5 +80,5 @@ def _texts(table: pa.Table, name: str, where: str) -> list[str]:
 def _address_column(names: list[str], where: str) -> str:
     found = next((name for name in _ADDRESS if name in names), None)
     if found is None:
-        raise DataError(f"{where}: no column 'uri' or 'path' among {', '.join(names) or 'none'}; wanted are one of them and, if you like, video")
+        raise DataError(f"{where}: no column 'uri' or 'path' among {', '.join(names) or 'none'}; one of them is required, video is optional")
     return found

@@ -1,6 +1,6 @@
-"""The test release of the challenge: the names, and the example file with the rows that a submission must have.
+"""Parses the test release of the challenge: the names, and the example file with the required rows of a submission.
 
-Reads only; what is predicted for the rows, and the submission itself, are ``scoring/submission.py``'s.
+``scoring/submission.py`` writes and validates submissions.
 """
 
 import re
@@ -10,24 +10,24 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
 
 HEADER = ",".join(("image_location", *EXPRESSIONS))
-"""First line of example and submission: nine fields, though rows have two."""
+"""First line of example and submission: nine fields, although rows have two."""
 _ROW = re.compile(r"([^,/]+)/(\d+)\.jpg,([^,]*)")
 
 
 def parse_names(text: str, where: str) -> list[str]:
-    """The names of a test release, one a line, suffixes kept, in the file's order.
+    """Names of a test release, one per line, with their suffixes, in file order.
 
     Raises:
-        DataError: a name stands there twice, or there is none.
+        DataError: a name occurs twice, or there is none.
     """
     names = [line.strip() for line in text.splitlines() if line.strip()]
     seen: set[str] = set()
     for number, name in enumerate(names, start=1):
         if name in seen:
-            raise DataError(f"{where}: '{name}' stands there twice (second time as name {number}); name every subject once")
+            raise DataError(f"{where}: '{name}' occurs twice (again as name {number}); list every subject once")
         seen.add(name)
     if not names:
-        raise DataError(f"{where}: no names; wanted is one subject a line")
+        raise DataError(f"{where}: no names; one subject per line is required")
     return names
 
 
@@ -35,7 +35,7 @@ def parse_rows(text: str, where: str) -> list[tuple[str, int, str]]:
     """Name, frame (from 1) and value of every row of an example or a submission, in the file's order.
 
     Raises:
-        DataError: another header, or a row that is not ``<name>/<frame>.jpg,<value>``; the message says file and line.
+        DataError: the header differs, or a row is not ``<name>/<frame>.jpg,<value>``; the message has file and line.
     """
     header, *lines = text.rstrip().splitlines() or [""]
     if ",".join(field.strip() for field in header.split(",")) != HEADER:
@@ -50,14 +50,14 @@ def parse_rows(text: str, where: str) -> list[tuple[str, int, str]]:
 
 
 def parse_example(text: str, where: str) -> list[tuple[str, int]]:
-    """Name and frame of every row that a submission must have; the values of the example mean nothing.
+    """Name and frame of every required row of a submission; the values of the example are ignored.
 
     Raises:
-        DataError: as of ``parse_rows``, or no row, or one row twice.
+        DataError: as in ``parse_rows``, or no row, or a duplicate row.
     """
     rows = [(name, frame) for name, frame, _ in parse_rows(text, where)]
     if not rows:
         raise DataError(f"{where}: no rows below the header; is this the example file of the test release?")
     if len(set(rows)) != len(rows):
-        raise DataError(f"{where}: {len(rows) - len(set(rows))} rows stand there twice; name every frame once")
+        raise DataError(f"{where}: {len(rows) - len(set(rows))} rows occur twice; list every frame once")
     return rows

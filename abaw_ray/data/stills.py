@@ -1,6 +1,6 @@
 """Still images with one expression each: what the readers of AffectNet and RAF-DB give, whatever the layout.
 
-Names and paths only; pictures are opened by ``encoder/ingest.py``, where one that is missing or broken becomes a ``FAILURE`` row.
+Names and paths only; ``encoder/ingest.py`` reads the images, and a missing or broken one becomes a ``FAILURE`` row.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,12 +9,10 @@ from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
+from abaw_ray.data.config import Contempt
 from abaw_ray.data.trees import Entry, Tree
 
-Contempt = Literal["own class", "drop", "other"]
-"""What becomes of AffectNet's eighth expression. Scored as ``Other`` it gave F1 0.037 (``DATA.md`` section 2), so the default of the
-readers is a class of its own."""
-PICTURES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _WORDS = {
     "neutral": "Neutral",
@@ -30,29 +28,29 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StillImage:
-    """One labelled picture."""
+    """One labelled still image."""
 
     name: str
-    """``<source>/<path below the data set's root>``: one name, one picture."""
+    """``<source>/<path below the data set's root>``: unique per image."""
     path: str
     """Full address of the file."""
     expression: str
     """A name of ``core.expressions``, never a number."""
     box: tuple[float, float, float, float] | None
-    """The face, x0 y0 x1 y1 in pixels of the picture; ``None`` where the data set has cut it out already."""
+    """The face, x0 y0 x1 y1 in pixels of the image; ``None`` where the data set provides cropped faces."""
     split: Literal["train", "val"]
     source: str
     """``affectnet`` or ``rafdb``."""
 
 
-def with_contempt(images: Iterable[StillImage], choice: Contempt) -> list[StillImage]:
-    """The images with Contempt kept as its own class, dropped, or renamed ``Other``.
+def apply_contempt(images: Iterable[StillImage], choice: Contempt) -> list[StillImage]:
+    """The images with Contempt kept as its own class, dropped, or relabelled ``Other``.
 
     Raises:
-        ConfigError: there is no such choice.
+        ConfigError: the choice is unknown.
     """
     if choice not in get_args(Contempt):
-        raise ConfigError(f"contempt='{choice}' is no choice; take one of {', '.join(get_args(Contempt))}")
+        raise ConfigError(f"contempt='{choice}' is unknown; choose one of {', '.join(get_args(Contempt))}")
     if choice == "own class":
         return list(images)
     if choice == "drop":
@@ -61,19 +59,19 @@ def with_contempt(images: Iterable[StillImage], choice: Contempt) -> list[StillI
 
 
 def class_folders(names: Iterable[str], given: Mapping[str, str] | None, where: str) -> dict[str, str]:
-    """Folder name -> expression, for layouts with one folder a class.
+    """Folder name -> expression, for layouts with one folder per class.
 
     Args:
         names: The folders' names.
-        given: The user's map; needed where folders are numbered, because the order differs between uploads. ``drop`` leaves one out.
-        where: The setting or place, for messages.
+        given: The user's map; required for numbered folders, because the order differs between uploads. ``drop`` excludes a folder.
+        where: The setting or folder, for error messages.
 
     Raises:
-        ConfigError: a folder is neither in the map nor an expression's English name, or the map names something else than an expression.
+        ConfigError: a folder is neither in the map nor an expression's English name, or the map has a value that is no expression.
     """
-    wrong = sorted(set((given or {}).values()) - {*ENCODER_CLASSES, "drop"})
-    if wrong:
-        raise ConfigError(f"{where}: class map gives '{wrong[0]}', which is none of {', '.join(ENCODER_CLASSES)}, drop")
+    invalid = sorted(set((given or {}).values()) - {*ENCODER_CLASSES, "drop"})
+    if invalid:
+        raise ConfigError(f"{where}: class map gives '{invalid[0]}', which is none of {', '.join(ENCODER_CLASSES)}, drop")
     found, unknown = {}, []
     for name in names:
         expression = given.get(name) if given is not None else _WORDS.get(name.lower())
@@ -83,12 +81,12 @@ def class_folders(names: Iterable[str], given: Mapping[str, str] | None, where: 
             found[name] = expression
     if unknown:
         raise ConfigError(
-            f"{where}: what do the folders {', '.join(unknown)} hold? uploads number them differently; give a class map such as "
+            f"{where}: unknown class of the folders {', '.join(unknown)}: uploads number them differently; pass a class map such as "
             f"{{'{unknown[0]}': 'Neutral'}} for all folders"
         )
     return found
 
 
-def pictures(tree: Tree, folder: str) -> list[Entry]:
-    """The picture files of a folder and those below it, sorted by path."""
-    return [entry for entry in tree.entries(folder, recursive=True) if not entry.folder and entry.path.lower().endswith(PICTURES)]
+def image_files(tree: Tree, folder: str) -> list[Entry]:
+    """Image files of a folder and its subfolders, sorted by path."""
+    return [entry for entry in tree.entries(folder, recursive=True) if not entry.is_folder and entry.path.lower().endswith(IMAGE_SUFFIXES)]

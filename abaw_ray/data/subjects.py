@@ -1,6 +1,6 @@
-"""What a name of Aff-Wild2 says: its raw video, whose side of the picture, and which recording it was cut from.
+"""Aff-Wild2 names -> raw video, side of the frame, and recording.
 
-Names only (``DATA.md`` section 1); no file is looked at.
+Works on names only (``docs/data.md``, section 1); no file is read.
 """
 
 import re
@@ -15,14 +15,14 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One annotated (or, in the test release, wanted) person of a video."""
+    """One annotated subject of a video, or one subject of the test release."""
 
     name: str
-    """The annotation's name, with its suffix; the ``track`` of the person's ``FACE`` rows."""
+    """The annotation's name, with its suffix; the ``track`` of the subject's ``FACE`` rows."""
     video: str
     """Stem of the raw video's file."""
     side: Side
-    """Which of two people; empty where the video has one named subject."""
+    """Side of one of two subjects; empty where the video has one named subject."""
     split: Split
 
 
@@ -32,7 +32,7 @@ def raw_video(name: str) -> str:
 
 
 def side_of(name: str, names: Iterable[str]) -> Side:
-    """The side that a subject has by its suffix, or by its sibling's.
+    """Side of a subject, from its suffix or from the suffix of the other subject of the video.
 
     Args:
         name: The subject.
@@ -49,24 +49,24 @@ def side_of(name: str, names: Iterable[str]) -> Side:
     return "left" if right else "right"
 
 
-def source_of(name: str) -> str:
-    """The recording that a subject's video was cut from: what may not be on both sides of a fold.
+def recording_of(name: str) -> str:
+    """Recording of a subject's video: the group that cross-validation must not split.
 
-    Both people of a video share it, and so do the parts ``id-fps-WxH-1``, ``-2`` and ``videoN_1``, ``_2``. The 318 names of training and
-    validation give 299 sources (``DATA.md``, leakage).
+    Both subjects of a video share it, and so do the parts ``id-fps-WxH-1``, ``-2`` and ``videoN_1``, ``_2``. The 318 names of training and
+    validation give 299 recordings (``docs/data.md``, leakage).
     """
     stem = raw_video(name)
     stem = re.sub(r"(\d+x\d+)-\d+$", r"\1", stem)
     return re.sub(r"^(video\d+)_\d+$", r"\1", stem)
 
 
-def leaked(train: Iterable[str], val: Iterable[str]) -> set[str]:
-    """The validation subjects that share a source with a training subject."""
-    seen = {source_of(name) for name in train}
-    return {name for name in val if source_of(name) in seen}
+def subjects_with_shared_recordings(train: Iterable[str], val: Iterable[str]) -> set[str]:
+    """Validation subjects that share a recording with a training subject (leakage)."""
+    train_recordings = {recording_of(name) for name in train}
+    return {name for name in val if recording_of(name) in train_recordings}
 
 
 def make_subjects(names: dict[Split, list[str]]) -> list[Subject]:
-    """Subjects of all splits, in the order of the splits and of the names in them."""
-    everyone = {name for some in names.values() for name in some}
-    return [Subject(name=name, video=raw_video(name), side=side_of(name, everyone), split=split) for split, some in names.items() for name in some]
+    """Subjects of all splits, in the given order."""
+    all_names = {name for some in names.values() for name in some}
+    return [Subject(name=name, video=raw_video(name), side=side_of(name, all_names), split=split) for split, some in names.items() for name in some]

@@ -1,7 +1,6 @@
-"""Folders and files of what the user gave, on a local disk or in an object store: which are there, how large, since when.
+"""Read access to the user's folders, on a local disk or in an object store: listing, size and modification time, content.
 
-Lists and looks, and reads text; what a file means is left to the readers of each data set. A missing path is the user's to mend
-(``DataError``); a store that cannot be reached is a ``StorageError``, never an empty folder.
+A missing path raises ``DataError``; an unreachable store raises ``StorageError`` and is never reported as an empty folder.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,8 +19,8 @@ from abaw_ray.core.storage.retries import retrying
 from abaw_ray.core.storage.storage import Storage
 
 _T = TypeVar("_T")
-_ASKERS = 16
-"""Threads that ask an object store at the same time; ours."""
+_STAT_THREADS = 16
+"""Concurrent requests to an object store; default ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +29,11 @@ class Entry:
 
     path: str
     """Relative to the tree's root, with forward slashes."""
-    folder: bool
+    is_folder: bool
     size: int
     """Bytes; 0 for a folder."""
-    changed: int
-    """Nanoseconds since 1970 of the last change; 0 where the store does not say."""
+    modified_ns: int
+    """Modification time in nanoseconds since 1970; 0 where the store has none."""
 
     @property
     def name(self) -> str:
@@ -43,7 +42,7 @@ class Entry:
 
 
 class Tree:
-    """A root address and what lies below it; every list is sorted by path, whatever order the file system gives."""
+    """Files below a root address; every listing is sorted by path, whatever the order of the file system."""
 
     def __init__(self, root: str | Path, storage: StorageConfig | None = None) -> None:
         text = str(root)
@@ -58,9 +57,9 @@ class Tree:
     def _full(self, path: str) -> str:
         return f"{self._base.rstrip('/')}/{path}" if path else self._base
 
-    def _ask(self, path: str, question: Callable[[], _T]) -> _T:
+    def _request(self, path: str, operation: Callable[[], _T]) -> _T:
         try:
-            return retrying(self.config.attempts)(question)
+            return retrying(self.config.attempts)(operation)
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{self.uri(path)}: no such folder; check the path") from None
         except OSError as error:
@@ -68,38 +67,38 @@ class Tree:
             raise StorageError(f"{self.uri(path)}: {reason}; check the address, the credentials and storage.endpoint") from error
 
     def entries(self, path: str = "", *, recursive: bool = False) -> list[Entry]:
-        """What lies in a folder, without hidden names (``.x``), sorted by path.
+        """Entries of a folder without hidden names (``.x``), sorted by path.
 
         Raises:
-            DataError: the folder is not there.
+            DataError: the folder does not exist.
             StorageError: the store cannot be reached.
         """
         selector = pafs.FileSelector(self._full(path), recursive=recursive)
-        found = self._ask(path, lambda: self._files.get_file_info(selector))
+        found = self._request(path, lambda: self._files.get_file_info(selector))
         entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in found]
         visible = [entry for entry in entries if not any(part.startswith(".") for part in entry.path[len(path) :].split("/"))]
         return sorted(visible, key=lambda entry: entry.path)
 
-    def look(self, paths: Iterable[str]) -> list[Entry | None]:
-        """What each path is; ``None`` for those that are not there. Many at a time: an object store is asked once a path, by many threads."""
+    def stat(self, paths: Iterable[str]) -> list[Entry | None]:
+        """Entry of each path; ``None`` where it does not exist. An object store receives one request per path, concurrently."""
         paths = list(paths)
         full = [self._full(path) for path in paths]
         if is_remote(self.root) and len(full) > 1:
-            with ThreadPoolExecutor(_ASKERS) as pool:
-                found = list(pool.map(lambda one: self._ask("", lambda: self._files.get_file_info(one)), full))
+            with ThreadPoolExecutor(_STAT_THREADS) as pool:
+                found = list(pool.map(lambda one: self._request("", lambda: self._files.get_file_info(one)), full))
         else:
-            found = self._ask("", lambda: self._files.get_file_info(full))
+            found = self._request("", lambda: self._files.get_file_info(full))
         return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(found, paths, strict=True)]
 
-    def has(self, path: str) -> bool:
-        """Whether a file or folder of that path is there."""
-        return self.look([path])[0] is not None
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder exists at the path."""
+        return self.stat([path])[0] is not None
 
     def read(self, path: str) -> bytes:
         """The content of a file.
 
         Raises:
-            DataError: there is no such file.
+            DataError: the file does not exist.
         """
         try:
             return Storage(self.config).read_bytes(path)
@@ -107,10 +106,10 @@ class Tree:
             raise DataError(f"{self.uri(path)}: no such file; check the path") from None
 
     def read_columns(self, path: str, names: Iterable[str]) -> pa.Table:
-        """Those of the named columns that a Parquet file has; the others are not read.
+        """The named columns that exist in a Parquet file; no other column is read.
 
         Raises:
-            DataError: there is no such file, or it is no Parquet file.
+            DataError: the file does not exist, or is no Parquet file.
         """
 
         def read() -> pa.Table:
@@ -119,7 +118,7 @@ class Tree:
                 return parquet.read(columns=[name for name in names if name in parquet.schema_arrow.names])
 
         try:
-            return self._ask(path, read)
+            return self._request(path, read)
         except pa.ArrowInvalid as error:
             raise DataError(f"{self.uri(path)}: not a Parquet file ({' '.join(str(error).split())[:120]}); is this the right file?") from error
 
@@ -127,7 +126,7 @@ class Tree:
         """The content of a UTF-8 text file, without a byte order mark.
 
         Raises:
-            DataError: there is no such file, or it is not text.
+            DataError: the file does not exist, or is not text.
         """
         try:
             return self.read(path).decode("utf-8-sig")
@@ -137,11 +136,11 @@ class Tree:
     @staticmethod
     def _entry(info: pafs.FileInfo, path: str) -> Entry:
         folder = info.type == pafs.FileType.Directory
-        return Entry(path=path, folder=folder, size=0 if folder else info.size, changed=info.mtime_ns or 0)
+        return Entry(path=path, is_folder=folder, size=0 if folder else info.size, modified_ns=info.mtime_ns or 0)
 
 
 def open_file(address: str | Path, storage: StorageConfig | None = None) -> tuple[Tree, str]:
-    """The tree and the path in it of one file named by a full address or a local path; a bucket alone has an empty path."""
+    """Tree and relative path of one file, from a full address or a local path; the path of a bucket is empty."""
     text = str(address)
     if is_remote(text) and "/" not in text.partition("://")[2]:
         return Tree(text, storage), ""

@@ -1,71 +1,226 @@
-"""All settings of Stage I in one place, as its job and its record name them."""
+"""Settings of Stage I, without tensor libraries: a command that only reads settings starts quickly.
+
+What only timm can check is checked when the model is built and when a job is planned: ``model.check_architecture``.
+"""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.encoder.augment import AugmentConfig
-from abaw_ray.encoder.ingest import IngestConfig
-from abaw_ray.encoder.model import ModelConfig
-from abaw_ray.encoder.moe import MoeConfig
-from abaw_ray.training.losses import LossConfig
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.core.expressions import ENCODER_CLASSES
+from abaw_ray.training.config import LossConfig, OptimConfig
 
 REVISION = 1
 """Raised when the same images and settings give another encoder."""
+INGEST_REVISION = 2
+"""Raised when the same still images and settings give other ``IMAGE`` rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """How a still image is stored. All values are ours."""
+
+    classes: tuple[str, ...] = ENCODER_CLASSES
+    """Names of the encoder's classes; a row's label is an index into them. Images of other expressions are skipped."""
+    scale: float = 2.0
+    """Side of the stored square over the larger side of the face box: the largest training scale, with a margin for shifts and rotations."""
+    aligned_scale: float = 1.25
+    """Scale assumed for an aligned image without a box: side of the image over the side of the box that a detector would give."""
+    max_side: int = 448
+    """Largest side of the stored square in pixels; the encoder's input size times ``scale`` over the smallest training scale loses nothing."""
+    quality: int = 92
+    """JPEG quality."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ConfigError(f"ingest.classes={self.classes} must be two or more different names")
+        if self.scale < 1 or self.aligned_scale <= 0 or self.max_side < 16:
+            raise ConfigError(
+                f"ingest.scale={self.scale} must be at least 1, aligned_scale={self.aligned_scale} above 0, max_side={self.max_side} at least 16 px"
+            )
+        if not 1 <= self.quality <= 100:
+            raise ConfigError(f"ingest.quality={self.quality} must lie between 1 and 100")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The timm model and its initial weights. The architecture is the paper's, all else is ours."""
+
+    name: str = "vit_large_patch14_dinov2.lvd142m"
+    """Name of a vision Transformer in timm."""
+    img_size: int = 224
+    """Side of the input in pixels, a multiple of the patch size; position embeddings of pretrained weights are resampled to it."""
+    embed_dim: int | None = None
+    """Width of a smaller model of the same kind; None keeps the architecture's own, which pretrained weights need."""
+    depth: int | None = None
+    """Number of blocks of a smaller model; None keeps the architecture's own."""
+    num_heads: int | None = None
+    """Attention heads of a smaller model; None keeps the architecture's own."""
+    init_values: float | None = None
+    """Initial value of LayerScale. None keeps the architecture's own (1e-5 for DINOv2, which suits pretrained weights); 0 removes LayerScale,
+    which training from scratch needs."""
+    drop_path_rate: float = 0.1
+    """Stochastic depth of the last block, growing linearly from 0 at the first; in training only."""
+    weights: str = "hub"
+    """Initial weights: a path or URI of a safetensors or PyTorch file (timm's or DINOv2's own names), ``hub`` for timm's download, empty for
+    random."""
+    pos_embed_std: float | None = None
+    """Standard deviation of random initial position embeddings, with Xavier initialisation of the other weights. At 0.3 a small model that
+    learns from scratch leaves chance level about three epochs earlier than at timm's own 0.02. None keeps timm's initialisation; pretrained
+    weights are never changed. Ours."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of red, green, blue in 0..1 for the normalisation of pixels; DINOv2's values."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of red, green, blue for the normalisation of pixels; DINOv2's values."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.img_size < 1 or not 0 <= self.drop_path_rate < 1 or min(self.std) <= 0:
+            raise ConfigError(
+                f"model.img_size={self.img_size} must be above 0, drop_path_rate={self.drop_path_rate} below 1 and std={self.std} above 0"
+            )
+
+    def timm_arguments(self) -> dict[str, Any]:
+        """Arguments of ``timm.create_model`` beside the name; without a classifier, so the output is the class token's vector."""
+        own = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
+        arguments: dict[str, Any] = {"img_size": self.img_size, "num_classes": 0}
+        arguments |= {key: value for key, value in own.items() if value is not None}
+        if self.init_values is not None:
+            arguments["init_values"] = self.init_values  # 0.0, not None: timm drops arguments that are None
+        return arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoeConfig:
+    """The mixture-of-experts head. "A router sends each sample to several classifier experts" is the paper's; all values are ours."""
+
+    num_experts: int = 4
+    """Number of experts; 1 is a plain classifier."""
+    top_k: int = 2
+    """Number of experts that the router selects per sample."""
+    hidden_dim: int = 256
+    """Width of an expert's hidden layer. 0 makes each expert a linear classifier; a small encoder then learns from scratch in half the
+    epochs."""
+    aux_loss_weight: float = 0.01
+    """Weight of the auxiliary load-balancing loss (the usual value: Fedus et al., Switch Transformers, 2021)."""
+    dropout: float = 0.1
+    """Dropout of the features before the experts."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if not 1 <= self.top_k <= self.num_experts:
+            raise ConfigError(f"moe.top_k={self.top_k} must lie between 1 and moe.num_experts={self.num_experts}")
+        if self.hidden_dim < 0 or self.aux_loss_weight < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"moe: hidden_dim={self.hidden_dim}, aux_loss_weight={self.aux_loss_weight} and dropout={self.dropout} (below 1) must be at least 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadAugConfig:
+    """PadAug. Its places (left, right, top, bottom, corners) and "small spatial perturbations" are the paper's, all values are ours."""
+
+    probability: float = 0.5
+    """Probability that a training image gets black strips."""
+    max_fraction: float = 0.3
+    """Width of the widest strip as a fraction of the image's side."""
+    max_shift: float = 0.04
+    """Largest shift of the whole image before the strips are applied, as a fraction of its side; uncovered pixels are black."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that could hide the face."""
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"padaug.probability={self.probability} must lie between 0 and 1")
+        if not 0 <= self.max_fraction <= 0.45 or not 0 <= self.max_shift <= 0.25:
+            raise ConfigError(
+                f"padaug.max_fraction={self.max_fraction} must be at most 0.45 and padaug.max_shift={self.max_shift} at most 0.25, both at least 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random augmentation of training images. All values are ours; the paper names only PadAug."""
+
+    scales: tuple[float, float] = (1.0, 1.7)
+    """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
+    feature extraction uses. A crop of an aligned image never exceeds the image."""
+    max_shift: float = 0.05
+    """Largest shift of the crop's centre as a fraction of its side; it stands for the inaccuracy of detectors."""
+    max_rotation_deg: float = 10.0
+    """Largest rotation in degrees, in either direction."""
+    hflip_prob: float = 0.5
+    """Probability of a horizontal flip."""
+    brightness: float = 0.25
+    """Pixel values are multiplied by a factor between 1 - brightness and 1 + brightness; black stays black."""
+    gamma: float = 0.25
+    """Contrast: the exponent of the pixel values lies between exp(-gamma) and exp(gamma)."""
+    padaug: PadAugConfig = field(default_factory=PadAugConfig)
+    """Black strips at the borders."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ConfigError(f"augment.scales={self.scales} must be two ascending numbers above 0")
+        ranged = 0 <= self.max_shift < 0.5 and 0 <= self.max_rotation_deg <= 90 and 0 <= self.hflip_prob <= 1 and 0 <= self.brightness < 1
+        if not ranged or self.gamma < 0:
+            raise ConfigError(
+                f"augment: max_shift={self.max_shift} must be below 0.5, max_rotation_deg={self.max_rotation_deg} at most 90, "
+                f"hflip_prob={self.hflip_prob} at most 1, brightness={self.brightness} below 1, gamma={self.gamma} and all of them at least 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Stage I. The defaults are the paper's method as far as it is published; every number without a source is ours."""
+    """Stage I. The defaults are the paper's method as far as it is published; every value without a source is ours."""
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
-    """How images are stored; a stage of its own, whose home depends on nothing else here."""
+    """Storage of the still images: a stage of its own, whose results depend on nothing else here."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The encoder."""
     moe: MoeConfig = field(default_factory=MoeConfig)
-    """The head."""
+    """The classification head."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """What training changes in an image, PadAug among it."""
+    """Augmentation of training images, including PadAug."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """Class balance and label smoothing."""
+    """Class balancing and label smoothing."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    """Rates and decays."""
+    """Optimizer and learning rate schedule."""
     epochs: int = 10
     """Passes over the training images; ours, not from the paper."""
-    global_batch: int = 256
-    """Images of a step, all workers together; ours, not from the paper."""
-    piece: int = 64
-    """Images that go through the model at once on one worker; a worker's larger share of the batch is taken in pieces."""
-    zero: Literal[0, 1, 2] = 1
-    """DeepSpeed's ZeRO stage: 0 every worker holds all, 1 optimiser state shared out, 2 gradients too."""
+    global_batch_size: int = 256
+    """Images of a step, over all ranks and micro-batches; ours, not from the paper."""
+    micro_batch_size: int = 64
+    """Largest number of images of one forward pass on one rank; a larger local batch uses gradient accumulation. Ours."""
+    zero_stage: Literal[0, 1, 2] = 1
+    """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Arithmetic of the model: ``auto`` is bf16 on GPUs and float32 on CPUs. DeepSpeed keeps float32 master weights."""
-    recompute: bool = False
-    """Compute activations again in the backward pass: less memory, a third more work."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more computation."""
     seed: int = 0
-    """Of weights, order, augmentation and stochastic depth."""
+    """Seed of initial weights, order of samples, augmentation and stochastic depth."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other, before any machine is paid for."""
-        for name in ("epochs", "global_batch", "piece"):
+        """Refuse settings that contradict each other, before any machine is started."""
+        for name in ("epochs", "global_batch_size", "micro_batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         if self.augment.scales[1] > self.ingest.scale:
-            raise ConfigError(
-                f"augment.scales={self.augment.scales} go beyond ingest.scale={self.ingest.scale}: the stored images are not large enough"
-            )
+            raise ConfigError(f"augment.scales={self.augment.scales} exceed ingest.scale={self.ingest.scale}: the stored images are not large enough")
 
-    def check_ranks(self, ranks: int) -> None:
-        """Refuse a number of ranks that cannot share the batch.
+    def check_world_size(self, world_size: int) -> None:
+        """Refuse a number of ranks that does not divide the batch.
 
         Raises:
-            ConfigError: it does not divide ``global_batch``.
+            ConfigError: the number of ranks does not divide ``global_batch_size``.
         """
-        if self.global_batch % ranks:
-            raise ConfigError(f"global_batch={self.global_batch} cannot be shared by {ranks} workers; choose a multiple of {ranks}")
+        if self.global_batch_size % world_size:
+            raise ConfigError(
+                f"global_batch_size={self.global_batch_size} cannot be divided among {world_size} workers; choose a multiple of {world_size}"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the encoder's own classes."""
+        """Names of the encoder's classes."""
         return self.ingest.classes

@@ -1,6 +1,6 @@
-"""``IMAGE`` parts in storage -> one Arrow file on the node, mapped into memory, and its rows as pixels.
+"""``IMAGE`` tables in storage to one memory-mapped Arrow file per node, and its rows as pixels.
 
-The file is built once a node, by whichever process comes first; a random row then costs a few microseconds, whatever the set's size.
+The first process on a node builds the file; reading a random row then takes a few microseconds, whatever the size of the set.
 """
 
 import os
@@ -21,28 +21,28 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
 
 
-def node_folder() -> Path:
-    """Where this node keeps local copies: the user's own folder among the system's temporary files."""
+def node_cache_folder() -> Path:
+    """Folder of this node's local copies: the user's own folder in the system's temporary directory."""
     folder = Path(tempfile.gettempdir()) / f"abaw_ray-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def node_images(storage: Storage, shards: Sequence[str], folder: Path | None = None) -> "ImageSet":
-    """The images of these parts from the node's own file; it is built when it is not there yet, by one process while the others wait.
+def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None = None) -> "ImageSet":
+    """The images of these shards from the node's local file; one process builds a missing file while the others wait.
 
     Args:
-        storage: Where the parts lie.
-        shards: Their paths below the storage root; the order of rows is the order of the sorted paths.
-        folder: Where local files are kept; ``node_folder`` by default.
+        storage: Storage of the shards.
+        shards: Paths of the ``IMAGE`` tables below the storage root; rows are in the order of the sorted paths.
+        folder: Folder of the local files; ``node_cache_folder`` by default.
 
     Raises:
-        DataError: a part is not there, or the parts hold no image.
-        StageError: a part is no ``IMAGE`` table.
+        DataError: a shard is missing, or the shards hold no image.
+        StageError: a shard is not an ``IMAGE`` table.
     """
     sizes = _sizes(storage, shards)
-    path = (folder or node_folder()) / f"images-{digest([storage.uri(), sizes])}.arrow"
-    with FileLock(f"{path}.lock"):  # opened under the lock too: another run that ends may delete the file, which an open one outlives
+    path = (folder or node_cache_folder()) / f"images-{digest([storage.uri(), sizes])}.arrow"
+    with FileLock(f"{path}.lock"):  # also while opening: another run that ends may delete the file, but not an open one
         if not path.exists():
             partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
             try:
@@ -56,31 +56,33 @@ def node_images(storage: Storage, shards: Sequence[str], folder: Path | None = N
 
 
 def _sizes(storage: Storage, shards: Sequence[str]) -> dict[str, int]:
-    """Bytes of each part, sorted by path: a part that was made anew is another one."""
-    there = {}
+    """Bytes of each shard, sorted by path: a shard with another size has other content."""
+    found = {}
     for folder in sorted({shard.rpartition("/")[0] for shard in shards}):
-        there |= {f"{folder}/{name}".lstrip("/"): size for name, size in storage.files(folder).items()}
-    lost = [shard for shard in shards if shard not in there]
-    if lost:
-        raise DataError(f"{storage.uri(lost[0])}: this part of the images is gone ({len(lost)} of {len(shards)} are); ingest them again")
-    return {shard: there[shard] for shard in sorted(shards)}
+        found |= {f"{folder}/{name}".lstrip("/"): size for name, size in storage.files(folder).items()}
+    missing = [shard for shard in shards if shard not in found]
+    if missing:
+        raise DataError(
+            f"{storage.uri(missing[0])}: this shard of the images is missing ({len(missing)} of {len(shards)} are); ingest the images again"
+        )
+    return {shard: found[shard] for shard in sorted(shards)}
 
 
 class ImageSet:
-    """The rows of a local file, by number."""
+    """The rows of a local file, by row number."""
 
     def __init__(self, path: Path) -> None:
-        """Map the file.
+        """Map the file into memory.
 
         Raises:
-            DataError: it holds no image.
+            DataError: the file holds no image.
         """
         self.path = path
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._jpegs = [batch.column("jpeg") for batch in batches if batch.num_rows]
         if not self._jpegs:
-            raise DataError("images: the set is empty; look at the failures of the stage that prepared it")
+            raise DataError("images: the set is empty; see the failures of the stage that prepared it")
         self._starts = np.cumsum([0, *(len(jpegs) for jpegs in self._jpegs)])
         table = pa.Table.from_batches(batches).select(["label", "split", "scale"])
         self.labels: Int[np.ndarray, " n"] = table.column("label").to_numpy().astype(np.int64)
@@ -88,18 +90,18 @@ class ImageSet:
         self.split = np.array(table.column("split").to_pylist(), dtype=object)
         """``train`` or ``val``, by row."""
         self.scale: Float[np.ndarray, " n"] = table.column("scale").to_numpy()
-        """Side of the stored square over that of the face's box, by row."""
+        """Side of the stored square over the side of the face box, by row."""
 
     def __len__(self) -> int:
-        """Rows of both splits."""
+        """Number of rows of both splits."""
         return int(self._starts[-1])
 
     def rows(self, split: str) -> Int[np.ndarray, " rows"]:
-        """Numbers of a split's rows, ascending."""
+        """Row numbers of a split, ascending."""
         return np.flatnonzero(self.split == split)
 
     def pixels(self, row: int) -> UInt8[np.ndarray, "d d 3"]:
         """The stored image, RGB."""
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
         jpeg = self._jpegs[chunk][row - int(self._starts[chunk])].as_buffer()
-        return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB))

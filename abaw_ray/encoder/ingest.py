@@ -1,12 +1,11 @@
-"""From still images of any data set to ``IMAGE`` rows: one square JPEG each, in which the face has a known size.
+"""Still images of any data set to ``IMAGE`` rows: one square JPEG per image, in which the face has a known size.
 
-A face with a box is cut with the margin that training may need; an aligned picture without a box is kept whole, and no more: beyond it there
-is nothing to show. Where the square runs out of the picture it is black. Which images there are is said by ``data/``, what training does with
-them by ``augment.py``.
+A face with a box is cropped with the margin that training needs. An aligned image without a box is stored whole. The square is black outside
+of the image. ``data/`` lists the images; ``augment.py`` defines the augmentation in training.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,73 +15,42 @@ import pyarrow as pa
 from jaxtyping import UInt8
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.expressions import ENCODER_CLASSES
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
-
-REVISION = 2
-"""Raised when the same images and settings give other rows."""
+from abaw_ray.encoder.config import IngestConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class IngestConfig:
-    """How a still image is stored. All numbers ours."""
-
-    classes: tuple[str, ...] = ENCODER_CLASSES
-    """Names of the encoder's classes; a row's label is an index into them. Images of other expressions are left out."""
-    scale: float = 2.0
-    """Side of the stored square over the larger side of the face's box: the largest training scale and room to move and turn."""
-    whole_scale: float = 1.25
-    """What an aligned picture without a box is taken for: the side of the picture over that of the box a detector would give."""
-    max_side: int = 448
-    """Largest side in pixels of the stored square; the encoder's input times ``scale`` over the smallest training scale loses nothing."""
-    quality: int = 92
-    """JPEG quality."""
-
-    def __post_init__(self) -> None:
-        """Refuse what could not be stored."""
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
-            raise ConfigError(f"ingest.classes={self.classes} must be two or more different names")
-        if self.scale < 1 or self.whole_scale <= 0 or self.max_side < 16:
-            raise ConfigError(
-                f"ingest.scale={self.scale} must be at least 1, whole_scale={self.whole_scale} above 0, max_side={self.max_side} at least 16 px"
-            )
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"ingest.quality={self.quality} must lie between 1 and 100")
-
-
-class Ingested(NamedTuple):
-    """What became of a shard's images: each is a row, a failure, or of an expression that is not among the classes."""
+class IngestResult(NamedTuple):
+    """Result of a shard: each image is a row, a failure, or skipped because its expression is not among the classes."""
 
     table: pa.Table
     """``IMAGE`` rows in the order of the images."""
     failures: list[dict]
     """``FAILURE`` rows."""
-    left_out: int
-    """Images of other expressions."""
+    skipped: int
+    """Number of images of other expressions."""
 
 
 class IngestImages:
-    """Lists of still images in, ``IMAGE`` tables out."""
+    """Lists of still images to ``IMAGE`` tables."""
 
     def __init__(self, config: IngestConfig, storage: StorageConfig | None = None) -> None:
-        """Read images with the settings of ``storage`` (attempts, endpoint), wherever their paths point."""
-        self.config, self.access = config, storage or StorageConfig()
+        """Read images with the settings of ``storage`` (attempts, endpoint) at any path."""
+        self.config, self.storage_config = config, storage or StorageConfig()
         self.labels = {name: number for number, name in enumerate(config.classes)}
         self._folder = lru_cache(maxsize=64)(self._open_folder)
 
-    def __call__(self, shard: Sequence[StillImage]) -> Ingested:
-        """Store a shard's images.
+    def __call__(self, shard: Sequence[StillImage]) -> IngestResult:
+        """Rows and failures of a shard's images.
 
         Raises:
-            StorageError: the place of the images cannot be reached; that is no fault of any image.
+            StorageError: the store cannot be reached; the whole shard fails, no single image.
         """
-        rows, failures, left_out = [], [], 0
+        rows, failures, skipped = [], [], 0
         for still in shard:
             if still.expression not in self.labels:
-                left_out += 1
+                skipped += 1
                 continue
             try:
                 jpeg, scale = self.store(self._read(still.path), still.box)
@@ -93,14 +61,14 @@ class IngestImages:
             rows.append((still.name, jpeg, self.labels[still.expression], still.source, still.split, scale))
         columns = list(zip(*rows, strict=True)) or [()] * len(schema.IMAGE.names)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.IMAGE, strict=True)]
-        return Ingested(pa.Table.from_arrays(arrays, schema=schema.IMAGE), failures, left_out)
+        return IngestResult(pa.Table.from_arrays(arrays, schema=schema.IMAGE), failures, skipped)
 
     def store(self, data: bytes, box: tuple[float, float, float, float] | None) -> tuple[bytes, float]:
-        """One picture file as the JPEG of its square, and the square's side over that of the face's box.
+        """The JPEG of an image file's square, and the scale: side of the square over the side of the face box.
 
         Args:
             data: The file's content.
-            box: x0, y0, x1, y1 of the face in pixels; None for a picture that was aligned and cut before.
+            box: x0, y0, x1, y1 of the face in pixels; None for an image that is already aligned and cropped.
 
         Raises:
             ValueError: it cannot be decoded, or the box does not touch the picture.
@@ -114,14 +82,14 @@ class IngestImages:
         done, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, self.config.quality])
         if not done:
             raise ValueError("cannot be encoded as JPEG")
-        return jpeg.tobytes(), self.config.whole_scale if whole else self.config.scale
+        return jpeg.tobytes(), self.config.aligned_scale if whole else self.config.scale
 
     def _read(self, path: str) -> bytes:
         folder, slash, name = path.rpartition("/")
         return self._folder(folder or slash or ".").read_bytes(name)
 
     def _open_folder(self, folder: str) -> Storage:
-        return Storage(replace(self.access, uri=folder))
+        return Storage(replace(self.storage_config, uri=folder))
 
 
 def cut_square(

@@ -1,6 +1,6 @@
-"""PadAug: black strips at the borders of a training image, as a large crop has them when the face is near the edge of the picture.
+"""PadAug: black strips at the borders of a training image, as a large crop has when the face is near the edge of the frame.
 
-Takes and returns uint8 pixels of the encoder's input size; the usual augmentation stands in ``augment.py``.
+Input and output: uint8 pixels of the encoder's input size. The other augmentations are in ``augment.py``.
 """
 
 from dataclasses import dataclass
@@ -8,65 +8,46 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.encoder.config import PadAugConfig
 
 _PLACES = (("left",), ("right",), ("top",), ("bottom",), ("left", "top"), ("right", "top"), ("left", "bottom"), ("right", "bottom"))
-"""The four sides and the four corners; a corner is two strips that meet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PadAugConfig:
-    """PadAug. Its places (left, right, top, bottom, corners) and "small spatial perturbations" are the paper's, all numbers are ours."""
-
-    probability: float = 0.5
-    """Share of the training images that get strips."""
-    max_share: float = 0.3
-    """Width of the widest strip, as a share of the image's side."""
-    shift: float = 0.04
-    """Largest movement of the whole image before the strips are laid, as a share of its side; what it uncovers is black."""
-
-    def __post_init__(self) -> None:
-        """Refuse shares that leave no face."""
-        if not 0 <= self.probability <= 1:
-            raise ConfigError(f"padaug.probability={self.probability} must lie between 0 and 1")
-        if not 0 <= self.max_share <= 0.45 or not 0 <= self.shift <= 0.25:
-            raise ConfigError(f"padaug.max_share={self.max_share} must be at most 0.45 and padaug.shift={self.shift} at most 0.25, both at least 0")
+"""The four sides and the four corners; a corner is two adjacent strips."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Padding:
-    """What happens to one image, in pixels."""
+    """Widths of the strips and shift of one image, in pixels."""
 
     left: int = 0
     right: int = 0
     top: int = 0
     bottom: int = 0
     dx: int = 0
-    """Movement of the image to the right."""
+    """Shift of the image to the right."""
     dy: int = 0
-    """Movement of the image downwards."""
+    """Shift of the image downwards."""
 
 
-def draw_padding(rng: np.random.Generator, size: int, config: PadAugConfig) -> Padding:
-    """Draw where the strips lie: with ``1 - probability`` nowhere, else one of the eight places, each equally often.
+def sample_padding(rng: np.random.Generator, size: int, config: PadAugConfig) -> Padding:
+    """A random padding: none with probability ``1 - probability``, else one of the eight places with equal probability.
 
     Args:
-        rng: The same number of values is drawn whatever comes out.
+        rng: The same number of values is drawn in every case.
         size: Side of the image in pixels.
-        config: Chances and bounds.
+        config: Probability and ranges.
     """
     chance, place, *rest = rng.random(6)
     if chance >= config.probability:
         return Padding()
     sides = _PLACES[int(place * len(_PLACES))]
-    widest, reach = int(config.max_share * size), config.shift * size
-    widths = {side: min(widest, 1 + int(part * widest)) for side, part in zip(sides, rest[:2], strict=False)}
-    dx, dy = (round((2 * part - 1) * reach) for part in rest[2:4])
+    max_width, max_shift = int(config.max_fraction * size), config.max_shift * size
+    widths = {side: min(max_width, 1 + int(value * max_width)) for side, value in zip(sides, rest[:2], strict=False)}
+    dx, dy = (round((2 * value - 1) * max_shift) for value in rest[2:4])
     return Padding(**widths, dx=dx, dy=dy)
 
 
 def apply_padding(image: UInt8[np.ndarray, "s s 3"], padding: Padding) -> UInt8[np.ndarray, "s s 3"]:
-    """Move the image and lay the strips; the input is left as it is."""
+    """The shifted image with black strips; the input is not modified."""
     if padding == Padding():
         return image
     size = image.shape[0]

@@ -1,6 +1,6 @@
-"""What Stage I does in a step: images of the step to pixels, pixels to the loss, and the score on the validation images.
+"""The training step of Stage I: sample indices to pixels, pixels to the loss, and the metrics on the validation images.
 
-Everything is a function of (seed, step, image); which ranks share the work changes nothing. No engine and no Ray here.
+Everything is a function of (seed, step, image); the distribution over ranks changes nothing. This module knows neither DeepSpeed nor Ray.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,57 +14,57 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.encoder.augment import augmented, centred
+from abaw_ray.encoder.augment import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
+from abaw_ray.encoder.metrics import ValidationSums
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
-from abaw_ray.encoder.moe import MoeHead, Routed, balance_loss, same
-from abaw_ray.encoder.score import Counts
-from abaw_ray.training.loop import ahead
+from abaw_ray.encoder.moe import MoeHead, MoeOutput, identity, load_balancing_loss
+from abaw_ray.training.loop import prefetch
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import parameter_groups
 from abaw_ray.training.sampler import Sampler
 
 
-class Piece(NamedTuple):
-    """Images that go through the model at once."""
+class MicroBatch(NamedTuple):
+    """Images of one forward and backward pass on one rank."""
 
     pixels: UInt8[Tensor, "n 3 size size"]
     labels: Int[Tensor, " n"]
-    factor: float
-    """What the sum of the weighted losses is multiplied by, so that the mean over ranks and pieces is the loss of the global batch."""
+    loss_scale: float
+    """Factor of the sum of weighted losses; with it, the mean over ranks and micro-batches is the loss of the global batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a process stands among those that train together."""
+class RankContext:
+    """Position of a process among the ranks of a training."""
 
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
     device: str = "cpu"
-    mean_over_ranks: Callable[[Tensor], Tensor] = same
+    mean_over_ranks: Callable[[Tensor], Tensor] = identity
     """Mean of a vector over the ranks."""
 
 
 class ExpressionModel(nn.Module):
-    """Encoder and head as they are trained."""
+    """Encoder and classification head as they are trained."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        """Build with weights drawn from the seed, or loaded."""
+        """Build with weights initialised from the seed, or loaded."""
         super().__init__()
         torch.manual_seed(config.seed)
         self.encoder: Encoder = build_encoder(config.model)
-        if config.recompute:
-            self.encoder.vit.set_grad_checkpointing()
+        if config.activation_checkpointing:
+            self.encoder.enable_activation_checkpointing()
         self.head = MoeHead(self.encoder.dim, len(config.classes), config.moe)
 
-    def forward(self, pixels: UInt8[Tensor, "n 3 size size"]) -> Routed:
-        """Logits and what the router did."""
+    def forward(self, pixels: UInt8[Tensor, "n 3 size size"]) -> MoeOutput:
+        """Logits, router probabilities and gate."""
         return self.head(self.encoder(pixels))
 
-    def groups(self, config: EncoderConfig) -> list[dict]:
-        """Parameter groups: a layer each for the embeddings, each block, and all that follows."""
-        layers = len(self.encoder.vit.blocks) + 2
+    def parameter_groups(self, config: EncoderConfig) -> list[dict]:
+        """Parameter groups with layer-wise learning rate decay: the embeddings, each block, and everything after the blocks are a layer each."""
+        layers = self.encoder.depth + 2
 
         def layer(name: str) -> int:
             found = layer_of(name.removeprefix("encoder.vit.")) if name.startswith("encoder.") else None
@@ -77,23 +77,23 @@ class ExpressionModel(nn.Module):
 
 
 class EncoderTask:
-    """Steps and scores of one training set."""
+    """Micro-batches, loss and validation of one training set, as one rank sees them."""
 
-    def __init__(self, config: EncoderConfig, images: ImageSet, place: Place | None = None) -> None:
+    def __init__(self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None) -> None:
         """Prepare one rank's view.
 
         Raises:
-            ConfigError: the ranks do not divide the batch.
+            ConfigError: the number of ranks does not divide the batch.
             DataError: a split is empty.
         """
         cv2.setNumThreads(1)
-        self.config, self.images, self.place = config, images, place or Place()
+        self.config, self.images, self.context = config, images, context or RankContext()
         self.train, self.val = images.rows("train"), images.rows("val")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
-                raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is scored on the other")
-        config.check_ranks(self.place.ranks)
-        self.sampler = Sampler(size=len(self.train), batch=config.global_batch, seed=config.seed)
+                raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is validated on the other")
+        config.check_world_size(self.context.world_size)
+        self.sampler = Sampler(size=len(self.train), global_batch_size=config.global_batch_size, seed=config.seed)
         self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes))
 
     @property
@@ -102,64 +102,70 @@ class EncoderTask:
         return self.sampler.steps_per_epoch
 
     @property
-    def pieces_per_step(self) -> int:
-        """Pieces into which a rank's share of a step is cut, equally large."""
-        return pieces_of_share(self.config.global_batch // self.place.ranks, self.config.piece)
+    def gradient_accumulation_steps(self) -> int:
+        """Number of equally large micro-batches of a rank in a step."""
+        return count_micro_batches(self.config.global_batch_size // self.context.world_size, self.config.micro_batch_size)
 
     def seed(self, step: int) -> int:
-        """Of PyTorch's own random numbers in a step; ranks drop different blocks."""
-        return int(np.random.SeedSequence([self.config.seed, step, self.place.rank]).generate_state(1)[0])
+        """Seed of PyTorch's random numbers in a step; each rank drops other blocks."""
+        return int(np.random.SeedSequence([self.config.seed, step, self.context.rank]).generate_state(1)[0])
 
-    def pieces(self, step: int) -> list[Piece]:
-        """The share of a step that this rank takes."""
-        labels = self.images.labels
-        total = self.loss.weight(labels[self.train[self.sampler.indices(step)]])
-        share = self.train[self.sampler.share(step, self.place.rank, self.place.ranks)]
-        parts = np.split(share, self.pieces_per_step)
-        factor = self.place.ranks * len(parts) / total
-        return [Piece(self._stack([self._view(int(row), step) for row in rows]), torch.from_numpy(labels[rows]), factor) for rows in parts]
+    def micro_batches(self, step: int) -> list[MicroBatch]:
+        """Samples of a step on this rank, in micro-batches."""
+        labels, context = self.images.labels, self.context
+        weight_sum = self.loss.weight_sum(labels[self.train[self.sampler.indices(step)]])
+        local_rows = self.train[self.sampler.rank_indices(step, context.rank, context.world_size)]
+        splits = np.split(local_rows, self.gradient_accumulation_steps)
+        scale = context.world_size * len(splits) / weight_sum
 
-    def loss_of(self, model: Callable[[Tensor], Routed], piece: Piece) -> Tensor:
-        """The loss whose mean over ranks and pieces a step lowers: weighted cross-entropy and the router's balance."""
-        device = self.place.device
-        routed = model(piece.pixels.to(device, non_blocking=True))
-        classes = self.loss(routed.logits, piece.labels.to(device)).sum() * piece.factor
-        if self.config.moe.experts == 1 or self.config.moe.balance == 0:
-            return classes
-        return classes + self.config.moe.balance * balance_loss(routed, self.place.mean_over_ranks)
+        def micro_batch(rows: np.ndarray) -> MicroBatch:
+            pixels = self._stack([self._random_crop(int(row), step) for row in rows])
+            return MicroBatch(pixels, torch.from_numpy(labels[rows]), scale)
+
+        return [micro_batch(rows) for rows in splits]
+
+    def loss_of(self, model: Callable[[Tensor], MoeOutput], micro_batch: MicroBatch) -> Tensor:
+        """Weighted cross-entropy plus the load-balancing loss of a micro-batch; a step minimises its mean over ranks and micro-batches."""
+        device = self.context.device
+        output = model(micro_batch.pixels.to(device, non_blocking=True))
+        cross_entropy = self.loss(output.logits, micro_batch.labels.to(device)).sum() * micro_batch.loss_scale
+        if self.config.moe.num_experts == 1 or self.config.moe.aux_loss_weight == 0:
+            return cross_entropy
+        return cross_entropy + self.config.moe.aux_loss_weight * load_balancing_loss(output, self.context.mean_over_ranks)
 
     @torch.no_grad()
-    def count(self, model: nn.Module, batch: int = 128, threads: int = 0) -> Counts:
-        """Count this rank's validation images: every ``ranks``-th one, none left out, none twice; ``threads`` read batches ahead."""
-        counts = Counts(len(self.config.classes), self.config.moe.experts)
-        was = model.training
+    def validate(self, model: nn.Module, batch_size: int = 128, num_workers: int = 0) -> ValidationSums:
+        """Sums over this rank's validation images: every ``world_size``-th one, each exactly once; ``num_workers`` threads prefetch."""
+        sums = ValidationSums(len(self.config.classes), self.config.moe.num_experts)
+        training = model.training
         model.eval()
-        for pixels, labels in self._validation(batch, threads):
-            counts.add(model(pixels.to(self.place.device)), labels)
-        model.train(was)
-        return counts
+        for pixels, labels in self._validation_batches(batch_size, num_workers):
+            sums.add(model(pixels.to(self.context.device)), labels)
+        model.train(training)
+        return sums
 
-    def _validation(self, batch: int, threads: int) -> Iterator[tuple[Tensor, Tensor]]:
-        own = self.val[self.place.rank :: self.place.ranks]
-        batches = [own[start : start + batch] for start in range(0, len(own), batch)]
-        for rows, pixels in zip(batches, ahead(batches, self._plain, threads), strict=True):
+    def _validation_batches(self, batch_size: int, num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        local_rows = self.val[self.context.rank :: self.context.world_size]
+        batches = [local_rows[start : start + batch_size] for start in range(0, len(local_rows), batch_size)]
+        for rows, pixels in zip(batches, prefetch(batches, self._center_crops, num_workers), strict=True):
             yield pixels, torch.from_numpy(self.images.labels[rows])
 
-    def _plain(self, rows: np.ndarray) -> Tensor:
-        """What validation sees of these rows."""
-        size, scale, images = self.config.model.size, sum(self.config.augment.scales) / 2, self.images
-        return self._stack([centred(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
+    def _center_crops(self, rows: np.ndarray) -> Tensor:
+        """Pixels of these rows for validation."""
+        size, scale, images = self.config.model.img_size, sum(self.config.augment.scales) / 2, self.images
+        return self._stack([center_crop(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
 
-    def _view(self, row: int, step: int) -> np.ndarray:
+    def _random_crop(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
         stored_scale = float(self.images.scale[row])
-        return augmented(self.images.pixels(row), rng, size=self.config.model.size, stored_scale=stored_scale, config=self.config.augment)
+        return random_crop(self.images.pixels(row), rng, size=self.config.model.img_size, stored_scale=stored_scale, config=self.config.augment)
 
     @staticmethod
-    def _stack(views: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+    def _stack(images: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
-def pieces_of_share(share: int, piece: int) -> int:
-    """The smallest number of equal pieces of a rank's share that are no larger than ``piece``."""
-    return next(count for count in range(1, share + 1) if share % count == 0 and share // count <= piece)
+def count_micro_batches(local_batch_size: int, micro_batch_size: int) -> int:
+    """The smallest number of equal micro-batches of a local batch that are no larger than ``micro_batch_size``."""
+    counts = range(1, local_batch_size + 1)
+    return next(count for count in counts if local_batch_size % count == 0 and local_batch_size // count <= micro_batch_size)

@@ -144,6 +144,6 @@ def from_jpeg(data: bytes) -> Picture:
 def _region(picture: Picture | Frame, left: int, top: int, width: int, height: int, side: int | None = None) -> UInt8[np.ndarray, "rows columns 3"]:
     """A rectangle that lies inside the picture; shrunk to a square where ``side`` is given."""
     if isinstance(picture, Frame):
-        return picture.region(left, top, width, height, None if side is None else (side, side))
+        return picture.crop(left, top, width, height, None if side is None else (side, side))
     image = picture[top : top + height, left : left + width]
     return image.copy() if side in (None, width) else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -25,7 +25,7 @@ from abaw_ray.faces.tracking.segments import WHOLE, Span, stretches_of
 from abaw_ray.faces.tracking.spool import Rows, Spool
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 
 REVISION = 4
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are made again."""
@@ -117,16 +117,16 @@ class CropFaces:
         watching = _Watching(self.config, observer, span, spool)
         clock = Clock()
         try:
-            for frame in decode(video["uri"], start=watching.start, last=last, clock=clock):
+            for frame in decode(video["uri"], start=watching.start, max_frames=last, clock=clock):
                 if not watching.take(frame):
                     break
         except ItemError as error:
             if span == WHOLE and error.last_frame is None:
                 raise
             watching.piece.broke = str(error)
-        except CannotSeek:
+        except SeekError:
             return Piece(mended=True)
-        watching.piece.mended = clock.mended
+        watching.piece.mended = clock.repaired
         return watching.end()
 
     def _tables(self, video: dict, pieces: list[Piece], rows: list[Rows]) -> Iterator[pa.Table]:

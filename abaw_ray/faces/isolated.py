@@ -10,7 +10,7 @@ from pathlib import Path
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
-from abaw_ray.core.process.crash_retry import Chances, Outcome
+from abaw_ray.core.process.crash_retry import CrashRetry, Outcome
 from abaw_ray.faces.chunk_files import ROWS, Piece
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import Done, WriteParts
@@ -24,11 +24,11 @@ class GuardedParts:
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
         """Nothing starts before the first call."""
-        self.chances = Chances(ChildProcess(partial(WriteParts, config, weights), limits), own=(SeamError,))
+        self.crash_retry = CrashRetry(ChildProcess(partial(WriteParts, config, weights), limits), passthrough=(SeamError,))
 
     def whole(self, video: dict, path: Path) -> Done:
         """As ``WriteParts.whole``; where it cannot be decoded to its end, the result holds what came before."""
-        outcome = self.chances.two(video["uri"], "whole", video, path)
+        outcome = self.crash_retry.call(video["uri"], "whole", video, path)
         if not outcome.reason:
             return outcome.value
         done = self._rescue(outcome, "whole", video, path)
@@ -37,7 +37,7 @@ class GuardedParts:
 
     def cut(self, video: dict, span: Span, folder: Path) -> Piece:
         """As ``WriteParts.cut``; likewise."""
-        outcome = self.chances.two(video["uri"], "cut", video, span, folder)
+        outcome = self.crash_retry.call(video["uri"], "cut", video, span, folder)
         if not outcome.reason:
             return outcome.value
         try:
@@ -55,14 +55,14 @@ class GuardedParts:
         Raises:
             ItemError: it ended two children.
         """
-        outcome = self.chances.two(video["uri"], "join", video, folders, path)
+        outcome = self.crash_retry.call(video["uri"], "join", video, folders, path)
         if outcome.reason:
             raise ItemError(outcome.reason)
         return outcome.value
 
     def close(self) -> None:
         """End the child."""
-        self.chances.child.close()
+        self.crash_retry.child.close()
 
     def _rescue(self, outcome: Outcome, *call: object) -> Done | Piece:
         """Decode no further than both children got, or to the frame before (one of the two was too much), or half as far (memory fills slowly).
@@ -70,11 +70,11 @@ class GuardedParts:
         Raises:
             ItemError: that does not go well either.
         """
-        uri, reached = call[1]["uri"], outcome.reached
+        uri, reached = call[1]["uri"], outcome.progress
         for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):
             try:
-                return self.chances.once(uri, *call, last)
-            except self.chances.said:
+                return self.crash_retry.call_once(uri, *call, last)
+            except self.crash_retry.passthrough_errors:
                 raise
             except Exception as error:
                 logging.warning("%s: %s, and again before frame %d (%s)", uri, outcome.reason, last, error)

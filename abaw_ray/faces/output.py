@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ItemError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.chunk_files import Piece
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
@@ -98,7 +98,7 @@ def write_part(tables: Iterator[pa.Table], path: Path) -> Done:
         waiting: list[pa.Table] = []
         try:
             for table in tables:
-                beat()  # what counts as reached are pictures
+                heartbeat()  # what counts as reached are pictures
                 waiting.append(table)
                 done.rows, done.faces = done.rows + len(table), done.faces + pc.sum(table["seen"]).as_py()
                 done.frames = max(done.frames, table["frame"][-1].as_py())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.boxes import cheapest_pairs, iou
 from abaw_ray.faces.chunk_files import Piece
 from abaw_ray.faces.tracking.people import Summary
@@ -80,7 +80,7 @@ def _people(pieces: list[Piece], later: list[int]) -> list[Person]:
     ending: dict[int, list[tuple[Summary, Person]]] = {}
     for index, piece in enumerate(pieces):
         for stretch, tracklets in _by_stretch(piece.tracklets).items():
-            beat()
+            heartbeat()
             known = ending.get(stretch - 1, [])
             before = _same([summary for summary, _ in known], tracklets)
             ending[stretch] = []

@@ -1,9 +1,7 @@
-"""What can be read off without any model: raw pixels of a chip, mean pitch and energy of the voice. The yardstick of ``baselines`` in a summary.
+"""Features without any model: grey pixels of a chip, mean pitch and energy of the audio around a frame. They are the baselines in a summary.
 
-A data set on which these already reach a good score teaches nothing about a method. The regression itself is ``scoring.baselines``.
+A data set on which these already reach a good score is no test of a method. The logistic regression is in ``scoring.baselines``.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,50 +9,33 @@ import torch
 import torchaudio.functional as audio_functional
 from jaxtyping import Bool, Float, Float32
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.media.audio import RATE, Audio, windows
 
-_PITCH = (60, 500)
-"""Hz; outside of it no voice is looked for."""
+_PITCH_RANGE_HZ = (60, 500)
+"""Search range of the pitch."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaselineConfig:
-    """How the two baselines look at a video; all values ours."""
-
-    side: int = 24
-    """Pixels; the chip is reduced to this square, in grey."""
-    window: float = 1.0
-    """Seconds of voice around a frame."""
-    every: float = 0.5
-    """Seconds from one frame used to the next: neighbours look alike."""
-
-    def __post_init__(self) -> None:
-        """Refuse what gives no numbers."""
-        if self.side < 2 or self.window <= 0 or self.every <= 0:
-            raise ConfigError(f"baselines.side={self.side} must be 2 or more, window={self.window} and every={self.every} above 0")
+def first_of_interval(time: Float[np.ndarray, " frames"], interval_s: float) -> Bool[np.ndarray, " frames"]:
+    """Marks the first frame of every interval of ``interval_s`` seconds; ``time`` ascends."""
+    interval = np.floor_divide(time, interval_s)
+    return np.diff(interval, prepend=interval[:1] - 1) > 0
 
 
-def spaced(time: Float[np.ndarray, " frames"], every: float) -> Bool[np.ndarray, " frames"]:
-    """Marks the first frame of every stretch of ``every`` seconds."""
-    slot = np.floor_divide(time, every)
-    return np.diff(slot, prepend=slot[:1] - 1) > 0
+def grey_pixels(jpeg: bytes, img_size: int) -> Float32[np.ndarray, " pixels"]:
+    """Grey values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as one row."""
+    grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE))
+    return cv2.resize(grey, (img_size, img_size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
 
 
-def pixels(jpeg: bytes, side: int) -> Float32[np.ndarray, " pixels"]:
-    """Grey values 0..1 of a chip, reduced to ``side`` x ``side``, in one row."""
-    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
-
-
-def voice(
-    audio: Audio | None, time: Float[np.ndarray, " frames"], window: float
+def pitch_and_energy(
+    audio: Audio | None, time: Float[np.ndarray, " frames"], window_s: float
 ) -> tuple[Float32[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]:
-    """Mean pitch (log Hz) and energy (dB) of the window around each frame's time, and whether there is any audio."""
+    """Mean pitch (log Hz) and energy (dB) of the window around each frame's time, and whether the window has any audio."""
     if audio is None or not len(time):
         return np.zeros((len(time), 2), np.float32), np.zeros(len(time), dtype=bool)
-    samples, heard = windows(audio, time, width=window)
+    samples, heard = windows(audio, time, width=window_s)
     energy = 10 * np.log10(np.square(samples).mean(axis=1) + 1e-10)
-    found = audio_functional.detect_pitch_frequency(torch.from_numpy(samples), RATE, freq_low=_PITCH[0], freq_high=_PITCH[1])
-    pitch = found.clamp(*_PITCH).log().mean(dim=1).numpy()
+    low, high = _PITCH_RANGE_HZ
+    pitch_hz = audio_functional.detect_pitch_frequency(torch.from_numpy(samples), RATE, freq_low=low, freq_high=high)
+    pitch = pitch_hz.clamp(low, high).log().mean(dim=1).numpy()
     return np.stack([pitch, energy], axis=1).astype(np.float32), heard

@@ -1,10 +1,10 @@
-"""``FACE`` rows and the sound of one video -> its ``FEATURE`` rows: every row kept, a vector where there is a chip, one where there is sound.
+"""``FACE`` rows and the audio of one video to its ``FEATURE`` rows: one per FACE row, with a visual vector where the row has a chip and a
+speech vector where the frame has audio.
 
-Rows stand for themselves: nothing is carried over from a neighbouring frame or from another person. Reading and writing is the caller's part.
+Rows are independent: nothing is copied from a neighbouring frame or from another person. The caller reads and writes.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +14,24 @@ from jaxtyping import Bool, Float, Float16
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
 from abaw_ray.faces.chips import ChipConfig
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.speech import SpeechConfig, SpeechFeatures
-from abaw_ray.features.visual import VisualConfig, VisualFeatures
+from abaw_ray.features.config import DeviceConfig, FeaturesConfig
+from abaw_ray.features.speech import SpeechFeatures
+from abaw_ray.features.visual import VisualFeatures
 from abaw_ray.media.audio import Audio
 
-REVISION = 1
-"""Raised by hand when the same settings give other features."""
-_ROWS = 2048
-"""Rows that are worked on at a time where a whole table is given."""
+_BATCH_ROWS = 2048
+"""Rows per batch where a whole table is given."""
 _KEY = ("video", "track", "frame", "time")
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeaturesConfig:
-    """Everything that shapes features, beside the encoder and the chips."""
-
-    visual: VisualConfig = VisualConfig()
-    """What is made of a chip."""
-    speech: SpeechConfig = SpeechConfig()
-    """What is made of the sound."""
-
-
 class ExtractFeatures:
-    """Both models, built once a worker; one video a call."""
+    """Both models, loaded once per worker; one video per call."""
 
     def __init__(self, config: FeaturesConfig, chips: ChipConfig, encoder_folder: Path, device: DeviceConfig | None = None) -> None:
         """Load both models.
 
         Raises:
-            DataError: a model's folder does not hold it.
+            DataError: a folder does not hold the model.
             ConfigError: a setting does not fit the models, the chips or this machine.
         """
         self.visual = VisualFeatures(encoder_folder, config.visual, chips, device)
@@ -54,58 +42,55 @@ class ExtractFeatures:
         """Features of one video.
 
         Args:
-            faces: All its ``FACE`` rows, of all its people.
-            audio: Its sound; None where it has none.
+            faces: All its ``FACE`` rows, of all people.
+            audio: Its audio; None where it has none.
 
         Returns:
-            ``FEATURE`` rows, one for each of ``faces`` and in its order.
+            ``FEATURE`` rows, one for each row of ``faces``, in the same order.
 
         Raises:
             ItemError: a chip cannot be decoded.
-            StageError: a frame is called seen and has no chip, or the other way round; a model gives impossible numbers.
+            StageError: a row is marked as seen and has no chip, or the reverse; a model returns numbers that are not finite.
         """
-        pieces = (faces.slice(start, _ROWS) for start in range(0, len(faces), _ROWS))
-        return pa.concat_tables([self.schema.empty_table(), *self.stream(pieces, faces.column("time").to_numpy(), audio)])
+        batches = (faces.slice(start, _BATCH_ROWS) for start in range(0, len(faces), _BATCH_ROWS))
+        return pa.concat_tables([self.schema.empty_table(), *self.stream(batches, faces.column("time").to_numpy(), audio)])
 
-    def stream(self, pieces: Iterable[pa.Table], times: Float[np.ndarray, " rows"], audio: Audio | None) -> Iterator[pa.Table]:
-        """Features of one video whose chips do not fit into memory together: one table out for each piece in.
+    def stream(self, batches: Iterable[pa.Table], times: Float[np.ndarray, " rows"], audio: Audio | None) -> Iterator[pa.Table]:
+        """Features of one video whose chips do not fit into memory together: one table for each batch.
 
-        The sound is gone through once, however many people share its frames.
+        The audio passes through the model once, however many people share its frames.
 
         Args:
-            pieces: ``FACE`` rows of the video, piece by piece.
-            times: The ``time`` column of all pieces together.
-            audio: The video's sound.
+            batches: ``FACE`` rows of the video, in batches.
+            times: The ``time`` column of all batches.
+            audio: The video's audio.
 
         Raises:
             ItemError: as ``__call__``.
-            StageError: as ``__call__``; or a piece has a time that is not among ``times``.
+            StageError: as ``__call__``; or a batch has a time that is not in ``times``.
         """
-        known, vectors, heard = self._voice(times, audio)
-        for piece in pieces:
-            wanted = piece.column("time").to_numpy()
-            if not np.isin(wanted, known).all():
-                raise StageError("features: a piece of the faces has times that the whole has not; give the times of all pieces")
-            at = np.searchsorted(known, wanted)
-            yield self._table(piece, vectors[at], heard[at])
-
-    def _voice(self, times: np.ndarray, audio: Audio | None) -> tuple[np.ndarray, Float16[np.ndarray, "n dim"], Bool[np.ndarray, " n"]]:
-        known = np.unique(times)
-        return known, *self.speech(audio, known)
+        unique_times = np.unique(times)
+        vectors, heard = self.speech(audio, unique_times)
+        for batch in batches:
+            batch_times = batch.column("time").to_numpy()
+            if not np.isin(batch_times, unique_times).all():
+                raise StageError("features: a batch of the faces has times that are not in the given times; give the times of all batches")
+            at = np.searchsorted(unique_times, batch_times)
+            yield self._table(batch, vectors[at], heard[at])
 
     def _table(self, faces: pa.Table, speech: Float16[np.ndarray, "n dim"], heard: Bool[np.ndarray, " n"]) -> pa.Table:
         chips = faces.column("chip").to_pylist()
         seen = faces.column("seen").to_numpy()
-        visual, there = self.visual(chips)
-        if (there != seen).any():
-            row = int(np.flatnonzero(there != seen)[0])
-            key = [faces.column(name)[row].as_py() for name in ("track", "frame")]
-            raise StageError(f"features: track '{key[0]}' frame {key[1]} is seen={bool(seen[row])} and has {'a' if there[row] else 'no'} chip")
+        visual, has_chip = self.visual(chips)
+        if (has_chip != seen).any():
+            row = int(np.flatnonzero(has_chip != seen)[0])
+            track, frame = (faces.column(name)[row].as_py() for name in ("track", "frame"))
+            raise StageError(f"features: track '{track}' frame {frame} is seen={bool(seen[row])} and has {'a' if has_chip[row] else 'no'} chip")
         columns = {name: faces.column(name) for name in _KEY} | {"seen": pa.array(seen), "heard": pa.array(heard)}
-        columns |= {"visual": _vectors(visual, seen), "speech": _vectors(speech, heard)}
+        columns |= {"visual": _vector_column(visual, seen), "speech": _vector_column(speech, heard)}
         return schema.conform(pa.table(columns), self.schema, stage="features")
 
 
-def _vectors(values: Float16[np.ndarray, "n dim"], there: Bool[np.ndarray, " n"]) -> pa.FixedSizeListArray:
-    """A column of vectors, null where there is none."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=pa.array(~there))
+def _vector_column(values: Float16[np.ndarray, "n dim"], valid: Bool[np.ndarray, " n"]) -> pa.FixedSizeListArray:
+    """A column of vectors, null where not valid."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=pa.array(~valid))

@@ -1,97 +1,50 @@
-"""What a sweep tries, and what is chosen from a trial's out-of-fold scores. Trials run wherever ``cluster`` puts them.
+"""Candidates of the sweep, and the selection of postprocessing from a trial's out-of-fold scores. ``cluster`` schedules the trials.
 
-The candidates are drawn before the first trial starts, so a sweep that is killed and started again tries the same ones, and a larger
-sweep begins with those of a smaller one. Smoothing and bias are no training parameters: one trial's scores serve the whole grid of them.
+All candidates are sampled before the first trial starts: a resumed sweep runs the same ones, and a larger sweep begins with the candidates of a
+smaller one. Smoothing and bias are not training parameters: one trial's scores serve the whole smoothing grid.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import replace_at
+from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.model import FusionConfig
 from abaw_ray.fusion.protocols import TrialResult
-from abaw_ray.scoring.calibration import CalibrationConfig, fit_temperature
-from abaw_ray.scoring.selection import DEFAULT_GRID, Choice, choose_smoothing
-from abaw_ray.scoring.smoothing import SmoothingConfig
+from abaw_ray.scoring.calibration import fit_temperature
+from abaw_ray.scoring.selection import SelectionResult, select_postprocessing
 
 REVISION = 2
 """Raised when the same features and settings give other models or scores."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpaceConfig:
-    """Values that a trial may take; all ours. A field's name is that of the fusion setting it changes."""
-
-    hidden: tuple[int, ...] = (64, 128, 256)
-    """Width of the projections."""
-    dropout: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Share of hidden numbers dropped."""
-    modality_dropout: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Share of frames that lose a modality in training."""
-    lr: tuple[float, float] = (3e-4, 3e-3)
-    """Lowest and highest learning rate, drawn evenly on a logarithmic scale."""
-
-    def __post_init__(self) -> None:
-        """Refuse an empty space."""
-        if not (self.hidden and self.dropout and self.modality_dropout) or not 0 < self.lr[0] <= self.lr[1]:
-            raise ConfigError(f"space: every field needs a value, and lr={self.lr} must ascend from above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepConfig:
-    """Stage II: what is tried, on which folds, and how the best is told. All ours, not from the paper."""
-
-    fusion: FusionConfig = field(default_factory=FusionConfig)
-    """Where the sweep starts: its first trial, and every value that the space leaves alone."""
-    space: SpaceConfig = field(default_factory=SpaceConfig)
-    """What the other trials change."""
-    trials: int = 16
-    """Number of candidates; the first is ``fusion`` as it stands."""
-    folds: int = 5
-    """Folds by source video; the paper reports five."""
-    seed: int = 0
-    """Of the folds and the candidates."""
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-    """Whether a bias of each class is chosen on held-out scores."""
-    smoothing: tuple[SmoothingConfig, ...] = DEFAULT_GRID
-    """The grid of smoothings."""
-
-    def __post_init__(self) -> None:
-        """Refuse sweeps without trials or folds."""
-        if self.trials < 1 or self.folds < 2 or not self.smoothing:
-            raise ConfigError(f"sweep: trials={self.trials} must be 1 or more, folds={self.folds} 2 or more, and smoothing not empty")
-
-
-def candidates(config: SweepConfig) -> list[dict[str, Any]]:
-    """Changes to ``config.fusion`` by dotted path, one entry a trial; the first changes nothing."""
-    rng, space, found = np.random.default_rng(config.seed), config.space, [{}]
+def sample_candidates(config: SweepConfig) -> list[dict[str, Any]]:
+    """Overrides of ``config.fusion`` by dotted path, one mapping per trial; the first is empty."""
+    rng, space = np.random.default_rng(config.seed), config.search_space
+    candidates: list[dict[str, Any]] = [{}]
     for _ in range(config.trials - 1):
-        drawn = {name: getattr(space, name)[rng.integers(len(getattr(space, name)))] for name in ("hidden", "dropout", "modality_dropout")}
-        found.append({**drawn, "optim.lr": float(np.exp(rng.uniform(*np.log(space.lr))))})
-    return found
+        sampled = {name: getattr(space, name)[rng.integers(len(getattr(space, name)))] for name in ("hidden_dim", "dropout", "modality_dropout")}
+        candidates.append({**sampled, "optim.lr": float(np.exp(rng.uniform(*np.log(space.lr))))})
+    return candidates
 
 
-def candidate(config: SweepConfig, changes: dict[str, Any], mode: str = "fused") -> FusionConfig:
-    """The settings of one trial, for a model of both modalities or of one alone."""
-    return replace_at(config.fusion, {**changes, "mode": mode})
+def candidate_config(config: SweepConfig, overrides: dict[str, Any], mode: str = "fused") -> FusionConfig:
+    """Fusion settings of one trial, for a model of both modalities or of one modality alone."""
+    return replace_at(config.fusion, {**overrides, "mode": mode})
 
 
-def decide(frames: Frames, result: TrialResult, config: SweepConfig, *, default: int) -> Choice:
-    """Temperature, smoothing and bias from a trial's out-of-fold scores, each by the scores that no training frame had a part in.
+def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *, default: int) -> SelectionResult:
+    """Temperature, smoothing and bias selected on a trial's out-of-fold scores.
 
     Args:
-        frames: What the trial ran on.
+        frames: The frames of the trial.
         result: Its scores.
-        config: Grid and calibration.
-        default: Label of a person without any scored frame: the most frequent of training.
+        config: Smoothing grid and calibration.
+        default: Label of a subject without any scored frame: the most frequent of the training set.
     """
-    held_out: Sequence = result.out_of_fold(frames)
-    logits = np.concatenate([person.logits[person.scored] for person in held_out])
-    labels = np.concatenate([person.labels[person.scored] for person in held_out])
+    subjects = result.out_of_fold(frames)
+    logits = np.concatenate([subject.logits[subject.scored] for subject in subjects])
+    labels = np.concatenate([subject.labels[subject.scored] for subject in subjects])
     temperature = fit_temperature(logits, labels)
-    return choose_smoothing(held_out, config.smoothing, default=default, temperature=temperature, calibration=config.calibration)
+    return select_postprocessing(subjects, config.smoothing, default=default, temperature=temperature, calibration=config.calibration)

@@ -1,7 +1,7 @@
-"""Training frames -> one fusion model, and a model -> scores of any frames. Which frames may be which is ``protocols``' part.
+"""Trains one fusion model, and computes logits of frames with it. ``protocols`` decides which frames train and which are scored.
 
-All tensors lie in memory (on the GPU where there is one) and batches are drawn by number: a loader with workers would cost more than the
-steps themselves.
+All tensors stay in memory (on the GPU where there is one) and batches are gathered by index: a data loader with worker processes would take longer
+than the steps.
 """
 
 import warnings
@@ -14,46 +14,47 @@ from torch import Tensor
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.fusion.frames import Frames, Mode
-from abaw_ray.fusion.model import FusionConfig, GatedFusion
-from abaw_ray.scoring.metrics import confusion, macro_f1
+from abaw_ray.fusion.config import FusionConfig, Mode
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.model import GatedFusion
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.losses import ClassLoss
-from abaw_ray.training.optim import make_adamw, parameter_groups, rate_share
+from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups
 from abaw_ray.training.sampler import Sampler
 
-_PREDICT = 16_384
-"""Frames scored at a time."""
+_PREDICT_BATCH_SIZE = 16_384
+"""Frames per forward pass at inference."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a model has seen, so that nobody lets it score that."""
+class TrainingProvenance:
+    """What a model was trained on; ``protocols`` rejects scores on the same data."""
 
-    names: frozenset[str]
-    """People among its training frames."""
-    sources: frozenset[str]
-    """The recordings of those people."""
-    encoder: frozenset[str] = frozenset()
-    """People on whose chips the encoder of its features was trained."""
+    subjects: frozenset[str]
+    """Names of the subjects in its training frames."""
+    recordings: frozenset[str]
+    """The recordings of those subjects."""
+    encoder_train_subjects: frozenset[str] = frozenset()
+    """Names of the subjects whose face crops trained the encoder of its features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFusion:
-    """A model and how it came about."""
+    """A trained model, its provenance and its training curve."""
 
     model: GatedFusion
-    """In evaluation mode; holds its settings and its standardisation."""
-    seen: Seen
+    """In evaluation mode; holds its settings and its standardization."""
+    provenance: TrainingProvenance
     curve: list[dict[str, int | float]] = field(default_factory=list)
-    """Per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where validation rows were given."""
+    """One entry per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where validation rows were given."""
 
 
 class DeviceFrames:
-    """Frames as tensors where the training runs; made once for all folds of a trial, without a copy on a CPU."""
+    """Frames as tensors on the training device; shared by all folds of a trial, zero-copy on a CPU."""
 
     def __init__(self, frames: Frames, device: torch.device | str | None = None) -> None:
-        """Move the vectors; the masks follow per mode."""
+        """Move the vectors to the device; masks are moved on first use of a mode."""
         self.frames = frames
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.visual, self.speech = (_tensor(vectors, self.device) for vectors in (frames.visual, frames.speech))
@@ -62,13 +63,14 @@ class DeviceFrames:
     def batch(self, rows: Int[Tensor, " batch"], mode: Mode) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The model's four inputs for these rows."""
         if mode not in self._masks:
-            self._masks[mode] = tuple(_tensor(mask, self.device) for mask in self.frames.present(mode))
+            visual, speech = self.frames.present(mode)
+            self._masks[mode] = _tensor(visual, self.device), _tensor(speech, self.device)
         seen, heard = self._masks[mode]
         return self.visual[rows], self.speech[rows], seen[rows], heard[rows]
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor; on a CPU they share memory, also with other processes, and nobody writes to it."""
+    """The array as a tensor; on a CPU they share memory, also with other processes, so no code may write to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).to(device)
@@ -82,14 +84,14 @@ def train_fusion(
     val_rows: Int[np.ndarray, " val"] | None = None,
     device: str | None = None,
 ) -> TrainedFusion:
-    """Train one model; the last epoch's is kept, so the validation rows choose nothing.
+    """Train one model. The weights of the last epoch are kept: validation rows do not select a checkpoint.
 
     Args:
-        frames: Where rows are drawn from.
-        config: The model and its training.
-        rows: Rows that may be trained on, all by default; unlabelled ones and those without a vector of this mode are left out.
-        val_rows: Rows scored after each epoch, for the curve alone.
-        device: ``cpu`` or ``cuda``; a GPU where there is one by default. There, steps run in bfloat16.
+        frames: All frames.
+        config: Model and training settings.
+        rows: Rows to train on, all by default; unlabelled rows and rows without a vector of this mode are ignored.
+        val_rows: Rows scored after each epoch, for the curve only.
+        device: ``cpu`` or ``cuda``; by default a GPU where there is one. On a GPU, steps use bfloat16 autocast.
 
     Raises:
         DataError: no labelled frame with a vector of this mode among the rows.
@@ -104,27 +106,31 @@ def train_fusion(
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(config.seed)
         model = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], config).to(data.device)
-        model.fit_standard(frames, used)
+        model.fit_standardizers(frames, used)
         curve = _fit(model, data, used, val_rows)
-    people = [frames.people[index] for index in np.unique(frames.person[rows])]
-    seen = Seen(names=frozenset(p.name for p in people), sources=frozenset(p.source for p in people), encoder=frames.encoder_saw)
-    return TrainedFusion(model=model.eval(), seen=seen, curve=curve)
+    subjects = [frames.subjects[index] for index in np.unique(frames.subject_index[rows])]
+    provenance = TrainingProvenance(
+        subjects=frozenset(subject.name for subject in subjects),
+        recordings=frozenset(subject.recording for subject in subjects),
+        encoder_train_subjects=frames.encoder_train_subjects,
+    )
+    return TrainedFusion(model=model.eval(), provenance=provenance, curve=curve)
 
 
 def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.ndarray | None) -> list[dict[str, int | float]]:
-    """Take the steps of all epochs; one line of the curve an epoch."""
+    """Run all optimizer steps; returns one curve entry per epoch."""
     config, labels = model.config, data.frames.labels.astype(np.int64)
     loss = ClassLoss(config.loss, labels[used], len(EXPRESSIONS))
-    sampler = Sampler(size=len(used), batch=min(config.batch, len(used)), seed=config.seed)
+    sampler = Sampler(size=len(used), global_batch_size=min(config.batch_size, len(used)), seed=config.seed)
     groups = parameter_groups(model.named_parameters(), config.optim, layer_of=lambda name: 0, layers=1)
-    engine = PlainEngine(model, make_adamw(groups, config.optim), clip=config.optim.clip)
+    engine = PlainEngine(model, make_adamw(groups, config.optim), max_grad_norm=config.optim.max_grad_norm)
     targets, bf16 = torch.from_numpy(labels).to(data.device), data.device.type == "cuda"
 
     def loss_of(rows: np.ndarray) -> Tensor:
-        at = torch.from_numpy(rows).to(data.device)
+        index = torch.from_numpy(rows).to(data.device)
         with torch.autocast(data.device.type, torch.bfloat16, enabled=bf16):
-            logits, _ = model(*data.batch(at, config.mode))
-        return loss(logits, targets[at]).sum() / max(loss.weight(labels[rows]), 1e-12)
+            logits, _ = model(*data.batch(index, config.mode))
+        return loss(logits, targets[index]).sum() / max(loss.weight_sum(labels[rows]), 1e-12)
 
     steps = config.epochs * sampler.steps_per_epoch
     losses, curve = [], []
@@ -134,17 +140,17 @@ def _fit(model: GatedFusion, data: DeviceFrames, used: np.ndarray, val_rows: np.
         lambda step: [used[sampler.indices(step)]],
         loss_of,
         engine,
-        rate=lambda step: rate_share(step, steps, config.optim),
+        lr_multiplier=lambda step: lr_multiplier(step, steps, config.optim),
         seed=lambda step: config.seed * 1_000_003 + step,
     ):
         losses.append(value)
         if len(losses) == sampler.steps_per_epoch:
-            curve.append({"epoch": len(curve) + 1, "loss": torch.stack(losses).mean().item()} | _val(model, data, val_rows))
+            curve.append({"epoch": len(curve) + 1, "loss": torch.stack(losses).mean().item()} | _validate(model, data, val_rows))
             losses = []
     return curve
 
 
-def _val(model: GatedFusion, data: DeviceFrames, rows: np.ndarray | None) -> dict[str, int | float]:
+def _validate(model: GatedFusion, data: DeviceFrames, rows: np.ndarray | None) -> dict[str, int | float]:
     if rows is None or not len(rows):
         return {}
     logits, _ = _predict(model.eval(), data, rows)
@@ -153,9 +159,9 @@ def _val(model: GatedFusion, data: DeviceFrames, rows: np.ndarray | None) -> dic
 
 
 def frame_macro_f1(labels: Int[np.ndarray, " n"], logits: Float[np.ndarray, "n 8"]) -> float:
-    """Macro-F1 of single frames, not smoothed, over the labelled frames that have a score; 0 where there is none."""
+    """Macro-F1 of unsmoothed predictions over the labelled, scored frames; 0 where there is none."""
     scored = np.isfinite(logits).all(axis=1)
-    return float(macro_f1(confusion(labels[scored], logits[scored].argmax(axis=1))))
+    return float(macro_f1(confusion_matrix(labels[scored], logits[scored].argmax(axis=1))))
 
 
 def predict_logits(
@@ -165,10 +171,10 @@ def predict_logits(
     *,
     device: str | None = None,
 ) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
-    """Score frames, without a look at what the model has seen: whoever reports a score goes through ``protocols``.
+    """Logits of the given rows, without a provenance check: reported scores go through ``protocols``.
 
     Returns:
-        Logits (float32) and the weight of the visual vector; NaN for a frame with no vector that the model may read.
+        Logits (float32) and the weight of the visual vector; NaN for a frame without a vector that the model reads.
     """
     data = frames if isinstance(frames, DeviceFrames) else DeviceFrames(frames, device)
     return _predict(trained.model.to(data.device), data, np.arange(len(data.frames)) if rows is None else rows)
@@ -178,11 +184,11 @@ def predict_logits(
 def _predict(model: GatedFusion, data: DeviceFrames, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     logits, gate = np.full((len(rows), len(EXPRESSIONS)), np.nan, np.float32), np.full(len(rows), np.nan, np.float32)
     scored: Bool[np.ndarray, " rows"] = data.frames.scored(model.config.mode)[rows]
-    places = np.flatnonzero(scored)
-    for start in range(0, len(places), _PREDICT):
-        some = places[start : start + _PREDICT]
-        batch = data.batch(torch.from_numpy(rows[some]).to(data.device), model.config.mode)
+    scored_rows = np.flatnonzero(scored)
+    for start in range(0, len(scored_rows), _PREDICT_BATCH_SIZE):
+        index = scored_rows[start : start + _PREDICT_BATCH_SIZE]
+        batch = data.batch(torch.from_numpy(rows[index]).to(data.device), model.config.mode)
         with torch.autocast(data.device.type, torch.bfloat16, enabled=data.device.type == "cuda"):
-            one, two = model(*batch)
-        logits[some], gate[some] = one.cpu().numpy(), two.float().cpu().numpy()
+            batch_logits, batch_gate = model(*batch)
+        logits[index], gate[index] = batch_logits.cpu().numpy(), batch_gate.float().cpu().numpy()
     return logits, gate

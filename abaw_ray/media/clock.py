@@ -1,64 +1,71 @@
-"""What a file says of its pictures' times -> times that ascend, whatever it says. Knows no pictures."""
+"""Repairs the presentation times of a file's frames: missing, repeated, set back or wrong times become ascending ones."""
+
+from fractions import Fraction
 
 JITTER = 0.001
-"""Seconds by which the second of two pictures with the same time comes later."""
-SET_BACK = 1.0
-"""Seconds: a clock that goes back by more than this has begun anew, as where files were strung together; by less, it only wavers."""
-_LONGEST = 1.0
-"""Seconds: no missing time is guessed further away than this."""
+"""Seconds by which the second of two frames with the same time comes later."""
+CLOCK_RESET = 1.0
+"""Seconds: a clock that goes back by more has been reset, as in concatenated files; by less, it only jitters."""
+_MAX_STEP = 1.0
+"""Seconds: no missing time is extrapolated by more for each frame."""
 _FALLBACK_STEP = 0.04
-"""Seconds between pictures of a file that states neither times nor a rate."""
+"""Seconds between frames of a file that states neither times nor a rate."""
+
+
+def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
+    """A time stamp in seconds; None where the file states none."""
+    return None if ticks is None or time_base is None else float(ticks * time_base)
 
 
 class Clock:
-    """The times of one video's pictures, in the order in which they are shown."""
+    """The times of one video's frames, in presentation order."""
 
     def __init__(self, step: float = _FALLBACK_STEP) -> None:
-        """``step``: seconds between two pictures until the file has shown better."""
-        self.step, self.mended = step, False
-        """``mended``: whether any time so far was guessed, moved or set on, so that it depends on those before it."""
+        """``step``: seconds between two frames until the stated times give a better estimate."""
+        self.step, self.repaired = step, False
+        """``repaired``: whether any time so far was extrapolated, moved or offset, and so depends on those before it."""
         self._last: float | None = None
-        self._stated: list[float] = []  # the last two times that the file stated, as placed on this clock
-        self._since = 0  # pictures since the last of them
-        self._offset, self._former = 0.0, None  # added to stamps; what was added before the clock was set back by the last one
+        self._stated: list[float] = []  # the last two times that the file stated, on this clock
+        self._since = 0  # frames since the last of them
+        self._offset, self._previous_offset = 0.0, None  # added to stamps; what was added before the last stamp reset the clock
 
     def time(self, stamp: float | None, *, exact: bool = True) -> float:
-        """Seconds of the next picture.
+        """Seconds of the next frame.
 
-        Pictures without a time follow the last one that has one, at the last interval. A stamp that is not after the picture before is put
-        1 ms after it. One that is set back by more than a second goes on from there, and so do those after it, unless one of the two
-        was a single wrong one.
+        A frame without a time follows the last one that has a time, at the last interval. A stamp that is not after the frame before is put
+        1 ms after it. A stamp that is set back by more than a second continues from there, and so do those after it, unless one of the two
+        was a single wrong stamp.
 
         Args:
-            stamp: What the file says, in seconds; None where it says nothing.
-            exact: False where the stamp was derived from what the file says of other pictures.
+            stamp: The time that the file states, in seconds; None where it states none.
+            exact: False where the stamp was derived from those of other frames.
 
         Source: ours.
         """
         self._since += 1
-        time = self._guess() if stamp is None else self._place(stamp)
+        time = self._extrapolate() if stamp is None else self._place(stamp)
         if self._last is not None and time <= self._last:
             time = self._last + JITTER
-        self.mended |= not exact or time != stamp
+        self.repaired |= not exact or time != stamp
         self._last = time
         return time
 
-    def _guess(self) -> float:
+    def _extrapolate(self) -> float:
         if self._last is None:
             return 0.0
-        guess = self._stated[-1] + self._since * self.step if self._stated else self._last + self.step
-        return max(guess, self._last + JITTER)
+        time = self._stated[-1] + self._since * self.step if self._stated else self._last + self.step
+        return max(time, self._last + JITTER)
 
     def _place(self, stamp: float) -> float:
-        """A stated time on a clock that is never set back far; it becomes the one from which missing ones are guessed."""
-        time, former, self._former = stamp + self._offset, self._former, None
+        """A stated time on a clock that is never set back far; missing times are extrapolated from it."""
+        time, previous, self._previous_offset = stamp + self._offset, self._previous_offset, None
         if self._last is not None:
-            guess = self._guess()
-            if former is not None and abs(stamp + former - guess) < abs(time - guess):  # the one before was a single wrong one
-                time, self._offset = stamp + former, former
-            elif self._last - time > SET_BACK and time <= min(self._stated, default=time):
-                time, self._offset, self._former = guess, self._offset + guess - time, self._offset
+            expected = self._extrapolate()
+            if previous is not None and abs(stamp + previous - expected) < abs(time - expected):  # the stamp before was a single wrong one
+                time, self._offset = stamp + previous, previous
+            elif self._last - time > CLOCK_RESET and time <= min(self._stated, default=time):
+                time, self._offset, self._previous_offset = expected, self._offset + expected - time, self._offset
         if self._stated and time - self._stated[-1] > JITTER:
-            self.step = min((time - self._stated[-1]) / self._since, _LONGEST)
+            self.step = min((time - self._stated[-1]) / self._since, _MAX_STEP)
         self._stated, self._since = [*self._stated[-1:], time], 0
         return time

@@ -1,7 +1,7 @@
-"""An object of a store -> a file that libav can read and seek in: by range, and again where the connection broke.
+"""An object of a store -> a seekable file for libav: reads ranges, caches some, and retries after a broken connection.
 
-The bytes are those of one object or there are none: one that is replaced while it is read is noticed. What they mean, and whose fault a
-video is that cannot be decoded, is ``source.py``'s.
+All bytes come from one version of the object: a replacement while it is read is detected. ``source.py`` assigns error classes to files that
+cannot be decoded.
 """
 
 import io
@@ -14,60 +14,61 @@ import pyarrow as pa
 from tenacity import Retrying
 
 from abaw_ray.core.errors import MissingError, StorageError
-from abaw_ray.core.process.child import waiting
+from abaw_ray.core.process.child import io_wait
 from abaw_ray.core.storage.filesystems import StorageConfig, resolve
 from abaw_ray.core.storage.retries import retrying
 
 T = TypeVar("T")
 
 _ATTEMPTS = StorageConfig().attempts
-"""How often one range is asked for; pyarrow itself asks up to three times for each of these."""
+"""Attempts to read one range; pyarrow itself makes up to three requests for each."""
 _BLOCK = 1 << 20
 """Bytes of one range."""
-_KEPT = 8
-"""Ranges kept: libav goes to and fro between a file's index, its pictures and its sound, which may lie apart."""
+_CACHED_BLOCKS = 8
+"""Ranges in the cache: libav alternates between a file's index, its video and its audio, which may lie far apart."""
 _PAUSE = 0.3
-"""Seconds, as ``retrying`` has them."""
+"""Seconds, see ``retrying``."""
 
 
 class RemoteFile:
-    """A remote file as PyAV reads one; it remembers what went wrong for good."""
+    """A remote file for PyAV. ``failure`` holds the error after which nothing more can be read."""
 
     def __init__(self, uri: str) -> None:
-        """Open it.
+        """Open the object.
 
         Raises:
             MissingError: there is no such object.
             StorageError: the store cannot be reached.
         """
-        self.uri, self.position, self.broke = uri, 0, None
+        self.uri, self.position = uri, 0
+        self.failure: StorageError | None = None
         self.filesystem, self.path = resolve(uri)
         self.blocks: OrderedDict[int, bytes] = OrderedDict()
         self.remote: pa.NativeFile | None = None
         try:
-            self.remote, self.size, self.mark = _retrying()(self._open)
+            self.remote, self.size, self.version = _retrying()(self._open)
         except FileNotFoundError as error:
             raise MissingError(f"{uri}: there is no such object; check bucket and key") from error
         except OSError as error:
             raise self._lost(error) from error
 
     def tell(self) -> int:
-        """Bytes from the beginning."""
+        """Position in bytes from the start."""
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there; nothing is read."""
+        """Set the position; reads nothing."""
         self.position = max({io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence] + offset, 0)
         return self.position
 
     def read(self, size: int) -> bytes:
-        """As many bytes, or fewer up to the end of a range.
+        """Up to ``size`` bytes; fewer at the end of a range.
 
         Returns:
-            No bytes at the end of the file, and from when they could not be had: then ``broke`` says why. libav would pass an error on to
-            nobody, or ask again and again.
+            No bytes at the end of the file and after a failed read; then ``failure`` is set. An exception is not raised here: libav would
+            ignore it, or read again and again.
         """
-        if self.position >= self.size or self.broke is not None:
+        if self.position >= self.size or self.failure is not None:
             return b""
         begin = self.position % _BLOCK
         found = self._block(self.position // _BLOCK)[begin : begin + size]
@@ -75,58 +76,59 @@ class RemoteFile:
         return found
 
     def check(self) -> None:
-        """Ask once more whether the object is still the one that was opened; where it is not, ``broke`` says so."""
-        if self.broke is None:
-            self._tried(self._reopen)
+        """Check whether the object is still the version that was opened; sets ``failure`` where it is not."""
+        if self.failure is None:
+            self._try(self._reopen)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._drop()
 
     def _open(self) -> tuple[pa.NativeFile, int, bytes]:
-        """The file, its size, and what tells the object from another of that size, where the store says it."""
-        with waiting():
+        """The file, its size, and its ETag or modification time where the store states one."""
+        with io_wait():
             file = self.filesystem.open_input_file(self.path)
-            stated = file.metadata()
-            return file, file.size(), stated.get("ETag") or stated.get("Last-Modified") or b""
+            metadata = file.metadata()
+            return file, file.size(), metadata.get("ETag") or metadata.get("Last-Modified") or b""
 
-    def _reopen(self) -> None:
+    def _reopen(self) -> pa.NativeFile:
         self._drop()
         try:
-            self.remote, size, mark = self._open()
+            remote, size, version = self._open()
+            self.remote = remote
         except FileNotFoundError as error:
             raise StorageError(f"{self.uri}: it was deleted while it was read; put it back, then run it again") from error
-        if (size, mark) != (self.size, self.mark):
+        if (size, version) != (self.size, self.version):
             raise StorageError(f"{self.uri}: it changed while it was read; run it again when nobody writes it any more")
+        return remote
 
     def _block(self, number: int) -> bytes:
         if number not in self.blocks:
-            block = self._tried(self._read, number)
+            block = self._try(self._read, number)
             if block is None:
                 return b""
             self.blocks[number] = block
-            while len(self.blocks) > _KEPT:
+            while len(self.blocks) > _CACHED_BLOCKS:
                 self.blocks.popitem(last=False)
         self.blocks.move_to_end(number)
         return self.blocks[number]
 
-    def _tried(self, action: Callable[..., T], *args: object) -> T | None:
+    def _try(self, action: Callable[..., T], *args: object) -> T | None:
         try:
             return _retrying()(action, *args)
         except OSError as error:
-            self.broke = self._lost(error)
+            self.failure = self._lost(error)
         except StorageError as error:
-            self.broke = error
+            self.failure = error
         return None
 
     def _read(self, number: int) -> bytes:
-        """One attempt at a range, from a file opened anew where the one before failed."""
-        if self.remote is None:
-            self._reopen()
+        """One attempt to read a range; reopens the file after a failed one."""
+        remote = self._reopen() if self.remote is None else self.remote
         begin, end = number * _BLOCK, min((number + 1) * _BLOCK, self.size)
         try:
-            with waiting():
-                found = self.remote.read_at(end - begin, begin)
+            with io_wait():
+                found = remote.read_at(end - begin, begin)
             if len(found) < end - begin:
                 raise OSError(f"the answer ended after {begin + len(found)} of {self.size} bytes")
             return found
@@ -141,7 +143,7 @@ class RemoteFile:
 
     def _lost(self, error: Exception) -> StorageError:
         reason = " ".join(str(error).split())
-        return StorageError(f"{self.uri}: {reason}; reading broke off, run it again when the store can be reached")
+        return StorageError(f"{self.uri}: {reason}; reading was interrupted, run it again when the store can be reached")
 
 
 def _retrying() -> Retrying:
@@ -149,5 +151,5 @@ def _retrying() -> Retrying:
 
 
 def _pause(seconds: float) -> None:
-    with waiting():
+    with io_wait():
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a report is made of: plain arrays and numbers of a finished run, checked for their shapes. How they look is the page's business."""
+"""Input of the report: arrays and numbers of a finished run, with validated shapes. ``page`` renders them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,29 +12,29 @@ from abaw_ray.core.expressions import EXPRESSIONS
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """One person in one video, frame by frame; every frame of the track has its place, scored or not."""
+    """One subject in one video, frame by frame; every frame of the track has an entry, scored or not."""
 
     video: str
     track: str
     time: Float[np.ndarray, " frames"]
     """Presentation times in seconds, ascending."""
     predicted: Int[np.ndarray, " frames"]
-    """Index into ``EXPRESSIONS``; -1 where the frame was not scored: the page leaves a gap there."""
+    """Index into ``EXPRESSIONS``; -1 where the frame is not scored: the page shows a gap there."""
     probability: Float[np.ndarray, "frames classes"]
-    """As they were before the class was chosen, so smoothed; NaN where the frame was not scored."""
+    """Smoothed probabilities; NaN where the frame is not scored."""
     seen: Bool[np.ndarray, " frames"]
     heard: Bool[np.ndarray, " frames"]
     label: Int[np.ndarray, " frames"] | None = None
-    """What people said, -1 where nobody did; None for a video without annotation."""
+    """Annotated class, -1 where unlabelled; None for a video without annotation."""
     gate: Float[np.ndarray, " frames"] | None = None
-    """Weight of the face against the voice in the fused features: 1 face only, 0 voice only, NaN where not scored."""
+    """Weight of the visual features in the fusion: 1 face only, 0 audio only, NaN where not scored."""
     first_frame: int = 1
-    """Number of the first row's frame; a person who comes later begins later."""
+    """Frame number of the first row; the track of a subject who appears later begins later."""
     group: str = ""
     """Heading in the list of videos: ``validation``, ``test``, ..."""
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not speak of the same frames."""
+        """Reject arrays of different lengths."""
         frames = len(self.time)
         for name in ("predicted", "seen", "heard", "label", "gate"):
             given = getattr(self, name)
@@ -47,93 +47,93 @@ class Timeline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confusion:
-    """How often each true class was taken for each class."""
+class ConfusionMatrix:
+    """Confusion matrix of one evaluation."""
 
     name: str
     """Heading, for example ``Official validation``."""
     counts: Int[np.ndarray, "classes classes"]
-    """Frames; rows are the truth, columns the prediction."""
+    """Frame counts; rows are true classes, columns predicted classes."""
     note: str = ""
     """One sentence: which model, which frames."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not a table of all classes."""
+        """Reject a matrix of another size."""
         if self.counts.shape != (len(EXPRESSIONS),) * 2:
-            raise ValueError(f"confusion {self.name}: shape {self.counts.shape} is not {(len(EXPRESSIONS),) * 2}")
+            raise ValueError(f"confusion matrix {self.name}: shape {self.counts.shape} is not {(len(EXPRESSIONS),) * 2}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothingCurve:
-    """Macro-F1 of the out-of-fold probabilities against the width of the smoothing window."""
+    """Macro-F1 of the out-of-fold predictions as a function of the smoothing window."""
 
-    window: Float[np.ndarray, " widths"]
-    """Seconds, whole width, ascending; 0 is no smoothing."""
+    window_s: Float[np.ndarray, " widths"]
+    """Full window widths in seconds, ascending; 0 is no smoothing."""
     score: Float[np.ndarray, " widths"]
     """Mean over the folds."""
     folds: Float[np.ndarray, "folds widths"] | None = None
-    chosen: float
-    """The width that the final predictions use, seconds."""
-    same: float | None = None
-    """Score with the width chosen on the very folds that are scored: too kind to itself."""
-    others: float | None = None
-    """Score where each fold's width was chosen on the other folds: the honest one."""
+    selected_s: float
+    """Window width of the final predictions, in seconds."""
+    in_sample: float | None = None
+    """Score with the width selected on the folds that are scored: optimistic."""
+    cross_fitted: float | None = None
+    """Score with each fold's width selected on the other folds: without that optimism."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One choice of fusion settings that the sweep tried."""
+    """One trial of the sweep."""
 
     name: str
     settings: Mapping[str, Any]
-    """By dotted path; the page shows those in which the trials differ."""
+    """Settings by dotted path; the page shows those in which the trials differ."""
     score: float | None
-    """Mean macro-F1 over the folds; None where the trial failed or was stopped."""
+    """Macro-F1 of the out-of-fold predictions; None where the trial failed or was stopped."""
     std: float | None = None
-    chosen: bool = False
+    selected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One pass of Stage I over its still images."""
+    """One training epoch of Stage I."""
 
     epoch: int
     loss: float
     """Mean training loss."""
     score: float | None = None
-    """Macro-F1 on held-out still images, over the encoder's own classes."""
+    """Macro-F1 on held-out still images, over the encoder's classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
-    """The file for the competition."""
+class SubmissionInfo:
+    """The submission file of the challenge."""
 
     path: str
     rows: int
     filled: int
-    """Rows that had to take their label from a neighbour or the most frequent class."""
+    """Rows whose label was filled from a neighbouring frame or with the most frequent class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInput:
-    """Everything the page shows. What is left out is left out of the page; scores that are missing are shown as missing."""
+    """All content of the page. The page omits empty sections and marks missing scores."""
 
     summary: Mapping[str, Any]
-    """As in ``summary.json``."""
+    """Content of ``summary.json``."""
     title: str = "Facial expressions, frame by frame"
     run: str = ""
-    """Which preset and seed, for the line under the title."""
+    """Preset and seed, shown under the title."""
     finished: str = ""
     notes: Sequence[str] = ()
-    """What a reader must know before believing a number, for example that the videos were drawn."""
-    confusions: Sequence[Confusion] = ()
+    """Caveats shown at the top, for example that the videos are synthetic."""
+    confusion_matrices: Sequence[ConfusionMatrix] = ()
     smoothing: SmoothingCurve | None = None
     trials: Sequence[Trial] = ()
     epochs: Sequence[Epoch] = ()
     timelines: Sequence[Timeline] = ()
-    submission: Submission | None = None
+    submission: SubmissionInfo | None = None
     failures: Sequence[Mapping[str, Any]] = ()
     """``FAILURE`` rows of all stages."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Nested plain values; shown by dotted path."""
+    """Nested plain values; the page shows them by dotted path."""
     versions: Mapping[str, str] = field(default_factory=dict)

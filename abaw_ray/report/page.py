@@ -1,7 +1,7 @@
-"""A finished run in, one HTML page out: it opens from a disk without any network, since its style, script and data are inside it.
+"""Renders the report of a finished run as one self-contained HTML page: style, script and data are inline, so it opens without a network.
 
-Curves and bars are drawn here as SVG and plain elements; the timelines are drawn by ``timeline.js`` from compact bytes. The page states
-a policy that forbids it to load anything. What the numbers are is computed elsewhere.
+Charts are inline SVG; ``timeline.js`` renders the timelines from encoded bytes. A content security policy forbids all requests. This module computes
+no metric.
 """
 
 import math
@@ -19,42 +19,42 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.report.charts import Chart, Line, line_chart
-from abaw_ray.report.inputs import Confusion, ReportInput
-from abaw_ray.report.scores import find, number, score_rows
-from abaw_ray.report.timelines import TimelineConfig, choose, pack
+from abaw_ray.report.charts import Chart, Series, line_chart
+from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
+from abaw_ray.report.score_rows import finite_or_none, get_path, score_rows
+from abaw_ray.report.timelines import TimelineConfig, encode_timeline, sample_timelines
 from abaw_ray.scoring.metrics import per_class_f1
 
-_HERE = Path(__file__).parent
+_TEMPLATE_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageConfig:
-    """How much the page holds; the rest is in the tables of the run. All ours, not from the paper."""
+    """Limits on the content of the page; the tables of the run hold everything. All defaults ours."""
 
     timelines: TimelineConfig = field(default_factory=TimelineConfig)
-    trials: int = 30
-    """Trials listed, best first."""
-    failures: int = 200
-    """Failures listed."""
+    max_trials: int = 30
+    """Maximum number of trials listed, best first."""
+    max_failures: int = 200
+    """Maximum number of failures listed."""
 
     def __post_init__(self) -> None:
-        """Refuse what would list nothing by mistake."""
-        if min(self.trials, self.failures) < 1:
-            raise ConfigError(f"report.trials={self.trials} and report.failures={self.failures} must be at least 1")
+        """Reject limits below 1."""
+        if min(self.max_trials, self.max_failures) < 1:
+            raise ConfigError(f"report.max_trials={self.max_trials} and report.max_failures={self.max_failures} must be at least 1")
 
 
 def write_report(target: Storage | Path, report: ReportInput, *, name: str = "report.html", config: PageConfig | None = None) -> str:
-    """Write the page, all at once.
+    """Write the page atomically.
 
     Args:
-        target: Where to: a storage, or a local folder.
-        report: What it shows.
+        target: A storage, or a local folder.
+        report: Content of the page.
         name: Path of the page below the target.
-        config: How much of it.
+        config: Limits on the content.
 
     Returns:
-        The page's full address.
+        Full address of the page.
 
     Raises:
         StorageError: the target cannot be written.
@@ -65,69 +65,69 @@ def write_report(target: Storage | Path, report: ReportInput, *, name: str = "re
 
 
 def render(report: ReportInput, config: PageConfig | None = None) -> str:
-    """The page as text; the same input gives the same text."""
+    """HTML of the page; deterministic."""
     config = config or PageConfig()
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(_TEMPLATE_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"score": _score, "duration": _duration, "count": _count, "share": _share, "setting": _setting}
-    shown = choose(report.timelines, config.timelines.videos)
-    trials = sorted(report.trials, key=lambda trial: (number(trial.score) is None, -(number(trial.score) or 0.0)))
+    shown = sample_timelines(report.timelines, config.timelines.max_timelines)
+    trials = sorted(report.trials, key=lambda trial: (finite_or_none(trial.score) is None, -(finite_or_none(trial.score) or 0.0)))
     return environment.get_template("page.html").render(
         report=report,
-        css=Markup((_HERE / "page.css").read_text()),
-        script=Markup((_HERE / "timeline.js").read_text()),
+        css=Markup((_TEMPLATE_FOLDER / "page.css").read_text()),
+        script=Markup((_TEMPLATE_FOLDER / "timeline.js").read_text()),
         version=__version__,
         expressions=EXPRESSIONS,
         colours=COLOURS,
         scores=score_rows(report.summary),
-        chance=number(report.summary.get("chance_macro_f1")),
+        chance=finite_or_none(report.summary.get("chance_macro_f1")),
         classes=_class_rows(report),
-        confusions=[_heat(confusion) for confusion in report.confusions],
+        confusion_matrices=[_heatmap_rows(matrix) for matrix in report.confusion_matrices],
         smoothing=_smoothing_chart(report),
         encoder=_encoder_charts(report),
-        timelines=[pack(timeline, config.timelines) for timeline in shown],
-        trials=trials[: config.trials],
-        trial_columns=_varied(trials),
+        timelines=[encode_timeline(timeline, config.timelines) for timeline in shown],
+        trials=trials[: config.max_trials],
+        trial_columns=_varying_settings(trials),
         stages=_stage_rows(report.summary),
-        failures=list(report.failures)[: config.failures],
-        settings=sorted(flat(report.settings).items()),
-        submission_path=report.submission.path if report.submission else find(report.summary, ("submission",)),
+        failures=list(report.failures)[: config.max_failures],
+        settings=sorted(flatten(report.settings).items()),
+        submission_path=report.submission.path if report.submission else get_path(report.summary, ("submission",)),
     )
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted path, as the command line takes them."""
-    found: dict[str, Any] = {}
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted path, the names of the command line options."""
+    by_path: dict[str, Any] = {}
     for key, value in settings.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{path}.")
+            by_path |= flatten(value, f"{path}.")
         else:
-            found[path] = value
-    return found
+            by_path[path] = value
+    return by_path
 
 
 def _class_rows(report: ReportInput) -> list[dict[str, Any]]:
-    """For each class its F1 in every confusion table, and how many frames show it; the summary's own F1 where no table was given."""
-    columns = [(confusion.name, per_class_f1(confusion.counts), confusion.counts.sum(axis=1)) for confusion in report.confusions]
-    if not columns and (given := find(report.summary, ("official_val", "per_class"))):
+    """For each class its F1 and its frame count in every confusion matrix; the F1 of the summary where no matrix is given."""
+    columns = [(matrix.name, per_class_f1(matrix.counts), matrix.counts.sum(axis=1)) for matrix in report.confusion_matrices]
+    if not columns and (given := get_path(report.summary, ("official_val", "per_class"))):
         columns = [("Official validation", given, [None] * len(EXPRESSIONS))]
     return [
-        {"name": name, "bars": [{"of": of, "f1": number(f1[i]), "frames": count[i]} for of, f1, count in columns]}
+        {"name": name, "bars": [{"of": of, "f1": finite_or_none(f1[i]), "frames": count[i]} for of, f1, count in columns]}
         for i, name in enumerate(EXPRESSIONS)
         if columns
     ]
 
 
-def _heat(confusion: Confusion) -> dict[str, Any]:
-    """Counts with their share of the row; a class that never occurs has no shares."""
-    total = confusion.counts.sum(axis=1)
-    share = np.divide(confusion.counts, total[:, None], out=np.full(confusion.counts.shape, np.nan), where=total[:, None] > 0)
+def _heatmap_rows(matrix: ConfusionMatrix) -> dict[str, Any]:
+    """Counts with their share of the row; a class that never occurs has NaN shares."""
+    total = matrix.counts.sum(axis=1)
+    share = np.divide(matrix.counts, total[:, None], out=np.full(matrix.counts.shape, np.nan), where=total[:, None] > 0)
     return {
-        "name": confusion.name,
-        "note": confusion.note,
-        "rows": [list(zip(*pair, strict=True)) for pair in zip(confusion.counts, share, strict=True)],
+        "name": matrix.name,
+        "note": matrix.note,
+        "rows": [list(zip(*pair, strict=True)) for pair in zip(matrix.counts, share, strict=True)],
     }
 
 
@@ -136,47 +136,47 @@ def _smoothing_chart(report: ReportInput) -> Chart | None:
     if curve is None:
         return None
     folds = [] if curve.folds is None else list(curve.folds)
-    lines = [Line(name=f"fold {i}", x=curve.window, y=fold, style="quiet", dots=False) for i, fold in enumerate(folds, 1)]
-    lines.append(Line(name="mean", x=curve.window, y=curve.score))
-    mark = (curve.chosen, f"chosen: {curve.chosen:g} s")
-    return line_chart("Macro-F1 against the window", lines, x_label="window, seconds", y_label="macro-F1", mark=mark)
+    lines = [Series(name=f"fold {i}", x=curve.window_s, y=fold, style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
+    lines.append(Series(name="mean", x=curve.window_s, y=curve.score))
+    selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
+    return line_chart("Macro-F1 by window width", lines, x_label="window, seconds", y_label="macro-F1", vertical_line=selected)
 
 
 def _encoder_charts(report: ReportInput) -> list[Chart]:
     epochs = np.array([epoch.epoch for epoch in report.epochs], float)
-    wanted = {
+    curves = {
         "Training loss": ("loss", [epoch.loss for epoch in report.epochs]),
         "Held-out macro-F1": ("macro-F1", [epoch.score for epoch in report.epochs]),
     }
     charts = [
-        line_chart(title, [Line(name=title, x=epochs, y=np.array(values, float))], x_label="epoch", y_label=label, whole_x=True)
-        for title, (label, values) in wanted.items()
+        line_chart(title, [Series(name=title, x=epochs, y=np.array(values, float))], x_label="epoch", y_label=label, integer_x=True)
+        for title, (label, values) in curves.items()
     ]
     return [chart for chart in charts if chart is not None]
 
 
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Stages with the keys that the table shows; whatever the summary does not say is None."""
-    stages = find(summary, ("stages",)) or {}
+    """Stages with the columns of the table; None where the summary has no value."""
+    stages = get_path(summary, ("stages",)) or {}
     keys = ("seconds", "rows", "items", "failed")
     rows = [{"name": name, **{key: (stage or {}).get(key) for key in keys}} for name, stage in stages.items()]
-    longest = max((number(row["seconds"]) or 0.0 for row in rows), default=0.0)
-    return [row | {"part": (number(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
+    longest = max((finite_or_none(row["seconds"]) or 0.0 for row in rows), default=0.0)
+    return [row | {"part": (finite_or_none(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
 
 
-def _varied(trials: list) -> list[str]:
-    """The settings in which trials differ, in order."""
+def _varying_settings(trials: list) -> list[str]:
+    """Names of the settings in which trials differ, in order."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
     return [name for name in names if len({str(trial.settings.get(name)) for trial in trials}) > 1]
 
 
 def _score(value: object) -> str:
-    known = number(value)
-    return "not measured" if known is None else f"{known:.3f}"
+    finite = finite_or_none(value)
+    return "not measured" if finite is None else f"{finite:.3f}"
 
 
 def _setting(value: object) -> object:
-    """Numbers that were drawn have more digits than anybody reads."""
+    """Setting for display; sampled floats are rounded to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
@@ -185,16 +185,16 @@ def _share(value: float) -> str:
 
 
 def _count(value: object) -> str:
-    known = number(value)
-    return "–" if known is None else f"{known:,.0f}"
+    finite = finite_or_none(value)
+    return "–" if finite is None else f"{finite:,.0f}"
 
 
 def _duration(value: object) -> str:
-    known = number(value)
-    if known is None:
+    finite = finite_or_none(value)
+    if finite is None:
         return "–"
-    minutes, seconds = divmod(round(known), 60)
+    minutes, seconds = divmod(round(finite), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{known:.1f} s"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{finite:.1f} s"

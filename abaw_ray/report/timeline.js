@@ -1,5 +1,5 @@
 "use strict";
-// Draws one video at a time from the bytes in the page; see timelines.py for what they hold.
+// Renders one timeline at a time from the bytes in the page; timelines.py defines their encoding.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
@@ -15,13 +15,13 @@
     return { ...raw, ...fields, time, count: time.length };
   }
 
-  // Rows of the picture from top to bottom: [key, text at the left, share of the height].
+  // Rows of the canvas from top to bottom: [key, text at the left, share of the height].
   function rows() {
     const list = [];
     if (video.label) list.push(["label", "true", 0.065], ["differ", "", 0.02]);
     list.push(["predicted", "predicted", 0.065], ["probability", "probability", 0]);
-    list.push(["seen", "face", 0.035], ["heard", "voice", 0.035]);
-    if (video.gate) list.push(["gate", "face weight", 0.11]);
+    list.push(["seen", "face", 0.035], ["heard", "audio", 0.035]);
+    if (video.gate) list.push(["gate", "visual weight", 0.11]);
     const gap = 7, free = height - AXIS - gap * list.length;
     const fixed = list.reduce((sum, row) => sum + row[2], 0);
     let top = 2;
@@ -127,8 +127,8 @@
       const order = names.map((text, c) => [video.probability[8 * i + c] / TOP, text]).sort((a, b) => b[0] - a[0]);
       said.push(order.slice(0, 3).map(([p, text]) => `${text} ${p.toFixed(2)}`).join(", "));
     }
-    said.push(`${video.seen[i] > TOP / 2 ? "face" : "no face"}, ${video.heard[i] > TOP / 2 ? "voice" : "no voice"}`);
-    if (video.gate && video.gate[i] !== NONE) said.push(`face weight ${(video.gate[i] / TOP).toFixed(2)}`);
+    said.push(`${video.seen[i] > TOP / 2 ? "face" : "no face"}, ${video.heard[i] > TOP / 2 ? "audio" : "no audio"}`);
+    if (video.gate && video.gate[i] !== NONE) said.push(`visual weight ${(video.gate[i] / TOP).toFixed(2)}`);
     at("readout").textContent = said.join(" · ");
   }
   function show(low, high) {
@@ -147,7 +147,7 @@
     video.first = video.count ? video.time[0] : 0;
     video.end = Math.max(video.end, video.first + 0.2);
     cursor = null; drag = null;
-    at("facts").textContent = video.facts + (video.per > 1 ? `; each column sums up ${video.per} frames` : "");
+    at("facts").textContent = video.facts + (video.per > 1 ? `; each column aggregates ${video.per} frames` : "");
     canvas.setAttribute("aria-label", `Timeline of ${video.name}`);
     show(video.first, video.end);
   }

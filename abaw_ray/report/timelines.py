@@ -1,6 +1,6 @@
-"""A person's frames as a few hundred columns the page can draw: long videos are summed up, and each column says over how many frames.
+"""Timelines of subjects, downsampled to a bounded number of columns and encoded as bytes for ``timeline.js``.
 
-Columns hold whole frames in their order, so a variable frame rate keeps its true times. Colours, axes and zooming are ``timeline.js``'s.
+A column aggregates consecutive whole frames and keeps the time of the first one, so a variable frame rate keeps its true times.
 """
 
 import base64
@@ -17,36 +17,37 @@ from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.report.inputs import Timeline
 
-NONE = 255
-"""A byte that stands for no value: no label, no prediction, no probability."""
-_TOP = 254
-"""A byte that stands for 1.0."""
+MISSING_BYTE = 255
+"""Byte for a missing label, prediction or probability."""
+_MAX_BYTE = 254
+"""Byte for 1.0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineConfig:
-    """How much of the frames goes into the page, so that its size has a bound."""
+    """Limits on the timelines, which bound the size of the page."""
 
-    columns: int = 1200
-    """Most columns of one video; with more frames than that, each sums up several. Ours, not from the paper."""
-    videos: int = 60
-    """Most people shown. Ours, not from the paper."""
+    max_columns: int = 1200
+    """Maximum columns per timeline; with more frames, a column aggregates several. Default ours."""
+    max_timelines: int = 60
+    """Maximum number of timelines. Default ours."""
 
     def __post_init__(self) -> None:
-        """Refuse a page without a column to draw."""
-        if min(self.columns, self.videos) < 1:
-            raise ConfigError(f"report.timelines.columns={self.columns} and report.timelines.videos={self.videos} must be at least 1")
+        """Reject limits below 1."""
+        if min(self.max_columns, self.max_timelines) < 1:
+            limits = f"report.timelines.max_columns={self.max_columns} and report.timelines.max_timelines={self.max_timelines}"
+            raise ConfigError(f"{limits} must be at least 1")
 
 
 def timeline_of(
     table: pa.Table, *, label: Int[np.ndarray, " frames"] | None = None, gate: Float[np.ndarray, " frames"] | None = None, group: str = ""
 ) -> Timeline:
-    """The ``PREDICTION`` rows of one track as a timeline.
+    """The timeline of the ``PREDICTION`` rows of one track.
 
     Args:
         table: Rows of one video and track, by ascending frame; at least one.
         label: The annotation of the same rows, -1 where there is none.
-        gate: The face's weight in the same rows, NaN where not scored.
+        gate: Weight of the visual features in the same rows, NaN where not scored.
         group: Heading in the list of videos.
     """
     scored = table["scored"].to_numpy()
@@ -69,32 +70,32 @@ def timeline_of(
     )
 
 
-def right_share(timeline: Timeline) -> float | None:
-    """Share of the labelled and scored frames whose class is right; None where there is no such frame."""
+def frame_accuracy(timeline: Timeline) -> float | None:
+    """Accuracy over the labelled, scored frames; None where there is none."""
     if timeline.label is None:
         return None
     known = (timeline.label >= 0) & (timeline.predicted >= 0)
     return float((timeline.label == timeline.predicted)[known].mean()) if known.any() else None
 
 
-def choose(timelines: Sequence[Timeline], most: int) -> list[Timeline]:
-    """At most ``most`` of them, in their order: evenly from the worst to the best, so that the page does not flatter."""
-    if len(timelines) <= most:
+def sample_timelines(timelines: Sequence[Timeline], limit: int) -> list[Timeline]:
+    """At most ``limit`` timelines in input order, evenly spaced by accuracy from the worst to the best."""
+    if len(timelines) <= limit:
         return list(timelines)
-    shares = [right_share(timeline) for timeline in timelines]
+    shares = [frame_accuracy(timeline) for timeline in timelines]
     ranked = sorted(range(len(timelines)), key=lambda i: (shares[i] is None, shares[i] or 0.0))
-    kept = {ranked[round(place)] for place in np.linspace(0, len(ranked) - 1, most)}
+    kept = {ranked[round(place)] for place in np.linspace(0, len(ranked) - 1, limit)}
     return [timelines[i] for i in sorted(kept)]
 
 
-def pack(timeline: Timeline, config: TimelineConfig) -> dict[str, Any]:
-    """What the page's script reads: texts, and byte strings of one value a column.
+def encode_timeline(timeline: Timeline, config: TimelineConfig) -> dict[str, Any]:
+    """JSON values for ``timeline.js``: texts, and base64 strings of one value per column.
 
     ``time`` is little-endian float32, the column's first frame in seconds; all others are bytes, 0..254 for 0..1 where they are shares,
-    255 where there is none.
+    255 where there is no value.
     """
     frames = len(timeline.time)
-    per = max(1, -(-frames // config.columns))
+    per = max(1, -(-frames // config.max_columns))
     starts = np.arange(0, frames, per)
     tail = float(np.median(np.diff(timeline.time))) if frames > 1 else 1 / 30
     times = timeline.time[starts] if frames else np.zeros(0)
@@ -102,7 +103,7 @@ def pack(timeline: Timeline, config: TimelineConfig) -> dict[str, Any]:
     return {
         "name": _name(timeline),
         "group": timeline.group,
-        "facts": facts(timeline),
+        "facts": describe(timeline),
         "per": per,
         "frames": frames,
         "first_frame": timeline.first_frame,
@@ -123,19 +124,19 @@ def _name(timeline: Timeline) -> str:
     return timeline.track if timeline.track.startswith(timeline.video) else f"{timeline.video} · {timeline.track}"
 
 
-def facts(timeline: Timeline) -> str:
-    """The video in one sentence of figures."""
+def describe(timeline: Timeline) -> str:
+    """One sentence of statistics about the timeline."""
     frames = len(timeline.time)
     if not frames:
         return "no frames"
-    said = [f"{frames:,} frames, {timeline.time[-1] - timeline.time[0]:,.1f} s"]
+    statistics = [f"{frames:,} frames, {timeline.time[-1] - timeline.time[0]:,.1f} s"]
     if timeline.label is not None:
-        said.append(f"{np.mean(timeline.label >= 0):.0%} labelled")
-        share = right_share(timeline)
-        said.append("nothing to compare" if share is None else f"{share:.0%} of the labelled and scored frames right")
-    said += [f"face seen in {timeline.seen.mean():.0%}", f"voice heard in {timeline.heard.mean():.0%}"]
+        statistics.append(f"{np.mean(timeline.label >= 0):.0%} labelled")
+        share = frame_accuracy(timeline)
+        statistics.append("no labelled and scored frame" if share is None else f"accuracy {share:.0%} on labelled and scored frames")
+    statistics += [f"face detected in {timeline.seen.mean():.0%}", f"audio present in {timeline.heard.mean():.0%}"]
     unscored = int((timeline.predicted < 0).sum())
-    return "; ".join([*said, f"{unscored:,} frames not scored" if unscored else "every frame scored"])
+    return "; ".join([*statistics, f"{unscored:,} frames not scored" if unscored else "every frame scored"])
 
 
 def _base64(values: np.ndarray) -> str:
@@ -143,20 +144,20 @@ def _base64(values: np.ndarray) -> str:
 
 
 def _most_frequent(classes: Int[np.ndarray, " frames"], starts: Int[np.ndarray, " columns"]) -> UInt8[np.ndarray, " columns"]:
-    """The commonest class of each column's frames that have one, else ``NONE``."""
+    """The most frequent class in each column, ``MISSING_BYTE`` where no frame has one."""
     if not len(classes):
         return np.zeros(0, np.uint8)
     known: Bool[np.ndarray, "frames classes"] = classes[:, None] == np.arange(len(EXPRESSIONS))
     count = np.add.reduceat(known.astype(np.int32), starts, axis=0)
-    return np.where(count.any(axis=1), count.argmax(axis=1), NONE).astype(np.uint8)
+    return np.where(count.any(axis=1), count.argmax(axis=1), MISSING_BYTE).astype(np.uint8)
 
 
 def _means(values: Float[np.ndarray, "frames n"], starts: Int[np.ndarray, " columns"]) -> UInt8[np.ndarray, "columns n"]:
-    """Means over each column's finite values as bytes, ``NONE`` where there is none."""
+    """Means over each column's finite values as bytes, ``MISSING_BYTE`` where there is none."""
     if not len(values):
         return np.zeros((0, values.shape[1]), np.uint8)
     finite = np.isfinite(values)
     total = np.add.reduceat(np.where(finite, values, 0.0).astype(np.float64), starts, axis=0)
     count = np.add.reduceat(finite.astype(np.int32), starts, axis=0)
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-    return np.where(count > 0, np.rint(np.clip(mean, 0, 1) * _TOP), NONE).astype(np.uint8)
+    return np.where(count > 0, np.rint(np.clip(mean, 0, 1) * _MAX_BYTE), MISSING_BYTE).astype(np.uint8)

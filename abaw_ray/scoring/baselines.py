@@ -1,6 +1,6 @@
-"""What a score is worth: logistic regression on plain numbers, and guessing.
+"""Reference scores: logistic regression on simple features, and guessing by class frequency.
 
-Used on chips' raw pixels and on pitch and energy, to show that a data set is not a code to be read off, and to say what chance is.
+The pipeline applies the regression to raw pixels of face crops and to pitch and energy: it shows how far a linear model gets.
 """
 
 import warnings
@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from abaw_ray.scoring.metrics import confusion, macro_f1
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 
-_ITERATIONS = 200
-_GUESSES = 20
+_MAX_ITER = 200
+_REPEATS = 20
 
 
 def logistic_macro_f1(
@@ -28,26 +28,26 @@ def logistic_macro_f1(
     """Macro-F1 of a logistic regression with balanced classes on standardised features.
 
     Args:
-        train_x: Finite numbers, any scale.
-        train_y: 0..7; rows with -1 are left out. At least two classes.
-        test_x: The same numbers of people who are not in training.
-        test_y: 0..7; rows with -1 do not count.
-        seed: Of the solver.
+        train_x: Finite features at any scale.
+        train_y: 0..7; rows with -1 are ignored. At least two classes.
+        test_x: The same features of subjects outside the training set.
+        test_y: 0..7; rows with -1 are ignored.
+        seed: Seed of the solver.
 
     Raises:
-        ValueError: fewer than two classes in training, or numbers that are not finite.
+        ValueError: fewer than two classes in training, or a feature is not finite.
 
-    Source: ours; the solver (L-BFGS) stops after 200 steps, converged or not.
+    Source: ours; the solver (L-BFGS) stops after 200 iterations, converged or not.
     """
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_ITERATIONS, class_weight="balanced", random_state=seed))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MAX_ITER, class_weight="balanced", random_state=seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train_x[train_y >= 0], train_y[train_y >= 0])
-    return macro_f1(confusion(test_y, model.predict(test_x).astype(np.int64)))
+    return macro_f1(confusion_matrix(test_y, model.predict(test_x).astype(np.int64)))
 
 
 def chance_macro_f1(train_y: Int[np.ndarray, " train"], test_y: Int[np.ndarray, " test"], seed: int) -> float:
-    """Mean macro-F1 of guessing each frame with the class frequencies of training, over 20 seeded guesses; labels -1 are left out."""
+    """Mean macro-F1 of 20 seeded random predictions drawn from the class frequencies of the training set; labels -1 are ignored."""
     rng = np.random.default_rng(seed)
-    known = train_y[train_y >= 0]
-    return float(np.mean([macro_f1(confusion(test_y, rng.choice(known, size=len(test_y)))) for _ in range(_GUESSES)]))
+    labelled = train_y[train_y >= 0]
+    return float(np.mean([macro_f1(confusion_matrix(test_y, rng.choice(labelled, size=len(test_y)))) for _ in range(_REPEATS)]))

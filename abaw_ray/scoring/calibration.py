@@ -1,124 +1,100 @@
-"""Logits -> probabilities that mean what they say, and a bias a class that makes rare classes findable.
+"""Calibration: a temperature for the logits, and one bias per class that raises the recall of rare classes.
 
-Both are found on held-out scores alone (out-of-fold), never on frames that trained the model. The temperature acts on logits; the bias acts
-on probabilities (``p * exp(bias)``, renormalised: a changed prior), so it can be found and applied after smoothing, where classes are chosen.
+Both are fitted on out-of-fold scores alone, never on frames that trained the model. The temperature acts on logits. The bias acts on
+probabilities (``p * exp(bias)``, renormalised: a changed class prior), so it can be fitted and applied after smoothing.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.scoring.metrics import confusion, macro_f1, per_class_f1
+from abaw_ray.scoring.config import CalibrationConfig
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1, per_class_f1
 
 CLASSES = len(EXPRESSIONS)
-Method = Literal["none", "bias"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrationConfig:
-    """How the bias is looked for."""
-
-    method: Method = "none"
-    """``bias``: one a class, chosen to raise macro-F1; gave +2.7 points elsewhere (``DATA.md`` section 3). Ours, not from the paper."""
-    span: float = 2.0
-    """Logits; the largest bias in either direction. Ours, not from the paper."""
-    step: float = 0.05
-    """Logits between two tried values; ours, not from the paper."""
-    rounds: int = 4
-    """How often all classes are gone through, at most; ours, not from the paper."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings that contradict each other."""
-        if self.method not in get_args(Method):
-            raise ConfigError(f"calibration.method='{self.method}' is unknown; take one of {', '.join(get_args(Method))}")
-        if not 0 < self.step <= self.span:
-            raise ConfigError(f"calibration.step={self.step} must be above 0 and at most calibration.span={self.span}")
-        if self.rounds < 1:
-            raise ConfigError(f"calibration.rounds={self.rounds} must be at least 1; calibration.method=none looks for no bias")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was found; the default changes nothing."""
+    """Fitted temperature and bias; the defaults change nothing."""
 
     temperature: float = 1.0
-    """Logits are divided by it."""
+    """Divisor of the logits."""
     bias: tuple[float, ...] = (0.0,) * CLASSES
-    """Added to log-probabilities, one a class."""
+    """Added to the log-probabilities, one per class."""
 
     def probabilities(self, logits: Float[np.ndarray, "frames 8"]) -> Float[np.ndarray, "frames 8"]:
         """Softmax at the temperature, without the bias."""
         return softmax(logits.astype(np.float64) / self.temperature)
 
-    def adjust(self, probabilities: Float[np.ndarray, "frames 8"]) -> Float[np.ndarray, "frames 8"]:
-        """Probabilities under the bias; rows of NaN stay NaN."""
-        raised = probabilities * np.exp(self.bias)
-        return raised / raised.sum(axis=1, keepdims=True)
+    def apply_bias(self, probabilities: Float[np.ndarray, "frames 8"]) -> Float[np.ndarray, "frames 8"]:
+        """Probabilities with the bias applied; NaN rows stay NaN."""
+        weighted = probabilities * np.exp(self.bias)
+        return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def softmax(logits: Float[np.ndarray, "frames classes"]) -> Float[np.ndarray, "frames classes"]:
-    """Probabilities row by row; each row is shifted by its own maximum, so no other row can drown it."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
+    """Row-wise softmax; each row is shifted by its own maximum, so a row of large logits cannot underflow the others."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(logits: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " frames"]) -> float:
-    """The temperature at which the negative log-likelihood of held-out labels is least, between 0.05 and 20.
+    """The temperature between 0.05 and 20 that minimises the negative log-likelihood of held-out labels.
 
     Args:
-        logits: Held-out.
-        labels: 0..7; frames with -1 do not count.
+        logits: Held-out logits.
+        labels: 0..7; frames with -1 are ignored.
 
     Raises:
-        ValueError: no frame is annotated.
+        ValueError: no frame is labelled.
 
     Source: temperature scaling, Guo et al. 2017 ("On Calibration of Modern Neural Networks").
     """
     logits, labels = logits[labels >= 0].astype(np.float64), labels[labels >= 0]
     if not len(labels):
-        raise ValueError("no annotated frame to fit a temperature on")
+        raise ValueError("no labelled frame to fit a temperature on")
     logits -= logits.max(axis=1, keepdims=True)
-    right = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0].mean()
+    correct = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)[:, 0].mean()
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        return float(np.log(np.exp(logits * scale).sum(axis=1)).mean() - right * scale)
+        return float(np.log(np.exp(logits * scale).sum(axis=1)).mean() - correct * scale)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3}).x))
+    result = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(result.x))  # pyright: ignore[reportAttributeAccessIssue]  (scipy's stubs type the result as object)
 
 
 def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " frames"], config: CalibrationConfig) -> tuple[float, ...]:
-    """One bias a class that raises the macro-F1 of held-out frames, found class by class.
+    """One bias per class that raises the macro-F1 of held-out frames, by coordinate ascent.
 
-    For one class all values of the grid are counted in one pass: a frame goes to the class once its bias exceeds the lead of the best other.
+    One pass counts all grid values of a class: a frame is assigned to the class once the bias exceeds the margin of the best other class.
 
     Args:
         scores: Held-out logits or log-probabilities, finite.
-        labels: 0..7; frames with -1 do not count.
-        config: Grid and rounds.
+        labels: 0..7; frames with -1 are ignored.
+        config: Grid and number of passes.
 
     Returns:
-        The biases, mean 0; all 0 where ``config.method`` is ``none`` or nothing helps.
+        The biases, with mean 0; all 0 where ``config.method`` is ``none`` or no bias raises the score.
 
-    Source: coordinate ascent, ours; the gain is one of ``DATA.md`` section 3.
+    Source: coordinate ascent, ours; the expected gain is in ``docs/data.md``, section 3.
     """
     bias = np.zeros(CLASSES)
     if config.method == "none":
         return tuple(bias.tolist())
     scores, labels = scores[labels >= 0].astype(np.float64), labels[labels >= 0].astype(np.int64)
-    grid = np.arange(-round(config.span / config.step), round(config.span / config.step) + 1) * config.step
-    best = macro_f1(confusion(labels, scores.argmax(axis=1)))
-    for _ in range(config.rounds):
+    grid = np.arange(-round(config.max_bias / config.bias_step), round(config.max_bias / config.bias_step) + 1) * config.bias_step
+    best = macro_f1(confusion_matrix(labels, scores.argmax(axis=1)))
+    for _ in range(config.max_iter):
         before = best
-        for wanted in range(CLASSES):
+        for target in range(CLASSES):
             tried = bias.copy()
-            tried[wanted] = grid[_scores_along(scores, labels, bias, wanted, grid).argmax()]
-            score = macro_f1(confusion(labels, (scores + tried).argmax(axis=1)))
+            tried[target] = grid[_macro_f1_by_bias(scores, labels, bias, target, grid).argmax()]
+            score = macro_f1(confusion_matrix(labels, (scores + tried).argmax(axis=1)))
             if score > best + 1e-9:
                 bias, best = tried, score
         if best == before:
@@ -126,15 +102,16 @@ def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " fr
     return tuple((bias - bias.mean()).tolist())
 
 
-def _scores_along(scores: np.ndarray, labels: np.ndarray, bias: np.ndarray, wanted: int, grid: np.ndarray) -> np.ndarray:
-    """Macro-F1 for every bias of one class in the (even) grid, the others' biases kept."""
+def _macro_f1_by_bias(scores: np.ndarray, labels: np.ndarray, bias: np.ndarray, target: int, grid: np.ndarray) -> np.ndarray:
+    """Macro-F1 for every value of one class's bias on the evenly spaced grid; the other biases stay fixed."""
     others = scores + bias
-    others[:, wanted] = -np.inf
+    others[:, target] = -np.inf
     rival = others.argmax(axis=1)
-    lead = np.take_along_axis(others, rival[:, None], axis=1)[:, 0] - scores[:, wanted]
-    joins = (np.floor((lead - grid[0]) / (grid[1] - grid[0])) + 1).clip(0, len(grid)).astype(np.int64)  # first value above its lead
-    cell = (joins * CLASSES + labels) * CLASSES + rival
+    margin = np.take_along_axis(others, rival[:, None], axis=1)[:, 0] - scores[:, target]
+    # Index of the first grid value above the margin.
+    first_above = (np.floor((margin - grid[0]) / (grid[1] - grid[0])) + 1).clip(0, len(grid)).astype(np.int64)
+    cell = (first_above * CLASSES + labels) * CLASSES + rival
     moved = np.bincount(cell, minlength=(len(grid) + 1) * CLASSES**2).reshape(-1, CLASSES, CLASSES)[:-1].cumsum(axis=0)
-    counts = confusion(labels, rival) - moved
-    counts[:, :, wanted] += moved.sum(axis=2)
+    counts = confusion_matrix(labels, rival) - moved
+    counts[:, :, target] += moved.sum(axis=2)
     return per_class_f1(counts).mean(axis=1)

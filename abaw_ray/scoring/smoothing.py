@@ -1,43 +1,16 @@
-"""Frame scores over time: the last step before a class is chosen.
+"""Temporal smoothing of per-frame class probabilities, the last step before the class is chosen.
 
-Takes probabilities of one subject, their times and which frames were scored; knows nothing of models, files or Ray. Never across
-subjects: each is smoothed alone.
+Input: probabilities, presentation times and a mask of scored frames of one subject. Output: smoothed probabilities. Each subject is smoothed
+alone.
 """
-
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.scoring.config import SmoothingConfig
 
-Kind = Literal["mean", "gaussian"]
 _SIGMAS = 4.0
-"""Standard deviations in the whole width of a Gaussian's window."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmoothingConfig:
-    """How frame scores are smoothed; the sweep chooses among several of these on held-out scores."""
-
-    kind: Kind = "mean"
-    """Weights inside the window. The paper slides a window and does not say which; a mean beat a median elsewhere (``DATA.md`` 3)."""
-    window: float = 3.4
-    """Seconds, whole width; 0 means no smoothing. Frame rates run from 6 to 60 per second, so never frames. Ours, not from the paper;
-    half-widths of 50 frames were best elsewhere (``DATA.md`` section 3)."""
-    max_gap: float = 2.0
-    """Seconds from scored to scored frame; a shorter stretch with neither face nor voice is interpolated before the smoothing, a longer
-    one keeps its frames without a score. Ours, not from the paper."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings that contradict each other, before any machine is paid for."""
-        if self.kind not in get_args(Kind):
-            raise ConfigError(f"smoothing.kind='{self.kind}' is unknown; take one of {', '.join(get_args(Kind))}")
-        if not self.window >= 0:
-            raise ConfigError(f"smoothing.window={self.window} s is negative; 0 means no smoothing")
-        if not self.max_gap >= 0:
-            raise ConfigError(f"smoothing.max_gap={self.max_gap} s is negative; 0 fills no gap")
+"""Full width of a Gaussian window in standard deviations."""
 
 
 def smooth(
@@ -46,36 +19,36 @@ def smooth(
     scored: Bool[np.ndarray, " frames"],
     config: SmoothingConfig,
 ) -> Float[np.ndarray, "frames classes"]:
-    """Fill short gaps, then average over the window.
+    """Smoothed scores of one subject: short gaps are interpolated, then scores are averaged over the window.
 
     Args:
-        scores: Probabilities of one subject; rows of frames that were not scored do not count, whatever they hold.
+        scores: Probabilities of one subject; rows of unscored frames are ignored, whatever they hold.
         time: Presentation time in seconds, ascending.
-        scored: Whether the frame has a score, from its face or its voice.
-        config: Kind, window and longest gap.
+        scored: Whether the frame has a score, from its face or its audio.
+        config: Kind, window width and longest gap.
 
     Returns:
-        Smoothed scores; NaN in every frame of a gap longer than ``config.max_gap``.
+        Smoothed scores; NaN in every frame of a gap longer than ``config.max_gap_s``.
 
     Raises:
         ValueError: a scored row is not finite.
     """
-    filled, known = fill_gaps(scores, time, scored, max_gap=config.max_gap)
-    return average(filled, time, known, config)
+    filled, valid = fill_gaps(scores, time, scored, max_gap_s=config.max_gap_s)
+    return smooth_filled(filled, time, valid, config)
 
 
-def average(
+def smooth_filled(
     filled: Float[np.ndarray, "frames classes"],
     time: Float[np.ndarray, " frames"],
-    known: Bool[np.ndarray, " frames"],
+    valid: Bool[np.ndarray, " frames"],
     config: SmoothingConfig,
 ) -> Float[np.ndarray, "frames classes"]:
-    """The second half of ``smooth``, for a grid of windows over gaps that were filled once; a frame that is not known stays NaN."""
-    if config.window == 0:
+    """Second half of ``smooth``, for a grid of windows over the same filled scores; an unscored frame stays NaN."""
+    if config.window_s == 0:
         return filled
     mean = moving_mean if config.kind == "mean" else gaussian_mean
-    out = mean(filled, time, known, window=config.window)
-    out[~known] = np.nan
+    out = mean(filled, time, valid, window_s=config.window_s)
+    out[~valid] = np.nan
     return out
 
 
@@ -84,34 +57,35 @@ def fill_gaps(
     time: Float[np.ndarray, " frames"],
     scored: Bool[np.ndarray, " frames"],
     *,
-    max_gap: float,
+    max_gap_s: float,
 ) -> tuple[Float[np.ndarray, "frames classes"], Bool[np.ndarray, " frames"]]:
-    """Interpolate linearly in time between the scored frames around a short gap; hold the nearest score at the video's ends.
+    """Scores with short gaps interpolated linearly in time; at the ends of the video the nearest score is held.
 
     Args:
-        scores: As of ``smooth``.
-        time: As of ``smooth``.
-        scored: As of ``smooth``.
-        max_gap: Seconds from the scored frame before to the one after (at an end: from it to the scored frame); longer stays a gap.
+        scores: As in ``smooth``.
+        time: As in ``smooth``.
+        scored: As in ``smooth``.
+        max_gap_s: Seconds from the scored frame before the gap to the one after it (at an end of the video: from the end to the scored frame).
+            Longer gaps are not filled.
 
     Returns:
-        The scores, NaN where there is none, and whether a frame has one now.
+        The scores, NaN where a frame has none, and whether each frame has one after filling.
     """
     _check_finite(scores, scored)
     out = np.where(scored[:, None], scores, np.nan).astype(np.float64)
-    where = np.flatnonzero(scored)
-    if len(where) in (0, len(scored)):
+    anchors = np.flatnonzero(scored)
+    if len(anchors) in (0, len(scored)):
         return out, scored.copy()
     empty = np.flatnonzero(~scored)
-    after = np.searchsorted(where, empty)
-    before = np.where(after > 0, where[after - 1], 0)
-    behind = np.where(after < len(where), where[after.clip(max=len(where) - 1)], len(scored) - 1)
-    fill = empty[time[behind] - time[before] <= max_gap]
+    after = np.searchsorted(anchors, empty)
+    before = np.where(after > 0, anchors[after - 1], 0)
+    following = np.where(after < len(anchors), anchors[after.clip(max=len(anchors) - 1)], len(scored) - 1)
+    fill = empty[time[following] - time[before] <= max_gap_s]
     for column in range(scores.shape[1]):
-        out[fill, column] = np.interp(time[fill], time[where], out[where, column])
-    known = scored.copy()
-    known[fill] = True
-    return out, known
+        out[fill, column] = np.interp(time[fill], time[anchors], out[anchors, column])
+    valid = scored.copy()
+    valid[fill] = True
+    return out, valid
 
 
 def moving_mean(
@@ -119,32 +93,32 @@ def moving_mean(
     time: Float[np.ndarray, " frames"],
     scored: Bool[np.ndarray, " frames"],
     *,
-    window: float,
+    window_s: float,
 ) -> Float[np.ndarray, "frames classes"]:
-    """Average each frame's scores over the scored frames of a window centred on its time.
+    """Moving average: mean score of the scored frames in a window centred on each frame's time.
 
     Args:
-        scores: Probabilities; rows of frames that were not scored do not count, whatever they hold.
+        scores: Probabilities; rows of unscored frames are ignored, whatever they hold.
         time: Presentation time in seconds, ascending.
-        scored: Whether the frame has a score, from its face or its voice.
-        window: Whole width in seconds; a frame exactly half a window away counts.
+        scored: Whether the frame has a score, from its face or its audio.
+        window_s: Full width in seconds; a frame exactly half a window away is included.
 
     Returns:
-        The means; NaN where the window holds no scored frame, never an invented score.
+        The means; NaN where the window holds no scored frame.
 
     Raises:
-        ValueError: ``window`` is negative, or a scored row is not finite (one NaN would spread over all later sums).
+        ValueError: ``window_s`` is negative, or a scored row is not finite (one NaN would spread through the cumulative sums).
 
-    Source: our own, defined by ``slow_mean`` in the test.
+    Source: ours; ``slow_mean`` in the test is the definition.
     """
-    if window < 0:
-        raise ValueError(f"window must be 0 s or more, got {window}")
+    if window_s < 0:
+        raise ValueError(f"window_s must be 0 or more, got {window_s}")
     _check_finite(scores, scored)
-    start = np.searchsorted(time, time - window / 2, side="left")
-    stop = np.searchsorted(time, time + window / 2, side="right")
+    start = np.searchsorted(time, time - window_s / 2, side="left")
+    stop = np.searchsorted(time, time + window_s / 2, side="right")
     sums = np.pad(np.cumsum(np.where(scored[:, None], scores, 0.0), axis=0, dtype=np.float64), ((1, 0), (0, 0)))
     count = np.pad(np.cumsum(scored), (1, 0))
-    with np.errstate(invalid="ignore"):  # 0/0 is the NaN promised above
+    with np.errstate(invalid="ignore"):  # 0/0 gives the documented NaN
         return (sums[stop] - sums[start]) / (count[stop] - count[start])[:, None]
 
 
@@ -153,35 +127,35 @@ def gaussian_mean(
     time: Float[np.ndarray, " frames"],
     scored: Bool[np.ndarray, " frames"],
     *,
-    window: float,
+    window_s: float,
 ) -> Float[np.ndarray, "frames classes"]:
-    """The same with weights that fall off as a Gaussian of a quarter of the window as standard deviation, cut at the window's ends.
+    """Gaussian-weighted moving average; the standard deviation is a quarter of the window, and the weights are cut at the window's ends.
 
     Args:
-        scores: As of ``moving_mean``.
-        time: As of ``moving_mean``.
-        scored: As of ``moving_mean``.
-        window: As of ``moving_mean``.
+        scores: As in ``moving_mean``.
+        time: As in ``moving_mean``.
+        scored: As in ``moving_mean``.
+        window_s: As in ``moving_mean``.
 
     Returns:
         The weighted means; NaN where the window holds no scored frame.
 
     Raises:
-        ValueError: as of ``moving_mean``.
+        ValueError: as in ``moving_mean``.
 
-    Source: our own, for any frame rate, to single precision; defined by ``slow_gaussian`` in the test.
+    Source: ours, for any frame rate, in single precision; ``slow_gaussian`` in the test is the definition.
     """
-    if window <= 0:
-        return moving_mean(scores, time, scored, window=window)
+    if window_s <= 0:
+        return moving_mean(scores, time, scored, window_s=window_s)
     _check_finite(scores, scored)
-    values = np.concatenate([np.where(scored, scores.T, 0.0), scored[None]], dtype=np.float32)  # the last row sums the weights
+    values = np.concatenate([np.where(scored, scores.T, 0.0), scored[None]], dtype=np.float32)  # the last row accumulates the weights
     sums = values.copy()
     for step in range(1, len(time)):
         apart = time[step:] - time[:-step]
-        near = apart <= window / 2
+        near = apart <= window_s / 2
         if not near.any():
             break
-        weight = np.exp(-0.5 * np.square((apart * (_SIGMAS / window)).astype(np.float32))) * near
+        weight = np.exp(-0.5 * np.square((apart * (_SIGMAS / window_s)).astype(np.float32))) * near
         sums[:, :-step] += weight * values[:, step:]
         sums[:, step:] += weight * values[:, :-step]
     with np.errstate(invalid="ignore"):

@@ -1,6 +1,6 @@
-"""Labels a subject -> the text file that the challenge wants, and a check of such a file.
+"""Labels of every subject -> the submission file of the challenge, and validation of such a file.
 
-Every row of the example is answered, in its order. Rows that have no label of their own are filled by rule and counted; nothing is left out.
+The file answers every row of the example, in its order. Rows without a predicted label are filled by fixed rules and counted.
 """
 
 import os
@@ -14,23 +14,26 @@ from jaxtyping import Int
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.data.release import HEADER, parse_rows
-from abaw_ray.scoring.filling import NONE, fill_labels
+from abaw_ray.scoring.fill import NO_LABEL, fill_labels
+
+LabelsByName = Mapping[str, Int[np.ndarray, " _"]]
+"""Labels of each subject's decoded frames, by the subject's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filled:
-    """How many rows of a submission have no score of their own, by the rule that gave them a label."""
+class FillCounts:
+    """Number of submission rows without a score, by the rule that filled their label."""
 
     rows: int
     """All rows."""
     nearest: int
-    """Neither face nor voice: label of the subject's nearest scored frame."""
+    """Rows without face and audio: they take the label of the subject's nearest scored frame."""
     most_frequent: int
-    """No scored frame at all: most frequent label of training."""
+    """Rows of subjects without any scored frame: they take the most frequent label of the training set."""
     past_end: int
-    """Past the last decoded frame: the last frame's label."""
+    """Rows after the last decoded frame: they take the last frame's label."""
     without_video: tuple[str, ...]
-    """Subjects of the example for which there is no prediction; their rows are among ``most_frequent``."""
+    """Subjects of the example without any prediction; ``most_frequent`` includes their rows."""
 
     @property
     def total(self) -> int:
@@ -38,39 +41,36 @@ class Filled:
         return self.nearest + self.most_frequent + self.past_end
 
 
-def submission_text(example: Sequence[tuple[str, int]], predicted: Mapping[str, Int[np.ndarray, " frames"]], *, default: int) -> tuple[str, Filled]:
-    """The whole file.
+def submission_text(example: Sequence[tuple[str, int]], predicted: LabelsByName, *, default: int) -> tuple[str, FillCounts]:
+    """The text of the submission file, and how many rows each rule filled.
 
     Args:
-        example: Name and frame (from 1) of the rows wanted, in order.
-        predicted: Labels 0..7 of each subject's decoded frames, frame 1 first; -1 where there is neither face nor voice.
-        default: Most frequent label of training.
-
-    Returns:
-        The text, and how many rows were filled by which rule.
+        example: Subject's name and frame number (from 1) of the required rows, in order.
+        predicted: Labels 0..7 of each subject's decoded frames, frame 1 first; -1 where a frame has neither face nor audio.
+        default: Most frequent label of the training set.
     """
     without = tuple(sorted({name for name, _ in example} - predicted.keys()))
-    known = {name: labels for name, labels in predicted.items() if len(labels)}
-    filled = {name: fill_labels(labels, default).tolist() for name, labels in known.items()}
-    own = {name: (labels != NONE).tolist() for name, labels in known.items()}
-    bare = {name for name, flags in own.items() if not any(flags)}
+    decoded = {name: labels for name, labels in predicted.items() if len(labels)}
+    filled = {name: fill_labels(labels, default).tolist() for name, labels in decoded.items()}
+    scored = {name: (labels != NO_LABEL).tolist() for name, labels in decoded.items()}
+    unscored = {name for name, flags in scored.items() if not any(flags)}
     lines, nearest, frequent, past = [HEADER], 0, 0, 0
     for name, frame in example:
         labels = filled.get(name)
         label = labels[min(frame, len(labels)) - 1] if labels else default
-        if labels is None or name in bare:
+        if labels is None or name in unscored:
             frequent += 1
         elif frame > len(labels):
             past += 1
-        elif not own[name][frame - 1]:
+        elif not scored[name][frame - 1]:
             nearest += 1
         lines.append(f"{name}/{frame:05d}.jpg,{label}")
-    counts = Filled(rows=len(example), nearest=nearest, most_frequent=frequent, past_end=past, without_video=without)
+    counts = FillCounts(rows=len(example), nearest=nearest, most_frequent=frequent, past_end=past, without_video=without)
     return "\n".join(lines) + "\n", counts
 
 
-def write_submission(path: Path, example: Sequence[tuple[str, int]], predicted: Mapping[str, Int[np.ndarray, " frames"]], *, default: int) -> Filled:
-    """Write the file, all at once, and check it as the organisers would; arguments and result as of ``submission_text``."""
+def write_submission(path: Path, example: Sequence[tuple[str, int]], predicted: LabelsByName, *, default: int) -> FillCounts:
+    """Write the file atomically and validate it; arguments and result as in ``submission_text``."""
     text, counts = submission_text(example, predicted, default=default)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.tmp-{os.getpid()}")
@@ -81,15 +81,15 @@ def write_submission(path: Path, example: Sequence[tuple[str, int]], predicted: 
 
 
 def validate_submission(text: str, example: Sequence[tuple[str, int]], where: str) -> None:
-    """Check header, every row, their order, their number, and the range of the labels.
+    """Check the header, every row, their order and number, and the range of the labels.
 
     Args:
         text: The submission.
-        example: The rows wanted, in order.
-        where: The file, for messages.
+        example: The required rows, in order.
+        where: The file, for error messages.
 
     Raises:
-        DataError: the first thing that is wrong, with file and line.
+        DataError: the first violation, with file and line.
     """
     rows = parse_rows(text, where)
     classes = {str(number) for number in range(len(EXPRESSIONS))}

@@ -1,114 +1,124 @@
-"""The pieces of a training loop that know neither the model nor where it runs: batches made ahead in threads, and steps over an engine.
+"""Parts of a training loop: prefetching in threads, and steps with gradient accumulation over an engine.
 
-An engine is whatever owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``.
+An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. This module knows neither the model nor where it runs.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from abaw_ray.training.optim import set_rates
+from abaw_ray.training.optim import set_learning_rates
 
 _T = TypeVar("_T")
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Owns a model's parameters and changes them."""
+    """Owns a model's parameters and updates them."""
 
     module: nn.Module
-    """The bare model: for scores and for saving."""
-    groups: list[dict]
-    """The optimiser's parameter groups; the next step uses their ``lr``."""
+    """The bare model, for evaluation and saving."""
+
+    @property
+    def param_groups(self) -> list[dict]:
+        """The optimizer's parameter groups; the next step uses their ``lr``."""
+        ...
 
     def __call__(self, batch: Any) -> Any:
-        """The model's output in training."""
+        """The model's output in training mode."""
 
     def backward(self, loss: Tensor) -> None:
-        """Add this rank's loss of one piece to the gradient: of a step, the mean over all ranks and pieces is what is minimised."""
+        """Add the gradient of one micro-batch on this rank. A step minimises the mean of the losses over all ranks and micro-batches."""
 
     def step(self) -> None:
-        """Take the step after its last piece."""
+        """Update the parameters after the last micro-batch of a step."""
 
 
 class PlainEngine:
-    """One process, no engine below: what the tests compare the others with."""
+    """PyTorch in one process, without DeepSpeed; the reference in tests."""
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, *, clip: float = 0.0, pieces: int = 1) -> None:
-        """Own the module; ``pieces`` backward passes make one step, ``clip`` bounds the norm of the gradient (0: unbounded)."""
-        self.module, self.optimizer, self.clip, self.pieces = module, optimizer, clip, pieces
-        self.groups = optimizer.param_groups
+    def __init__(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, *, max_grad_norm: float = 0.0, gradient_accumulation_steps: int = 1
+    ) -> None:
+        """Take over the module; ``max_grad_norm`` 0 disables clipping."""
+        self.module, self.optimizer = module, optimizer
+        self.max_grad_norm, self.gradient_accumulation_steps = max_grad_norm, gradient_accumulation_steps
+
+    @property
+    def param_groups(self) -> list[dict]:
+        """The optimizer's parameter groups."""
+        return self.optimizer.param_groups
 
     def __call__(self, batch: Any) -> Any:
         """The module's output."""
         return self.module(batch)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the loss's gradient."""
-        (loss / self.pieces).backward()
+        """Accumulate the gradient of a micro-batch."""
+        (loss / self.gradient_accumulation_steps).backward()
 
     def step(self) -> None:
-        """Clip, step, forget the gradient."""
-        if self.clip:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
+        """Clip the gradient, update the parameters, reset the gradient."""
+        if self.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def ahead(items: Iterable[Any], make: Callable[[Any], _T], threads: int) -> Iterator[_T]:
-    """Yield ``make(item)`` in order, with up to ``threads`` of them being made while the caller works; 0 makes each when it is asked for.
+def prefetch(items: Iterable[Any], make: Callable[[Any], _T], num_workers: int) -> Iterator[_T]:
+    """Yield ``make(item)`` in order; up to ``num_workers`` threads compute results before they are requested, 0 computes each on request.
 
-    An error of ``make`` is raised where its result would have been yielded.
+    An exception of ``make`` is raised where its result would have been yielded.
     """
-    if threads < 1:
+    if num_workers < 1:
         yield from map(make, items)
         return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque = deque()
+    with ThreadPoolExecutor(num_workers) as pool:
+        pending: deque[Future[_T]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(make, item))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(make, item))
+                if len(pending) > num_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
 def run_steps(
     steps: Iterable[int],
-    pieces_of: Callable[[int], list[_T]],
+    micro_batches_of: Callable[[int], list[_T]],
     loss_of: Callable[[_T], Tensor],
     engine: Engine,
     *,
-    rate: Callable[[int], float],
+    lr_multiplier: Callable[[int], float],
     seed: Callable[[int], int],
-    threads: int = 0,
+    num_workers: int = 0,
 ) -> Iterator[Tensor]:
-    """Train over the steps and yield this rank's loss of each, a scalar that is still on its device.
+    """Train over the steps and yield this rank's loss of each step, a scalar that is still on its device.
 
     Args:
-        steps: Numbers of the steps, from 0 of the whole run.
-        pieces_of: The pieces of a step that go through the model one after the other.
-        loss_of: Loss of a piece, its forward pass through the engine.
-        engine: Takes the steps.
-        rate: Share of the peak learning rate at a step.
-        seed: Seeds PyTorch's own random numbers (stochastic depth) of a step, so that a resumed run repeats them.
-        threads: Threads that make pieces ahead.
+        steps: Indices of the steps, counted from 0 over the whole run.
+        micro_batches_of: Micro-batches of a step, over which the gradient is accumulated.
+        loss_of: Loss of a micro-batch; its forward pass goes through the engine.
+        engine: Updates the parameters.
+        lr_multiplier: Learning rate of a step as a fraction of the peak.
+        seed: Seed of PyTorch's random numbers (stochastic depth, dropout) in a step, so that a resumed run repeats them.
+        num_workers: Threads that prefetch micro-batches.
     """
-    numbers = list(steps)
-    for step, pieces in zip(numbers, ahead(numbers, pieces_of, threads), strict=True):
-        set_rates(engine.groups, rate(step))
+    indices = list(steps)
+    for step, micro_batches in zip(indices, prefetch(indices, micro_batches_of, num_workers), strict=True):
+        set_learning_rates(engine.param_groups, lr_multiplier(step))
         torch.manual_seed(seed(step))
         losses = []
-        for piece in pieces:
-            loss = loss_of(piece)
+        for micro_batch in micro_batches:
+            loss = loss_of(micro_batch)
             engine.backward(loss)
             losses.append(loss.detach())
         engine.step()

@@ -1,6 +1,6 @@
-"""Which samples a step sees: a function of seed and step alone, so that any number of ranks and restarts see the same.
+"""Sample indices of each step: a function of seed and step alone, so that any number of ranks and restarts use the same samples.
 
-Epochs are shuffled one by one and laid end to end; step k takes the k-th piece of this endless row, so no sample is ever left out.
+Epochs are shuffled separately and concatenated; step k takes the k-th batch of this endless sequence, so no sample is left out.
 """
 
 from dataclasses import dataclass, field
@@ -13,45 +13,48 @@ from abaw_ray.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Samples by step."""
+    """Sample indices by step."""
 
     size: int
     """Samples in the set."""
-    batch: int
-    """Samples of a step, all ranks together."""
+    global_batch_size: int
+    """Samples of a step, over all ranks."""
     seed: int
-    _shuffled: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    """Seed of the shuffling."""
+    _permutations: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse an empty set."""
-        if self.size < 1 or self.batch < 1:
-            raise ConfigError(f"a sampler needs samples and a batch, got {self.size} samples and a batch of {self.batch}")
+        if self.size < 1 or self.global_batch_size < 1:
+            raise ConfigError(f"a sampler needs samples and a batch size, got {self.size} samples and a batch size of {self.global_batch_size}")
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole number of steps nearest to one pass over the set, at least 1."""
-        return max(1, round(self.size / self.batch))
+        """Number of steps nearest to one pass over the set, at least 1."""
+        return max(1, round(self.size / self.global_batch_size))
 
-    def indices(self, step: int) -> Int[np.ndarray, " batch"]:
-        """Samples of a step, from 0; a sample is seen for the n-th time only after all were seen n - 1 times."""
-        places = np.arange(step * self.batch, (step + 1) * self.batch)
-        rounds, within = np.divmod(places, self.size)
-        return np.concatenate([self._round(int(number))[within[rounds == number]] for number in np.unique(rounds)])
+    def indices(self, step: int) -> Int[np.ndarray, " global_batch_size"]:
+        """Indices of a step's samples, from 0; a sample occurs for the n-th time only after all have occurred n - 1 times."""
+        positions = np.arange(step * self.global_batch_size, (step + 1) * self.global_batch_size)
+        epochs, offsets = np.divmod(positions, self.size)
+        return np.concatenate([self._permutation(int(epoch))[offsets[epochs == epoch]] for epoch in np.unique(epochs)])
 
-    def share(self, step: int, rank: int, ranks: int) -> Int[np.ndarray, " share"]:
-        """The part of a step's samples that one rank takes: equal pieces, in order.
+    def rank_indices(self, step: int, rank: int, world_size: int) -> Int[np.ndarray, " local_batch_size"]:
+        """Indices of one rank's samples of a step: equal contiguous slices of the global batch, in order of the ranks.
 
         Raises:
-            ConfigError: the ranks do not divide the batch.
+            ConfigError: the number of ranks does not divide the batch size.
         """
-        if self.batch % ranks:
-            raise ConfigError(f"global_batch={self.batch} cannot be shared by {ranks} workers; choose a multiple of {ranks}")
-        part = self.batch // ranks
-        return self.indices(step)[rank * part : (rank + 1) * part]
+        if self.global_batch_size % world_size:
+            raise ConfigError(
+                f"global_batch_size={self.global_batch_size} cannot be divided among {world_size} workers; choose a multiple of {world_size}"
+            )
+        local_batch_size = self.global_batch_size // world_size
+        return self.indices(step)[rank * local_batch_size : (rank + 1) * local_batch_size]
 
-    def _round(self, number: int) -> np.ndarray:
-        if number not in self._shuffled:
-            for old in [key for key in list(self._shuffled) if key < number - 1]:  # a copy: batches are made in threads
-                self._shuffled.pop(old, None)
-            self._shuffled[number] = np.random.default_rng([self.seed, number]).permutation(self.size)
-        return self._shuffled[number]
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if epoch not in self._permutations:
+            for old in [key for key in list(self._permutations) if key < epoch - 1]:  # a copy: batches are made in threads
+                self._permutations.pop(old, None)
+            self._permutations[epoch] = np.random.default_rng([self.seed, epoch]).permutation(self.size)
+        return self._permutations[epoch]

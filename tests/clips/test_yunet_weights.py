@@ -21,7 +21,7 @@ def test_a_network_made_of_bytes_finds_the_boxes_that_one_made_of_the_file_finds
     for frame in decode(str(clips / "single_face.mp4")):
         if frame.number % 10:
             continue
-        rgb = frame.scaled(320, 192)
+        rgb = frame.resized(320, 192)
         of_file = cv2.FaceDetectorYN.create(weights_file, "", (320, 192), config.keep_score, 0.4, 100)
         rows = of_file.detect(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
         faces = of_bytes(rgb, 0.0)

@@ -1,4 +1,4 @@
-"""A rank of the comparisons in ``test_zero.py``: ``python ranks.py RANK RANKS PORT FOLDER WHAT``. Started without a compiler on its PATH."""
+"""A rank of the comparisons in ``test_zero.py``: ``python ranks.py RANK WORLD_SIZE PORT FOLDER WHAT``. It runs without a compiler on its PATH."""
 
 import os
 import sys
@@ -13,24 +13,26 @@ from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.moe import MoeConfig, MoeHead, balance_loss, same
-from abaw_ray.training.losses import ClassLoss, LossConfig
-from abaw_ray.training.optim import OptimConfig, make_adamw, parameter_groups, rate_share, set_rates
+from abaw_ray.encoder.config import MoeConfig
+from abaw_ray.encoder.moe import MoeHead, identity, load_balancing_loss
+from abaw_ray.training.config import LossConfig, OptimConfig
+from abaw_ray.training.losses import ClassLoss
+from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups, set_learning_rates
 
 CASES = [(0, 1), (1, 1), (2, 1), (1, 2), (2, 2)]
-"""ZeRO stage and pieces of a rank's share."""
+"""ZeRO stage and gradient accumulation steps."""
 BATCH, STEPS, HALF = 16, 4, 2
-OPTIM = OptimConfig(lr=1e-2, layer_decay=0.5, clip=0.5)
+OPTIM = OptimConfig(lr=1e-2, layer_decay=0.5, max_grad_norm=0.5)
 
 
 class Model(nn.Module):
-    """Two layers below a mixture of four experts; the router sends one half of every batch to two experts and the other half to the others."""
+    """Two layers below a mixture of four experts; the router sends each half of a batch to two experts of its own."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.blocks = nn.ModuleList([nn.Linear(6, 9), nn.Linear(9, 8)])
-        self.head = MoeHead(8, 3, MoeConfig(experts=4, active=2, hidden=5, dropout=0.0))
+        self.head = MoeHead(8, 3, MoeConfig(num_experts=4, top_k=2, hidden_dim=5, dropout=0.0))
         with torch.no_grad():
             features = self.head.norm(self.features(batch(0)[0]))
             apart = features[: BATCH // 2].mean(dim=0) - features[BATCH // 2 :].mean(dim=0)
@@ -42,7 +44,7 @@ class Model(nn.Module):
     def forward(self, inputs):
         return self.head(self.features(inputs))
 
-    def groups(self):
+    def parameter_groups(self):
         return parameter_groups(self.named_parameters(), OPTIM, layer_of=lambda name: int(name[7]) if name.startswith("blocks") else 2, layers=3)
 
 
@@ -60,94 +62,100 @@ def mean_over_ranks(values):
     return values / dist.get_world_size()
 
 
-def losses(model, step, rank, ranks, pieces, mean=mean_over_ranks):
-    """This rank's loss of each piece of a step, and the experts that its samples reached."""
+def losses(model, step, rank, world_size, accumulation, mean=mean_over_ranks):
+    """This rank's loss of each micro-batch of a step, and the experts that its samples selected."""
     loss = ClassLoss(LossConfig(), torch.tensor([0] * 6 + [1] * 3 + [2]).numpy(), 3)
     inputs, labels = batch(step)
-    factor = ranks * pieces / loss.weight(labels.numpy())
-    part = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
-    for some, wanted in zip(inputs[part].chunk(pieces), labels[part].chunk(pieces), strict=True):
-        routed = model(some)
-        value = loss(routed.logits, wanted).sum() * factor + 0.1 * balance_loss(routed, mean)
-        yield value, (routed.gate > 0).any(dim=0)
+    scale = world_size * accumulation / loss.weight_sum(labels.numpy())
+    local = slice(rank * BATCH // world_size, (rank + 1) * BATCH // world_size)
+    for some, wanted in zip(inputs[local].chunk(accumulation), labels[local].chunk(accumulation), strict=True):
+        output = model(some)
+        value = loss(output.logits, wanted).sum() * scale + 0.1 * load_balancing_loss(output, mean)
+        yield value, (output.gate > 0).any(dim=0)
 
 
-def run(engine, model, steps, rank, ranks, pieces):
-    """Take the steps; of each, all gradients, all parameters after it, and the experts reached."""
+def run(engine, model, steps, rank, world_size, accumulation):
+    """Take the steps; returns all gradients of each, all parameters after it, and the selected experts."""
     from deepspeed.utils import safe_get_full_grad
 
     taken = []
     for step in steps:
-        set_rates(engine.groups, rate_share(step, STEPS, OPTIM))
-        reached = torch.zeros(4, dtype=torch.bool)
-        for value, experts in losses(engine, step, rank, ranks, pieces):
+        set_learning_rates(engine.param_groups, lr_multiplier(step, STEPS, OPTIM))
+        selected = torch.zeros(4, dtype=torch.bool)
+        for value, experts in losses(engine, step, rank, world_size, accumulation):
             engine.backward(value)
-            reached |= experts
+            selected |= experts
         gradients = {name: safe_get_full_grad(parameter).detach().clone() for name, parameter in model.named_parameters()}
         engine.step()
-        taken.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}, reached))
+        taken.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}, selected))
     return taken
 
 
-def engine_of(stage, pieces, ranks, **more):
+def engine_of(stage, accumulation, world_size, **more):
     model = Model()
-    config = ZeroConfig(stage=stage, batch=BATCH, pieces=pieces, ranks=ranks, clip=OPTIM.clip)
-    return ZeroEngine(model, model.groups(), OPTIM, config, **more), model
+    config = ZeroConfig(
+        stage=stage,
+        global_batch_size=BATCH,
+        gradient_accumulation_steps=accumulation,
+        world_size=world_size,
+        max_grad_norm=OPTIM.max_grad_norm,
+    )
+    return ZeroEngine(model, model.parameter_groups(), OPTIM, config, **more), model
 
 
-def train(folder, rank, ranks):
-    """All cases; each is saved half-way and, by new engines, taken up again."""
+def train(folder, rank, world_size):
+    """Train all cases; each saves a checkpoint after half of the steps."""
     results = {}
-    for stage, pieces in CASES:
-        engine, model = engine_of(stage, pieces, ranks)
-        first = run(engine, model, range(HALF), rank, ranks, pieces)
-        part = checkpoint.write(engine, {"steps": HALF}, rank=rank, ranks=ranks)
-        part.rename(folder / f"stage{stage}-pieces{pieces}-rank{rank}")
-        results[stage, pieces] = first + run(engine, model, range(HALF, STEPS), rank, ranks, pieces)
+    for stage, accumulation in CASES:
+        engine, model = engine_of(stage, accumulation, world_size)
+        first = run(engine, model, range(HALF), rank, world_size, accumulation)
+        shard = checkpoint.write(engine, {"steps": HALF}, rank=rank, world_size=world_size)
+        shard.rename(folder / f"stage{stage}-accumulation{accumulation}-rank{rank}")
+        results[stage, accumulation] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation)
     return results
 
 
-def resume(folder, rank, ranks):
-    """All cases from their checkpoints, whatever number of ranks wrote them."""
+def resume(folder, rank, world_size):
+    """Resume all cases from their checkpoints, whatever number of ranks wrote them."""
     results = {}
     storage = Storage(StorageConfig(uri=str(folder)))
-    for stage, pieces in CASES:
-        path = f"stage{stage}-pieces{pieces}"
-        place, converted = checkpoint.fetch(storage, path, ranks=ranks, convert=stage > 0)
-        assert converted == (ranks != 2 and stage > 0)
-        engine, model = engine_of(stage, pieces, ranks, universal=converted)
+    for stage, accumulation in CASES:
+        path = f"stage{stage}-accumulation{accumulation}"
+        place, universal = checkpoint.fetch(storage, path, world_size=world_size, convert=stage > 0)
+        assert universal == (world_size != 2 and stage > 0)
+        engine, model = engine_of(stage, accumulation, world_size, universal=universal)
         state = engine.load(place)
         dist.barrier()
-        checkpoint.drop(storage, path, ranks=ranks)
-        results[stage, pieces] = run(engine, model, range(state["steps"], STEPS), rank, ranks, pieces)
+        checkpoint.delete_local_copy(storage, path, world_size=world_size)
+        results[stage, accumulation] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation)
     return results
 
 
 def alone():
-    """The same steps in plain PyTorch on the joined batch."""
+    """The same steps in plain PyTorch on the global batch."""
     model, taken = Model(), []
-    optimizer = make_adamw(model.groups(), OPTIM)
+    optimizer = make_adamw(model.parameter_groups(), OPTIM)
     for step in range(STEPS):
-        set_rates(optimizer.param_groups, rate_share(step, STEPS, OPTIM))
-        ((value, _),) = losses(model, step, 0, 1, 1, mean=same)
+        set_learning_rates(optimizer.param_groups, lr_multiplier(step, STEPS, OPTIM))
+        ((value, _),) = losses(model, step, 0, 1, 1, mean=identity)
         optimizer.zero_grad()
         value.backward()
         gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-        nn.utils.clip_grad_norm_(model.parameters(), OPTIM.clip)
+        nn.utils.clip_grad_norm_(model.parameters(), OPTIM.max_grad_norm)
         optimizer.step()
         taken.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}))
     return taken
 
 
 if __name__ == "__main__":
-    rank, ranks, port = (int(argument) for argument in sys.argv[1:4])
+    rank, world_size, port = (int(argument) for argument in sys.argv[1:4])
     folder, what = Path(sys.argv[4]), sys.argv[5]
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     prepare_deepspeed(gpu=False)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
-    torch.save({"train": train, "resume": resume}[what](folder, rank, ranks), folder / f"{what}-{ranks}-{rank}.pt")
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
+    torch.save({"train": train, "resume": resume}[what](folder, rank, world_size), folder / f"{what}-{world_size}-{rank}.pt")
     dist.barrier()
     with suppress(RuntimeError):
         dist.destroy_process_group()

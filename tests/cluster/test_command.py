@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from abaw_ray.cluster.engine.run import RunConfig
-from abaw_ray.cluster.launch.command import parse, run
+from abaw_ray.cluster.launch.command import parse, run_command
 from abaw_ray.cluster.launch.config import EncoderJob, FeaturesJob, PipelineConfig, SweepJob
-from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.fusion.config import SweepConfig
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def submitted(monkeypatch, tmp_path):
 
 
 def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submitted, capsys):
-    def call(what, job):
+    def finish(run, records):
         raise ZeroDivisionError("of\nall things")
 
     with pytest.raises(SystemExit) as ended:
-        run(call, {"one": ("the only one", RunConfig())})
+        run_command({"one": ("the only one", RunConfig())}, lambda: ([], finish))
     said = capsys.readouterr()
     assert ended.value.code == 1
-    assert "Traceback" in said.err and "call(Run(job, engine), job)" in said.err
+    assert "Traceback" in said.err and "finish(run, records)" in said.err
     assert said.out.strip().splitlines()[-1] == "exit=1 error: ZeroDivisionError: of all things"
 
 

@@ -12,7 +12,7 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))
 
@@ -23,7 +23,7 @@ def work(tmp_path):
 
     def run(uri, child):
         face_work = FaceWork(HAAR, ChildLimits(), None)
-        face_work.parts.chances.child = child
+        face_work.parts.crash_retry.child = child
         store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
@@ -37,7 +37,7 @@ def in_this_process(what, *args):
 
 
 def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):
-    with pytest.raises(ItemError, match="it is gone .*no such file"):
+    with pytest.raises(ItemError, match="it no longer exists .*no such file"):
         work(tmp_path / "v.mp4", in_this_process)
 
 
@@ -58,14 +58,14 @@ def features(tmp_path):
     store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
-    work.extract, work.sound = Deaf(), GuardedSound(ChildLimits())
+    work.extract, work.sound = Deaf(), IsolatedAudioDecoder(ChildLimits())
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
     work.sound.close()
 
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
     store, item, work = features
-    with pytest.raises(ItemError, match="it is gone .*no such file"):
+    with pytest.raises(ItemError, match="it no longer exists .*no such file"):
         work(tmp_path / "v.mp4")
     assert store.finished([item]) == {}
 
@@ -81,7 +81,7 @@ def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(featu
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
-    with pytest.raises(StorageError, match="has no such folder; every machine must see the videos at the same place"):
+    with pytest.raises(StorageError, match="has no such folder; every machine must see the videos at the same path"):
         work(tmp_path / "share" / "v.mp4", in_this_process)
 
 

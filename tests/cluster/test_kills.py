@@ -39,7 +39,7 @@ def start(video, tmp_path):
     started = []
 
     def job() -> subprocess.Popen:
-        options = ["--detector", "haar", "--detector.width", "320", "--stretches.seconds", "10", "--compute.cpus", "2"]
+        options = ["--detector", "haar", "--detector.width", "320", "--stretches.seconds", "10", "--compute.local-cpus", "2"]
         command = [sys.executable, "jobs/prepare_faces.py", "paper", "--videos", str(video), "--storage", str(tmp_path / "runs"), *options]
         with (tmp_path / f"{len(started)}.txt").open("w") as log:
             started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
@@ -65,7 +65,7 @@ def decoding(job: subprocess.Popen) -> psutil.Process:
 
 
 def rows(path: Path) -> pa.Table:
-    return pq.read_table(next(path.glob("runs/faces/*/parts/*.parquet")))
+    return pq.read_table(next(path.glob("runs/faces/*/outputs/*.parquet")))
 
 
 def same_as_undisturbed(table: pa.Table, video: Path) -> bool:

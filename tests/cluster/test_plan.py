@@ -7,20 +7,36 @@ import pytest
 
 from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.compute import compute_preset
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.launch.plan import ALL, show
+from abaw_ray.cluster.launch.pipeline import STAGES
+from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.faces import faces_store, videos
+from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.sources import data_of, videos
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
-TINY = SyntheticConfig(train=6, validation=3, test=1, seconds=2.4, stretch=(0.4, 0.9), affectnet=16, affectnet_validation=8, rafdb=7, rafdb_test=7)
+TINY = SyntheticConfig(
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=16,
+    affectnet_val_images=8,
+    rafdb_train_images=7,
+    rafdb_test_images=7,
+)
 
 
 class NoRay(RaySession):
-    def start(self, **_):
+    def start(self, *_, **__):
         pass
 
 
@@ -28,9 +44,9 @@ class NoRay(RaySession):
 def data(tmp_path_factory):
     """A drawn data set."""
     folder = tmp_path_factory.mktemp("plan")
-    config = replace(SMOKE.data, drawn=str(folder / "data"), synthetic=TINY)
+    config = replace(SMOKE.data, synthetic_dir=str(folder / "data"), synthetic=TINY)
     run = Run(replace(SMOKE, data=config, storage=StorageConfig(uri=str(folder / "runs"))), NoRay(SMOKE.compute))
-    assert run.data.affwild2 == f"{config.drawn}/affwild2"
+    assert data_of(run).affwild2 == f"{config.synthetic_dir}/affwild2"
     return config
 
 
@@ -39,12 +55,12 @@ def plan(data, tmp_path, monkeypatch, capsys):
     """Shows the plan of a line on two CPUs; returns what was printed, and the error."""
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
 
-    def run(stages=ALL, **changes):
-        line = replace(SMOKE, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"), attempts=1))
-        line = replace(line, **changes)
+    def run(stages=STAGES, **changes):
+        config = replace(SMOKE, plan=True, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"), attempts=1))
+        config = replace(config, **changes)
         error = None
         try:
-            show(Run(line, NoRay(line.compute)), line, stages)
+            show_plan(Run(config, NoRay(config.compute)), stages)
         except AbawError as raised:
             error = raised
         return capsys.readouterr().out, error
@@ -52,24 +68,24 @@ def plan(data, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_data_set_that_is_not_drawn_yet_is_not_drawn_for_a_plan(plan, data, tmp_path):
-    undrawn = replace(data, drawn=str(tmp_path / "data"))
-    said, error = plan(data=undrawn)
-    assert error is None and said.count("when the data set is drawn") == len(ALL)
-    assert not Path(undrawn.drawn).exists()
+def test_a_plan_does_not_generate_the_synthetic_data_set(plan, data, tmp_path):
+    missing = replace(data, synthetic_dir=str(tmp_path / "data"))
+    said, error = plan(data=missing)
+    assert error is None and "after the synthetic data set is generated" in said and said.count("PROBLEM") == 0
+    assert not Path(missing.synthetic_dir).exists()
 
 
 def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_path):
     storage = StorageConfig(uri=str(tmp_path / "runs"))
     run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
     wanted = videos(run)
-    store = faces_store(run, SMOKE.faces)
+    store = PREPARE_FACES.store(run)
     for item in list(wanted)[:2]:
-        run.storage.write_bytes(store.part(item), b"")
+        run.storage.write_bytes(store.output(item), b"")
     said, error = plan()
-    assert error is None and "nothing stands in the way" in said
-    assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 there already" in said
-    assert "when faces and encoder are there" in said and "up to all x 1 CPU + 1 GB" in said
+    assert error is None and "no problems" in said
+    assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 already done" in said
+    assert "after faces and encoder" in said and "up to all x 1 CPU + 1 GB" in said
 
 
 def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path):
@@ -94,14 +110,14 @@ def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path)
 
 
 def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
-    _, error = plan(stages=("features",))
+    _, error = plan(stages=(EXTRACT_FEATURES,))
     assert "jobs/prepare_faces.py" in str(error)
 
 
 def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
-    _, error = plan(stages=("images", "encoder"), compute=replace(SMOKE.compute, train_workers=5))
-    assert "cannot be shared by 5 workers" in str(error)
+    _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), compute=replace(SMOKE.compute, training=Resources(workers=5)))
+    assert "cannot be divided among 5 workers" in str(error)
 
 
 def test_contempt_that_shall_count_as_a_class_that_is_not_there_is_said(plan, data):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.cluster.engine.items import Unfinished
+from abaw_ray.cluster.engine.worker import Unfinished
 from abaw_ray.cluster.stages.video_chunks import _spans, divided, do_share
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -105,7 +105,7 @@ def test_who_finds_all_pieces_puts_them_together_whatever_the_order(video, store
     assert sum(result["frames"] for result in results) == 250 and results[-1]["rows"] == 250
     item, body = shared[0]
     parts.whole(body, tmp_path / "whole.parquet")
-    assert pq.read_table(tmp_path / "runs" / store.part(item)) == pq.read_table(tmp_path / "whole.parquet")
+    assert pq.read_table(tmp_path / "runs" / store.output(item)) == pq.read_table(tmp_path / "whole.parquet")
     assert not store.storage.exists(f"{store.path}/pieces/{item.key}")
     assert not list((tmp_path / "runs" / store.path / "pieces").iterdir()), "nothing is left of the pieces"
 
@@ -134,7 +134,7 @@ def test_pieces_outlive_a_store_that_does_not_take_the_whole(video, store, monke
     put = type(store.storage).put_file
 
     def refuse(storage, local, path):
-        if path == store.part(shared[0][0]):
+        if path == store.output(shared[0][0]):
             raise StorageError("the store is full")
         put(storage, local, path)
 
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_entered_in_its_middle_is_decoded_from_its_beginni
 
     def without_seeking(uri, *, start=None, **options):
         if start is not None:
-            raise media.CannotSeek("no index")
+            raise media.SeekError("no index")
         return decode(uri, **options)
 
     monkeypatch.setattr("abaw_ray.faces.crop.decode", without_seeking)
@@ -179,7 +179,7 @@ def test_a_shared_video_that_breaks_keeps_its_good_rows_and_says_where(video, st
     with pytest.raises(ItemError) as caught:
         run(*shared[-1])
     item = shared[0][0]
-    rows = pq.read_table(tmp_path / "runs" / store.part(item)).num_rows
+    rows = pq.read_table(tmp_path / "runs" / store.output(item)).num_rows
     assert caught.value.last_frame == rows == store.failures([item])[item.name]["last_frame"]
     assert 100 < rows < 250 and store.done([item]) == {item.name}
     again = Parts()

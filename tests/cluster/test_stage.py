@@ -1,215 +1,172 @@
-"""Independent items over Ray Data: what is done, kept, refused and told."""
+"""A list of stages and a settings class are all that plan, runner, records and report need: here both are the test's own."""
 
 import json
-import os
-import sys
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pytest
-from ray import cloudpickle
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.items import Pool, _Round, _Worker
+from abaw_ray.cluster.engine.capacity import Machine
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.stage import run_items
-from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
+from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage, summarize
+from abaw_ray.cluster.launch.job import run_job
+from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.records import Item
 
 pytestmark = pytest.mark.slow
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 
-class Work:
-    """Writes one row an item, and a line into a diary so that the test sees what was done."""
+@dataclass(frozen=True, kw_only=True)
+class WordsConfig:
+    """Settings of the first stage."""
 
-    def __init__(self, diary):
-        self.diary = diary
+    upper: bool = False
 
-    def __call__(self, store, item, payload):
-        with open(self.diary, "a") as diary:
-            diary.write(item.name + "\n")
-        if payload.get("bad"):
-            raise ItemError("not a video")
-        if payload.get("lost"):
-            raise DataError("where: the disk is gone; plug it in")
-        times = Path(self.diary).read_text().split().count(item.name)
-        if times <= payload.get("away", 0):
-            raise StorageError(f"{item.name}: no answer")
-        if payload.get("broke"):
-            store.write_failure(item, error := ItemError("decoding broke", last_frame=5))
-            store.storage.write_table(store.part(item), pa.table({"n": [1] * 5}))
-            raise error
-        store.storage.write_table(store.part(item), pa.table({"n": [payload["n"]]}))
-        return {"rows": 1, "frames": 10}
+
+@dataclass(frozen=True, kw_only=True)
+class BookConfig(RunConfig):
+    """Settings of both stages, and what they read."""
+
+    texts: tuple[str, ...] = ("one", "two words", "three more words")
+    words: WordsConfig = field(default_factory=WordsConfig)
+
+
+def split_text(store, item, payload):
+    """One text -> its words."""
+    with open(payload["diary"], "a") as diary:
+        diary.write(item.name + "\n")
+    if not payload["text"]:
+        raise ItemError("it is empty")
+    words = payload["text"].split()
+    store.storage.write_table(store.output(item), pa.table({"word": [word.upper() if payload["upper"] else word for word in words]}))
+    return {"rows": len(words)}
+
+
+def texts(run):
+    body = {"upper": run.config.words.upper, "diary": f"{run.config.storage.uri}.diary"}
+    return {Item(name=f"text {number}", identity=text): {"text": text} | body for number, text in enumerate(run.config.texts)}
+
+
+def count(run, store, item):
+    words = WORDS.require(run)
+    total = sum(run.storage.table_rows(path) for path in words.outputs.values())
+    run.storage.write_bytes(f"{store.output(item, '')}/total.json", json.dumps(total).encode())
+    store.complete_folder(item, {"rows": 1, "total": total})
+    return {"rows": 1, "total": total}
+
+
+def refuse_whispers(run):
+    if "whisper" in run.config.texts:
+        raise ConfigError("texts: whisper cannot be read; leave it out")
+
+
+SMALL = Resources(workers=1, memory_gb=0.1)
+WORDS = Stage(
+    name="words",
+    revision=1,
+    settings=lambda config: config.words,
+    check=refuse_whispers,
+    work=ItemWork(
+        items=texts,
+        operators=(ItemOperator(build=lambda run: lambda: split_text, resources=lambda compute: SMALL),),
+        unit="texts",
+        describe=lambda items: f"{sum(len(payload['text']) for payload in items.values())} letters",
+    ),
+    job="jobs/words.py",
+)
+TOTAL = Stage(
+    name="total",
+    revision=1,
+    settings=lambda config: {},
+    inputs=(WORDS,),
+    work=RunWork(run=count, resources=lambda compute: SMALL, describe=lambda run: "one sum"),
+    job="jobs/total.py",
+)
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with RaySession(ComputeConfig(object_store_mb=80)) as engine:
-        yield engine
+def session():
+    import sys
+
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
+    config = BookConfig()
+    with RaySession(replace(config.compute, object_store_mb=80)) as session:
+        yield session
 
 
 @pytest.fixture
-def go(engine, tmp_path):
-    def run(payloads, *, retry=False, max_failures=0.01):
-        where = RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
-        job = Run(where, engine)
-        items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
-        store = StageStore(job.storage, "faces", {}, 1)
-        return run_items(job, store, items, partial(Work, tmp_path / "diary"), pool=Pool(workers=2, memory_gb=0.1, longest_rest=0.1), unit="videos")
+def run(session, tmp_path):
+    def make(stages=None, **changes):
+        return Run(BookConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), **changes), session)
 
-    run.diary = lambda: sorted((tmp_path / "diary").read_text().split())
-    return run
+    make.diary = lambda: sorted((tmp_path / "runs.diary").read_text().splitlines())
+    return make
 
 
-GOOD = {name: {"n": number} for number, name in enumerate("abcd")}
+def plan_of(run, capsys, monkeypatch, stages=(WORDS, TOTAL)):
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
+    capsys.readouterr()
+    show_plan(run, stages)
+    return capsys.readouterr().out
 
 
-def test_a_task_without_a_gpu_sees_none(engine):
-    import ray
-
-    engine.start()
-    seen = ray.remote(num_cpus=1)(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).remote()
-    assert ray.get(seen) == ""
-
-
-def test_every_item_gets_its_part_and_a_rerun_does_nothing(go):
-    record = go(GOOD)
-    assert list(record.parts) == ["a", "b", "c", "d"]
-    assert record.figures == {"rows": 4, "frames": 40}
-    assert go(GOOD) == record
-    assert go.diary() == ["a", "b", "c", "d"]
+def test_a_list_of_stages_gets_a_plan_a_run_records_and_report_rows(run, capsys, monkeypatch):
+    said = plan_of(run(), capsys, monkeypatch)
+    assert "3 of 3 texts, 28 letters" in said and "one sum, after words" in said and "1 x 1 CPU + 0.1 GB" in said
+    records = run_job(run(), (WORDS, TOTAL))
+    assert records["total"].figures == {"rows": 1, "total": 6}
+    assert [summarize(record)["rows"] for record in records.values()] == [6, 1]
+    assert [summarize(record)["items"] for record in records.values()] == [3, None]
+    assert "words: " in capsys.readouterr().out, "a job says where its results are"
+    assert plan_of(run(), capsys, monkeypatch).count("already done") == 2
 
 
-def test_added_items_alone_are_done_and_rows_count_all(go):
-    go({name: GOOD[name] for name in "ab"})
-    record = go(GOOD)
-    assert go.diary() == ["a", "b", "c", "d"]
-    assert record.figures["rows"] == 4
+def test_a_complete_stage_is_skipped_and_more_items_do_only_those(run):
+    first = run_job(run(), (WORDS, TOTAL))
+    again = run_job(run(), (WORDS, TOTAL))
+    assert first == again and run.diary() == ["text 0", "text 1", "text 2"]
+    more = run_job(run(texts=("one", "two words", "three more words", "four")), (WORDS, TOTAL))
+    assert run.diary() == ["text 0", "text 1", "text 2", "text 3"]
+    assert more["total"].figures["total"] == 7
+    assert first["words"].store == more["words"].store and first["total"].outputs != more["total"].outputs
 
 
-def test_a_failure_that_the_store_does_not_take_is_tried_again_later(tmp_path):
-    class Away:
-        def write_failure(self, item, error):
-            raise StorageError("no answer")
-
-    (tmp_path / "diary").touch()
-    row = _Worker(Away(), partial(Work, tmp_path / "diary"), 0).one({"task": 3, "name": "e", "identity": "1", "payload": '{"bad": true}'})
-    assert (row["lost"], row["reason"], row["error"], row["finished"]) == ("no answer", "", b"", False)
+def test_other_settings_have_another_store_of_this_stage_and_of_those_after_it(run):
+    upper = WordsConfig(upper=True)
+    assert WORDS.store(run()).path != WORDS.store(run(words=upper)).path
+    assert TOTAL.store(run()).path != TOTAL.store(run(words=upper)).path
+    workers = replace(run().compute, decode=Resources(workers=3))
+    assert WORDS.store(run()).path == WORDS.store(run(compute=workers)).path, "the number of workers shapes no result"
 
 
-def test_an_item_that_found_no_room_on_a_machines_disk_is_tried_again_later(tmp_path):
-    def no_room(*_):
-        raise OSError(28, "No space left on device")
-
-    row = _Worker(None, lambda: no_room, 0).one({"task": 3, "name": "e", "identity": "1", "payload": "{}"})
-    assert "the disk is full" in row["lost"] and not (row["reason"] or row["finished"])
-
-
-def test_work_that_cannot_be_built_yet_is_built_for_a_later_item():
-    calls = []
-
-    def make():
-        calls.append(1)
-        if len(calls) == 1:
-            raise StorageError("no answer")
-        return lambda *_: {"rows": 1}
-
-    worker, row = _Worker(None, make, 0), {"task": 0, "name": "e", "identity": "1", "payload": "{}"}
-    assert worker.one(row)["lost"] == "no answer"
-    assert worker.one(row)["finished"] and worker.one(row)["finished"] and len(calls) == 2
-
-
-def outcomes(*rows):
-    """A round in which machines lost tasks or did them, in this order."""
-    once = _Round(workers=2)
-    for task, (machine, lost) in enumerate(rows):
-        once.is_lost({"task": task, "item": f"v{task}", "machine": machine, "worker": machine, "lost": "no room" * lost})
-    return once
-
-
-def test_a_machine_that_loses_what_others_do_is_shunned():
-    assert outcomes(("a", False), ("b", False), ("b", True), ("a", False)).failing == {"b"}
-
-
-def test_a_machine_that_found_its_way_again_is_not():
-    assert outcomes(("b", True), ("a", False), ("b", False)).failing == frozenset()
-
-
-def test_where_all_lose_it_is_nobodys_fault():
-    assert outcomes(("a", False), ("a", True), ("b", True)).failing == frozenset()
-
-
-def test_a_bad_item_is_a_failure_row_the_rest_goes_on_and_it_can_be_retried(go, capsys):
-    record = go({**GOOD, "e": {"bad": True}})
-    assert record.failures == [{"item": "e", "stage": "faces", "reason": "not a video", "last_frame": None}]
-    assert "e: not a video" in capsys.readouterr().out
-    assert go({**GOOD, "e": {"bad": True}}) == record
-    assert len(go.diary()) == 5
-    assert not go({**GOOD, "e": {"n": 4}}, retry=True).failures
-    assert go.diary().count("e") == 2
-
-
-def test_an_item_that_breaks_keeps_what_was_good_and_is_a_failure_all_the_same(go, tmp_path):
-    record = go({**GOOD, "e": {"broke": True}})
-    assert list(record.parts) == ["a", "b", "c", "d", "e"] and record.figures["rows"] == 9
-    assert record.failures == [{"item": "e", "stage": "faces", "reason": "decoding broke", "last_frame": 5}]
-    (tmp_path / "runs" / record.parts["e"]).unlink()  # as if killed between the failure and the part
+def test_failed_items_are_reported_and_retried_and_a_killed_run_continues(run, tmp_path):
+    broken = run(texts=("one", ""), policy=Policy(max_failures=0.5))
+    record = run_job(broken, (WORDS,))["words"]
+    assert summarize(record)["failed"] == 1 and record.failures[0]["reason"] == "it is empty"
     for path in (tmp_path / "runs").rglob("records/*.json"):
-        path.unlink()
-    assert list(go({**GOOD, "e": {"broke": True}}).parts) == ["a", "b", "c", "d", "e"]
-    assert go.diary() == ["a", "b", "c", "d", "e", "e"]
-    mended = go({**GOOD, "e": {"n": 4}}, retry=True)
-    assert not mended.failures and mended.figures["rows"] == 5
+        path.unlink()  # as after a run that was killed before its record
+    assert run_job(run(texts=("one", "")), (WORDS,))["words"].outputs == record.outputs
+    assert run.diary() == ["text 0", "text 1"]
 
 
-def test_what_storage_does_not_give_is_tried_again_after_all_others(go, capsys):
-    record = go({**GOOD, "c": {"n": 2, "away": 1}})
-    assert list(record.parts) == ["a", "b", "c", "d"] and not record.failures
-    assert go.diary() == ["a", "b", "c", "c", "d"]
-    said = capsys.readouterr().out
-    assert "c: no answer; it is tried again when the others are done" in said
-    assert "1 could not be read or written and are tried again" in said
+def test_a_stage_whose_input_is_missing_names_the_job_that_makes_it(run, capsys, monkeypatch):
+    with pytest.raises(DataError, match="words is not done with these settings; run jobs/words.py with the same preset"):
+        run_job(run(), (TOTAL,))
+    with pytest.raises(DataError, match="run jobs/words.py"):
+        plan_of(run(), capsys, monkeypatch, (TOTAL,))
 
 
-def test_what_storage_never_gives_ends_the_job_with_all_others_done_and_is_no_failure(go):
-    with pytest.raises(StorageError, match="1 of 1 could not be read or written, all others are done; first c: no answer"):
-        go({**GOOD, "c": {"n": 2, "away": 3}})
-    assert list(go(GOOD).parts) == ["a", "b", "c", "d"]
-    assert go.diary().count("c") == 4 and go.diary().count("a") == 1
-
-
-def test_a_store_that_is_gone_ends_the_job_at_once(go):
-    with pytest.raises(StorageError, match="40 times in a row"):
-        go({f"v{number:02d}": {"n": 1, "away": 9} for number in range(90)})
-    assert len(go.diary()) < 90
-
-
-def test_too_many_failures_fail_the_stage(go):
-    with pytest.raises(StageError, match="3 of 3 items failed"):
-        go({name: {"bad": True} for name in "xyz"})
-
-
-def test_an_error_of_ours_in_a_worker_reaches_the_user_as_itself(go):
-    with pytest.raises(DataError, match="^where: the disk is gone; plug it in$"):
-        go({"a": {"lost": True}, "b": {"n": 1}})
-
-
-def test_the_record_can_be_read_without_our_code(go, tmp_path):
-    record = go(GOOD)
-    found = list((tmp_path / "runs" / record.store / "records").glob("*.json"))
-    assert json.loads(found[0].read_text())["parts"] == record.parts
-
-
-def test_what_this_machine_can_never_give_is_refused_instead_of_waited_for(engine):
-    engine.start(cpus=2)
-    with pytest.raises(
-        ConfigError, match=r"needs 2 CPUs and 8 GPUs at the same time and no machine here has as much; give .* 0 as compute\.gpus-per-worker"
-    ):
-        engine.start(cpus=2, gpus=8)
-    with pytest.raises(ConfigError, match="needs 3 workers with 1 CPUs each at the same time and there is room for 2 such; give fewer"):
-        engine.start(workers=3, cpus=1)
+def test_what_a_stage_refuses_is_said_before_any_stage_runs(run, capsys, monkeypatch, tmp_path):
+    other = run(texts=("whisper",))
+    with pytest.raises(ConfigError, match="leave it out"):
+        run_job(other, (WORDS, TOTAL))
+    with pytest.raises(ConfigError, match="leave it out"):
+        plan_of(other, capsys, monkeypatch)
+    assert "PROBLEM texts: whisper cannot be read" in capsys.readouterr().out
+    assert not (tmp_path / "runs.diary").exists()

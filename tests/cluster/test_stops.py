@@ -24,7 +24,17 @@ from abaw_ray.faces.crop import CropFaces
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-SMALL = SyntheticConfig(train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=8, affectnet_validation=8, rafdb=8, rafdb_test=8)
+SMALL = SyntheticConfig(
+    train_subjects=10,
+    val_subjects=4,
+    test_subjects=2,
+    video_duration_s=4.0,
+    segment_duration_s=(0.5, 1.2),
+    affectnet_train_images=8,
+    affectnet_val_images=8,
+    rafdb_train_images=8,
+    rafdb_test_images=8,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,7 @@ def tree(tmp_path_factory):
 
 
 def parts_in(root: Path) -> list[Path]:
-    return sorted(root.glob("faces/*/parts/*.parquet"))
+    return sorted(root.glob("faces/*/outputs/*.parquet"))
 
 
 def wait_until(process: subprocess.Popen, log: Path, there: Callable[[], bool]) -> None:
@@ -51,7 +61,16 @@ def start(tree, tmp_path):
 
     def job(sent: signal.Signals | None = None) -> tuple[int, str]:
         """Run it, and send the signal as soon as it has added a part or two; exit code and what it printed."""
-        command = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.no-draw", "--data.affwild2", str(tree), "--storage", str(tmp_path)]
+        command = [
+            sys.executable,
+            "jobs/prepare_faces.py",
+            "smoke",
+            "--data.no-use-synthetic",
+            "--data.affwild2",
+            str(tree),
+            "--storage",
+            str(tmp_path),
+        ]
         log = tmp_path / f"{len(started)}.txt"
         with log.open("w") as out:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
@@ -76,8 +95,8 @@ def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_don
     assert start(signal.SIGKILL)[0] == -signal.SIGKILL
     first = written()
     code, said = start(signal.SIGINT)
-    assert (code, said.splitlines()[-1]) == (130, "stopped; what was finished is kept, and the same command goes on from there")
-    assert "already there" in said
+    assert (code, said.splitlines()[-1]) == (130, "stopped; finished items are kept, and the same command continues from there")
+    assert "already done" in said
     assert "Traceback" not in said
     second = written()
     code, said = start(signal.SIGTERM)  # how a submitted job is stopped

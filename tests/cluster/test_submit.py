@@ -55,10 +55,26 @@ def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
 
 
 def test_a_submitted_job_does_its_work_and_says_how_it_ended(head, tmp_path):
-    job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.drawn", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
-    small = ["--data.synthetic.train", "6", "--data.synthetic.validation", "3", "--data.synthetic.test", "1", "--data.synthetic.seconds", "2.4"]
-    stills = ["--data.synthetic.affectnet", "8", "--data.synthetic.affectnet-validation", "8", "--data.synthetic.rafdb", "7"]
-    done = submit(head, *job, *small, "--data.synthetic.stretch", "0.4", "0.9", *stills, "--data.synthetic.rafdb-test", "7")
+    job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.synthetic-dir", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
+    small = [
+        "--data.synthetic.train-subjects",
+        "6",
+        "--data.synthetic.val-subjects",
+        "3",
+        "--data.synthetic.test-subjects",
+        "1",
+        "--data.synthetic.video-duration-s",
+        "2.4",
+    ]
+    stills = [
+        "--data.synthetic.affectnet-train-images",
+        "8",
+        "--data.synthetic.affectnet-val-images",
+        "8",
+        "--data.synthetic.rafdb-train-images",
+        "7",
+    ]
+    done = submit(head, *job, *small, "--data.synthetic.segment-duration-s", "0.4", "0.9", *stills, "--data.synthetic.rafdb-test-images", "7")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
     assert "exit=0" in done.stdout
     assert list((tmp_path / "runs" / "faces").glob("*/records/*.json"))

@@ -1,23 +1,23 @@
 import pytest
-from deeds import deeds
+from child_calls import build_calls
 
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 
 
 @pytest.fixture(scope="module")
-def watched():
-    with ChildProcess(deeds, ChildLimits()) as shared:
+def child():
+    with ChildProcess(build_calls, ChildLimits()) as shared:
         yield shared
 
 
 @pytest.fixture(scope="module")
-def one_hasty():
-    with ChildProcess(deeds, ChildLimits(seconds=1)) as shared:
+def shared_impatient_child():
+    with ChildProcess(build_calls, ChildLimits(seconds=1)) as shared:
         yield shared
 
 
 @pytest.fixture
-def hasty(one_hasty):
-    """One that gives up soon, with a child."""
-    one_hasty("echo", 0)
-    return one_hasty
+def impatient_child(shared_impatient_child):
+    """A running child with a limit of one second without progress."""
+    shared_impatient_child("echo", 0)
+    return shared_impatient_child

@@ -5,81 +5,81 @@ import sys
 from pathlib import Path
 
 import pytest
-from deeds import deeds, wait_for_end
+from child_calls import build_calls, wait_for_end
 
 from abaw_ray.core.errors import ConfigError, ItemError
-from abaw_ray.core.process.child import beat, waiting
+from abaw_ray.core.process.child import heartbeat, io_wait
 from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 
 
-def test_results_come_back_and_the_work_is_built_once(watched):
-    first = watched("builds")
-    assert watched("echo", {"a": [1.5, None]}) == {"a": [1.5, None]}
-    assert watched("builds") == first == (1, watched.pid)
+def test_results_come_back_and_the_work_is_built_once(child):
+    first = child("builds")
+    assert child("echo", {"a": [1.5, None]}) == {"a": [1.5, None]}
+    assert child("builds") == first == (1, child.pid)
 
 
 @pytest.mark.parametrize(
     ("error", "fields"), [(ItemError("cut off", last_frame=7), {"last_frame": 7}), (ConfigError("x"), {}), (TimeoutError(5, "slow"), {"errno": 5})]
 )
-def test_what_the_work_raises_comes_out_as_itself_with_its_fields_and_its_traceback(watched, error, fields):
+def test_an_error_of_the_work_is_raised_unchanged_with_its_fields_and_its_traceback(child, error, fields):
     with pytest.raises(type(error)) as found:
-        watched("fail", error)
+        child("fail", error)
     assert str(found.value) == str(error) and {name: getattr(found.value, name) for name in fields} == fields
     assert "in fail" in str(found.value.__cause__)
 
 
-def test_what_cannot_pass_between_processes_is_told_and_breaks_nothing(watched):
-    pid = watched.pid
+def test_what_cannot_be_pickled_raises_and_the_child_stays_usable(child):
+    pid = child.pid
     with pytest.raises(RuntimeError, match="PickyError: code 7"):
-        watched("fail_picky")
+        child("fail_picky")
     with pytest.raises(AttributeError, match="lambda"):
-        watched("unpicklable")
+        child("unpicklable")
     with pytest.raises(AttributeError, match="lambda"):
-        watched("echo", lambda: None)
-    assert watched("echo", 1) == 1 and watched.pid == pid
+        child("echo", lambda: None)
+    assert child("echo", 1) == 1 and child.pid == pid
 
 
-def test_a_slow_call_that_shows_progress_is_left_alone(hasty):
-    assert hasty("keep_going", 2, 0.05) > 3
+def test_a_slow_call_that_makes_progress_is_not_killed(impatient_child):
+    assert impatient_child("keep_going", 2, 0.05) > 3
 
 
-def test_time_in_a_wait_does_not_add_to_the_time_without_progress(hasty):
-    assert hasty("read_slowly", 6, 0.35, 0.1) == 6
+def test_time_in_io_wait_does_not_count_as_time_without_progress(impatient_child):
+    assert impatient_child("read_slowly", 6, 0.35, 0.1) == 6
 
 
-def test_a_wait_that_is_too_long_itself_is_not_the_works_fault(hasty):
+def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_wait(impatient_child):
     with pytest.raises(ChildDied) as died:
-        hasty("read_slowly", 1, 600)
-    assert died.value.waiting and died.value.reached == 5
+        impatient_child("read_slowly", 1, 600)
+    assert died.value.in_io_wait and died.value.progress == 5
 
 
-def test_work_that_reads_for_ever_without_progress_is_at_fault_itself(hasty):
+def test_endless_short_io_waits_without_progress_end_the_call_as_no_progress(impatient_child):
     with pytest.raises(ChildDied) as died:
-        hasty("read_slowly", 5000, 0, 0.001)
-    assert died.value.reached == 5 and died.value.reason == "no progress for 1 s"
+        impatient_child("read_slowly", 5000, 0, 0.001)
+    assert died.value.progress == 5 and died.value.reason == "no progress for 1 s"
 
 
-@pytest.mark.parametrize("deed", [("take", 4096), ("take_slowly",)])
-def test_memory_beyond_the_limit_is_refused_and_the_next_call_has_all_of_it(deed):
-    with ChildProcess(deeds, ChildLimits(memory_mb=128)) as watched:
+@pytest.mark.parametrize("call", [("take", 4096), ("take_slowly",)])
+def test_memory_beyond_the_limit_raises_and_the_next_call_has_the_whole_limit(call):
+    with ChildProcess(build_calls, ChildLimits(memory_mb=128)) as child:
         with pytest.raises(MemoryError):
-            watched(*deed)
-        assert watched.pid is None
-        assert watched("take", 64) == 64 << 20
+            child(*call)
+        assert child.pid is None
+        assert child("take", 64) == 64 << 20
 
 
-def test_a_child_ignores_ctrl_c(watched):
-    watched("echo", 1)
-    os.kill(watched.pid, signal.SIGINT)
-    assert watched("builds") == (1, watched.pid)
+def test_a_child_ignores_ctrl_c(child):
+    child("echo", 1)
+    os.kill(child.pid, signal.SIGINT)
+    assert child("builds") == (1, child.pid)
 
 
 SCRIPT = """
-import deeds
+import child_calls
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 open({log!r}, "a").write("ran\\n")
-watched = ChildProcess(deeds.deeds, ChildLimits())  # neither a main guard nor a close
-print(*watched("environment"), watched.pid, flush=True)
+child = ChildProcess(child_calls.build_calls, ChildLimits())  # neither a main guard nor a close
+print(*child("environment"), child.pid, flush=True)
 {more}
 """
 
@@ -93,25 +93,25 @@ def start_script(tmp_path, more):
     return subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_script_without_a_main_guard_is_not_run_again_and_its_end_does_not_hang(tmp_path):
+def test_a_script_without_a_main_guard_is_not_run_again_and_exits_without_close(tmp_path):
     with start_script(tmp_path, "") as process:
-        said, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and (tmp_path / "log").read_text() == "ran\n"
-    threads, main, pid = said.split()
+    threads, main, pid = output.split()
     assert (threads, main) == ("1", "None")
     wait_for_end(int(pid))
 
 
-@pytest.mark.parametrize("deed", [("stall", 1), ("hang_in_c",)])
-def test_a_child_does_not_outlive_its_parent(tmp_path, deed):
-    with start_script(tmp_path, f"watched('say_and', *{deed!r})") as process:
+@pytest.mark.parametrize("call", [("stall", 1), ("hang_in_c",)])
+def test_a_child_does_not_outlive_its_parent(tmp_path, call):
+    with start_script(tmp_path, f"child('print_then', *{call!r})") as process:
         pid = int(process.stdout.readline().split()[-1])
-        assert process.stdout.readline().strip() == deed[0]  # the child is at it
+        assert process.stdout.readline().strip() == call[0]  # the child runs the call
         process.kill()
     wait_for_end(pid)
 
 
-def test_beats_and_waits_outside_a_child_do_nothing():
-    beat(3)
-    with waiting():
+def test_heartbeat_and_io_wait_outside_a_child_do_nothing():
+    heartbeat(3)
+    with io_wait():
         pass

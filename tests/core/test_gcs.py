@@ -1,4 +1,4 @@
-"""``gs://`` against a stand-in for Google's store."""
+"""``gs://`` against an emulator of Google Cloud Storage."""
 
 import socket
 import subprocess
@@ -34,7 +34,7 @@ def config(port: int) -> StorageConfig:
 @pytest.fixture(scope="module")
 def store():
     port = free_port()
-    # A process of its own: pyarrow keeps this one's threads waiting while it asks.
+    # A process of its own: pyarrow holds the GIL of this one during requests.
     command = [
         Path(sys.executable).with_name("gcp-storage-emulator"),
         "start",
@@ -47,35 +47,35 @@ def store():
         try:
             until = time.monotonic() + 60
             while not listens(port):
-                assert server.poll() is None and time.monotonic() < until, "the stand-in does not start"
+                assert server.poll() is None and time.monotonic() < until, "the emulator does not start"
                 time.sleep(0.1)
             yield Storage(config(port))
         finally:
             server.kill()
 
 
-def test_files_and_tables_come_back_as_they_were_written(store, tmp_path):
+def test_files_and_tables_are_read_back_as_written(store, tmp_path):
     table = pa.table({"row": pa.array(range(1000), pa.int64()), "text": ["x"] * 1000})
     (tmp_path / "some.bin").write_bytes(bytes(range(256)) * 400)
     store.check()
     store.write_bytes("a/b.json", b"{}")
-    store.write_table("a/part.parquet", table)
+    store.write_table("a/output.parquet", table)
     store.put_file(tmp_path / "some.bin", "a/some.bin")
     assert store.read_bytes("a/b.json") == b"{}"
-    assert store.read_table("a/part.parquet").equals(table)
+    assert store.read_table("a/output.parquet").equals(table)
     store.get_file("a/some.bin", tmp_path / "back.bin")
     assert (tmp_path / "back.bin").read_bytes() == (tmp_path / "some.bin").read_bytes()
-    assert set(store.files("a")) == {"b.json", "part.parquet", "some.bin"}
+    assert set(store.files("a")) == {"b.json", "output.parquet", "some.bin"}
 
 
-def test_what_is_deleted_is_gone(store):
+def test_deleted_folders_are_gone(store):
     store.write_bytes("gone/x", b"x")
     assert store.exists("gone/x")
     store.delete("gone/x")
     assert not store.exists("gone/x") and store.files("gone") == {}
 
 
-def test_a_store_that_nobody_reaches_is_an_error_and_no_wait_for_ever(monkeypatch):
-    monkeypatch.setattr("abaw_ray.core.storage.filesystems._GOOGLE", 1)
+def test_an_unreachable_store_raises_in_bounded_time(monkeypatch):
+    monkeypatch.setattr("abaw_ray.core.storage.filesystems._GCS_RETRY_LIMIT", 1)
     with pytest.raises(StorageError, match="gs://"):
         Storage(replace(config(free_port()), attempts=1)).check()

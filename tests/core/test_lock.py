@@ -13,7 +13,7 @@ import pytest
 from abaw_ray.core.errors import BusyError
 from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.storage import Storage
 
 
@@ -23,118 +23,119 @@ def storage(tmp_path):
 
 
 def claim(storage, **changes):
-    """That of another process; one that is called ``elsewhere`` is on another machine."""
-    body = {"owner": "other", "host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "born": 0.0, "beat": 0.0} | changes
+    """Write the lock of another process; on host ``elsewhere`` it is on another machine."""
+    here = {"host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "started": 0.0}
+    body = {"owner": "other", **here, "heartbeat": 0.0} | changes
     body["machine"] += body["host"] if body["host"] == "elsewhere" else ""
-    storage.write_bytes("home/writer.json", json.dumps(body).encode())
+    storage.write_bytes("stage/writer.json", json.dumps(body).encode())
 
 
-def test_a_second_writer_is_refused_and_told_who_is_there(storage):
-    with only_writer(storage, "home"), pytest.raises(BusyError, match=str(os.getpid())), only_writer(storage, "home"):
+def test_a_second_writer_is_refused_and_the_message_names_the_first(storage):
+    with writer_lock(storage, "stage"), pytest.raises(BusyError, match=str(os.getpid())), writer_lock(storage, "stage"):
         pass
 
 
-def test_the_claim_is_gone_after_the_run_also_when_it_failed(storage):
-    with pytest.raises(RuntimeError), only_writer(storage, "home"):
+def test_the_lock_is_released_after_the_run_and_after_a_failed_run(storage):
+    with pytest.raises(RuntimeError), writer_lock(storage, "stage"):
         raise RuntimeError("stage broke")
-    with only_writer(storage, "home"):
+    with writer_lock(storage, "stage"):
         pass
-    assert storage.files("home") == {}
+    assert storage.files("stage") == {}
 
 
-def test_a_dead_writers_claim_is_taken_over(storage):
+def test_the_lock_of_a_dead_writer_is_taken_over(storage):
     claim(storage, pid=2**22 + 1)
-    with only_writer(storage, "home"):
+    with writer_lock(storage, "stage"):
         pass
 
 
-def test_a_reused_process_number_is_not_taken_for_the_writer(storage):
-    claim(storage, born=1.0)
-    with only_writer(storage, "home"):
+def test_another_process_with_the_same_id_is_not_the_writer(storage):
+    claim(storage, started=1.0)
+    with writer_lock(storage, "stage"):
         pass
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(lock, "_LOOK", 0.02)
-    monkeypatch.setattr(lock, "_BEAT", 0.1)
-    monkeypatch.setattr(lock, "_STALE", 1.0)
+def short_intervals(monkeypatch):
+    monkeypatch.setattr(lock, "_POLL_INTERVAL", 0.02)
+    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.1)
+    monkeypatch.setattr(lock, "_STALE_AFTER", 1.0)
 
 
-def test_a_writer_on_another_machine_that_gives_a_sign_of_life_is_left_alone(storage, quick, monkeypatch):
-    monkeypatch.setattr(lock, "_STALE", 60.0)
-    claim(storage, host="elsewhere", beat=time.time())
-    sign = threading.Timer(0.2, lambda: claim(storage, host="elsewhere", beat=time.time()))
-    sign.start()
-    with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
+def test_a_writer_on_another_machine_that_renews_its_lock_keeps_it(storage, short_intervals, monkeypatch):
+    monkeypatch.setattr(lock, "_STALE_AFTER", 60.0)
+    claim(storage, host="elsewhere", heartbeat=time.time())
+    renewal = threading.Timer(0.2, lambda: claim(storage, host="elsewhere", heartbeat=time.time()))
+    renewal.start()
+    with pytest.raises(BusyError, match="elsewhere"), writer_lock(storage, "stage"):
         pass
-    sign.join()
+    renewal.join()
 
 
 @pytest.mark.parametrize("ahead", [0, 1e6, -60], ids=["clocks agree", "its clock is ahead", "its clock is behind"])
-def test_one_on_another_machine_that_gives_none_is_followed_once_it_has_had_its_time(storage, quick, ahead, capsys):
-    claim(storage, host="elsewhere", beat=time.time() + ahead)
-    with only_writer(storage, "home"):
-        assert storage.read_bytes("home/writer.json") != b""
-    assert re.search(r"on elsewhere wrote here; waiting up to [01] s for a sign of life", capsys.readouterr().out)
+def test_the_lock_of_a_writer_on_another_machine_is_taken_over_when_it_is_not_renewed_in_time(storage, short_intervals, ahead, capsys):
+    claim(storage, host="elsewhere", heartbeat=time.time() + ahead)
+    with writer_lock(storage, "stage"):
+        assert storage.read_bytes("stage/writer.json") != b""
+    assert re.search(r"on elsewhere wrote here; waiting up to [01] s for its heartbeat", capsys.readouterr().out)
 
 
-def test_one_whose_clock_is_behind_and_that_lives_is_left_alone(storage, quick):
-    claim(storage, host="elsewhere", beat=time.time() - 600)
-    sign = threading.Timer(0.05, lambda: claim(storage, host="elsewhere", beat=time.time() - 600))
-    sign.start()
-    with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
+def test_a_live_writer_whose_clock_is_behind_keeps_its_lock(storage, short_intervals):
+    claim(storage, host="elsewhere", heartbeat=time.time() - 600)
+    renewal = threading.Timer(0.05, lambda: claim(storage, host="elsewhere", heartbeat=time.time() - 600))
+    renewal.start()
+    with pytest.raises(BusyError, match="elsewhere"), writer_lock(storage, "stage"):
         pass
-    sign.join()
+    renewal.join()
 
 
-def test_one_on_another_machine_of_the_same_name_is_not_looked_for_here(storage, quick):
-    claim(storage, machine="another", beat=time.time(), pid=2**22 + 1)
-    sign = threading.Timer(0.2, lambda: claim(storage, machine="another", beat=time.time(), pid=2**22 + 1))
-    sign.start()
-    with pytest.raises(BusyError), only_writer(storage, "home"):
+def test_a_writer_on_another_machine_of_the_same_name_is_not_looked_up_here(storage, short_intervals):
+    claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1)
+    renewal = threading.Timer(0.2, lambda: claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1))
+    renewal.start()
+    with pytest.raises(BusyError), writer_lock(storage, "stage"):
         pass
-    sign.join()
+    renewal.join()
 
 
-def test_a_writer_that_was_followed_by_another_leaves_it_alone(storage, monkeypatch):
-    monkeypatch.setattr(lock, "_BEAT", 0.02)
-    with only_writer(storage, "home"):
+def test_a_writer_that_lost_its_lock_leaves_the_new_one_alone(storage, monkeypatch):
+    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.02)
+    with writer_lock(storage, "stage"):
         claim(storage)
         time.sleep(0.2)
-        assert json.loads(storage.read_bytes("home/writer.json"))["owner"] == "other"
-    assert json.loads(storage.read_bytes("home/writer.json"))["owner"] == "other"
+        assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
+    assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
 
 
-def test_one_on_another_machine_that_was_silent_for_long_is_not_waited_for(storage, capsys):
-    claim(storage, host="elsewhere", beat=1.0)
-    with only_writer(storage, "home"):
+def test_a_lock_that_expired_long_ago_is_taken_over_at_once(storage, capsys):
+    claim(storage, host="elsewhere", heartbeat=1.0)
+    with writer_lock(storage, "stage"):
         pass
     assert "waiting" not in capsys.readouterr().out
 
 
-def test_of_two_that_claim_at_once_the_first_leaves_it_to_the_other(storage, monkeypatch):
-    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", beat=1.0))
-    with pytest.raises(BusyError, match="elsewhere"), only_writer(storage, "home"):
+def test_of_two_writers_that_lock_at_once_the_first_gives_way(storage, monkeypatch):
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", heartbeat=1.0))
+    with pytest.raises(BusyError, match="elsewhere"), writer_lock(storage, "stage"):
         pass
-    assert json.loads(storage.read_bytes("home/writer.json"))["owner"] == "other"
+    assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
 
 
-def test_one_on_another_machine_that_ends_meanwhile_is_followed(storage, quick, monkeypatch):
-    monkeypatch.setattr(lock, "_STALE", 60.0)
-    claim(storage, host="elsewhere", beat=time.time())
-    end = threading.Timer(0.2, lambda: storage.delete("home/writer.json"))
+def test_the_lock_is_free_when_a_writer_on_another_machine_ends_meanwhile(storage, short_intervals, monkeypatch):
+    monkeypatch.setattr(lock, "_STALE_AFTER", 60.0)
+    claim(storage, host="elsewhere", heartbeat=time.time())
+    end = threading.Timer(0.2, lambda: storage.delete("stage/writer.json"))
     end.start()
-    with only_writer(storage, "home"):
+    with writer_lock(storage, "stage"):
         end.join()
 
 
-def test_a_writer_that_was_killed_and_not_yet_waited_for_is_dead(storage):
+def test_a_zombie_writer_is_dead(storage):
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    born = psutil.Process(process.pid).create_time()
+    started = psutil.Process(process.pid).create_time()
     while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    claim(storage, pid=process.pid, born=born)
-    with only_writer(storage, "home"):
+    claim(storage, pid=process.pid, started=started)
+    with writer_lock(storage, "stage"):
         pass
     process.wait()

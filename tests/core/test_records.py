@@ -17,7 +17,7 @@ def store_of(tmp_path, settings=None, inputs=()):
 
 def write(store, items):
     for item in items:
-        store.storage.write_table(store.part(item), pa.table({"a": [1]}))
+        store.storage.write_table(store.output(item), pa.table({"a": [1]}))
 
 
 def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
@@ -29,7 +29,7 @@ def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
     write(store, ITEMS[3:])
     record = store.finish(ITEMS, {"frames": 4}, 1.0)
     assert store.record(ITEMS) == record
-    assert list(record.parts) == [item.name for item in ITEMS]
+    assert list(record.outputs) == [item.name for item in ITEMS]
 
 
 def test_a_record_is_for_its_set_of_items_and_fifty_more_cost_fifty(tmp_path):
@@ -55,7 +55,7 @@ def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
 @dataclass(frozen=True, kw_only=True)
 class Model:
     size: int = 70
-    weights: str = field(default="here", metadata={"shapes": False})
+    weights: str = field(default="here", metadata={"in_digest": False})
 
 
 def test_where_a_file_lies_changes_no_home_and_stands_in_the_record(tmp_path):
@@ -104,8 +104,8 @@ def test_a_stage_without_a_single_good_item_is_never_complete(tmp_path):
 
 def test_a_part_of_several_files_counts_only_when_it_is_whole(tmp_path):
     store = store_of(tmp_path)
-    store.storage.write_bytes(f"{store.part(ITEMS[0], '')}/model.safetensors", b"123")
+    store.storage.write_bytes(f"{store.output(ITEMS[0], '')}/model.safetensors", b"123")
     assert not store.finished(ITEMS)
     store.complete_folder(ITEMS[0], {"loss": 1.5})
-    assert store.finished(ITEMS) == {"video 0": store.part(ITEMS[0], "")}
+    assert store.finished(ITEMS) == {"video 0": store.output(ITEMS[0], "")}
     assert store.folder_figures(ITEMS[0]) == {"loss": 1.5}

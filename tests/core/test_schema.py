@@ -8,25 +8,25 @@ from abaw_ray.core.expressions import AFFECTNET, ENCODER_CLASSES, EXPRESSIONS, R
 FAILURES = [{"item": "a", "stage": "faces", "reason": "broken", "last_frame": None}]
 
 
-def test_a_table_in_the_schema_passes_and_comes_back_in_its_order():
+def test_a_table_in_the_schema_is_returned_in_the_schemas_column_order():
     table = pa.Table.from_pylist(FAILURES).select(["reason", "item", "stage", "last_frame"])
     assert schema.conform(table, schema.FAILURE, stage="test").schema.equals(schema.FAILURE)
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (pa.table({"item": ["a"]}), "no column"),
         (pa.Table.from_pylist([{**FAILURES[0], "item": None}], schema=pa.schema([(f.name, f.type) for f in schema.FAILURE])), "'item' is null"),
         (pa.Table.from_pylist([{**FAILURES[0], "last_frame": "x"}]), "'last_frame' is string"),
     ],
 )
-def test_a_table_that_breaks_the_schema_names_stage_and_column(table, said):
-    with pytest.raises(StageError, match=f"faces: .*{said}"):
+def test_a_table_that_breaks_the_schema_names_stage_and_column(table, message):
+    with pytest.raises(StageError, match=f"faces: .*{message}"):
         schema.conform(table, schema.FAILURE, stage="faces")
 
 
-def test_the_data_sets_share_seven_names_and_no_index_is_trusted():
+def test_the_data_sets_share_seven_names_at_different_indices():
     assert set(AFFECTNET) - {"Contempt"} == set(RAFDB) == set(EXPRESSIONS) - {"Other"}
     assert "Other" not in ENCODER_CLASSES
     assert AFFECTNET.index("Anger") != EXPRESSIONS.index("Anger")

@@ -18,7 +18,7 @@ def storage(tmp_path):
     return Storage(StorageConfig(uri=str(tmp_path / "root"), attempts=3))
 
 
-def test_what_is_written_is_read_back_and_listed_with_its_size(storage):
+def test_written_files_are_read_back_and_listed_with_their_sizes(storage):
     storage.write_bytes("a/b.txt", b"hello")
     assert storage.read_bytes("a/b.txt") == b"hello"
     assert storage.files("a") == {"b.txt": 5}
@@ -36,7 +36,7 @@ def test_a_table_comes_back_with_its_schema(storage):
 
 @contextmanager
 def full_disk():
-    """No file of this process grows beyond some bytes, as on a disk without room; a log that takes its output neither, so: not for long."""
+    """Limit files of this process to 100 bytes, as on a full disk. Log files are limited too, so keep the block short."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
@@ -45,50 +45,50 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_bytes_that_the_disk_does_not_take_leave_nothing_under_the_final_name(storage):
-    storage.write_bytes("part", b"old")
+def test_bytes_that_do_not_fit_on_the_disk_leave_the_old_file(storage):
+    storage.write_bytes("output", b"old")
     with pytest.raises(StorageError, match="too large"), full_disk():
-        storage.write_bytes("part", bytes(1000))
-    assert storage.read_bytes("part") == b"old"
-    assert list(storage.files("")) == ["part"]
+        storage.write_bytes("output", bytes(1000))
+    assert storage.read_bytes("output") == b"old"
+    assert list(storage.files("")) == ["output"]
 
 
-def test_a_file_that_the_disk_does_not_take_leaves_nothing_under_the_final_name(storage, tmp_path):
-    storage.write_bytes("part", b"old")
+def test_a_file_that_does_not_fit_on_the_disk_leaves_the_old_file(storage, tmp_path):
+    storage.write_bytes("output", b"old")
     (tmp_path / "new").write_bytes(bytes(1000))
     with pytest.raises(StorageError, match="too large"), full_disk():
-        storage.put_file(tmp_path / "new", "part")
-    assert storage.read_bytes("part") == b"old"
-    assert list(storage.files("")) == ["part"]
+        storage.put_file(tmp_path / "new", "output")
+    assert storage.read_bytes("output") == b"old"
+    assert list(storage.files("")) == ["output"]
 
 
-def test_a_file_that_arrives_short_is_an_error_though_nobody_said_anything(storage, tmp_path, monkeypatch):
+def test_a_file_that_arrives_short_without_an_error_is_an_error(storage, tmp_path, monkeypatch):
     (tmp_path / "new").write_bytes(b"hello")
     monkeypatch.setattr("shutil.copyfile", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()[:3]))
     with pytest.raises(StorageError, match="3 of 5 bytes arrived"):
-        storage.put_file(tmp_path / "new", "part")
+        storage.put_file(tmp_path / "new", "output")
 
 
-def test_a_file_is_put_where_the_store_is_no_disk(storage, tmp_path, monkeypatch):
+def test_a_file_is_uploaded_to_a_file_system_that_is_not_local(storage, tmp_path, monkeypatch):
     (tmp_path / "new").write_bytes(b"hello")
     monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "store"))
     (tmp_path / "store").mkdir()
-    Storage(storage.config).put_file(tmp_path / "new", "part")
-    assert (tmp_path / "store" / "part").read_bytes() == b"hello"
+    Storage(storage.config).put_file(tmp_path / "new", "output")
+    assert (tmp_path / "store" / "output").read_bytes() == b"hello"
 
 
-def test_a_file_has_its_name_only_when_the_disk_has_its_content(storage, tmp_path, monkeypatch):
-    deeds, fsync, replace = [], os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (deeds.append((os.fstat(file).st_size, "on the disk")), fsync(file)))
-    monkeypatch.setattr(os, "replace", lambda source, target: (deeds.append("named"), replace(source, target)))
+def test_a_file_gets_its_name_after_its_content_is_synced_to_disk(storage, tmp_path, monkeypatch):
+    events, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append((os.fstat(file).st_size, "synced")), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda source, target: (events.append("renamed"), replace(source, target)))
     (tmp_path / "new").write_bytes(b"hello")
-    storage.put_file(tmp_path / "new", "part")
+    storage.put_file(tmp_path / "new", "output")
     storage.write_bytes("other", b"bytes")
-    assert deeds == [(5, "on the disk"), "named"] * 2
+    assert events == [(5, "synced"), "renamed"] * 2
 
 
-class HalfWay:
-    """A store that is no disk, on which every upload is broken off."""
+class InterruptedUpload:
+    """A file system that is not local, on which every upload is interrupted."""
 
     def __init__(self, error):
         self.error, self.inner = error, pafs.LocalFileSystem()
@@ -109,18 +109,18 @@ class HalfWay:
 
 
 @pytest.mark.parametrize("error", [OSError("Input/output error"), KeyboardInterrupt()])
-def test_an_upload_that_is_broken_off_leaves_no_half_object(storage, tmp_path, monkeypatch, error):
+def test_an_interrupted_upload_leaves_no_partial_object(storage, tmp_path, monkeypatch, error):
     (tmp_path / "new").write_bytes(b"hello")
     (tmp_path / "store").mkdir()
     monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
-    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (HalfWay(error), str(tmp_path / "store")))
-    for upload in (lambda there: there.put_file(tmp_path / "new", "part"), lambda there: there.write_bytes("part", b"hello")):
+    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (InterruptedUpload(error), str(tmp_path / "store")))
+    for upload in (lambda there: there.put_file(tmp_path / "new", "output"), lambda there: there.write_bytes("output", b"hello")):
         with pytest.raises((StorageError, KeyboardInterrupt)):
             upload(Storage(storage.config))
         assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_a_broken_connection_is_tried_again(storage, monkeypatch):
+def test_a_broken_connection_is_retried(storage, monkeypatch):
     calls = []
     original = pafs.LocalFileSystem.open_input_file
 
@@ -138,7 +138,7 @@ def test_a_broken_connection_is_tried_again(storage, monkeypatch):
 
 
 class Flaky:
-    """A local file system whose reads go through a function of the test."""
+    """A local file system whose reads call a function of the test."""
 
     def __init__(self, read):
         self.read, self.inner = read, pafs.LocalFileSystem()
@@ -147,34 +147,34 @@ class Flaky:
         return self.read(self.inner, path)
 
 
-def test_a_missing_file_is_not_tried_again(storage):
+def test_a_missing_file_is_not_retried(storage):
     with pytest.raises(FileNotFoundError):
         storage.read_bytes("missing")
 
 
-def test_settings_that_cannot_work_are_refused():
+def test_invalid_settings_are_refused():
     with pytest.raises(ConfigError, match=r"storage\.uri"):
         StorageConfig(uri="")
-    with pytest.raises(StorageError, match="names no bucket"):
+    with pytest.raises(StorageError, match="has no bucket"):
         resolve("s3://")
     with pytest.raises(StorageError, match="use a local folder"):
         resolve("ftp7://somewhere/else")
 
 
-def test_a_folder_that_cannot_be_written_says_so_in_one_line(tmp_path):
+def test_an_unwritable_folder_raises_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="check the address") as caught:
         Storage(StorageConfig(uri=str(tmp_path / "file" / "below"), attempts=1)).check()
     assert "\n" not in str(caught.value)
 
 
-def test_a_copy_for_which_this_machine_has_no_room_is_not_the_stores_fault_and_leaves_nothing(storage, tmp_path, monkeypatch):
-    storage.write_bytes("part", b"hello")
+def test_a_download_to_a_full_disk_raises_a_storage_error_and_leaves_nothing(storage, tmp_path, monkeypatch):
+    storage.write_bytes("output", b"hello")
 
     def no_room(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfileobj", no_room)
     with pytest.raises(StorageError, match="No space left on device; the disk is full"):
-        storage.get_file("part", tmp_path / "here" / "part")
+        storage.get_file("output", tmp_path / "here" / "output")
     assert list((tmp_path / "here").iterdir()) == []

@@ -27,7 +27,7 @@ def test_every_subject_is_found_with_its_video_its_side_and_its_split(aff):
     }
 
 
-def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
+def test_a_video_row_lists_all_its_subjects_whatever_the_requested_split(aff):
     tree = AffWild2(aff.root)
     rows = {row["video"]: row for row in tree.videos(["val"])}
     assert sorted(rows) == ["135-24-1920x1080", "200", "28-30-1280x720-2"]
@@ -42,14 +42,14 @@ def test_a_row_of_a_video_names_all_its_subjects_whichever_split_asked(aff):
 
 def test_the_annotations_may_have_any_root_above_the_task(aff):
     os.rename(aff.root / "8th_ABAW_Annotations", aff.root / "labels of 2025")
-    assert len(AffWild2(aff.root).names("train")) == 6
+    assert len(AffWild2(aff.root).subject_names("train")) == 6
 
 
 def test_labels_come_in_the_order_of_the_frames(aff):
     np.testing.assert_array_equal(AffWild2(aff.root).labels("200"), np.array([0, 1, -1], np.int8))
 
 
-def test_the_test_release_has_no_labels_and_says_so(aff):
+def test_labels_of_the_test_release_raise_an_error(aff):
     with pytest.raises(DataError, match="'300' has no annotation; it is in the test release"):
         AffWild2(aff.root).labels("300")
     with pytest.raises(DataError, match="not in this tree"):
@@ -57,12 +57,12 @@ def test_the_test_release_has_no_labels_and_says_so(aff):
 
 
 def test_the_example_gives_name_and_frame_in_its_order(aff):
-    assert AffWild2(aff.root).example() == [("300", 1), ("300", 2), ("video2_left", 1)]
+    assert AffWild2(aff.root).submission_rows() == [("300", 1), ("300", 2), ("video2_left", 1)]
 
 
 def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_must_be_there(aff):
     (aff.root / "EXPR_test_release.txt").unlink()
-    assert AffWild2(aff.root).names("test") == []
+    assert AffWild2(aff.root).subject_names("test") == []
     with pytest.raises(DataError, match=r"mine\.txt: no such file"):
         AffWild2(aff.root, test_names="mine.txt")
 
@@ -70,7 +70,7 @@ def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_m
 def test_the_test_release_may_lie_outside_of_the_tree(aff, tmp_path):
     elsewhere = tmp_path / "names.txt"
     elsewhere.write_text("300\n")
-    assert AffWild2(aff.root, test_names=str(elsewhere)).names("test") == ["300"]
+    assert AffWild2(aff.root, test_names=str(elsewhere)).subject_names("test") == ["300"]
 
 
 def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(aff):
@@ -82,9 +82,9 @@ def test_a_missing_raw_video_is_an_error_that_names_the_subject_unless_allowed(a
     assert len(tree.videos()) == 8 and len(tree.subjects) == 11
 
 
-def test_a_raw_video_that_is_there_twice_is_an_error(aff):
+def test_a_duplicate_raw_video_is_an_error(aff):
     aff.put("batch2/12.avi")
-    with pytest.raises(DataError, match=r"'12' is there twice, batch1/12\.mp4 and batch2/12\.avi"):
+    with pytest.raises(DataError, match=r"'12' exists twice, batch1/12\.mp4 and batch2/12\.avi"):
         AffWild2(aff.root)
 
 
@@ -94,7 +94,7 @@ def test_a_name_in_two_splits_is_an_error(aff):
         AffWild2(aff.root)
 
 
-def test_a_tree_without_annotations_and_one_with_two_of_them_say_what_is_wrong(aff, tmp_path):
+def test_no_or_two_annotation_folders_are_an_error(aff, tmp_path):
     with pytest.raises(DataError, match="no folder named 'EXPR_Recognition_Challenge'"):
         AffWild2(aff.root / "batch1")
     with pytest.raises(DataError, match="no such folder"):
@@ -116,7 +116,7 @@ def test_another_file_of_the_same_name_has_another_identity(aff):
     assert {video for video in before if before[video] != after[video]} == {"12"}
 
 
-def test_a_folder_with_the_annotations_is_known_as_such_a_tree_and_nothing_else_is(aff, monkeypatch):
+def test_only_a_folder_with_the_annotations_is_detected_as_affwild2(aff, monkeypatch):
     assert is_affwild2(aff.root) and is_affwild2(f"file://{aff.root}/") and is_affwild2(aff.root / "8th_ABAW_Annotations")
     aff.put("list.txt", "batch1/12.mp4\n")
     for other in (aff.root / "batch1", aff.root / "list.txt", aff.root / "batch1/12.mp4", f"{aff.root}/*", aff.root / "nowhere"):
@@ -125,7 +125,7 @@ def test_a_folder_with_the_annotations_is_known_as_such_a_tree_and_nothing_else_
     assert is_affwild2("..") and not is_affwild2(".")
 
 
-def test_a_folder_of_many_folders_is_known_by_a_few_of_them(aff, monkeypatch):
+def test_detection_lists_a_bounded_number_of_folders(aff, monkeypatch):
     for number in range(300):
         aff.put(f"clips/{number}/deep/v.mp4")
     asked, entries = [], Tree.entries

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.data.annotations import HEADER, match_labels, parse_annotation
+from abaw_ray.data.annotations import HEADER, align_labels, parse_annotation
 
 
 def test_the_header_has_eight_names_and_each_row_one_label():
@@ -18,7 +18,7 @@ def test_a_file_with_the_header_alone_has_no_labels():
 
 
 @pytest.mark.parametrize("row", ["8", "-2", "1.0", "0,1", "", "Anger", "99999999999999999999"])
-def test_what_is_no_label_is_named_with_file_and_line(row):
+def test_an_invalid_label_raises_an_error_with_file_and_line(row):
     with pytest.raises(DataError, match=rf"^x\.txt:4: '{row}' is no class"):
         parse_annotation(f"{HEADER}\n0\n1\n{row}\n2\n", "x.txt")
 
@@ -33,13 +33,13 @@ def test_another_header_is_refused(text):
     ("rows", "frames", "kept"),
     [(5, 5, [0, 1, 2, 3, 4]), (5, 4, [0, 1, 2, 3]), (5, 3, [0, 1, 2]), (5, 6, [0, 1, 2, 3, 4, -1]), (5, 7, [0, 1, 2, 3, 4, -1, -1])],
 )
-def test_row_i_stays_frame_i_and_the_end_is_cut_or_left_unlabelled(rows, frames, kept, caplog):
+def test_row_i_belongs_to_frame_i_and_the_end_is_truncated_or_unlabelled(rows, frames, kept, caplog):
     caplog.set_level(logging.INFO)
-    assert match_labels(np.arange(rows, dtype=np.int8), frames, "12").tolist() == kept
+    assert align_labels(np.arange(rows, dtype=np.int8), frames, "12").tolist() == kept
     assert bool(caplog.messages) == (rows != frames)
 
 
 @pytest.mark.parametrize("frames", [2, 8])
 def test_more_than_two_rows_off_is_an_error_that_names_both_counts(frames):
     with pytest.raises(DataError, match=f"^12: 5 annotation rows for {frames} decoded frames"):
-        match_labels(np.zeros(5, np.int8), frames, "12")
+        align_labels(np.zeros(5, np.int8), frames, "12")

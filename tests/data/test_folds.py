@@ -3,7 +3,7 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.data.folds import assign_folds
-from abaw_ray.data.subjects import source_of
+from abaw_ray.data.subjects import recording_of
 
 WEIGHT = np.array([26, 2.3, 1.6, 1.7, 13, 10.4, 4.4, 27.2])
 
@@ -18,15 +18,15 @@ def subjects(count, seed=0, frames=(50, 4000)):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_recording_is_in_two_folds_and_everyone_is_in_one(seed):
+def test_no_recording_is_in_two_folds_and_every_subject_is_in_one(seed):
     labels = subjects(60, seed)
     folds = assign_folds(labels, folds=5, seed=seed)
     assert folds.keys() == labels.keys()
     assert set(folds.values()) == set(range(5))
-    assert len({(source_of(name), fold) for name, fold in folds.items()}) == len({source_of(name) for name in labels})
+    assert len({(recording_of(name), fold) for name, fold in folds.items()}) == len({recording_of(name) for name in labels})
 
 
-def test_every_fold_has_a_like_share_of_every_expression():
+def test_every_fold_has_a_similar_share_of_every_expression():
     labels = subjects(200)
     folds = assign_folds(labels, folds=5, seed=0)
     counts = np.array([np.bincount(np.concatenate([labels[name] for name in labels if folds[name] == fold]), minlength=8) for fold in range(5)])
@@ -40,18 +40,18 @@ def test_the_same_names_and_seed_give_the_same_folds_in_any_order():
     assert list(assign_folds(labels, seed=1).items()) == list(assign_folds(turned, seed=1).items())
 
 
-def test_the_seed_decides_between_recordings_of_equal_weight():
+def test_the_seed_breaks_ties_between_recordings_of_equal_size():
     labels = {str(k): np.zeros(50, np.int8) for k in range(20)}
     assert assign_folds(labels, seed=1) != assign_folds(labels, seed=2)
 
 
-def test_subjects_that_nobody_labelled_and_empty_ones_get_a_fold_too():
+def test_unlabelled_and_empty_subjects_get_a_fold_too():
     labels = subjects(20) | {"109-30-1280x720": np.full(500, -1, np.int8), "none": np.zeros(0, np.int8)}
     folds = assign_folds(labels, seed=0)
     assert {folds["109-30-1280x720"], folds["none"]} <= set(range(5))
 
 
-def test_a_rare_expression_is_spread_though_frames_are_thinned():
+def test_a_rare_expression_is_distributed_over_folds_despite_subsampling():
     labels = {str(k): np.zeros(100_000, np.int8) for k in range(10)}
     for k in range(5):
         labels[str(k)][:3] = 3

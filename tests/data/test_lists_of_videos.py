@@ -83,7 +83,7 @@ def test_a_table_may_call_its_addresses_uri_or_path_and_name_its_videos(clips, c
     assert {row["identity"] for row in rows} == {row["identity"] for row in list_videos(clips.root)}
 
 
-def test_only_the_columns_of_a_parquet_list_that_are_wanted_are_read_and_texts_of_any_kind_are_texts(clips):
+def test_only_required_columns_of_a_parquet_list_are_read_in_any_string_type(clips):
     paths = pa.array(["a.mp4", "b/a.mp4"]).dictionary_encode()
     pq.write_table(pa.table({"uri": paths, "path": ["x", "y"], "video": pa.array([7, 8])}), clips.root / "LIST.PARQUET")
     assert names(clips.root / "LIST.PARQUET") == ["7", "8"]
@@ -93,13 +93,13 @@ def test_only_the_columns_of_a_parquet_list_that_are_wanted_are_read_and_texts_o
     ("columns", "message"),
     [
         ({"uri": ["a.mp4", "gone.mp4"]}, r"list\.parquet, row 2: 'gone\.mp4' is no file"),
-        ({"uri": ["a.mp4", None]}, r"list\.parquet, row 2: no address there"),
+        ({"uri": ["a.mp4", None]}, r"list\.parquet, row 2: no address"),
         ({"file": ["a.mp4"]}, r"list\.parquet: no column 'uri' or 'path' among none"),
         ({"path": [["a.mp4"]]}, r"list\.parquet: column 'path' is list.*must hold text"),
         (b"no table", r"list\.parquet: not a Parquet file"),
     ],
 )
-def test_a_parquet_list_with_a_mistake_says_where(clips, columns, message):
+def test_an_invalid_parquet_list_raises_an_error_with_the_row(clips, columns, message):
     if isinstance(columns, bytes):
         clips.put("list.parquet", columns)
     else:
@@ -112,31 +112,31 @@ def test_a_parquet_list_with_a_mistake_says_where(clips, columns, message):
     ("name", "text", "message"),
     [
         ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is no file"),
-        ("list.txt", "a.mp4\n./a.mp4\n", r"1 names stand for two videos each, first 'a\.mp4'"),
-        ("list.txt", "# nothing\n", "no video there"),
+        ("list.txt", "a.mp4\n./a.mp4\n", r"1 names occur twice, first 'a\.mp4'"),
+        ("list.txt", "# nothing\n", "no video found"),
         ("list.csv", "file\na.mp4\n", r"list\.csv:1: no column 'uri' or 'path' among file"),
-        ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no address there"),
+        ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no address"),
         ("list.csv", "uri\na.mp4\n/gone.mp4\n", r"list\.csv:3: '/gone\.mp4' is no file"),
     ],
 )
-def test_a_list_with_a_mistake_says_where(clips, name, text, message):
+def test_an_invalid_list_raises_an_error_with_the_line(clips, name, text, message):
     clips.put(name, text)
     with pytest.raises(DataError, match=message):
         list_videos(clips.root / name)
 
 
-def test_a_long_list_is_looked_up_at_once(clips, monkeypatch):
+def test_a_long_list_is_queried_in_one_request(clips, monkeypatch):
     clips.put("list.txt", "a.mp4\n" + f"{clips.root}/b/a.mp4\n" + f"file://{clips.root}/b/c/d.e.AVI\n")
-    looks, look = [], Tree.look
-    monkeypatch.setattr(Tree, "look", lambda tree, paths: looks.append(tree.root) or look(tree, paths))
+    looks, look = [], Tree.stat
+    monkeypatch.setattr(Tree, "stat", lambda tree, paths: looks.append(tree.root) or look(tree, paths))
     assert len(names(clips.root / "list.txt")) == 3
     assert looks == [str(clips.root), str(clips.root), "/"], "the list itself, what is relative to it, all the others"
 
 
 @pytest.mark.parametrize(
-    ("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video there")]
+    ("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video found")]
 )
-def test_an_address_with_nothing_behind_it_is_an_error(clips, where, message):
+def test_an_address_without_videos_is_an_error(clips, where, message):
     with pytest.raises(DataError, match=message):
         list_videos(clips.root / where)
 

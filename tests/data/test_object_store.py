@@ -71,14 +71,14 @@ def test_data_sets_are_read_from_an_object_store(bucket):
     assert [image.path for image in read_rafdb("s3://data/raf")] == ["s3://data/raf/basic/Image/aligned/train_00001_aligned.jpg"]
 
 
-def test_a_store_that_cannot_be_reached_is_no_empty_folder(monkeypatch):
+def test_an_unreachable_store_is_an_error_and_not_an_empty_folder(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     with pytest.raises(StorageError, match="s3://data"):
         list_videos("s3://data/clips/*.mp4", StorageConfig(endpoint="http://127.0.0.1:9", region="us-east-1"))
 
 
-def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, monkeypatch):
+def test_a_failed_read_of_a_list_is_retried(bucket, monkeypatch):
     for name in ("a", "b"):
         bucket(f"flaky/{name}.mp4", b"one")
     original, asked = resolve("s3://data/flaky"), []
@@ -94,7 +94,7 @@ def test_a_list_that_the_store_does_not_give_at_once_is_asked_for_again(bucket, 
     monkeypatch.setattr("abaw_ray.data.trees.resolve", lambda *_: (Flaky(), original[1]))
     tree = Tree("s3://data/flaky")
     assert [entry.name for entry in tree.entries()] == ["a.mp4", "b.mp4"]
-    assert [entry and entry.size for entry in tree.look(["a.mp4", "b.mp4", "c.mp4"])] == [3, 3, None]
+    assert [entry and entry.size for entry in tree.stat(["a.mp4", "b.mp4", "c.mp4"])] == [3, 3, None]
     monkeypatch.setattr(Flaky, "get_file_info", lambda *_: (_ for _ in ()).throw(OSError("AWS Error SLOW_DOWN")))
     with pytest.raises(StorageError, match="SLOW_DOWN"):
         tree.entries()

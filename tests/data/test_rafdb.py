@@ -55,7 +55,7 @@ def test_another_number_of_folders_is_refused(files, count):
         read_rafdb(files.root)
 
 
-def test_a_folder_that_is_no_rafdb_says_what_is_wanted(files):
+def test_a_folder_without_a_rafdb_layout_raises_an_error_with_the_expected_files(files):
     files.put("pictures/1.jpg")
-    with pytest.raises(DataError, match="no RAF-DB there"):
+    with pytest.raises(DataError, match="no RAF-DB layout found"):
         read_rafdb(files.root)

@@ -8,7 +8,7 @@ def test_names_keep_suffixes_and_order():
     assert parse_names("video2_left\n\n12\r\n 9-15-1920x1080 \n", "names") == ["video2_left", "12", "9-15-1920x1080"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("\n", "no names"), ("a\nb\na\n", "'a' stands there twice")])
+@pytest.mark.parametrize(("text", "message"), [("\n", "no names"), ("a\nb\na\n", "'a' occurs twice")])
 def test_a_list_of_names_without_names_or_with_one_twice_is_refused(text, message):
     with pytest.raises(DataError, match=message):
         parse_names(text, "names")
@@ -21,7 +21,7 @@ def test_the_header_has_nine_fields_and_a_row_two_of_which_the_second_may_be_emp
 
 
 @pytest.mark.parametrize("row", ["12/00000.jpg,0", "12/00001.png,0", "12/00001.jpg", "00001.jpg,0", "12/00001.jpg,0,0"])
-def test_a_row_of_another_form_is_named_with_file_and_line(row):
+def test_an_invalid_row_raises_an_error_with_file_and_line(row):
     with pytest.raises(DataError, match=rf"^example:3: '{row}' is not"):
         parse_rows(f"{HEADER}\n12/00001.jpg,0\n{row}\n", "example")
 
@@ -31,7 +31,7 @@ def test_a_row_of_another_form_is_named_with_file_and_line(row):
     [
         ("Neutral,Anger\n12/00001.jpg,0\n", "^example:1: header is"),
         (f"{HEADER}\n", "no rows"),
-        (f"{HEADER}\n12/00001.jpg,\n12/00001.jpg,\n", "1 rows stand there twice"),
+        (f"{HEADER}\n12/00001.jpg,\n12/00001.jpg,\n", "1 rows occur twice"),
     ],
 )
 def test_an_example_that_cannot_be_answered_is_refused(text, message):

@@ -1,6 +1,6 @@
 import pytest
 
-from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
+from abaw_ray.data.subjects import raw_video, recording_of, side_of, subjects_with_shared_recordings
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from abaw_ray.data.subjects import leaked, raw_video, side_of, source_of
         ("122-60", "122-60"),
     ],
 )
-def test_the_source_is_the_recording_without_side_and_part(name, source):
-    assert source_of(name) == source
+def test_the_recording_of_a_name_has_neither_side_nor_part(name, source):
+    assert recording_of(name) == source
 
 
 def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
@@ -44,11 +44,11 @@ def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
         ("9", ["9_left", "9_right"], ""),
     ],
 )
-def test_a_subject_without_suffix_takes_the_side_that_its_sibling_leaves(name, others, side):
+def test_a_subject_without_suffix_has_the_other_side_of_the_second_subject(name, others, side):
     assert side_of(name, [name, *others]) == side
 
 
 def test_validation_subjects_that_share_a_recording_with_training_are_named():
     train = ["135-24-1920x1080_right", "28-30-1280x720-1", "122-60-1920x1080-1_left", "video45_3", "12"]
     val = ["135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4", "120", "video4"]
-    assert leaked(train, val) == {"135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4"}
+    assert subjects_with_shared_recordings(train, val) == {"135-24-1920x1080_left", "28-30-1280x720-2", "122-60-1920x1080-4"}

@@ -15,55 +15,55 @@ from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.rafdb import read_rafdb
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.images import affectnet_lists, rafdb_list
-from abaw_ray.data.synthetic.script import write_script
+from abaw_ray.data.synthetic.script import make_script
+from abaw_ray.data.synthetic.still_lists import affectnet_lists, rafdb_list
 from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.media.audio import decode_audio
 from abaw_ray.media.video import decode
 
 CONFIG = SyntheticConfig(
-    picture=(160, 120), train=5, validation=4, test=2, seconds=1.6, rate=(8, 12), stretch=(0.4, 0.8),
-    affectnet=48, affectnet_validation=16, rafdb=28, rafdb_test=14,
+    frame_size=(160, 120), train_subjects=5, val_subjects=4, test_subjects=2, video_duration_s=1.6, fps_range=(8, 12), segment_duration_s=(0.4, 0.8),
+    affectnet_train_images=48, affectnet_val_images=16, rafdb_train_images=28, rafdb_test_images=14,
 )  # fmt: skip
 TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root, told = tmp_path_factory.mktemp("drawn") / "data", []
-    write_synthetic(root, CONFIG, workers=1, progress=lambda done, total: told.append((done, total)))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1][0] == told[-1][1]
+    root, calls = tmp_path_factory.mktemp("drawn") / "data", []
+    write_synthetic(root, CONFIG, workers=1, progress=lambda done, total: calls.append((done, total)))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[-1][0] == calls[-1][1]
     return root
 
 
 def test_annotations_have_the_header_of_eight_names_and_one_number_a_row_as_many_as_the_script_says(root):
-    for video in write_script(CONFIG):
+    for video in make_script(CONFIG):
         frames = len(list(decode(str(root / "affwild2" / video.path))))
         assert frames == len(video.times(CONFIG.seed))
-        for actor in video.actors:
-            if actor.split == "test":
+        for subject in video.subjects:
+            if subject.split == "test":
                 continue
-            folder = {"train": "Train_Set", "val": "Validation_Set"}[actor.split]
-            header, *rows = (root / "affwild2" / TASK / folder / f"{actor.name}.txt").read_text().splitlines()
+            folder = {"train": "Train_Set", "val": "Validation_Set"}[subject.split]
+            header, *rows = (root / "affwild2" / TASK / folder / f"{subject.name}.txt").read_text().splitlines()
             assert header == "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
-            assert len(rows) == frames + actor.rows
+            assert len(rows) == frames + subject.extra_rows
             assert all(-1 <= int(row) <= 7 for row in rows)
 
 
 def test_frame_times_in_the_files_are_those_of_the_script(root):
-    for video in write_script(CONFIG):
+    for video in make_script(CONFIG):
         times = [frame.time for frame in decode(str(root / "affwild2" / video.path))]
         np.testing.assert_allclose(times, video.times(CONFIG.seed), atol=2e-3)
 
 
-def test_one_video_has_no_sound_one_begins_late_and_one_ends_early(root):
-    for video in write_script(CONFIG):
+def test_one_video_has_no_audio_one_audio_begins_late_and_one_ends_early(root):
+    for video in make_script(CONFIG):
         audio = decode_audio(str(root / "affwild2" / video.path))
-        assert (audio is None) == (video.sound == "none")
+        assert (audio is None) == (video.audio == "none")
         if audio is not None:
-            assert (audio.start > 0.3) == (video.sound == "late")
-            assert (audio.start + len(audio.samples) / 16000 < 0.9 * video.seconds) == (video.sound == "short")
+            assert (audio.start > 0.3) == (video.audio == "late")
+            assert (audio.start + len(audio.samples) / 16000 < 0.9 * video.duration_s) == (video.audio == "short")
 
 
 def test_the_two_person_video_is_one_file_without_a_suffix(root):
@@ -74,28 +74,32 @@ def test_the_two_person_video_is_one_file_without_a_suffix(root):
     assert [path.stem for path in (root / "affwild2").glob(f"batch*/{stem}*")] == [stem]
 
 
-def test_the_example_wants_every_row_of_every_test_video_and_of_one_a_row_more(root):
+def test_the_example_has_every_frame_of_every_test_video_and_one_row_more_for_one(root):
     names = (root / "affwild2" / "EXPR_test_release.txt").read_text().split()
     header, *rows = (root / "affwild2" / "EXPR_test_example.txt").read_text().splitlines()
     assert header == f"image_location,{','.join(EXPRESSIONS)}"
-    assert len(names) == CONFIG.test
-    frames = {video.name: len(video.times(CONFIG.seed)) for video in write_script(CONFIG)}
+    assert len(names) == CONFIG.test_subjects
+    frames = {video.name: len(video.times(CONFIG.seed)) for video in make_script(CONFIG)}
     wanted = [f"{name}/{row:05d}.jpg," for at, name in enumerate(names) for row in range(1, frames[name] + 1 + (at == 0))]
     assert rows == wanted
 
 
 def test_the_reader_of_the_real_data_set_reads_the_tree(root):
     data = AffWild2(str(root / "affwild2"))
-    assert Counter(subject.split for subject in data.subjects) == {"train": CONFIG.train, "val": CONFIG.validation, "test": CONFIG.test}
+    assert Counter(subject.split for subject in data.subjects) == {
+        "train": CONFIG.train_subjects,
+        "val": CONFIG.val_subjects,
+        "test": CONFIG.test_subjects,
+    }
     for split in ("train", "val"):
         labels = np.concatenate([data.labels(subject.name) for subject in data.subjects if subject.split == split])
         assert set(labels[labels >= 0]) == set(range(8))
     assert any((data.labels(subject.name) == -1).any() for subject in data.subjects if subject.split == "train")
-    assert len(data.videos()) == CONFIG.train + CONFIG.validation + CONFIG.test - 1
+    assert len(data.videos()) == CONFIG.train_subjects + CONFIG.val_subjects + CONFIG.test_subjects - 1
 
 
-def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_leave_out(root):
-    for name, count in (("training", CONFIG.affectnet), ("validation", CONFIG.affectnet_validation)):
+def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_exclude(root):
+    for name, count in (("training", CONFIG.affectnet_train_images), ("validation", CONFIG.affectnet_val_images)):
         path = root / "affectnet" / f"{name}.csv"
         assert path.read_text().splitlines()[0] == (
             "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -112,26 +116,26 @@ def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_leave_out(
 
 def test_the_readers_of_the_stills_find_all_usable_images_by_name_of_expression(root):
     affectnet, rafdb = read_affectnet(str(root / "affectnet")), read_rafdb(str(root / "rafdb"))
-    assert Counter(image.split for image in affectnet) == {"train": CONFIG.affectnet, "val": CONFIG.affectnet_validation}
-    assert Counter(image.split for image in rafdb) == {"train": CONFIG.rafdb, "val": CONFIG.rafdb_test}
+    assert Counter(image.split for image in affectnet) == {"train": CONFIG.affectnet_train_images, "val": CONFIG.affectnet_val_images}
+    assert Counter(image.split for image in rafdb) == {"train": CONFIG.rafdb_train_images, "val": CONFIG.rafdb_test_images}
     assert {image.expression for image in affectnet} == set(AFFECTNET) and {image.expression for image in rafdb} == set(RAFDB)
     assert all(image.box is not None for image in affectnet)
 
 
 def test_rafdb_has_aligned_crops_of_a_hundred_pixels_and_its_misspelled_list(root):
     lines = (root / "rafdb/basic/EmoLabel/list_patition_label.txt").read_text().splitlines()
-    assert lines[0].split()[0] == "train_00001.jpg" and len(lines) == CONFIG.rafdb + CONFIG.rafdb_test
+    assert lines[0].split()[0] == "train_00001.jpg" and len(lines) == CONFIG.rafdb_train_images + CONFIG.rafdb_test_images
     for line in lines:
         name, label = line.split()
-        picture = cv2.imread(str(root / "rafdb/basic/Image/aligned" / name.replace(".jpg", "_aligned.jpg")))
-        assert picture.shape == (100, 100, 3) and 1 <= int(label) <= 7
+        image = cv2.imread(str(root / "rafdb/basic/Image/aligned" / name.replace(".jpg", "_aligned.jpg")))
+        assert image.shape == (100, 100, 3) and 1 <= int(label) <= 7
 
 
-def test_stills_and_videos_share_no_person_and_no_still_is_drawn_twice():
+def test_stills_and_videos_share_no_identity_and_no_still_occurs_twice():
     stills = [image.name for images in affectnet_lists(CONFIG).values() for image in images] + [image.name for image in rafdb_list(CONFIG)]
-    people = {actor.person for video in write_script(CONFIG) for actor in video.actors}
+    identities = {subject.identity for video in make_script(CONFIG) for subject in video.subjects}
     assert len(set(stills)) == len(stills)
-    assert not {f"still-{name}" for name in stills} & people
+    assert not {f"still-{name}" for name in stills} & identities
 
 
 def test_two_workers_write_the_same_labels_and_the_same_stills_as_one(root, tmp_path):
@@ -145,16 +149,16 @@ def test_two_workers_write_the_same_labels_and_the_same_stills_as_one(root, tmp_
 
 
 def test_a_second_call_finds_everything_there_and_other_settings_are_refused(root):
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    front_layer = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     counts = write_synthetic(root, CONFIG, workers=1)
     assert counts == json.loads((root / "synthetic.json").read_text())["counts"]
-    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert front_layer == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     with pytest.raises(ConfigError, match="other settings"):
         write_synthetic(root, replace(CONFIG, seed=1), workers=1)
 
 
-def test_an_interrupted_call_leaves_nothing_in_place_and_the_next_one_goes_on(tmp_path):
-    small = replace(CONFIG, seed=2, affectnet=8, affectnet_validation=8, rafdb=7, rafdb_test=7)
+def test_an_interrupted_call_leaves_no_finished_folder_and_the_next_call_resumes(tmp_path):
+    small = replace(CONFIG, seed=2, affectnet_train_images=8, affectnet_val_images=8, rafdb_train_images=7, rafdb_test_images=7)
 
     def stop(done, total):
         raise KeyboardInterrupt

@@ -1,13 +1,13 @@
-"""Sets of drawn images."""
+"""Sets of synthetic images."""
 
 from dataclasses import replace
 
 import pytest
-from drawn_images import CONFIG, drawn_table
+from synthetic_images import CONFIG, synthetic_table
 
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.images import node_images
+from abaw_ray.encoder.images import open_image_set
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def many(tmp_path_factory):
     def build(shuffled=False):
         folder = tmp_path_factory.mktemp("images")
         storage = Storage(StorageConfig(uri=str(folder / "store")))
-        storage.write_table("train.parquet", drawn_table(300, split="train", seed=1, shuffled=shuffled))
-        storage.write_table("val.parquet", drawn_table(45, split="val", seed=2))
-        return node_images(storage, ["train.parquet", "val.parquet"], folder)
+        storage.write_table("train.parquet", synthetic_table(300, split="train", seed=1, shuffled=shuffled))
+        storage.write_table("val.parquet", synthetic_table(45, split="val", seed=2))
+        return open_image_set(storage, ["train.parquet", "val.parquet"], folder)
 
     return build
 
@@ -37,4 +37,4 @@ def images(many):
 @pytest.fixture
 def plain_config():
     """Without anything random in the model, for comparisons."""
-    return replace(CONFIG, moe=replace(CONFIG.moe, balance=0.0))
+    return replace(CONFIG, moe=replace(CONFIG.moe, aux_loss_weight=0.0))

@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.encoder.augment import AugmentConfig, augmented, centred
-from abaw_ray.encoder.padaug import PadAugConfig
+from abaw_ray.encoder.augment import center_crop, random_crop
+from abaw_ray.encoder.config import AugmentConfig, PadAugConfig
 
-STILL = AugmentConfig(scales=(1.5, 1.5), shift=0.0, turn=0.0, mirror=0.0, light=0.0, gamma=0.0, padaug=PadAugConfig(probability=0.0))
+FIXED = AugmentConfig(
+    scales=(1.5, 1.5), max_shift=0.0, max_rotation_deg=0.0, hflip_prob=0.0, brightness=0.0, gamma=0.0, padaug=PadAugConfig(probability=0.0)
+)
 
 
 def ramp(side=140):
-    """Red is the column, green the row, blue 200: where a pixel comes from can be read off."""
+    """Red is the column, green the row, blue 200, so that a pixel's value is its position."""
     rows, columns = np.mgrid[:side, :side]
     return np.stack([columns, rows, np.full_like(rows, 200)], axis=2).astype(np.uint8)
 
@@ -29,72 +31,73 @@ def geometry(view):
 
 
 def views(config, count=300, side=140, size=70, stored_scale=2.0):
-    return [augmented(ramp(side), np.random.default_rng([0, number]), size=size, stored_scale=stored_scale, config=config) for number in range(count)]
+    rngs = (np.random.default_rng([0, number]) for number in range(count))
+    return [random_crop(ramp(side), rng, size=size, stored_scale=stored_scale, config=config) for rng in rngs]
 
 
-def test_the_whole_stored_image_at_its_own_size_is_left_as_it_is():
-    np.testing.assert_array_equal(centred(ramp(), size=140, stored_scale=2.0, scale=2.0), ramp())
+def test_the_whole_stored_image_at_its_own_size_is_unchanged():
+    np.testing.assert_array_equal(center_crop(ramp(), size=140, stored_scale=2.0, scale=2.0), ramp())
 
 
-def test_a_smaller_scale_at_native_resolution_is_the_centre_crop():
-    np.testing.assert_array_equal(centred(ramp(), size=70, stored_scale=2.0, scale=1.0), ramp()[35:105, 35:105])
+def test_a_smaller_scale_at_native_resolution_is_the_center_crop():
+    np.testing.assert_array_equal(center_crop(ramp(), size=70, stored_scale=2.0, scale=1.0), ramp()[35:105, 35:105])
 
 
-def test_large_crops_are_averaged_and_not_sampled():
+def test_large_crops_are_reduced_by_area_averaging():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (280, 280, 3), dtype=np.uint8)
-    view = centred(image, size=70, stored_scale=2.0, scale=2.0)
+    view = center_crop(image, size=70, stored_scale=2.0, scale=2.0)
     np.testing.assert_array_equal(view, cv2.resize(image, (70, 70), interpolation=cv2.INTER_AREA))
     assert view.std() < 0.4 * image.std()
 
 
-def test_without_any_range_training_sees_what_validation_sees():
-    for view in views(STILL, count=3):
-        np.testing.assert_array_equal(view, centred(ramp(), size=70, stored_scale=2.0, scale=1.5))
+def test_without_any_range_the_random_crop_equals_the_center_crop():
+    for view in views(FIXED, count=3):
+        np.testing.assert_array_equal(view, center_crop(ramp(), size=70, stored_scale=2.0, scale=1.5))
 
 
-def test_a_mirrored_view_is_the_flipped_view():
-    view = views(replace(STILL, mirror=1.0), count=1)[0]
-    flipped = centred(ramp(), size=70, stored_scale=2.0, scale=1.5)[:, ::-1]
+def test_a_horizontal_flip_mirrors_the_crop():
+    view = views(replace(FIXED, hflip_prob=1.0), count=1)[0]
+    flipped = center_crop(ramp(), size=70, stored_scale=2.0, scale=1.5)[:, ::-1]
     assert np.abs(view.astype(int) - flipped).max() <= 1
 
 
-def test_crops_cover_their_range_of_scales_turns_and_places_and_nothing_else():
-    config = replace(STILL, scales=(1.0, 1.6), shift=0.05, turn=10.0, mirror=0.5)
-    scales, turns, mirrored, moves = [], [], [], []
+def test_random_crops_cover_exactly_their_ranges_of_scale_rotation_flip_and_shift():
+    config = replace(FIXED, scales=(1.0, 1.6), max_shift=0.05, max_rotation_deg=10.0, hflip_prob=0.5)
+    scales, rotations, flips, shifts = [], [], [], []
     for matrix, centre in map(geometry, views(config)):
         side = np.sqrt(abs(np.linalg.det(matrix))) * 70
         scales.append(side * 2.0 / 140)
         flip = np.sign(np.linalg.det(matrix))
-        mirrored.append(flip < 0)
-        turns.append(np.degrees(np.arctan2(-matrix[0, 1], matrix[1, 1])))
-        moves.append((centre - 69.5) / side)
-    moves = np.array(moves)
+        flips.append(flip < 0)
+        rotations.append(np.degrees(np.arctan2(-matrix[0, 1], matrix[1, 1])))
+        shifts.append((centre - 69.5) / side)
+    shifts = np.array(shifts)
     assert 0.98 < min(scales) < 1.03
     assert 1.57 < max(scales) < 1.62
-    assert -10.3 < min(turns) < -9
-    assert 9 < max(turns) < 10.3
-    assert 0.4 < np.mean(mirrored) < 0.6
-    assert 0.045 < abs(moves).max() < 0.056
+    assert -10.3 < min(rotations) < -9
+    assert 9 < max(rotations) < 10.3
+    assert 0.4 < np.mean(flips) < 0.6
+    assert 0.045 < abs(shifts).max() < 0.056
 
 
-def test_of_a_picture_that_was_cut_before_no_view_has_a_black_frame():
-    config = replace(STILL, scales=(1.0, 1.7))
+def test_a_crop_of_an_aligned_image_never_exceeds_the_image():
+    config = replace(FIXED, scales=(1.0, 1.7))
     image = np.full((100, 100, 3), 120, np.uint8)
-    seen = [augmented(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(100)]
-    assert all((view == 120).all() for view in [*seen, centred(image, size=70, stored_scale=1.25, scale=1.35)])
+    crops = [random_crop(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(100)]
+    assert all((view == 120).all() for view in [*crops, center_crop(image, size=70, stored_scale=1.25, scale=1.35)])
     sides = [np.sqrt(abs(np.linalg.det(geometry(view)[0]))) * 70 for view in views(config, side=100, stored_scale=1.25)]
     assert 79 < min(sides) < 83 and 97 < max(sides) < 102
 
 
-def test_light_and_gamma_change_the_picture_and_leave_black_black():
-    config = replace(STILL, light=0.4, gamma=0.4)
+def test_brightness_and_gamma_change_the_image_and_black_stays_black():
+    config = replace(FIXED, brightness=0.4, gamma=0.4)
     image = np.full((140, 140, 3), 120, np.uint8)
     image[:, :70] = 0
     rng = np.random.default_rng(0)
-    seen = [augmented(image, rng, size=70, stored_scale=1.5, config=config) for _ in range(60)]
-    assert all((view[:, :34] == 0).all() for view in seen)
-    bright = [int(view[35, 60, 0]) for view in seen]
+    crops = [random_crop(image, rng, size=70, stored_scale=1.5, config=config) for _ in range(60)]
+    assert all((view[:, :34] == 0).all() for view in crops)
+    bright = [int(view[35, 60, 0]) for view in crops]
     assert min(bright) < 85
     assert max(bright) > 160
 

@@ -9,12 +9,12 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.images import node_images
+from abaw_ray.encoder.images import open_image_set
 
 
 def table(names, split="train"):
     jpegs = [cv2.imencode(".png", np.full((8, 8, 3), number % 251, np.uint8))[1].tobytes() for number in range(len(names))]
-    columns = [names, jpegs, range(len(names)), ["drawn"] * len(names), [split] * len(names), [2.0] * len(names)]
+    columns = [names, jpegs, range(len(names)), ["synthetic"] * len(names), [split] * len(names), [2.0] * len(names)]
     return pa.Table.from_arrays(
         [pa.array(list(column), field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE
     )
@@ -28,7 +28,7 @@ def storage(tmp_path):
 def test_rows_of_many_parts_stand_in_the_order_of_the_parts_names(storage, tmp_path):
     for part, count in (("b", 3), ("a", 5), ("c", 2500)):
         storage.write_table(f"{part}.parquet", table([f"{part}{row}" for row in range(count)], "val" if part == "b" else "train"))
-    images = node_images(storage, ["c.parquet", "b.parquet", "a.parquet"], tmp_path)
+    images = open_image_set(storage, ["c.parquet", "b.parquet", "a.parquet"], tmp_path)
     assert len(images) == 2508
     np.testing.assert_array_equal(images.labels, [*range(5), *range(3), *range(2500)])
     np.testing.assert_array_equal(images.rows("val"), [5, 6, 7])
@@ -41,7 +41,7 @@ def test_pixels_come_as_red_green_blue(storage, tmp_path):
     red[..., 2] = 250  # OpenCV writes blue, green, red
     rows = table(["red"]).set_column(1, schema.IMAGE.field("jpeg"), pa.array([cv2.imencode(".png", red)[1].tobytes()]))
     storage.write_table("a.parquet", rows)
-    assert node_images(storage, ["a.parquet"], tmp_path).pixels(0)[4, 4].tolist() == [250, 0, 0]
+    assert open_image_set(storage, ["a.parquet"], tmp_path).pixels(0)[4, 4].tolist() == [250, 0, 0]
 
 
 def test_the_local_file_is_built_once_however_many_ask_for_it(storage, tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_the_local_file_is_built_once_however_many_ask_for_it(storage, tmp_path,
     reads, read = [], Storage.read_table
     monkeypatch.setattr(Storage, "read_table", lambda self, path: reads.append(path) or read(self, path))
     with ThreadPoolExecutor(4) as pool:
-        paths = {images.path for images in pool.map(lambda _: node_images(storage, ["a.parquet"], tmp_path), range(4))}
+        paths = {images.path for images in pool.map(lambda _: open_image_set(storage, ["a.parquet"], tmp_path), range(4))}
     assert len(paths) == 1
     assert reads == ["a.parquet"]
     assert not list(tmp_path.glob("*.tmp-*"))
@@ -57,33 +57,33 @@ def test_the_local_file_is_built_once_however_many_ask_for_it(storage, tmp_path,
 
 def test_a_part_that_was_made_anew_or_is_gone_is_noticed(storage, tmp_path):
     storage.write_table("images/a.parquet", table(["x", "y"]))
-    assert len(node_images(storage, ["images/a.parquet"], tmp_path)) == 2
+    assert len(open_image_set(storage, ["images/a.parquet"], tmp_path)) == 2
     storage.write_table("images/a.parquet", table(["x", "y", "z"]))
-    assert len(node_images(storage, ["images/a.parquet"], tmp_path)) == 3
+    assert len(open_image_set(storage, ["images/a.parquet"], tmp_path)) == 3
     storage.delete("images/a.parquet")
-    with pytest.raises(DataError, match=r"images/a.parquet: .* gone \(1 of 1"):
-        node_images(storage, ["images/a.parquet"], tmp_path)
+    with pytest.raises(DataError, match=r"images/a.parquet: .* missing \(1 of 1"):
+        open_image_set(storage, ["images/a.parquet"], tmp_path)
 
 
 def test_another_set_of_parts_has_another_file(storage, tmp_path):
     for part in ("a", "b"):
         storage.write_table(f"{part}.parquet", table([part]))
-    assert len(node_images(storage, ["a.parquet"], tmp_path)) == 1
-    assert len(node_images(storage, ["a.parquet", "b.parquet"], tmp_path)) == 2
+    assert len(open_image_set(storage, ["a.parquet"], tmp_path)) == 1
+    assert len(open_image_set(storage, ["a.parquet", "b.parquet"], tmp_path)) == 2
 
 
 def test_images_that_are_open_outlive_their_file(storage, tmp_path):
     storage.write_table("a.parquet", table(["x", "y"]))
-    images = node_images(storage, ["a.parquet"], tmp_path)
+    images = open_image_set(storage, ["a.parquet"], tmp_path)
     images.path.unlink()
     assert (images.pixels(1) == 1).all()
-    assert node_images(storage, ["a.parquet"], tmp_path).path.exists()
+    assert open_image_set(storage, ["a.parquet"], tmp_path).path.exists()
 
 
 def test_a_set_without_images_and_a_part_of_another_kind_are_refused(storage, tmp_path):
     storage.write_table("a.parquet", table([]))
     with pytest.raises(DataError, match="empty"):
-        node_images(storage, ["a.parquet"], tmp_path)
+        open_image_set(storage, ["a.parquet"], tmp_path)
     storage.write_table("b.parquet", pa.table({"image": ["x"]}))
     with pytest.raises(StageError, match="jpeg"):
-        node_images(storage, ["b.parquet"], tmp_path)
+        open_image_set(storage, ["b.parquet"], tmp_path)

@@ -6,11 +6,12 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, StorageError
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
-from abaw_ray.encoder.ingest import IngestConfig, IngestImages, cut_square
+from abaw_ray.encoder.config import IngestConfig
+from abaw_ray.encoder.ingest import IngestImages, cut_square
 
 
 def still(path, expression="Anger", box=None, name=None, split="train"):
-    return StillImage(name=name or path.name, path=str(path), expression=expression, box=box, split=split, source="drawn")
+    return StillImage(name=name or path.name, path=str(path), expression=expression, box=box, split=split, source="synthetic")
 
 
 def write(path, picture, *options):
@@ -43,15 +44,15 @@ def test_a_square_that_is_too_large_is_shrunk_by_averaging():
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (70, 10, 90, 30), (10, -30, 20, -1)])
-def test_a_box_without_area_or_outside_of_the_picture_is_said_to_be_so(box):
+def test_a_box_without_area_or_outside_of_the_image_is_refused(box):
     with pytest.raises(ValueError, match="box .* 64 x 48"):
         cut_square(np.zeros((48, 64, 3), np.uint8), box, 1.0, 448)
 
 
-def test_an_aligned_picture_without_a_box_is_kept_whole(tmp_path):
+def test_an_aligned_image_without_a_box_is_stored_whole(tmp_path):
     picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8), (0, 0), 3)
     path = write(tmp_path / "a.png", picture)
-    done = IngestImages(IngestConfig(scale=2.0, whole_scale=1.25, quality=100))([still(path)])
+    done = IngestImages(IngestConfig(scale=2.0, aligned_scale=1.25, quality=100))([still(path)])
     stored = cv2.imdecode(np.frombuffer(done.table["jpeg"][0].as_py(), np.uint8), cv2.IMREAD_COLOR)
     assert stored.shape == (100, 100, 3)
     assert np.abs(stored.astype(int) - picture).max() < 12
@@ -76,10 +77,10 @@ def test_rows_carry_the_class_by_its_name_and_keep_the_order_of_the_images(tmp_p
         {"image": "3", "label": 0, "split": "val"},
         {"image": "4", "label": 1, "split": "train"},
     ]
-    assert (done.left_out, done.failures) == (1, [])
+    assert (done.skipped, done.failures) == (1, [])
 
 
-def test_what_cannot_be_used_becomes_a_failure_and_the_rest_goes_on(tmp_path):
+def test_an_unusable_image_is_a_failure_and_the_others_are_stored(tmp_path):
     good = write(tmp_path / "good.jpg", np.full((50, 50, 3), 99, np.uint8))
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
@@ -93,7 +94,7 @@ def test_what_cannot_be_used_becomes_a_failure_and_the_rest_goes_on(tmp_path):
     assert "60.0, 0.0, 90.0, 20.0" in done.failures[4]["reason"]
 
 
-def test_a_place_that_cannot_be_reached_is_no_fault_of_its_images(tmp_path, monkeypatch):
+def test_an_unreachable_store_is_a_storage_error_and_no_failure_of_its_images(tmp_path, monkeypatch):
     def unreachable(*_):
         raise StorageError("s3://bucket: connection refused")
 
@@ -102,10 +103,10 @@ def test_a_place_that_cannot_be_reached_is_no_fault_of_its_images(tmp_path, monk
         IngestImages(IngestConfig())([still(tmp_path / "a.jpg")])
 
 
-def test_grey_and_transparent_pictures_become_three_channels(tmp_path):
+def test_grey_and_transparent_images_become_three_channels(tmp_path):
     grey = write(tmp_path / "grey.png", np.full((40, 40), 120, np.uint8))
     clear = write(tmp_path / "clear.png", np.full((40, 40, 4), 120, np.uint8))
-    table = IngestImages(IngestConfig(whole_scale=2.0))([still(grey), still(clear)]).table
+    table = IngestImages(IngestConfig(aligned_scale=2.0))([still(grey), still(clear)]).table
     for jpeg in table["jpeg"].to_pylist():
         stored = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED)
         assert stored.shape == (40, 40, 3)
@@ -118,7 +119,7 @@ def test_an_empty_shard_gives_an_empty_table():
     assert done.table.num_rows == 0
 
 
-def test_settings_that_could_not_be_stored_are_refused():
+def test_ingest_settings_out_of_range_are_refused():
     for change in ({"classes": ("a", "a")}, {"scale": 0.5}, {"quality": 0}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             IngestConfig(**change)

@@ -5,44 +5,45 @@ import torch
 from torch.nn import functional
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.encoder.moe import MoeConfig, MoeHead, Routed, balance_loss, entropy
+from abaw_ray.encoder.config import MoeConfig
+from abaw_ray.encoder.moe import MoeHead, MoeOutput, load_balancing_loss, normalized_entropy
 
 
-def head_and_features(active=2, experts=4, count=12, hidden=5):
+def head_and_features(top_k=2, experts=4, count=12, hidden=5):
     torch.manual_seed(0)
-    head = MoeHead(6, 3, MoeConfig(experts=experts, active=active, hidden=hidden, dropout=0.0)).double()
+    head = MoeHead(6, 3, MoeConfig(num_experts=experts, top_k=top_k, hidden_dim=hidden, dropout=0.0)).double()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return head, torch.randn(count, 6).double()
 
 
-def slow_head(head, sample, active):
+def slow_head(head, sample, top_k):
     """One sample: only the chosen experts, one by one."""
     sample = functional.layer_norm(sample, (6,), head.norm.weight, head.norm.bias)
     router = torch.softmax((head.router.weight @ sample + head.router.bias).float(), dim=0)
-    chosen = sorted(range(len(router)), key=lambda expert: -router[expert].item())[:active]
-    total = sum(router[expert] for expert in chosen) if active > 1 else 1.0
+    selected = sorted(range(len(router)), key=lambda expert: -router[expert].item())[:top_k]
+    total = sum(router[expert] for expert in selected) if top_k > 1 else 1.0
     logits = torch.zeros(3).double()
-    for expert in chosen:
-        hidden = functional.gelu(sample @ head.in_weight[expert] + head.in_bias[expert]) if head.config.hidden else sample
+    for expert in selected:
+        hidden = functional.gelu(sample @ head.in_weight[expert] + head.in_bias[expert]) if head.config.hidden_dim else sample
         logits += router[expert] / total * (hidden @ head.out_weight[expert] + head.out_bias[expert])
     return logits
 
 
 @pytest.mark.parametrize("hidden", [5, 0])
-@pytest.mark.parametrize("active", [1, 2, 4])
-def test_all_experts_masked_by_the_gate_are_the_chosen_experts_alone(active, hidden):
-    head, features = head_and_features(active, hidden=hidden)
-    routed = head(features)
-    slow = torch.stack([slow_head(head, sample, active) for sample in features])
-    torch.testing.assert_close(routed.logits.double(), slow, atol=1e-5, rtol=1e-5)
-    assert ((routed.gate > 0).sum(dim=1) == active).all()
-    sums = routed.gate.sum(dim=1)
-    torch.testing.assert_close(sums, torch.ones_like(sums) if active > 1 else routed.router.max(dim=1).values)
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_all_experts_masked_by_the_gate_equal_the_selected_experts_alone(top_k, hidden):
+    head, features = head_and_features(top_k, hidden=hidden)
+    output = head(features)
+    slow = torch.stack([slow_head(head, sample, top_k) for sample in features])
+    torch.testing.assert_close(output.logits.double(), slow, atol=1e-5, rtol=1e-5)
+    assert ((output.gate > 0).sum(dim=1) == top_k).all()
+    sums = output.gate.sum(dim=1)
+    torch.testing.assert_close(sums, torch.ones_like(sums) if top_k > 1 else output.router_probs.max(dim=1).values)
 
 
-def test_an_expert_that_nobody_reached_has_a_gradient_of_zeros_and_not_none():
-    head, features = head_and_features(active=1)
+def test_an_expert_that_no_sample_selects_has_a_gradient_of_zeros_and_not_none():
+    head, features = head_and_features(top_k=1)
     with torch.no_grad():
         head.router.weight.zero_()
         head.router.bias.copy_(torch.tensor([5.0, 0.0, 0.0, 0.0]))
@@ -51,35 +52,35 @@ def test_an_expert_that_nobody_reached_has_a_gradient_of_zeros_and_not_none():
     assert (head.in_weight.grad[0] != 0).any()
 
 
-def test_the_balance_loss_is_one_when_busy_equally_and_the_number_of_experts_when_one_does_all():
+def test_the_load_balancing_loss_is_one_for_balanced_load_and_the_number_of_experts_for_a_single_one():
     even = torch.full((8, 4), 0.25)
     gate = torch.eye(4).repeat(2, 1)
-    assert balance_loss(Routed(even, even, gate)).item() == pytest.approx(1.0)
+    assert load_balancing_loss(MoeOutput(even, even, gate)).item() == pytest.approx(1.0)
     alone = torch.tensor([1.0, 0, 0, 0]).repeat(8, 1)
-    assert balance_loss(Routed(even, alone, alone)).item() == pytest.approx(4.0)
+    assert load_balancing_loss(MoeOutput(even, alone, alone)).item() == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("active", [1, 2])
-def test_the_mean_over_ranks_of_the_balance_loss_and_its_gradient_is_that_of_the_joined_batch(active):
-    head, features = head_and_features(active, count=8)
-    whole = balance_loss(head(features))
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_mean_over_ranks_of_the_load_balancing_loss_and_its_gradient_is_that_of_the_global_batch(top_k):
+    head, features = head_and_features(top_k, count=8)
+    whole = load_balancing_loss(head(features))
     (wanted,) = torch.autograd.grad(whole, head.router.weight)
     halves = [head(features[:4]), head(features[4:])]
     shares = [(half.gate > 0).float().mean(dim=0) for half in halves]
-    losses = [balance_loss(half, lambda _: sum(shares) / 2) for half in halves]
+    losses = [load_balancing_loss(half, lambda _: sum(shares) / 2) for half in halves]
     found = sum(torch.autograd.grad(loss, head.router.weight)[0] for loss in losses) / 2
     torch.testing.assert_close(sum(losses) / 2, whole)
     torch.testing.assert_close(found, wanted)
 
 
-def test_entropy_is_one_for_equal_shares_and_zero_for_a_single_one():
+def test_normalized_entropy_is_one_for_equal_shares_and_zero_for_a_single_expert():
     shares = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0, 1, 0, 0], [0.5, 0.5, 0, 0]])
-    torch.testing.assert_close(entropy(shares), torch.tensor([1.0, 0.0, 0.5]))
-    assert entropy(torch.ones(3, 1)).tolist() == [1, 1, 1]
-    assert not math.isnan(entropy(torch.zeros(4)).item())
+    torch.testing.assert_close(normalized_entropy(shares), torch.tensor([1.0, 0.0, 0.5]))
+    assert normalized_entropy(torch.ones(3, 1)).tolist() == [1, 1, 1]
+    assert not math.isnan(normalized_entropy(torch.zeros(4)).item())
 
 
-def test_a_router_without_a_choice_is_refused():
-    for change in ({"active": 5}, {"active": 0}, {"experts": 1}):
-        with pytest.raises(ConfigError, match="moe.active"):
+def test_a_router_that_cannot_select_is_refused():
+    for change in ({"top_k": 5}, {"top_k": 0}, {"num_experts": 1}):
+        with pytest.raises(ConfigError, match="moe.top_k"):
             MoeConfig(**change)

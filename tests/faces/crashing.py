@@ -31,7 +31,7 @@ class Crashing(WriteParts):
             if how == "look" and frame.number == at:  # while it is looked at
                 _crash()
             yield frame
-            if frame.number == at != options["last"]:  # in the picture after it
+            if frame.number == at != options["max_frames"]:  # in the picture after it
                 {
                     "crash": _crash,
                     "hang": _hang,

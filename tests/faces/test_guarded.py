@@ -28,7 +28,7 @@ def diary(tmp_path_factory):
 @pytest.fixture(scope="module")
 def parts(diary):
     guarded = GuardedParts(CONFIG, ChildLimits(seconds=2, memory_mb=700))
-    guarded.chances.child = ChildProcess(partial(Crashing, CONFIG, diary), guarded.chances.child.limits)
+    guarded.crash_retry.child = ChildProcess(partial(Crashing, CONFIG, diary), guarded.crash_retry.child.limits)
     yield guarded
     guarded.close()
 
@@ -121,6 +121,6 @@ def test_a_join_that_ends_two_children_is_the_videos_failure_and_ends_nothing_el
 @pytest.mark.parametrize("what", ["whole", "join"])
 def test_a_full_disk_is_no_fault_of_the_video(video, tmp_path, what):
     guarded = GuardedParts(CONFIG, ChildLimits())
-    guarded.chances.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    guarded.crash_retry.child = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     with pytest.raises(StorageError, match="No space left on device; the disk is full"):
         getattr(guarded, what)(*([video("v")] + [[]] * (what == "join")), tmp_path / "part.parquet")

@@ -3,7 +3,8 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from abaw_ray.encoder.model import ModelConfig, build_encoder, save_encoder
+from abaw_ray.encoder.config import ModelConfig
+from abaw_ray.encoder.model import build_encoder, save_encoder
 from abaw_ray.media.audio import RATE, Audio
 
 
@@ -12,14 +13,16 @@ def encoder_folder(tmp_path_factory):
     """A saved vision Transformer of 28 pixels with four patches."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
-    config = ModelConfig(name="vit_small_patch14_dinov2", size=28, width=24, depth=1, heads=2, layer_scale=0, drop_path=0, weights="")
+    config = ModelConfig(
+        name="vit_small_patch14_dinov2", img_size=28, embed_dim=24, depth=1, num_heads=2, init_values=0, drop_path_rate=0, weights=""
+    )
     encoder = build_encoder(config)
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
             if name.endswith("gamma"):
                 parameter.fill_(1)
             elif name.endswith("weight") and parameter.ndim > 1:
-                parameter.mul_(10)  # timm's first weights are so small that pixels hardly matter
+                parameter.mul_(10)  # timm's initial weights are so small that pixels hardly change the output
     save_encoder(folder, encoder)
     return folder
 
@@ -44,7 +47,7 @@ def published(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def voice():
+def speech():
     """Twelve seconds of a gliding tone with pauses and noise, from 0.4 s before the video's first frame on."""
     rng = np.random.default_rng(0)
     time = np.arange(12 * RATE) / RATE

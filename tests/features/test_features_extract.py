@@ -7,13 +7,14 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
+from abaw_ray.core.tables import rows_of_track
 from abaw_ray.faces.chips import ChipConfig, to_jpeg
-from abaw_ray.features.extract import ExtractFeatures, FeaturesConfig
-from abaw_ray.features.speech import SpeechConfig
-from abaw_ray.features.wav2vec import RandomSpeech
+from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import Audio
 
-CONFIG = FeaturesConfig(speech=SpeechConfig(weights="random", chunk=5.0, margin=1.0, random=RandomSpeech(channels=16, hidden=32, layers=1)))
+SMALL = RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1)
+CONFIG = FeaturesConfig(speech=SpeechConfig(weights="random", chunk_s=5.0, margin_s=1.0, random=SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,9 @@ def rows_of(table):
     return {(row["track"], row["frame"]): row for row in table.to_pylist()}
 
 
-def test_every_row_is_kept_in_order_and_missing_vectors_are_null_not_zeros(extract, voice):
+def test_every_row_is_kept_in_order_and_missing_vectors_are_null_not_zeros(extract, speech):
     faces = face_table()
-    late = Audio(voice.samples[:16_000], 1.5)
+    late = Audio(speech.samples[:16_000], 1.5)
     table = extract(faces, late)
     assert table.schema == schema.feature(24, 32)
     for name in ("video", "track", "frame", "time", "seen"):
@@ -67,34 +68,34 @@ def test_every_row_is_kept_in_order_and_missing_vectors_are_null_not_zeros(extra
     assert heard.any() and not heard.all() and (~table["seen"].to_numpy()).any()
 
 
-def test_a_video_without_sound_is_seen_and_not_heard(extract):
+def test_a_video_without_audio_has_visual_vectors_only(extract):
     table = extract(face_table(), None)
     assert table["speech"].null_count == len(table) and not table["heard"].to_numpy().any()
 
 
-def test_nobody_takes_anything_from_another_person_or_a_neighbouring_frame(extract, voice):
+def test_a_row_does_not_depend_on_another_person_or_a_neighbouring_frame(extract, speech):
     faces = face_table()
-    both = rows_of(extract(faces, voice))
-    alone = rows_of(extract(faces.filter(pa.compute.equal(faces["track"], "7_right")), voice))
+    both = rows_of(extract(faces, speech))
+    alone = rows_of(extract(rows_of_track(faces, "7_right"), speech))
     for key, row in alone.items():
         assert (row["visual"] is None) == (both[key]["visual"] is None)
         if row["visual"] is not None:
             np.testing.assert_allclose(row["visual"], both[key]["visual"], atol=2e-3)
         assert row["speech"] == both[key]["speech"]
-    gone = rows_of(extract(faces.take([row for row in range(60) if row % 7]), voice))
+    gone = rows_of(extract(faces.take([row for row in range(60) if row % 7]), speech))
     for key, row in gone.items():
         if row["visual"] is not None:
             np.testing.assert_allclose(row["visual"], both[key]["visual"], atol=2e-3)
 
 
-def test_the_sound_is_gone_through_once_for_all_people_and_pieces(extract, voice, monkeypatch):
+def test_the_audio_passes_through_the_model_once_for_all_people_and_batches(extract, speech, monkeypatch):
     faces, asked = face_table(), []
     inner = extract.speech.__class__.__call__
     monkeypatch.setattr(extract.speech.__class__, "__call__", lambda self, audio, times: (asked.append(len(times)), inner(self, audio, times))[1])
-    pieces = [faces.slice(0, 7), faces.slice(7, 40), faces.slice(47), faces.slice(60)]
-    streamed = pa.concat_tables(extract.stream(pieces, faces["time"].to_numpy(), voice))
+    batches = [faces.slice(0, 7), faces.slice(7, 40), faces.slice(47), faces.slice(60)]
+    streamed = pa.concat_tables(extract.stream(batches, faces["time"].to_numpy(), speech))
     assert asked == [30]
-    whole = extract(faces, voice)
+    whole = extract(faces, speech)
     assert streamed["speech"].to_pylist() == whole["speech"].to_pylist()
     for one, two in zip(streamed["visual"].to_pylist(), whole["visual"].to_pylist(), strict=True):
         assert (one is None) == (two is None)
@@ -102,36 +103,36 @@ def test_the_sound_is_gone_through_once_for_all_people_and_pieces(extract, voice
             np.testing.assert_allclose(one, two, atol=2e-3)
 
 
-def test_two_people_at_the_same_time_hear_the_same(extract, voice):
-    rows = rows_of(extract(face_table(), voice))
+def test_two_people_at_the_same_time_have_the_same_speech_vector(extract, speech):
+    rows = rows_of(extract(face_table(), speech))
     for frame in range(1, 31):
         assert rows["7_left", frame]["speech"] == rows["7_right", frame]["speech"]
 
 
-def test_no_rows_give_a_table_of_no_rows_in_the_same_schema(extract, voice):
-    assert extract(schema.FACE.empty_table(), voice).schema == schema.feature(24, 32)
+def test_no_rows_give_a_table_of_no_rows_in_the_same_schema(extract, speech):
+    assert extract(schema.FACE.empty_table(), speech).schema == schema.feature(24, 32)
 
 
-def test_the_table_survives_parquet(extract, voice, tmp_path):
-    table = extract(face_table(), voice)
+def test_the_table_survives_parquet(extract, speech, tmp_path):
+    table = extract(face_table(), speech)
     pq.write_table(table, tmp_path / "part.parquet")
     read = schema.conform(pq.read_table(tmp_path / "part.parquet"), table.schema, stage="test")
     assert read.equals(table)
 
 
-def test_a_seen_frame_without_a_chip_is_an_error_that_names_it(extract, voice):
+def test_a_seen_frame_without_a_chip_is_an_error_that_names_it(extract, speech):
     rows = face_table().to_pylist()
     rows[1]["chip"] = None
     with pytest.raises(StageError, match="track '7_left' frame 2 is seen=True and has no chip"):
-        extract(pa.Table.from_pylist(rows, schema=schema.FACE), voice)
+        extract(pa.Table.from_pylist(rows, schema=schema.FACE), speech)
 
 
-def test_a_piece_from_another_video_is_noticed(extract, voice):
+def test_a_batch_of_another_video_is_refused(extract, speech):
     faces = face_table()
-    with pytest.raises(StageError, match="times that the whole has not"):
-        list(extract.stream([faces], faces["time"].to_numpy()[:10], voice))
+    with pytest.raises(StageError, match="not in the given times"):
+        list(extract.stream([faces], faces["time"].to_numpy()[:10], speech))
 
 
-def test_extraction_repeats_itself(extract, encoder_folder, voice):
+def test_extraction_is_deterministic(extract, encoder_folder, speech):
     again = ExtractFeatures(replace(CONFIG), ChipConfig(size=28), encoder_folder)
-    assert extract(face_table(), voice).equals(again(face_table(), voice))
+    assert extract(face_table(), speech).equals(again(face_table(), speech))

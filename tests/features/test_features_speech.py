@@ -6,13 +6,12 @@ import torch
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.speech import SpeechConfig, SpeechFeatures, hears
-from abaw_ray.features.wav2vec import RandomSpeech
+from abaw_ray.features.config import DeviceConfig, RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.speech import SpeechFeatures, has_audio
 from abaw_ray.media.audio import RATE, Audio, windows
 
-SMALL = RandomSpeech(channels=16, hidden=32, layers=1)
-CONTEXT = SpeechConfig(weights="random", window=0.8, chunk=5.0, margin=1.0, pooling="mean_std", random=SMALL)
+SMALL = RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1)
+CONTEXT = SpeechConfig(weights="random", window_s=0.8, chunk_s=5.0, margin_s=1.0, pooling="mean_std", random=SMALL)
 WINDOWS = replace(CONTEXT, mode="windows")
 TIMES = np.cumsum(np.random.default_rng(1).uniform(1 / 60, 1 / 4, size=80))
 
@@ -27,8 +26,8 @@ def near(one, two, places=2e-2):
 
 
 def slow_context(made, audio, times):
-    """One stretch after the other, each window's states picked one by one."""
-    config, (low, high) = made.config, audio.sounding()[0]
+    """One chunk after the other; the states of each window are selected one by one."""
+    config, (low, high) = made.config, audio.audible_spans()[0]
     sound = audio.samples[low:high].astype(np.float64)
     sound = ((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)).astype(np.float32)
     out = []
@@ -36,9 +35,9 @@ def slow_context(made, audio, times):
         at = (time - audio.start) * RATE
         number = int(np.clip(at, 0, len(sound) - 1) // (3 * RATE))
         first = min(max(number * 3 * RATE - RATE, 0), len(sound) - 5 * RATE)
-        states = made.wav.states(sound[None, first : first + 5 * RATE], config.layer)[0].numpy()
-        where = [first + made.wav.step * j + (made.wav.field - 1) / 2 for j in range(len(states))]
-        inside = states[[abs(place - at) <= config.window * RATE / 2 for place in where]]
+        states = made.model.states(sound[None, first : first + 5 * RATE], config.layer)[0].numpy()
+        where = [first + made.model.stride * j + (made.model.receptive_field - 1) / 2 for j in range(len(states))]
+        inside = states[[abs(place - at) <= config.window_s * RATE / 2 for place in where]]
         out.append(np.concatenate([inside.mean(axis=0), inside.std(axis=0)]))
     return np.array(out)
 
@@ -46,56 +45,56 @@ def slow_context(made, audio, times):
 def slow_windows(made, audio, times):
     """Each window by itself, as the published processor and model would take it."""
     out = []
-    for sound in windows(audio, times, width=made.config.window)[0]:
+    for sound in windows(audio, times, width=made.config.window_s)[0]:
         sound = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
-        states = made.wav.states(sound[None].astype(np.float32), made.config.layer)[0].numpy()
+        states = made.model.states(sound[None].astype(np.float32), made.config.layer)[0].numpy()
         out.append(np.concatenate([states.mean(axis=0), states.std(axis=0)]))
     return np.array(out)
 
 
-def test_context_is_the_mean_and_deviation_of_the_states_around_each_frames_own_time(voice):
+def test_mode_context_pools_the_states_around_each_frames_own_time(speech):
     made = SpeechFeatures(CONTEXT)
-    vectors, heard = made(voice, TIMES)
+    vectors, heard = made(speech, TIMES)
     assert heard.all() and vectors.dtype == np.float16 and vectors.shape == (80, 64)
-    near(vectors, slow_context(made, voice, TIMES), 4e-3)
+    near(vectors, slow_context(made, speech, TIMES), 4e-3)
 
 
-def test_windows_are_separate_windows_around_each_frames_own_time(voice):
+def test_mode_windows_uses_a_separate_window_around_each_frames_own_time(speech):
     made = SpeechFeatures(WINDOWS)
     some = TIMES[(TIMES > 0.1) & (TIMES < 11)][::7]
-    near(made(voice, some)[0], slow_windows(made, voice, some), 4e-3)
+    near(made(speech, some)[0], slow_windows(made, speech, some), 4e-3)
 
 
-def test_the_two_modes_are_different_features_with_different_homes(voice):
-    one, two = (SpeechFeatures(config)(voice, TIMES)[0].astype(np.float32) for config in (CONTEXT, WINDOWS))
+def test_the_two_modes_are_different_features_with_different_digests(speech):
+    one, two = (SpeechFeatures(config)(speech, TIMES)[0].astype(np.float32) for config in (CONTEXT, WINDOWS))
     assert np.abs(one - two).max() > 0.1
     assert digest(CONTEXT) != digest(WINDOWS)
 
 
 @pytest.mark.parametrize("config", [CONTEXT, WINDOWS])
-def test_every_frame_takes_the_sound_of_its_own_time_at_a_variable_rate(config):
-    """The sound is a clock and a state repeats what it hears at its centre: each vector must be its frame's time (trap 6)."""
+def test_every_frame_uses_the_audio_of_its_own_time_at_a_variable_frame_rate(config):
+    """The audio is a clock and a state is the sample at its centre, so each vector must equal its frame's time (trap 6)."""
     made = SpeechFeatures(replace(config, pooling="mean"))
-    made.wav.normalise = False
-    made.wav.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(made.wav.centres(sound.shape[1])).astype(int), None])
+    made.model.normalize = False
+    made.model.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(made.model.centers(sound.shape[1])).astype(int), None])
     clock = Audio((np.arange(16 * RATE) / RATE).astype(np.float32), 0.0)
     times = np.sort(np.concatenate([np.random.default_rng(0).uniform(0.5, 15.5, size=80), np.arange(3, 5, 1 / 60)]))
     out = made(clock, times)[0][:, 0].astype(np.float64)
     np.testing.assert_allclose(out, times, atol=0.02)
 
 
-def test_a_frames_vector_depends_on_its_time_and_not_on_the_other_frames(features, voice):
+def test_a_vector_depends_on_its_frames_time_and_not_on_other_frames(features, speech):
     order = np.random.default_rng(2).permutation(len(TIMES))
-    whole, mixed = features(voice, TIMES)[0], features(voice, TIMES[order])[0]
+    whole, mixed = features(speech, TIMES)[0], features(speech, TIMES[order])[0]
     near(mixed, whole[order], 2e-3)
-    near(features(voice, TIMES[40:41])[0], whole[40:41], 2e-3)
+    near(features(speech, TIMES[40:41])[0], whole[40:41], 2e-3)
 
 
-def test_moving_sound_and_frames_together_changes_nothing(features, voice):
-    near(features(Audio(voice.samples, voice.start + 100.0), TIMES + 100.0)[0], features(voice, TIMES)[0], 2e-2)
+def test_shifting_audio_and_frames_together_changes_nothing(features, speech):
+    near(features(Audio(speech.samples, speech.start + 100.0), TIMES + 100.0)[0], features(speech, TIMES)[0], 2e-2)
 
 
-def test_frames_without_any_sound_are_not_heard_and_silence_is(features):
+def test_frames_without_audio_have_no_vector_and_silent_ones_have(features):
     silence = Audio(np.zeros(3 * RATE, np.float32), 2.0)
     times = np.arange(0, 8, 0.05)
     vectors, heard = features(silence, times)
@@ -106,23 +105,23 @@ def test_frames_without_any_sound_are_not_heard_and_silence_is(features):
 
 
 @pytest.mark.parametrize("audio", [None, Audio(np.zeros(0, np.float32), 0.0), Audio(np.zeros(0, np.float32), 0.0, np.zeros((0, 2), np.int64))])
-def test_a_video_without_sound_has_no_vectors(features, audio):
+def test_a_video_without_audio_has_no_vectors(features, audio):
     vectors, heard = features(audio, TIMES)
     assert not heard.any() and vectors.shape == (80, features.dim)
 
 
-def test_hearing_is_ruled_as_where_windows_are_cut():
+def test_has_audio_agrees_with_the_windows_that_are_cut():
     rng = np.random.default_rng(5)
     holed = Audio(rng.normal(size=4 * RATE).astype(np.float32), 0.3137, np.array([[100, 9_000], [40_000, 64_000]]))
     times = rng.uniform(-2, 7, size=4000)
-    np.testing.assert_array_equal(hears(holed, times, 0.31), windows(holed, times, width=0.31)[1])
+    np.testing.assert_array_equal(has_audio(holed, times, 0.31), windows(holed, times, width=0.31)[1])
 
 
-def test_what_a_hole_in_the_sound_holds_counts_for_nobody(features, voice):
+def test_samples_in_a_gap_of_the_audio_are_ignored(features, speech):
     spans = np.array([[0, 4 * RATE], [7 * RATE, 12 * RATE]])
     pieces = []
     for filler in (0.0, 0.9):
-        samples = voice.samples.copy()
+        samples = speech.samples.copy()
         samples[4 * RATE : 7 * RATE] = filler
         pieces.append(Audio(samples, 0.0, spans))
     holed, filled = (features(audio, np.arange(0, 12, 0.1)) for audio in pieces)
@@ -132,39 +131,39 @@ def test_what_a_hole_in_the_sound_holds_counts_for_nobody(features, voice):
         np.testing.assert_array_equal(holed[0], filled[0])
 
 
-def test_how_loud_a_recording_is_and_its_offset_do_not_matter(features, voice):
-    near(features(Audio(0.1 * voice.samples + 0.05, voice.start), TIMES)[0], features(voice, TIMES)[0])
+def test_gain_and_offset_of_a_recording_do_not_matter(features, speech):
+    near(features(Audio(0.1 * speech.samples + 0.05, speech.start), TIMES)[0], features(speech, TIMES)[0])
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.05, 0.3])
-def test_sound_shorter_than_a_state_or_a_window_still_gives_finite_vectors_where_it_is(features, voice, seconds):
-    short = Audio(voice.samples[: round(seconds * RATE)], 1.0)
+def test_audio_shorter_than_a_state_or_a_window_still_gives_finite_vectors(features, speech, seconds):
+    short = Audio(speech.samples[: round(seconds * RATE)], 1.0)
     vectors, heard = features(short, TIMES)
     assert heard.any() and not heard.all()
     assert np.isfinite(vectors).all() and np.abs(vectors[heard]).max() > 0
 
 
-def test_no_pass_through_the_model_is_longer_or_wider_than_set(voice):
-    long = Audio(np.tile(voice.samples, 8), 0.0)
+def test_no_forward_pass_exceeds_the_batch_size_or_the_chunk(speech):
+    long = Audio(np.tile(speech.samples, 8), 0.0)
     for config in (CONTEXT, WINDOWS):
-        made, shapes = SpeechFeatures(config, DeviceConfig(sounds=2)), []
-        inner = made.wav.states
-        made.wav.states = lambda sound, layer, inner=inner, shapes=shapes: (shapes.append(sound.shape), inner(sound, layer))[1]
+        made, shapes = SpeechFeatures(config, DeviceConfig(speech_batch_size=2)), []
+        inner = made.model.states
+        made.model.states = lambda sound, layer, inner=inner, shapes=shapes: (shapes.append(sound.shape), inner(sound, layer))[1]
         made(long, np.arange(0, 96, 0.4))
         assert max(rows for rows, _ in shapes) <= (2 if config is CONTEXT else 16)
         assert {samples for _, samples in shapes} == {round((5.0 if config is CONTEXT else 0.8) * RATE)}
 
 
-def test_stretches_without_frames_are_not_gone_through(voice):
-    made, passes = SpeechFeatures(CONTEXT, DeviceConfig(sounds=1)), []
-    inner = made.wav.states
-    made.wav.states = lambda sound, layer: (passes.append(1), inner(sound, layer))[1]
-    made(Audio(np.tile(voice.samples, 8), 0.0), np.array([1.0, 1.1, 50.0]))
+def test_chunks_without_frames_are_skipped(speech):
+    made, passes = SpeechFeatures(CONTEXT, DeviceConfig(speech_batch_size=1)), []
+    inner = made.model.states
+    made.model.states = lambda sound, layer: (passes.append(1), inner(sound, layer))[1]
+    made(Audio(np.tile(speech.samples, 8), 0.0), np.array([1.0, 1.1, 50.0]))
     assert len(passes) == 2
 
 
-def test_layers_and_pooling_are_taken_as_set(voice):
-    short = Audio(voice.samples[: 4 * RATE], 0.0)
+def test_layer_and_pooling_follow_the_settings(speech):
+    short = Audio(speech.samples[: 4 * RATE], 0.0)
     each = [SpeechFeatures(replace(CONTEXT, layer=layer, pooling="mean"))(short, TIMES[:5])[0].astype(np.float32) for layer in (0, 1, "mean", -1)]
     near(each[2], (each[0] + each[1]) / 2, 4e-3)
     near(each[1], each[3], 1e-6)
@@ -172,20 +171,20 @@ def test_layers_and_pooling_are_taken_as_set(voice):
     assert each[0].shape[1] * 2 == SpeechFeatures(CONTEXT).dim
 
 
-def test_numbers_that_do_not_fit_are_an_error_not_an_infinity(voice):
+def test_an_overflow_of_half_precision_is_an_error(speech):
     made = SpeechFeatures(CONTEXT)
-    inner = made.wav.states
-    made.wav.states = lambda sound, layer: inner(sound, layer) * 1e6
+    inner = made.model.states
+    made.model.states = lambda sound, layer: inner(sound, layer) * 1e6
     with pytest.raises(StageError, match="not finite in half precision"):
-        made(voice, TIMES)
+        made(speech, TIMES)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"window": 0.01}, "too short"),
-        ({"window": 5.0}, "at least half of window"),
-        ({"chunk": 2.0}, "longer than two margins"),
+        ({"window_s": 0.01}, "too short"),
+        ({"window_s": 5.0}, "at least half of window_s"),
+        ({"chunk_s": 2.0}, "longer than two margins"),
         ({"weights": ""}, "is empty"),
     ],
 )
@@ -194,8 +193,8 @@ def test_settings_that_contradict_each_other_are_refused(wrong, said):
         replace(CONTEXT, **wrong)
 
 
-def test_a_layer_the_model_has_not_and_a_window_below_one_state_are_refused_before_any_work():
+def test_a_missing_layer_and_a_window_shorter_than_one_state_are_refused_on_loading():
     with pytest.raises(ConfigError, match="has layers 0 to 1"):
         SpeechFeatures(replace(CONTEXT, layer=7))
     with pytest.raises(ConfigError, match="shorter than one state"):
-        SpeechFeatures(replace(WINDOWS, window=0.06))
+        SpeechFeatures(replace(WINDOWS, window_s=0.06))

@@ -5,8 +5,8 @@ import torch
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
 from abaw_ray.encoder.model import load_encoder
 from abaw_ray.faces.chips import ChipConfig, cut_scale, from_jpeg, to_jpeg
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.visual import VisualConfig, VisualFeatures
+from abaw_ray.features.config import DeviceConfig, VisualConfig
+from abaw_ray.features.visual import VisualFeatures
 
 CHIPS = ChipConfig(scales=(1.0, 1.3, 1.7), size=28)
 
@@ -27,7 +27,7 @@ def slow_vector(folder, jpeg, scales=CHIPS.scales):
     """Every scale by itself through the saved encoder, then the mean."""
     encoder, parts = load_encoder(folder), []
     for scale in scales:
-        crop = cut_scale(from_jpeg(jpeg), scale, CHIPS, encoder.size)
+        crop = cut_scale(from_jpeg(jpeg), scale, CHIPS, encoder.img_size)
         with torch.inference_mode():
             parts.append(encoder(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
     return np.mean(parts, axis=0)
@@ -43,7 +43,7 @@ def test_a_vector_is_the_mean_of_the_encoder_over_the_scales_in_rgb(features, en
     assert np.abs(features([turned])[0].astype(np.float32) - slow[0]).max() > 0.05
 
 
-def test_a_frame_without_a_chip_has_no_vector_and_the_encoder_never_sees_a_black_one(features):
+def test_a_frame_without_a_chip_has_no_vector_and_does_not_pass_through_the_encoder(features):
     given, inner = [], features.encoder.forward
     features.encoder.forward = lambda pixels: (given.append(len(pixels)), inner(pixels))[1]
     vectors, there = features([None, chip(0), None, None, chip(1)])
@@ -55,14 +55,14 @@ def test_a_frame_without_a_chip_has_no_vector_and_the_encoder_never_sees_a_black
     assert features([None, None])[0].shape == (2, 24) and features([])[0].shape == (0, 24)
 
 
-@pytest.mark.parametrize(("images", "readers"), [(1, 0), (7, 0), (96, 2)])
-def test_batches_are_bounded_and_change_nothing(features, encoder_folder, images, readers):
+@pytest.mark.parametrize(("batch_size", "decode_workers"), [(1, 0), (7, 0), (96, 2)])
+def test_the_batch_size_is_respected_and_changes_nothing(features, encoder_folder, batch_size, decode_workers):
     jpegs = [chip(seed) if seed % 4 else None for seed in range(21)]
-    made, given = VisualFeatures(encoder_folder, VisualConfig(), CHIPS, DeviceConfig(images=images, readers=readers)), []
+    made, given = VisualFeatures(encoder_folder, VisualConfig(), CHIPS, DeviceConfig(visual_batch_size=batch_size, decode_workers=decode_workers)), []
     inner = made.encoder.forward
     made.encoder.forward = lambda pixels: (given.append(len(pixels)), inner(pixels))[1]
     np.testing.assert_allclose(made(jpegs)[0].astype(np.float32), features(jpegs)[0].astype(np.float32), atol=2e-3)
-    assert max(given) <= max(images, len(CHIPS.scales))
+    assert max(given) <= max(batch_size, len(CHIPS.scales))
 
 
 def test_a_frame_does_not_depend_on_its_neighbours(features):
@@ -71,19 +71,19 @@ def test_a_frame_does_not_depend_on_its_neighbours(features):
     np.testing.assert_allclose(alone[0].astype(np.float32), among[2].astype(np.float32), atol=2e-3)
 
 
-def test_fewer_scales_may_be_taken_and_wider_ones_are_refused(encoder_folder):
+def test_a_subset_of_the_scales_is_accepted_and_larger_ones_are_refused(encoder_folder):
     made = VisualFeatures(encoder_folder, VisualConfig(scales=(1.3,)), CHIPS)
     np.testing.assert_allclose(made([chip(1)])[0][0].astype(np.float32), slow_vector(encoder_folder, chip(1), (1.3,)), atol=3e-3)
-    with pytest.raises(ConfigError, match="beyond the chips' largest"):
+    with pytest.raises(ConfigError, match="exceed the chips' largest"):
         VisualFeatures(encoder_folder, VisualConfig(scales=(1.0, 2.0)), CHIPS)
 
 
-def test_a_broken_chip_is_the_items_error_and_says_which(features):
+def test_a_broken_chip_is_an_item_error_that_names_its_row(features):
     with pytest.raises(ItemError, match="row 2 cannot be decoded"):
         features([chip(0), b"no picture"])
 
 
-def test_numbers_that_do_not_fit_are_an_error_not_an_infinity(encoder_folder):
+def test_an_overflow_of_half_precision_is_an_error(encoder_folder):
     made = VisualFeatures(encoder_folder, VisualConfig(), CHIPS)
     inner = made.encoder.forward
     made.encoder.forward = lambda pixels: inner(pixels) * 1e6
@@ -91,15 +91,15 @@ def test_numbers_that_do_not_fit_are_an_error_not_an_infinity(encoder_folder):
         made([chip(0)])
 
 
-def test_a_folder_without_an_encoder_and_a_missing_gpu_are_one_line(encoder_folder, tmp_path, monkeypatch):
+def test_a_folder_without_an_encoder_and_a_missing_gpu_are_clear_errors(encoder_folder, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="give the folder"):
         VisualFeatures(tmp_path, VisualConfig(), CHIPS)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="sees no GPU"):
+    with pytest.raises(ConfigError, match="has no GPU"):
         VisualFeatures(encoder_folder, VisualConfig(), CHIPS, DeviceConfig(device="cuda"))
 
 
-@pytest.mark.parametrize("wrong", [{"threads": 0}, {"images": 0}, {"readers": -1}])
-def test_device_settings_that_could_not_run_are_refused(wrong):
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"visual_batch_size": 0}, {"decode_workers": -1}])
+def test_device_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         DeviceConfig(**wrong)

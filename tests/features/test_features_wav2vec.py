@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,73 +9,74 @@ from transformers import Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.features import wav2vec
-from abaw_ray.features.speech import SpeechConfig, SpeechFeatures
-from abaw_ray.features.wav2vec import RandomSpeech, Wav2Vec, weights_identity
+from abaw_ray.features.config import RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.speech import SpeechFeatures
+from abaw_ray.features.wav2vec import Wav2Vec, build_random, weights_identity
 
 CPU = torch.device("cpu")
-SMALL = RandomSpeech(channels=16, hidden=32, layers=1)
+SMALL = RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1)
 
 
-def test_the_weights_of_a_folder_are_those_that_run(published):
+def test_the_model_of_a_folder_has_its_weights(published):
     wav = Wav2Vec(str(published), SMALL, CPU)
     sound = np.random.default_rng(0).normal(size=(2, 16_000)).astype(np.float32)
     with torch.inference_mode():
         expected = Wav2Vec2Model.from_pretrained(published).eval()(torch.from_numpy(sound)).last_hidden_state
     assert torch.equal(wav.states(sound, -1), expected)
-    assert (wav.dim, wav.layers, wav.step, wav.field) == (32, 2, 320, 400)
+    assert (wav.dim, wav.layers, wav.stride, wav.receptive_field) == (32, 2, 320, 400)
 
 
-def test_features_of_the_published_architecture_in_both_modes(published, voice):
+def test_features_of_the_published_architecture_in_both_modes(published, speech):
     times = np.arange(0.1, 10, 0.7)
     for mode in ("context", "windows"):
-        vectors, heard = SpeechFeatures(SpeechConfig(weights=str(published), mode=mode, chunk=6.0, margin=1.0))(voice, times)
+        vectors, heard = SpeechFeatures(SpeechConfig(weights=str(published), mode=mode, chunk_s=6.0, margin_s=1.0))(speech, times)
         assert heard.all() and vectors.shape == (len(times), 32)
         assert vectors.astype(np.float32).std(axis=0).mean() > 0.01
 
 
-def test_a_processor_that_does_not_normalise_is_obeyed(published, voice, tmp_path):
+def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(published, speech, tmp_path):
     shutil.copytree(published, tmp_path / "plain")
     (tmp_path / "plain" / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
     wav = Wav2Vec(str(tmp_path / "plain"), SMALL, CPU)
-    assert not wav.normalise and Wav2Vec(str(published), SMALL, CPU).normalise
+    assert not wav.normalize and Wav2Vec(str(published), SMALL, CPU).normalize
     made = SpeechFeatures(SpeechConfig(weights=str(tmp_path / "plain")))
     given = []
-    made.wav.states = lambda sound, layer: (given.append(sound), wav.states(sound, layer))[1]
-    made(voice, np.array([3.0]))
-    np.testing.assert_allclose(given[0][0], voice.samples, atol=1e-6)
+    made.model.states = lambda sound, layer: (given.append(sound), wav.states(sound, layer))[1]
+    made(speech, np.array([3.0]))
+    np.testing.assert_allclose(given[0][0], speech.samples, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
-def test_a_state_sees_exactly_the_samples_around_its_centre(norm):
-    wav = Wav2Vec("random", RandomSpeech(channels=16, hidden=32, layers=1, norm=norm), CPU)
-    centres = wav.centres(8000)
+def test_the_receptive_field_of_a_state_is_centred_on_its_position(norm):
+    wav = Wav2Vec("random", RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1, feat_extract_norm=norm), CPU)
+    centers = wav.centers(8000)
     extractor = wav.model.feature_extractor
-    assert extractor(torch.zeros(1, 8000)).shape[2] == len(centres)
-    assert len(wav.centres(wav.field)) == 1 and len(wav.centres(wav.field - 1)) == 0
+    assert extractor(torch.zeros(1, 8000)).shape[2] == len(centers)
+    assert len(wav.centers(wav.receptive_field)) == 1 and len(wav.centers(wav.receptive_field - 1)) == 0
     if norm == "layer":
         sound = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
         sound.requires_grad_(True)
         extractor.requires_grad_(False)
-        for number in (0, 7, len(centres) - 1):
+        for number in (0, 7, len(centers) - 1):
             (slope,) = torch.autograd.grad(extractor(sound)[0, :, number].sum(), sound)
             seen = torch.nonzero(slope[0])[:, 0].numpy()
-            assert seen.min() >= centres[number] - (wav.field - 1) / 2
-            assert seen.max() <= centres[number] + (wav.field - 1) / 2
-            assert seen.max() - seen.min() > 0.95 * (wav.field - 1)
+            assert seen.min() >= centers[number] - (wav.receptive_field - 1) / 2
+            assert seen.max() <= centers[number] + (wav.receptive_field - 1) / 2
+            assert seen.max() - seen.min() > 0.95 * (wav.receptive_field - 1)
 
 
-def test_random_weights_are_those_of_their_seed_and_touch_nobody_elses_numbers():
+def test_random_weights_depend_on_their_seed_only_and_leave_the_global_random_state_unchanged():
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    one = SMALL.build().state_dict()
+    one = build_random(SMALL).state_dict()
     assert torch.equal(torch.rand(2), expected)
-    two, other = SMALL.build().state_dict(), RandomSpeech(seed=1, channels=16, hidden=32, layers=1).build().state_dict()
+    two, other = build_random(SMALL).state_dict(), build_random(replace(SMALL, seed=1)).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_random_model_tells_voices_of_other_pitch_and_colour_apart():
+def test_the_random_model_separates_tones_of_different_pitch_and_timbre():
     """Tones whose pitch, or share of overtones, differs, each against a fresh rendering of itself."""
     made = SpeechFeatures(SpeechConfig(weights="random", pooling="mean_std"))
     time = np.arange(2 * 16_000) / 16_000
@@ -98,7 +100,7 @@ def wav2vec_audio(sound):
     return Audio(sound.astype(np.float32), 0.0)
 
 
-def test_a_name_of_the_hub_without_network_is_one_line_that_asks_for_a_folder(monkeypatch, tmp_path):
+def test_a_hub_name_without_network_gives_a_one_line_error_that_asks_for_a_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(DataError) as error:
@@ -106,7 +108,7 @@ def test_a_name_of_the_hub_without_network_is_one_line_that_asks_for_a_folder(mo
     assert "give the folder of a Wav2Vec 2.0 model" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_folders_that_hold_something_else_are_one_clear_line(published, tmp_path, encoder_folder):
+def test_folders_without_a_complete_model_give_a_one_line_error(published, tmp_path, encoder_folder):
     (tmp_path / "empty").mkdir()
     shutil.copytree(published, tmp_path / "cut")
     whole = (published / "model.safetensors").read_bytes()
@@ -117,7 +119,7 @@ def test_folders_that_hold_something_else_are_one_clear_line(published, tmp_path
         assert "\n" not in str(error.value) and "; g" in str(error.value)
 
 
-def test_a_folder_that_lacks_weights_is_refused_instead_of_running_on_random_ones(published, tmp_path):
+def test_a_folder_that_lacks_weights_is_refused_instead_of_using_random_ones(published, tmp_path):
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(published, tmp_path / "part")
@@ -127,7 +129,7 @@ def test_a_folder_that_lacks_weights_is_refused_instead_of_running_on_random_one
         Wav2Vec(str(tmp_path / "part"), SMALL, CPU)
 
 
-def test_the_identity_of_weights_is_their_content_not_their_place(published, tmp_path):
+def test_the_identity_of_weights_is_their_content_not_their_path(published, tmp_path):
     shutil.copytree(published, tmp_path / "copy")
     assert weights_identity(str(published)) == weights_identity(str(tmp_path / "copy"))
     assert weights_identity("random") == "random"
@@ -140,7 +142,7 @@ def test_the_identity_of_weights_is_their_content_not_their_place(published, tmp
         weights_identity(str(tmp_path))
 
 
-def test_weights_at_an_address_are_fetched_whole(published, monkeypatch, tmp_path):
+def test_weights_at_a_remote_address_are_downloaded(published, monkeypatch, tmp_path):
     monkeypatch.setattr(wav2vec, "is_remote", lambda address: address.startswith("mem://"))
     monkeypatch.setattr(wav2vec, "StorageConfig", lambda uri: wav2vec_storage(uri.replace("mem://", f"{published.parent}/")))
     wav = Wav2Vec(f"mem://{published.name}", SMALL, CPU)
@@ -153,7 +155,7 @@ def wav2vec_storage(uri):
     return StorageConfig(uri=uri)
 
 
-@pytest.mark.parametrize("wrong", [{"kernels": (10, 8)}, {"hidden": 20}, {"channels": 0}])
+@pytest.mark.parametrize("wrong", [{"conv_kernel": (10, 8)}, {"hidden_size": 20}, {"conv_dim": 0}])
 def test_sizes_that_cannot_be_built_are_refused(wrong):
     with pytest.raises(ConfigError, match=r"speech\.random"):
-        RandomSpeech(**wrong)
+        RandomWav2VecConfig(**wrong)

@@ -5,7 +5,7 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
-from abaw_ray.fusion.frames import Person, join_frames
+from abaw_ray.fusion.frames import SubjectTrack, join_frames
 
 
 def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
@@ -30,7 +30,7 @@ def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
     return pa.Table.from_pylist(rows, schema=schema.feature(visual, speech))
 
 
-def test_every_vector_stands_in_its_own_row_with_its_own_label_whatever_order_the_rows_come_in():
+def test_every_vector_keeps_its_frame_and_label_whatever_the_order_of_the_rows():
     table = feature_table("6-30-1920x1080", {"6-30-1920x1080_left": 20, "6-30-1920x1080_right": 30})
     mixed = table.take(np.random.default_rng(1).permutation(len(table)))
     labels = {"6-30-1920x1080_left": np.arange(20, dtype=np.int8) % 8, "6-30-1920x1080_right": (np.arange(30, dtype=np.int8) + 3) % 8}
@@ -38,16 +38,16 @@ def test_every_vector_stands_in_its_own_row_with_its_own_label_whatever_order_th
     expected = {(row["track"], row["frame"]): row for row in table.to_pylist()}
     assert len(frames) == 50
     for row in range(len(frames)):
-        person = frames.people[frames.person[row]]
-        want = expected[person.track, int(frames.frame[row])]
+        subject = frames.subjects[frames.subject_index[row]]
+        want = expected[subject.track, int(frames.frame[row])]
         assert frames.time[row] == want["time"]
-        assert frames.labels[row] == labels[person.track][want["frame"] - 1]
+        assert frames.labels[row] == labels[subject.track][want["frame"] - 1]
         assert (bool(frames.seen[row]), bool(frames.heard[row])) == (want["seen"], want["heard"])
         if want["seen"]:
             np.testing.assert_array_equal(frames.visual[row], np.array(want["visual"], np.float16))
         if want["heard"]:
             np.testing.assert_array_equal(frames.speech[row], np.array(want["speech"], np.float16))
-    assert [person.split for person in frames.people] == ["train", ""]
+    assert [subject.split for subject in frames.subjects] == ["train", ""]
 
 
 def test_features_survive_parquet_with_null_vectors_and_half_precision(tmp_path):
@@ -67,16 +67,16 @@ def test_annotation_rows_may_differ_by_two_from_the_frames_and_no_label_moves():
     np.testing.assert_array_equal(shorter.labels, [*labels[:39], -1])
 
 
-def test_an_annotated_person_without_a_video_or_with_that_of_another_is_left_out_and_said():
+def test_an_annotated_subject_without_a_matching_video_is_excluded_with_a_reason():
     labels = {"7": np.zeros(43, np.int8), "8": np.arange(40, dtype=np.int8) % 8, "9": np.zeros(5, np.int8)}
     frames = join_frames([feature_table("7", {"7": 40}), feature_table("8", {"8": 40})], labels, {"8": "train"})
-    assert frames.names("train") == ["8"] and len(frames) == 40
+    assert frames.subject_names("train") == ["8"] and len(frames) == 40
     np.testing.assert_array_equal(frames.labels, labels["8"])
-    assert frames.left_out.keys() == {"7", "9"}
-    assert "43 annotation rows for 40 decoded frames" in frames.left_out["7"] and "no features" in frames.left_out["9"]
+    assert frames.excluded_subjects.keys() == {"7", "9"}
+    assert "43 annotation rows for 40 decoded frames" in frames.excluded_subjects["7"] and "no features" in frames.excluded_subjects["9"]
 
 
-def test_a_labelled_person_with_a_lost_frame_is_refused_instead_of_shifting_the_labels():
+def test_a_labelled_subject_with_a_missing_frame_is_an_error_and_does_not_shift_labels():
     table = feature_table("7", {"7": 40})
     with pytest.raises(StageError, match="needs every frame"):
         join_frames([pa.concat_tables([table.slice(0, 10), table.slice(11)])], {"7": np.zeros(39, np.int8)}, {})
@@ -85,7 +85,7 @@ def test_a_labelled_person_with_a_lost_frame_is_refused_instead_of_shifting_the_
 
 
 def test_tables_of_other_widths_or_given_twice_or_without_frames_are_refused():
-    with pytest.raises(StageError, match="'speech' vectors have 2 and 4 numbers"):
+    with pytest.raises(StageError, match="'speech' vectors have widths 2 and 4"):
         join_frames([feature_table("7", {"7": 4}), feature_table("8", {"8": 4}, speech=4)], {}, {})
     with pytest.raises(StageError, match="'7' is in two tables"):
         join_frames([feature_table("7", {"7": 4}), feature_table("7", {"7": 4})], {}, {})
@@ -93,12 +93,12 @@ def test_tables_of_other_widths_or_given_twice_or_without_frames_are_refused():
         join_frames([], {}, {})
 
 
-def test_found_people_are_named_by_video_and_track_and_share_the_source_of_their_video():
-    assert Person(video="a.b/clip.mp4", track="main").name == "a.b/clip.mp4/main"
-    assert Person(video="video59", track="video59_right").name == "video59_right"
-    left, right = (Person(video="6-30-1920x1080", track=f"6-30-1920x1080_{side}") for side in ("left", "right"))
-    part = Person(video="6-30-1920x1080-4", track="6-30-1920x1080-4")
-    assert left.source == right.source == part.source == "6-30-1920x1080"
+def test_tracked_subjects_are_named_by_video_and_track_and_share_its_recording():
+    assert SubjectTrack(video="a.b/clip.mp4", track="main").name == "a.b/clip.mp4/main"
+    assert SubjectTrack(video="video59", track="video59_right").name == "video59_right"
+    left, right = (SubjectTrack(video="6-30-1920x1080", track=f"6-30-1920x1080_{side}") for side in ("left", "right"))
+    part = SubjectTrack(video="6-30-1920x1080-4", track="6-30-1920x1080-4")
+    assert left.recording == right.recording == part.recording == "6-30-1920x1080"
 
 
 def test_a_mode_reads_only_its_own_modality(frames):
@@ -109,7 +109,7 @@ def test_a_mode_reads_only_its_own_modality(frames):
     np.testing.assert_array_equal(frames.scored("fused"), frames.seen | frames.heard)
 
 
-def test_rows_of_unknown_people_are_an_error_not_an_empty_answer(frames):
+def test_rows_of_unknown_subjects_are_an_error_and_not_empty(frames):
     with pytest.raises(StageError, match="'nobody'"):
-        frames.rows_of(["100", "nobody"])
-    assert {frames.people[index].name for index in frames.person[frames.rows_of(["100", "103"])]} == {"100", "103"}
+        frames.rows_of_subjects(["100", "nobody"])
+    assert {frames.subjects[index].name for index in frames.subject_index[frames.rows_of_subjects(["100", "103"])]} == {"100", "103"}

@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.fusion.model import FusionConfig, GatedFusion
+from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.model import GatedFusion
 
 
 @pytest.fixture
 def model(frames):
     torch.manual_seed(0)
-    made = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], FusionConfig(hidden=32)).eval()
-    made.fit_standard(frames, np.arange(len(frames)))
+    made = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], FusionConfig(hidden_dim=32)).eval()
+    made.fit_standardizers(frames, np.arange(len(frames)))
     return made
 
 
@@ -73,7 +74,7 @@ def test_modality_dropout_takes_one_of_two_as_often_as_set_and_never_both():
     model = GatedFusion(4, 4, FusionConfig(modality_dropout=0.4))
     seen, heard = torch.ones(20_000, dtype=torch.bool), torch.arange(20_000) % 2 == 0
     torch.manual_seed(0)
-    left, right = model._drop(seen, heard)
+    left, right = model._drop_modalities(seen, heard)
     assert (left | right).all()
     assert left[~heard].all()
     both = heard
@@ -82,31 +83,31 @@ def test_modality_dropout_takes_one_of_two_as_often_as_set_and_never_both():
 
 
 def test_standardisation_comes_from_the_given_rows_that_have_the_vector_and_from_no_others(frames):
-    rows = frames.rows_of(frames.names("train"))
+    rows = frames.rows_of_subjects(frames.subject_names("train"))
     model = GatedFusion(24, 16, FusionConfig())
-    model.fit_standard(frames, rows)
+    model.fit_standardizers(frames, rows)
     there = frames.visual[rows][frames.seen[rows]].astype(np.float64)
-    np.testing.assert_allclose(model.visual_standard.mean.numpy(), there.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(model.visual_standard.std.numpy(), there.std(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(model.visual_standardizer.mean.numpy(), there.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.visual_standardizer.std.numpy(), there.std(axis=0), rtol=1e-4)
     visual = frames.visual.copy()
-    visual[frames.rows_of(frames.names("val"))] = 1000
+    visual[frames.rows_of_subjects(frames.subject_names("val"))] = 1000
     visual[~frames.seen] = 500
     other = GatedFusion(24, 16, FusionConfig())
-    other.fit_standard(replace(frames, visual=visual), rows)
-    assert torch.equal(model.visual_standard.mean, other.visual_standard.mean)
+    other.fit_standardizers(replace(frames, visual=visual), rows)
+    assert torch.equal(model.visual_standardizer.mean, other.visual_standardizer.mean)
 
 
-def test_a_number_that_never_changes_is_not_divided_by_zero(frames):
+def test_a_constant_feature_is_not_divided_by_zero(frames):
     visual = frames.visual.copy()
     visual[:, 0] = 3
     model = GatedFusion(24, 16, FusionConfig())
-    model.fit_standard(replace(frames, visual=visual), np.arange(len(frames)))
-    out = model.visual_standard(torch.from_numpy(visual), torch.from_numpy(frames.seen))
+    model.fit_standardizers(replace(frames, visual=visual), np.arange(len(frames)))
+    out = model.visual_standardizer(torch.from_numpy(visual), torch.from_numpy(frames.seen))
     assert torch.isfinite(out).all()
     assert torch.equal(out[:, 0], torch.zeros(len(frames)))
 
 
-@pytest.mark.parametrize("wrong", [{"hidden": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
-def test_settings_that_cannot_be_are_refused_by_name(wrong):
+@pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
+def test_invalid_settings_are_rejected_by_name(wrong):
     with pytest.raises(ConfigError, match=f"fusion.{next(iter(wrong))}="):
         FusionConfig(**wrong)

@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 
 from abaw_ray.fusion import protocols
-from abaw_ray.fusion.frames import Person
-from abaw_ray.fusion.model import FusionConfig
+from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.frames import SubjectTrack
 from abaw_ray.fusion.protocols import (
     ProtocolError,
     run_cv,
     run_fold,
     run_official_trial,
     run_trial,
+    score_ensemble,
     score_official_val,
-    score_together,
     train_official,
 )
 from abaw_ray.fusion.train import DeviceFrames, frame_macro_f1, predict_logits
-from abaw_ray.training.optim import OptimConfig
+from abaw_ray.training.config import OptimConfig
 
-CONFIG = FusionConfig(hidden=32, epochs=8, batch=128, optim=OptimConfig(lr=4e-3, layer_decay=1.0))
+CONFIG = FusionConfig(hidden_dim=32, epochs=8, batch_size=128, optim=OptimConfig(lr=4e-3, layer_decay=1.0))
 QUICK = replace(CONFIG, epochs=1)
 
 
@@ -29,17 +29,17 @@ def cv(frames, folds):
 
 
 def train_folds(frames):
-    return {name: index % 3 for index, name in enumerate(frames.names("train"))}
+    return {name: index % 3 for index, name in enumerate(frames.subject_names("train"))}
 
 
 def test_every_frame_is_scored_by_the_model_that_did_not_see_its_recording(frames, folds, cv):
     assert len(cv.models) == len(cv.macro_f1) == len(cv.curves) == 3
-    for index, person in enumerate(frames.people):
-        rows = np.flatnonzero(frames.person == index)
-        fold = folds[person.name]
+    for index, subject in enumerate(frames.subjects):
+        rows = np.flatnonzero(frames.subject_index == index)
+        fold = folds[subject.name]
         assert (cv.fold[rows] == fold).all()
-        assert person.source not in cv.models[fold].seen.sources
-        assert all(person.source in model.seen.sources for number, model in enumerate(cv.models) if number != fold)
+        assert subject.recording not in cv.models[fold].provenance.recordings
+        assert all(subject.recording in model.provenance.recordings for number, model in enumerate(cv.models) if number != fold)
         np.testing.assert_allclose(cv.logits[rows], predict_logits(cv.models[fold], frames, rows)[0], atol=1e-5)
 
 
@@ -49,28 +49,28 @@ def test_fold_scores_are_those_of_the_held_out_frames(frames, cv):
         assert score == frame_macro_f1(frames.labels[rows], cv.logits[rows])
 
 
-def test_a_trial_reports_each_fold_and_repeats_itself(frames, folds, cv):
-    told = []
-    again = run_trial(frames, folds, CONFIG, report=lambda fold, score, curve: told.append((fold, score, len(curve))))
+def test_a_trial_calls_back_after_each_fold_and_is_deterministic(frames, folds, cv):
+    calls = []
+    again = run_trial(frames, folds, CONFIG, on_fold=lambda fold, score, curve: calls.append((fold, score, len(curve))))
     np.testing.assert_array_equal(again.logits, cv.logits)
-    assert told == [(fold, score, CONFIG.epochs) for fold, score in enumerate(cv.macro_f1)]
+    assert calls == [(fold, score, CONFIG.epochs) for fold, score in enumerate(cv.macro_f1)]
 
 
-def test_what_the_report_raises_ends_the_trial(frames, folds):
-    told = []
+def test_an_exception_in_the_callback_ends_the_trial(frames, folds):
+    calls = []
 
     def stop(fold, score, curve):
-        told.append(fold)
+        calls.append(fold)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_trial(frames, folds, QUICK, report=stop)
-    assert told == [0]
+        run_trial(frames, folds, QUICK, on_fold=stop)
+    assert calls == [0]
 
 
-def test_both_modalities_together_beat_each_alone(drawn):
-    frames = drawn(seed=3, train=16, val=0, noise=3.0)
-    folds = {person.name: index % 2 for index, person in enumerate(frames.people)}
+def test_both_modalities_together_beat_each_alone(make_frames):
+    frames = make_frames(seed=3, train=16, val=0, noise=3.0)
+    folds = {subject.name: index % 2 for index, subject in enumerate(frames.subjects)}
     score = {mode: np.mean(run_trial(frames, folds, replace(CONFIG, mode=mode, epochs=10)).macro_f1) for mode in ("fused", "visual", "speech")}
     assert score["visual"] > 0.25 and score["speech"] > 0.25
     assert score["fused"] > max(score["visual"], score["speech"]) + 0.05
@@ -83,60 +83,60 @@ def test_labels_shuffled_over_frames_stay_at_chance(frames, folds, cv):
     assert np.mean(cv.macro_f1) > 0.4
 
 
-def test_what_only_tells_who_someone_is_does_not_help_to_score_others(drawn):
-    """Each person has one expression for good: folds that let a recording leak would reach nearly 1."""
-    frames = drawn(seed=5, train=32, val=0, frames=20, own=3.0)
-    who, config = frames.person.astype(np.int64), replace(CONFIG, batch=32, epochs=8)
+def test_identity_information_does_not_help_on_held_out_recordings(make_frames):
+    """Each subject has one expression for good: folds that let a recording leak would reach nearly 1."""
+    frames = make_frames(seed=5, train=32, val=0, frames=20, own=3.0)
+    who, config = frames.subject_index.astype(np.int64), replace(CONFIG, batch_size=32, epochs=8)
     frames = replace(frames, labels=(np.random.default_rng(0).permutation(32) % 8)[who].astype(np.int8))
-    fair = run_trial(frames, {person.name: index // 16 for index, person in enumerate(frames.people)}, config)
-    halves = tuple(Person(video=f"{person.video}-{part}x", track=f"{person.video}-{part}x") for person in frames.people for part in (0, 1))
-    leaky_frames = replace(frames, people=halves, person=(2 * who + (frames.frame % 2)).astype(np.int32))
-    leaky = run_trial(leaky_frames, {person.name: index % 2 for index, person in enumerate(halves)}, config)
+    fair = run_trial(frames, {subject.name: index // 16 for index, subject in enumerate(frames.subjects)}, config)
+    halves = tuple(SubjectTrack(video=f"{subject.video}-{part}x", track=f"{subject.video}-{part}x") for subject in frames.subjects for part in (0, 1))
+    leaky_frames = replace(frames, subjects=halves, subject_index=(2 * who + (frames.frame % 2)).astype(np.int32))
+    leaky = run_trial(leaky_frames, {subject.name: index % 2 for index, subject in enumerate(halves)}, config)
     print(fair.macro_f1, leaky.macro_f1)
     assert np.mean(fair.macro_f1) < 0.3
     assert np.mean(leaky.macro_f1) > 0.7
 
 
-def test_out_of_fold_scores_are_handed_on_person_by_person(frames, cv):
-    handed = cv.out_of_fold(frames)
-    assert [one.name for one in handed] == [person.name for person in frames.people]
-    assert sum(len(one.labels) for one in handed) == len(frames)
-    for one in handed:
-        rows = frames.rows_of([one.name])
+def test_out_of_fold_scores_are_grouped_by_subject(frames, cv):
+    scores = cv.out_of_fold(frames)
+    assert [one.name for one in scores] == [subject.name for subject in frames.subjects]
+    assert sum(len(one.labels) for one in scores) == len(frames)
+    for one in scores:
+        rows = frames.rows_of_subjects([one.name])
         np.testing.assert_array_equal(one.time, frames.time[rows])
         np.testing.assert_array_equal(one.labels, frames.labels[rows])
         np.testing.assert_array_equal(one.scored, frames.scored("fused")[rows])
 
 
-def test_official_settings_are_chosen_without_a_glance_at_validation(frames):
+def test_official_settings_do_not_depend_on_validation(frames):
     folds = train_folds(frames)
     trial = run_official_trial(frames, folds, QUICK)
-    val = frames.rows_of(frames.names("val"))
+    val = frames.rows_of_subjects(frames.subject_names("val"))
     assert (trial.fold[val] == -1).all() and np.isnan(trial.logits[val]).all()
     labels, visual = frames.labels.copy(), frames.visual.copy()
     labels[val], visual[val] = 0, 3
     blind = run_official_trial(replace(frames, labels=labels, visual=visual), folds, QUICK)
     np.testing.assert_array_equal(blind.logits, trial.logits)
-    assert [one.name for one in trial.out_of_fold(frames)] == frames.names("train")
+    assert [one.name for one in trial.out_of_fold(frames)] == frames.subject_names("train")
 
 
-def test_official_folds_with_a_validation_person_are_refused(frames):
-    folds = train_folds(frames) | {frames.names("val")[0]: 0}
+def test_official_folds_with_a_validation_subject_are_rejected(frames):
+    folds = train_folds(frames) | {frames.subject_names("val")[0]: 0}
     with pytest.raises(ProtocolError, match="not in Train_Set"):
         run_official_trial(frames, folds, QUICK)
 
 
-def test_cv_folds_that_leave_someone_out_are_refused(frames, folds):
+def test_cv_folds_with_a_missing_subject_are_rejected(frames, folds):
     for wrong in (train_folds(frames), {name: fold for name, fold in folds.items() if name != "105"}):
-        with pytest.raises(ProtocolError, match="all of train and validation"):
+        with pytest.raises(ProtocolError, match="exactly the subjects of train and validation"):
             run_cv(frames, wrong, QUICK)
 
 
 def test_the_official_model_sees_all_of_train_and_scores_exactly_validation(frames):
     trained = train_official(frames, CONFIG)
-    assert trained.seen.names == set(frames.names("train"))
+    assert trained.provenance.subjects == set(frames.subject_names("train"))
     rows, logits, _ = score_official_val(trained, frames)
-    np.testing.assert_array_equal(rows, frames.rows_of(frames.names("val")))
+    np.testing.assert_array_equal(rows, frames.rows_of_subjects(frames.subject_names("val")))
     assert frame_macro_f1(frames.labels[rows], logits) > 0.3
 
 
@@ -146,62 +146,65 @@ def test_no_cv_model_ever_scores_the_official_validation_set(frames, cv):
             score_official_val(model, frames)
 
 
-def test_the_official_model_is_refused_as_a_fold_model_for_people_it_saw(frames):
+def test_the_official_model_is_rejected_as_a_fold_model_for_its_training_subjects(frames):
     trained = train_official(frames, QUICK)
     with pytest.raises(ProtocolError, match="trained on '100', so it may not score it"):
-        score_together([trained], frames, ["100"])
+        score_ensemble([trained], frames, ["100"])
 
 
-def test_a_fold_model_is_refused_for_a_sibling_of_someone_it_saw(frames, cv):
-    model = next(model for model in cv.models if "100" in model.seen.names)
-    sibling = Person(video="100", track="100_right")
+def test_a_fold_model_is_rejected_for_another_subject_of_a_training_recording(frames, cv):
+    model = next(model for model in cv.models if "100" in model.provenance.subjects)
+    sibling = SubjectTrack(video="100", track="100_right")
     with pytest.raises(ProtocolError, match="'100_right'"):
-        protocols.refuse_cv(model.seen, [sibling])
+        protocols.check_cv(model.provenance, [sibling])
 
 
-def test_a_test_person_whose_sibling_was_trained_on_is_scored_as_the_official_split_has_it(frames):
-    person = next(person for person in frames.people if person.split == "val")
-    at = frames.people.index(person)
-    sibling = replace(person, video="100", track="100_right", split="test")
-    related = replace(frames, people=(*frames.people[:at], sibling, *frames.people[at + 1 :]))
-    rows, _, _ = score_together([train_official(frames, QUICK)], related, ["100_right"])
-    assert len(rows) == (frames.person == at).sum()
+def test_a_test_subject_that_shares_a_recording_with_training_is_scored(frames):
+    subject = next(subject for subject in frames.subjects if subject.split == "val")
+    at = frames.subjects.index(subject)
+    sibling = replace(subject, video="100", track="100_right", split="test")
+    related = replace(frames, subjects=(*frames.subjects[:at], sibling, *frames.subjects[at + 1 :]))
+    rows, _, _ = score_ensemble([train_official(frames, QUICK)], related, ["100_right"])
+    assert len(rows) == (frames.subject_index == at).sum()
 
 
-def test_two_people_of_one_recording_in_two_folds_are_refused(frames, folds):
-    people = list(frames.people)
-    people[0], people[1] = Person(video="9-30-640x480-1", track="9-30-640x480-1"), Person(video="9-30-640x480-2", track="9-30-640x480-2_left")
-    twins = replace(frames, people=tuple(people))
-    wrong = {person.name: index % 3 for index, person in enumerate(people)}
-    with pytest.raises(ProtocolError, match="of one recording but in folds 0 and 1"):
+def test_two_subjects_of_one_recording_in_two_folds_are_rejected(frames, folds):
+    subjects = list(frames.subjects)
+    subjects[0], subjects[1] = (
+        SubjectTrack(video="9-30-640x480-1", track="9-30-640x480-1"),
+        SubjectTrack(video="9-30-640x480-2", track="9-30-640x480-2_left"),
+    )
+    twins = replace(frames, subjects=tuple(subjects))
+    wrong = {subject.name: index % 3 for index, subject in enumerate(subjects)}
+    with pytest.raises(ProtocolError, match="share one recording but are in folds 0 and 1"):
         run_trial(twins, wrong, QUICK)
 
 
-def test_an_encoder_that_was_trained_on_chips_of_held_out_people_is_refused_by_both_protocols(frames, folds):
-    peeked = replace(frames, encoder_saw=frozenset({"100"}))
-    with pytest.raises(ProtocolError, match="encoder: it was trained on chips of recording '100'"):
+def test_an_encoder_trained_on_face_crops_of_held_out_subjects_is_rejected_by_both_protocols(frames, folds):
+    peeked = replace(frames, encoder_train_subjects=frozenset({"100"}))
+    with pytest.raises(ProtocolError, match="encoder: trained on face crops of recording '100'"):
         run_cv(peeked, folds, QUICK)
-    with pytest.raises(ProtocolError, match="encoder: it was trained on chips of recording '100'"):
+    with pytest.raises(ProtocolError, match="encoder: trained on face crops of recording '100'"):
         run_official_trial(peeked, train_folds(frames), QUICK)
-    val = frames.names("val")[0]
-    with pytest.raises(ProtocolError, match="its encoder was trained on 1 people of Validation_Set"):
-        score_official_val(train_official(replace(frames, encoder_saw=frozenset({val})), QUICK), frames)
+    val = frames.subject_names("val")[0]
+    with pytest.raises(ProtocolError, match="its encoder was trained on 1 subjects of Validation_Set"):
+        score_official_val(train_official(replace(frames, encoder_train_subjects=frozenset({val})), QUICK), frames)
 
 
-def test_one_encoder_a_fold_is_accepted_where_it_saw_only_the_other_folds(frames, folds):
+def test_one_encoder_per_fold_is_accepted_if_trained_on_the_other_folds_alone(frames, folds):
     saw = frozenset(name for name, fold in folds.items() if fold != 1)
-    data = DeviceFrames(replace(frames, encoder_saw=saw))
+    data = DeviceFrames(replace(frames, encoder_train_subjects=saw))
     trained, rows = run_fold(data, folds, 1, QUICK)
-    assert trained.seen.encoder == saw
-    assert {folds[frames.people[index].name] for index in frames.person[rows]} == {1}
+    assert trained.provenance.encoder_train_subjects == saw
+    assert {folds[frames.subjects[index].name] for index in frames.subject_index[rows]} == {1}
     with pytest.raises(ProtocolError, match="encoder"):
         run_fold(data, folds, 0, QUICK)
 
 
-def test_models_together_give_the_mean_probability_for_people_whom_none_has_seen(frames, cv, drawn):
-    new = drawn(seed=9, train=0, val=2)
-    new = replace(new, people=tuple(Person(video=f"new{index}", track=f"new{index}", split="test") for index in range(2)))
-    rows, logits, gate = score_together(cv.models, new, new.names("test"))
+def test_the_ensemble_gives_the_mean_probability_for_new_subjects(frames, cv, make_frames):
+    new = make_frames(seed=9, train=0, val=2)
+    new = replace(new, subjects=tuple(SubjectTrack(video=f"new{index}", track=f"new{index}", split="test") for index in range(2)))
+    rows, logits, gate = score_ensemble(cv.models, new, new.subject_names("test"))
 
     def softmax(values):
         exp = np.exp(values - values.max(axis=1, keepdims=True))

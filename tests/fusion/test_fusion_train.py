@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.fusion.model import FusionConfig
+from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.train import frame_macro_f1, predict_logits, train_fusion
 
-SMALL = FusionConfig(hidden=32, epochs=5, batch=128)
+SMALL = FusionConfig(hidden_dim=32, epochs=5, batch_size=128)
 
 
 def same(one, two):
@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another_one(frames)
     assert not same(one, train_fusion(frames, replace(SMALL, seed=1)))
 
 
-def test_training_leaves_the_random_numbers_of_others_alone(frames):
+def test_training_does_not_change_the_global_random_state(frames):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -32,19 +32,19 @@ def test_training_leaves_the_random_numbers_of_others_alone(frames):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_rows_outside_unlabelled_frames_and_frames_without_vectors_do_not_touch_the_model(frames):
-    rows = frames.rows_of(frames.names("train"))
+def test_other_rows_unlabelled_frames_and_missing_vectors_do_not_affect_the_model(frames):
+    rows = frames.rows_of_subjects(frames.subject_names("train"))
     plain = train_fusion(frames, SMALL, rows=rows)
     visual, labels = frames.visual.copy(), frames.labels.copy()
-    outside = frames.rows_of(frames.names("val"))
+    outside = frames.rows_of_subjects(frames.subject_names("val"))
     visual[outside], labels[outside] = 9, 3
     visual[frames.labels < 0] = 9
     labels[~frames.scored("fused")] = 2
     assert same(plain, train_fusion(replace(frames, visual=visual, labels=labels), SMALL, rows=rows))
 
 
-def test_validation_rows_are_only_looked_at(frames):
-    rows, val = frames.rows_of(frames.names("train")), frames.rows_of(frames.names("val"))
+def test_validation_rows_do_not_affect_training(frames):
+    rows, val = frames.rows_of_subjects(frames.subject_names("train")), frames.rows_of_subjects(frames.subject_names("val"))
     watched = train_fusion(frames, SMALL, rows=rows, val_rows=val)
     assert same(train_fusion(frames, SMALL, rows=rows), watched)
     assert [line["epoch"] for line in watched.curve] == [1, 2, 3, 4, 5]
@@ -75,21 +75,21 @@ def test_a_model_of_one_modality_never_reads_the_other_in_training_or_use(frames
     np.testing.assert_array_equal(predict_logits(one, frames)[0], predict_logits(two, changed)[0])
 
 
-def test_a_person_is_scored_the_same_alone_and_among_others(frames):
+def test_the_scores_of_a_subject_do_not_depend_on_other_subjects(frames):
     trained = train_fusion(frames, SMALL)
     whole, _ = predict_logits(trained, frames)
-    rows = frames.rows_of(["103"])
+    rows = frames.rows_of_subjects(["103"])
     alone, _ = predict_logits(trained, frames, rows)
     np.testing.assert_allclose(alone, whole[rows], atol=1e-5)
 
 
-def test_frames_in_memory_that_nobody_may_write_to_are_fine(frames):
+def test_read_only_arrays_are_accepted(frames):
     visual = frames.visual.copy()
     visual.setflags(write=False)
     assert same(train_fusion(frames, SMALL), train_fusion(replace(frames, visual=visual), SMALL))
 
 
-def test_nothing_to_train_on_is_said_in_one_line(frames):
+def test_training_without_usable_frames_raises_a_data_error(frames):
     with pytest.raises(DataError, match="none of 1,920 training frames"):
         train_fusion(replace(frames, labels=np.full(len(frames), -1, np.int8)), SMALL)
 

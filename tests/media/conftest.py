@@ -7,26 +7,26 @@ import pytest
 from abaw_ray.media.write import write_video
 
 
-def counted(count, width=96, height=64):
-    """Pictures that tell their own number by the length of a bright bar, with a white corner at the top left."""
+def counted_images(count, width=96, height=64):
+    """Images that show their number by the length of a bright bar, with a white corner at the top left."""
     for number in range(count):
-        picture = np.full((height, width, 3), 40, np.uint8)
-        picture[height // 2 :, : 4 + number % (width - 4)] = 200
-        picture[: height // 8, : width // 4] = 255
-        yield picture
+        image = np.full((height, width, 3), 40, np.uint8)
+        image[height // 2 :, : 4 + number % (width - 4)] = 200
+        image[: height // 8, : width // 4] = 255
+        yield image
 
 
 @pytest.fixture
-def pictures():
-    return counted
+def images():
+    return counted_images
 
 
 @pytest.fixture
 def video(tmp_path):
-    """Make a video of counted pictures at these times; returns its path."""
+    """Make a video of counted images at these times; returns its path."""
 
     def make(times, audio=None, name="video.mp4", **options) -> str:
-        write_video(tmp_path / name, counted(len(times)), np.asarray(times, dtype=float), audio, **options)
+        write_video(tmp_path / name, counted_images(len(times)), np.asarray(times, dtype=float), audio, **options)
         return str(tmp_path / name)
 
     return make
@@ -34,13 +34,13 @@ def video(tmp_path):
 
 @pytest.fixture
 def uneven():
-    """Times of a variable rate, 10 to 60 frames a second, that do not begin at 0."""
+    """Times of a variable rate, 10 to 60 frames per second, that do not start at 0."""
     return np.cumsum(np.random.default_rng(0).uniform(1 / 60, 1 / 10, size=80))
 
 
 @pytest.fixture
 def packet_times():
-    """Presentation times of a file's video packets, in order of time: PyAV's own word, without decoding."""
+    """Presentation times of a file's video packets in ascending order, read by PyAV without decoding."""
 
     def read(path) -> list[float]:
         with av.open(str(path)) as container:
@@ -51,8 +51,8 @@ def packet_times():
 
 
 @pytest.fixture
-def cut_short():
-    """A copy of a file of which only this share of the bytes is left."""
+def truncated():
+    """Make a copy of a file that holds only this share of its bytes."""
 
     def cut(path, share) -> str:
         data = Path(path).read_bytes()

@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server on loopback that does harm to answers, as asked for."""
+"""A proxy in front of an S3 server on loopback that injects faults into responses."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ BUSY = b"<Error><Code>SlowDown</Code><Message>injected</Message></Error>"
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """Passes requests on; ``fault(n)`` says what happens to the n-th GET, from 1: nothing, "reset", "503" or "cut" (half an answer)."""
+    """Forwards requests; ``fault(n)`` selects the fault of the n-th GET, from 1: None, "reset", "503" or "cut" (half a response)."""
 
     daemon_threads = True
 
@@ -30,13 +30,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self.answer(None)
+        self.respond(None)
 
     def do_GET(self) -> None:
         self.server.gets += 1
-        self.answer(self.server.fault(self.server.gets))
+        self.respond(self.server.fault(self.server.gets))
 
-    def answer(self, fault: str | None) -> None:
+    def respond(self, fault: str | None) -> None:
         if fault == "reset":
             self.reset()
             return
@@ -45,9 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = HTTPConnection(*self.server.upstream)
         connection.request(self.command, self.path, headers=dict(self.headers))
-        answer = connection.getresponse()
-        body, kept = answer.read(), {name: value for name, value in answer.getheaders() if name not in ("Transfer-Encoding", "Connection")}
-        self.send(answer.status, kept, body[: len(body) // 2] if fault == "cut" else body)
+        response = connection.getresponse()
+        body, kept = response.read(), {name: value for name, value in response.getheaders() if name not in ("Transfer-Encoding", "Connection")}
+        self.send(response.status, kept, body[: len(body) // 2] if fault == "cut" else body)
         if fault == "cut":
             self.reset()
 
@@ -66,4 +66,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""

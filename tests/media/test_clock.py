@@ -9,33 +9,33 @@ def times_of(stamps, step=0.1):
     return [clock.time(stamp) for stamp in stamps]
 
 
-def test_times_that_ascend_are_left_alone():
+def test_ascending_times_are_unchanged():
     assert times_of([0.5, 0.6, 3.0, 3.01]) == [0.5, 0.6, 3.0, 3.01]
 
 
-def test_a_picture_without_a_time_follows_the_one_before_by_the_last_interval():
+def test_a_frame_without_a_time_follows_the_one_before_at_the_last_interval():
     assert times_of([None, None]) == pytest.approx([0.0, 0.1])
     assert times_of([0, 0.04, None, None, 0.16]) == pytest.approx([0.0, 0.04, 0.08, 0.12, 0.16])
 
 
-def test_a_missing_time_after_a_long_pause_is_not_guessed_far_away():
+def test_a_missing_time_after_a_long_pause_is_extrapolated_by_at_most_a_second():
     assert times_of([0, 60, None]) == pytest.approx([0, 60, 61])
 
 
-def test_the_same_time_twice_is_parted_by_a_millisecond():
+def test_two_equal_times_are_separated_by_a_millisecond():
     assert times_of([0, 0.04, 0.04, 0.08]) == pytest.approx([0.0, 0.04, 0.041, 0.08])
 
 
-def test_a_clock_that_is_set_back_goes_on_from_where_it_was():
+def test_a_clock_that_is_set_back_continues_from_its_last_time():
     assert times_of([5.0, 5.1, 0.0, 0.1, 0.2]) == pytest.approx([5.0, 5.1, 5.2, 5.3, 5.4])
 
 
-def test_guesses_that_ran_ahead_fall_back_to_the_times_stated_later():
+def test_extrapolated_times_that_run_ahead_return_to_the_times_stated_later():
     found = times_of([1.0, *[None] * 9, 1.4, *[None] * 9, 1.8, *[None] * 9, 2.2])  # 25 a second, while the header says 10
     assert (np.diff(found) > 0).all() and found[-5:] == pytest.approx([2.04, 2.08, 2.12, 2.16, 2.2])
 
 
-def test_a_single_stamp_far_too_late_or_far_too_early_does_not_move_those_after_it():
+def test_a_single_wrong_stamp_does_not_shift_those_after_it():
     right = [number / 25 for number in range(300)]
     for wrong in (7.0, -3.0):
         found = times_of([*right[:50], wrong, *right[51:]])
@@ -43,9 +43,9 @@ def test_a_single_stamp_far_too_late_or_far_too_early_does_not_move_those_after_
         np.testing.assert_allclose(found[250:], right[250:], atol=1e-9)
 
 
-def test_a_clock_that_wavers_by_less_than_a_second_is_not_set_on():
-    wavering = [(number + (3 if number % 4 == 1 else 0)) / 25 for number in range(100)]
-    found = times_of(wavering)
+def test_a_clock_that_jitters_by_less_than_a_second_is_not_offset():
+    jittering = [(number + (3 if number % 4 == 1 else 0)) / 25 for number in range(100)]
+    found = times_of(jittering)
     assert (np.diff(found) > 0).all() and max(abs(a - number / 25) for number, a in enumerate(found)) < 0.2
 
 
@@ -53,11 +53,11 @@ def test_a_clock_that_wavers_by_less_than_a_second_is_not_set_on():
     ("stamps", "mended"),
     [([0, 0.04, 5], False), ([None], True), ([0, None], True), ([0, 0.04, 0.04], True), ([5, 5.1, 0, 0.1], True), ([-1.5, 0], False)],
 )
-def test_the_clock_says_whether_every_time_is_the_files_own(stamps, mended):
+def test_the_clock_reports_whether_a_time_was_repaired(stamps, mended):
     clock = Clock()
-    assert not clock.mended
+    assert not clock.repaired
     for stamp in stamps:
         clock.time(stamp)
-    assert clock.mended == mended
+    assert clock.repaired == mended
     clock.time(100.0, exact=False)
-    assert clock.mended
+    assert clock.repaired

@@ -8,7 +8,7 @@ from coded import write_coded
 from abaw_ray.core.errors import ItemError
 from abaw_ray.media import video
 from abaw_ray.media.clock import Clock
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 
 OPEN = {"x264-params": "open-gop=1:bframes=3:keyint=12:min-keyint=12:scenecut=0"}
 OPEN_HEVC = {"x265-params": "open-gop=1:bframes=3:keyint=12:min-keyint=12:scenecut=0:log-level=none"}
@@ -31,70 +31,70 @@ FILES = [
 ]
 
 
-def seen(path, **options):
-    """What of a video can be told apart: numbers, times, pictures."""
-    frames = [(frame.number, frame.time, zlib.crc32(frame.picture.to_ndarray().tobytes())) for frame in decode(path, **options)]
+def contents(path, **options):
+    """Time and checksum of each frame; the numbers must count from 1."""
+    frames = [(frame.number, frame.time, zlib.crc32(frame.av_frame.to_ndarray().tobytes())) for frame in decode(path, **options)]
     assert [number for number, _, _ in frames] == list(range(1, len(frames) + 1))
-    return [(time, picture) for _, time, picture in frames]
+    return [(time, checksum) for _, time, checksum in frames]
 
 
 @pytest.mark.parametrize("name", sorted(set(FILES)))
-def test_from_any_time_on_the_frames_are_those_of_a_decode_from_the_beginning(tmp_path, name):
+def test_frames_from_any_start_equal_those_of_a_decode_from_the_beginning(tmp_path, name):
     codec, options = CODECS[name.partition(".")[0]]
     path, clock = write_coded(tmp_path / name, codec, 50, start=7 if not name.endswith("avi") else 0, **options), Clock()
-    whole = seen(path, clock=clock)
-    assert len(whole) == 50 and not clock.mended
+    whole = contents(path, clock=clock)
+    assert len(whole) == 50 and not clock.repaired
     for number in (0, 1, 5, 11, 12, 13, 24, 25, 30, 47, 49):
         for start in (whole[number][0], whole[number][0] + 0.01):
             clock = Clock()
-            found = seen(path, start=start, clock=clock)
+            found = contents(path, start=start, clock=clock)
             assert [frame for frame in found if frame[0] >= start] == [frame for frame in whole if frame[0] >= start]
-            assert found[0][0] <= start and not clock.mended
+            assert found[0][0] <= start and not clock.repaired
 
 
-def test_a_start_leads_to_the_last_key_frame_before_it_and_no_further(tmp_path):
+def test_decoding_starts_at_the_last_key_frame_before_the_start(tmp_path):
     path = write_coded(tmp_path / "v.mp4", "libx264", 60, options=OPEN)
-    assert [seen(path, start=number / 25)[0][0] for number in (0, 11, 12, 23, 24, 59)] == pytest.approx([0, 0, 0.48, 0.48, 0.96, 1.92])
+    assert [contents(path, start=number / 25)[0][0] for number in (0, 11, 12, 23, 24, 59)] == pytest.approx([0, 0, 0.48, 0.48, 0.96, 1.92])
 
 
-def test_before_its_first_frame_a_video_begins_at_the_beginning_and_behind_its_end_there_is_nothing(tmp_path):
+def test_a_start_before_the_first_frame_gives_the_whole_video_and_one_after_the_end_gives_no_later_frame(tmp_path):
     for name in ("v.mp4", "v.mkv", "v.ts", "v.flv"):
         path = write_coded(tmp_path / name, "libx264", 30, start=25)
-        whole = seen(path)
-        assert seen(path, start=-5.0) == seen(path, start=0.0) == seen(path, start=whole[0][0]) == whole
-        assert not [time for time, _ in seen(path, start=whole[-1][0] + 0.001) if time > whole[-1][0]]
-        assert not [time for time, _ in seen(path, start=3600.0) if time > whole[-1][0]]
+        whole = contents(path)
+        assert contents(path, start=-5.0) == contents(path, start=0.0) == contents(path, start=whole[0][0]) == whole
+        assert not [time for time, _ in contents(path, start=whole[-1][0] + 0.001) if time > whole[-1][0]]
+        assert not [time for time, _ in contents(path, start=3600.0) if time > whole[-1][0]]
 
 
 @pytest.mark.parametrize(("name", "codec", "b_frames"), [("v.mpg", "mpeg2video", 2), ("v.h264", "libx264", 2), ("v.avi", "libx264", 2)])
-def test_where_the_file_does_not_say_when_each_picture_is_shown_it_cannot_be_entered_in_its_middle(tmp_path, name, codec, b_frames):
+def test_a_file_without_the_time_of_each_frame_raises_a_seek_error(tmp_path, name, codec, b_frames):
     path = write_coded(tmp_path / name, codec, 30, b_frames=b_frames)
-    assert len(seen(path)) == 30
-    with pytest.raises(CannotSeek, match="does not say of each picture"):
+    assert len(contents(path)) == 30
+    with pytest.raises(SeekError, match="does not state the time of each frame"):
         next(decode(path, start=0.9))
 
 
-def test_a_container_that_leads_to_no_key_frame_says_so_and_is_no_bad_item(tmp_path, monkeypatch):
+def test_a_seek_that_finds_no_key_frame_raises_a_seek_error_not_an_item_error(tmp_path, monkeypatch):
     path = write_coded(tmp_path / "v.mkv", "mpeg4", 30)
-    monkeypatch.setattr(video, "_sought", lambda *where: None)
-    with pytest.raises(CannotSeek, match="no key frame at or before 1.000 s"):
+    monkeypatch.setattr(video, "_seek", lambda *where: None)
+    with pytest.raises(SeekError, match="no key frame at or before 1.000 s"):
         next(decode(path, start=1.0))
-    assert not issubclass(CannotSeek, ItemError)
+    assert not issubclass(SeekError, ItemError)
 
 
-def test_the_last_frame_asked_for_is_the_last_one_decoded(tmp_path, monkeypatch):
+def test_no_frame_after_max_frames_is_decoded(tmp_path, monkeypatch):
     path = write_coded(tmp_path / "v.mkv", "mpeg4", 30)
     asked = []
     taken = video._next
     monkeypatch.setattr(video, "_next", lambda *where: asked.append(1) or taken(*where))
-    assert seen(path, last=7) == seen(path)[:7]
+    assert contents(path, max_frames=7) == contents(path)[:7]
     asked.clear()
-    assert len(seen(path, last=7)) == len(asked) == 7
-    assert seen(path, last=0) == [] and len(seen(path, last=100)) == 30
-    assert len(seen(path, start=0.6, last=3)) == 3
+    assert len(contents(path, max_frames=7)) == len(asked) == 7
+    assert contents(path, max_frames=0) == [] and len(contents(path, max_frames=100)) == 30
+    assert len(contents(path, start=0.6, max_frames=3)) == 3
 
 
-def test_what_comes_after_the_last_frame_asked_for_may_be_broken(tmp_path):
+def test_damage_after_max_frames_raises_nothing(tmp_path):
     path = tmp_path / "v.mkv"
     write_coded(path, "libx264", 30, options={"preset": "ultrafast"})  # one packet a frame, in order
     with av.open(str(path)) as container:
@@ -102,25 +102,25 @@ def test_what_comes_after_the_last_frame_asked_for_may_be_broken(tmp_path):
     path.write_bytes(path.read_bytes().replace(broken, b"\xff" * len(broken)))
     with pytest.raises(ItemError) as caught:
         list(decode(str(path)))
-    assert caught.value.last_frame == 20 and len(seen(str(path), last=20)) == 20
-    with pytest.raises(ItemError, match="decoding broke off") as caught:
+    assert caught.value.last_frame == 20 and len(contents(str(path), max_frames=20)) == 20
+    with pytest.raises(ItemError, match="decoding stopped") as caught:
         list(decode(str(path), start=13 / 25))
     assert caught.value.last_frame == 8  # counted from the key frame, as the frames are
 
 
-def test_a_sign_of_life_is_given_before_each_frame(tmp_path, monkeypatch):
-    path, beats = write_coded(tmp_path / "v.mkv", "mpeg4", 10), []
-    monkeypatch.setattr(video, "beat", beats.append)
+def test_a_heartbeat_precedes_each_frame(tmp_path, monkeypatch):
+    path, heartbeats = write_coded(tmp_path / "v.mkv", "mpeg4", 10), []
+    monkeypatch.setattr(video, "heartbeat", heartbeats.append)
     for frame in decode(path):
-        assert beats[-1] == frame.number == len(beats)
-    assert len(beats) == 10
+        assert heartbeats[-1] == frame.number == len(heartbeats)
+    assert len(heartbeats) == 10
 
 
-def test_pictures_that_an_open_group_leaves_damaged_are_not_given_at_all(tmp_path):
+def test_frames_that_an_open_gop_leaves_undecodable_are_skipped(tmp_path):
     path = write_coded(tmp_path / "v.mkv", "libx264", 60, options=OPEN)
     with av.open(path) as container:
         stream = container.streams.video[0]
         order = [packet.pts for packet in container.demux(stream) if packet.size]
         keys = [int(entry.timestamp) for entry in stream.index_entries if entry.is_keyframe]
-    assert any(np.array(order[order.index(keys[1]) + 1 :]) < keys[1]), "the file holds no open group: this test would show nothing"
-    assert seen(path, start=0.5)[0][0] == pytest.approx(0.48)
+    assert any(np.array(order[order.index(keys[1]) + 1 :]) < keys[1]), "the file has no open GOP: this test would show nothing"
+    assert contents(path, start=0.5)[0][0] == pytest.approx(0.48)

@@ -12,12 +12,12 @@ import pytest
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.media import remote
 from abaw_ray.media.audio import decode_audio
-from abaw_ray.media.source import opened
+from abaw_ray.media.source import open_media
 from abaw_ray.media.video import decode
 
 
 class Breaking(io.BytesIO):
-    """A store that answers up to a number of bytes, then drops the connection."""
+    """A stored object whose connection breaks after a number of bytes."""
 
     def __init__(self, data, good):
         super().__init__(data)
@@ -45,7 +45,7 @@ def long_video(video):
     return video(np.arange(40) / 25, np.random.default_rng(0).uniform(-1, 1, 25600).astype(np.float32), name="v.mkv", crf=0)
 
 
-def test_a_remote_video_gives_the_same_frames_and_sound_as_a_local_one(long_video, monkeypatch):
+def test_a_remote_video_gives_the_same_frames_and_audio_as_a_local_one(long_video, monkeypatch):
     monkeypatch.setattr(remote, "resolve", lambda uri: (pafs.LocalFileSystem(), long_video))
     here, there = list(decode(long_video)), list(decode("s3://bucket/v.mkv"))
     assert [frame.time for frame in here] == [frame.time for frame in there]
@@ -54,48 +54,48 @@ def test_a_remote_video_gives_the_same_frames_and_sound_as_a_local_one(long_vide
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_connection_that_breaks_is_never_recorded_as_a_broken_video(long_video, monkeypatch, share):
+def test_a_broken_connection_raises_a_storage_error_not_an_item_error(long_video, monkeypatch, share):
     data = Path(long_video).read_bytes()
     monkeypatch.setattr(remote, "_BLOCK", 4096)
     monkeypatch.setattr(remote, "_PAUSE", 0.001)
     monkeypatch.setattr(remote, "resolve", lambda uri: (Store(data, len(data) * share), "v.mkv"))
-    with pytest.raises(StorageError, match="s3://bucket/v.mkv: .*peer; reading broke off"):
+    with pytest.raises(StorageError, match="s3://bucket/v.mkv: .*peer; reading was interrupted"):
         list(decode("s3://bucket/v.mkv"))
-    with pytest.raises(StorageError, match="reading broke off"):
+    with pytest.raises(StorageError, match="reading was interrupted"):
         decode_audio("s3://bucket/v.mkv")
 
 
-def test_a_missing_object_is_the_users_mistake(tmp_path, monkeypatch):
+def test_a_missing_object_raises_a_data_error(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "resolve", lambda uri: (pafs.LocalFileSystem(), str(tmp_path / "nowhere")))
     with pytest.raises(DataError, match="s3://bucket/nowhere: there is no such object"):
         next(decode("s3://bucket/nowhere"))
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENOTCONN])
-def test_what_a_disk_or_a_mounted_share_says_is_no_fault_of_the_video(long_video, monkeypatch, number):
+def test_errors_of_a_disk_or_a_mounted_share_raise_a_storage_error(long_video, monkeypatch, number):
     def broken(*_, **__):
         raise av.error.OSError(number, os.strerror(number), str(long_video))
 
     monkeypatch.setattr(av, "open", broken)
-    with pytest.raises(StorageError, match="see the disk or the share"):
+    with pytest.raises(StorageError, match="check the disk or the share"):
         list(decode(long_video))
 
 
-def test_a_file_that_may_not_be_read_says_so(long_video, monkeypatch):
+def test_a_file_without_read_permission_raises_an_item_error(long_video, monkeypatch):
     def locked(*_, **__):
         raise av.error.PermissionError(errno.EACCES, "Permission denied", str(long_video))
 
     monkeypatch.setattr(av, "open", locked)
-    with pytest.raises(ItemError, match=r"^it may not be read \(Permission denied\)$"):
+    with pytest.raises(ItemError, match=r"^no permission to read it \(Permission denied\)$"):
         list(decode(long_video))
 
 
-def test_no_memory_is_no_fault_of_the_video_whatever_libav_calls_it(long_video, monkeypatch):
-    with opened(long_video) as source:
+def test_a_lack_of_memory_raises_a_memory_error_whatever_libav_reports(long_video, monkeypatch):
+    with open_media(long_video) as source:
         invalid = av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
-        too_much = av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")  # with memory to spare: the file asks for the impossible
+        too_much = av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")  # memory is left: the file requests an impossible amount
         for error in (invalid, too_much):
-            assert isinstance(source.error(error, "decoding broke off", 7), ItemError)
+            assert isinstance(source.error(error, "decoding stopped", 7), ItemError)
         monkeypatch.setattr("abaw_ray.media.source.memory_is_short", lambda: True)
         for error in (invalid, too_much):
-            assert isinstance(source.error(error, "decoding broke off", 7), MemoryError)
+            assert isinstance(source.error(error, "decoding stopped", 7), MemoryError)

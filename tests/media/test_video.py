@@ -12,11 +12,11 @@ from abaw_ray.media.write import write_video
 
 
 def bar(rgb):
-    """The number that a counted picture tells, from the length of its bar."""
+    """The number of a counted image, from the length of its bar."""
     return int((rgb[-4].mean(axis=-1) > 120).sum()) - 4
 
 
-def test_every_picture_has_its_number_its_time_and_its_own_content_at_a_variable_rate(video, uneven, packet_times):
+def test_every_frame_has_its_number_time_and_content_at_a_variable_rate(video, uneven, packet_times):
     path = video(uneven)
     frames = list(decode(path))
     assert [frame.number for frame in frames] == list(range(1, 81))
@@ -25,7 +25,7 @@ def test_every_picture_has_its_number_its_time_and_its_own_content_at_a_variable
     assert max(abs(bar(frame.rgb()) - number) for number, frame in enumerate(frames)) <= 1
 
 
-def test_pictures_come_in_the_order_of_time_although_b_frames_are_packed_in_another(video):
+def test_frames_come_in_presentation_order_although_b_frames_are_stored_in_another(video):
     path = video(np.arange(60) / 30)
     with av.open(path) as container:
         packed = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
@@ -35,7 +35,7 @@ def test_pictures_come_in_the_order_of_time_although_b_frames_are_packed_in_anot
     assert [bar(frame.rgb()) for frame in frames[:20]] == pytest.approx(range(20), abs=1)
 
 
-def test_one_time_per_frame_comes_from_the_file_and_not_from_a_constant_rate(video):
+def test_times_come_from_the_file_and_not_from_a_constant_rate(video):
     times = np.concatenate([np.arange(30) / 30, 5 + np.arange(30) / 10])
     found = [frame.time for frame in decode(video(times))]
     np.testing.assert_allclose(found, times, atol=1e-4)
@@ -60,8 +60,8 @@ def test_other_containers_keep_the_times_too(video, name):
         (0, True, lambda p: p[:, ::-1]),
     ],
 )
-def test_the_rotation_flag_is_honoured(tmp_path, pictures, degrees, hflip, turned):
-    path, coded = tmp_path / "turned.mp4", next(pictures(1))
+def test_frames_are_rotated_by_the_rotation_flag(tmp_path, images, degrees, hflip, turned):
+    path, coded = tmp_path / "turned.mp4", next(images(1))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
@@ -72,25 +72,25 @@ def test_the_rotation_flag_is_honoured(tmp_path, pictures, degrees, hflip, turne
     shown = turned(coded).astype(int)
     assert (frame.height, frame.width, 3) == frame.rgb().shape == shown.shape
     assert np.abs(frame.rgb() - shown).mean() < 3
-    small = frame.scaled(frame.width // 2, frame.height // 2)
+    small = frame.resized(frame.width // 2, frame.height // 2)
     assert np.abs(small - shown.reshape(shown.shape[0] // 2, 2, shown.shape[1] // 2, 2, 3).mean(axis=(1, 3))).mean() < 4
 
 
-def test_a_video_leaves_no_pictures_behind(video):
-    path = video(np.arange(30) / 25)  # written by libx264, whose name is side data of the first picture
+def test_a_decoded_video_leaves_no_frames_in_memory(video):
+    path = video(np.arange(30) / 25)  # written by libx264, whose name is side data of the first frame
     gc.collect()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        assert len({frame.turn for frame in decode(path)}) == 1
-        gc.collect()  # what is only now found had waited for it
+        assert len({frame.orientation for frame in decode(path)}) == 1
+        gc.collect()  # finds what reference counting did not free
         left = [thing.width for thing in gc.garbage if type(thing) is av.VideoFrame]  # some are dead proxies, which have no class
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
-    assert max(left, default=0) <= 16, "one of them would hold the memory of all"
+    assert max(left, default=0) <= 16, "one of them would keep the memory of all alive"
 
 
-def test_colours_come_as_red_green_blue(tmp_path):
+def test_channels_are_red_green_blue(tmp_path):
     red = np.zeros((64, 64, 3), np.uint8)
     red[..., 0] = 220
     write_video(tmp_path / "red.mp4", [red], np.array([0.0]), None)
@@ -98,14 +98,14 @@ def test_colours_come_as_red_green_blue(tmp_path):
     np.testing.assert_allclose(mean, [220, 0, 0], atol=8)
 
 
-def test_a_change_of_size_in_mid_stream_is_no_error(tmp_path, pictures):
+def test_a_change_of_size_within_the_stream_is_not_an_error(tmp_path, images):
     raw = b""
     for width, height in ((96, 64), (64, 48)):
         codec = av.CodecContext.create("libx264", "w")
         codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuv420p", Fraction(1, 25)
         codec.options = {"x264-params": "repeat-headers=1:bframes=0"}
-        for number, picture in enumerate(pictures(5, width, height)):
-            frame = av.VideoFrame.from_ndarray(picture)
+        for number, image in enumerate(images(5, width, height)):
+            frame = av.VideoFrame.from_ndarray(image)
             frame.pts = number
             raw += b"".join(bytes(packet) for packet in codec.encode(frame))
         raw += b"".join(bytes(packet) for packet in codec.encode(None))
@@ -116,13 +116,13 @@ def test_a_change_of_size_in_mid_stream_is_no_error(tmp_path, pictures):
     assert (np.diff([frame.time for frame in frames]) > 0).all()
 
 
-def test_a_missing_file_is_the_users_mistake_and_named(tmp_path):
+def test_a_missing_file_raises_a_data_error_that_names_it(tmp_path):
     with pytest.raises(DataError, match="nowhere.mp4: there is no such file"):
         next(decode(str(tmp_path / "nowhere.mp4")))
 
 
 @pytest.mark.parametrize("content", [b"", b"this is a letter, not a video\n" * 50, bytes(5000)])
-def test_what_is_no_video_is_a_bad_item_with_a_reason_of_one_line(tmp_path, content):
+def test_a_file_that_is_not_a_video_raises_an_item_error_of_one_line(tmp_path, content):
     path = tmp_path / "letter.mp4"
     path.write_bytes(content)
     with pytest.raises(ItemError, match="not a video|empty") as caught:
@@ -130,14 +130,14 @@ def test_what_is_no_video_is_a_bad_item_with_a_reason_of_one_line(tmp_path, cont
     assert caught.value.last_frame is None and "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
-def test_a_file_of_sound_alone_is_a_bad_item(tmp_path):
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+def test_a_file_with_audio_only_raises_an_item_error(tmp_path):
+    with av.open(str(tmp_path / "audio.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=16000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), layout="mono")
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
     with pytest.raises(ItemError, match="holds no video stream"):
-        next(decode(str(tmp_path / "sound.wav")))
+        next(decode(str(tmp_path / "audio.wav")))
 
 
 def decoded(path):
@@ -151,7 +151,7 @@ def decoded(path):
     return frames, None
 
 
-def test_a_file_that_breaks_in_mid_stream_gives_its_good_frames_and_then_says_which_was_the_last(video):
+def test_a_damaged_stream_gives_its_good_frames_and_an_error_with_the_last_one(video):
     path = video(np.arange(60) / 30, name="whole.mkv", preset="ultrafast")  # one packet a frame, in order
     with av.open(path) as container:
         thirtieth = bytes([packet for packet in container.demux(video=0) if packet.size][29])
@@ -159,10 +159,10 @@ def test_a_file_that_breaks_in_mid_stream_gives_its_good_frames_and_then_says_wh
     at = data.index(thirtieth)
     Path(path).write_bytes(data[:at] + b"\xff" * len(thirtieth) + data[at + len(thirtieth) :])
     frames, error = decoded(path)
-    assert error is not None and error.last_frame == len(frames) == 29 and "decoding broke off" in str(error)
+    assert error is not None and error.last_frame == len(frames) == 29 and "decoding stopped" in str(error)
 
 
-def test_a_file_cut_short_gives_no_frame_that_was_not_decoded(video, cut_short):
-    frames, error = decoded(cut_short(video(np.arange(60) / 30, name="whole.mkv"), 0.6))
+def test_a_truncated_file_gives_its_decoded_frames_only(video, truncated):
+    frames, error = decoded(truncated(video(np.arange(60) / 30, name="whole.mkv"), 0.6))
     assert 10 < len(frames) < 60 and [frame.number for frame in frames] == list(range(1, len(frames) + 1))
     assert error is None or error.last_frame == len(frames)

@@ -25,33 +25,33 @@ write_video(sys.argv[1], [wall[y : y + 240, x : x + 320] // 2 + 40 for y, x in w
 """
 
 
-def test_the_same_input_gives_the_same_bytes_whatever_lies_in_fresh_memory(tmp_path):
+def test_the_same_input_gives_the_same_bytes_for_any_content_of_fresh_memory(tmp_path):
     files = []
-    for filling in ("1", "77", "200"):  # glibc fills all memory that it hands out
+    for filling in ("1", "77", "200"):  # glibc fills all memory that it allocates
         files.append(tmp_path / f"{filling}.mp4")
         subprocess.run([sys.executable, "-c", WRITER, str(files[-1])], env={**os.environ, "MALLOC_PERTURB_": filling}, check=True)
     assert len({file.read_bytes() for file in files}) == 1 and files[0].stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0], [0.1, 0.05], [-0.1, 0.0], []])
-def test_times_that_do_not_ascend_from_zero_on_are_refused(tmp_path, pictures, times):
+def test_times_that_are_negative_or_do_not_ascend_are_refused(tmp_path, images, times):
     with pytest.raises(ValueError, match="ascend"):
-        write_video(tmp_path / "v.mp4", pictures(len(times)), np.array(times), None)
+        write_video(tmp_path / "v.mp4", images(len(times)), np.array(times), None)
 
 
-@pytest.mark.parametrize(("frames", "said"), [(2, "3 times but 2 frames"), (4, "3 times but more frames")])
-def test_as_many_pictures_as_times_are_needed(tmp_path, pictures, frames, said):
-    with pytest.raises(ValueError, match=said):
-        write_video(tmp_path / "v.mp4", pictures(frames), np.arange(3) / 25, None)
+@pytest.mark.parametrize(("frames", "message"), [(2, "3 times but 2 frames"), (4, "3 times but more frames")])
+def test_more_or_fewer_images_than_times_are_refused(tmp_path, images, frames, message):
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / "v.mp4", images(frames), np.arange(3) / 25, None)
 
 
-def test_a_picture_of_another_size_or_odd_sides_is_refused(tmp_path, pictures):
+def test_images_of_another_size_or_with_odd_sides_are_refused(tmp_path, images):
     with pytest.raises(ValueError, match="even sides"):
-        write_video(tmp_path / "v.mp4", pictures(3, 97, 64), np.arange(3) / 25, None)
+        write_video(tmp_path / "v.mp4", images(3, 97, 64), np.arange(3) / 25, None)
     with pytest.raises(ValueError, match="frame 2"):
-        write_video(tmp_path / "v.mp4", [*pictures(1, 96, 64), *pictures(1, 64, 64)], np.arange(2) / 25, None)
+        write_video(tmp_path / "v.mp4", [*images(1, 96, 64), *images(1, 64, 64)], np.arange(2) / 25, None)
 
 
-def test_an_avi_with_times_it_cannot_keep_is_refused(tmp_path, pictures):
-    with pytest.raises(ValueError, match="an AVI begins at 0 s and has one rate"):
-        write_video(tmp_path / "v.avi", pictures(3), np.array([0.0, 0.04, 0.1]), None)
+def test_times_that_an_avi_cannot_store_are_refused(tmp_path, images):
+    with pytest.raises(ValueError, match="an AVI starts at 0 s and has a constant rate"):
+        write_video(tmp_path / "v.avi", images(3), np.array([0.0, 0.04, 0.1]), None)

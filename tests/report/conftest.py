@@ -60,9 +60,9 @@ def part(tmp_path, times):
 def video(tmp_path, times):
     """The video: the grey of a frame is four times its number, the main subject's box a red one."""
     pictures = []
-    for number in range(1, len(times) + 1):
-        picture = np.full((SIZE[1], SIZE[0], 3), 4 * number, np.uint8)
-        picture[30:80, 20:60] = (200, 2 * number, 30)
+    for finite_or_none in range(1, len(times) + 1):
+        picture = np.full((SIZE[1], SIZE[0], 3), 4 * finite_or_none, np.uint8)
+        picture[30:80, 20:60] = (200, 2 * finite_or_none, 30)
         pictures.append(picture)
     sound = np.sin(np.arange(int(16000 * (times[-1] - 0.5))) / 8).astype(np.float32)
     write_video(tmp_path / "v.mp4", pictures, times, sound, audio_start=0.5, crf=10, preset="ultrafast")

@@ -11,8 +11,8 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve, Submission, Timeline, Trial
-from abaw_ray.report.page import PageConfig, flat, render, write_report
+from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
+from abaw_ray.report.page import PageConfig, flatten, render, write_report
 from abaw_ray.report.timelines import TimelineConfig
 
 SUMMARY = {
@@ -71,12 +71,14 @@ def whole(**changes):
     fields = {
         "summary": SUMMARY,
         "run": "preset demo, seed 7",
-        "confusions": [Confusion(name="Official validation", counts=counts), Confusion(name="Five folds", counts=4 * counts)],
-        "smoothing": SmoothingCurve(window=window, score=0.5 + window / 100, folds=np.ones((5, 4)) * 0.5, chosen=3.4, same=0.6211, others=0.6158),
-        "trials": [Trial(name=f"trial-{i}", settings={"lr": 10.0**-i / 3, "seed": 7}, score=0.5 + i / 100, chosen=i == 2) for i in range(4)],
+        "confusion_matrices": [ConfusionMatrix(name="Official validation", counts=counts), ConfusionMatrix(name="Five folds", counts=4 * counts)],
+        "smoothing": SmoothingCurve(
+            window_s=window, score=0.5 + window / 100, folds=np.ones((5, 4)) * 0.5, selected_s=3.4, in_sample=0.6211, cross_fitted=0.6158
+        ),
+        "trials": [Trial(name=f"trial-{i}", settings={"lr": 10.0**-i / 3, "seed": 7}, score=0.5 + i / 100, selected=i == 2) for i in range(4)],
         "epochs": [Epoch(epoch=i, loss=2.0 / i, score=0.1 * i) for i in range(1, 5)],
         "timelines": [timeline(f"video{i}", seed=i, group="validation") for i in range(3)],
-        "submission": Submission(path="runs/demo/submission.txt", rows=10226, filled=214),
+        "submission": SubmissionInfo(path="runs/demo/submission.txt", rows=10226, filled=214),
         "failures": [{"item": "broken.mp4", "stage": "faces", "reason": "not a video", "last_frame": None}],
         "settings": {"encoder": {"optim": {"lr": 3e-4}}, "scales": [1.0, 1.25]},
         "versions": {"ray": "2.60.0"},
@@ -88,7 +90,7 @@ def data_of(page):
     return json.loads(page.scripts[0])
 
 
-def test_the_page_loads_nothing_and_forbids_itself_to():
+def test_the_page_requests_nothing_and_its_policy_forbids_requests():
     text = render(whole())
     page = Page(text)
     assert not [(tag, attrs) for tag, attrs in page.tags if tag in ("link", "img", "iframe", "object", "embed", "base")]
@@ -109,7 +111,7 @@ def test_every_score_of_the_summary_is_on_the_page():
 
 def test_every_part_of_the_run_is_on_the_page():
     text = Page(render(whole())).text
-    expected = ("3.4 s", "0.621", "0.616", "trial-3", "chosen", "23,810", "1 min 23 s", "3 min 11 s", "runs/demo/submission.txt", "10,226", "214")
+    expected = ("3.4 s", "0.621", "0.616", "trial-3", "selected", "23,810", "1 min 23 s", "3 min 11 s", "runs/demo/submission.txt", "10,226", "214")
     for words in (*expected, "broken.mp4", "not a video", "encoder.optim.lr", "0.0003", "2.60.0", *EXPRESSIONS):
         assert words in text, words
     assert "seed" not in re.sub("preset demo, seed 7", "", text), "a setting in which no trial differs is listed"
@@ -119,18 +121,18 @@ def test_every_part_of_the_run_is_on_the_page():
 def test_per_class_f1_is_that_of_the_confusion_table():
     counts = np.diag([10, 20, 30, 40, 50, 60, 70, 0])
     counts[0, 1] = 10
-    text = Page(render(whole(confusions=[Confusion(name="Official validation", counts=counts)]))).text
+    text = Page(render(whole(confusion_matrices=[ConfusionMatrix(name="Official validation", counts=counts)]))).text
     assert "Neutral Official validation 0.667 20" in text  # 10 of 20 found, none falsely: 2 * 10 / (20 + 10)
     assert "Anger Official validation 0.800 20" in text  # all 20 found, 10 falsely: 2 * 20 / (20 + 30)
     assert "Other Official validation 0.000 0" in text
 
 
 def test_without_a_table_the_summarys_own_per_class_f1_is_shown():
-    assert "Surprise Official validation 0.710 –" in Page(render(whole(confusions=[]))).text
+    assert "Surprise Official validation 0.710 –" in Page(render(whole(confusion_matrices=[]))).text
 
 
 @pytest.mark.parametrize("empty", [None, float("nan"), "nothing"])
-def test_a_score_that_was_not_measured_says_so_and_is_no_zero(empty):
+def test_a_missing_score_is_shown_as_not_measured_and_not_as_zero(empty):
     summary = {"official_val": {"macro_f1": empty}, "cv": empty, "audio_only": {"macro_f1": empty}, "chance_macro_f1": empty}
     page = Page(render(ReportInput(summary=summary)))
     assert page.text.count("not measured") >= 7
@@ -147,12 +149,12 @@ def test_a_run_without_audio_without_labels_and_without_gate_gives_a_page():
     page = Page(render(whole(timelines=[timeline("silent", audio=False, label=None)])))
     (video,) = data_of(page)["videos"]
     assert video["label"] is None and video["gate"] is None
-    assert "voice heard in 0%" in video["facts"]
+    assert "audio present in 0%" in video["facts"]
     assert "labelled" not in video["facts"]
 
 
 @pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b <i>", "{{ 7 * 7 }}"])
-def test_a_hostile_name_stays_text(name):
+def test_a_name_with_markup_is_escaped(name):
     failure = {"item": name, "stage": "faces", "reason": name, "last_frame": 3}
     text = render(whole(timelines=[timeline(name, group=name)], failures=[failure], title=name, run=name, notes=[name], settings={name: name}))
     page = Page(text)
@@ -177,7 +179,7 @@ def test_the_script_uses_only_elements_that_are_there():
     assert wanted <= {attrs["id"] for _, attrs in Page(text).tags if "id" in attrs}
 
 
-def test_a_large_run_gives_a_page_of_bounded_size_that_says_what_it_left_out():
+def test_a_large_run_gives_a_page_of_bounded_size_that_states_what_is_omitted():
     videos = [timeline(f"video{i}", 2500, seed=i) for i in range(80)]
     failures = [{"item": f"v{i}", "stage": "faces", "reason": "x" * 100, "last_frame": None} for i in range(500)]
     trials = [Trial(name=f"t{i}", settings={"lr": i}, score=i / 1000) for i in range(300)]
@@ -201,19 +203,19 @@ def test_the_page_is_written_to_a_folder_or_a_storage(tmp_path: Path):
 
 
 def test_settings_are_shown_by_the_paths_of_the_command_line():
-    assert flat({"a": {"b": {"c": 1}, "d": {}}, "e": [1]}) == {"a.b.c": 1, "a.d": {}, "e": [1]}
+    assert flatten({"a": {"b": {"c": 1}, "d": {}}, "e": [1]}) == {"a.b.c": 1, "a.d": {}, "e": [1]}
 
 
 def test_sizes_below_one_are_refused():
-    with pytest.raises(ConfigError, match=r"report.trials=0"):
-        PageConfig(trials=0)
-    with pytest.raises(ConfigError, match=r"columns=0"):
-        TimelineConfig(columns=0)
+    with pytest.raises(ConfigError, match=r"report.max_trials=0"):
+        PageConfig(max_trials=0)
+    with pytest.raises(ConfigError, match=r"max_columns=0"):
+        TimelineConfig(max_columns=0)
 
 
-def test_arrays_of_other_frames_are_refused():
+def test_arrays_of_different_lengths_are_rejected():
     refusals = (ValueError, TypeCheckError)  # ours, or that of the shapes in the signature where the test run checks them
     with pytest.raises(refusals, match="label"):
         timeline(label=np.zeros(3, np.int8))
     with pytest.raises(refusals, match="shape|counts"):
-        Confusion(name="x", counts=np.zeros((7, 7), int))
+        ConfusionMatrix(name="x", counts=np.zeros((7, 7), int))

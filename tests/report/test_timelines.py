@@ -7,7 +7,7 @@ import pytest
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.schema import PREDICTION
 from abaw_ray.report.inputs import Timeline
-from abaw_ray.report.timelines import NONE, TimelineConfig, choose, facts, pack, right_share, timeline_of
+from abaw_ray.report.timelines import MISSING_BYTE, TimelineConfig, describe, encode_timeline, frame_accuracy, sample_timelines, timeline_of
 
 
 def make(frames=103, seed=0, **given):
@@ -37,11 +37,11 @@ def slow_columns(timeline, per):
     for first in range(0, len(timeline.time), per):
         frames = range(first, min(first + per, len(timeline.time)))
         labels = [int(timeline.label[i]) for i in frames if timeline.label[i] >= 0]
-        commonest = min(set(labels), key=lambda c: (-labels.count(c), c)) if labels else NONE
+        commonest = min(set(labels), key=lambda c: (-labels.count(c), c)) if labels else MISSING_BYTE
         good = [timeline.probability[i].astype(float) for i in frames if np.isfinite(timeline.probability[i]).all()]
         yield (
             commonest,
-            np.rint(np.mean(good, axis=0) * 254) if good else np.full(8, NONE),
+            np.rint(np.mean(good, axis=0) * 254) if good else np.full(8, MISSING_BYTE),
             np.rint(np.mean([timeline.seen[i] for i in frames]) * 254),
         )
 
@@ -49,7 +49,7 @@ def slow_columns(timeline, per):
 @pytest.mark.parametrize(("columns", "per"), [(1200, 1), (103, 1), (102, 2), (50, 3), (7, 15), (1, 103)])
 def test_columns_agree_with_their_definition(columns, per):
     timeline = make()
-    packed = pack(timeline, TimelineConfig(columns=columns))
+    packed = encode_timeline(timeline, TimelineConfig(max_columns=columns))
     assert packed["per"] == per
     labels, probability, seen = zip(*slow_columns(timeline, per), strict=True)
     assert len(labels) <= columns
@@ -61,64 +61,64 @@ def test_columns_agree_with_their_definition(columns, per):
 
 def test_a_frame_without_a_score_is_a_gap_and_no_class():
     timeline = make()
-    packed = pack(timeline, TimelineConfig())
+    packed = encode_timeline(timeline, TimelineConfig())
     gap = timeline.predicted < 0
     assert gap.any() and not gap.all()
-    np.testing.assert_array_equal(values(packed["predicted"]) == NONE, gap)
-    np.testing.assert_array_equal((values(packed["probability"]).reshape(-1, 8) == NONE).all(axis=1), gap)
-    np.testing.assert_array_equal(values(packed["gate"]) == NONE, gap)
+    np.testing.assert_array_equal(values(packed["predicted"]) == MISSING_BYTE, gap)
+    np.testing.assert_array_equal((values(packed["probability"]).reshape(-1, 8) == MISSING_BYTE).all(axis=1), gap)
+    np.testing.assert_array_equal(values(packed["gate"]) == MISSING_BYTE, gap)
 
 
-def test_a_certain_probability_is_not_taken_for_a_gap():
+def test_a_probability_of_one_is_not_encoded_as_missing():
     probability = np.zeros((2, 8), np.float32)
     probability[:, 3] = 1.0
     timeline = make(2, probability=probability, predicted=np.array([3, 3], np.int8), gate=np.ones(2, np.float32))
-    packed = pack(timeline, TimelineConfig())
+    packed = encode_timeline(timeline, TimelineConfig())
     assert values(packed["probability"]).max() == 254
     assert values(packed["gate"]).tolist() == [254, 254]
 
 
 @pytest.mark.parametrize("frames", [0, 1])
 def test_a_video_of_hardly_any_frames_is_packed(frames):
-    packed = pack(make(frames), TimelineConfig())
+    packed = encode_timeline(make(frames), TimelineConfig())
     assert packed["frames"] == frames
     assert len(values(packed["probability"])) == 8 * frames
 
 
 def test_the_last_frame_lasts_as_long_as_the_usual_one():
     timeline = make(4, time=np.array([0.0, 0.1, 0.2, 0.3]))
-    assert pack(timeline, TimelineConfig())["end"] == pytest.approx(0.4)
+    assert encode_timeline(timeline, TimelineConfig())["end"] == pytest.approx(0.4)
 
 
-def test_the_share_of_right_frames_counts_labelled_and_scored_frames_only():
+def test_the_accuracy_counts_labelled_and_scored_frames_only():
     timeline = make(4, label=np.array([1, -1, 2, 3]), predicted=np.array([1, 1, 3, -1]))
-    assert right_share(timeline) == 0.5
-    assert right_share(make(4, label=None)) is None
-    assert right_share(make(4, label=np.full(4, -1))) is None
+    assert frame_accuracy(timeline) == 0.5
+    assert frame_accuracy(make(4, label=None)) is None
+    assert frame_accuracy(make(4, label=np.full(4, -1))) is None
 
 
-def test_the_facts_say_how_many_frames_have_no_score():
+def test_the_description_has_the_number_of_unscored_frames():
     timeline = make(4, predicted=np.array([1, -1, 2, -1]), seen=np.array([True, False, True, False]))
-    assert "2 frames not scored" in facts(timeline)
-    assert "face seen in 50%" in facts(timeline)
-    assert "every frame scored" in facts(make(4, predicted=np.zeros(4, np.int8)))
+    assert "2 frames not scored" in describe(timeline)
+    assert "face detected in 50%" in describe(timeline)
+    assert "every frame scored" in describe(make(4, predicted=np.zeros(4, np.int8)))
 
 
-def test_people_left_out_are_left_out_evenly_from_worst_to_best():
+def test_timelines_are_sampled_evenly_from_worst_to_best():
     def right(count):
         return make(10, video=f"right{count}", predicted=np.zeros(10, np.int8), label=np.where(np.arange(10) < count, 0, 1))
 
     given = [right(count) for count in (9, 0, 5, 2, 7, 10, 3, 8, 1, 6, 4)]
-    kept = choose(given, 3)
+    kept = sample_timelines(given, 3)
     assert [timeline.video for timeline in kept] == ["right0", "right5", "right10"], "in the order they were given"
-    assert choose(given, 11) == given
+    assert sample_timelines(given, 11) == given
 
 
 @pytest.mark.parametrize(
     ("video", "track", "name"), [("v", "main", "v"), ("v", "v", "v"), ("v", "v_left", "v_left"), ("v", "person-2", "v · person-2")]
 )
-def test_a_person_is_named_by_video_and_track(video, track, name):
-    assert pack(make(3, video=video, track=track), TimelineConfig())["name"] == name
+def test_a_timeline_is_named_by_video_and_track(video, track, name):
+    assert encode_timeline(make(3, video=video, track=track), TimelineConfig())["name"] == name
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
@@ -144,4 +144,4 @@ def test_prediction_rows_become_a_timeline(chunks):
     assert np.isnan(timeline.probability[1]).all()
     np.testing.assert_array_equal(timeline.probability[[0, 2, 3, 4, 5]], np.eye(8)[[0, 2, 3, 4, 5]])
     assert (timeline.first_frame, timeline.track, timeline.group) == (41, "person-2", "validation")
-    assert pack(timeline, TimelineConfig())["first_frame"] == 41
+    assert encode_timeline(timeline, TimelineConfig())["first_frame"] == 41

@@ -5,7 +5,7 @@ import pytest
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.faces.chips import ChipConfig
 from abaw_ray.media.audio import RATE, decode_audio
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 from abaw_ray.report.tracks import video as trackvideo
 from abaw_ray.report.tracks.rows import Track, read_tracks
 from abaw_ray.report.tracks.video import chips_of, frames_at, pictures_of, write_overlay
@@ -30,7 +30,7 @@ def way(request, monkeypatch):
 
     def from_the_beginning(uri, *, start=None, **more):
         if start is not None:
-            raise CannotSeek("not this one")
+            raise SeekError("not this one")
         return decode(uri, **more)
 
     if request.param == "one pass":

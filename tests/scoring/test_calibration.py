@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.scoring.calibration import Calibration, CalibrationConfig, _scores_along, fit_bias, fit_temperature, softmax
-from abaw_ray.scoring.metrics import confusion, macro_f1
+from abaw_ray.scoring.calibration import Calibration, _macro_f1_by_bias, fit_bias, fit_temperature, softmax
+from abaw_ray.scoring.config import CalibrationConfig
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 
 BIAS = CalibrationConfig(method="bias")
 
 
-def draw(frames=4000, seed=0, imbalance=1.0):
+def make_scores(frames=4000, seed=0, imbalance=1.0):
     """Logits of a model that knows the truth and has learnt how rare each class is."""
     rng = np.random.default_rng(seed)
     prior = np.exp(-imbalance * np.arange(8) / 2)
@@ -19,45 +20,45 @@ def draw(frames=4000, seed=0, imbalance=1.0):
 
 
 def score(logits, labels):
-    return macro_f1(confusion(labels, logits.argmax(axis=1)))
+    return macro_f1(confusion_matrix(labels, logits.argmax(axis=1)))
 
 
 def test_a_bias_found_on_some_videos_raises_the_score_of_others():
-    found = np.array(fit_bias(*draw(seed=0), BIAS))
-    logits, labels = draw(seed=1)
+    found = np.array(fit_bias(*make_scores(seed=0), BIAS))
+    logits, labels = make_scores(seed=1)
     assert score(logits + found, labels) > score(logits, labels) + 0.03
     assert found[7] > found[0] and found.mean() == pytest.approx(0)
     assert np.ptp(found) <= 4
 
 
 def test_the_pass_over_one_class_agrees_with_trying_each_value():
-    logits, labels = draw(frames=600)
+    logits, labels = make_scores(frames=600)
     logits, labels = logits[labels >= 0], labels[labels >= 0]
     bias, grid = np.random.default_rng(1).normal(size=8), np.arange(-40, 41) * 0.05
     for wanted in range(8):
         slow = [score(logits + np.where(np.arange(8) == wanted, value, bias), labels) for value in grid]
-        np.testing.assert_allclose(_scores_along(logits, labels, bias, wanted, grid), slow, atol=1e-12)
+        np.testing.assert_allclose(_macro_f1_by_bias(logits, labels, bias, wanted, grid), slow, atol=1e-12)
 
 
 def test_a_bias_never_lowers_the_score_that_it_was_found_on():
     for seed in range(5):
-        logits, labels = draw(frames=200, seed=seed, imbalance=0.0)
+        logits, labels = make_scores(frames=200, seed=seed, imbalance=0.0)
         assert score(logits + np.array(fit_bias(logits, labels, BIAS)), labels) >= score(logits, labels)
 
 
-def test_no_bias_is_looked_for_unless_asked_and_nothing_is_changed_by_default():
-    logits, labels = draw()
+def test_by_default_no_bias_is_fitted_and_calibration_changes_nothing():
+    logits, labels = make_scores()
     assert fit_bias(logits, labels, CalibrationConfig()) == (0.0,) * 8
-    np.testing.assert_allclose(Calibration().adjust(Calibration().probabilities(logits)), softmax(logits), atol=1e-15)
+    np.testing.assert_allclose(Calibration().apply_bias(Calibration().probabilities(logits)), softmax(logits), atol=1e-15)
 
 
 def test_a_bias_on_probabilities_is_a_bias_on_logits():
-    logits, bias = draw()[0], tuple(np.linspace(-1, 1, 8).tolist())
-    np.testing.assert_allclose(Calibration(bias=bias).adjust(softmax(logits)), softmax(logits + bias), atol=1e-12)
+    logits, bias = make_scores()[0], tuple(np.linspace(-1, 1, 8).tolist())
+    np.testing.assert_allclose(Calibration(bias=bias).apply_bias(softmax(logits)), softmax(logits + bias), atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_the_temperature_undoes_a_model_that_is_too_sure_or_too_shy(factor):
+def test_the_temperature_corrects_over_and_underconfidence(factor):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20_000, 8)) * 2
     labels = (softmax(logits).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1).clip(max=7)
@@ -65,11 +66,12 @@ def test_the_temperature_undoes_a_model_that_is_too_sure_or_too_shy(factor):
 
 
 def test_a_temperature_needs_annotated_frames():
-    with pytest.raises(ValueError, match="no annotated frame"):
+    with pytest.raises(ValueError, match="no labelled frame"):
         fit_temperature(np.zeros((3, 8)), np.full(3, -1))
 
 
-@pytest.mark.parametrize("wrong", [{"method": "platt"}, {"step": 0.0}, {"span": 0.01}, {"rounds": 0}])
-def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ConfigError, match="calibration."):
+@pytest.mark.parametrize("wrong", [{"method": "platt"}, {"bias_step": 0.0}, {"max_bias": 0.01}, {"max_iter": 0}])
+@pytest.mark.usefixtures("unchecked_annotations")
+def test_invalid_settings_are_rejected(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
         CalibrationConfig(**wrong)

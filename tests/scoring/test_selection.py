@@ -3,14 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.calibration import CalibrationConfig
-from abaw_ray.scoring.decision import Decision, choose_labels
-from abaw_ray.scoring.filling import fill_labels
-from abaw_ray.scoring.metrics import confusion, macro_f1
-from abaw_ray.scoring.selection import OutOfFold, choose_smoothing
-from abaw_ray.scoring.smoothing import SmoothingConfig
+from abaw_ray.scoring.config import CalibrationConfig, SmoothingConfig
+from abaw_ray.scoring.fill import fill_labels
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
+from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
+from abaw_ray.scoring.selection import OutOfFoldScores, select_postprocessing
 
-GRID = tuple(SmoothingConfig(window=window) for window in (0.0, 1.0, 3.0, 30.0))
+GRID = tuple(SmoothingConfig(window_s=window_s) for window_s in (0.0, 1.0, 3.0, 30.0))
 
 
 def videos(signal=1.0, hold=90, count=15, seed=0, frames=900, prior=None):
@@ -23,93 +22,93 @@ def videos(signal=1.0, hold=90, count=15, seed=0, frames=900, prior=None):
         labels[rng.random(frames) < 0.2] = -1
         logits[~scored] = np.nan
         time = np.arange(frames) / 30
-        found.append(OutOfFold(name=str(index), fold=index % 5, logits=logits.astype(np.float32), time=time, scored=scored, labels=labels))
+        found.append(OutOfFoldScores(name=str(index), fold=index % 5, logits=logits.astype(np.float32), time=time, scored=scored, labels=labels))
     return found
 
 
-def slow_score(some, decision):
+def slow_score(some, postprocessing):
     labels = np.concatenate([video.labels for video in some])
-    predicted = [fill_labels(choose_labels(decision.probabilities(video.logits, video.time, video.scored)), 0) for video in some]
-    return macro_f1(confusion(labels, np.concatenate(predicted)))
+    predicted = [fill_labels(predict_labels(postprocessing.probabilities(video.logits, video.time, video.scored)), 0) for video in some]
+    return macro_f1(confusion_matrix(labels, np.concatenate(predicted)))
 
 
 def test_the_window_that_fits_the_expressions_is_chosen_and_the_table_shows_the_whole_grid():
-    choice = choose_smoothing(videos(), GRID, default=0)
-    assert choice.decision.smoothing.window == 1.0
-    assert [row["window"] for row in choice.table] == [0.0, 1.0, 3.0, 30.0]
-    assert max(choice.table, key=lambda row: row["macro_f1"])["window"] == 1.0
+    choice = select_postprocessing(videos(), GRID, default=0)
+    assert choice.postprocessing.smoothing.window_s == 1.0
+    assert [row["window_s"] for row in choice.table] == [0.0, 1.0, 3.0, 30.0]
+    assert max(choice.table, key=lambda row: row["macro_f1"])["window_s"] == 1.0
 
 
 def test_scores_agree_with_scoring_each_setting_frame_by_frame():
     some = videos(count=10)
-    choice = choose_smoothing(some, GRID, default=0)
+    choice = select_postprocessing(some, GRID, default=0)
     for row, smoothing in zip(choice.table, GRID, strict=True):
-        decision = Decision(smoothing=smoothing)
-        assert row["macro_f1"] == pytest.approx(slow_score(some, decision), abs=1e-12)
-        assert row["folds"] == pytest.approx([slow_score([video for video in some if video.fold == fold], decision) for fold in range(5)])
-    assert choice.same.pooled == pytest.approx(slow_score(some, choice.decision))
-    assert choice.same.folds == pytest.approx(choice.table[GRID.index(choice.decision.smoothing)]["folds"])
-    assert macro_f1(choice.confusions.sum(axis=0)) == choice.same.pooled == pytest.approx(np.mean(choice.same.per_class))
+        postprocessing = Postprocessing(smoothing=smoothing)
+        assert row["macro_f1"] == pytest.approx(slow_score(some, postprocessing), abs=1e-12)
+        assert row["folds"] == pytest.approx([slow_score([video for video in some if video.fold == fold], postprocessing) for fold in range(5)])
+    assert choice.in_sample.pooled == pytest.approx(slow_score(some, choice.postprocessing))
+    assert choice.in_sample.folds == pytest.approx(choice.table[GRID.index(choice.postprocessing.smoothing)]["folds"])
+    assert macro_f1(choice.confusion_matrices.sum(axis=0)) == choice.in_sample.pooled == pytest.approx(np.mean(choice.in_sample.per_class))
 
 
-def test_a_fold_is_scored_with_what_the_other_folds_chose():
+def test_a_fold_is_scored_with_the_values_selected_on_the_other_folds():
     some = videos(signal=0.4, hold=30, count=10, frames=300)
-    choice = choose_smoothing(some, GRID, default=0)
+    choice = select_postprocessing(some, GRID, default=0)
     for fold in range(5):
-        others = choose_smoothing([video for video in some if video.fold != fold], GRID, default=0).decision
-        assert choice.other.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
+        others = select_postprocessing([video for video in some if video.fold != fold], GRID, default=0).postprocessing
+        assert choice.cross_fitted.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
 
 
-def test_a_fold_that_would_win_the_vote_has_none_on_its_own_score():
+def test_a_dominant_fold_does_not_affect_its_own_cross_fitted_score():
     restless = [replace(video, fold=0) for video in videos(signal=9.0, hold=3, count=12)]
     calm = [replace(video, fold=1 + index % 2) for index, video in enumerate(videos(signal=0.3, hold=450, count=4, seed=1))]
-    choice = choose_smoothing(restless + calm, GRID, default=0)
-    others = choose_smoothing(calm, GRID, default=0).decision
-    assert choice.decision.smoothing.window < 1 < others.smoothing.window
-    assert choice.other.folds[0] == pytest.approx(slow_score(restless, others)) != pytest.approx(choice.same.folds[0])
+    choice = select_postprocessing(restless + calm, GRID, default=0)
+    others = select_postprocessing(calm, GRID, default=0).postprocessing
+    assert choice.postprocessing.smoothing.window_s < 1 < others.smoothing.window_s
+    assert choice.cross_fitted.folds[0] == pytest.approx(slow_score(restless, others)) != pytest.approx(choice.in_sample.folds[0])
 
 
-def test_labels_of_the_held_out_fold_cannot_change_what_the_others_choose_for_it():
+def test_labels_of_the_held_out_fold_do_not_affect_its_selected_values():
     some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
-    grid = tuple(SmoothingConfig(window=window) for window in np.linspace(0, 6, 30).tolist())
-    before = choose_smoothing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
-    assert before.same.mean > before.other.mean  # thirty windows and eight biases on noise: the optimism shows
+    grid = tuple(SmoothingConfig(window_s=window_s) for window_s in np.linspace(0, 6, 30).tolist())
+    before = select_postprocessing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    assert before.in_sample.mean > before.cross_fitted.mean  # thirty windows and eight biases on noise: the optimism shows
     spoilt = [replace(video, labels=video.labels if video.fold else rng.integers(0, 8, 300).astype(np.int8)) for video in some]
     others = [video for video in some if video.fold]
-    after = choose_smoothing(spoilt, grid, default=0, calibration=CalibrationConfig(method="bias"))
-    decision = choose_smoothing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).decision
-    assert after.other.folds[0] == pytest.approx(slow_score([video for video in spoilt if not video.fold], decision))
+    after = select_postprocessing(spoilt, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    postprocessing = select_postprocessing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).postprocessing
+    assert after.cross_fitted.folds[0] == pytest.approx(slow_score([video for video in spoilt if not video.fold], postprocessing))
 
 
 def test_a_bias_helps_where_training_was_unbalanced_on_the_other_folds_too():
     prior = np.exp(-np.arange(8) / 2) / np.exp(-np.arange(8) / 2).sum()
     some = videos(signal=1.5, count=20, prior=prior)
-    plain = choose_smoothing(some, GRID[1:2], default=0)
-    biased = choose_smoothing(some, GRID[1:2], default=0, calibration=CalibrationConfig(method="bias"))
-    assert biased.other.mean > plain.other.mean + 0.02
-    assert biased.decision.calibration.bias[7] > biased.decision.calibration.bias[0]
+    plain = select_postprocessing(some, GRID[1:2], default=0)
+    biased = select_postprocessing(some, GRID[1:2], default=0, calibration=CalibrationConfig(method="bias"))
+    assert biased.cross_fitted.mean > plain.cross_fitted.mean + 0.02
+    assert biased.postprocessing.calibration.bias[7] > biased.postprocessing.calibration.bias[0]
 
 
-def test_of_equally_good_settings_the_first_is_taken():
-    grid = (SmoothingConfig(window=0.97), SmoothingConfig(window=0.98))  # 29 frames either way
-    assert choose_smoothing(videos(count=5), grid, default=0).decision.smoothing is grid[0]
+def test_of_equally_good_settings_the_first_is_selected():
+    grid = (SmoothingConfig(window_s=0.97), SmoothingConfig(window_s=0.98))  # 29 frames either way
+    assert select_postprocessing(videos(count=5), grid, default=0).postprocessing.smoothing is grid[0]
 
 
 def test_a_subject_without_any_score_counts_with_the_default_label():
     some = videos(count=5)
-    silent = OutOfFold(
+    silent = OutOfFoldScores(
         name="x", fold=0, logits=np.full((40, 8), np.nan), time=np.arange(40) / 30, scored=np.zeros(40, bool), labels=np.full(40, 6, np.int8)
     )
-    choice = choose_smoothing([*some, silent], GRID[:1], default=6)
-    assert choice.confusions[-1][6, 6] == 40
+    choice = select_postprocessing([*some, silent], GRID[:1], default=6)
+    assert choice.confusion_matrices[-1][6, 6] == 40
 
 
-def test_what_cannot_be_chosen_from_is_refused():
+def test_selection_needs_two_folds_a_grid_and_labels():
     some = videos(count=5, frames=90)
     with pytest.raises(ValueError, match="1 folds and 4 settings"):
-        choose_smoothing(some[:1], GRID, default=0)
+        select_postprocessing(some[:1], GRID, default=0)
     with pytest.raises(ValueError, match="5 folds and 0 settings"):
-        choose_smoothing(some, (), default=0)
+        select_postprocessing(some, (), default=0)
     bare = [replace(video, labels=np.full(90, -1, np.int8)) for video in some]
-    with pytest.raises(ValueError, match="no annotated frame"):
-        choose_smoothing(bare, GRID, default=0)
+    with pytest.raises(ValueError, match="no labelled frame"):
+        select_postprocessing(bare, GRID, default=0)

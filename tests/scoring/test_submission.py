@@ -7,7 +7,7 @@ import pytest
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.data.release import HEADER
-from abaw_ray.scoring.submission import Filled, submission_text, validate_submission, write_submission
+from abaw_ray.scoring.submission import FillCounts, submission_text, validate_submission, write_submission
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = [("b_left", 1), ("b_left", 2), ("b_left", 3), ("b_left", 4), ("a", 3), ("a", 1), ("gone", 1), ("dark", 2)]
@@ -27,7 +27,7 @@ def test_every_row_of_the_example_is_answered_in_its_order_and_what_was_filled_i
         "gone/00001.jpg,7",
         "dark/00002.jpg,7",
     ]
-    assert filled == Filled(rows=8, nearest=2, most_frequent=2, past_end=1, without_video=("gone",))
+    assert filled == FillCounts(rows=8, nearest=2, most_frequent=2, past_end=1, without_video=("gone",))
     assert filled.total == 5
 
 
@@ -65,7 +65,7 @@ def test_the_check_names_the_first_line_that_is_wrong(spoil, message):
         validate_submission("\n".join(spoil(lines())) + "\n", EXAMPLE, "s")
 
 
-def test_the_tool_says_in_one_line_whether_a_file_can_be_handed_in(tmp_path):
+def test_the_tool_reports_in_one_line_whether_a_file_is_valid(tmp_path):
     example, good, bad = (tmp_path / name for name in ("example.txt", "good.txt", "bad.txt"))
     example.write_text("\n".join([HEADER, *(f"{name}/{frame:05d}.jpg," for name, frame in EXAMPLE)]))
     good.write_text("\n".join(lines()))

@@ -5,36 +5,36 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.training.sampler import Sampler
 
 
-@pytest.mark.parametrize(("size", "batch"), [(100, 10), (103, 10), (7, 32), (1, 3)])
-def test_every_sample_comes_equally_often_before_any_comes_once_more(size, batch):
-    sampler = Sampler(size=size, batch=batch, seed=3)
+@pytest.mark.parametrize(("size", "batch_size"), [(100, 10), (103, 10), (7, 32), (1, 3)])
+def test_every_sample_occurs_once_per_epoch(size, batch_size):
+    sampler = Sampler(size=size, global_batch_size=batch_size, seed=3)
     seen = np.concatenate([sampler.indices(step) for step in range(3 * size)])[: 3 * size]
     for number in range(3):
         assert sorted(seen[number * size : (number + 1) * size]) == list(range(size))
 
 
 def test_a_step_is_the_same_whether_or_not_the_steps_before_it_were_taken():
-    walked = Sampler(size=50, batch=8, seed=1)
-    steps = [walked.indices(step) for step in range(40)]
+    consecutive = Sampler(size=50, global_batch_size=8, seed=1)
+    steps = [consecutive.indices(step) for step in range(40)]
     for step in (39, 0, 17):
-        np.testing.assert_array_equal(Sampler(size=50, batch=8, seed=1).indices(step), steps[step])
+        np.testing.assert_array_equal(Sampler(size=50, global_batch_size=8, seed=1).indices(step), steps[step])
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_the_shares_of_all_ranks_laid_end_to_end_are_the_step(ranks):
-    sampler = Sampler(size=30, batch=8, seed=0)
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_the_indices_of_all_ranks_concatenated_are_those_of_the_step(world_size):
+    sampler = Sampler(size=30, global_batch_size=8, seed=0)
     for step in range(9):
-        shares = [sampler.share(step, rank, ranks) for rank in range(ranks)]
-        assert {len(share) for share in shares} == {8 // ranks}
+        shares = [sampler.rank_indices(step, rank, world_size) for rank in range(world_size)]
+        assert {len(share) for share in shares} == {8 // world_size}
         np.testing.assert_array_equal(np.concatenate(shares), sampler.indices(step))
 
 
 def test_seeds_and_epochs_shuffle_differently():
-    first = Sampler(size=64, batch=64, seed=0)
+    first = Sampler(size=64, global_batch_size=64, seed=0)
     assert (first.indices(0) != first.indices(1)).any()
-    assert (first.indices(0) != Sampler(size=64, batch=64, seed=1).indices(0)).any()
+    assert (first.indices(0) != Sampler(size=64, global_batch_size=64, seed=1).indices(0)).any()
 
 
 def test_ranks_that_do_not_divide_the_batch_are_refused():
     with pytest.raises(ConfigError, match="multiple of 3"):
-        Sampler(size=30, batch=8, seed=0).share(0, 0, 3)
+        Sampler(size=30, global_batch_size=8, seed=0).rank_indices(0, 0, 3)

@@ -85,7 +85,7 @@ def show(part: Path, video: str, name: str, sheet: SheetConfig, out: Path | None
     frames = chip_frames(track, sheet).tolist()
     chips = {frame: from_jpeg(chip) for frame, chip in read_chips(part, name, frames).items()}
     chips |= chips_of(video, track, [frame for frame in frames if frame not in chips], ChipConfig())
-    first = next(decode(video, last=1))
+    first = next(decode(video, max_frames=1))
     aspect = first.width / first.height
     pictures = pictures_of(video, track, picture_frames(track, sheet, aspect).tolist(), picture_size(sheet, aspect))
     note = f"The video is broken and shown as far as it is good: {broken}" if broken else ""

@@ -1,6 +1,6 @@
-"""Draws the synthetic data set by itself, or only a sheet of its faces to look at.
+"""Writes the synthetic data set, or an image with a sample of its faces.
 
-python -m tools.data.make_synthetic --root runs/drawn --config.seed 3
+python -m tools.data.make_synthetic --root runs/synthetic --config.seed 3
 python -m tools.data.make_synthetic --sheet faces.png
 """
 
@@ -14,47 +14,47 @@ import tyro
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.face.muscles import VARIANTS
-from abaw_ray.data.synthetic.scene.stills import photograph
+from abaw_ray.data.synthetic.face.action_units import EXPRESSION_VARIANTS
+from abaw_ray.data.synthetic.scene.stills import render_photo
 from abaw_ray.data.synthetic.tree import write_synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Make:
-    """What to draw, and where to."""
+    """What to write, and where."""
 
     root: Path | None = None
-    """Folder of the data set; nothing is written without one."""
+    """Folder of the data set; without one the data set is not written."""
     sheet: Path | None = None
-    """Picture (PNG) of every expression, a column each, on several people."""
-    people: int = 8
-    """Images of each expression on the sheet."""
+    """PNG file with one column per expression and one row per identity."""
+    rows: int = 8
+    """Identities per expression on the sheet."""
     workers: int = 2
-    """Processes that draw."""
+    """Rendering processes."""
     config: SyntheticConfig = field(default_factory=SyntheticConfig)
-    """The data set."""
+    """Settings of the data set."""
 
 
 def main(make: Make) -> None:
     """Write the sheet, the data set, or both."""
     if make.root is None and make.sheet is None:
-        raise ConfigError("root and sheet are both missing; name a folder with --root or a picture with --sheet")
+        raise ConfigError("root and sheet are both missing; pass a folder with --root or an image file with --sheet")
     if make.sheet is not None:
-        write_sheet(make.sheet, make.config, make.people)
-        echo(f"{make.sheet}: columns {', '.join(VARIANTS)}")
+        write_sheet(make.sheet, make.config, make.rows)
+        echo(f"{make.sheet}: columns {', '.join(EXPRESSION_VARIANTS)}")
     if make.root is not None:
-        with progress("drawing", 0, "pictures") as shown:
-            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.reach)
+        with progress("synthetic", 0, "images") as shown:
+            counts = write_synthetic(make.root, make.config, workers=make.workers, progress=shown.set_done)
         echo(f"{make.root}: {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
 
 
-def write_sheet(path: Path, config: SyntheticConfig, people: int) -> None:
-    """Photographs of all expressions, one column each, every image another person."""
-    rows = [[photograph(config, f"sheet-{name}-{at}", name).picture for name in VARIANTS] for at in range(people)]
+def write_sheet(path: Path, config: SyntheticConfig, count: int) -> None:
+    """Write one image with a column per expression; every face is another identity."""
+    rows = [[render_photo(config, f"sheet-{name}-{at}", name).image for name in EXPRESSION_VARIANTS] for at in range(count)]
     sheet = np.vstack([np.hstack(row) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise ConfigError(f"{path}: cannot be written; name a .png in a folder that may be written")
+        raise ConfigError(f"{path}: cannot be written; pass a .png file in a writable folder")
 
 
 if __name__ == "__main__":

@@ -18,19 +18,19 @@ def main(submission: tyro.conf.Positional[Path], example: tyro.conf.Positional[P
     """Check header, rows, their order and number, and labels of a submission.
 
     Args:
-        submission: The file to be handed in.
+        submission: The file to check.
         example: The example file of the test release.
 
     Returns:
-        The exit code: 0, or that of the error, whose one line says file and line.
+        The exit code: 0, or that of the error, whose message has file and line.
     """
     try:
-        wanted = parse_example(_read(example), str(example))
-        validate_submission(_read(submission), wanted, str(submission))
+        required = parse_example(_read(example), str(example))
+        validate_submission(_read(submission), required, str(submission))
     except AbawError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"{submission}: {len(wanted):,} rows of {len({name for name, _ in wanted})} subjects, in order, every label from 0 to 7")
+    print(f"{submission}: {len(required):,} rows of {len({name for name, _ in required})} subjects, in order, every label from 0 to 7")
     return 0
 
 

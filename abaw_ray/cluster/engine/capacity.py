@@ -1,38 +1,35 @@
-"""What a cluster has room for: the machines that are there or, where they come with the work, all that its cluster file allows."""
+"""How many workers a cluster has room for: on the machines that are up or, with an autoscaler, on all that its cluster file allows."""
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from abaw_ray.cluster.engine.resources import Resources
+
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-"""Where ``ray up`` leaves the cluster file on the head, which is where drivers run. Ray itself does not tell them what may come."""
+"""Where ``ray up`` leaves the cluster file on the head node, where drivers run. Ray itself does not tell a driver which nodes may still start."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One kind of machine, and how many of it there are or can be."""
+    """One kind of machine, and how many of it are up or can start."""
 
     resources: Mapping[str, float]
-    """CPU, GPU, memory (bytes): what Ray calls so."""
+    """CPU, GPU, memory (bytes), by Ray's names."""
     count: int = 1
-
-    def holds(self, *, cpus: float, gpus: float, memory: float = 0) -> int:
-        """How many workers of this size one of these machines takes; what its file does not say of memory is no bound."""
-        asked = {"CPU": cpus, "GPU": gpus} | ({"memory": memory} if "memory" in self.resources else {})
-        return min((int(round(self.resources.get(name, 0) / value, 6)) for name, value in asked.items() if value), default=0)
 
 
 def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
-    """Of the cluster that Ray is connected to."""
+    """The machines of the cluster that Ray is connected to."""
     import ray
 
-    joined = os.environ.get("RAY_ADDRESS")  # else it is a Ray of our own, on a head perhaps, and brings no machines
+    joined = os.environ.get("RAY_ADDRESS")  # otherwise Ray runs in this process, even on a head node, and starts no machines
     return (allowed(bootstrap.expanduser()) if joined else []) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def allowed(path: Path) -> list[Machine]:
-    """What a cluster file lets the autoscaler start; nothing where there is no file, or machines are owned and none are started."""
+    """What a cluster file lets the autoscaler start; empty where there is no file, or where its machines are owned and always up."""
     import yaml
 
     if not path.exists():
@@ -44,14 +41,14 @@ def allowed(path: Path) -> list[Machine]:
     return [Machine(kind["resources"], min(kind.get("max_workers", 0), config["max_workers"])) for kind in kinds.values()]
 
 
-def workers(there: Iterable[Machine], *, cpus: float, gpus: float, memory: float = 0) -> int:
-    """How many workers of this size the machines take at the same time.
+def max_workers(available: Iterable[Machine], resources: Resources) -> int:
+    """How many workers of this size the machines hold at the same time.
 
-    Workers without a GPU are counted on machines without one, where there are such: the others are dear, and have other work to do.
+    Workers without a GPU are counted on machines without one where such exist: GPU nodes are expensive, and CPU work is kept off them.
     """
-    there = list(there)
-    plain = [machine for machine in there if not machine.resources.get("GPU")]
-    for chosen in (there,) if gpus else (plain, there):
-        if found := sum(machine.count * machine.holds(cpus=cpus, gpus=gpus, memory=memory) for machine in chosen):
+    available = list(available)
+    cpu_only = [machine for machine in available if not machine.resources.get("GPU")]
+    for chosen in (available,) if resources.gpus else (cpu_only, available):
+        if found := sum(machine.count * resources.per_machine(machine.resources) for machine in chosen):
             return found
     return 0

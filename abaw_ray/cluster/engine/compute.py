@@ -1,72 +1,46 @@
-"""On how much the stages run. Never part of a stage's settings: more workers, same results, same address."""
+"""How many workers the stages use and how large they are. Never part of a stage's settings: more workers, same results, same address."""
 
 import re
 from dataclasses import dataclass, field
 
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """Workers of each stage and what each is given. All defaults are ours and fit two cores without a GPU."""
+    """Workers of each kind of work. All defaults are ours and fit two cores without a GPU."""
 
-    cpus: int = 0
-    """CPUs of a Ray that is started in-process, 0 for all of this machine; ignored where a cluster is there already."""
-    item_workers: int = 0
-    """Actors that decode videos or read images, one CPU each; 0 for as many as there are CPUs."""
-    feature_workers: int = 0
-    """Actors that extract features; 0 for as many as there are GPUs for, or CPUs where they use none."""
-    item_memory_gb: float = 1.0
-    """Heap asked for by each such actor; Ray itself counts only CPUs and its object store."""
+    local_cpus: int = 0
+    """CPUs of a Ray that is started in this process, 0 for all of this machine; ignored where a cluster is joined."""
+    decode: Resources = field(default_factory=Resources)
+    """Actors that decode videos or read images. Without GPUs."""
+    features: Resources = field(default_factory=Resources)
+    """Actors that extract features. Beside a GPU, all CPUs but one decode and crop ahead of the encoder. ViT-L/14 in float32 needs about 4 GB."""
+    training: Resources = field(default_factory=lambda: Resources(workers=2))
+    """Ranks of the encoder's training; without GPUs they use gloo. ViT-L/14 needs about 8 GB each, 6 of them for weights and optimizer state where
+    it has no GPU."""
+    trials: Resources = field(default_factory=lambda: Resources(workers=2))
+    """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features lie in shared memory beside it."""
     limits: ChildLimits = field(default_factory=ChildLimits)
-    """What the child process that decodes for such an actor may do before it is given up."""
-    piece_minutes: float = 4.0
-    """A video that would hold up the others is divided among workers, in pieces of about so many minutes; 0 divides none."""
-    feature_memory_gb: float = 1.0
-    """Heap asked for by each actor that extracts features; ViT-L/14 in float32 needs about 4."""
-    feature_gpus: float = 0.0
-    """GPUs of an actor that extracts features."""
-    feature_cpus: float = 1.0
-    """CPUs of an actor that extracts features; beside a GPU, all but one decode and cut chips ahead of the encoder."""
-    train_workers: int = 2
-    """Ranks of the encoder's training."""
-    cpus_per_worker: float = 1.0
-    """CPUs of a training rank."""
-    gpus_per_worker: float = 0.0
-    """GPUs of a training rank; 0 trains with gloo on CPUs."""
-    train_memory_gb: float = 1.0
-    """Heap asked for by each training rank; ViT-L/14 needs about 8, six of them for its weights and their optimiser where it has no GPU."""
-    heed_seconds: float = 5.0
-    """On a cluster, about how often the ranks ask whether one of their machines is about to go; then they write a checkpoint: 4.3 GB for
-    ViT-L/14, 6 s to a local disk, and what the object store takes. AWS says it two minutes ahead, Google half a minute. Ours."""
-    trials: int = 2
-    """Trials of the sweep at the same time."""
-    cpus_per_trial: float = 1.0
-    """CPUs of a trial."""
-    gpus_per_trial: float = 0.0
-    """GPUs of a trial; a fraction packs several trials on one."""
-    trial_memory_gb: float = 1.0
-    """Heap asked for by each trial; the features themselves lie in shared memory."""
+    """Limits of the child process that decodes for a worker."""
+    chunk_minutes: float = 4.0
+    """Videos longer than their fair share of the work are divided among workers in chunks of about this length; 0 divides none."""
+    preemption_poll_s: float = 5.0
+    """Interval at which ranks poll for preemption notices, in seconds. After a notice they write a checkpoint: 4.3 GB for ViT-L/14, 6 s to a local
+    disk, plus the upload. AWS gives two minutes of notice, Google half a minute."""
     object_store_mb: int = 300
-    """Shared memory of a Ray that is started in-process, 0 for as much as Ray would take by itself. Manifest rows and the features of all frames
-    that a sweep trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
+    """Shared memory of a Ray that is started in this process, 0 for Ray's own default. Manifest rows and the features of all frames that a sweep
+    trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
 
     def __post_init__(self) -> None:
-        """Refuse what could never be scheduled."""
-        for name in ("train_workers", "trials"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"compute.{name}={getattr(self, name)} must be at least 1")
-        for name in ("cpus", "item_workers", "feature_workers"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 (all) or more")
-        for name in ("piece_minutes", "heed_seconds", "feature_gpus", "gpus_per_worker", "gpus_per_trial"):
+        """Refuse what can never be scheduled."""
+        for name, least in (("decode", 0), ("features", 0), ("training", 1), ("trials", 1)):
+            getattr(self, name).check(f"compute.{name}", least=least)
+        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
-        memories = ("item_memory_gb", "feature_memory_gb", "train_memory_gb", "trial_memory_gb")
-        for name in (*memories, "feature_cpus", "cpus_per_worker", "cpus_per_trial"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"compute.{name}={getattr(self, name)} must be above 0")
         if self.object_store_mb and self.object_store_mb < 80:
             raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 leaves it to Ray")
 
@@ -76,11 +50,11 @@ LAPTOP = ComputeConfig()
 
 
 def compute_preset(name: str) -> ComputeConfig:
-    """The settings for a machine or cluster that is described in a word; all numbers are ours.
+    """The settings for a machine or cluster by its name; all numbers are ours.
 
     Args:
         name: ``laptop``; ``cpu-N`` for N CPUs, of one machine or many; ``gpu-MxK`` for M machines with K GPUs each, and at least four CPUs for
-            each GPU. Other CPUs that are there decode videos.
+            each GPU. Further CPUs decode videos.
 
     Raises:
         ConfigError: it is none of these.
@@ -90,21 +64,13 @@ def compute_preset(name: str) -> ComputeConfig:
     if found := re.fullmatch(r"cpu-([1-9]\d*)", name):
         cpus = int(found[1])
         ranks = 1 << (cpus.bit_length() - 1)  # divides a global batch that is a power of two
-        return ComputeConfig(cpus=cpus, feature_memory_gb=4.0, train_workers=ranks, trials=cpus)
+        return ComputeConfig(local_cpus=cpus, features=Resources(memory_gb=4.0), training=Resources(workers=ranks), trials=Resources(workers=cpus))
     if found := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
         gpus = int(found[1]) * int(found[2])
         return ComputeConfig(
-            feature_workers=gpus,
-            feature_memory_gb=4.0,
-            feature_gpus=1.0,
-            feature_cpus=4.0,
-            train_workers=gpus,
-            cpus_per_worker=4.0,
-            gpus_per_worker=1.0,
-            train_memory_gb=8.0,
-            trials=2 * gpus,
-            gpus_per_trial=0.5,
-            trial_memory_gb=2.0,
+            features=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=4.0),
+            training=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=8.0),
+            trials=Resources(workers=2 * gpus, gpus=0.5, memory_gb=2.0),
             object_store_mb=0,
         )
-    raise ConfigError(f"--on {name} is no shape; say laptop, cpu-8 (eight CPUs in all) or gpu-4x2 (four machines with two GPUs each)")
+    raise ConfigError(f"--cluster-size {name} is unknown; choose laptop, cpu-8 (eight CPUs in all) or gpu-4x2 (four machines with two GPUs each)")

@@ -1,49 +1,19 @@
-"""What every job is told besides its stages' settings: where data and results are, on how much to run, what failures mean."""
+"""One run of a job: its settings, the Ray it runs on, its storage, and what it has read so far."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.stages.synthetic import draw, place_of
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import bears
+from abaw_ray.core.storage.records import Record, within_failure_budget
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.data.stills import Contempt
-from abaw_ray.data.synthetic.config import SyntheticConfig
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """What the user has. Each path is a root in the layout of its data set; an empty one means that it is not there."""
-
-    affwild2: str = ""
-    """Root of an Aff-Wild2 tree with its EXPR annotations."""
-    videos: str = ""
-    """Any videos, instead of the tree's: a folder, a glob, one video, or a list of paths and URIs (text: one a line; CSV or Parquet: column
-    uri or path, and video where the names shall be your own). For faces and features; what trains and scores needs the tree."""
-    affectnet: str = ""
-    """Root of AffectNet, in any of its three layouts."""
-    contempt: Contempt = "own class"
-    """What becomes of AffectNet's eighth expression; ``other`` needs ``Other`` among the encoder's classes."""
-    rafdb: str = ""
-    """Root of RAF-DB, in either of its layouts."""
-    test_names: str = "EXPR_test_release.txt"
-    """Names of the test release, relative to ``affwild2``; a file that is not there means that there is no test release."""
-    test_example: str = "EXPR_test_example.txt"
-    """The example submission with the rows wanted, relative to ``affwild2``."""
-    draw: bool = False
-    """Draw the synthetic data set first, into the folder ``drawn``, and read it from there."""
-    drawn: str = "runs/demo/data"
-    """Where the synthetic data set lies: a folder, or an address in an object store. Where results go to a store and this is a folder, it
-    lies beside them: other machines see no folder of this one."""
-    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
-    """What is drawn; read only with ``draw``."""
+_ConfigT = TypeVar("_ConfigT", bound="RunConfig")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,81 +21,71 @@ class Policy:
     """What a run does about failed items."""
 
     max_failures: float = 0.01
-    """Share of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
+    """Fraction of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
     retry_failures: bool = False
-    """Try items again that failed in an earlier run."""
+    """Retry items that failed in an earlier run."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none."""
+        """Refuse values that are no fraction."""
         if not 0 <= self.max_failures <= 1:
-            raise ConfigError(f"policy.max_failures={self.max_failures} is a share between 0 and 1")
+            raise ConfigError(f"policy.max_failures={self.max_failures} is a fraction between 0 and 1")
 
-    def bears(self, failed: float, of: float) -> bool:
-        """Whether so many may have failed."""
-        return bears(failed, of, self.max_failures)
+    def within_budget(self, failed: float, of: float) -> bool:
+        """Whether this number of failures is allowed."""
+        return within_failure_budget(failed, of, self.max_failures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The part of a job that never shapes a result: it only says where things are and how they run."""
+    """The settings of every job that never shape a result: where results go and how the work runs."""
 
     storage: StorageConfig = field(default_factory=StorageConfig)
     """Where results go."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """What the user has."""
-    on: str = ""
-    """What it runs on, in a word: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``, before
-    single options of it; empty leaves what the preset says."""
+    cluster_size: str = ""
+    """What the job runs on: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``, which single options
+    then change; empty keeps what the preset says."""
     compute: ComputeConfig = LAPTOP
-    """On how much the stages run."""
+    """Number and size of the workers."""
     policy: Policy = field(default_factory=Policy)
-    """What failures mean."""
+    """What a run does about failures."""
     plan: bool = False
-    """Only say what would be done, what it asks for, and what stands in the way: bucket, weights, data set, room on the cluster."""
+    """Print what the job would do, what it asks for, and everything that prevents it (bucket, weights, data set, capacity); start nothing."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a job: its ``RunConfig`` made real."""
+class Run(Generic[_ConfigT]):
+    """A job's settings with the Ray and the storage that they name."""
 
-    where: RunConfig
-    engine: RaySession
-    kept: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What ``once_a_run`` functions have read."""
+    config: _ConfigT
+    session: RaySession
+    cache: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Results of ``once_per_run`` functions."""
+    records: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
+    """Records of complete stages, by name, as far as they were read."""
 
     @cached_property
     def storage(self) -> Storage:
-        """The results' root."""
-        return Storage(self.where.storage)
+        """The root of all results."""
+        return Storage(self.config.storage)
 
     @property
     def compute(self) -> ComputeConfig:
-        """On how much the stages run."""
-        return self.where.compute
+        """Number and size of the workers."""
+        return self.config.compute
 
     @property
     def policy(self) -> Policy:
-        """What failures mean."""
-        return self.where.policy
-
-    @cached_property
-    def data(self) -> DataConfig:
-        """Where the data sets are; the synthetic one is drawn first if the job says so."""
-        data = self.where.data
-        if not data.draw:
-            return data
-        root = place_of(data.drawn, self.storage)
-        draw(root, data.synthetic, self.storage)
-        return replace(data, draw=False, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
+        """What the run does about failures."""
+        return self.config.policy
 
 
-def once_a_run(read: Callable[[Run], _T]) -> Callable[[Run], _T]:
-    """Keep what a function of the run alone found: every stage asks again, and a data set's lists are long."""
+def once_per_run(read: Callable[[Run[Any]], _T]) -> Callable[[Run[Any]], _T]:
+    """Cache the result of a function of the run alone: every stage asks again, and listing a data set is slow."""
 
     @wraps(read)
-    def kept(run: Run) -> _T:
-        if read not in run.kept:
-            run.kept[read] = read(run)
-        return run.kept[read]
+    def cached(run: Run[Any]) -> _T:
+        if read not in run.cache:
+            run.cache[read] = read(run)
+        return run.cache[read]
 
-    return kept
+    return cached

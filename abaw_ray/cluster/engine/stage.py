@@ -1,131 +1,187 @@
-"""Any stage whose items are independent, over Ray Data: one row an item, its part written by the worker, one manifest row back.
+"""A stage of the pipeline as one object: its name, settings, inputs and work. Plan, records, jobs and report derive from a list of these.
 
-What happens to an item is a plain class of another folder; here stands what is already there, what is left to do, and what failed.
+A stage's outputs live in a store whose address is made from its settings, its revision and the stores of its inputs. ``ItemWork`` is done item by
+item over Ray Data, one output each; ``RunWork`` is one run over all inputs.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from abaw_ray.cluster.engine.items import Pool, Task, Work, do_all
-from abaw_ray.cluster.engine.run import Run
-from abaw_ray.core.errors import AbawError, DataError
-from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.storage.lock import only_writer
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.items import one_task_each, run_items
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.rounds import Chain
+from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.worker import Operator, Task, Work
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.progress import echo
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
-if TYPE_CHECKING:
-    from ray import ObjectRef
-
-Divide = Callable[[Mapping[Item, dict], int], list[Task]]
-"""Items with their payloads, and how many workers share them -> tasks."""
+_ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 
 
-def run_items(
-    run: Run,
-    store: StageStore,
-    payloads: Mapping[Item, dict],
-    make: Callable[[], Work],
-    *,
-    pool: Pool,
-    unit: str,
-    divide: Divide = lambda payloads, workers: list(payloads.items()),
-) -> Record:
-    """Bring a stage to completion for these items: only what is missing is done, the record is written last.
+class PendingError(DataError):
+    """An input is not there yet; the message says which, and how it is made."""
 
-    Args:
-        run: Engine, storage and what failures mean.
-        store: Where the stage lives.
-        payloads: What each item's work needs, JSON values.
-        make: Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class).
-        pool: Size of the actor pool.
-        unit: What an item is called in the progress line.
-        divide: The tasks that these items mean for so many workers, in the order in which they are begun; several may share an item.
 
-    Raises:
-        StageError: too many items failed.
-        StorageError: storage did not give or take some items, however often it was tried; all others are done.
-        BusyError: another run writes the same home.
-    """
-    items = list(payloads)
-    record = store.record(items)
-    if record is not None and not (run.policy.retry_failures and record.failures):
-        echo(f"{store.stage}: already there ({len(record.parts):,} {unit}) in {store.storage.uri(store.path)}")
+@dataclass(frozen=True, kw_only=True)
+class ItemOperator(Generic[_ConfigT]):
+    """One pool of actors of an item stage."""
+
+    build: Callable[[Run[_ConfigT]], Callable[[], Work]]
+    """Makes the picklable builder of the work. Called on the driver, once, before anything starts."""
+    resources: Callable[[ComputeConfig], Resources]
+    """Size of the pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemWork(Generic[_ConfigT]):
+    """Work on independent items: one output each, several at a time."""
+
+    items: Callable[[Run[_ConfigT]], Mapping[Item, dict]]
+    """All items with the payloads that their work needs (JSON values)."""
+    operators: tuple[ItemOperator[_ConfigT], ...]
+    """Usually one; several form a chain that each item passes through, for work that needs CPUs first and a GPU then."""
+    unit: str
+    """What an item is called in messages, in the plural: videos."""
+    split: Callable[[Run[_ConfigT], Mapping[Item, dict], int], list[Task]] = one_task_each
+    """Items to do and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
+    describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
+    """What the plan adds about these items."""
+    verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
+    """Raises where a complete stage is not usable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWork(Generic[_ConfigT]):
+    """Work that is one run over all inputs, such as a training."""
+
+    run: Callable[[Run[_ConfigT], StageStore, Item], dict[str, Any]]
+    """Writes the output, marks it complete and returns its figures."""
+    resources: Callable[[ComputeConfig], Resources]
+    """What its largest step asks for."""
+    identity: Callable[[Run[_ConfigT]], str] = lambda run: ""
+    """Names what it reads besides the outputs of its inputs, such as annotations."""
+    describe: Callable[[Run[_ConfigT]], str] = lambda run: "one run"
+    """What the plan says of it."""
+    gang: bool = False
+    """Whether all workers must run at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Generic[_ConfigT]):
+    """One stage of the pipeline."""
+
+    name: str
+    """Folder of its results, and its name in messages and reports."""
+    revision: int
+    """Raised when the same settings and inputs give other outputs."""
+    settings: Callable[[_ConfigT], Any]
+    """The part of a job's settings that shapes every output."""
+    work: ItemWork[_ConfigT] | RunWork[_ConfigT]
+    """What it does, and with which workers."""
+    job: str
+    """Job that runs this stage, for messages: jobs/prepare_faces.py."""
+    inputs: tuple["Stage[Any]", ...] = ()
+    """Stages whose outputs it reads."""
+    sources: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()
+    """Identities of files that shape every output and belong to no stage, such as pretrained weights."""
+    check: Callable[[Run[_ConfigT]], object] = lambda run: None
+    """Raises what would stop the stage later, before anything starts: missing weights, unusable annotations."""
+
+    def store(self, run: Run[_ConfigT]) -> StageStore:
+        """Where its outputs with this run's settings live."""
+        inputs = (*(stage.store(run).path for stage in self.inputs), *self.sources(run))
+        return StageStore(run.storage, self.name, self.settings(run.config), self.revision, inputs)
+
+    def items(self, run: Run[_ConfigT]) -> Mapping[Item, dict]:
+        """All items with their payloads; of ``RunWork`` the one run, named by everything that it reads.
+
+        Raises:
+            PendingError: an input is not there yet.
+            DataError: the user's data cannot be used.
+        """
+        if isinstance(self.work, ItemWork):
+            return self.work.items(run)
+        read = [stage.require(run).identity for stage in self.inputs]
+        return {Item(name="run", identity=digest([*read, self.work.identity(run)])): {}}
+
+    def record(self, run: Run[_ConfigT]) -> Record | None:
+        """The record of the complete stage; None where something of it is missing."""
+        if self.name not in run.records:
+            try:
+                record = self.store(run).record(self.items(run))
+            except PendingError:
+                return None
+            if record is None:
+                return None
+            run.records[self.name] = record
+        return run.records[self.name]
+
+    def require(self, run: Run[_ConfigT]) -> Record:
+        """The record, for a later stage.
+
+        Raises:
+            PendingError: the stage is not complete with these settings; names the job that runs it.
+        """
+        for stage in self.inputs:
+            stage.require(run)  # names the first job that is missing
+        if (record := self.record(run)) is None:
+            where = run.storage.uri(self.store(run).path)
+            raise PendingError(f"{where}: {self.name} is not done with these settings; run {self.job} with the same preset and options first")
         return record
-    with only_writer(store.storage, store.path):
-        return _complete(run, store, payloads, make, pool, unit, divide)
 
+    def resources(self, compute: ComputeConfig) -> tuple[Resources, ...]:
+        """What each of its worker pools asks for."""
+        pools = self.work.operators if isinstance(self.work, ItemWork) else (self.work,)
+        return tuple(pool.resources(compute) for pool in pools)
 
-def _complete(run: Run, store: StageStore, payloads: Mapping[Item, dict], make: Callable[[], Work], pool: Pool, unit: str, divide: Divide) -> Record:
-    started, items = time.monotonic(), list(payloads)
-    again = store.failures(items) if run.policy.retry_failures else {}
-    done = store.done(items) - again.keys()
-    todo = {item: payloads[item] for item in items if item.name not in done}
-    said = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already there" if done else "")
-    echo(f"{said}; {store.storage.uri(store.path)}")
-    figures: dict[str, float] = {}
-    if todo:
-        run.engine.start(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb)
-        pool = replace(pool, workers=pool.workers or run.engine.fits(cpus=pool.cpus, gpus=pool.gpus, memory_gb=pool.memory_gb))
-        with progress(store.stage, len(todo), unit) as shown:
-            do_all(store, divide(todo, pool.workers), make, pool, shown, again)
-        figures = dict(shown.sums)
-    uncounted = done | store.failures(items).keys()  # what broke has a part too, but came back without figures
-    figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))
-    return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
+    def complete(self, run: Run[_ConfigT]) -> Record:
+        """Bring the stage to completion: only what is missing is done, the record is written last.
 
+        Raises:
+            StageError: too many items failed.
+            StorageError: storage did not give or take some items in any attempt; all others are done.
+            BusyError: another run writes the same store.
+        """
+        work = self.work
+        run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
+        return run.records[self.name]
 
-def run_once(store: StageStore, item: Item, work: Callable[[], dict[str, Any]]) -> Record:
-    """Bring a stage to completion that is one run: its record is returned, or the work done and recorded.
+    def _complete_items(self, run: Run[_ConfigT], work: ItemWork[_ConfigT]) -> Record:
+        store, items = self.store(run), self.items(run)
 
-    Args:
-        store: Where the stage lives.
-        item: The run, named by what it reads.
-        work: Writes the run's part, marks it whole, and returns its figures.
+        def chain() -> Chain:
+            return Chain(operators=[Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators])
 
-    Raises:
-        BusyError: another run writes the same home.
-    """
-    record = store.record([item])
-    if record is not None:
-        echo(f"{store.stage}: already there in {store.storage.uri(store.path)}")
+        record = run_items(run, store, items, chain, unit=work.unit, split=lambda todo, workers: work.split(run, todo, workers))
+        work.verify(run, store, record)
         return record
-    started = time.monotonic()
-    with only_writer(store.storage, store.path):
-        return store.record([item]) or store.finish([item], work(), time.monotonic() - started)  # it may have waited for another's
+
+    def _complete_run(self, run: Run[_ConfigT], work: RunWork[_ConfigT]) -> Record:
+        store, (item,) = self.store(run), self.items(run)
+        if (record := store.record([item])) is not None:
+            echo(f"{self.name}: already done in {run.storage.uri(store.path)}")
+            return record
+        started = time.monotonic()
+        with writer_lock(store.storage, store.path):
+            if (record := store.record([item])) is not None:  # of another run, for which this one waited
+                return record
+            run.session.start(work.resources(run.compute), gang=work.gang)
+            return store.finish([item], work.run(run, store, item), time.monotonic() - started)
 
 
-def needed(store: StageStore, record: Record | None, job: str) -> Record:
-    """The record of an earlier stage.
-
-    Raises:
-        DataError: it is not there (yet); says which job makes it.
-    """
-    if record is None:
-        where = store.storage.uri(store.path)
-        raise DataError(f"{where}: {store.stage} is not done with these settings; run {job} with the same preset and options first")
-    return record
+def complete_all(run: Run[_ConfigT], stages: Iterable[Stage[_ConfigT]]) -> dict[str, Record]:
+    """Bring these stages to completion, in their order; returns their records by name."""
+    return {stage.name: stage.complete(run) for stage in stages}
 
 
-def fetch(ref: "ObjectRef") -> Any:
-    """What a task returned; an error of ours that it raised comes out as itself, without Ray's wrapping."""
-    import ray
-
-    try:
-        return ray.get(ref)
-    except ray.exceptions.RayTaskError as error:
-        raise ours(error) from None
-
-
-def ours(error: Exception) -> Exception:
-    """The error of ours inside one of Ray's, or what was given."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, AbawError) else error
-
-
-def _rows(store: StageStore, parts: Mapping[str, str]) -> int:
-    """Rows of parts that an earlier run wrote, from the foot of each file."""
-    with ThreadPoolExecutor(16) as pool:
-        return sum(pool.map(store.storage.table_rows, parts.values()))
+def summarize(record: Record, *, failed: int | None = None) -> dict[str, Any]:
+    """A stage's row in the report: seconds, rows, items (None where the stage is one run) and failures."""
+    items = None if record.outputs.keys() == {"run"} else len(record.outputs)
+    failures = len(record.failures) if failed is None else failed
+    return {"seconds": record.seconds, "rows": record.figures.get("rows", 0), "items": items, "failed": failures}

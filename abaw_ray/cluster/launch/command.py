@@ -1,4 +1,4 @@
-"""The command line of a job: presets, every setting as an option, one clear line for what goes wrong, an exit code that means it."""
+"""The command line of a job: presets, every setting as an option, one-line errors, exit codes."""
 
 import contextlib
 import io
@@ -8,24 +8,27 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
 from abaw_ray.cluster.engine.compute import compute_preset
-from abaw_ray.cluster.engine.errors import to_user_error
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.launch.config import own_stage
-from abaw_ray.cluster.launch.plan import show
+from abaw_ray.cluster.launch.job import Finish, run_job
+from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.cluster.launch.presets import presets_of
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo, redirect_library_output
 from abaw_ray.core.storage.filesystems import is_remote
 
-_JobT = TypeVar("_JobT", bound=RunConfig)
+_ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 _SHORT = {
     "--storage": "--storage.uri",
     "--endpoint": "--storage.endpoint",
@@ -33,88 +36,107 @@ _SHORT = {
     "--retry-failures": "--policy.retry-failures",
     "--max-failures": "--policy.max-failures",
 }
-"""The options that everybody needs, by the name one would try first."""
+"""Short names of the most used options."""
 _SHORT_FACES = {"--detector": "detector.kind", "--weights": "detector.weights", "--chips": "chips.keep"}
-"""The same of faces, in every job that has them."""
+"""Short names of face options, in every job that has them."""
 
 
-def run(call: Callable[[Run, Any], None], presets: Mapping[str, tuple[str, _JobT]], *stages: str) -> None:
-    """Parse the command line, do the job, and end the process with its exit code.
+def main(config: type[_ConfigT], *stages: str) -> None:
+    """The whole of a job: parse its command line, complete its stages, end the process with its exit code.
 
     Args:
-        call: Does the job: gets the run and the job's settings.
+        config: Settings that the job shows.
+        stages: Names of the stages that it completes; all of them, and then the report, where none is given.
+    """
+
+    def load() -> tuple[Sequence[Stage], Finish | None]:
+        from abaw_ray.cluster.launch import pipeline  # imports every model: neither --help nor a wrong option waits for that
+
+        chosen = [stage for stage in pipeline.STAGES if stage.name in stages]
+        return (chosen, None) if stages else (pipeline.STAGES, pipeline.finish)
+
+    run_command(presets_of(config), load)
+
+
+def run_command(presets: Mapping[str, tuple[str, _ConfigT]], load: Callable[[], tuple[Sequence[Stage], Finish | None]]) -> None:
+    """Parse the command line, complete stages, and end the process with an exit code.
+
+    Args:
         presets: Name -> what it is for, and its settings.
-        stages: What the job brings about, for its plan.
+        load: Returns the stages in their order, and what is called with their records at the end.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores from birth; ours can be stopped
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as a Ctrl-C
-    code, why = 0, ""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it from the start; ours can be stopped
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as after Ctrl-C
+    code, message = 0, ""
     try:
-        job = parse(presets, sys.argv[1:])
-        with redirect_library_output(log_path(job)), RaySession(job.compute, job.storage) as engine:
-            if job.plan:
-                show(Run(job, engine), job, stages)
+        config = parse(presets, sys.argv[1:])
+        with redirect_library_output(log_path(config)), RaySession(config.compute, config.storage) as session:
+            run, (stages, finish) = Run(config, session), load()
+            if config.plan:
+                show_plan(run, stages)
             else:
-                call(Run(job, engine), job)
+                run_job(run, stages, finish)
     except KeyboardInterrupt:
-        code, why = 130, "stopped; what was finished is kept, and the same command goes on from there"
+        code, message = 130, "stopped; finished items are kept, and the same command continues from there"
     except Exception as error:
         found = to_user_error(error)
-        if found is None:  # a defect of ours, or of something below us: its traceback, and an end that a log shows all the same
+        if found is None:  # a defect of ours, or of a library: its traceback, and a last line that a job's log shows
             traceback.print_exc()
-        code, why = (found.exit_code, f"error: {found}") if found else (1, f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    if why:
-        print(why, file=sys.stderr, flush=True)
+        code = found.exit_code if found else 1
+        message = f"error: {found}" if found else f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if message:
+        print(message, file=sys.stderr, flush=True)
     if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):
-        echo(f"exit={code} {why}".rstrip())
+        echo(f"exit={code} {message}".rstrip())
     sys.exit(code)
 
 
-def parse(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> _JobT:
+def parse(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> _ConfigT:
     """The settings that these arguments ask for.
 
     Raises:
         ConfigError: an unknown preset, option or value; in one line, with the nearest name.
         SystemExit: with 0, after ``--help``.
     """
-    presets = _on(presets, args)
-    said = io.StringIO()
-    job = next(settings for _, settings in presets.values())
-    args = [f"{_own_name(job, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
+    presets = _with_cluster_size(presets, args)
+    output = io.StringIO()
+    config = next(settings for _, settings in presets.values())
+    args = [f"{_own_name(config, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise ConfigError(one_line(said.getvalue())) from None
+        raise ConfigError(one_line(output.getvalue())) from None
 
 
-def _on(presets: Mapping[str, tuple[str, _JobT]], args: list[str]) -> Mapping[str, tuple[str, _JobT]]:
-    """The presets with the compute settings of the shape that the arguments name, so that single options change these."""
-    flat = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--on=") else [arg])]
-    if "--on" not in flat[:-1]:
+def _with_cluster_size(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> Mapping[str, tuple[str, _ConfigT]]:
+    """The presets with the compute settings of ``--cluster-size``, so that single options change these."""
+    name = "--cluster-size"
+    flat = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{name}=") else [arg])]
+    if name not in flat[:-1]:
         return presets
-    compute = compute_preset(flat[flat.index("--on") + 1])
-    return {name: (text, replace(job, compute=compute)) for name, (text, job) in presets.items()}
+    compute = compute_preset(flat[flat.index(name) + 1])
+    return {preset: (text, replace(config, compute=compute)) for preset, (text, config) in presets.items()}
 
 
-def _own_name(job: RunConfig, option: str) -> str:
-    """The name that this job has for an option: one of everybody's short ones, or with the prefix that other jobs need."""
-    option, prefix = _short_of(job).get(option, option), f"--{own_stage(type(job))}."
+def _own_name(config: RunConfig, option: str) -> str:
+    """The job's own name of an option that is given by its short name, or with the prefix that other jobs need."""
+    option, prefix = _short_of(config).get(option, option), f"--{own_stage(type(config))}."
     return f"--{option.removeprefix(prefix)}" if option.startswith(prefix) else option
 
 
-def _short_of(job: RunConfig) -> dict[str, str]:
-    """The short names of this job's options, and what they are short for."""
-    if not hasattr(job, "faces"):
+def _short_of(config: RunConfig) -> dict[str, str]:
+    """Short names of this job's options, with the full ones."""
+    if not hasattr(config, "faces"):
         return _SHORT
     return _SHORT | {name: f"--faces.{option}" for name, option in _SHORT_FACES.items()}
 
 
 def one_line(box: str) -> str:
-    """What the parser says in a box, in one line: the complaint, the nearest option, where to look."""
+    """The parser's boxed message in one line: the problem, the nearest option, where to look."""
     lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", line).strip() for line in box.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("in ", "For full helptext", "Argument helptext"))]
     titles = ("Unrecognized options", "Value error", "Parsing error", "Missing subcommand", "Required options")
@@ -125,7 +147,7 @@ def one_line(box: str) -> str:
     return f"{complaint.rstrip('.')}{hint} (see --help)"
 
 
-def log_path(job: RunConfig) -> Path:
-    """Where this run's log of Ray and the libraries goes: beside the results if they are on this machine."""
-    root = Path("runs") if is_remote(job.storage.uri) else Path(job.storage.uri.removeprefix("file://"))
+def log_path(config: RunConfig) -> Path:
+    """Path of the log of Ray and other libraries: beside the results if they are on this machine."""
+    root = Path("runs") if is_remote(config.storage.uri) else Path(config.storage.uri.removeprefix("file://"))
     return root / "logs" / f"{Path(sys.argv[0]).stem}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -1,5 +1,5 @@
-"""The settings of the whole line, and what each job shows of them. The same fields have the same names in every job, so jobs find one
-another's results by their settings alone.
+"""The settings of the whole pipeline, and the part of them that each job shows. A field has the same name in every job, so jobs find each other's
+results by their settings alone.
 """
 
 from dataclasses import dataclass, field, fields
@@ -9,46 +9,54 @@ import tyro
 
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.crop import FacesConfig
-from abaw_ray.features.baselines import BaselineConfig
-from abaw_ray.features.extract import FeaturesConfig
-from abaw_ray.fusion.search import SweepConfig
+from abaw_ray.features.config import BaselineConfig, FeaturesConfig
+from abaw_ray.fusion.config import SweepConfig
 
 _T = TypeVar("_T", bound=RunConfig)
-_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr for --encoder.optim.lr, which is understood too
+_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr is short for --encoder.optim.lr
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacesJob(RunConfig):
+class DataRunConfig(RunConfig):
+    """A job that reads the user's data."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """The user's data sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacesJob(DataRunConfig):
     """Faces of videos: ``jobs/prepare_faces.py``."""
 
     faces: Annotated[FacesConfig, _OWN] = field(default_factory=FacesConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderJob(RunConfig):
+class EncoderJob(DataRunConfig):
     """Stage I: ``jobs/train_encoder.py``."""
 
     encoder: Annotated[EncoderConfig, _OWN] = field(default_factory=EncoderConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesJob(RunConfig):
-    """Two vectors a frame: ``jobs/extract_features.py``."""
+class FeaturesJob(DataRunConfig):
+    """Two vectors per frame: ``jobs/extract_features.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     features: Annotated[FeaturesConfig, _OWN] = field(default_factory=FeaturesConfig)
 
     def __post_init__(self) -> None:
-        """Refuse stages that do not fit together."""
+        """Check that the stages fit together."""
         check_fit(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepJob(RunConfig):
-    """Stage II: ``jobs/sweep_fusion.py``."""
+class SweepJob(DataRunConfig):
+    """Stage II: ``jobs/sweep_fusion.py`` and ``jobs/predict.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -56,13 +64,13 @@ class SweepJob(RunConfig):
     sweep: Annotated[SweepConfig, _OWN] = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
-        """Refuse stages that do not fit together."""
+        """Check that the stages fit together."""
         check_fit(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineConfig(RunConfig):
-    """All of it: ``jobs/predict.py`` and ``jobs/pipeline.py``."""
+class PipelineConfig(DataRunConfig):
+    """All stages: ``jobs/pipeline.py``."""
 
     faces: FacesConfig = field(default_factory=FacesConfig)
     """Detection, tracks and chips."""
@@ -73,23 +81,22 @@ class PipelineConfig(RunConfig):
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Stage II."""
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
-    """What is reached without a model."""
+    """Baselines without a model."""
 
     def __post_init__(self) -> None:
-        """Refuse stages that do not fit together."""
+        """Check that the stages fit together."""
         check_fit(self)
 
 
-def check_fit(line: FeaturesJob | SweepJob | PipelineConfig) -> None:
-    """Refuse a line whose chips do not suit its encoder.
+def check_fit(config: FeaturesJob | SweepJob | PipelineConfig) -> None:
+    """Refuse chips that do not fit the encoder.
 
     Raises:
-        ConfigError: the chips are bounded for another input size than the encoder has.
+        ConfigError: the chips are limited to another input size than the encoder's.
     """
-    if line.faces.chips.size != line.encoder.model.size:
-        raise ConfigError(
-            f"faces.chips.size={line.faces.chips.size} is not encoder.model.size={line.encoder.model.size}; set both to the encoder's input size"
-        )
+    chip_size, img_size = config.faces.chips.size, config.encoder.model.img_size
+    if chip_size != img_size:
+        raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
 
 
 def own_stage(job: type[RunConfig]) -> str:
@@ -98,6 +105,6 @@ def own_stage(job: type[RunConfig]) -> str:
     return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
 
 
-def part_of(job: type[_T], line: PipelineConfig) -> _T:
-    """The settings that one job shows, out of those of the line."""
-    return job(**{item.name: getattr(line, item.name) for item in fields(job)})
+def part_of(job: type[_T], config: PipelineConfig) -> _T:
+    """The settings that one job shows, out of those of the pipeline."""
+    return job(**{item.name: getattr(config, item.name) for item in fields(job)})

@@ -1,26 +1,23 @@
 """What the stages left in storage -> the input of the report. Computes no score itself."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.core.storage.records import Record
-from abaw_ray.data.annotations import match_labels
-from abaw_ray.report.inputs import Confusion, Epoch, ReportInput, SmoothingCurve, Submission, Timeline, Trial
-from abaw_ray.report.page import flat
+from abaw_ray.core.tables import rows_of_track
+from abaw_ray.data.annotations import align_labels
+from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
+from abaw_ray.report.page import flatten
 from abaw_ray.report.timelines import timeline_of
 
-if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-_DRAWN = "The videos and images of this run were drawn by the package itself: its scores say that the line works, nothing about people."
+_SYNTHETIC = "The videos and images of this run are synthetic: the scores show that the pipeline works and say nothing about people."
 
 
-def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
+def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
     """Everything the page shows, from the records and the predictions' parts."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     submission = scores.get("submission")
@@ -28,24 +25,24 @@ def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], s
         summary=summary,
         run=f"results in {run.storage.uri()}",
         finished=records["predictions"].finished,
-        notes=[_DRAWN] if line.data.draw else [],
-        confusions=[
-            Confusion(
+        notes=[_SYNTHETIC] if run.config.data.use_synthetic else [],
+        confusion_matrices=[
+            ConfusionMatrix(
                 name="Official validation",
                 counts=np.array(scores["official_val"]["confusion"]),
                 note="The one model trained on Train_Set, smoothed; frames of Validation_Set.",
             ),
-            Confusion(
+            ConfusionMatrix(
                 name="Five folds",
                 counts=np.array(fusion["cv"]["confusion"]),
                 note="Out-of-fold scores over train and validation; smoothing chosen on the same folds.",
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
-        trials=_trials(fusion, flat(records["fusion"].settings["fusion"])),
+        trials=_trials(fusion, flatten(records["fusion"].settings["fusion"])),
         epochs=[Epoch(epoch=row["epoch"], loss=row["loss"], score=row.get("macro_f1")) for row in records["encoder"].figures["curve"]],
         timelines=_timelines(run, records["predictions"]),
-        submission=submission and Submission(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
+        submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
         failures=summary["failures"],
         settings={name: record.settings for name, record in records.items()},
         versions=records["predictions"].versions,
@@ -54,15 +51,15 @@ def report_input(run: Run, line: "PipelineConfig", records: dict[str, Record], s
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     """Scores of one kind of smoothing, the chosen one's, against the window."""
-    chosen = choice["decision"]["smoothing"]
-    rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window"])
+    chosen = choice["postprocessing"]["smoothing"]
+    rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window_s"])
     return SmoothingCurve(
-        window=np.array([row["window"] for row in rows]),
+        window_s=np.array([row["window_s"] for row in rows]),
         score=np.array([np.mean(row["folds"]) for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,
-        chosen=chosen["window"],
-        same=choice["same"]["mean"],
-        others=choice["other"]["mean"],
+        selected_s=chosen["window_s"],
+        in_sample=choice["in_sample"]["mean"],
+        cross_fitted=choice["cross_fitted"]["mean"],
     )
 
 
@@ -74,15 +71,15 @@ def _trials(fusion: dict[str, Any], first: dict[str, Any]) -> list[Trial]:
             settings=first | trial["changes"],
             score=trial["score"],
             std=float(np.std(trial["folds"])),
-            chosen=trial["changes"] == fusion["changes"],
+            selected=trial["changes"] == fusion["changes"],
         )
         for number, trial in enumerate(fusion["trials"], start=1)
     ]
 
 
-def _timelines(run: Run, predictions: Record) -> list[Timeline]:
+def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:
     """Validation people with their annotations and gates, then the people of the test release."""
-    folder, storage = predictions.parts["run"], run.storage
+    folder, storage = predictions.outputs["run"], run.storage
     labels = annotated(run).labels
     logits = storage.read_table(f"{folder}/validation_logits.parquet", columns=["track", "frame", "gate"])
     found = _people(storage.read_table(f"{folder}/validation.parquet"), "validation", labels, logits)
@@ -94,12 +91,8 @@ def _timelines(run: Run, predictions: Record) -> list[Timeline]:
 def _people(table: pa.Table, group: str, labels: dict[str, np.ndarray], logits: pa.Table | None) -> list[Timeline]:
     found = []
     for track in sorted(set(table["track"].to_pylist())):
-        mine = _track(table, track)
-        gate = None if logits is None else _track(logits, track)["gate"].to_numpy()
-        label = match_labels(labels[track], len(mine), track) if track in labels else None
+        mine = rows_of_track(table, track)
+        gate = None if logits is None else rows_of_track(logits, track)["gate"].to_numpy()
+        label = align_labels(labels[track], len(mine), track) if track in labels else None
         found.append(timeline_of(mine, label=label, gate=gate, group=group))
     return found
-
-
-def _track(table: pa.Table, track: str) -> pa.Table:
-    return table.filter(pc.equal(table["track"], track)).sort_by("frame")

@@ -1,114 +1,130 @@
-"""How far one gets without a model: logistic regression on raw pixels and on mean pitch and energy, trained on Train_Set, scored on validation."""
+"""Stages ``baseline_vectors`` and ``baselines``: logistic regression on raw pixels and on mean pitch and energy, trained on Train_Set, scored on
+validation.
+"""
 
-import json
-import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from abaw_ray.cluster.engine.items import Pool
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import run_items
+from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
-from abaw_ray.cluster.stages.faces import faces_record, faces_store, gone, videos
-from abaw_ray.core.errors import ConfigError, ItemError, MissingError
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.sources import video_missing, videos
+from abaw_ray.core.errors import ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.features.baselines import BaselineConfig, pixels, spaced, voice
+from abaw_ray.core.tables import rows_of_track
+from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy
+from abaw_ray.features.config import BaselineConfig
 from abaw_ray.media.audio import Audio
-from abaw_ray.media.isolated_audio import GuardedSound
+from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 from abaw_ray.scoring.baselines import logistic_macro_f1
-
-if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-STAGE = "baselines"
-REVISION = 1
-"""Raised when the same faces give other numbers."""
 
 
 class BaselineWork:
-    """One video: pixels and voice of a few frames a second."""
+    """Reads the baselines' vectors of one video: pixels, pitch and energy of a few frames per second."""
 
     def __init__(self, config: BaselineConfig, limits: ChildLimits) -> None:
-        self.config, self.sound = config, GuardedSound(limits)
+        self.config, self.decode_audio = config, IsolatedAudioDecoder(limits)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE part and the video's address. Sound that cannot be decoded is none, as features say.
+        """Do one item; its payload names the FACE output and the video's address. Audio that cannot be decoded is treated as missing; the features
+        stage reports it.
 
         Raises:
-            ItemError: the video is gone since its faces were cut.
+            ItemError: the video was deleted after its faces were prepared.
         """
-        faces, pieces = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), []
-        audio = self._sound(payload["uri"])
-        for track in pc.unique(faces["track"]).to_pylist():
-            mine = faces.filter(pc.equal(faces["track"], track)).sort_by("frame")
-            mine = mine.filter(pa.array(spaced(mine["time"].to_numpy(), self.config.every)))
-            sound, heard = voice(audio, mine["time"].to_numpy(), self.config.window)
+        faces, tables = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), list[pa.Table]()
+        audio = self._audio(payload["uri"])
+        for track in faces["track"].unique().to_pylist():
+            mine = rows_of_track(faces, track)
+            mine = mine.filter(pa.array(first_of_interval(mine["time"].to_numpy(), self.config.interval_s)))
+            vectors, heard = pitch_and_energy(audio, mine["time"].to_numpy(), self.config.window_s)
             chips = [chip.as_py() for chip in mine["chip"]]
-            pieces.append(
+            tables.append(
                 pa.table(
                     {
                         "track": mine["track"],
                         "frame": mine["frame"],
-                        "pixels": pa.array([chip and pixels(chip, self.config.side) for chip in chips], pa.list_(pa.float32())),
-                        "voice": pa.array([row if there else None for row, there in zip(sound, heard, strict=True)], pa.list_(pa.float32())),
+                        "pixels": pa.array([chip and grey_pixels(chip, self.config.img_size) for chip in chips], pa.list_(pa.float32())),
+                        "voice": pa.array([row if there else None for row, there in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
                     }
                 )
             )
-        table = pa.concat_tables(pieces)
-        store.storage.write_table(store.part(item), table)
+        table = pa.concat_tables(tables)
+        store.storage.write_table(store.output(item), table)
         return {"rows": len(table)}
 
-    def _sound(self, uri: str) -> Audio | None:
+    def _audio(self, uri: str) -> Audio | None:
         try:
-            return self.sound(uri)
+            return self.decode_audio(uri)
         except MissingError as error:
-            raise gone(uri, error) from error
+            raise video_missing(uri, error) from error
         except ItemError:
             return None
 
 
-def baselines(run: Run, line: "PipelineConfig") -> dict[str, Any]:
-    """Macro-F1 of the two baselines on the official validation set, with the stage's seconds and rows.
-
-    Raises:
-        ConfigError: there is no annotated data set.
-    """
-    started, config = time.monotonic(), line.baselines
-    if not run.data.affwild2:
-        raise ConfigError("data.affwild2 is empty; baselines need the annotations of an Aff-Wild2 tree")
-    faces, who = faces_record(run, line.faces), annotated(run)
-    named = {item.name: row for item, row in videos(run).items()}
-    payloads = {
-        Item(name=name, identity=digest([part])): {"faces": part, "uri": named[name]["uri"]}
-        for name, part in faces.parts.items()
-        if any(subject["track"] in who.labels for subject in named[name]["subjects"])
+def annotated_items(run: Run[Any]) -> dict[Item, dict]:
+    """One item for each video with faces and annotations: its FACE output and the video's address."""
+    faces, annotations = PREPARE_FACES.require(run), annotated(run)
+    rows = {item.name: row for item, row in videos(run).items()}
+    return {
+        Item(name=name, identity=digest([output])): {"faces": output, "uri": rows[name]["uri"]}
+        for name, output in faces.outputs.items()
+        if any(subject["track"] in annotations.labels for subject in rows[name]["subjects"])
     }
-    store = StageStore(run.storage, STAGE, config, REVISION, (faces_store(run, line.faces).path,))
-    pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    record = run_items(run, store, payloads, partial(BaselineWork, config, run.compute.limits), pool=pool, unit="videos")
-    path = f"{store.path}/scores/{digest([record.identity, who.identity])}.json"
-    if not run.storage.exists(path):
-        scores = _scores(run.storage, sorted(record.parts.values()), who)
-        body = {**scores, "seconds": round(time.monotonic() - started, 2), "rows": record.figures["rows"]}
-        run.storage.write_bytes(path, json.dumps(body).encode())
-    return json.loads(run.storage.read_bytes(path))
 
 
-def _scores(storage: Storage, parts: list[str], who: AnnotationSet) -> dict[str, float]:
-    table = pa.concat_tables([storage.read_table(path) for path in parts])
+def score(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
+    """Macro-F1 of the two baselines on the official validation set."""
+    vectors = BASELINE_VECTORS.require(run)
+    figures = _scores(run.storage, sorted(vectors.outputs.values()), annotated(run)) | {"rows": vectors.figures["rows"]}
+    store.complete_folder(item, figures)
+    return figures
+
+
+BASELINE_VECTORS = Stage(
+    name="baseline_vectors",
+    revision=1,
+    settings=lambda config: config.baselines,
+    inputs=(PREPARE_FACES,),
+    work=ItemWork(
+        items=annotated_items,
+        operators=(
+            ItemOperator(build=lambda run: partial(BaselineWork, run.config.baselines, run.compute.limits), resources=lambda compute: compute.decode),
+        ),
+        unit="videos",
+    ),
+    job="jobs/pipeline.py",
+)
+SCORE_BASELINES = Stage(
+    name="baselines",
+    revision=2,
+    settings=lambda config: {},
+    inputs=(BASELINE_VECTORS,),
+    work=RunWork(
+        run=score,
+        resources=lambda compute: compute.decode,
+        identity=lambda run: annotated(run).identity,
+        describe=lambda run: "two logistic regressions",
+    ),
+    job="jobs/pipeline.py",
+)
+
+
+def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> dict[str, float]:
+    table = pa.concat_tables([storage.read_table(path) for path in outputs])
     tracks, frames = table["track"].to_pylist(), table["frame"].to_numpy()
-    known = np.array([track in who.labels and frame <= len(who.labels[track]) for track, frame in zip(tracks, frames, strict=True)])
+    known = np.array([track in annotations.labels and frame <= len(annotations.labels[track]) for track, frame in zip(tracks, frames, strict=True)])
     labels = np.full(len(table), -1)
-    labels[known] = [who.labels[tracks[row]][frames[row] - 1] for row in np.flatnonzero(known)]
-    split = np.array([who.splits.get(track, "") for track in tracks])
+    labels[known] = [annotations.labels[tracks[row]][frames[row] - 1] for row in np.flatnonzero(known)]
+    split = np.array([annotations.splits.get(track, "") for track in tracks])
     found = {}
     for name in ("pixels", "voice"):
         there = table[name].is_valid().to_numpy() & (labels >= 0)

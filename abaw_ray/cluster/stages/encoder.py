@@ -1,60 +1,63 @@
-"""Stage I as a stage of the line: images into storage, then one training run on all of them; what is there already is not done again."""
+"""Stage ``encoder`` (paper, Stage I): one training run over all images; its output is ``encoder/`` as timm loads it, without the head."""
 
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import needed, run_once
-from abaw_ray.cluster.stages.images import images_store, ingest_images, shards
+from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.pretrained import check_encoder
 from abaw_ray.core.progress import echo
-from abaw_ray.core.storage.records import Item, Record, StageStore
-from abaw_ray.encoder.config import REVISION, EncoderConfig
-
-STAGE = "encoder"
+from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.encoder.config import REVISION
 
 
-def encoder_store(run: Run, config: EncoderConfig) -> StageStore:
-    """Where encoders trained with these settings live."""
-    return StageStore(run.storage, STAGE, config, REVISION, (images_store(run, config.ingest).path,))
+def check(run: Run[Any]) -> None:
+    """Check that the pretrained weights exist and that the ranks can share a batch."""
+    check_encoder(run.config.encoder.model, run.config.storage)
+    run.config.encoder.check_world_size(run.compute.training.workers)
 
 
-def encoder_item(images: Record) -> Item:
-    """The training on exactly these images."""
-    return Item(name="run", identity=images.identity)
+def describe(run: Run[Any]) -> str:
+    """For the plan."""
+    images, epochs = INGEST_IMAGES.record(run), run.config.encoder.epochs
+    return f"{epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "")
 
 
-def prepare_encoder(run: Run, config: EncoderConfig) -> Record:
-    """Bring the trained encoder into storage: its part holds ``encoder/`` as timm loads it, without the head."""
-    images = ingest_images(run, config.ingest)
-    store, item = encoder_store(run, config), encoder_item(images)
+def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
+    """Train on all images; returns the figures of the last epoch and the curve of all."""
+    from abaw_ray.cluster.training.rank import preempted_nodes
+    from abaw_ray.cluster.training.trainer import train_encoder
 
-    def train() -> dict[str, Any]:
-        echo(f"{STAGE}: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(store.path)}")
-        ranks = run.compute.train_workers
-        on = run.compute
-        run.engine.start(workers=ranks, cpus=on.cpus_per_worker, gpus=on.gpus_per_worker, memory_gb=on.train_memory_gb)
-        from abaw_ray.cluster.training.rank import leaving
-        from abaw_ray.cluster.training.trainer import train_encoder
+    config, images = run.config.encoder, INGEST_IMAGES.require(run)
+    echo(f"encoder: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(store.path)}")
+    figures = train_encoder(
+        store=store,
+        item=item,
+        shards=sorted(images.outputs.values()),
+        config=config,
+        resources=run.compute.training,
+        preemption_poll_s=run.compute.preemption_poll_s,
+        on_report=_show,
+        preempted_nodes=preempted_nodes if run.session.shared else None,
+    )
+    return {**figures, "rows": images.figures["rows"]}
 
-        parts, heed = sorted(images.parts.values()), leaving if run.engine.shared else None
-        figures = train_encoder(store=store, item=item, shards=parts, config=config, compute=run.compute, on_report=_say, heed=heed)
-        return {**figures, "rows": images.figures["rows"]}
 
-    return run_once(store, item, train)
-
-
-def _say(figures: dict) -> None:
-    if "leaving" in figures:
-        echo(f"  encoder: {figures['leaving']} machines are about to go; a checkpoint is written after step {figures['step']} of {figures['of']}")
+def _show(figures: dict) -> None:
+    if "preempted_nodes" in figures:
+        step = f"step {figures['step']} of {figures['total_steps']}"
+        echo(f"  encoder: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
 
 
-def encoder_record(run: Run, config: EncoderConfig) -> Record:
-    """The record of a trained encoder that a later stage builds on.
-
-    Raises:
-        DataError: it is not there (yet) for these images and settings.
-    """
-    store, images = encoder_store(run, config), images_store(run, config.ingest).record(shards(run))
-    return needed(store, images and store.record([encoder_item(images)]), "jobs/train_encoder.py")
+TRAIN_ENCODER = Stage(
+    name="encoder",
+    revision=REVISION,
+    settings=lambda config: config.encoder,
+    inputs=(INGEST_IMAGES,),
+    check=check,
+    work=RunWork(run=train, resources=lambda compute: compute.training, describe=describe, gang=True),
+    job="jobs/train_encoder.py",
+)

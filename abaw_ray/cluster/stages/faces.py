@@ -1,29 +1,25 @@
-"""VIDEO rows to FACE parts, one part a video, over the workers of a cluster. What happens inside a video is ``faces``'s."""
+"""Stage ``faces``: VIDEO rows to FACE outputs, one output a video. ``faces`` holds what happens inside a video."""
 
-import platform
 import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from abaw_ray.cluster.engine.items import Pool, Task
-from abaw_ray.cluster.engine.run import Run, once_a_run
-from abaw_ray.cluster.engine.stage import needed, run_items
+from abaw_ray.cluster.engine.run import Run, once_per_run
+from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.cluster.stages.video_chunks import divided, do_share, store_output
-from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
+from abaw_ray.core.errors import MissingError
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.filesystems import is_remote
-from abaw_ray.core.storage.records import Item, Record, StageStore
-from abaw_ray.data.affwild2 import AffWild2, is_affwild2
-from abaw_ray.data.videos import identity_of, list_videos
+from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.data.videos import identity_of
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import REVISION
 from abaw_ray.faces.detection.box_table import BoxTable
 from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.faces.isolated import GuardedParts
-
-STAGE = "faces"
 
 
 class FaceWork:
@@ -47,98 +43,57 @@ class FaceWork:
                 local = Path(folder) / "part.parquet"
                 return store_output(store, item, self.parts.whole(payload, local), local)
         except MissingError as error:
-            raise gone(payload["uri"], error) from error
+            raise video_missing(payload["uri"], error) from error
 
 
-def gone(uri: str, error: MissingError) -> AbawError:
-    """What a worker makes of a video that was there when the videos were listed and is not now: the file is gone, or this machine is apart."""
-    folder = Path(uri.removeprefix("file://")).parent
-    if not is_remote(uri) and not folder.is_dir():
-        return StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same place")
-    return ItemError(f"it is gone ({error})")
+def detector_sources(run: Run[Any]) -> tuple[str, ...]:
+    """Identity of the user's table of boxes, where one is used."""
+    detector = run.config.faces.detector
+    return (identity_of(detector.boxes, run.config.storage),) if detector.kind == "given" else ()
 
 
-@once_a_run
-def affwild2(run: Run) -> AffWild2:
-    """The user's Aff-Wild2 tree."""
-    data = run.data
-    return AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example, storage=run.where.storage)
-
-
-@once_a_run
-def videos(run: Run) -> dict[Item, dict]:
-    """The VIDEO rows of the videos the user named, else of the Aff-Wild2 tree, by item; the same name twice is an error.
-
-    Raises:
-        ConfigError: no video was given at all.
-        DataError: two videos have the same name.
-    """
-    data = run.where.data if run.where.data.videos else run.data  # who names videos needs no drawn ones
-    if data.videos and not is_affwild2(data.videos, run.where.storage):
-        rows = list_videos(data.videos, run.where.storage)
-    elif data.videos:
-        rows = AffWild2(data.videos, test_names=data.test_names, test_example=data.test_example, storage=run.where.storage).videos()
-    elif data.affwild2:
-        rows = affwild2(run).videos()
-    else:
-        raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
-    found: dict[str, dict] = {}
-    for row in rows:
-        if row["video"] in found:
-            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {found[row['video']]['uri']}")
-        found[row["video"]] = row
-    return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
-
-
-def faces_store(run: Run, config: FacesConfig) -> StageStore:
-    """Where faces cut with these settings live."""
-    given = (identity_of(config.detector.boxes, run.where.storage),) if config.detector.kind == "given" else ()
-    return StageStore(run.storage, STAGE, config, REVISION, given)
-
-
-def prepare_faces(run: Run, config: FacesConfig) -> Record:
-    """Bring the faces of all the user's videos into storage; only videos that are not there yet are decoded.
-
-    Raises:
-        ConfigError: the detector's weights, or the table of boxes, are missing; nothing has started yet.
-        DataError: likewise.
-    """
-    store, wanted = faces_store(run, config), videos(run)
-    make: partial | None = None
-    if store.record(list(wanted)) is None or run.policy.retry_failures:
-        make = partial(FaceWork, config, run.compute.limits, check_detector(run, config, wanted))
-    pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    return run_items(run, store, wanted, make, pool=pool, unit="videos", divide=partial(_tasks, config, run.compute.piece_minutes))
-
-
-def check_detector(run: Run, config: FacesConfig, wanted: Mapping[Item, dict]) -> bytes | None:
-    """See that the detector can work before anything starts.
+@once_per_run
+def load_detector(run: Run[Any]) -> bytes | None:
+    """Check that the detector can work, before anything starts.
 
     Returns:
-        YuNet's weights, for the workers have no other way to them; None for other detectors.
+        YuNet's weights, which the workers cannot fetch themselves; None for other detectors.
 
     Raises:
         ConfigError: the weights, or the table of boxes, are missing.
         DataError: the table cannot be used.
     """
-    if config.detector.kind == "given":
-        BoxTable(config.detector.boxes, run.where.storage).check(item.name for item in wanted)
-    return yunet_weights(config.detector.weights, run.where.storage) if config.detector.kind == "yunet" else None
+    detector = run.config.faces.detector
+    if detector.kind == "given":
+        BoxTable(detector.boxes, run.config.storage).check(item.name for item in videos(run))
+    return yunet_weights(detector.weights, run.config.storage) if detector.kind == "yunet" else None
 
 
-def _tasks(config: FacesConfig, minutes: float, todo: Mapping[Item, dict], workers: int) -> list[Task]:
-    """The longest first; a video that would hold up the others is shared out."""
-    if config.detector.kind == "given":
-        minutes = 0  # its boxes are numbered from the first frame of a video
-    tasks = divided(todo, config.stretches, workers=workers, minutes=minutes)
+def build_work(run: Run[Any]) -> partial[FaceWork]:
+    """The builder of the work, with the detector's weights."""
+    return partial(FaceWork, run.config.faces, run.compute.limits, load_detector(run))
+
+
+def split_videos(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
+    """Tasks, the largest first; a video that would keep one worker busy after all others have ended is divided."""
+    faces = run.config.faces
+    minutes = 0 if faces.detector.kind == "given" else run.compute.chunk_minutes  # the user's boxes are numbered from a video's first frame
+    tasks = divided(todo, faces.stretches, workers=workers, minutes=minutes)
     return sorted(tasks, key=lambda task: -task[1]["size"])
 
 
-def faces_record(run: Run, config: FacesConfig) -> Record:
-    """The record of prepared faces that a later stage builds on.
-
-    Raises:
-        DataError: they are not there (yet) for these videos and settings.
-    """
-    store = faces_store(run, config)
-    return needed(store, store.record(videos(run)), "jobs/prepare_faces.py")
+PREPARE_FACES = Stage(
+    name="faces",
+    revision=REVISION,
+    settings=lambda config: config.faces,
+    sources=detector_sources,
+    check=load_detector,
+    work=ItemWork(
+        items=videos,
+        operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),
+        unit="videos",
+        split=split_videos,
+        describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
+    ),
+    job="jobs/prepare_faces.py",
+)

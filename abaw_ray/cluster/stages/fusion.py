@@ -1,100 +1,77 @@
-"""Stage II on a cluster: the settings are chosen by ``trials``, then the models that are kept are trained, each kind a task of its own.
+"""Stage ``fusion`` (paper, Stage II): ``trials`` selects the settings, then the final models are trained, each kind in a task of its own.
 
-Which settings are tried, on which folds, and how one is chosen, is ``fusion.search`` and ``fusion.protocols``. A sweep that was killed goes on
-where it was.
+``fusion.search`` and ``fusion.protocols`` define which settings are tried, on which folds, and how one is selected. A killed sweep continues from
+its finished trials.
 """
 
 import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import fetch, needed, run_once
-from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
-from abaw_ray.cluster.stages.features import features_record, features_store
+from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.core.storage.local_disk import own_disk
-from abaw_ray.core.storage.records import Item, Record, StageStore
+from abaw_ray.core.settings import to_plain
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
+from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.saved import logits_table, save_fusion
-from abaw_ray.scoring.filling import most_frequent
-from abaw_ray.scoring.selection import Choice
+from abaw_ray.scoring.fill import most_frequent_class
+from abaw_ray.scoring.selection import SelectionResult
 
-if TYPE_CHECKING:
-    from ray import ObjectRef
-
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-
-STAGE = "fusion"
-ALONE = ("visual", "speech")
+UNIMODAL = ("visual", "speech")
 """Models of one modality, trained like the fused one, for comparison."""
 
 
-def sweep_store(run: Run, line: "PipelineConfig") -> StageStore:
-    """Where sweeps on these features live."""
-    return StageStore(run.storage, STAGE, line.sweep, search.REVISION, (features_store(run, line).path,))
+def trials_folder(run: Run[Any], item: Item) -> str:
+    """Where finished trials on these features lie, for any number of trials: a larger sweep begins with those of a smaller one."""
+    config = run.config
+    same = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
+    return f"{SWEEP_FUSION.store(same).path}/trials/{item.key}"
 
 
-def trials_folder(run: Run, line: "PipelineConfig", item: Item) -> str:
-    """Where the finished trials on these features lie, however many are wanted: a larger sweep begins with those of a smaller one."""
-    alike = replace(line, sweep=replace(line.sweep, trials=1))
-    return f"{sweep_store(run, alike).path}/trials/{item.key}"
-
-
-def sweep_item(features: Record, who: AnnotationSet) -> Item:
-    """The run on exactly these features and annotations."""
-    return Item(name="run", identity=digest([features.identity, who.identity]))
-
-
-def sweep_fusion(run: Run, line: "PipelineConfig") -> Record:
+def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
-    features, who = features_record(run, line), annotated(run)
-    store, item = sweep_store(run, line), sweep_item(features, who)
-    return run_once(store, item, lambda: _search(run, line, store, item, features, who))
-
-
-def _search(run: Run, line: "PipelineConfig", store: StageStore, item: Item, features: Record, who: AnnotationSet) -> dict[str, Any]:
-    """The run itself; returns its figures."""
-    frames, left_out = frames_in_cluster(run, features, who)
+    annotations, config = annotated(run), run.config.sweep
+    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
     for name, reason in left_out.items():
         echo(f"  {name} is left out: {reason}")
-    labels = {name: rows for name, rows in who.labels.items() if name not in left_out}
-    train = {name: rows for name, rows in labels.items() if who.splits[name] == "train"}
+    labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
+    train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
     sweep = Sweep(
         store=store,
         item=item,
-        finished=trials_folder(run, line, item),
-        config=line.sweep,
-        train_folds=assign_folds(train, folds=line.sweep.folds, seed=line.sweep.seed),
-        all_folds=assign_folds(labels, folds=line.sweep.folds, seed=line.sweep.seed),
-        default=most_frequent(np.concatenate(list(train.values()))),
+        finished=trials_folder(run, item),
+        config=config,
+        train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
+        all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
+        default=most_frequent_class(np.concatenate(list(train.values()))),
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
-    echo(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the first settings'}")
+    echo(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the default settings'}")
     finals = _run_finals(run, sweep, frames, best["changes"])
     figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], "left_out": left_out, **finals}
     store.complete_folder(item, figures)
     return figures
 
 
-def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, Any]) -> dict[str, dict]:
-    """The models that are kept, each kind a task of its own."""
+def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any]) -> dict[str, dict]:
+    """Train the final models, each kind in a task of its own."""
     import ray
 
-    on = run.compute
-    memory = int(on.trial_memory_gb * 2**30)
-    task = ray.remote(num_cpus=on.cpus_per_trial, num_gpus=on.gpus_per_trial, memory=memory, max_retries=3)
-    jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in ALONE}}
+    task = ray.remote(**run.compute.trials.task_options, max_retries=3)
+    jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in UNIMODAL}}
     refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
     found: dict[str, dict] = {}
     with progress("models", len(refs), "protocols") as shown:
@@ -107,54 +84,59 @@ def _run_finals(run: Run, sweep: Sweep, frames: "ObjectRef", changes: dict[str, 
 
 
 def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """The ONE model on all of Train_Set; its smoothing comes from the folds of Train_Set."""
-    config = search.candidate(sweep.config, changes, mode)
+    """The one model trained on all of Train_Set; its smoothing is selected on folds of Train_Set."""
+    config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     trained = protocols.train_official(frames, config)
     name = "official" if mode == "fused" else mode
-    _store(sweep, f"{name}/model", trained)
-    return _keep_choice(sweep, name, choice, int((result.fold >= 0).sum()))
+    _upload(sweep, f"{name}/model", trained)
+    return _write_selection(sweep, name, selection, int((result.fold >= 0).sum()))
 
 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """The models of five folds over train and validation, their out-of-fold scores, and the smoothing chosen on these."""
-    result = protocols.run_cv(frames, sweep.all_folds, search.candidate(sweep.config, changes, mode))
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
+    """The models of five folds over train and validation, their out-of-fold logits, and the smoothing selected on these."""
+    result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     for number, trained in enumerate(result.models):
-        _store(sweep, f"cv/fold-{number}", trained)
+        _upload(sweep, f"cv/fold-{number}", trained)
     rows = (result.fold >= 0).nonzero()[0]
     table = logits_table(frames, rows, result.logits[rows], result.gate[rows], result.fold[rows])
     sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
-    return _keep_choice(sweep, "cv", choice, len(rows))
+    return _write_selection(sweep, "cv", selection, len(rows))
 
 
-def _store(sweep: Sweep, name: str, trained: Any) -> None:
-    with own_disk(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
+def _upload(sweep: Sweep, name: str, trained: Any) -> None:
+    with disk_full_to_storage_error(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
         save_fusion(Path(folder), trained)
-        for file in Path(folder).iterdir():
-            sweep.store.storage.put_file(file, f"{sweep.folder}/{name}/{file.name}")
+        sweep.store.storage.upload_folder(Path(folder), f"{sweep.folder}/{name}")
 
 
-def _keep_choice(sweep: Sweep, name: str, choice: Choice, rows: int) -> dict[str, Any]:
+def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: int) -> dict[str, Any]:
     body = {
-        "decision": to_plain(choice.decision),
-        "same": {**to_plain(choice.same), "mean": choice.same.mean, "std": choice.same.std},
-        "other": {**to_plain(choice.other), "mean": choice.other.mean, "std": choice.other.std},
-        "table": to_plain(choice.table),
-        "confusion": choice.confusions.sum(axis=0).tolist(),
+        "postprocessing": to_plain(selection.postprocessing),
+        "in_sample": {**to_plain(selection.in_sample), "mean": selection.in_sample.mean, "std": selection.in_sample.std},
+        "cross_fitted": {**to_plain(selection.cross_fitted), "mean": selection.cross_fitted.mean, "std": selection.cross_fitted.std},
+        "table": to_plain(selection.table),
+        "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
         "default": sweep.default,
     }
-    sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/choice.json", json.dumps(body, indent=1).encode())
+    sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/selection.json", json.dumps(body, indent=1).encode())
     return body
 
 
-def sweep_record(run: Run, line: "PipelineConfig") -> Record:
-    """The record of a finished sweep that a later stage builds on.
+def describe(run: Run[Any]) -> str:
+    """For the plan."""
+    return f"{run.config.sweep.trials} trials of {run.config.sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
 
-    Raises:
-        DataError: it is not there (yet) for these features and settings.
-    """
-    store = sweep_store(run, line)
-    return needed(store, store.record([sweep_item(features_record(run, line), annotated(run))]), "jobs/sweep_fusion.py")
+
+SWEEP_FUSION = Stage(
+    name="fusion",
+    revision=search.REVISION,
+    settings=lambda config: config.sweep,
+    inputs=(EXTRACT_FEATURES,),
+    check=annotated,
+    work=RunWork(run=search_and_train, resources=lambda compute: compute.trials, identity=lambda run: annotated(run).identity, describe=describe),
+    job="jobs/sweep_fusion.py",
+)

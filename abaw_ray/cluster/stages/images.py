@@ -1,28 +1,29 @@
-"""Still images of the user's data sets to IMAGE parts: shards of many images each, written once and read by every training node."""
+"""Stage ``images``: still images of the user's data sets to IMAGE shards, written once and read by every training node."""
 
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
-from abaw_ray.cluster.engine.items import Pool
-from abaw_ray.cluster.engine.run import Run, once_a_run
-from abaw_ray.cluster.engine.stage import run_items
+from abaw_ray.cluster.engine.run import Run, once_per_run
+from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.stills import StillImage
-from abaw_ray.encoder.ingest import REVISION, IngestConfig, IngestImages
+from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig
+from abaw_ray.encoder.ingest import IngestImages
 
-STAGE = "images"
 _SHARD = 1000
-"""Images of a part; about 20 MB, so that a part is one quick read."""
+"""Images of a shard; about 20 MB, so that one read is quick. Ours."""
 
 
 class ImageWork:
-    """One shard: its images cut and encoded, its part written; an unreadable image is a failure of its own."""
+    """Crops and encodes the images of one shard; an unreadable image is a failure of its own."""
 
     def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
         self.ingest = IngestImages(config, access)
@@ -32,11 +33,11 @@ class ImageWork:
         done = self.ingest([StillImage(**{**still, "box": still["box"] and tuple(still["box"])}) for still in shard["stills"]])
         for row in done.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
-        store.storage.write_table(store.part(item), schema.conform(done.table, schema.IMAGE, stage=STAGE))
-        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.left_out}
+        store.storage.write_table(store.output(item), schema.conform(done.table, schema.IMAGE, stage="images"))
+        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.skipped}
 
 
-def stills(run: Run) -> list[StillImage]:
+def stills(run: Run[Any]) -> list[StillImage]:
     """All still images that the user gave, sorted by name.
 
     Raises:
@@ -45,11 +46,11 @@ def stills(run: Run) -> list[StillImage]:
     from abaw_ray.data.affectnet import read_affectnet
     from abaw_ray.data.rafdb import read_rafdb
 
-    found: list[StillImage] = []
-    if run.data.affectnet:
-        found += read_affectnet(run.data.affectnet, contempt=run.data.contempt, storage=run.where.storage)
-    if run.data.rafdb:
-        found += read_rafdb(run.data.rafdb, storage=run.where.storage)
+    data, found = data_of(run), list[StillImage]()
+    if data.affectnet:
+        found += read_affectnet(data.affectnet, contempt=data.contempt, storage=run.config.storage)
+    if data.rafdb:
+        found += read_rafdb(data.rafdb, storage=run.config.storage)
     if not found:
         raise ConfigError("no still images: give data.affectnet, data.rafdb or both")
     return sorted(found, key=lambda still: (still.source, still.split, still.name))
@@ -66,33 +67,50 @@ def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
     return found
 
 
-@once_a_run
-def shards(run: Run) -> dict[Item, dict]:
+@once_per_run
+def shards(run: Run[Any]) -> dict[Item, dict]:
     """All still images that the user gave, by shard."""
     return shards_of(stills(run))
 
 
-def images_store(run: Run, config: IngestConfig) -> StageStore:
-    """Where ingested images live.
+def check_contempt(run: Run[Any]) -> None:
+    """Refuse settings that would drop AffectNet's contempt images without saying so.
 
     Raises:
-        ConfigError: Contempt shall count as a class that the encoder does not have, so that its images would be left out unsaid.
+        ConfigError: contempt counts as ``Other``, which is none of the encoder's classes.
     """
-    if run.data.contempt == "other" and "Other" not in config.classes:
-        raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(config.classes)}; add it there, or say drop")
-    return StageStore(run.storage, STAGE, config, REVISION)
+    classes = run.config.encoder.ingest.classes
+    if run.config.data.contempt == "other" and "Other" not in classes:
+        raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(classes)}; add it there, or choose drop")
 
 
-def ingest_images(run: Run, config: IngestConfig) -> Record:
-    """Bring all still images into storage.
+def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
+    """Refuse a stage in which too many images are unreadable: its items are shards, so the engine does not count them.
 
     Raises:
         StageError: more images than ``max_failures`` allows cannot be read.
     """
-    pool = Pool(workers=run.compute.item_workers, memory_gb=run.compute.item_memory_gb)
-    store = images_store(run, config)
-    record = run_items(run, store, shards(run), partial(ImageWork, config, run.where.storage), pool=pool, unit="shards")
-    bad, good = record.figures.get("unreadable", 0), record.figures["rows"]
-    if not run.policy.bears(bad, bad + good):
-        raise StageError(f"images: {bad:,.0f} of {bad + good:,.0f} cannot be read; their reasons are in {run.storage.uri(store.path)}/failures")
-    return record
+    unreadable, rows = record.figures.get("unreadable", 0), record.figures["rows"]
+    if not run.policy.within_budget(unreadable, unreadable + rows):
+        raise StageError(
+            f"images: {unreadable:,.0f} of {unreadable + rows:,.0f} cannot be read; the reasons are in {run.storage.uri(store.path)}/failures"
+        )
+
+
+INGEST_IMAGES = Stage(
+    name="images",
+    revision=INGEST_REVISION,
+    settings=lambda config: config.encoder.ingest,
+    check=check_contempt,
+    work=ItemWork(
+        items=shards,
+        operators=(
+            ItemOperator(
+                build=lambda run: partial(ImageWork, run.config.encoder.ingest, run.config.storage), resources=lambda compute: compute.decode
+            ),
+        ),
+        unit="shards",
+        verify=check_failures,
+    ),
+    job="jobs/train_encoder.py",
+)

@@ -4,39 +4,33 @@ One task of the cluster does it, next to the frames in shared memory. Which mode
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import fetch, run_once
+from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
-from abaw_ray.cluster.stages.faces import faces_record
-from abaw_ray.cluster.stages.features import features_record
-from abaw_ray.cluster.stages.fusion import ALONE, sweep_record, sweep_store
-from abaw_ray.cluster.stages.fusion import STAGE as SWEEP
-from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Item, Record, StageStore
-from abaw_ray.data.subjects import leaked
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, UNIMODAL
+from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.tables import rows_of_track
+from abaw_ray.data.subjects import subjects_with_shared_recordings
+from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import score_official_val, score_together
-from abaw_ray.fusion.saved import load_fusion, logits_table
+from abaw_ray.fusion.protocols import score_ensemble, score_official_val
 from abaw_ray.fusion.train import TrainedFusion
-from abaw_ray.predict.people import Boxes, confusions, predict_people, prediction_table
+from abaw_ray.predict.subjects import Boxes, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
-from abaw_ray.scoring.decision import Decision
-from abaw_ray.scoring.metrics import bootstrap_interval, by_recording, macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1, sum_by_recording
+from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.submission import write_submission
-
-if TYPE_CHECKING:
-    from abaw_ray.cluster.launch.config import PipelineConfig
-
-STAGE = "predictions"
-REVISION = 2
-"""Raised when the same models give other predictions or scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,79 +40,69 @@ class Scoring:
     store: StageStore
     item: Item
     models: str
-    """The sweep's part."""
-    choices: dict[str, dict]
+    """Folder of the sweep's output."""
+    selections: dict[str, dict]
     """Figures of the sweep: official, cv, visual, speech."""
     faces: dict[str, str]
-    """FACE parts by video, for the boxes."""
-    who: AnnotationSet
+    """FACE outputs by video, for the boxes."""
+    annotations: AnnotationSet
 
 
-def predictions_store(run: Run, line: "PipelineConfig") -> StageStore:
-    """Where predictions of these models live."""
-    return StageStore(run.storage, STAGE, {}, REVISION, (sweep_store(run, line).path,))
+def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
+    """Predictions, scores and the submission, by one task of the cluster beside the frames in shared memory."""
+    import ray
+
+    sweep, faces, annotations = SWEEP_FUSION.require(run), PREPARE_FACES.require(run), annotated(run)
+    scoring = Scoring(
+        store=store,
+        item=item,
+        models=sweep.outputs["run"],
+        selections={name: sweep.figures[name] for name in ("official", "cv", *UNIMODAL)},
+        faces=faces.outputs,
+        annotations=annotations,
+    )
+    frames, _ = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
+    task = ray.remote(**one_trial(run.compute).task_options, max_retries=3)(score)
+    figures = fetch(task.remote(scoring, frames))
+    store.complete_folder(item, figures)
+    return figures
 
 
-def predictions_item(run: Run, line: "PipelineConfig") -> Item:
-    """The run on exactly these models, features, faces and annotations.
-
-    Raises:
-        DataError: they are not there (yet).
-    """
-    before = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
-    return Item(name="run", identity=digest([what.identity for what in before]))
-
-
-def predict(run: Run, line: "PipelineConfig") -> Record:
-    """Bring predictions, scores and the submission into storage."""
-    store, item = predictions_store(run, line), predictions_item(run, line)
-    sweep, features, faces, who = sweep_record(run, line), features_record(run, line), faces_record(run, line.faces), annotated(run)
-
-    def work() -> dict[str, Any]:
-        import ray
-
-        choices = {name: sweep.figures[name] for name in ("official", "cv", *ALONE)}
-        scoring = Scoring(store=store, item=item, models=sweep.parts["run"], choices=choices, faces=faces.parts, who=who)
-        frames, _ = frames_in_cluster(run, features, who)
-        memory = int(run.compute.trial_memory_gb * 2**30)
-        task = ray.remote(num_cpus=1, num_gpus=run.compute.gpus_per_trial, memory=memory, max_retries=3)(score)
-        figures = fetch(task.remote(scoring, frames))
-        store.complete_folder(item, figures)
-        return figures
-
-    return run_once(store, item, work)
+def one_trial(compute: ComputeConfig) -> Resources:
+    """What predicting asks for: one CPU, with the GPU and the memory of a trial."""
+    return replace(compute.trials, workers=1, cpus=1.0)
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """Everything that the models are asked: validation by the official one and by each modality's, test by the five."""
-    figures = {"official_val": _official(scoring, frames, "official", keep=True)}
-    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in ALONE}
-    train, val = (frames.labels[frames.rows_of(frames.names(split))] for split in ("train", "val"))
+    """Score validation with the official model and each modality's own, and the test release with the five models together."""
+    figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", keep=True)}
+    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in UNIMODAL}
+    train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
     figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
     figures["rows"] = figures["official_val"]["rows"]
-    if scoring.who.example:
+    if scoring.annotations.example:
         figures["submission"] = _test(scoring, frames)
         figures["rows"] += figures["submission"]["rows"]
     return figures
 
 
 def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dict[str, Any]:
-    """Macro-F1 on Validation_Set, with and without the people who share a recording with Train_Set."""
-    choice = scoring.choices[name]
+    """Macro-F1 on Validation_Set, with and without the subjects who share a recording with Train_Set."""
+    selection = scoring.selections[name]
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
-    counts = confusions(frames, people, choice["default"])
-    shared = leaked(frames.names("train"), frames.names("val"))
-    clean = np.array([one.person.name not in shared for one in people], dtype=bool)
+    tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
+    counts = confusion_matrices(frames, tracks, selection["default"])
+    shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
+    clean = np.array([track.subject.name not in shared for track in tracks], dtype=bool)
     total = counts.sum(axis=0)
     if keep:
-        storage, folder = scoring.store.storage, scoring.store.part(scoring.item, "")
-        storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
+        storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
+        storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
         table = logits_table(frames, rows, logits, gate, np.full(len(rows), -1))
         storage.write_table(f"{folder}/validation_logits.parquet", table)
     return {
         "macro_f1": macro_f1(total),
-        "interval": bootstrap_interval(by_recording(counts, [one.person.source for one in people]), seed=0),
+        "interval": bootstrap_interval(sum_by_recording(counts, [track.subject.recording for track in tracks]), seed=0),
         "per_class": per_class_f1(total).tolist(),
         "confusion": total.tolist(),
         "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),
@@ -129,16 +113,16 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """The test release by the models of the five folds together, and its submission file."""
-    choice, names = scoring.choices["cv"], frames.names("test")
-    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(choice["same"]["folds"]))]
-    rows, logits, gate = score_together(models, frames, names)
-    people = predict_people(frames, rows, logits, gate, _decision(choice))
-    storage, folder = scoring.store.storage, scoring.store.part(scoring.item, "")
-    storage.write_table(f"{folder}/test.parquet", prediction_table(frames, people, _boxes(scoring, frames, rows)))
-    labels = {one.person.name: one.labels for one in people}
+    selection, names = scoring.selections["cv"], frames.subject_names("test")
+    models = [_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
+    rows, logits, gate = score_ensemble(models, frames, names)
+    tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
+    storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
+    storage.write_table(f"{folder}/test.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
+    labels = {track.subject.name: track.labels for track in tracks}
     with tempfile.TemporaryDirectory(prefix="abaw-submission-") as local:
         path = Path(local) / "submission.txt"
-        filled = write_submission(path, scoring.who.example, labels, default=choice["default"])
+        filled = write_submission(path, scoring.annotations.example, labels, default=selection["default"])
         storage.put_file(path, f"{folder}/submission.txt")
     counts = {"nearest": filled.nearest, "most_frequent": filled.most_frequent, "past_end": filled.past_end}
     return {
@@ -147,30 +131,45 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
-        "shared": sorted(leaked([*frames.names("train"), *frames.names("val")], names)),
+        "shared": sorted(subjects_with_shared_recordings([*frames.subject_names("train"), *frames.subject_names("val")], names)),
     }
 
 
 def _model(scoring: Scoring, name: str) -> TrainedFusion:
     storage = scoring.store.storage
-    with tempfile.TemporaryDirectory(prefix=f"abaw-{SWEEP}-") as local:
-        for file in storage.files(f"{scoring.models}/{name}"):
-            storage.get_file(f"{scoring.models}/{name}/{file}", Path(local) / file)
+    with tempfile.TemporaryDirectory(prefix="abaw-fusion-") as local:
+        storage.download_folder(f"{scoring.models}/{name}", Path(local))
         return load_fusion(Path(local))
 
 
-def _decision(choice: dict[str, Any]) -> Decision:
-    return Decision.from_plain(choice["decision"])
+def _postprocessing(selection: dict[str, Any]) -> Postprocessing:
+    return Postprocessing.from_plain(selection["postprocessing"])
 
 
 def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
-    """Boxes of these rows' people, from the FACE parts of their videos."""
+    """Boxes of these rows' subjects, from the FACE outputs of their videos."""
     found = {}
-    for video in sorted({frames.people[index].video for index in np.unique(frames.person[rows])}):
+    for video in sorted({frames.subjects[index].video for index in np.unique(frames.subject_index[rows])}):
         table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
-        for track in pc.unique(table["track"]).to_pylist():
-            mine = table.filter(pc.equal(table["track"], track)).sort_by("frame")["box"].combine_chunks()
+        for track in table["track"].unique().to_pylist():
+            mine = rows_of_track(table, track)["box"].combine_chunks()
             boxes = np.full((len(mine), 4), np.nan, np.float32)
             boxes[mine.is_valid().to_numpy(zero_copy_only=False)] = mine.flatten().to_numpy().reshape(-1, 4)
             found[video, track] = boxes
     return found
+
+
+def describe(run: Run[Any]) -> str:
+    """For the plan."""
+    return "validation" + (" and test release" if annotated(run).example else "")
+
+
+PREDICT = Stage(
+    name="predictions",
+    revision=3,
+    settings=lambda config: {},
+    inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES),
+    check=annotated,
+    work=RunWork(run=predict, resources=one_trial, identity=lambda run: annotated(run).identity, describe=describe),
+    job="jobs/predict.py",
+)

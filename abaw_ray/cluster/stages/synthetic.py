@@ -1,8 +1,7 @@
-"""The synthetic data set where all machines see it: in a folder here, or drawn here and put into the object store that the results go to."""
+"""Generates the synthetic data set where all machines can read it: in a local folder, or in the object store that results go to."""
 
 import json
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,27 +12,24 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
 
-_AT_ONCE = 16
-"""Files that are uploaded at the same time."""
 
-
-def place_of(root: str, storage: Storage) -> str:
-    """Where the data set is drawn to: where results go to an object store, beside them, for other machines see no folder of this one."""
+def location(root: str, storage: Storage) -> str:
+    """Where the data set goes: beside the results where they go to an object store, since other machines cannot read a folder of this one."""
     return storage.uri("data") if is_remote(storage.config.uri) and not is_remote(root) else root
 
 
-def is_drawn(place: str, storage: Storage) -> bool:
-    """Whether all of it is there already."""
+def is_generated(place: str, storage: Storage) -> bool:
+    """Whether the whole data set is there."""
     return Storage(replace(storage.config, uri=place)).exists(DONE)
 
 
-def draw(place: str, config: SyntheticConfig, storage: Storage) -> None:
-    """Draw the data set, or find that it is there.
+def generate(place: str, config: SyntheticConfig, storage: Storage) -> None:
+    """Generate the data set unless it is there.
 
     Args:
-        place: A folder, or an address in an object store: see ``place_of``.
-        config: What to draw.
-        storage: How the object store is reached.
+        place: A folder, or an address in an object store: see ``location``.
+        config: Its content.
+        storage: Access to the object store.
 
     Raises:
         ConfigError: another data set is there.
@@ -46,19 +42,16 @@ def draw(place: str, config: SyntheticConfig, storage: Storage) -> None:
 
 
 def _into_folder(folder: Path, config: SyntheticConfig) -> None:
-    with progress("drawing", 0, "pictures") as shown:
-        write_synthetic(folder, config, workers=2, progress=shown.reach)
+    with progress("synthetic data", 0, "images") as shown:
+        write_synthetic(folder, config, workers=2, progress=shown.set_done)
 
 
 def _into_store(store: Storage, config: SyntheticConfig) -> None:
-    """What says that all is there is put there last."""
+    """The file that marks the data set as complete is uploaded last."""
     if store.exists(DONE):
         if json.loads(store.read_bytes(DONE))["digest"] != identity(config):
-            raise ConfigError(f"{store.uri()}: holds a data set drawn with other settings or by another version; delete it or give data.drawn")
+            raise ConfigError(f"{store.uri()}: holds a synthetic data set of other settings or another version; delete it or set data.synthetic-dir")
         return
-    with tempfile.TemporaryDirectory(prefix="abaw-drawn-") as folder:
+    with tempfile.TemporaryDirectory(prefix="abaw-synthetic-") as folder:
         _into_folder(Path(folder), config)
-        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != DONE]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(lambda path: store.put_file(path, path.relative_to(folder).as_posix()), files))
-        store.put_file(Path(folder) / DONE, DONE)
+        store.upload_folder(Path(folder), "", last=DONE)

@@ -1,38 +1,35 @@
-"""The candidates of a sweep through Ray Tune: a trial trains its folds on a share of a GPU, and what it finds is kept in storage.
+"""Trials of a sweep through Ray Tune: each trains its folds on a fraction of a GPU and writes its result to storage.
 
-A trial that was finished before is read, not trained; one that was lost with its process or machine is asked for again.
+A finished trial is read, not trained; one that was lost with its process or machine is submitted again.
 """
 
 import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ours
+from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.search import SweepConfig
-
-if TYPE_CHECKING:
-    from ray import ObjectRef
 
 _ROUNDS = 3
-"""How often trials that were lost with their processes are asked for, by us; within each, Tune tries them thrice."""
+"""Attempts at trials that were lost with their processes; within each, Tune makes three. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """All that a trial needs to know, besides the frames; travels to every worker."""
+    """What a trial needs besides the frames; sent to every worker."""
 
     store: StageStore
     item: Item
     finished: str
-    """Folder of the trials that are done, by what they change."""
+    """Folder of finished trials, named by the digest of what they change."""
     config: SweepConfig
     train_folds: dict[str, int]
     all_folds: dict[str, int]
@@ -40,51 +37,51 @@ class Sweep:
 
     @property
     def folder(self) -> str:
-        """The run's part."""
-        return self.store.part(self.item, "")
+        """Folder of the run's output."""
+        return self.store.output(self.item, "")
 
 
 def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str, Any]:
-    """One candidate on the folds of Train_Set: read if it was finished before, else trained and kept.
+    """Train one candidate on the folds of Train_Set and store its result, or read the result of an earlier run.
 
     Returns:
-        Its changes, smoothed macro-F1 on its folds (chosen on the same and on the other folds) and single-frame macro-F1 of each fold.
+        Its changes, smoothed macro-F1 on its folds (in-sample and cross-fitted) and single-frame macro-F1 of each fold.
     """
     storage, path = sweep.store.storage, f"{sweep.finished}/{digest(setting)}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
-    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate(sweep.config, setting))
-    choice = search.decide(frames, result, sweep.config, default=sweep.default)
-    found = {"changes": setting, "score": choice.same.pooled, "honest": choice.other.pooled, "folds": list(result.macro_f1)}
+    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate_config(sweep.config, setting))
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
+    found = {"changes": setting, "score": selection.in_sample.pooled, "cross_fitted": selection.cross_fitted.pooled, "folds": list(result.macro_f1)}
     storage.write_bytes(path, json.dumps(to_plain(found)).encode())
     return found
 
 
-def run_trials(run: Run, sweep: Sweep, frames: "ObjectRef") -> list[dict[str, Any]]:
-    """All candidates, in their own order whatever the order of their ends.
+def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]:
+    """Results of all candidates, in the candidates' order.
 
-    Tune gives a trial up at once if its process is lost just before it begins (while another trial's process is made ready for it): what was
-    lost with a process or a machine is asked for again.
+    Tune gives up a trial at once if its process is lost just before the trial starts (while a reused process is being reset): trials that were lost
+    with a process or a machine are submitted again.
     """
     from ray.exceptions import RayActorError
 
-    settings = search.candidates(sweep.config)
+    settings = search.sample_candidates(sweep.config)
     found: dict[str, dict[str, Any]] = {}
     with progress("sweep", len(settings), "trials") as shown:
-        for left in reversed(range(_ROUNDS)):
-            results = _tuned(run, sweep, frames, [setting for setting in settings if digest(setting) not in found], shown.step)
+        for attempts_left in reversed(range(_ROUNDS)):
+            results = _run_tuner(run, sweep, frames, [setting for setting in settings if digest(setting) not in found], shown.step)
             done = (result.metrics["found"] for result in results if result.error is None)
             found |= {digest(trial["changes"]): trial for trial in done}
             for error in results.errors:
-                if not left or not isinstance(error, RayActorError):
-                    raise ours(error)
+                if not attempts_left or not isinstance(error, RayActorError):
+                    raise unwrapped(error)
             if not results.errors:
                 break
     return [found[digest(setting)] for setting in settings]
 
 
-def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
-    """These candidates through Ray Tune; ``step`` is called after each. Returns Tune's results."""
+def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
+    """Run these candidates through Ray Tune, calling ``step`` after each; returns Tune's results."""
     import ray
     from ray import tune
 
@@ -92,32 +89,32 @@ def _tuned(run: Run, sweep: Sweep, frames: "ObjectRef", settings: list[dict[str,
         data = ray.get(params["frames"][0])
         tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
-    on = run.compute
-    resources = {"cpu": on.cpus_per_trial, "gpu": on.gpus_per_trial, "memory": int(on.trial_memory_gb * 2**30)}
+    trials = run.compute.trials
+    resources = {"cpu": trials.cpus, "gpu": trials.gpus, "memory": trials.memory}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"setting": tune.grid_search(settings), "frames": [frames]},
-            tune_config=tune.TuneConfig(max_concurrent_trials=on.trials, reuse_actors=True),
+            tune_config=tune.TuneConfig(max_concurrent_trials=trials.workers, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                callbacks=[_Told(step)],
+                callbacks=[_progress_callback(step)],
                 failure_config=tune.FailureConfig(max_failures=2),
             ),
         )
         return tuner.fit()
 
 
-def _Told(step: Callable[[], None]) -> Any:  # noqa: N802  (builds a class: Tune is imported only when it runs)
+def _progress_callback(step: Callable[[], None]) -> Any:
     from ray.tune import Callback
 
-    class Told(Callback):
+    class TrialProgress(Callback):
         """Counts finished trials."""
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            """One more."""
+            """Count one trial."""
             step()
 
-    return Told()
+    return TrialProgress()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from abaw_ray.cluster.engine.items import Task, Unfinished
+from abaw_ray.cluster.engine.worker import Task, Unfinished
 from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 from abaw_ray.core.settings import digest
@@ -92,7 +92,7 @@ def do_share(parts: GuardedParts, store: StageStore, item: Item, payload: dict) 
     share = payload["share"]
     place, names = f"{store.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
     mine, frames = f"{place}/{names[share['number']]}", 0
-    done_before = store.storage.exists(store.part(item)) and not store.failures([item])  # a part with a failure is what is tried again
+    done_before = store.exists(item) and not store.failure(item)  # a part with a failure is what is tried again
     if not done_before and not store.storage.exists(f"{mine}/{HEAD}"):
         frames = _cut(parts, store, payload, mine)
     there = store.storage.files(place, recursive=True)
@@ -120,7 +120,7 @@ def store_output(store: StageStore, item: Item, done: Done, local: Path) -> dict
     """
     if done.broke is not None:
         store.write_failure(item, done.broke)
-    store.storage.put_file(local, store.part(item))
+    store.storage.put_file(local, store.output(item))
     if done.broke is not None:
         raise done.broke
     return {"rows": done.rows, "faces": done.faces, "frames": done.frames}

@@ -1,7 +1,7 @@
-"""Checkpoints of a training on many ranks: each rank's files to storage and back, checked, and readable by another number of ranks.
+"""Checkpoints of distributed training: each rank's files to storage and back, verified, and loadable by another number of ranks.
 
-Ray's own upload can lose a file without an error (pyarrow's ``copy_files`` drops a failed upload), so every file goes through ``Storage``,
-which checks what arrived, and each rank leaves a list of what it wrote, which is checked again before anything is loaded.
+Ray's own upload can lose a file without an error (pyarrow's ``copy_files`` drops a failed upload). So every file goes through ``Storage``,
+which verifies the upload, and each rank writes a list of its files, which is checked before anything is loaded.
 """
 
 import json
@@ -19,35 +19,35 @@ from abaw_ray.cluster.training.zero import ZeroEngine, to_universal
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.images import node_folder
+from abaw_ray.encoder.images import node_cache_folder
 
 _META = "meta.json"
 
 
-def write(engine: ZeroEngine, state: dict, *, rank: int, ranks: int) -> Path:
-    """Write this rank's part of a checkpoint into a fresh local folder; whoever uploads it deletes it. All ranks call it together."""
+def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int) -> Path:
+    """Write this rank's files of a checkpoint into a new local folder, which the uploader deletes. All ranks call this together."""
     folder = Path(tempfile.mkdtemp(prefix="abaw-checkpoint-"))
-    with ExitStack() as broken_off:
-        broken_off.callback(shutil.rmtree, folder, ignore_errors=True)  # a disk that is full would only grow fuller with each attempt
+    with ExitStack() as on_error:
+        on_error.callback(shutil.rmtree, folder, ignore_errors=True)  # else each attempt would fill a full disk further
         engine.save(folder / "zero", state)
         if rank == 0:
-            (folder / _META).write_text(json.dumps({"ranks": ranks}))
+            (folder / _META).write_text(json.dumps({"world_size": world_size}))
         files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
         (folder / f"files-{rank}.json").write_text(json.dumps(files))
-        broken_off.pop_all()
+        on_error.pop_all()
     return folder
 
 
 def uploader(storage: Storage, run: str) -> Callable[[Any, str], Any]:
-    """The ``checkpoint_upload_fn`` of ``ray.train.report``: writes the folder below the run's own and checks every file's size.
+    """The ``checkpoint_upload_fn`` of ``ray.train.report``: uploads a checkpoint's files below the run's folder and verifies their sizes.
 
     Args:
-        storage: The storage that Ray's run lives in.
+        storage: The storage of Ray's run.
         run: Path of the run below the storage root.
     """
 
     def upload(checkpoint: Any, name: str) -> Any:
-        import ray.train
+        from abaw_ray.cluster.training.ray_private import checkpoint_in_storage
 
         local = Path(checkpoint.path)
         try:
@@ -56,56 +56,55 @@ def uploader(storage: Storage, run: str) -> Callable[[Any, str], Any]:
                     storage.put_file(path, f"{run}/{name}/{path.relative_to(local)}")
         finally:
             shutil.rmtree(local, ignore_errors=True)
-        place = ray.train.get_context().get_storage()
-        return ray.train.Checkpoint(path=place.build_checkpoint_path_from_name(name), filesystem=place.storage_filesystem)
+        return checkpoint_in_storage(name)
 
     return upload
 
 
-def fetch(storage: Storage, path: str, *, ranks: int, convert: bool) -> tuple[Path, bool]:
-    """Bring a checkpoint to this node, once for all its ranks, in the form that this number of ranks can load.
+def fetch(storage: Storage, path: str, *, world_size: int, convert: bool) -> tuple[Path, bool]:
+    """Download a checkpoint to this node, once for all its ranks, in a form that this number of ranks can load.
 
     Args:
-        storage: Where it lies.
+        storage: Storage of the checkpoint.
         path: Its folder below the storage root.
-        ranks: How many ranks will load it.
-        convert: Whether another number of ranks needs it converted (every stage but 0).
+        world_size: Number of ranks that will load it.
+        convert: Whether another number of ranks needs a universal checkpoint (every ZeRO stage but 0).
 
     Returns:
-        The folder to load from and whether it was converted; ``drop`` deletes it after all ranks of the node have loaded.
+        The folder to load from and whether it is a universal checkpoint; ``delete_local_copy`` deletes it after all ranks of the node have loaded.
 
     Raises:
-        StorageError: a rank's files are not all there.
+        StorageError: files of a rank are missing or incomplete.
     """
-    target = _node_folder(storage, path, ranks)
+    target = _local_copy(storage, path, world_size)
     with FileLock(f"{target}.lock"):
         meta = json.loads(storage.read_bytes(f"{path}/{_META}"))
-        other = convert and meta["ranks"] != ranks
+        universal = convert and meta["world_size"] != world_size
         if not target.exists():
             with tempfile.TemporaryDirectory(prefix=f"{target.name}-", dir=target.parent) as folder:
-                partial = Path(folder) / "whole"
-                _download(storage, path, partial, meta["ranks"])
-                if other:
+                partial = Path(folder) / "complete"
+                _download(storage, path, partial, meta["world_size"])
+                if universal:
                     to_universal(partial / "zero", partial / "universal")
                 os.replace(partial, target)
-    return (target / "universal" if other else target / "zero"), other
+    return (target / "universal" if universal else target / "zero"), universal
 
 
-def drop(storage: Storage, path: str, *, ranks: int) -> None:
-    """Delete this node's copy."""
-    shutil.rmtree(_node_folder(storage, path, ranks), ignore_errors=True)
+def delete_local_copy(storage: Storage, path: str, *, world_size: int) -> None:
+    """Delete this node's copy of a checkpoint."""
+    shutil.rmtree(_local_copy(storage, path, world_size), ignore_errors=True)
 
 
-def _node_folder(storage: Storage, path: str, ranks: int) -> Path:
-    return node_folder() / f"checkpoint-{digest([storage.uri(path), ranks])}"
+def _local_copy(storage: Storage, path: str, world_size: int) -> Path:
+    return node_cache_folder() / f"checkpoint-{digest([storage.uri(path), world_size])}"
 
 
-def _download(storage: Storage, path: str, target: Path, ranks: int) -> None:
-    there = storage.files(path, recursive=True)
-    for rank in range(ranks):
-        if f"files-{rank}.json" not in there:
-            raise StorageError(f"{storage.uri(path)}: the files of rank {rank} of {ranks} are missing; delete this folder's run to train anew")
+def _download(storage: Storage, path: str, target: Path, world_size: int) -> None:
+    sizes, remedy = storage.files(path, recursive=True), "delete this folder's run to train from the start"
+    for rank in range(world_size):
+        if f"files-{rank}.json" not in sizes:
+            raise StorageError(f"{storage.uri(path)}: the files of rank {rank} of {world_size} are missing; {remedy}")
         for name, size in json.loads(storage.read_bytes(f"{path}/files-{rank}.json")).items():
-            if there.get(name) != size:
-                raise StorageError(f"{storage.uri(path)}/{name}: has {there.get(name, 0)} of {size} bytes; delete this folder's run to train anew")
+            if sizes.get(name) != size:
+                raise StorageError(f"{storage.uri(path)}/{name}: has {sizes.get(name, 0)} of {size} bytes; {remedy}")
             storage.get_file(f"{path}/{name}", target / name)

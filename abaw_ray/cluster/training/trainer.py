@@ -1,6 +1,6 @@
-"""Stage I on Ray Train: ranks that share every step of ``encoder.task`` through DeepSpeed, and go on from the last checkpoint after a loss.
+"""Stage I on Ray Train: data-parallel ranks train ``encoder.task`` through DeepSpeed and resume from the last checkpoint after a failure.
 
-What a step is stands in ``encoder/``; here stand only the ranks, their checkpoints, and what the driver sees of them.
+``encoder/`` defines a step. This module starts the ranks and forwards their reports to the driver.
 """
 
 import json
@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.errors import to_user_error
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.training.rank import RankJob, run_rank
+from abaw_ray.cluster.training.ray_private import worker_error, worker_message
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.records import Item, StageStore
@@ -26,16 +28,8 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 
 _LOG = logging.getLogger(__name__)
-
-
-class EncoderCompute(Protocol):
-    """How much the training runs on."""
-
-    train_workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    train_memory_gb: float
-    heed_seconds: float
+_POLL_S = 0.2
+"""Seconds between two reads of the reports."""
 
 
 def train_encoder(
@@ -44,133 +38,129 @@ def train_encoder(
     item: Item,
     shards: list[str],
     config: EncoderConfig,
-    compute: EncoderCompute,
+    resources: Resources,
+    preemption_poll_s: float = 5.0,
     on_report: Callable[[dict], None] | None = None,
-    heed: Callable[[], frozenset[str]] | None = None,
+    preempted_nodes: Callable[[], frozenset[str]] | None = None,
 ) -> dict:
-    """Train an encoder on a running Ray and write it as the item's part of the home.
+    """Train an encoder on a running Ray and write it as the item's output in the store; a finished item is not trained again.
 
     Args:
-        store: Of this stage; checkpoints lie below it until the part is complete.
-        item: The run.
-        shards: Storage paths of the ``IMAGE`` parts.
-        config: All settings that shape the encoder.
-        compute: Ranks and what each is given; shapes nothing but the time it takes.
-        on_report: Called in this process after each epoch with its figures, and with ``step`` and ``leaving`` after a checkpoint that was
-            written because so many machines are about to go.
-        heed: Names the machines that are about to go; None where none ever does.
+        store: The stage's store; checkpoints are below its path until the output is complete.
+        item: The training run.
+        shards: Storage paths of the ``IMAGE`` tables.
+        config: All settings that determine the encoder.
+        resources: Number and size of the ranks; they do not change the result.
+        preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
+        on_report: Called in this process after each epoch with its metrics, and after a checkpoint on preemption with ``step``,
+            ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice.
+        preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
     Returns:
-        The figures of the last epoch, and ``curve``, the figures of all. The part holds ``encoder/`` (for ``load_encoder``) and ``curve.json``.
+        The metrics of the last epoch, and ``curve``, those of all epochs. The output holds ``encoder/`` (for ``load_encoder``) and ``curve.json``.
 
     Raises:
-        ConfigError: the workers cannot share the batch.
-        DataError: the images or the first weights are not usable.
-        StageError: workers were lost more often than is worth trying; the same command goes on from the last epoch.
+        ConfigError: the number of workers does not divide the batch.
+        DataError: the images or the initial weights are not usable.
+        StageError: the training failed after all retries; the same command resumes from the last epoch.
     """
-    job = replace(_job(store, item, shards, config, compute), heed=heed)
+    job = replace(_job(store, item, shards, config, resources), preempted_nodes=preempted_nodes, preemption_poll_s=preemption_poll_s)
     if store.finished([item]):
-        _forget(store.storage, job.run)  # which a run that was killed in between did not
+        _delete_checkpoints(store.storage, job.run)  # of a run that was killed before it deleted them
         return store.folder_figures(item)
-    config.check_ranks(compute.train_workers)
-    figures = _run(job, compute, on_report)
-    store.complete_folder(item, figures)
-    _forget(store.storage, job.run)
-    return figures
+    config.check_world_size(resources.workers)
+    metrics = _run(job, resources, on_report)
+    store.complete_folder(item, metrics)
+    _delete_checkpoints(store.storage, job.run)
+    return metrics
 
 
-def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, compute: EncoderCompute) -> RankJob:
+def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, resources: Resources) -> RankJob:
     return RankJob(
         storage=store.storage,
-        part=store.part(item, ""),
+        output=store.output(item, ""),
         run=f"{store.path}/runs/{item.key}",
         shards=tuple(shards),
         config=config,
-        cpus=compute.cpus_per_worker,
-        gpu=compute.gpus_per_worker > 0,
-        heed_seconds=compute.heed_seconds,
+        cpus=resources.cpus,
+        gpu=resources.gpus > 0,
     )
 
 
-def _run(job: RankJob, compute: EncoderCompute, on_report: Callable[[dict], None] | None) -> dict:
+def _run(job: RankJob, resources: Resources, on_report: Callable[[dict], None] | None) -> dict:
     with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-        lines = Path(folder) / "epochs.jsonl"
-        with _following(lines, on_report):
-            return _fit(_trainer(job, compute, lines))
+        reports = Path(folder) / "reports.jsonl"
+        with _forward_reports(reports, on_report):
+            return _fit(_trainer(job, resources, reports))
 
 
-def _forget(storage: Storage, run: str) -> None:
-    """Delete the run's checkpoints: nothing goes on from them once the part is whole."""
+def _delete_checkpoints(storage: Storage, run: str) -> None:
+    """Delete the run's checkpoints; a complete output makes them useless."""
     try:
         storage.delete(run)
     except StorageError as error:
-        _LOG.warning("%s: the checkpoints of a finished run stay there: %s", storage.uri(run), error)
+        _LOG.warning("%s: the checkpoints of a finished run could not be deleted: %s", storage.uri(run), error)
 
 
-def _trainer(job: RankJob, compute: EncoderCompute, lines: Path) -> TorchTrainer:
+def _trainer(job: RankJob, resources: Resources, reports: Path) -> TorchTrainer:
     filesystem, root = resolve(job.storage.config.uri, job.storage.config)
-    resources = {"CPU": compute.cpus_per_worker, "memory": int(compute.train_memory_gb * 2**30)}
-    if job.gpu:
-        resources["GPU"] = compute.gpus_per_worker
-    above, name = job.run.rsplit("/", 1)
+    parent, name = job.run.rsplit("/", 1)
     return TorchTrainer(
         lambda: run_rank(job),
         torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=compute.train_workers, use_gpu=job.gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(num_workers=resources.workers, use_gpu=job.gpu, resources_per_worker=resources.request),
         run_config=RunConfig(
             name=name,
-            storage_path=f"{root}/{above}",
+            storage_path=f"{root}/{parent}",
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=3, controller_failure_limit=5),
-            callbacks=[_Lines(lines)],
+            callbacks=[_ReportWriter(reports)],
             logging_config=LoggingConfig("ERROR"),
         ),
     )
 
 
 def _fit(trainer: TorchTrainer) -> dict:
-    """Run to the end; errors of ours come out as themselves, all others of the workers as one line."""
-    before = signal.getsignal(signal.SIGINT)
+    """Run to the end; this package's errors are raised as themselves, other errors of workers as one line."""
+    handler = signal.getsignal(signal.SIGINT)
     try:
-        value = trainer.fit().return_value
+        value: Any = trainer.fit().return_value
     except TrainingFailedError as error:
-        failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
-        cause = getattr(failure, "_base_exc", failure)  # Ray's wrapper keeps what the worker raised under this name
-        if found := to_user_error(cause):
+        if found := to_user_error(worker_error(error)):
             raise found from error
-        last = " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
-        raise StageError(f"encoder: the training failed, lastly with: {last}; the same command goes on from the last epoch") from error
-    except SystemExit as stopped:  # Ray's answer to Ctrl-C, after it has ended the workers
+        message = f"encoder: the training failed, lastly with: {worker_message(error)}; the same command goes on from the last epoch"
+        raise StageError(message) from error
+    except SystemExit as stopped:  # raised by Ray on Ctrl-C, after it has ended the workers
         raise KeyboardInterrupt from stopped
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, handler)
     if isinstance(value, AbawError):
         raise value
     return value
 
 
-class _Lines(UserCallback):
-    """Lives in Ray's controller, on the driver's node: appends what ranks report to a file that the driver follows."""
+class _ReportWriter(UserCallback):
+    """Runs in Ray's controller on the driver's node: appends the ranks' reports to a file that the driver reads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def after_report(self, run_context: Any, metrics: list[dict], checkpoint: Any) -> None:
-        """Append the report of rank 0, which is that of all ranks."""
+        """Append the report of rank 0, which equals that of every rank."""
         with self.path.open("a") as file:
             file.write(json.dumps(metrics[0]) + "\n")
 
 
 @contextmanager
-def _following(path: Path, on_report: Callable[[dict], None] | None) -> Iterator[None]:
-    """Hand each line of a growing file to the caller while the block runs."""
+def _forward_reports(path: Path, on_report: Callable[[dict], None] | None) -> Iterator[None]:
+    """Call ``on_report`` for each line that is appended to the file while the block runs."""
     if on_report is None:
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_follow, args=(path, on_report, stop), daemon=True)
+    thread = threading.Thread(target=_read_reports, args=(path, on_report, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -179,13 +169,13 @@ def _following(path: Path, on_report: Callable[[dict], None] | None) -> Iterator
         thread.join(timeout=10)
 
 
-def _follow(path: Path, on_report: Callable[[dict], None], stop: threading.Event) -> None:
-    read = 0
+def _read_reports(path: Path, on_report: Callable[[dict], None], stop: threading.Event) -> None:
+    count = 0
     while True:
-        ending = stop.wait(0.2)
+        last_read = stop.wait(_POLL_S)
         lines = path.read_text().splitlines() if path.exists() else []
-        for line in lines[read:]:
+        for line in lines[count:]:
             on_report(json.loads(line))
-        read = len(lines)
-        if ending:
+        count = len(lines)
+        if last_read:
             return

@@ -1,11 +1,8 @@
-"""DeepSpeed's ZeRO behind the ``RaySession`` of ``training.loop``: started without a compiler, saved a shard a rank, loaded by any number of ranks.
+"""DeepSpeed's ZeRO as the ``Engine`` of ``training.loop``: starts without a compiler, saves one shard per rank, loads on any number of ranks.
 
-Only the stages 0, 1 and 2: every rank holds the whole model, so scoring and saving need no other rank.
+Only stages 0, 1 and 2 are supported: every rank holds the whole model, so validation and saving need no other rank.
 """
 
-import argparse
-import contextlib
-import io
 import logging
 import os
 from dataclasses import dataclass
@@ -14,49 +11,51 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from abaw_ray.training.optim import OptimConfig, make_adamw
+from abaw_ray.cluster.training.deepspeed_private import convert_to_universal, disable_shared_memory_collectives
+from abaw_ray.training.config import OptimConfig
+from abaw_ray.training.optim import make_adamw
 
-_BUCKET = 50_000_000
+_BUCKET_SIZE = 50_000_000
 """Elements of a gradient bucket."""
 _TAG = "state"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroConfig:
-    """What the engine is told."""
+    """Settings of the DeepSpeed engine."""
 
     stage: int
-    """0, 1 or 2."""
-    batch: int
-    """Samples of a step, all ranks together."""
-    pieces: int
-    """Backward passes of a rank in a step."""
-    ranks: int
-    """Processes that train together."""
+    """ZeRO stage: 0, 1 or 2."""
+    global_batch_size: int
+    """Samples of a step, over all ranks and micro-batches."""
+    gradient_accumulation_steps: int
+    """Micro-batches of a rank in a step."""
+    world_size: int
+    """Number of ranks."""
     bf16: bool = False
-    """Model in bf16, master weights in float32; else all in float32."""
-    clip: float = 0.0
-    """Largest norm of the gradient; 0 for none."""
+    """Model in bf16 with float32 master weights; else all in float32."""
+    max_grad_norm: float = 0.0
+    """Gradient clipping; 0 disables it."""
     gpu: bool = False
-    """Exchange gradients while the backward pass goes on, from one contiguous buffer; on CPUs both only cost."""
+    """Overlap communication with the backward pass, from contiguous buffers; on CPUs both only add cost."""
 
-    def words(self, *, universal: bool) -> dict[str, Any]:
-        """The settings in DeepSpeed's words; ``universal`` when a converted checkpoint will be loaded."""
+    def to_deepspeed_config(self, *, universal: bool) -> dict[str, Any]:
+        """DeepSpeed's configuration; ``universal`` if a universal checkpoint will be loaded."""
         return {
-            "train_batch_size": self.batch,
-            "train_micro_batch_size_per_gpu": self.batch // self.ranks // self.pieces,
-            "gradient_accumulation_steps": self.pieces,
-            "gradient_clipping": self.clip,
-            # A look at every gradient for infinities, and a clock that waits for the GPU twice a piece, cost up to a sixth of a step of ViT-L/14
-            # on an H200; what bf16 makes infinite shows in the epoch's loss.
+            "train_batch_size": self.global_batch_size,
+            "train_micro_batch_size_per_gpu": self.global_batch_size // self.world_size // self.gradient_accumulation_steps,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "gradient_clipping": self.max_grad_norm,
+            # The overflow check of every gradient, and the throughput timer, which synchronises the GPU twice per micro-batch, take up to a sixth
+            # of a step of ViT-L/14 on an H200. An overflow in bf16 shows in the epoch's loss.
             "bf16": {"enabled": self.bf16, "check_grad_overflow": False},
             "timers": {"throughput": {"enabled": False}},
             "zero_optimization": {
                 "stage": self.stage,
                 "overlap_comm": self.gpu,
                 "contiguous_gradients": self.gpu,
-                "reduce_bucket_size": _BUCKET,
-                "allgather_bucket_size": _BUCKET,
+                "reduce_bucket_size": _BUCKET_SIZE,
+                "allgather_bucket_size": _BUCKET_SIZE,
             },
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 1_000_000_000,
@@ -65,65 +64,63 @@ class ZeroConfig:
 
 
 def prepare_deepspeed(*, gpu: bool) -> None:
-    """Set what DeepSpeed reads while it is imported, and import it; call it before anything else does.
-
-    Its shortcut for ranks of one host wants a compiler; without the shortcut it uses the process group, as between hosts.
-    """
+    """Set the environment variables that DeepSpeed reads on import, and import it; call this before any other import of DeepSpeed."""
     os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
-    deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
+    disable_shared_memory_collectives()
     deepspeed.utils.logger.setLevel(logging.WARNING)
 
 
 class ZeroEngine:
-    """A model and its AdamW under ZeRO, on a process group that is there already."""
+    """A model and its AdamW under ZeRO, on an existing process group."""
 
-    def __init__(self, model: nn.Module, groups: list[dict], optim: OptimConfig, config: ZeroConfig, *, universal: bool = False) -> None:
-        """Share the optimiser out over the ranks; all ranks call this together, after ``prepare_deepspeed``.
+    def __init__(self, model: nn.Module, param_groups: list[dict], optim: OptimConfig, config: ZeroConfig, *, universal: bool = False) -> None:
+        """Partition the optimizer over the ranks; all ranks call this together, after ``prepare_deepspeed``.
 
         Args:
-            model: What is trained; moved to the rank's device and, with bf16, turned to it.
-            groups: Its parameter groups.
-            optim: AdamW's settings.
-            config: The engine's settings.
-            universal: Whether ``load`` will be given a converted checkpoint.
+            model: The model to train; it is moved to the rank's device and, with bf16, converted.
+            param_groups: Its parameter groups.
+            optim: Settings of AdamW.
+            config: Settings of the engine.
+            universal: Whether ``load`` will load a universal checkpoint.
         """
         import deepspeed
 
-        self.module, self._pieces, self._done = model, config.pieces, 0
-        words = config.words(universal=universal)
-        self._engine, *_ = deepspeed.initialize(model=model, optimizer=make_adamw(groups, optim), config=words, dist_init_required=False)
+        self.module, self._accumulation_steps, self._accumulated = model, config.gradient_accumulation_steps, 0
+        settings, optimizer = config.to_deepspeed_config(universal=universal), make_adamw(param_groups, optim)
+        initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+        self._engine: Any = initialized[0]
 
     @property
-    def groups(self) -> list[dict]:
-        """The optimiser's groups; the next step reads their ``lr``."""
+    def param_groups(self) -> list[dict]:
+        """The optimizer's parameter groups; the next step uses their ``lr``."""
         return self._engine.optimizer.param_groups
 
     def __call__(self, batch: Any) -> Any:
-        """The model's output in training."""
+        """The model's output in training mode."""
         return self._engine(batch)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of one piece; the ranks' gradients meet after the last."""
+        """Accumulate the gradient of a micro-batch; gradients are reduced over the ranks after the last one."""
         self._engine.backward(loss)
-        self._done += 1
-        if self._done < self._pieces:
-            self._engine.step()  # DeepSpeed counts pieces by this call and changes nothing before the last
+        self._accumulated += 1
+        if self._accumulated < self._accumulation_steps:
+            self._engine.step()  # DeepSpeed counts micro-batches by this call and changes nothing before the last one
 
     def step(self) -> None:
-        """Take the step of the pieces so far."""
-        self._done = 0
+        """Update the parameters after the last micro-batch."""
+        self._accumulated = 0
         self._engine.step()
 
     def save(self, folder: Path, state: dict) -> None:
-        """Write this rank's shard into a fresh folder of its own; rank 0 adds the model and ``state``. All ranks call it together."""
+        """Write this rank's shard into an empty folder of its own; rank 0 adds the model and ``state``. All ranks call this together."""
         self._engine.save_checkpoint(str(folder), tag=_TAG, client_state=state, save_latest=False)
 
     def load(self, folder: Path) -> dict:
-        """Take up a checkpoint whose ranks' files lie in one folder; returns its ``state``."""
+        """Load a checkpoint from a folder with the files of all ranks; returns its ``state``."""
         path, state = self._engine.load_checkpoint(str(folder), tag=_TAG)
         if path is None:
             raise FileNotFoundError(f"{folder} holds no DeepSpeed checkpoint")
@@ -131,17 +128,5 @@ class ZeroEngine:
 
 
 def to_universal(folder: Path, out: Path) -> None:
-    """Convert a checkpoint of any number of ranks into one that any other number can load; about its own size again."""
-    from deepspeed.checkpoint import ds_to_universal
-
-    arguments = argparse.Namespace(
-        input_folder=str(folder / _TAG),
-        output_folder=str(out / _TAG),
-        num_extract_workers=1,
-        num_merge_workers=1,
-        keep_temp_folder=False,
-        strict=True,
-        inject_missing_state=True,  # checkpoints of the stages 1 and 2 lack what only Megatron writes
-    )
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        ds_to_universal.main(arguments)
+    """Convert a checkpoint of any number of ranks into one that any other number can load."""
+    convert_to_universal(folder / _TAG, out / _TAG)

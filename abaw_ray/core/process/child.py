@@ -1,131 +1,164 @@
-"""The inside of a watched child process: bytes of one call in, bytes of its outcome out, and signs of life in between.
+"""The side of a ``ChildProcess`` that runs in the child: it receives pickled calls, runs them and sends their pickled outcomes.
 
-Work that may run in a child says how far it has got with ``beat`` and marks its reads from a network with ``waiting``; elsewhere both do
-nothing. Starting, watching and ending children is left to ``watched``.
+Code that may run in a child reports its progress with ``heartbeat`` and marks reads from a network with ``io_wait``. Outside a child both do
+nothing. The parent's side, which starts, monitors and ends children, is ``child_process``.
 """
 
 import ctypes
-import multiprocessing
+import functools
+import mmap
 import os
 import pickle
 import resource
 import signal
+import socket
+import struct
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+MESSAGE_SIZE = struct.Struct("!Q")
+"""Precedes each call and each outcome on the channel: its number of bytes."""
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_OWN_MAPPING = 32 << 20
-"""Bytes: from this size on a piece of memory comes from the kernel and goes back to it at once; glibc allows no more. A 4K picture has 12."""
-_KEPT = 256 << 20
-"""Bytes of memory given back that a process keeps for what comes next: two seconds of 1080p pictures, and a little."""
-_NEARLY = 7 / 8
-"""Of the memory allowed: at the limit of 2 GiB the rest is less than two pictures of 8K with 10 bits."""
+_MMAP_THRESHOLD = 32 << 20
+"""Bytes: glibc maps allocations from this size on one by one and returns them to the kernel when freed. It allows no more; a 4K frame has 12 MB."""
+_TRIM_THRESHOLD = 256 << 20
+"""Bytes of freed memory that a process keeps for reuse: slightly more than two seconds of 1080p frames."""
+_NEARLY_ALL = 7 / 8
+"""Share of the allowed memory from which on it is short: at a limit of 2 GiB the rest is less than two 8K frames of 10 bits."""
 
 
-class Signs(ctypes.Structure):
-    """What a child tells its parent, in memory that both see. Times are those of ``time.monotonic``, one clock for all processes."""
+class SharedStatus(ctypes.Structure):
+    """Status of a call, in memory that parent and child share. Times are those of ``time.monotonic``, one clock for all processes."""
 
-    _fields_ = (("begun", ctypes.c_int64), ("reached", ctypes.c_int64), ("progress", ctypes.c_double), ("waiting", ctypes.c_double))
+    _fields_ = (
+        ("call_started", ctypes.c_int64),  # 1 once the work is built and the call runs
+        ("progress", ctypes.c_int64),  # what the call last gave to heartbeat
+        ("heartbeat_at", ctypes.c_double),
+        ("io_wait_since", ctypes.c_double),  # 0 outside io_wait
+    )
 
 
-_signs: Signs | None = None  # these three: in a child only, from ``settle`` on
-_make: bytes | None = None
-_work: Callable | None = None
+_status: SharedStatus | None = None  # set in a child only
 
 
-def beat(reached: int | None = None) -> None:
-    """Say that the call goes on, and how far it has got (None: as far as before); cheap enough for every frame of a video."""
-    if _signs is not None:
-        _signs.reached, _signs.progress = _signs.reached if reached is None else reached, time.monotonic()
+def map_status(file: int) -> SharedStatus:
+    """The status that lies in this open file, mapped into this process."""
+    return SharedStatus.from_buffer(mmap.mmap(file, ctypes.sizeof(SharedStatus)))
+
+
+def heartbeat(progress: int | None = None) -> None:
+    """Report that the call makes progress; ``progress`` is how far it is, None leaves that as it was. Cheap enough for every frame of a video."""
+    if _status is not None:
+        _status.progress, _status.heartbeat_at = _status.progress if progress is None else progress, time.monotonic()
 
 
 def memory_is_short() -> bool:
-    """Whether this process has taken nearly all private memory that it may: then a library that fails may have failed for want of it."""
+    """Whether this process uses nearly all private memory that it may: a library that fails then may have failed for lack of it."""
     allowed = resource.getrlimit(resource.RLIMIT_DATA)[0]
     if allowed == resource.RLIM_INFINITY:
         return False
     with open("/proc/self/status") as status:
-        taken = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
-    return taken > _NEARLY * allowed
+        used = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+    return used > _NEARLY_ALL * allowed
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Mark a wait for something outside this machine (a read from a network): the clock of the work stands still meanwhile."""
-    if _signs is None or _signs.waiting:
+def io_wait() -> Iterator[None]:
+    """Mark a wait for something outside this machine (a read from a network); its time does not count as time without progress."""
+    if _status is None or _status.io_wait_since:
         yield
         return
-    entered = _signs.waiting = time.monotonic()
+    entered = _status.io_wait_since = time.monotonic()
     try:
         yield
     finally:
         left = time.monotonic()
-        _signs.progress = min(_signs.progress + left - entered, left)
-        _signs.waiting = 0.0
+        _status.heartbeat_at = min(_status.heartbeat_at + left - entered, left)
+        _status.io_wait_since = 0.0
 
 
-def settle(signs: Signs, make: bytes, memory_mb: int) -> None:
-    """Make this process a child: it dies with its parent, leaves Ctrl-C to it and keeps within its memory.
+def main(channel_file: int, status_file: int) -> None:
+    """Run calls until the parent closes the channel.
 
     Args:
-        signs: Shared with the parent.
-        make: Pickled; builds the work at the first call.
-        memory_mb: Private memory, in units of 2^20 bytes.
+        channel_file: File descriptor of a socket. First comes a pickled tuple: the parent's process id, the private memory that this process may
+            use in units of 2^20 bytes, and what builds the work, pickled. Then calls come in and outcomes go out, each after ``MESSAGE_SIZE``.
+        status_file: File descriptor of the ``SharedStatus``.
 
     Raises:
         OSError: the process cannot be bound to its parent, or its limits cannot be set.
     """
-    global _signs, _make
+    global _status
+    for file in (channel_file, status_file):
+        os.set_inheritable(file, False)  # a process that the work starts must not keep the channel open
+    channel = socket.socket(fileno=channel_file).makefile("rwb")
+    parent, memory_mb, make = pickle.load(channel)
+    _bind_to_parent(parent)
+    _limit_memory(memory_mb)
+    tune_process()
+    _status = status = map_status(status_file)
+    build = functools.cache(lambda: pickle.loads(make)())
+    while header := channel.read(MESSAGE_SIZE.size):
+        outcome = _run(build, status, channel.read(*MESSAGE_SIZE.unpack(header)))
+        channel.write(MESSAGE_SIZE.pack(len(outcome)))
+        channel.write(outcome)
+        channel.flush()
+
+
+def _bind_to_parent(parent: int) -> None:
+    """End this process when its parent's thread ends, and leave Ctrl-C to the parent."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl: this process cannot be bound to its parent")
-    if os.getppid() != multiprocessing.parent_process().pid:
-        os._exit(1)  # the parent died before
+    if os.getppid() != parent:
+        os._exit(1)  # the parent ended before prctl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for the C code that hangs
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for C code that hangs
+
+
+def _limit_memory(memory_mb: int) -> None:
+    """Limit private memory, and write no core dump."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     allowed = memory_mb << 20 if hard == resource.RLIM_INFINITY else min(memory_mb << 20, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    prepare()
-    _signs, _make = signs, make
 
 
-def prepare() -> None:
-    """Settings of a process that does heavy work in one thread: before anything that reads them is imported.
+def tune_process() -> None:
+    """Set up a process for heavy work in one thread; call it before anything that reads these settings is imported.
 
-    Decoders give back all their pictures at a video's end. glibc would give that memory back to the kernel, and to have it again for the next
-    video, page by page, costs up to a tenth of decoding it.
+    A decoder frees all its frames at the end of a video. glibc would return that memory to the kernel; getting it back for the next video,
+    page by page, costs up to a tenth of decoding it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own takes a gigabyte in advance, and all of it would count
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own pool reserves a gigabyte, all of which would count
     with suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _OWN_MAPPING)
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
-def run(args: bytes) -> bytes:
-    """Do one call.
+def _run(build: Callable[[], Callable], status: SharedStatus, args: bytes) -> bytes:
+    """The outcome of one call.
 
     Args:
-        args: The pickled tuple of its arguments.
+        build: Returns the work; built at the first call.
+        status: Set up for this call once the work is built.
+        args: The pickled tuple of the call's arguments.
 
     Returns:
-        A pickled pair: its result and None; or None and what was raised, as a pair of the pickled error (empty where it cannot be) and the
-        text of its traceback.
+        A pickled pair: the result and None; or None and what was raised, as a pair of the pickled error (empty where it cannot be pickled) and
+        the text of its traceback.
     """
-    global _work
     try:
-        if _work is None:
-            _work = pickle.loads(_make)()
-        _signs.reached, _signs.progress, _signs.waiting, _signs.begun = 0, time.monotonic(), 0.0, os.getpid()
-        return pickle.dumps((_work(*pickle.loads(args)), None), protocol=5)
+        work = build()
+        status.progress, status.heartbeat_at, status.io_wait_since, status.call_started = 0, time.monotonic(), 0.0, 1
+        return pickle.dumps((work(*pickle.loads(args)), None), protocol=5)
     except SystemExit as end:
         os._exit(end.code if isinstance(end.code, int) else bool(end.code))
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # gives back what they hold: after a MemoryError there is room for the rest
+        traceback.clear_frames(error.__traceback__)  # frees what they hold: after a MemoryError there is room for the rest
         text, packed = traceback.format_exc(), b""
         with suppress(Exception):
             packed = pickle.dumps(error)

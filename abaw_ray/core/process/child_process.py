@@ -1,48 +1,51 @@
-"""Code that can hang, crash or eat memory runs in a child process: from a call to its result, or to what ended it and how far it had got.
+"""Runs code that can hang, crash or use too much memory in a child process: call -> result, or why the child ended and how far the call was.
 
-A child builds its work once and does one call after the other. It is given up when it shows no progress for a while, may have so much memory
-and no more, and never outlives its parent. What a lost call means, and whether it is tried again, is left to the caller.
+A child builds its work once and runs one call after another. It is killed when a call makes no progress for a while, its memory is limited, and
+it never outlives its parent. What a lost call means, and whether it is retried, is left to the caller.
 """
 
+import ctypes
+import logging
 import math
-import multiprocessing.context
+import os
 import pickle
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import popen_spawn_posix, spawn
-from multiprocessing.sharedctypes import RawValue
-from types import FunctionType, SimpleNamespace
-from typing import Generic, Self, TypeVar
-
-from pebble import ProcessPool
-from pebble.common.types import RemoteTraceback
+from typing import Any, Generic, Self, TypeVar
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.process import child
 
 T = TypeVar("T")
 
-_START = 300.0
+_START_TIMEOUT = 300.0
 """Seconds that a child may take to start and build its work; they never count against a call."""
-_STARTS = 3
-"""Children in a row that may be lost before their call begins."""
-_TICK = 0.5
-"""Seconds between two looks at a child, or a tenth of its limit where that is less; a result is never held up by them."""
+_MAX_STARTS = 3
+"""Children in a row that may be lost before their call starts."""
+_CHECK_INTERVAL = 0.5
+"""Seconds between two checks of a child, or a tenth of its limit where that is less. A result does not wait for a check."""
+_END_TIMEOUT = 10.0
+"""Seconds to wait for the end of a killed process: one that waits for a broken disk may not end."""
+_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from abaw_ray.core.process.child import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+"""The child's program. It imports what its parent can import, but not the parent's ``__main__``: a script without a main guard would run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChildLimits:
-    """What a child may do before it is given up. Both defaults are ours."""
+    """Limits of a child process. Both defaults are ours."""
 
     seconds: float = 120.0
-    """Longest time without progress; time in ``waiting`` does not add to it, but no single wait may be longer either."""
+    """Longest time without progress; time in ``io_wait`` does not add to it, but no single wait may be longer either."""
     memory_mb: int = 2048
-    """Private memory of the child (RLIMIT_DATA: its writable mappings, thread stacks too), in units of 2^20 bytes; Python alone has some 20."""
+    """Private memory of the child (RLIMIT_DATA: its writable mappings, thread stacks too), in units of 2^20 bytes; Python alone uses some 20."""
 
     def __post_init__(self) -> None:
         """Refuse limits under which no child could work."""
@@ -52,129 +55,153 @@ class ChildLimits:
             raise ConfigError(f"limits.memory_mb={self.memory_mb} is less than a child needs to start; give it 64 or more")
 
 
-class ChildDied(Exception):  # noqa: N818 (what happened; whether it is an error is for the caller to say)
-    """The child ended, or was ended, inside a call; ``str`` is the reason, in one line.
+class ChildDied(Exception):  # noqa: N818 (an event; the caller decides whether it is an error)
+    """The child ended, or was killed, during a call; ``str`` is the reason, in one line.
 
-    ``reached`` is what the call last gave to ``beat``, 0 before that. ``waiting``: it was inside ``waiting``, which is not the fault of its work.
+    ``progress`` is what the call last gave to ``heartbeat``, 0 before that. ``in_io_wait``: it was inside ``io_wait``, so the work did not cause it.
     """
 
-    def __init__(self, reason: str, reached: int, waiting: bool) -> None:
-        super().__init__(reason, reached, waiting)
-        self.reason, self.reached, self.waiting = reason, reached, waiting
+    def __init__(self, reason: str, progress: int, in_io_wait: bool) -> None:
+        super().__init__(reason, progress, in_io_wait)
+        self.reason, self.progress, self.in_io_wait = reason, progress, in_io_wait
 
     def __str__(self) -> str:
         return self.reason
 
 
 class NoChildError(AbawError):
-    """No child came to the point of beginning a call: the fault of the machine, the limits or ``make``, never of the call."""
+    """No child started a call; the cause is the machine, the limits or ``make``, never the call."""
 
 
-class _NotBegunError(Exception):
-    """A child was lost before it began its call."""
+class _NotStartedError(Exception):
+    """A child was lost before it started its call."""
 
 
-def _preparation(name: str) -> dict:
-    """What a spawned process is told first, less the way to ``__main__``: a script without a main guard would run again, or Ray be loaded."""
-    return {key: value for key, value in spawn.get_preparation_data(name).items() if not key.startswith("init_main")}
+class ChildTracebackError(Exception):
+    """The traceback of an error in the child, as text: the cause of the same error in the parent."""
 
-
-class _Popen(popen_spawn_posix.Popen):
-    """Launches as multiprocessing does, by the same code, in which ``spawn.get_preparation_data`` is ours."""
-
-    _spawn = SimpleNamespace(**{**vars(spawn), "get_preparation_data": _preparation})
-    _launch = FunctionType(popen_spawn_posix.Popen._launch.__code__, {**vars(popen_spawn_posix), "spawn": _spawn})
-
-
-class _Process(multiprocessing.context.SpawnProcess):
-    _Popen = staticmethod(_Popen)
-
-
-class _Context(multiprocessing.context.SpawnContext):
-    """Makes a pool's processes and keeps the first; pebble starts others in the place of a dead one, which are not used."""
-
-    first: _Process | None = None
-
-    def Process(self, **kwargs: object) -> _Process:  # noqa: N802 (multiprocessing's name)
-        process = _Process(**kwargs)
-        self.first = self.first or process
-        return process
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class _Child:
-    """One process from its start to its end, with a pool of its own: a pool that lost its worker may hold locks and tasks for ever."""
+    """One process from its start to its end, with a channel for calls and outcomes.
+
+    Its starter is a thread that lives as long as the process: PR_SET_PDEATHSIG ends a process when the THREAD that started it ends.
+    """
 
     def __init__(self, make: bytes, limits: ChildLimits) -> None:
-        self.limits, self.signs, context = limits, RawValue(child.Signs), _Context()
-        self.pool = ProcessPool(max_workers=1, initializer=child.settle, initargs=(self.signs, make, limits.memory_mb), context=context)
-        self.starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watched")  # a child dies with the THREAD that started it
-        try:
-            self.starter.submit(lambda: self.pool.active).result()  # to ask is to start
-        except (OSError, BrokenProcessPool) as error:
-            self.end()
-            raise NoChildError(f"no process can be started: {error.__cause__ or error}") from error
-        self.process = context.first
+        self.limits, (self.channel, theirs) = limits, socket.socketpair()
+        starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
+        with theirs, os.fdopen(os.memfd_create("abaw-child-status"), "wb") as file:
+            file.truncate(ctypes.sizeof(child.SharedStatus))
+            self.status = child.map_status(file.fileno())
+            try:
+                self.process = starter.submit(_start, theirs.fileno(), file.fileno()).result()
+            except OSError as error:
+                self.channel.close()
+                starter.shutdown()
+                raise NoChildError(f"no process can be started: {error}") from error
+        self.end = weakref.finalize(self, _end, self.process, self.channel, starter)
+        self.end.atexit = False  # when Python exits, the starter ends, and the process with it
+        self.channel.settimeout(min(_CHECK_INTERVAL, limits.seconds / 10))
+        self.to_send = pickle.dumps((os.getpid(), limits.memory_mb, make))
 
-    def end(self) -> None:
-        self.pool.stop()
-        self.pool.join()
-        self.starter.shutdown()
+    def run(self, args: bytes) -> bytearray:
+        """Run one call; after any exception from here the child must be ended."""
+        self.status.call_started, self.sent_at = 0, time.monotonic()
+        self._send(self.to_send + child.MESSAGE_SIZE.pack(len(args)))
+        self.to_send = b""
+        self._send(args)
+        (size,) = child.MESSAGE_SIZE.unpack(self._receive(child.MESSAGE_SIZE.size))
+        return self._receive(size)
 
-    def run(self, args: bytes) -> bytes:
-        """Do one call; whatever is raised here means that the child is to be ended."""
-        self.signs.begun, started, tick = 0, time.monotonic(), min(_TICK, self.limits.seconds / 10)
-        try:
-            future = self.pool.schedule(child.run, args=(args,))  # bytes only: what cannot be (un)pickled on its way would break the pool
-        except RuntimeError as error:  # pebble found its worker dead just now
-            raise self._lost() from error
-        while not wait((future,), timeout=tick).done:
-            self._look(time.monotonic(), started)
-            if self.process.exitcode is not None and not wait((future,), timeout=tick).done:
-                raise self._lost()  # with exit code 0, which pebble does not report
-        if error := future.exception():
-            raise self._lost() from error
-        return future.result()
+    def _send(self, message: bytes) -> None:
+        rest = memoryview(message)
+        while rest:
+            rest = rest[self._transfer(self.channel.send, rest) :]
 
-    def begun(self) -> bool:
-        return self.signs.begun == self.process.pid
+    def _receive(self, size: int) -> bytearray:
+        message = bytearray(size)
+        rest = memoryview(message)
+        while rest:
+            count = self._transfer(self.channel.recv_into, rest)
+            if not count:
+                raise self._lost()
+            rest = rest[count:]
+        return message
 
-    def _look(self, now: float, started: float) -> None:
-        if not self.begun():
-            if now - started > _START:
-                raise NoChildError(f"a child did not start and build its work within {_START:g} s; see what keeps this machine busy")
-        elif now - (self.signs.waiting or self.signs.progress) > self.limits.seconds:
+    def _transfer(self, operation: Callable[[memoryview], int], data: memoryview) -> int:
+        """Number of bytes that the operation of the channel transferred; checks the child while it waits."""
+        ended = False
+        while True:
+            try:
+                return operation(data)
+            except TimeoutError:
+                if ended:  # and it left no outcome; the channel may still be open in a process that the work started
+                    raise self._lost() from None
+                self._check_progress(time.monotonic())
+                ended = self.process.poll() is not None
+            except ConnectionError:
+                raise self._lost() from None
+
+    def _check_progress(self, now: float) -> None:
+        if not self.status.call_started:
+            if now - self.sent_at > _START_TIMEOUT:
+                raise NoChildError(f"a child did not start and build its work within {_START_TIMEOUT:g} s; see what keeps this machine busy")
+        elif now - (self.status.io_wait_since or self.status.heartbeat_at) > self.limits.seconds:
             raise self._died(f"no progress for {self.limits.seconds:g} s")
 
     def _lost(self) -> Exception:
-        code = self.process.exitcode
+        try:
+            code = self.process.wait(_END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return self._died("its process closed its channel")
         signals = {-number: f"died of signal {number.value} ({number.name})" for number in signal.Signals}
-        reason = f"its process {signals.get(code, 'was lost' if code is None else f'ended with exit code {code}')}"
-        return self._died(reason) if self.begun() else _NotBegunError(reason)
+        return self._died(f"its process {signals.get(code, f'ended with exit code {code}')}")
 
-    def _died(self, reason: str) -> ChildDied:
-        return ChildDied(reason, self.signs.reached, self.signs.waiting > 0)
+    def _died(self, reason: str) -> Exception:
+        if not self.status.call_started:
+            return _NotStartedError(reason)
+        return ChildDied(reason, self.status.progress, self.status.io_wait_since > 0)
+
+
+def _start(channel: int, status: int) -> subprocess.Popen:
+    command = [sys.executable, "-c", _PROGRAM, str(channel), str(status), *map(str, sys.path)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(channel, status))
+
+
+def _end(process: subprocess.Popen, channel: socket.socket, starter: ThreadPoolExecutor) -> None:
+    """Kill the process, in a call or not, and free what belongs to it."""
+    process.kill()
+    try:
+        process.wait(_END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        logging.warning("child process %d does not end %g s after it was killed", process.pid, _END_TIMEOUT)
+    channel.close()
+    starter.shutdown()
 
 
 class ChildProcess(Generic[T]):
-    """One child process that does one call after the other; it is started at the first call, and again at the next one after it was lost.
+    """A child process that runs one call after another; it starts at the first call, and again at the next call after it was lost.
 
-    Calls from several threads come one after the other. Arguments, results and errors are pickled.
+    Calls from several threads run one after another. Arguments, results and errors are pickled.
     """
 
     def __init__(self, make: Callable[[], Callable[..., T]], limits: ChildLimits) -> None:
-        """Take what builds the work in the child: plain pickle must find it and all it holds by name, and not in ``__main__``."""
-        self.limits, self.reached = limits, 0
-        """``reached``: what the last call gave to ``beat`` before it ended, however it did."""
+        """``make`` builds the work in the child. Plain pickle must find it and all it holds by name, and not in ``__main__``."""
+        self.limits, self.progress = limits, 0
+        """``progress``: what the last call gave to ``heartbeat`` before it ended, in whatever way."""
         self._make, self._child, self._lock = pickle.dumps(make), None, threading.RLock()
 
     def __call__(self, *args: object) -> T:
-        """Do ``work(*args)`` in the child.
+        """Run ``work(*args)`` in the child.
 
         Raises:
-            ChildDied: the child died inside the call, or made no progress and was ended; the next call has a new one.
-            NoChildError: children end before they begin the call.
-            MemoryError: the call ran into its memory limit; the next call has a new child.
-            Exception: whatever ``make`` or the work raises, as itself; its cause is the traceback in the child.
+            ChildDied: the child died during the call, or made no progress and was killed; the next call gets a new one.
+            NoChildError: children end before they start the call.
+            MemoryError: the call reached the memory limit; the next call gets a new child.
+            Exception: what ``make`` or the work raises, unchanged; its cause is the traceback in the child.
 
         Source: ours.
         """
@@ -182,34 +209,35 @@ class ChildProcess(Generic[T]):
         with self._lock:
             outcome = self._outcome(packed)
             try:
-                return _opened(outcome)
+                return _open(outcome)
             except MemoryError as error:
-                begun = self._child.begun()
-                self.close()  # what is left of its memory may be too little for the next call
-                if not begun:
+                started = self._child is not None and self._child.status.call_started
+                self.close()  # its remaining memory may be too little for the next call
+                if not started:
                     raise NoChildError(f"limits.memory_mb={self.limits.memory_mb} is too little to build the work; raise it") from error
                 raise
 
-    def _outcome(self, args: bytes) -> bytes:
-        for _ in range(_STARTS):
-            if self._child and self._child.process.exitcode is not None:
+    def _outcome(self, args: bytes) -> bytearray:
+        reason: Exception | None = None
+        for _ in range(_MAX_STARTS):
+            if self._child and self._child.process.poll() is not None:
                 self.close()  # it died between two calls
             child = self._child = self._child or _Child(self._make, self.limits)
             try:
                 return child.run(args)
-            except _NotBegunError as lost:
+            except _NotStartedError as lost:
                 reason = lost
                 self.close()
-            except BaseException:  # Ctrl-C too: the child would go on with the call
+            except BaseException:  # Ctrl-C too: otherwise the child would continue the call
                 self.close()
                 raise
             finally:
-                self.reached = child.signs.reached
-        raise NoChildError(f"a child was lost before it had built its work, {_STARTS} times: {reason}; raise limits.memory_mb or see its output")
+                self.progress = child.status.progress
+        raise NoChildError(f"a child was lost before it had built its work, {_MAX_STARTS} times: {reason}; raise limits.memory_mb or see its output")
 
     @property
     def pid(self) -> int | None:
-        """The child's process number; None where there is none."""
+        """The child's process id; None where there is no child."""
         return self._child.process.pid if self._child else None
 
     def close(self) -> None:
@@ -226,7 +254,7 @@ class ChildProcess(Generic[T]):
         self.close()
 
 
-def _opened(outcome: bytes) -> object:
+def _open(outcome: bytearray) -> Any:
     """The value that a call returned; or raise what it raised."""
     value, raised = pickle.loads(outcome)
     if raised is None:
@@ -234,6 +262,6 @@ def _opened(outcome: bytes) -> object:
     packed, text = raised
     try:
         error = pickle.loads(packed)
-    except Exception:  # whatever the class of that error does when it is made again
+    except Exception:  # its class cannot be built from its args
         error = RuntimeError(f"{text.strip().splitlines()[-1]} (an error that cannot be passed between processes as itself)")
-    raise error from RemoteTraceback(text)
+    raise error from ChildTracebackError(text)

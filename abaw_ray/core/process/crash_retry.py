@@ -1,4 +1,4 @@
-"""A watched child's second chance: what ends two children is the fault of what they were given; what it was in one line, never a lost run."""
+"""Retries a call once in a new child process; a second crash is attributed to the input and returned as a reason, not raised."""
 
 import logging
 import platform
@@ -10,76 +10,75 @@ from abaw_ray.core.errors import AbawError, StorageError
 from abaw_ray.core.process.child_process import ChildDied, ChildProcess
 
 T = TypeVar("T")
-_CHANCES = 2
-"""Children that a file may cost before it counts as broken."""
-_OTHERS = (AbawError, FileNotFoundError)
+_ATTEMPTS = 2
+"""Children that a file may end before it counts as broken."""
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What became of a call."""
+    """The result of a call, or why there is none."""
 
     value: T | None = None
     reason: str = ""
     """Why there is no value: what ended both children."""
-    reached: int = 0
-    """How far both got, in what they give to ``beat``."""
+    progress: int = 0
+    """What both attempts reached, as given to ``heartbeat``."""
 
 
 @dataclass
-class Chances(Generic[T]):
-    """A child, and what its work says by itself: no accident of the child's, and not to be tried again."""
+class CrashRetry(Generic[T]):
+    """Calls of a child process that are retried once after a crash, a stall or an unexpected error."""
 
     child: ChildProcess
-    own: tuple[type[Exception], ...] = ()
-    """Besides the errors of this package and a missing file."""
+    passthrough: tuple[type[Exception], ...] = ()
+    """Errors that are raised at once, besides those of this package and ``FileNotFoundError``."""
 
     @property
-    def said(self) -> tuple[type[Exception], ...]:
-        """All errors that are the work's own word."""
-        return (*_OTHERS, *self.own)
+    def passthrough_errors(self) -> tuple[type[Exception], ...]:
+        """All errors that the work raises deliberately: they are raised at once and not retried."""
+        return (AbawError, FileNotFoundError, *self.passthrough)
 
-    def two(self, uri: str, *call: object) -> Outcome[T]:
+    def call(self, uri: str, *args: object) -> Outcome[T]:
         """The result of a call; or what ended two children.
 
         Args:
             uri: The file that the call is about, for messages.
-            call: Its arguments.
+            args: Arguments of the call.
 
         Raises:
-            StorageError: as ``once``.
-            Exception: what the work says by itself.
+            StorageError: as ``call_once``.
+            Exception: one of ``passthrough_errors``.
         """
-        reached, reason = [], ""
-        for _ in range(_CHANCES):
+        progress, reason = [], ""
+        for _ in range(_ATTEMPTS):
             try:
-                return Outcome(self.once(uri, *call))
-            except self.said:
+                return Outcome(self.call_once(uri, *args))
+            except self.passthrough_errors:
                 raise
             except ChildDied as death:
                 reason = f"{death.reason}, twice"
             except MemoryError:
                 reason = f"it needs more than {self.child.limits.memory_mb} MB, twice; raise compute.limits.memory-mb"
-            except Exception as error:  # a defect of ours that this file brings to light: it must not cost the others
+            except Exception as error:  # a defect of this package that this file reveals: the other files still count
                 logging.exception("%s", uri)
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}, twice; please report it with this video"
-            reached.append(self.child.reached)
-        return Outcome(None, reason, min(reached))
+            progress.append(self.child.progress)
+        return Outcome(None, reason, min(progress))
 
-    def once(self, uri: str, *call: object) -> T:
-        """One attempt.
+    def call_once(self, uri: str, *args: object) -> T:
+        """The result of one attempt.
 
         Raises:
-            StorageError: the store or the local disk was at fault; it may go well later.
+            StorageError: the store or the local disk failed; a retry may succeed.
             Exception: as ``ChildProcess``.
         """
         try:
-            return self.child(*call)
+            return self.child(*args)
         except ChildDied as death:
-            if death.waiting:
+            if death.in_io_wait:
                 raise StorageError(f"{uri}: {death.reason} while it was read; run it again when the store answers") from None
             raise
-        except self.said:
+        except self.passthrough_errors:
             raise
         except OSError as error:
             raise StorageError(f"{platform.node()}: {tempfile.gettempdir()}: {error}; the disk is full or cannot be written") from error

@@ -1,4 +1,4 @@
-"""A machine's own disk that is full -> an error that says which machine, whoever noticed it and in whatever words."""
+"""Converts errors of a full local disk, which differ between libraries, into one error that names the machine."""
 
 import errno
 import os
@@ -10,30 +10,30 @@ from contextlib import contextmanager
 
 from abaw_ray.core.errors import StorageError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_LITTLE = 16 << 20
-"""Bytes left on a disk that counts as full where an error does not say so itself (``torch.save`` raises a plain RuntimeError). Ours."""
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NEARLY_FULL = 16 << 20
+"""Free bytes of a disk that counts as full where the error does not say so (``torch.save`` raises a plain RuntimeError). Ours."""
 
 
-def _temporary() -> str:
+def _temporary_folder() -> str:
     try:
         return tempfile.gettempdir()
-    except FileNotFoundError:  # what it says where no folder takes a file
+    except FileNotFoundError:  # raised where no folder can be written
         return os.environ.get("TMPDIR") or "/tmp"
 
 
 @contextmanager
-def own_disk() -> Iterator[None]:
-    """What fails in this block for want of room for temporary files is a matter of this machine, not of what it worked on.
+def disk_full_to_storage_error() -> Iterator[None]:
+    """Raise a ``StorageError`` where the block fails because the disk of temporary files is full; the input of the block did not cause it.
 
     Raises:
-        StorageError: the disk is full; the same may go well on another machine, or later.
+        StorageError: the disk is full; the block may succeed on another machine, or later.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        folder = _temporary()
-        if getattr(error, "errno", None) not in _FULL and shutil.disk_usage(folder).free > _LITTLE:
+        folder = _temporary_folder()
+        if getattr(error, "errno", None) not in _DISK_FULL and shutil.disk_usage(folder).free > _NEARLY_FULL:
             raise
-        said = f"{platform.node()}: {folder}: {' '.join(str(error).split())}"
-        raise StorageError(f"{said}; the disk is full: make room there, or name another folder with TMPDIR") from error
+        message = f"{platform.node()}: {folder}: {' '.join(str(error).split())}"
+        raise StorageError(f"{message}; the disk is full: make room there, or name another folder with TMPDIR") from error

@@ -1,9 +1,9 @@
-"""One writer a home: a second run on the same results is refused, a dead writer's claim is taken over.
+"""A lock file that allows one writer for each stage folder: a second run on the same results is refused, a dead writer's lock is taken over.
 
-The claim is a small file in the home, renewed while its owner lives. It guards against two people starting the same command, which is
-what happens; parts are written whole anyway, so even two writers could not leave half a result. Whether a writer on this machine lives is
-asked of the machine; one on another, which may be gone, is watched until it renews its claim or has not for too long. A writer that was cut
-off and comes back leaves the claim of who followed it alone.
+The lock is a small file in the folder; its owner renews it while it lives. It guards against two people who start the same command. Outputs are
+written atomically anyway, so even two writers cannot leave a half-written result. A writer on this machine is looked up among its processes. A
+writer on another machine, which may be gone, is monitored until it renews its lock or has not renewed it for too long. A writer that lost its
+connection and returns leaves the lock of its successor alone.
 """
 
 import json
@@ -22,56 +22,56 @@ from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 
-_BEAT = 20.0
-"""Seconds between two signs of life."""
-_STALE = 6 * _BEAT
-"""Seconds without one after which a writer on another machine counts as dead."""
-_BEYOND = 3600.0
-"""Seconds since a sign of life after which that writer is not looked for: no clock is so wrong."""
-_LOOK = 2.0
-"""Seconds between two looks at such a writer's claim."""
-_SETTLE = 0.2
-"""Seconds until a claim is read again: of two that claim at once, only the last one finds its own name."""
+_HEARTBEAT_INTERVAL = 20.0
+"""Seconds between two renewals."""
+_STALE_AFTER = 6 * _HEARTBEAT_INTERVAL
+"""Seconds without a renewal after which a writer on another machine counts as dead."""
+_EXPIRED_AFTER = 3600.0
+"""Seconds since a renewal after which nobody waits for another one: no two clocks differ by so much."""
+_POLL_INTERVAL = 2.0
+"""Seconds between two reads of the lock of such a writer."""
+_CONFIRM_DELAY = 0.2
+"""Seconds until a new lock is read again: of two writers that lock at the same time, only the last one finds its own name."""
 
 
 @contextmanager
-def only_writer(storage: Storage, home: str) -> Iterator[None]:
-    """Hold the home while the block runs; first, where a writer on another machine may be gone, wait up to two minutes for a sign of life.
+def writer_lock(storage: Storage, folder: str) -> Iterator[None]:
+    """Hold the lock of a folder while the block runs. Waits up to two minutes for a renewal where a writer on another machine may be gone.
 
     Args:
-        storage: Where the home lies.
-        home: Its path below the storage root.
+        storage: The storage of the folder.
+        folder: Its path below the storage root.
 
     Raises:
-        BusyError: another run that still lives holds it; the message says which machine and process.
+        BusyError: another run that still lives holds the lock; the message names its machine and process.
     """
-    path, claim = f"{home}/writer.json", _claim()
-    if (other := _read(storage, path)) and _lives(storage, path, other):
+    path, claim = f"{folder}/writer.json", _claim()
+    if (other := _read(storage, path)) and _is_alive(storage, path, other):
         raise _busy(storage, path, other)
     storage.write_bytes(path, json.dumps(claim).encode())
-    time.sleep(_SETTLE)
+    time.sleep(_CONFIRM_DELAY)
     if (other := _read(storage, path)) and other["owner"] != claim["owner"]:
         raise _busy(storage, path, other)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(storage, path, claim, stop), daemon=True)
-    beat.start()
+    renewal = threading.Thread(target=_renew, args=(storage, path, claim, stop), daemon=True)
+    renewal.start()
     try:
         yield
     finally:
         stop.set()
-        beat.join(timeout=5)
+        renewal.join(timeout=5)
         if _owns(storage, path, claim):
             storage.delete(path)
 
 
 def _claim() -> dict:
     process = psutil.Process()
-    here = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "born": process.create_time()}
-    return {"owner": uuid.uuid4().hex, **here, "beat": time.time()}
+    here = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "started": process.create_time()}
+    return {"owner": uuid.uuid4().hex, **here, "heartbeat": time.time()}
 
 
 def _machine() -> str:
-    """Names the set of processes among which a number means one: several machines, and containers of one, may have the same host name."""
+    """Identifies the set of processes in which a process id is unique: several machines, and containers of one, may share a host name."""
     return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
@@ -93,41 +93,41 @@ def _busy(storage: Storage, path: str, other: dict) -> BusyError:
     )
 
 
-def _lives(storage: Storage, path: str, claim: dict) -> bool:
-    return _lives_here(claim) if claim.get("machine") == _machine() else _beats(storage, path, claim)
+def _is_alive(storage: Storage, path: str, claim: dict) -> bool:
+    return _process_is_alive(claim) if claim.get("machine") == _machine() else _is_renewed(storage, path, claim)
 
 
-def _lives_here(claim: dict) -> bool:
+def _process_is_alive(claim: dict) -> bool:
     if claim["pid"] == os.getpid():
         return True
     try:
         process = psutil.Process(claim["pid"])
-        return abs(process.create_time() - claim["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # killed, and not yet buried
+        return abs(process.create_time() - claim["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # a zombie is dead
     except psutil.NoSuchProcess:
         return False
 
 
-def _beats(storage: Storage, path: str, claim: dict) -> bool:
-    """Whether that writer gives a sign of life before it counts as dead. Its clock may not be ours: it is one when the claim changes."""
-    silent = time.time() - claim["beat"]
-    if silent > _BEYOND:
+def _is_renewed(storage: Storage, path: str, claim: dict) -> bool:
+    """Whether that writer renews its lock before it counts as dead. Its clock may differ from ours, so any change of the lock is a renewal."""
+    silent = time.time() - claim["heartbeat"]
+    if silent > _EXPIRED_AFTER:
         return False
-    left = min(max(_STALE - silent, 2 * _BEAT), _STALE)
-    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for a sign of life")
+    left = min(max(_STALE_AFTER - silent, 2 * _HEARTBEAT_INTERVAL), _STALE_AFTER)
+    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for its heartbeat")
     ends = time.monotonic() + left
     while time.monotonic() < ends:
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
         now = _read(storage, path)
         if now != claim:
             return now is not None
     return False
 
 
-def _beat(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:
-    while not stop.wait(_BEAT):
+def _renew(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:
+    while not stop.wait(_HEARTBEAT_INTERVAL):
         try:
             if not _owns(storage, path, claim):
-                return  # we were cut off for so long that another took over; parts are written whole, whoever writes them
-            storage.write_bytes(path, json.dumps({**claim, "beat": time.time()}).encode())
+                return  # this writer was offline for so long that another one took over; outputs are atomic, whoever writes them
+            storage.write_bytes(path, json.dumps({**claim, "heartbeat": time.time()}).encode())
         except StorageError:
-            continue  # the next beat may pass; parts report a lost store themselves
+            continue  # the next renewal may succeed; outputs report a lost store themselves

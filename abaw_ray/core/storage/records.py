@@ -1,7 +1,7 @@
-"""Where a stage's results live, which of them are there, and the record that says they are complete.
+"""The outputs of a stage in storage, which of them are there, and the record that marks them as complete.
 
-A stage's home is named by the digest of what shapes every part of it; one part an item, each written at once; the record comes last.
-No record, no result. Nothing here knows what a part holds or where the work runs.
+A stage's store is a folder named by the digest of everything that shapes every output in it. Each item has one output, written atomically; the
+record comes last: without a record there is no result. Nothing here knows what an output holds or where the work runs.
 """
 
 import hashlib
@@ -20,6 +20,8 @@ from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.storage import Storage
 
+_PACKAGE = Path(__file__).parents[2]
+"""Folder of this package."""
 _PACKAGES = ("ray", "torch", "transformers", "timm", "deepspeed", "av", "pyarrow", "scikit-learn", "opencv-python-headless", "numpy")
 
 
@@ -28,31 +30,31 @@ class Item:
     """One unit of a stage's work: a video, an image set, a training run."""
 
     name: str
-    """As the user knows it: the video's name."""
+    """The user's name for it, such as the path of a video."""
     identity: str
-    """Changes whenever the content may have: a digest of URI, size and ETag or modification time, or of the parts a run reads."""
+    """Changes whenever the content may have changed: a digest of URI, size and ETag or modification time, or of the outputs that a run reads."""
 
     @property
     def key(self) -> str:
-        """The name of its part: readable, and different for every identity."""
+        """The file name of its output: readable, and different for every identity."""
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.name)[-60:]}-{digest([self.name, self.identity], 12)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """That a stage is complete for a set of items, and everything one asks later about how it came about."""
+    """States that a stage is complete for a set of items, and keeps how its outputs were made."""
 
     stage: str
     store: str
-    parts: dict[str, str]
-    """Item name -> path of its part below the storage root. Failed items have none, but for what was good before they broke."""
+    outputs: dict[str, str]
+    """Item name -> path of its output below the storage root. A failed item has one only if some of its frames were good."""
     failures: list[dict]
-    """``FAILURE`` rows; an item that broke after a last good frame has a part as well."""
+    """``FAILURE`` rows; an item that failed after a last good frame has an output as well."""
     settings: dict
     inputs: list[str]
     figures: dict[str, Any]
     seconds: float
-    """Wall time of the run that completed the set; 0 where all its parts were there already."""
+    """Wall time of the run that completed the set, in seconds; about 0 where all outputs existed already."""
     revision: int
     versions: dict[str, str] = field(default_factory=dict)
     code: str = ""
@@ -61,8 +63,8 @@ class Record:
 
     @property
     def identity(self) -> str:
-        """Names this very result: what the next stage's run takes as its input."""
-        return digest([self.store, self.parts])
+        """Names exactly these outputs: an input of the next stage."""
+        return digest([self.store, self.outputs])
 
 
 @dataclass(frozen=True)
@@ -74,45 +76,60 @@ class StageStore:
     settings: Any
     revision: int
     inputs: tuple[str, ...] = ()
-    """The homes (or names) of the stages whose results shape every part of this one."""
+    """The stores (or names) of what shapes every output of this one."""
 
     @property
     def path(self) -> str:
-        """The home's folder."""
+        """The store's folder below the storage root."""
         name = digest({"settings": self.settings, "revision": self.revision, "inputs": list(self.inputs)})
         return f"{self.stage}/{name}"
 
-    def part(self, item: Item, suffix: str = ".parquet") -> str:
-        """Path of an item's part; a run that writes several files uses a folder (``suffix=""``) and ``complete_folder``."""
-        return f"{self.path}/parts/{item.key}{suffix}"
+    def output(self, item: Item, suffix: str = ".parquet") -> str:
+        """Path of an item's output; a run that writes several files uses a folder (``suffix=""``) and ``complete_folder``."""
+        return f"{self.path}/outputs/{item.key}{suffix}"
+
+    def exists(self, item: Item) -> bool:
+        """Whether the item's output, one Parquet file, is there."""
+        return self.storage.exists(self.output(item))
+
+    def rows(self, item: Item) -> int:
+        """Number of rows of the item's output, from the file's footer."""
+        return self.storage.table_rows(self.output(item))
 
     def complete_folder(self, item: Item, figures: dict[str, Any]) -> None:
-        """Mark a part of several files as whole: its list of files with sizes is written after all of them."""
-        folder = self.part(item, "")
+        """Mark an output of several files as complete: the list of its files with their sizes is written after all of them."""
+        folder = self.output(item, "")
         files = self.storage.files(folder, recursive=True)
         body = {"files": files, "figures": to_plain(figures)}
-        self.storage.write_bytes(f"{folder}/part.json", json.dumps(body, indent=1).encode())
+        self.storage.write_bytes(f"{folder}/output.json", json.dumps(body, indent=1).encode())
 
     def folder_figures(self, item: Item) -> dict[str, Any]:
         """The figures given to ``complete_folder``."""
-        return json.loads(self.storage.read_bytes(f"{self.part(item, '')}/part.json"))["figures"]
+        return json.loads(self.storage.read_bytes(f"{self.output(item, '')}/output.json"))["figures"]
 
     def finished(self, items: Iterable[Item]) -> dict[str, str]:
-        """Item name -> part path, of the items whose part is there."""
-        there = self.storage.files(f"{self.path}/parts", recursive=True)
+        """Item name -> path of its output, for the items that have one."""
+        there = self.storage.files(f"{self.path}/outputs", recursive=True)
         found = {}
         for item in items:
             if f"{item.key}.parquet" in there:
-                found[item.name] = self.part(item)
-            elif f"{item.key}/part.json" in there:
-                found[item.name] = self.part(item, "")
+                found[item.name] = self.output(item)
+            elif f"{item.key}/output.json" in there:
+                found[item.name] = self.output(item, "")
         return found
 
     def write_failure(self, item: Item, error: ItemError) -> dict:
-        """Keep why an item has no part; returns its ``FAILURE`` row."""
+        """Write the reason why an item failed; returns its ``FAILURE`` row."""
         row = {"item": item.name, "stage": self.stage, "reason": " ".join(str(error).split()), "last_frame": error.last_frame}
         self.storage.write_bytes(f"{self.path}/failures/{item.key}.json", json.dumps(row).encode())
         return row
+
+    def failure(self, item: Item) -> dict | None:
+        """The ``FAILURE`` row of an item; None where it has not failed."""
+        try:
+            return json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json"))
+        except FileNotFoundError:
+            return None
 
     def failures(self, items: Iterable[Item]) -> dict[str, dict]:
         """Item name -> ``FAILURE`` row, of the items that failed before."""
@@ -122,16 +139,16 @@ class StageStore:
         }
 
     def done(self, items: Iterable[Item]) -> set[str]:
-        """Names of the items of which nothing is left to do: their part is there, or they failed.
+        """Names of the items with nothing left to do: their output is there, or they failed.
 
-        An item that failed after a last good frame has a part too, written after its failure: where only that is there, a run was killed
-        in between.
+        An item that failed after a last good frame has an output too, written after its failure: where only the failure is there, a run was
+        killed in between.
         """
-        parts, failures = self.finished(items), self.failures(items)
-        return parts.keys() | {name for name, row in failures.items() if row["last_frame"] is None}
+        outputs, failures = self.finished(items), self.failures(items)
+        return outputs.keys() | {name for name, row in failures.items() if row["last_frame"] is None}
 
     def forget_failures(self, items: Iterable[Item]) -> None:
-        """Let failed items be tried again (``--retry-failures``)."""
+        """Delete the failures of these items, so that they are done again (``--retry-failures``)."""
         for item in items:
             self.storage.delete(f"{self.path}/failures/{item.key}.json")
 
@@ -146,31 +163,31 @@ class StageStore:
             return None
 
     def finish(self, items: list[Item], figures: dict[str, Any], seconds: float, max_failures: float = 0.01) -> Record:
-        """Check that every item has its part or its failure, and write the record.
+        """Check that every item has its output or its failure, and write the record.
 
         Args:
-            items: The whole set of the stage, done now or before.
-            figures: What the stage reports, plain numbers and texts.
+            items: All items of the stage, done now or before.
+            figures: What the stage reports: JSON values.
             seconds: Wall time of this run.
-            max_failures: Share of the items that may have failed; at least one always may.
+            max_failures: Fraction of the items that may have failed; at least one always may.
 
         Raises:
-            StageError: more failed than allowed, or an item has neither part nor failure; good parts stay where they are.
+            StageError: more failed than allowed, or an item has neither output nor failure; good outputs are kept.
         """
-        parts, failures = self.finished(items), self.failures(items)
-        lost = [item.name for item in items if item.name not in parts and item.name not in failures]
+        outputs, failures = self.finished(items), self.failures(items)
+        lost = [item.name for item in items if item.name not in outputs and item.name not in failures]
         if lost:
             raise StageError(f"{self.stage}: {len(lost)} of {len(items)} items have no result, first {lost[0]}; run the same command again")
-        if not parts or not bears(len(failures), len(items), max_failures):
+        if not outputs or not within_failure_budget(len(failures), len(items), max_failures):
             row = next(iter(failures.values()))
             raise StageError(
                 f"{self.stage}: {len(failures)} of {len(items)} items failed, allowed are {max_failures:.1%} and at least 1; "
-                f"first {row['item']}: {row['reason']}; mend them and add --policy.retry-failures, or raise --policy.max-failures"
+                f"first {row['item']}: {row['reason']}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
             )
         record = Record(
             stage=self.stage,
             store=self.path,
-            parts=dict(sorted(parts.items())),
+            outputs=dict(sorted(outputs.items())),
             failures=list(failures.values()),
             settings=to_plain(self.settings),
             inputs=list(self.inputs),
@@ -186,9 +203,9 @@ class StageStore:
         return record
 
 
-def bears(failed: float, of: float, share: float) -> bool:
-    """Whether a run bears so many failures: this share, and at least one always."""
-    return failed <= max(1, share * of)
+def within_failure_budget(failed: float, of: float, fraction: float) -> bool:
+    """Whether this number of failures is allowed: the fraction, and always at least one."""
+    return failed <= max(1, fraction * of)
 
 
 @cache
@@ -205,8 +222,8 @@ def versions() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Hash of this package's own files: says which code ran also where there is no git."""
-    root, total = Path(__file__).parents[1], hashlib.sha256()
+    """Hash of this package's own files: names the code that ran even where there is no git."""
+    root, total = _PACKAGE, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return total.hexdigest()[:16]
@@ -215,7 +232,7 @@ def code_digest() -> str:
 @cache
 def git_revision() -> str:
     """The git revision of the checkout, or an empty text."""
-    command = ["git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty"]
+    command = ["git", "-C", str(_PACKAGE.parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

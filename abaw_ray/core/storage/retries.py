@@ -1,32 +1,32 @@
-"""A read or write that failed -> once more after a pause, where that may help: the one way in which this package tries things again."""
+"""The retry policy for reads and writes: transient errors are retried with exponential backoff, others are raised at once."""
 
 import time
 from collections.abc import Callable
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-_LONGEST = 10.0
-"""Seconds of a pause at most."""
-_FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
-"""What a store says of a refusal, as pyarrow repeats it."""
+_MAX_PAUSE = 10.0
+"""Seconds."""
+_PERMANENT_CODES = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
+"""Error codes of a store that no retry changes, as they stand in pyarrow's messages."""
 
 
-def may_pass(error: BaseException) -> bool:
-    """A broken connection may be whole next time; a missing file or a refused key will not."""
+def is_transient(error: BaseException) -> bool:
+    """Whether a retry may succeed: after a broken connection it may, after a missing file or a refused key it does not."""
     return (
         isinstance(error, OSError)
         and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
-        and not any(code in str(error) for code in _FINAL)
+        and not any(code in str(error) for code in _PERMANENT_CODES)
     )
 
 
 def retrying(attempts: int, *, pause: float = 0.3, sleep: Callable[[float], None] = time.sleep) -> Retrying:
-    """What calls an action again while its error ``may_pass``; the last one is raised as itself.
+    """Calls an action again while its error ``is_transient``; raises the last error unchanged.
 
     Args:
-        attempts: How often in all.
-        pause: Seconds, on average half of them, before the second attempt; twice as many before each further one, ten at most. Ours.
-        sleep: Spends the pauses.
+        attempts: Number of attempts in all.
+        pause: Upper bound of the random pause before the second attempt, in seconds; it doubles with each attempt, up to 10 s. Ours.
+        sleep: Sleeps for a pause.
     """
-    wait = wait_random_exponential(multiplier=pause, max=_LONGEST)
-    return Retrying(retry=retry_if_exception(may_pass), stop=stop_after_attempt(attempts), wait=wait, sleep=sleep, reraise=True)
+    wait = wait_random_exponential(multiplier=pause, max=_MAX_PAUSE)
+    return Retrying(retry=retry_if_exception(is_transient), stop=stop_after_attempt(attempts), wait=wait, sleep=sleep, reraise=True)

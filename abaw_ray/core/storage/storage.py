@@ -1,8 +1,8 @@
-"""Files by URI, on a local disk or in an object store, written whole or not at all.
+"""Files by URI, on a local disk or in an object store. Every write is atomic: the file appears complete or not at all.
 
-Everything that is read or written goes through ``Storage``; credentials come from the usual chain of the store and appear nowhere.
-A local file is written beside its name and renamed; an object appears only when its upload is completed. Broken connections are tried
-again with growing pauses; what still fails is a ``StorageError`` that names the address, never a silent absence.
+Every read and write goes through ``Storage``. Credentials come from the store's default credential chain and are never stored or logged.
+A local file is written under a temporary name and renamed; an object appears only when its upload is complete. Failed requests are retried
+with growing pauses; what still fails raises a ``StorageError`` that names the address.
 """
 
 import errno
@@ -12,7 +12,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -23,50 +24,30 @@ import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote, resolve
-from abaw_ray.core.storage.local_disk import own_disk
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.retries import retrying
+from abaw_ray.core.storage.streams import sync_to_disk, write_stream
 
 _T = TypeVar("_T")
 _BLOCK = 8 << 20
 """Bytes that are copied at a time."""
+_PARALLEL_TRANSFERS = 16
+"""Files of a folder that are transferred to or from an object store at the same time."""
 _ROW_GROUP = 4096
-"""Rows of a Parquet row group: a few megabytes of chips, so that a reader never holds a whole video."""
+"""Rows of a Parquet row group: a few megabytes of face chips, so that a reader never holds a whole video."""
 
 
-def _fill(fs: pafs.FileSystem, target: str, blocks: Iterable[bytes]) -> None:
-    """Write a file or object; what is broken off (Ctrl-C, a source that cannot be read) leaves none, though pyarrow completes what it closes."""
-    out = fs.open_output_stream(target)
-    try:
-        for block in blocks:
-            out.write(block)
-    except BaseException:
-        with suppress(OSError):  # where it was the store that failed, this says so again, and there is nothing to delete
-            out.close()
-            fs.delete_file(target)
-        raise
-    out.close()
-
-
-def _settle(path: str) -> None:
-    """Wait until the disk has what was written: a machine that loses its power may otherwise come back with the name and without the content."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _todo(reason: str) -> str:
-    """What to do about a refusal."""
+def _advice(reason: str) -> str:
+    """What the user can do about a failed request."""
     if "MissingContentLength" in reason:  # HTTP 411
-        return "this store does not know today's checksums: give --storage.checksums when_required"
+        return "this store does not support trailing checksums: give --storage.checksums when_required"
     if os.strerror(errno.ENOSPC) in reason:
         return "the disk is full: make room there, or name another folder"
     return "check the address, the credentials and storage.endpoint"
 
 
 class Storage:
-    """A root address; all paths given to its methods are relative to it, with forward slashes. Picklable."""
+    """A root address. All paths given to its methods are relative to it, with forward slashes. Picklable."""
 
     def __init__(self, config: StorageConfig) -> None:
         self.config = config
@@ -76,11 +57,11 @@ class Storage:
         return resolve(self.config.uri, self.config)
 
     def __getstate__(self) -> dict:
-        """Leave the file system behind: the other process opens its own."""
+        """Pickle no file system: the other process opens its own."""
         return {"config": self.config}
 
     def uri(self, path: str = "") -> str:
-        """The full address of a path, for people and records."""
+        """The full address of a path, for messages and records."""
         base = self.config.uri if is_remote(self.config.uri) else str(Path(self.config.uri.removeprefix("file://")).absolute())
         return f"{base.rstrip('/')}/{path}".rstrip("/")
 
@@ -92,14 +73,14 @@ class Storage:
             raise
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise StorageError(f"{self.uri(path)}: {reason}; {_todo(reason)}") from error
+            raise StorageError(f"{self.uri(path)}: {reason}; {_advice(reason)}") from error
 
     def exists(self, path: str) -> bool:
-        """Whether a file or folder of that name is there."""
+        """Whether a file or folder of that name exists."""
         return self._try(path, lambda fs, full: fs.get_file_info(full).type) != pafs.FileType.NotFound
 
     def files(self, path: str, *, recursive: bool = False) -> dict[str, int]:
-        """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where the folder is not there."""
+        """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where there is no such folder."""
 
         def read(fs: pafs.FileSystem, full: str) -> dict[str, int]:
             found = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive))
@@ -118,27 +99,27 @@ class Storage:
         return self._try(path, read)
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Put the content there, replacing what was there, all at once."""
+        """Write a file atomically, replacing an existing one."""
 
         def write(fs: pafs.FileSystem, target: str) -> None:
-            _fill(fs, target, [data])
+            write_stream(fs, target, [data])
 
         self._put(path, write, len(data))
 
     def put_file(self, local: Path, path: str) -> None:
-        """Copy a local file there, all at once."""
+        """Upload a local file atomically."""
 
         def write(fs: pafs.FileSystem, target: str) -> None:
             if isinstance(fs, pafs.LocalFileSystem):
-                shutil.copyfile(local, target)  # in the kernel, at a fifth of the cost
+                shutil.copyfile(local, target)  # copies in the kernel, in a fifth of the time
                 return
             with local.open("rb") as source:
-                _fill(fs, target, iter(lambda: source.read(_BLOCK), b""))
+                write_stream(fs, target, iter(lambda: source.read(_BLOCK), b""))
 
         self._put(path, write, local.stat().st_size)
 
     def _put(self, path: str, fill: Callable[[pafs.FileSystem, str], None], size: int) -> None:
-        """Write and check the size: some uploads fail without an error."""
+        """Write atomically and check the size: some uploads fail without an error."""
 
         def write(fs: pafs.FileSystem, full: str) -> None:
             local = isinstance(fs, pafs.LocalFileSystem)
@@ -151,7 +132,7 @@ class Storage:
                 if written != size:
                     raise OSError(f"{written} of {size} bytes arrived")
                 if local:
-                    _settle(target)
+                    sync_to_disk(target)
                     os.replace(target, full)
             except BaseException:
                 if local:
@@ -161,12 +142,12 @@ class Storage:
         self._try(path, write)
 
     def get_file(self, path: str, local: Path) -> None:
-        """Copy a stored file to a local one, all at once."""
+        """Download a file atomically."""
         local.parent.mkdir(parents=True, exist_ok=True)
         partial = local.with_name(f"{local.name}.tmp-{uuid.uuid4().hex[:8]}")
 
         def read(fs: pafs.FileSystem, full: str) -> None:
-            with own_disk(), fs.open_input_file(full) as source, open(partial, "wb") as out:
+            with disk_full_to_storage_error(), fs.open_input_file(full) as source, open(partial, "wb") as out:
                 shutil.copyfileobj(source, out, _BLOCK)
 
         try:
@@ -175,9 +156,44 @@ class Storage:
         finally:
             partial.unlink(missing_ok=True)
 
+    def upload_folder(self, local: Path, path: str, *, last: str = "") -> None:
+        """Upload the files of a local folder and its subfolders, each atomically, several at a time to an object store.
+
+        Args:
+            local: The folder.
+            path: Where it goes, below the root.
+            last: Name of a file in it that is uploaded after all others: a marker that the folder is complete.
+        """
+        names = sorted(file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file())
+        self._transfer(names, last, lambda name: self.put_file(local / name, f"{path}/{name}".lstrip("/")))
+
+    def download_folder(self, path: str, local: Path, *, names: Iterable[str] | None = None, last: str = "") -> None:
+        """Download the files of a folder and its subfolders, each atomically, several at a time from an object store.
+
+        Args:
+            path: The folder, below the root.
+            local: Where its files go.
+            names: The files to download, relative to ``path``; all where None.
+            last: Name of a file in it that is downloaded after all others.
+        """
+        names = self.files(path, recursive=True) if names is None else names
+        self._transfer(names, last, lambda name: self.get_file(f"{path}/{name}".lstrip("/"), local / name))
+
+    def _transfer(self, names: Iterable[str], last: str, copy: Callable[[str], None]) -> None:
+        threads = 1 if isinstance(self._root[0], pafs.LocalFileSystem) else _PARALLEL_TRANSFERS
+        with ThreadPoolExecutor(threads, thread_name_prefix="transfer") as pool:
+            try:
+                for transfer in [pool.submit(copy, name) for name in names if name != last]:
+                    transfer.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if last:
+            copy(last)
+
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
-        """A local path with the content of a stored file: itself on a local disk, else a temporary copy."""
+        """A local path with the content of a stored file: the file itself on a local disk, else a temporary copy."""
         filesystem, root = self._root
         if isinstance(filesystem, pafs.LocalFileSystem):
             yield Path(root) / path
@@ -188,25 +204,26 @@ class Storage:
             yield local
 
     def read_table(self, path: str, columns: list[str] | None = None, filters: list[tuple] | None = None) -> pa.Table:
-        """A Parquet file as a table; only the given columns are read, and of the rows those that pass pyarrow's ``filters``."""
-        return self._try(path, lambda fs, full: pq.read_table(full, columns=columns, filesystem=fs, partitioning=None, filters=filters))
+        """A Parquet file as a table, with the given columns and the rows that pass pyarrow's ``filters``; all where None."""
+        options = {"columns": columns, "filters": filters, "partitioning": None}  # no partitioning: folder names add no columns
+        return self._try(path, lambda fs, full: pq.read_table(full, filesystem=fs, **options))
 
     def table_columns(self, path: str) -> list[str]:
-        """Names of the columns of a Parquet file, without reading them."""
+        """Names of the columns of a Parquet file; reads its metadata only."""
         return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs).names)
 
     def table_rows(self, path: str) -> int:
-        """Number of rows of a Parquet file, without reading them."""
+        """Number of rows of a Parquet file; reads its metadata only."""
         return self._try(path, lambda fs, full: pq.read_metadata(full, filesystem=fs).num_rows)
 
     def write_table(self, path: str, table: pa.Table) -> None:
-        """Write one Parquet file, all at once."""
+        """Write one Parquet file atomically."""
         sink = io.BytesIO()
         pq.write_table(table, sink, row_group_size=_ROW_GROUP, compression="zstd")
         self.write_bytes(path, sink.getvalue())
 
     def delete(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it; it is no error when there is none."""
+        """Delete a file, or a folder with its content; no error where there is none."""
 
         def remove(fs: pafs.FileSystem, full: str) -> None:
             kind = fs.get_file_info(full).type
@@ -218,7 +235,7 @@ class Storage:
         self._try(path, remove)
 
     def check(self) -> None:
-        """Write and remove a small object, so that a wrong bucket or key shows before anything is paid for.
+        """Write and delete a small object, so that a wrong bucket or key fails before any machine starts.
 
         Raises:
             StorageError: the address cannot be written.

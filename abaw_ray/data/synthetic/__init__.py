@@ -1,1 +1,1 @@
-"""The drawn data set: ``config.SyntheticConfig`` says what, ``tree.write_synthetic`` writes it."""
+"""The synthetic data set: ``config.SyntheticConfig`` holds its settings, ``tree.write_synthetic`` writes it."""

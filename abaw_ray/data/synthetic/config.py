@@ -1,6 +1,6 @@
-"""How large the drawn data set is and what it looks like, and the one way in which its random numbers are made.
+"""Settings of the synthetic data set, and its named random number generators.
 
-Everything here is ours: it stands in for Aff-Wild2, AffectNet and RAF-DB, whose licences forbid shipping them.
+All of it is ours: the data set replaces Aff-Wild2, AffectNet and RAF-DB in tests and demos, because their licences forbid redistribution.
 """
 
 from dataclasses import dataclass
@@ -14,72 +14,78 @@ from abaw_ray.core.settings import digest
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """Sizes of the drawn data set. The same settings give the same labels and the same pixels (before encoding) everywhere."""
+    """Size and appearance of the synthetic data set. The same settings give the same labels and the same pixels (before encoding) everywhere."""
 
     seed: int = 0
-    """Changes every person, script and picture. Ours, as all below."""
-    picture: tuple[int, int] = (320, 240)
+    """Seed of every identity, script and image. Default ours, as all below."""
+    frame_size: tuple[int, int] = (320, 240)
     """Width and height of the videos in pixels; both even (H.264)."""
-    train: int = 36
-    """Annotation files of Train_Set. One of them is the left half of the two-person video."""
-    validation: int = 16
-    """Annotation files of Validation_Set. One of them is the right half of the two-person video."""
-    test: int = 6
-    """Videos of the test release."""
-    seconds: float = 10.0
-    """Mean length of a video; lengths vary by a fifth either way."""
-    rate: tuple[float, float] = (12.0, 20.0)
-    """Lowest and highest frames a second; every video has its own."""
-    stretch: tuple[float, float] = (1.5, 4.0)
-    """Shortest and longest time in seconds that a person keeps one expression."""
-    strength: float = 1.0
-    """Scale of all expressions of the face; below 1 they are harder to tell apart."""
-    turning: float = 0.4
-    """Scale of how far heads lean, turn and nod; at 1 a small encoder needs many more images to see through it."""
-    affectnet: int = 6000
-    """Usable images of AffectNet's training list; some more are there that a reader must leave out."""
-    affectnet_validation: int = 480
+    train_subjects: int = 36
+    """Annotated subjects of Train_Set, one video each. One of them is the left half of the two-person video."""
+    val_subjects: int = 16
+    """Annotated subjects of Validation_Set. One of them is the right half of the two-person video."""
+    test_subjects: int = 6
+    """Subjects of the test release, one video each."""
+    video_duration_s: float = 10.0
+    """Mean duration of a video in seconds; durations vary by a fifth either way."""
+    fps_range: tuple[float, float] = (12.0, 20.0)
+    """Lowest and highest frame rate in frames per second; every video has its own."""
+    segment_duration_s: tuple[float, float] = (1.5, 4.0)
+    """Shortest and longest duration in seconds for which a subject keeps one expression."""
+    expression_intensity: float = 1.0
+    """Scale of all facial expressions; below 1 they are harder to classify."""
+    head_pose_scale: float = 0.4
+    """Scale of head roll, yaw and pitch; at 1 a small encoder needs many more images to become robust to pose."""
+    affectnet_train_images: int = 6000
+    """Usable images of AffectNet's training list; the list has some more that a reader must exclude."""
+    affectnet_val_images: int = 480
     """Usable images of AffectNet's validation list."""
-    rafdb: int = 2000
+    rafdb_train_images: int = 2000
     """Training images of RAF-DB."""
-    rafdb_test: int = 240
+    rafdb_test_images: int = 240
     """Test images of RAF-DB."""
     crf: float = 23.0
-    """Quality of the H.264 encoder: 18 looks lossless, 35 shows blocks."""
+    """Constant rate factor of the H.264 encoder: 18 is visually lossless, 35 shows block artefacts."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot hold what the data set promises to hold."""
-        width, height = self.picture
+        """Reject sizes that cannot hold every expression, and values outside their ranges."""
+        width, height = self.frame_size
         if width % 2 or height % 2 or min(width, height) < 96:
-            raise ConfigError(f"synthetic.picture={width}x{height}: sides must be even (H.264) and at least 96 pixels")
-        low, high = self.stretch
+            raise ConfigError(f"synthetic.frame_size={width}x{height}: sides must be even (H.264) and at least 96 pixels")
+        low, high = self.segment_duration_s
         if not 0.3 <= low <= high:
-            raise ConfigError(f"synthetic.stretch={low}..{high} s: must ascend and begin at 0.3 s or more")
-        if not 5 <= self.rate[0] <= self.rate[1] <= 60:
-            raise ConfigError(f"synthetic.rate={self.rate[0]}..{self.rate[1]} frames/s: must ascend within 5..60")
-        if self.seconds < 2 * low:
-            raise ConfigError(f"synthetic.seconds={self.seconds}: a video must hold two stretches of {low} s (synthetic.stretch)")
-        if not 0 < self.strength <= 1.5:
-            raise ConfigError(f"synthetic.strength={self.strength} must be above 0 and at most 1.5")
-        if not 0 <= self.turning <= 1.5:
-            raise ConfigError(f"synthetic.turning={self.turning} must be between 0 and 1.5")
-        for name in ("train", "validation"):
-            count = getattr(self, name) * self.stretches
-            if count < len(EXPRESSIONS):
-                raise ConfigError(
-                    f"synthetic.{name}={getattr(self, name)} videos of {self.seconds} s hold {count} stretches, fewer than the "
-                    f"{len(EXPRESSIONS)} expressions; ask for more videos or shorter synthetic.stretch"
-                )
-        if min(self.test, self.affectnet, self.affectnet_validation, self.rafdb, self.rafdb_test) < 1:
-            raise ConfigError("synthetic: test, affectnet, affectnet_validation, rafdb and rafdb_test must each be at least 1")
+            raise ConfigError(f"synthetic.segment_duration_s={low}..{high} s: must ascend and begin at 0.3 s or more")
+        if not 5 <= self.fps_range[0] <= self.fps_range[1] <= 60:
+            raise ConfigError(f"synthetic.fps_range={self.fps_range[0]}..{self.fps_range[1]} frames/s: must ascend within 5..60")
+        if self.video_duration_s < 2 * low:
+            raise ConfigError(
+                f"synthetic.video_duration_s={self.video_duration_s}: a video must hold two segments of {low} s (synthetic.segment_duration_s)"
+            )
+        if not 0 < self.expression_intensity <= 1.5:
+            raise ConfigError(f"synthetic.expression_intensity={self.expression_intensity} must be above 0 and at most 1.5")
+        if not 0 <= self.head_pose_scale <= 1.5:
+            raise ConfigError(f"synthetic.head_pose_scale={self.head_pose_scale} must be between 0 and 1.5")
+        for name in ("train_subjects", "val_subjects"):
+            self._check_expressions_fit(name)
+        images = (self.affectnet_train_images, self.affectnet_val_images, self.rafdb_train_images, self.rafdb_test_images)
+        if min(self.test_subjects, *images) < 1:
+            raise ConfigError("synthetic: test_subjects and the numbers of AffectNet's and RAF-DB's images must each be at least 1")
+
+    def _check_expressions_fit(self, name: str) -> None:
+        count = getattr(self, name) * self.segments_per_video
+        if count < len(EXPRESSIONS):
+            raise ConfigError(
+                f"synthetic.{name}={getattr(self, name)} videos of {self.video_duration_s} s hold {count} segments, fewer than the "
+                f"{len(EXPRESSIONS)} expressions; ask for more subjects or a shorter synthetic.segment_duration_s"
+            )
 
     @property
-    def stretches(self) -> int:
-        """Expressions that one person shows in one video."""
-        low, high = self.stretch
-        return max(2, int(self.seconds / (0.6 * low + 0.4 * high)))
+    def segments_per_video(self) -> int:
+        """Number of expression segments of one subject in one video."""
+        low, high = self.segment_duration_s
+        return max(2, int(self.video_duration_s / (0.6 * low + 0.4 * high)))
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """The random numbers of one thing, named by a path; independent of who draws what first, and of the number of workers."""
+    """Random number generator for one named purpose; independent of the order of calls and of the number of workers."""
     return np.random.Generator(np.random.PCG64(int(digest([seed, *map(str, names)], 32), 16)))

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 @contextmanager
-def placed(path: Path) -> Iterator[Path]:
-    """A path to write to, with the same extension; when the block ends well, the file is moved to its place at once."""
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Temporary path with the same extension; when the block ends without an exception, the file is renamed to ``path`` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:

@@ -1,7 +1,7 @@
-"""What the videos are called, where their files lie and who is in them: the styles of Aff-Wild2's names, dealt in turn.
+"""Names, paths and identities of the videos, in the naming styles of Aff-Wild2, assigned in turn.
 
-``N`` · ``id-rate-WxH`` · ``videoN`` · ``id-rate-WxH-part`` (two parts of one recording, the same person) · ``videoN_k``, and one video
-whose two people are annotated as ``_left`` and ``_right``.
+``N`` · ``id-rate-WxH`` · ``videoN`` · ``id-rate-WxH-part`` (two parts of one recording, the same identity) · ``videoN_k``, and one video
+whose two subjects are annotated as ``_left`` and ``_right``.
 """
 
 from dataclasses import dataclass
@@ -14,57 +14,59 @@ _STYLES: tuple[str, ...] = ("number", "sized", "video", "part", "part", "number"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Name:
+class VideoName:
     """One annotated subject."""
 
     annotation: str
     video: str
     path: str
-    """Of the video below the root of the tree."""
-    person: str
-    rate: float
-    """Frames a second, the mean where the rate varies."""
-    variable: bool
+    """Path of the video below the root of the tree."""
+    identity: str
+    fps: float
+    """Frames per is_second_part, the mean where the frame rate varies."""
+    variable_fps: bool
 
 
-def draw_names(config: SyntheticConfig) -> dict[str, list[Name]]:
-    """The names of each split (train, val, test). The first of train is the pair's left half, the first of val its right half."""
+def sample_names(config: SyntheticConfig) -> dict[str, list[VideoName]]:
+    """Names of each split (train, val, test). The first of train is the pair's left half, the first of val its right half."""
     rng = generator(config.seed, "names")
-    ids = iter(rng.permutation(np.arange(1, 1 + 2 * (config.train + config.validation + config.test))).tolist())
-    size = "x".join(map(str, config.picture))
+    ids = iter(rng.permutation(np.arange(1, 1 + 2 * (config.train_subjects + config.val_subjects + config.test_subjects))).tolist())
+    size = "x".join(map(str, config.frame_size))
     pair = _name(config, rng, f"{next(ids)}-{{rate}}-{size}", "pair", 1)
-    drawn = {}
-    for split, count in (("train", config.train - 1), ("val", config.validation - 1), ("test", config.test)):
+    by_split = {}
+    for split, count in (("train", config.train_subjects - 1), ("val", config.val_subjects - 1), ("test", config.test_subjects)):
         side = {"train": "left", "val": "right"}.get(split)
         names = [_half(pair, side)] if side else []
         for at in range(count):
             style = _STYLES[at % len(_STYLES)]
-            second = style == "part" and at > 0 and _STYLES[(at - 1) % len(_STYLES)] == "part"
-            if second:
+            is_second_part = style == "part" and at > 0 and _STYLES[(at - 1) % len(_STYLES)] == "part"
+            if is_second_part:
                 names.append(_second_part(names[-1], at))
                 continue
             number = next(ids)
             stem = {"number": f"{number}", "video": f"video{number}", "take": f"video{number}_1"}.get(style, f"{number}-{{rate}}-{size}")
             names.append(_name(config, rng, f"{stem}-1" if style == "part" else stem, f"{split}-{number}", at))
-        drawn[split] = names
-    return drawn
+        by_split[split] = names
+    return by_split
 
 
-def _name(config: SyntheticConfig, rng: np.random.Generator, stem: str, person: str, at: int) -> Name:
-    rate = float(rng.integers(round(config.rate[0]), round(config.rate[1]) + 1))
+def _name(config: SyntheticConfig, rng: np.random.Generator, stem: str, identity: str, at: int) -> VideoName:
+    rate = float(rng.integers(round(config.fps_range[0]), round(config.fps_range[1]) + 1))
     video = stem.format(rate=f"{rate:.0f}")
     avi = at % 4 == 2
-    return Name(annotation=video, video=video, path=_path(video, at, avi), person=person, rate=rate, variable=at % 3 == 0 and not avi)
+    return VideoName(annotation=video, video=video, path=_path(video, at, avi), identity=identity, fps=rate, variable_fps=at % 3 == 0 and not avi)
 
 
 def _path(video: str, at: int, avi: bool) -> str:
     return f"batch2/{video}.avi" if avi else f"batch{1 + at % 2}/{video}.mp4"
 
 
-def _half(pair: Name, side: str) -> Name:
-    return Name(**{**vars(pair), "annotation": f"{pair.video}_{side}", "person": f"pair-{side}"})
+def _half(pair: VideoName, side: str) -> VideoName:
+    return VideoName(**{**vars(pair), "annotation": f"{pair.video}_{side}", "identity": f"pair-{side}"})
 
 
-def _second_part(first: Name, at: int) -> Name:
+def _second_part(first: VideoName, at: int) -> VideoName:
     video = first.video.removesuffix("-1") + "-2"
-    return Name(annotation=video, video=video, path=_path(video, at, False), person=first.person, rate=first.rate, variable=first.variable)
+    return VideoName(
+        annotation=video, video=video, path=_path(video, at, False), identity=first.identity, fps=first.fps, variable_fps=first.variable_fps
+    )

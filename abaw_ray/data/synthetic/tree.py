@@ -1,7 +1,7 @@
-"""The drawn data set -> files, in exactly the layouts of Aff-Wild2, AffectNet and RAF-DB.
+"""Writes the synthetic data set in exactly the layouts of Aff-Wild2, AffectNet and RAF-DB.
 
-Everything is written into a folder of its own beside the final ones, which are moved into place when all is there; ``synthetic.json``
-comes last. Interrupted, the next call goes on from the files that are there.
+All files are written into a staging folder; the finished folders are then moved into place, and ``synthetic.json`` is written last. After an
+interruption, the next call resumes from the staged files.
 """
 
 import json
@@ -21,57 +21,57 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.files import placed
-from abaw_ray.data.synthetic.images import COLUMNS, affectnet_lists, draw_affectnet, draw_rafdb, rafdb_list
+from abaw_ray.data.synthetic.files import atomic_path
 from abaw_ray.data.synthetic.scene.scene import Scene
-from abaw_ray.data.synthetic.script import Video, write_script
+from abaw_ray.data.synthetic.script import VideoScript, make_script
+from abaw_ray.data.synthetic.still_lists import COLUMNS, affectnet_lists, rafdb_list, write_affectnet, write_rafdb
 from abaw_ray.media.write import write_video
 
 REVISION = 6
 """Raised by hand when the same settings give other labels or pixels."""
 DONE = "synthetic.json"
-"""The file that says that all is there, and what was drawn."""
+"""Completion marker: holds the settings and counts of a complete data set."""
 _FOLDERS = ("affwild2", "affectnet", "rafdb")
 _TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 _SETS = {"train": "Train_Set", "val": "Validation_Set"}
 _HEADER = ",".join(EXPRESSIONS)
 _BATCH = 50
-"""Images that one worker draws at a time."""
+"""Images per worker task."""
 
-Progress = Callable[[int, int], None]
-"""Called with the number of videos and images that are done, and of all."""
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of finished frames and images, and with their total."""
 
 
 def identity(config: SyntheticConfig) -> str:
-    """Name of the data set that these settings give."""
+    """Digest that identifies the data set of these settings."""
     return digest([REVISION, config])
 
 
-def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: Progress | None = None) -> dict[str, int]:
-    """Write the data set below a folder, or find that it is there already.
+def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: ProgressCallback | None = None) -> dict[str, int]:
+    """Write the data set into a folder, unless it exists there already.
 
     Args:
-        root: The folder; ``affwild2``, ``affectnet``, ``rafdb`` and ``synthetic.json`` appear in it.
-        config: What to draw.
-        workers: Processes that draw, each with one thread.
-        progress: Told after every video and every batch of images.
+        root: The folder; it will hold ``affwild2``, ``affectnet``, ``rafdb`` and ``synthetic.json``.
+        config: Settings of the data set.
+        workers: Rendering processes, with one thread each.
+        progress: Called after every video and every batch of images.
 
     Returns:
         Counts of ``videos``, ``frames`` and ``images``.
 
     Raises:
-        ConfigError: the folder holds another data set, or something that is none.
+        ConfigError: the folder holds another data set or other files.
     """
     root, name = Path(root), identity(config)
-    done, staging = root / DONE, root / f".making-{name}"
+    done, staging = root / DONE, root / f".staging-{name}"
     if done.exists():
         found = json.loads(done.read_text())
         if found["digest"] != name:
-            raise ConfigError(f"{root}: holds a data set drawn with other settings or by another version; delete the folder or name another one")
+            raise ConfigError(f"{root}: holds a synthetic data set of other settings or another version; delete the folder or name another one")
         return found["counts"]
-    _refuse_others(root, staging)
+    _check_target(root, staging)
     staging.mkdir(parents=True, exist_ok=True)
-    for folder in _FOLDERS:  # an earlier call may have ended between two moves
+    for folder in _FOLDERS:  # an interrupted call may have moved some of the folders
         if (root / folder).exists():
             os.replace(root / folder, staging / folder)
     counts = _write_all(staging, config, workers, progress)
@@ -82,84 +82,86 @@ def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, pr
     return counts
 
 
-def _refuse_others(root: Path, staging: Path) -> None:
+def _check_target(root: Path, staging: Path) -> None:
     if staging.exists():
         return
-    for other in sorted(root.glob(".making-*")):
-        raise ConfigError(f"{other}: an unfinished data set with other settings lies here; delete it or name another folder")
+    for other in sorted(root.glob(".staging-*")):
+        raise ConfigError(f"{other}: unfinished data set of other settings; delete it or name another folder")
     for folder in _FOLDERS:
         if (root / folder).exists():
-            raise ConfigError(f"{root / folder}: is there, but without the synthetic.json of a drawn data set; name another folder")
+            raise ConfigError(f"{root / folder}: exists without the synthetic.json of a synthetic data set; name another folder")
 
 
-def _write_all(staging: Path, config: SyntheticConfig, workers: int, progress: Progress | None) -> dict[str, int]:
-    """Draw everything, videos first (they take longest), then write the lists."""
-    videos, lists, aligned = write_script(config), affectnet_lists(config), rafdb_list(config)
+def _write_all(staging: Path, config: SyntheticConfig, workers: int, progress: ProgressCallback | None) -> dict[str, int]:
+    """Render everything, videos first (they take longest), then write the lists."""
+    videos, lists, render_aligned = make_script(config), affectnet_lists(config), rafdb_list(config)
     tasks: list[_Task] = [_Task(_write_video, (config, staging / "affwild2", video), video.frames, "frames") for video in videos]
     for name, images in lists.items():
-        tasks += [_Task(draw_affectnet, (config, staging / "affectnet", batch), len(batch), name) for batch in _batches(images)]
-    tasks += [_Task(draw_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(aligned)]
+        tasks += [_Task(write_affectnet, (config, staging / "affectnet", batch), len(batch), name) for batch in _batches(images)]
+    tasks += [_Task(write_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(render_aligned)]
     results = _run(tasks, workers, progress)
     frames = dict(zip([video.name for video in videos], results["frames"], strict=True))
-    _write_release(staging / "affwild2", [video for video in videos if video.actors[0].split == "test"], frames)
+    _write_release(staging / "affwild2", [video for video in videos if video.subjects[0].split == "test"], frames)
     for name in lists:
         _text(staging / "affectnet" / name, [COLUMNS, *_joined(results[name])])
     _text(staging / "rafdb/basic/EmoLabel/list_patition_label.txt", _joined(results["rafdb"]))
-    return {"videos": len(videos), "frames": sum(frames.values()), "images": sum(map(len, lists.values())) + len(aligned)}
+    return {"videos": len(videos), "frames": sum(frames.values()), "images": sum(map(len, lists.values())) + len(render_aligned)}
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One call for a worker; its result is kept under ``kind``, in the order of the tasks."""
+    """One call for a worker; results are grouped by ``kind``, in task order."""
 
     call: Callable[..., Any]
     arguments: tuple
     size: int
-    """Pictures."""
+    """Number of frames or images."""
     kind: str
 
 
-def _run(tasks: list[_Task], workers: int, progress: Progress | None) -> dict[str, list]:
-    """All results by kind; with one worker in this process, else in fresh ones (a fork would copy the caller's threads)."""
+def _run(tasks: list[_Task], workers: int, progress: ProgressCallback | None) -> dict[str, list]:
+    """Results by kind. One worker runs in this process; more run in spawned processes (a fork would copy the caller's threads)."""
     total, done, results = sum(task.size for task in tasks), 0, {}
-    tell = progress or (lambda done, total: None)
+    report_progress = progress or (lambda done, total: None)
     with ExitStack() as stack:
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)))
-            stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # runs first: an error or Ctrl-C does not wait for the rest
+            stack.callback(
+                pool.shutdown, wait=False, cancel_futures=True
+            )  # runs before the pool's own exit: an error or Ctrl-C does not wait for the remaining tasks
             futures = {pool.submit(task.call, *task.arguments): task for task in tasks}
             for future in as_completed(futures):
                 future.result()
                 done += futures[future].size
-                tell(done, total)
-            answers = [future.result() for future in futures]
+                report_progress(done, total)
+            results_in_order = [future.result() for future in futures]
         else:
-            answers = []
+            results_in_order = []
             for task in tasks:
-                answers.append(task.call(*task.arguments))
+                results_in_order.append(task.call(*task.arguments))
                 done += task.size
-                tell(done, total)
-    for task, answer in zip(tasks, answers, strict=True):
-        results.setdefault(task.kind, []).append(answer)
+                report_progress(done, total)
+    for task, au_gain in zip(tasks, results_in_order, strict=True):
+        results.setdefault(task.kind, []).append(au_gain)
     return results
 
 
-def _write_video(config: SyntheticConfig, tree: Path, video: Video) -> int:
-    """Write one video's file, if it is not there, and its annotations; returns the number of its frames."""
+def _write_video(config: SyntheticConfig, tree: Path, video: VideoScript) -> int:
+    """Write one video, unless it exists, and its annotations; returns its number of frames."""
     scene, path = Scene(config, video), tree / video.path
     if not path.exists():
-        sound, start = scene.sound()
-        with placed(path) as partial:
-            write_video(partial, scene.frames(), scene.times, sound, audio_start=start, crf=config.crf, preset="veryfast")
-    for at, actor in enumerate(video.actors):
-        if actor.split in _SETS:
-            _text(tree / _TASK / _SETS[actor.split] / f"{actor.name}.txt", [_HEADER, *map(str, scene.labels(at))])
+        samples, start = scene.audio()
+        with atomic_path(path) as partial:
+            write_video(partial, scene.frames(), scene.times, samples, audio_start=start, crf=config.crf, preset="veryfast")
+    for at, subject in enumerate(video.subjects):
+        if subject.split in _SETS:
+            _text(tree / _TASK / _SETS[subject.split] / f"{subject.name}.txt", [_HEADER, *map(str, scene.labels(at))])
     return len(scene.times)
 
 
-def _write_release(tree: Path, videos: list[Video], frames: dict[str, int]) -> None:
-    """Names and rows wanted of the test videos; of the first one a row more than it has frames."""
+def _write_release(tree: Path, videos: list[VideoScript], frames: dict[str, int]) -> None:
+    """Write the names and the example rows of the test videos; the first video has one row more than frames."""
     rows = [f"{video.name}/{row:05d}.jpg," for at, video in enumerate(videos) for row in range(1, frames[video.name] + 1 + (at == 0))]
     _text(tree / "EXPR_test_release.txt", [video.name for video in videos])
     _text(tree / "EXPR_test_example.txt", [f"image_location,{_HEADER}", *rows])
@@ -169,10 +171,10 @@ def _batches(images: list) -> list[list]:
     return [images[at : at + _BATCH] for at in range(0, len(images), _BATCH)]
 
 
-def _joined(parts: list[list[str]]) -> list[str]:
-    return [row for part in parts for row in part]
+def _joined(animations: list[list[str]]) -> list[str]:
+    return [row for part in animations for row in part]
 
 
 def _text(path: Path, lines: list[str]) -> None:
-    with placed(path) as partial:
+    with atomic_path(path) as partial:
         partial.write_text("\n".join(lines) + "\n")

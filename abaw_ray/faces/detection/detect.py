@@ -37,10 +37,10 @@ class DetectorConfig:
 
     kind: Literal["yunet", "haar", "given"] = "yunet"
     """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs nothing, but finds frontal, larger faces only; ``given`` takes ``boxes``."""
-    boxes: str = field(default="", metadata={"shapes": False})
+    boxes: str = field(default="", metadata={"in_digest": False})
     """A table of your own, CSV or Parquet, path or URI, with columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright picture and,
     if you like, score and track. What stands in it names the results, not its place."""
-    weights: str = field(default=YUNET_HUB, metadata={"shapes": False})
+    weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
     """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
     Its SHA-256 is checked, so the place does not shape the results."""
     width: int = 640

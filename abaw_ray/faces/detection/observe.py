@@ -54,7 +54,7 @@ class Observer:
         width, height = frame.width, frame.height
         if self.config.width < width:
             width, height = _even(self.config.width), _even(height * self.config.width / width)
-        picture = frame.scaled(width, height)
+        picture = frame.resized(width, height)
         zoom = np.array([frame.width / width, frame.height / height])
         return [_moved(face, zoom, np.zeros(2), "detected") for face in self.detector(picture, self.config.min_size * min(width, height))]
 
@@ -83,7 +83,7 @@ class Observer:
             return []
         scale = min(self.window.pixels / reach, 1.0)
         size = (x1 - x0, y1 - y0) if scale == 1 else (_even((x1 - x0) * scale), _even((y1 - y0) * scale))
-        picture = frame.region(x0, y0, x1 - x0, y1 - y0, size)
+        picture = frame.crop(x0, y0, x1 - x0, y1 - y0, size)
         zoom = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
         faces = self.detector(picture, float(side(box)) * self.window.shrink * scale)
         return [_moved(face, zoom, np.array([x0, y0]), "followed") for face in faces]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.process.child import beat
+from abaw_ray.core.process.child import heartbeat
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.faces.tracking.segments import Stretch
 
@@ -106,7 +106,7 @@ def name_people(tracklets: list[Summary], config: PeopleConfig) -> dict[str, lis
     people: list[list[Summary]] = []
     colours: list[np.ndarray] = []
     for tracklet in _by_area(tracklets):
-        beat()
+        heartbeat()
         free = [index for index, person in enumerate(people) if not any(tracklet.meets(other) for other in person)]
         score, index = max(((_likeness(tracklet.colours, colours[index]), -index) for index in free), default=(0.0, 0))
         if score >= config.likeness:

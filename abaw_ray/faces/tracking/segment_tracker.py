@@ -57,7 +57,7 @@ class Watch:
         size, self.size = self.size, (frame.width, frame.height)
         if self.cuts.first_of_shot(frame.coarse_luma) or size != self.size:  # boxes of another picture size mean nothing here
             self._end_shot()
-            self.bytes = sum(plane.buffer_size for plane in frame.picture.planes)
+            self.bytes = sum(plane.buffer_size for plane in frame.av_frame.planes)
         self.recent.append(frame)
         if self._must_search(frame):
             self.searched = self.followed = frame.time
@@ -203,5 +203,5 @@ def _colours(frame: Frame, box: np.ndarray) -> np.ndarray:
     x0, y0, x1, y1 = within(left, top, side, frame.width, frame.height)
     if x1 <= x0 or y1 <= y0:
         return np.zeros(6**3)
-    part = frame.region(x0, y0, x1 - x0, y1 - y0, (_FINE, _FINE))
+    part = frame.crop(x0, y0, x1 - x0, y1 - y0, (_FINE, _FINE))
     return cv2.calcHist([part], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel().astype(np.float64)

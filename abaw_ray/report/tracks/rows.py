@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
 from abaw_ray.core.errors import DataError
+from abaw_ray.core.tables import rows_of_track
 
 STATES = ("not seen", "detected", "followed", "interpolated", "given")
 """What may be known of a frame; the last four are the sources of a FACE row."""
@@ -83,7 +84,7 @@ def read_tracks(path: Path) -> dict[str, Track]:
     if len(videos) != 1:
         raise DataError(f"{path}: holds the rows of {len(videos)} videos; one is wanted")
     names = table["track"].unique().to_pylist()
-    return {name: _track(table.filter(pa.compute.equal(table["track"], name)), videos[0], name) for name in names}
+    return {name: _track(rows_of_track(table, name), videos[0], name) for name in names}
 
 
 def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes]:
@@ -129,7 +130,6 @@ def middles(count: int, most: int) -> Int[np.ndarray, " chosen"]:
 
 
 def _track(table: pa.Table, video: str, name: str) -> Track:
-    table = table.sort_by("frame")
     seen = table["seen"].to_numpy()
     box = np.full((len(table), 4), np.nan)
     box[seen] = np.array(table["box"].filter(table["seen"]).to_pylist(), float).reshape(-1, 4)

@@ -14,7 +14,7 @@ from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.faces.chips import ChipConfig, cut_chip
 from abaw_ray.media.audio import RATE, Audio
 from abaw_ray.media.frame import Frame
-from abaw_ray.media.video import CannotSeek, decode
+from abaw_ray.media.video import SeekError, decode
 from abaw_ray.media.write import write_video
 from abaw_ray.report.tracks.bar import Axis, draw_bar, gap_text
 from abaw_ray.report.tracks.canvas import INK, PAPER, WARNING, Canvas, clock_text
@@ -49,9 +49,9 @@ def frames_at(uri: str, wanted: Mapping[int, float]) -> Iterator[tuple[int, Fram
                 break
             yield number, found
             del waiting[number]
-    except (CannotSeek, ItemError):
+    except (SeekError, ItemError):
         pass  # what is really wrong with it shows in the whole pass
-    for frame in decode(uri, last=max(waiting)) if waiting else ():
+    for frame in decode(uri, max_frames=max(waiting)) if waiting else ():
         if frame.number in waiting:
             _check(uri, frame, waiting.pop(frame.number))
             yield frame.number, frame
@@ -96,7 +96,7 @@ def write_overlay(path: Path, uri: str, tracks: Mapping[str, Track], name: str, 
 
 def _picture(number: int, frame: Frame, size: tuple[int, int]) -> Picture:
     larger = size[0] > frame.width
-    rgb = cv2.resize(frame.rgb(), size, interpolation=cv2.INTER_CUBIC) if larger else frame.scaled(*size)
+    rgb = cv2.resize(frame.rgb(), size, interpolation=cv2.INTER_CUBIC) if larger else frame.resized(*size)
     return Picture(number, rgb, (size[0] / frame.width, size[1] / frame.height))
 
 
@@ -125,7 +125,7 @@ class _Overlay:
 
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         size = panel = None
-        for frame in decode(self.uri, last=max(self.clock)):
+        for frame in decode(self.uri, max_frames=max(self.clock)):
             if frame.number not in self.clock:
                 continue
             _check(self.uri, frame, self.clock[frame.number])

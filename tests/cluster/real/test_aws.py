@@ -10,8 +10,19 @@ from tools.clusters.namespaces.hosts import CLIENT
 
 EPOCHS = 12
 """Enough to interrupt a machine during training."""
-TRAIN = ["python", "jobs/train_encoder.py", "smoke", "--on", "cpu-2", "--epochs", str(EPOCHS), *SMALL_COMPUTE, "--compute.item-workers", "4"]
-TRAIN += ["--compute.cpus-per-worker", "2", "--compute.heed-seconds", "1"]
+TRAIN = [
+    "python",
+    "jobs/train_encoder.py",
+    "smoke",
+    "--cluster-size",
+    "cpu-2",
+    "--epochs",
+    str(EPOCHS),
+    *SMALL_COMPUTE,
+    "--compute.decode.workers",
+    "4",
+]
+TRAIN += ["--compute.training.cpus", "2", "--compute.preemption-poll-s", "1"]
 """Four image workers and two ranks with two CPUs each: work for two machines."""
 
 

@@ -21,11 +21,22 @@ EPOCHS = 12
 """Enough to lose a machine during training."""
 TRIALS = 4
 """Two run at a time, so that some are left when the first are done."""
-SMOKE = ["python", "jobs/pipeline.py", "smoke", "--on", "cpu-2", *SMALL_COMPUTE, "--encoder.epochs", str(EPOCHS), "--sweep.trials", str(TRIALS)]
+SMOKE = [
+    "python",
+    "jobs/pipeline.py",
+    "smoke",
+    "--cluster-size",
+    "cpu-2",
+    *SMALL_COMPUTE,
+    "--encoder.epochs",
+    str(EPOCHS),
+    "--sweep.trials",
+    str(TRIALS),
+]
 
 
 def begin(cluster, store, name: str):
-    where = ["--storage", f"s3://abaw/{name}", "--data.drawn", "s3://abaw/drawn", *store.options]
+    where = ["--storage", f"s3://abaw/{name}", "--data.synthetic-dir", "s3://abaw/drawn", *store.options]
     log = cluster.hosts.state / f"{name}.log"
     return cluster.submit(*SMOKE, *where, log=log), log
 

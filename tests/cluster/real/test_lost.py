@@ -23,10 +23,18 @@ from tools.clusters.namespaces.clusters import (
 from tools.clusters.namespaces.hosts import CLIENT
 
 FACES = ["python", "jobs/prepare_faces.py", "smoke", "--videos", "s3://abaw/videos", *SMALL_COMPUTE]
-FOUR_WORKERS = ("--compute.item-workers", "4")
+FOUR_WORKERS = ("--compute.decode.workers", "4")
 """One per CPU. Ray may place two workers on one machine, and then none on the machine under the fault."""
 SYNTHETIC = SyntheticConfig(
-    train=10, validation=4, test=2, seconds=4.0, stretch=(0.5, 1.2), affectnet=24, affectnet_validation=16, rafdb=16, rafdb_test=16
+    train_subjects=10,
+    val_subjects=4,
+    test_subjects=2,
+    video_duration_s=4.0,
+    segment_duration_s=(0.5, 1.2),
+    affectnet_train_images=24,
+    affectnet_val_images=16,
+    rafdb_train_images=16,
+    rafdb_test_images=16,
 )
 COPIES = 4
 """Copies of each synthetic video, so that the job lasts long enough."""

@@ -120,7 +120,7 @@ def save_checkpoint(monkeypatch):
     monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: place))
 
     def make(storage):
-        folder = checkpoint.write(StubEngine(), {"step": 7}, rank=0, ranks=1)
+        folder = checkpoint.write(StubEngine(), {"step": 7}, rank=0, world_size=1)
         written = {path.name: path.read_bytes() for path in (folder / "zero").iterdir()}
         try:
             checkpoint.uploader(storage, "run")(ray.train.Checkpoint.from_directory(folder), "checkpoint_1")
@@ -135,9 +135,9 @@ def save_checkpoint(monkeypatch):
 def test_a_checkpoint_is_uploaded_completely_despite(name, faulty, save_checkpoint):
     written = save_checkpoint(faulty(*FAULTS[name]))
     storage = faulty()
-    folder, _ = checkpoint.fetch(storage, "run/checkpoint_1", ranks=1, convert=False)
+    folder, _ = checkpoint.fetch(storage, "run/checkpoint_1", world_size=1, convert=False)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
-    checkpoint.drop(storage, "run/checkpoint_1", ranks=1)
+    checkpoint.delete_local_copy(storage, "run/checkpoint_1", world_size=1)
 
 
 @pytest.mark.parametrize("lost", ["shard", "model"])
@@ -145,7 +145,7 @@ def test_a_checkpoint_with_a_missing_file_is_an_error_at_upload_and_at_fetch(los
     with pytest.raises(StorageError, match=rf"s3://abaw/.*{lost}\.pt"):
         save_checkpoint(faulty(Rule("503", path=rf"{lost}\.pt"), attempts=2))
     with pytest.raises(StorageError, match=rf"{lost}\.pt: has 0 of"):
-        checkpoint.fetch(faulty(), "run/checkpoint_1", ranks=1, convert=False)
+        checkpoint.fetch(faulty(), "run/checkpoint_1", world_size=1, convert=False)
 
 
 def test_rejected_credentials_are_one_error_that_does_not_show_them(faulty, monkeypatch):
@@ -176,13 +176,22 @@ def test_tables_and_folders_are_the_same_as_on_a_disk(faulty, tmp_path):
         assert not storage.exists("one/two") and storage.table_rows("one/a.parquet") == 10000
 
 
-SYNTHETIC = {"train": 6, "validation": 3, "test": 1, "seconds": 2.4, "affectnet": 8, "affectnet-validation": 8, "rafdb": 7, "rafdb-test": 7}
+SYNTHETIC = {
+    "train-subjects": 6,
+    "val-subjects": 3,
+    "test-subjects": 1,
+    "video-duration-s": 2.4,
+    "affectnet-train-images": 8,
+    "affectnet-val-images": 8,
+    "rafdb-train-images": 7,
+    "rafdb-test-images": 7,
+}
 
 
 def test_a_job_behind_a_faulty_connection_has_the_results_of_one_on_a_disk(hosts, proxy, store, tmp_path):
     job, single_node = ["python", "jobs/prepare_faces.py", "smoke"], {"RAY_AUTH_MODE": "disabled"}
     small = [part for name, value in SYNTHETIC.items() for part in (f"--data.synthetic.{name}", str(value))]
-    generate = ["--data.drawn", str(tmp_path / "data"), *small, "--data.synthetic.stretch", "0.4", "0.9"]
+    generate = ["--data.synthetic-dir", str(tmp_path / "data"), *small, "--data.synthetic.segment-duration-s", "0.4", "0.9"]
     hosts.run(CLIENT, *job, *generate, "--storage", str(tmp_path / "runs"), env=single_node)
     proxy.rules = [
         Rule("503", method="PUT", every=5),
@@ -190,7 +199,7 @@ def test_a_job_behind_a_faulty_connection_has_the_results_of_one_on_a_disk(hosts
         Rule("lost", method="PUT", every=11),
         Rule("cut", method="GET", path="parquet", every=3),
     ]
-    existing = ["--data.no-draw", "--data.affwild2", str(tmp_path / "data/affwild2"), "--storage", "s3://abaw/faulty"]
+    existing = ["--data.no-use-synthetic", "--data.affwild2", str(tmp_path / "data/affwild2"), "--storage", "s3://abaw/faulty"]
     hosts.run(CLIENT, *job, *existing, "--endpoint", proxy.url, "--storage.checksums", "when_required", env=KEYS | single_node)
     hits, proxy.rules = [rule.hits for rule in proxy.rules], []
     assert min(hits[:3]) > 0, hits

@@ -39,7 +39,7 @@ def ray_share(folder: Path, preset: str) -> dict:
         StageError: the pipeline failed.
     """
     project, log = Path(__file__).parents[3], folder / "engine.log"
-    command = [sys.executable, "-u", "jobs/pipeline.py", preset, "--storage", str(folder / "engine"), "--data.drawn", str(folder / "drawn")]
+    command = [sys.executable, "-u", "jobs/pipeline.py", preset, "--storage", str(folder / "engine"), "--data.synthetic-dir", str(folder / "drawn")]
     start = time.monotonic()
     with log.open("w") as out:
         job = subprocess.Popen(command, cwd=project, stdout=out, stderr=subprocess.STDOUT)

@@ -73,7 +73,7 @@ class Job:
             StageError: the job ended before, or the wait timed out.
         """
         deadline = time.monotonic() + timeout
-        while len(list(self.folder.glob("faces/*/parts/*.parquet"))) < count:
+        while len(list(self.folder.glob("faces/*/outputs/*.parquet"))) < count:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise StageError(f"{self.log.name}: fewer than {count} videos after {timeout:g} s: {self._log_tail()}")
             time.sleep(0.1)
@@ -112,7 +112,7 @@ class Experiment:
         self.runs += 1
         folder, log = self.results / str(self.runs), self.results / f"{self.runs}.log"
         videos = self.videos.with_name("few") if few else self.videos
-        options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.item-workers", str(workers)]
+        options = ["--storage", str(folder), "--videos", str(videos), "--weights", self.weights, "--compute.decode.workers", str(workers)]
         job = self.cluster.submit("python", "jobs/prepare_faces.py", "paper", *options, log=log)
         return Job(self.groups, job, log, folder, time.monotonic(), cpu_used(self.groups))
 

@@ -13,9 +13,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from abaw_ray.core import schema
 from abaw_ray.encoder.model import Encoder, build_encoder, save_encoder
 from abaw_ray.faces.chips import to_jpeg
-from abaw_ray.features.device import DeviceConfig
-from abaw_ray.features.extract import ExtractFeatures, FeaturesConfig
-from abaw_ray.features.speech import SpeechConfig
+from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
+from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import RATE, Audio
 from tools.bench.gpu.work import Work, median_seconds, share_of_ceiling, synthetic_images
 
@@ -25,18 +24,18 @@ _FPS = 30
 def measure_features(work: Work, raw: dict) -> dict:
     """Measure images, chips and seconds of audio per second."""
     encoder, speech = _models(work)
-    device = DeviceConfig(readers=work.cpus - 1)
+    device = DeviceConfig(decode_workers=work.cpus - 1)
     forward = _forward(work, encoder, device)
     jpegs = [to_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.bound)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", device)
-    readers = {}
+    by_workers = {}
     for count in sorted({0, 1, 2, work.cpus - 1, 2 * work.cpus - 1}):
-        extract.visual.how = replace(device, readers=count)
+        extract.visual.device_config = replace(device, decode_workers=count)
         extract.visual(chips[:256])
-        readers[count] = _per_second(lambda: extract.visual(chips), work.frames)
-    extract.visual.how = device
+        by_workers[count] = _per_second(lambda: extract.visual(chips), work.frames)
+    extract.visual.device_config = device
     times = np.arange(work.frames) / _FPS
     rng = np.random.default_rng(0)
     audio = Audio(rng.normal(0, 0.1, (round((times[-1] + 1) * RATE),)).astype(np.float32), 0.0)
@@ -48,9 +47,9 @@ def measure_features(work: Work, raw: dict) -> dict:
     return {
         "forward_images_per_second": forward,
         "forward_of_ceiling": share_of_ceiling(forward, 1, raw),
-        "chips_per_second": readers[work.cpus - 1],
-        "chips_of_forward": readers[work.cpus - 1] * scales / forward,
-        "chips_per_second_by_readers": readers,
+        "chips_per_second": by_workers[work.cpus - 1],
+        "chips_of_forward": by_workers[work.cpus - 1] * scales / forward,
+        "chips_per_second_by_decode_workers": by_workers,
         "speech_per_second": speech_rate,
         "stage_frames_per_second": stage,
         "stage_of_forward": stage * scales / forward,
@@ -60,7 +59,7 @@ def measure_features(work: Work, raw: dict) -> dict:
 
 def _models(work: Work) -> tuple[Encoder, Path]:
     """Return an encoder and the path of a Wav2Vec 2.0 base, both with random weights and saved in the formats that the stage loads."""
-    encoder = build_encoder(replace(work.encoder.model, drop_path=0.0))
+    encoder = build_encoder(replace(work.encoder.model, drop_path_rate=0.0))
     save_encoder(work.folder / "encoder", encoder)
     tiny = Wav2Vec2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_conv_pos_embedding_groups=4)
     Wav2Vec2Model(Wav2Vec2Config() if work.bf16 else tiny).save_pretrained(work.folder / "speech")
@@ -73,8 +72,8 @@ def _forward(work: Work, encoder: Encoder, device: DeviceConfig) -> float:
     encoder = encoder.eval().to(work.device)
     if work.bf16:
         encoder.vit.to(torch.bfloat16)
-    pixels = torch.randint(0, 256, (device.images, 3, encoder.size, encoder.size), dtype=torch.uint8, device=work.device)
-    return device.images / median_seconds(lambda: encoder(pixels), 20)
+    pixels = torch.randint(0, 256, (device.visual_batch_size, 3, encoder.img_size, encoder.img_size), dtype=torch.uint8, device=work.device)
+    return device.visual_batch_size / median_seconds(lambda: encoder(pixels), 20)
 
 
 def _per_second(call: Callable[[], object], amount: float) -> float:

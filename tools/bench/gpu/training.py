@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.trainer import train_encoder
@@ -19,8 +20,8 @@ from abaw_ray.core import schema
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.encoder.images import node_images
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, Piece, Place
+from abaw_ray.encoder.images import open_image_set
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
@@ -31,8 +32,8 @@ _WARMUP_STEPS = 3
 
 def measure_training(work: Work, raw: dict) -> dict:
     """Measure images per second of the same step in plain PyTorch and through DeepSpeed, scoring, and a checkpoint."""
-    task = EncoderTask(work.encoder, node_images(write_images(work), SHARDS, work.folder), Place(device=work.device))
-    step = [Piece(piece.pixels.to(work.device), piece.labels.to(work.device), piece.factor) for piece in task.pieces(0)]
+    task = EncoderTask(work.encoder, open_image_set(write_images(work), SHARDS, work.folder), RankContext(device=work.device))
+    step = [MicroBatch(batch.pixels.to(work.device), batch.labels.to(work.device), batch.loss_scale) for batch in task.micro_batches(0)]
     plain = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
@@ -44,19 +45,27 @@ def measure_training(work: Work, raw: dict) -> dict:
     return {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw)} | figures
 
 
-def _deepspeed(work: Work, task: EncoderTask, step: list[Piece], plain: float) -> dict:
+def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
     """Measure the training steps, the scoring and the checkpoint through DeepSpeed."""
     config = work.encoder
-    words = ZeroConfig(stage=config.zero, batch=config.global_batch, pieces=len(step), ranks=1, bf16=work.bf16, clip=config.optim.clip, gpu=work.bf16)
+    zero_config = ZeroConfig(
+        stage=config.zero_stage,
+        global_batch_size=config.global_batch_size,
+        gradient_accumulation_steps=len(step),
+        world_size=1,
+        bf16=work.bf16,
+        max_grad_norm=config.optim.max_grad_norm,
+        gpu=work.bf16,
+    )
     model = ExpressionModel(config)
-    engine = ZeroEngine(model, model.groups(config), config.optim, words)
+    engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
     zero = _images_per_second(work, task, engine, lambda number: step, 0)
-    read = _images_per_second(work, task, engine, task.pieces, work.cpus - 1)
+    read = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
     start = time.perf_counter()
-    counted = task.count(model, threads=work.cpus - 1).figures(config.classes)
+    counted = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
     scored = len(task.val) / (time.perf_counter() - start)
     start = time.perf_counter()
-    folder = checkpoint.write(engine, {}, rank=0, ranks=1)
+    folder = checkpoint.write(engine, {}, rank=0, world_size=1)
     seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
@@ -70,8 +79,8 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[Piece], plain: float) -
         "checkpoint_s": seconds,
         "checkpoint_gb": size / 1e9,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if work.bf16 else None,
-        "images_in_step": config.global_batch,
-        "images_in_piece": config.global_batch // len(step),
+        "images_in_step": config.global_batch_size,
+        "images_in_micro_batch": config.global_batch_size // len(step),
     }
 
 
@@ -79,11 +88,11 @@ def measure_ray_training(work: Work, raw: dict) -> dict:
     """Measure training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
     store = StageStore(write_images(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
-    compute = ComputeConfig(cpus=work.cpus + 1, train_workers=1, cpus_per_worker=work.cpus, gpus_per_worker=gpus)
-    with RaySession(compute) as engine:
-        engine.start(workers=1, cpus=compute.cpus_per_worker, gpus=gpus)
+    resources = Resources(workers=1, cpus=work.cpus, gpus=gpus)
+    with RaySession(ComputeConfig(local_cpus=work.cpus + 1)) as session:
+        session.start(resources)
         start = time.perf_counter()
-        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
+        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, resources=resources)
         wall = time.perf_counter() - start
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]
@@ -102,7 +111,7 @@ def write_images(work: Work) -> Storage:
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]
-        side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.size)
+        side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.img_size)
         jpegs = [cv2.imencode(".jpg", image, quality)[1].tobytes() for image in synthetic_images(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
@@ -112,27 +121,28 @@ def write_images(work: Work) -> Storage:
     return storage
 
 
-def _plain_pytorch(work: Work, task: EncoderTask, step: list[Piece]) -> float:
+def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> float:
     """Return images per second of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
-    optimizer = make_adamw(model.groups(work.encoder), work.encoder.optim)
-    rate = _images_per_second(work, task, PlainEngine(model, optimizer, clip=work.encoder.optim.clip, pieces=len(step)), lambda number: step, 0)
+    optimizer = make_adamw(model.parameter_groups(work.encoder), work.encoder.optim)
+    engine = PlainEngine(model, optimizer, max_grad_norm=work.encoder.optim.max_grad_norm, gradient_accumulation_steps=len(step))
+    rate = _images_per_second(work, task, engine, lambda number: step, 0)
     del model, optimizer
     if work.bf16:
         torch.cuda.empty_cache()
     return rate
 
 
-def _images_per_second(work: Work, task: EncoderTask, engine: Engine, pieces: Callable[[int], list[Piece]], threads: int) -> float:
+def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batches: Callable[[int], list[MicroBatch]], num_workers: int) -> float:
     """Return images per second over all steps after the warm-up."""
     steps = run_steps(
         range(_WARMUP_STEPS + work.steps),
-        pieces,
-        lambda piece: task.loss_of(engine, piece),
+        micro_batches,
+        lambda micro_batch: task.loss_of(engine, micro_batch),
         engine,
-        rate=lambda step: 1e-3,
+        lr_multiplier=lambda step: 1e-3,
         seed=task.seed,
-        threads=threads,
+        num_workers=num_workers,
     )
     start = 0.0
     for number, _ in enumerate(steps):
@@ -140,4 +150,4 @@ def _images_per_second(work: Work, task: EncoderTask, engine: Engine, pieces: Ca
             synchronize()
             start = time.perf_counter()
     synchronize()
-    return work.steps * work.encoder.global_batch / (time.perf_counter() - start)
+    return work.steps * work.encoder.global_batch_size / (time.perf_counter() - start)

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.data.synthetic.scene.stills import aligned
-from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.model import ModelConfig
+from abaw_ray.data.synthetic.scene.stills import render_aligned
+from abaw_ray.encoder.config import EncoderConfig, ModelConfig
 from abaw_ray.faces.chips import ChipConfig
 
 FORWARD = 162e9
@@ -46,8 +45,8 @@ class Work:
     @classmethod
     def tiny(cls, folder: Path, cpus: int) -> "Work":
         """Return sizes that are only large enough to test the benchmark itself."""
-        model = ModelConfig(name="vit_small_patch14_dinov2", size=28, width=32, depth=2, heads=2, weights="")
-        encoder = EncoderConfig(model=model, epochs=2, global_batch=16, piece=8)
+        model = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=32, depth=2, num_heads=2, weights="")
+        encoder = EncoderConfig(model=model, epochs=2, global_batch_size=16, micro_batch_size=8)
         return cls(folder=folder, cpus=cpus, encoder=encoder, chips=ChipConfig(size=28), images=64, steps=3, frames=40, matrix=256)
 
     @property
@@ -65,7 +64,7 @@ def synthetic_images(side: int) -> list[np.ndarray]:
     """Return synthetic faces, RGB, ``side`` pixels wide, with sensor noise: without it, JPEGs are too small and too fast to decode."""
     config, rng, out = replace(SyntheticConfig(), seed=0), np.random.default_rng(0), []
     for number in range(_DISTINCT):
-        face = cv2.resize(aligned(config, f"bench-{number}", "Happiness").picture, (side, side), interpolation=cv2.INTER_CUBIC)
+        face = cv2.resize(render_aligned(config, f"bench-{number}", "Happiness").image, (side, side), interpolation=cv2.INTER_CUBIC)
         out.append(np.clip(face + rng.normal(0, 4, face.shape), 0, 255).astype(np.uint8))
     return out
 

@@ -101,7 +101,7 @@ def _longest_run(path: Path, detector: Detector) -> Subject:
     runs: list[list[tuple[np.ndarray, np.ndarray]]] = [[]]
     for frame in decode(str(path)):
         zoom = max(frame.width / _DETECTION_WIDTH, 1)
-        faces = detector(frame.scaled(round(frame.width / zoom / 2) * 2, round(frame.height / zoom / 2) * 2), 16)
+        faces = detector(frame.resized(round(frame.width / zoom / 2) * 2, round(frame.height / zoom / 2) * 2), 16)
         faces = [face for face in faces if (face.score or 0) >= _SECOND_FACE_SCORE]
         if len(faces) == 1 and (faces[0].score or 0) >= _MIN_SCORE and len(runs[-1]) < _MAX_FRAMES:
             runs[-1].append((frame.rgb(), faces[0].box * zoom))

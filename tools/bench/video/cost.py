@@ -44,7 +44,7 @@ def run_stage(parts: WriteParts, path: Path, frames: int | None = None) -> None:
 
 def decode_only(path: Path, frames: int | None = None) -> int:
     """Decode with the settings of the stage; returns the number of frames."""
-    return sum(1 for _ in decode(str(path), last=frames))
+    return sum(1 for _ in decode(str(path), max_frames=frames))
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:

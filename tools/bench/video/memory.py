@@ -69,7 +69,7 @@ def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
 
     parts = GuardedParts(config, ChildLimits(), yunet_weights(config.detector.weights))
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        with PeakSampler(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(parts.chances.child.pid)) as sampler:
+        with PeakSampler(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(parts.crash_retry.child.pid)) as sampler:
             done = parts.whole(video_row(path), Path(folder) / "part.parquet")
         parts.close()
     if done.broke is not None:

@@ -108,7 +108,7 @@ class Bench:
     def save_frame(self, path: Path) -> None:
         """Save one frame of a video beside it, if the videos are kept."""
         if self.keep:
-            frames = list(decode(str(path), last=60))
+            frames = list(decode(str(path), max_frames=60))
             Image.fromarray(frames[-1].rgb()).save(path.with_suffix(".png"))
 
     @contextmanager

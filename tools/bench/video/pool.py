@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
@@ -90,7 +90,7 @@ def pool_seconds(config: FacesConfig, videos: list[Path], folder: Path) -> float
 
 def _init_worker(config: FacesConfig, weights: bytes) -> None:
     global _parts
-    prepare()
+    tune_process()
     _parts = WriteParts(config, weights)
 
 
@@ -109,16 +109,19 @@ def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float
         AbawError: the job failed, or a video did.
     """
     from abaw_ray.cluster.engine.compute import ComputeConfig
-    from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+    from abaw_ray.cluster.engine.run import Run
     from abaw_ray.cluster.engine.session import RaySession
-    from abaw_ray.cluster.stages.faces import prepare_faces
+    from abaw_ray.cluster.launch.config import FacesJob
+    from abaw_ray.cluster.stages.faces import PREPARE_FACES
+    from abaw_ray.data.config import DataConfig
 
-    run_config = RunConfig(storage=StorageConfig(uri=str(results)), data=DataConfig(videos=str(videos)), compute=ComputeConfig(cpus=CPUS))
+    storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
+    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config)
     start = time.monotonic()
-    with RaySession(run_config.compute, run_config.storage) as engine:
-        engine.start()
+    with RaySession(compute, storage) as session:
+        session.start()
         started = time.monotonic()
-        record = prepare_faces(Run(run_config, engine), config)
+        record = PREPARE_FACES.complete(Run(job, session))
         seconds = time.monotonic() - started
     if record.failures:
         raise AbawError(f"{videos}: {record.failures[0]['reason']}")

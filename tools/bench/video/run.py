@@ -20,7 +20,7 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.process.child import prepare
+from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
@@ -38,7 +38,7 @@ Part = Literal["stage", "recall", "curve", "naive", "pool", "memory", "scale"]
 
 def in_new_process(function: Callable[..., _T], *args: object) -> _T:
     """Call a function in a new process with the settings of a worker's child process, so that memory and CPU time are measured alone."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=prepare) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=tune_process) as pool:
         return pool.submit(function, *args).result()
 
 

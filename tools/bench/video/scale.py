@@ -15,14 +15,16 @@ from unittest.mock import patch
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.run import DataConfig, Run, RunConfig
+from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.config import FacesJob
 from abaw_ray.cluster.stages import faces
 from abaw_ray.cluster.stages.video_chunks import store_output
 from abaw_ray.core import schema
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.data.config import DataConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.output import write_part
 from tools.bench.video.memory import PeakSampler, resident_mb
@@ -37,13 +39,13 @@ class StubWork:
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
         pass
 
-    def __call__(self, home: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Write the output of one item."""
         row = {"video": payload["video"], "track": schema.MAIN_TRACK, "frame": 1, "time": 0.0, "seen": False}
         table = pa.Table.from_pylist([row], schema=schema.FACE)
         with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-            local = Path(folder) / "part.parquet"
-            return store_output(home, item, write_part(iter([table]), local), local)
+            local = Path(folder) / "output.parquet"
+            return store_output(store, item, write_part(iter([table]), local), local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +70,19 @@ def measure_scale(config: ScaleConfig) -> dict[str, float]:
     for number in range(config.videos):
         (videos / f"{number:06d}.mp4").write_bytes(b"%06d" % number)
     results = config.folder / "results"
-    data = DataConfig(videos=str(videos))
-    run_config = RunConfig(storage=StorageConfig(uri=str(results)), data=data, compute=ComputeConfig(cpus=CPUS))
+    storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
+    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config.faces)
     with patch.object(faces, "FaceWork", StubWork), PeakSampler(driver=lambda: resident_mb(os.getpid())) as sampler:
         start = time.monotonic()
-        with RaySession(run_config.compute, run_config.storage) as engine:
-            engine.start()
+        with RaySession(compute, storage) as session:
+            session.start()
             started = time.monotonic()
-            record = faces.prepare_faces(Run(run_config, engine), config.faces)
+            record = faces.PREPARE_FACES.complete(Run(job, session))
             seconds = time.monotonic() - started
-        rerun = _rerun_seconds(run_config, config.faces)
+        rerun = _rerun_seconds(job)
         for path in (results / record.store / "records").iterdir():
             path.unlink()
-        without = _rerun_seconds(run_config, config.faces)
+        without = _rerun_seconds(job)
     return {
         "seconds_per_video": seconds / config.videos,
         "seconds": seconds,
@@ -88,12 +90,12 @@ def measure_scale(config: ScaleConfig) -> dict[str, float]:
         "driver_mb": sampler.peaks["driver"],
         "rerun_s": rerun,
         "rerun_without_record_s": without,
-        "videos": len(record.parts),
+        "videos": len(record.outputs),
     }
 
 
-def _rerun_seconds(run_config: RunConfig, config: FacesConfig) -> float:
+def _rerun_seconds(job: FacesJob) -> float:
     start = time.monotonic()
-    with RaySession(run_config.compute, run_config.storage) as engine:
-        faces.prepare_faces(Run(run_config, engine), config)
+    with RaySession(job.compute, job.storage) as session:
+        faces.PREPARE_FACES.complete(Run(job, session))
     return time.monotonic() - start

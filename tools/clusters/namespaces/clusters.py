@@ -20,8 +20,8 @@ _T = TypeVar("_T")
 CEPH = Path(__file__).with_name("ceph.sh")
 TABLES = ("faces", "features", "predictions")
 SMALL_COMPUTE = [
-    *("--compute.item-workers", "2", "--compute.item-memory-gb", "0.3"),
-    *("--compute.feature-workers", "2", "--compute.feature-memory-gb", "0.5"),
+    *("--compute.decode.workers", "2", "--compute.decode.memory-gb", "0.3"),
+    *("--compute.features.workers", "2", "--compute.features.memory-gb", "0.5"),
 ]
 """Two actors per stage, for machines that share two cores and one memory."""
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -112,7 +112,7 @@ def wait_for_success(job: subprocess.Popen, log: Path, *, timeout: float = 600) 
 
 def outputs(store: Store, name: str, stage: str = "faces") -> dict[str, datetime]:
     """Return the output objects of a stage's items or trials with their times of writing."""
-    return {key: when for key, when in store.list_objects(f"{name}/{stage}/").items() if "/parts/" in key or "/trials/" in key}
+    return {key: when for key, when in store.list_objects(f"{name}/{stage}/").items() if "/outputs/" in key or "/trials/" in key}
 
 
 def has_record(store: Store, name: str, stage: str = "faces") -> bool:

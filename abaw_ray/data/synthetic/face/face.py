@@ -1,6 +1,6 @@
-"""Draws a head into a picture: shapes of ``shapes.py`` turned, placed, shaded.
+"""Renders a head into an image: projects, places and shades the shapes of ``shapes.py``.
 
-One head costs about a millisecond at a face width of 80 pixels. Light, background and camera are the matter of ``camera.py``.
+One head takes about a millisecond at a face width of 80 pixels. ``camera.py`` adds background, lighting and camera.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abaw_ray.data.synthetic.face.people import Person
-from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, beard, before, behind, features, outline, times
+from abaw_ray.data.synthetic.face.identity import Identity
+from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, back_layer, beard, face_outline, facial_features, front_layer, scale_colour
 
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV's polygons keep."""
@@ -22,22 +22,22 @@ _REACH = (1.3, 1.6)
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Where a head is and how it is held."""
+    """Position and orientation of a head."""
 
     x: float
     y: float
-    """Middle of the face in pixels of the picture."""
+    """Centre of the face in image pixels."""
     size: float
     """Half the width of the face in pixels."""
     roll: float = 0.0
     yaw: float = 0.0
     pitch: float = 0.0
-    """Radians; positive yaw looks to the right of the picture, positive pitch down."""
+    """Radians; positive yaw looks to the right of the image, positive pitch down."""
     gaze: tuple[float, float] = (0.0, 0.0)
-    """Of the eyes, -1..1 each way."""
+    """Gaze direction, -1..1 horizontally and vertically."""
 
     def project(self, points: Float[np.ndarray, "n 2"], *, turned: bool = True) -> Float[np.ndarray, "n 2"]:
-        """Pixels of points on the face; ``turned=False`` for outlines, which a turned head keeps."""
+        """Pixels of points on the face; ``turned=False`` for outlines, which do not change when the head turns."""
         x, y = points[:, 0], points[:, 1]
         if turned:
             depth = 0.75 * np.sqrt(np.maximum(1.1 - x**2 - (y / 1.4) ** 2, 0.02))
@@ -47,66 +47,66 @@ class Pose:
         return np.stack([self.x + cos * x - sin * y, self.y + sin * x + cos * y], axis=1)
 
 
-def face_box(person: Person, pose: Pose) -> tuple[float, float, float, float]:
+def face_box(identity: Identity, pose: Pose) -> tuple[float, float, float, float]:
     """The square x0, y0, x1, y1 in pixels that OpenCV's frontal-face cascade puts around this face, on average."""
-    x, y = pose.project(np.array([[0.02, 0.07 * person.height]]), turned=False)[0]
+    x, y = pose.project(np.array([[0.02, 0.07 * identity.height]]), turned=False)[0]
     half = 1.2 * pose.size
     return float(x - half), float(y - half), float(x + half), float(y + half)
 
 
-def shading(person: Person) -> UInt8[np.ndarray, "h w"]:
-    """How light falls on a face seen from the front, 128 for unchanged: sockets dark, bridge of the nose and cheeks bright."""
+def shading(identity: Identity) -> UInt8[np.ndarray, "h w"]:
+    """Shading map of a frontal face, 128 for unchanged: eye sockets dark, bridge of the nose and cheeks bright."""
     y, x = np.mgrid[-_REACH[1] : _REACH[1] : 1 / _GRID, -_REACH[0] : _REACH[0] : 1 / _GRID]
-    h = person.height
+    h = identity.height
 
     def spot(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
         return np.exp(-0.5 * (((np.abs(x) - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
 
     light = 0.1 * spot(0, -0.75, 0.45, 0.18) + 0.2 * spot(0.48, 0.2, 0.19, 0.16) + 0.22 * spot(0, 0.05, 0.07, 0.2)
-    light += 0.16 * spot(0, person.nose_y - 0.08, 0.09, 0.07) + 0.1 * spot(0, h - 0.22, 0.16, 0.1) + 0.05 * spot(0.36, EYES - 0.3, 0.2, 0.05)
-    dark = 0.4 * spot(person.eye_x - 0.02, EYES - 0.05, 0.24, 0.15) + 0.2 * spot(0.16, 0.05, 0.06, 0.2) + 0.26 * spot(0, EYES - 0.02, 0.3, 0.05)
-    dark += 0.24 * spot(0, person.nose_y + 0.07, 0.15, 0.05) + 0.16 * spot(0, person.mouth_y + 0.19, 0.2, 0.05)
+    light += 0.16 * spot(0, identity.nose_y - 0.08, 0.09, 0.07) + 0.1 * spot(0, h - 0.22, 0.16, 0.1) + 0.05 * spot(0.36, EYES - 0.3, 0.2, 0.05)
+    dark = 0.4 * spot(identity.eye_x - 0.02, EYES - 0.05, 0.24, 0.15) + 0.2 * spot(0.16, 0.05, 0.06, 0.2) + 0.26 * spot(0, EYES - 0.02, 0.3, 0.05)
+    dark += 0.24 * spot(0, identity.nose_y + 0.07, 0.15, 0.05) + 0.16 * spot(0, identity.mouth_y + 0.19, 0.2, 0.05)
     dark += 0.3 * np.clip((x**2 + (y / h) ** 2) ** 2, 0, 1.6) + 0.1 * spot(0.72, 0.45, 0.12, 0.25)
-    return np.clip(128 * (1 + person.relief * (light - dark)), 20, 255).astype(np.uint8)
+    return np.clip(128 * (1 + identity.relief * (light - dark)), 20, 255).astype(np.uint8)
 
 
 class Head:
-    """One person's head, ready to be drawn any number of times."""
+    """Renderer of one identity's head."""
 
-    def __init__(self, person: Person) -> None:
-        self.person, self.shade = person, shading(person)
-        self.behind, self.before = behind(person), before(person)
+    def __init__(self, identity: Identity) -> None:
+        self.identity, self.shade = identity, shading(identity)
+        self.back_layer, self.front_layer = back_layer(identity), front_layer(identity)
 
-    def draw(self, picture: UInt8[np.ndarray, "h w 3"], pose: Pose, pull: Float[np.ndarray, " muscles"]) -> None:
-        """Draw body and head into an RGB picture, in place; whatever lies outside is cut off.
+    def render(self, image: UInt8[np.ndarray, "h w 3"], pose: Pose, activation: Float[np.ndarray, " units"]) -> None:
+        """Render body and head into an RGB image, in place; parts outside the image are clipped.
 
         Args:
-            picture: RGB.
-            pose: Where and how the head is held.
-            pull: Of each muscle, habits included.
+            image: RGB.
+            pose: Position and orientation of the head.
+            activation: Of each action unit, including the resting activation.
         """
-        person = self.person
-        _fill(picture, self._body(), pose, turned=False)
+        identity = self.identity
+        _fill(image, self._body(), pose, turned=False)
         reach = np.array([[-1.35, CROWN - 0.3], [1.35, CROWN - 0.3], [1.35, 1.75], [-1.35, 1.75]])
         corners = pose.project(reach, turned=False)
         low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (picture.shape[1], picture.shape[0]))
+        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (image.shape[1], image.shape[0]))
         if (high - low < 2).any():
             return
-        part = picture[low[1] : high[1], low[0] : high[0]]
+        part = image[low[1] : high[1], low[0] : high[0]]
         here = Pose(x=pose.x - low[0], y=pose.y - low[1], size=pose.size, roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch, gaze=pose.gaze)
         part = np.ascontiguousarray(part)
-        edge = outline(person, pull)
-        _fill(part, [*self.behind, Shape(edge, person.skin)], here, turned=False)
-        _fill(part, beard(person, pull), here)
-        shapes, folds = features(person, pull, pose.gaze)
+        edge = face_outline(identity, activation)
+        _fill(part, [*self.back_layer, Shape(edge, identity.skin)], here, turned=False)
+        _fill(part, beard(identity, activation), here)
+        shapes, folds = facial_features(identity, activation, pose.gaze)
         self._shade(part, here, edge, folds)
         _fill(part, shapes, here)
-        _fill(part, self.before, here, turned=False)
-        picture[low[1] : high[1], low[0] : high[0]] = part
+        _fill(part, self.front_layer, here, turned=False)
+        image[low[1] : high[1], low[0] : high[0]] = part
 
     def _body(self) -> list[Shape]:
-        shirt, skin = self.person.shirt, times(self.person.skin, 0.72)
+        shirt, skin = self.identity.shirt, scale_colour(self.identity.skin, 0.72)
         shoulders = np.array([[-0.5, 1.45], [-1.2, 1.62], [-1.9, 2.0], [-2.6, 9.0], [2.6, 9.0], [1.9, 2.0], [1.2, 1.62], [0.5, 1.45]])
         neck = np.array([[-0.55, 0.5], [0.55, 0.5], [0.58, 1.5], [0, 1.85], [-0.58, 1.5]])
         return [Shape(shoulders, shirt), Shape(neck, skin)]
@@ -131,12 +131,12 @@ class Head:
         cv2.multiply(part, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), part, scale=1 / 128)
 
 
-def _fill(picture: np.ndarray, shapes: list[Shape], pose: Pose, *, turned: bool = True) -> None:
-    """Project all points at once (a call each would cost more than the drawing) and fill the polygons in order."""
+def _fill(image: np.ndarray, shapes: list[Shape], pose: Pose, *, turned: bool = True) -> None:
+    """Project all points in one call (one call per shape would take longer than filling) and fill the polygons in order."""
     if not shapes:
         return
     points = np.concatenate([shape.points for shape in shapes])
     pixels = np.round(pose.project(points, turned=turned) * (1 << _SHIFT)).astype(np.int32)
     ends = np.cumsum([len(shape.points) for shape in shapes])[:-1]
     for polygon, shape in zip(np.split(pixels, ends), shapes, strict=True):
-        cv2.fillPoly(picture, [polygon], shape.colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(image, [polygon], shape.colour, cv2.LINE_AA, _SHIFT)

@@ -1,19 +1,18 @@
-"""The outlines of a face: from a person and the pulls of the muscles to flat coloured shapes and folds of the skin.
+"""Identity and action unit activations -> flat coloured shapes and skin folds of a face.
 
-Lengths are in half face widths, x to the right and y down, the middle of the face at (0, 0). How the head is held, where it is in the
-picture and how it is lit is the matter of ``face.py``.
+Lengths are in half face widths, x to the right and y down, the centre of the face at (0, 0). ``face.py`` applies pose, position and shading.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from abaw_ray.data.synthetic.face.action_units import UNIT_INDEX
+from abaw_ray.data.synthetic.face.identity import Colour, Identity
 from abaw_ray.data.synthetic.face.mouth import mouth
-from abaw_ray.data.synthetic.face.muscles import INDEX
-from abaw_ray.data.synthetic.face.people import Colour, Person
 
 EYES = -0.16
-"""Height of the line of the eyes."""
+"""Height of the eye line."""
 CROWN = -1.22
 """Top of the skull."""
 
@@ -33,7 +32,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Fold:
-    """A crease of the skin, drawn darker and soft."""
+    """A crease of the skin, rendered darker and blurred."""
 
     points: np.ndarray
     depth: float
@@ -41,7 +40,7 @@ class Fold:
     width: float = 0.05
 
 
-def times(colour: Colour, factor: float) -> Colour:
+def scale_colour(colour: Colour, factor: float) -> Colour:
     """The colour, darker or lighter."""
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
@@ -54,132 +53,135 @@ def ribbon(points: np.ndarray, widths: np.ndarray) -> np.ndarray:
     return np.concatenate([points + offset, (points - offset)[::-1]])
 
 
-def outline(person: Person, pull: np.ndarray) -> np.ndarray:
-    """The edge of the face, from the right ear over the chin and back over the crown."""
-    exponent = np.log(person.jaw) / np.log(np.cos(np.arcsin(person.mouth_y / person.height)))
+def face_outline(identity: Identity, activation: np.ndarray) -> np.ndarray:
+    """Outline of the face, from the right ear over the chin and back over the crown."""
+    exponent = np.log(identity.jaw) / np.log(np.cos(np.arcsin(identity.mouth_y / identity.height)))
     cos, sin = np.cos(_ARC), np.sin(_ARC)
     low = sin > 0
     x = np.where(low, np.sign(cos) * np.abs(cos) ** np.clip(exponent, 0.8, 2.2), cos)
-    y = np.where(low, person.height * sin, -CROWN * sin)
-    y = y + np.where(low, 0.2 * max(pull[INDEX["jaw"]], 0) * sin**2, 0)
-    x = x * (1 + 0.13 * pull[INDEX["puff"]] * np.exp(-(((y - 0.5) / 0.35) ** 2)))
+    y = np.where(low, identity.height * sin, -CROWN * sin)
+    y = y + np.where(low, 0.2 * max(activation[UNIT_INDEX["jaw"]], 0) * sin**2, 0)
+    x = x * (1 + 0.13 * activation[UNIT_INDEX["puff"]] * np.exp(-(((y - 0.5) / 0.35) ** 2)))
     return np.stack([x, y], axis=1)
 
 
-def behind(person: Person) -> list[Shape]:
+def back_layer(identity: Identity) -> list[Shape]:
     """Hair behind the head, and the ears."""
-    ears = [Shape(_RING * (0.13, 0.24) + (side * 1.0, -0.05), times(person.skin, 0.82)) for side in (-1, 1)]
-    if person.fringe == 0:
+    ears = [Shape(_RING * (0.13, 0.24) + (side * 1.0, -0.05), scale_colour(identity.skin, 0.82)) for side in (-1, 1)]
+    if identity.fringe == 0:
         return ears
     hair = _RING * (1.1, 1.22 + 0.12) + (0, -0.12)
-    hair[:, 1] = np.where(hair[:, 1] > 0, hair[:, 1] * (0.35 + person.long_hair), hair[:, 1])
-    hair[:, 0] *= np.where(hair[:, 1] > 0, 1 + 0.12 * person.long_hair, 1)
-    return [Shape(hair, times(person.hair, 0.8)), *ears] if person.long_hair == 0 else [*ears, Shape(hair, times(person.hair, 0.8))]
+    hair[:, 1] = np.where(hair[:, 1] > 0, hair[:, 1] * (0.35 + identity.long_hair), hair[:, 1])
+    hair[:, 0] *= np.where(hair[:, 1] > 0, 1 + 0.12 * identity.long_hair, 1)
+    return (
+        [Shape(hair, scale_colour(identity.hair, 0.8)), *ears] if identity.long_hair == 0 else [*ears, Shape(hair, scale_colour(identity.hair, 0.8))]
+    )
 
 
-def features(person: Person, pull: np.ndarray, gaze: tuple[float, float]) -> tuple[list[Shape], list[Fold]]:
-    """Eyes, brows, nose and mouth, and the folds that their muscles draw."""
-    shapes, folds = [], _folds(person, pull)
+def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[float, float]) -> tuple[list[Shape], list[Fold]]:
+    """Shapes of eyes, brows, nose and mouth, and the folds that the action units cause."""
+    shapes, folds = [], _folds(identity, activation)
     for side in (-1, 1):
-        shapes += _eye(person, pull, side, gaze)
-        shapes.append(_brow(person, pull, side))
-    shapes += _nose(person, pull)
-    lips, creases = mouth(person, pull)
+        shapes += _eye(identity, activation, side, gaze)
+        shapes.append(_brow(identity, activation, side))
+    shapes += _nose(identity, activation)
+    lips, creases = mouth(identity, activation)
     shapes += [Shape(points, colour) for points, colour in lips]
     folds += [Fold(points, depth) for points, depth in creases]
     return shapes, folds
 
 
-def beard(person: Person, pull: np.ndarray) -> list[Shape]:
-    """Beard and moustache; they lie under the shading, as skin does."""
+def beard(identity: Identity, activation: np.ndarray) -> list[Shape]:
+    """Beard and moustache; shaded like skin."""
     shapes = []
-    blend = [np.array(person.skin) * (1 - part) + 0.75 * np.array(person.hair) * part for part in (person.beard, person.moustache)]
-    if person.beard > 0:
-        edge = outline(person, pull)
+    blend = [np.array(identity.skin) * (1 - part) + 0.75 * np.array(identity.hair) * part for part in (identity.beard, identity.moustache)]
+    if identity.beard > 0:
+        edge = face_outline(identity, activation)
         low = edge[edge[:, 1] > 0.08]
         along = (low[:, 1] - 0.08) / (low[:, 1].max() - 0.08)
         inner = low * np.stack([0.93 - 0.5 * along, np.ones(len(low))], axis=1) - np.stack([0 * along, 0.3 * along], axis=1)
         shapes.append(Shape(np.concatenate([low * 0.99, inner[::-1]]), tuple(blend[0])))
-    if person.moustache > 0:
+    if identity.moustache > 0:
         u = np.linspace(-1, 1, 9)
-        line = np.stack([0.3 * u, person.mouth_y - 0.15 - 0.05 * pull[INDEX["lip_up"]] + 0.07 * u**2], axis=1)
+        line = np.stack([0.3 * u, identity.mouth_y - 0.15 - 0.05 * activation[UNIT_INDEX["lip_up"]] + 0.07 * u**2], axis=1)
         shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(blend[1])))
     return shapes
 
 
-def before(person: Person) -> list[Shape]:
-    """What lies over the face: the fringe and the glasses."""
+def front_layer(identity: Identity) -> list[Shape]:
+    """Shapes in front of the face: fringe and glasses."""
     shapes = []
-    if person.fringe > 0:
+    if identity.fringe > 0:
         u = np.linspace(-1, 1, 25)
         top = np.stack([1.04 * u, CROWN * 1.1 * np.sqrt(1 - (0.96 * u) ** 2) - 0.02], axis=1)
-        line = CROWN + 0.2 + 0.42 * person.fringe * (1 - 0.35 * np.abs(u - person.parting)) + 0.5 * np.abs(u) ** 4
-        shapes.append(Shape(np.concatenate([top, np.stack([1.04 * u, line], axis=1)[::-1]]), person.hair))
-    if person.glasses > 0:
+        line = CROWN + 0.2 + 0.42 * identity.fringe * (1 - 0.35 * np.abs(u - identity.parting)) + 0.5 * np.abs(u) ** 4
+        shapes.append(Shape(np.concatenate([top, np.stack([1.04 * u, line], axis=1)[::-1]]), identity.hair))
+    if identity.glasses > 0:
         closed = np.concatenate([_RING, _RING[:1]])
         width = np.full(len(closed), 0.03)
         for side in (-1, 1):
-            rim = closed * (person.glasses, person.glasses * 0.82) + (side * person.eye_x, EYES + 0.02)
+            rim = closed * (identity.glasses, identity.glasses * 0.82) + (side * identity.eye_x, EYES + 0.02)
             shapes.append(Shape(ribbon(rim, width), (58, 52, 50)))
-        inner, outer = person.eye_x - person.glasses, person.eye_x + person.glasses
+        inner, outer = identity.eye_x - identity.glasses, identity.eye_x + identity.glasses
         for a, b in ((-inner, inner), (-1.0, -outer), (outer, 1.0)):
             shapes.append(Shape(ribbon(np.array([[a, EYES - 0.04], [b, EYES - 0.04]]), np.full(2, 0.03)), (58, 52, 50)))
     return shapes
 
 
-def _eye(person: Person, pull: np.ndarray, side: int, gaze: tuple[float, float]) -> list[Shape]:
-    size, wink = person.eye_size, pull[INDEX["wink"]] * side
-    shut = float(np.clip(max(wink, pull[INDEX["shut"]]), 0, 1))
-    upper = 0.125 * size * max(1 + 0.85 * pull[INDEX["lid_up"]] - 0.2 * pull[INDEX["lid_low"]], 0.06) * (1 - shut)
-    lower = 0.08 * size * (1 - 0.7 * np.clip(pull[INDEX["lid_low"]], 0, 1)) * (1 - 0.8 * shut)
+def _eye(identity: Identity, activation: np.ndarray, side: int, gaze: tuple[float, float]) -> list[Shape]:
+    size, wink = identity.eye_size, activation[UNIT_INDEX["wink"]] * side
+    shut = float(np.clip(max(wink, activation[UNIT_INDEX["shut"]]), 0, 1))
+    upper = 0.125 * size * max(1 + 0.85 * activation[UNIT_INDEX["lid_up"]] - 0.2 * activation[UNIT_INDEX["lid_low"]], 0.06) * (1 - shut)
+    lower = 0.08 * size * (1 - 0.7 * np.clip(activation[UNIT_INDEX["lid_low"]], 0, 1)) * (1 - 0.8 * shut)
     x = 0.235 * size * _LID
     bow = 1 - _LID**2
-    centre = np.array([side * person.eye_x, EYES + 0.02 * shut])
-    tilt = -person.eye_tilt * side * _LID
+    centre = np.array([side * identity.eye_x, EYES + 0.02 * shut])
+    tilt = -identity.eye_tilt * side * _LID
     top, bottom = np.stack([x, tilt - upper * bow**0.8], 1), np.stack([x, tilt + lower * bow], 1)
     white = np.concatenate([top, bottom[::-1]]) + centre
-    shapes = [Shape(white, tuple(0.4 * part + 92 for part in person.skin))]
-    for radius, colour in ((0.108, person.iris), (0.052, (18, 14, 14))):
+    red, green, blue = identity.skin
+    shapes = [Shape(white, (0.4 * red + 92, 0.4 * green + 92, 0.4 * blue + 92))]
+    for radius, colour in ((0.108, identity.iris), (0.052, (18, 14, 14))):
         disc = _RING * radius * size + (0.06 * gaze[0], 0.03 * gaze[1] - 0.008)
         disc[:, 1] = np.clip(disc[:, 1], np.interp(disc[:, 0], x, top[:, 1]), np.interp(disc[:, 0], x, bottom[:, 1]))
         shapes.append(Shape(disc + centre, colour))
     if upper > 0.05:
         shapes.append(Shape(_RING * 0.018 + (0.06 * gaze[0] - 0.03, 0.03 * gaze[1] - 0.03) + centre, (245, 245, 245)))
-    lash = times(person.skin, 0.3)
+    lash = scale_colour(identity.skin, 0.3)
     shapes.append(Shape(ribbon(top + centre, 0.025 + 0.045 * bow), lash))
-    shapes.append(Shape(ribbon(bottom + centre, 0.008 + 0.012 * bow), times(person.skin, 0.62)))
+    shapes.append(Shape(ribbon(bottom + centre, 0.008 + 0.012 * bow), scale_colour(identity.skin, 0.62)))
     return shapes
 
 
-def _brow(person: Person, pull: np.ndarray, side: int) -> Shape:
-    t, frown = _BROW, pull[INDEX["frown"]]
-    lift = 0.2 * (pull[INDEX["brow_in"]] * (1 - t) ** 1.2 + pull[INDEX["brow_out"]] * t**1.2) + 0.05 * np.sin(np.pi * t)
-    lift = lift + 0.24 * max(pull[INDEX["brow_side"]] * side, 0) * np.sin(np.pi * (0.2 + 0.6 * t))
-    y = EYES - person.brow_y - lift + 0.15 * frown * (1 - t) ** 1.1
+def _brow(identity: Identity, activation: np.ndarray, side: int) -> Shape:
+    t, frown = _BROW, activation[UNIT_INDEX["frown"]]
+    lift = 0.2 * (activation[UNIT_INDEX["brow_in"]] * (1 - t) ** 1.2 + activation[UNIT_INDEX["brow_out"]] * t**1.2) + 0.05 * np.sin(np.pi * t)
+    lift = lift + 0.24 * max(activation[UNIT_INDEX["brow_side"]] * side, 0) * np.sin(np.pi * (0.2 + 0.6 * t))
+    y = EYES - identity.brow_y - lift + 0.15 * frown * (1 - t) ** 1.1
     x = side * (0.17 - 0.06 * frown + 0.54 * t)
-    width = person.brow_width * (0.07 + 0.035 * np.sin(np.pi * t**0.7) - 0.045 * t)
-    return Shape(ribbon(np.stack([x, y], axis=1), width), times(person.hair, 0.7))
+    width = identity.brow_width * (0.07 + 0.035 * np.sin(np.pi * t**0.7) - 0.045 * t)
+    return Shape(ribbon(np.stack([x, y], axis=1), width), scale_colour(identity.hair, 0.7))
 
 
-def _nose(person: Person, pull: np.ndarray) -> list[Shape]:
-    up = 0.05 * pull[INDEX["nose"]]
-    dark = times(person.skin, 0.42)
-    wide = 0.1 * person.nose_width * (1 + 0.25 * pull[INDEX["nose"]])
-    holes = [Shape(_RING * (0.05, 0.026) + (side * wide, person.nose_y - up), dark) for side in (-1, 1)]
-    under = np.array([[-0.8 * wide, 0.02], [0.0, 0.035], [0.8 * wide, 0.02]]) + (0, person.nose_y - up * 0.5)
-    return [*holes, Shape(ribbon(under, np.array([0.01, 0.02, 0.01])), times(person.skin, 0.6))]
+def _nose(identity: Identity, activation: np.ndarray) -> list[Shape]:
+    up = 0.05 * activation[UNIT_INDEX["nose"]]
+    dark = scale_colour(identity.skin, 0.42)
+    wide = 0.1 * identity.nose_width * (1 + 0.25 * activation[UNIT_INDEX["nose"]])
+    holes = [Shape(_RING * (0.05, 0.026) + (side * wide, identity.nose_y - up), dark) for side in (-1, 1)]
+    under = np.array([[-0.8 * wide, 0.02], [0.0, 0.035], [0.8 * wide, 0.02]]) + (0, identity.nose_y - up * 0.5)
+    return [*holes, Shape(ribbon(under, np.array([0.01, 0.02, 0.01])), scale_colour(identity.skin, 0.6))]
 
 
-def _folds(person: Person, pull: np.ndarray) -> list[Fold]:
-    at = {name: max(float(pull[place]), 0.0) for name, place in INDEX.items()}
+def _folds(identity: Identity, activation: np.ndarray) -> list[Fold]:
+    at = {name: max(float(activation[place]), 0.0) for name, place in UNIT_INDEX.items()}
     folds = [Fold(np.array([[x, -0.5], [x * 0.8, -0.34]]), 0.8 * at["frown"], 0.03) for x in (-0.06, 0.06)]
-    raised = max(0.5 * float(pull[INDEX["brow_in"]] + pull[INDEX["brow_out"]]), 0.6 * at["brow_in"])
+    raised = max(0.5 * float(activation[UNIT_INDEX["brow_in"]] + activation[UNIT_INDEX["brow_out"]]), 0.6 * at["brow_in"])
     folds += [Fold(np.array([[-0.45, y + 0.02], [0, y], [0.45, y + 0.02]]), 0.5 * raised, 0.025) for y in (-0.8, -0.7)]
     folds += [Fold(np.array([[-0.12, y + 0.03], [0, y], [0.12, y + 0.03]]), at["nose"]) for y in (-0.14, -0.04)]
     cheek = max(at["cheek"], 0.6 * at["nose"], 0.5 * at["corner"])
     for side in (-1, 1):
-        one = max(cheek, float(pull[INDEX["side"]]) * side)
-        fold = np.array([[0.19, person.nose_y - 0.08], [0.33, person.nose_y + 0.1], [0.44, person.mouth_y - 0.08]]) * (side, 1)
+        one = max(cheek, float(activation[UNIT_INDEX["side"]]) * side)
+        fold = np.array([[0.19, identity.nose_y - 0.08], [0.33, identity.nose_y + 0.1], [0.44, identity.mouth_y - 0.08]]) * (side, 1)
         folds.append(Fold(fold, one))
         bag = np.array([[0.22, EYES + 0.13], [0.4, EYES + 0.17], [0.58, EYES + 0.12]]) * (side, 1)
         folds.append(Fold(bag, 0.7 * max(at["lid_low"], at["cheek"])))

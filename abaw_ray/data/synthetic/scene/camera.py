@@ -1,7 +1,4 @@
-"""What lies between a scene and its picture: background, light, blur and grain, the same for videos and stills.
-
-Works on whole RGB pictures; knows nothing of faces.
-"""
+"""Background, lighting, blur and sensor noise, the same for videos and still images. All functions work on whole RGB images."""
 
 from functools import cache
 
@@ -9,15 +6,15 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-_SPARE = 32
-"""Pixels by which the grain is larger than the picture, so that every frame cuts another piece of it."""
+_NOISE_MARGIN = 32
+"""Pixels by which the noise image is larger than a frame; every frame crops another part of it."""
 
 
 def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """A wall with blotches of light, some furniture and texture.
+    """Background image: a wall with uneven light, rectangles and texture.
 
     Args:
-        rng: Of this picture or video.
+        rng: Generator of this image or video.
         size: Width and height in pixels.
     """
     width, height = size
@@ -37,39 +34,41 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndar
 
 @cache
 def _grain(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Grain around 128; always the same, for every frame cuts a piece of it at random."""
+    """Noise image around 128; constant, because every frame takes a random crop of it."""
     return np.random.Generator(np.random.PCG64(7)).normal(128, 24, (height, width, 3)).clip(0, 255).astype(np.uint8)
 
 
 class Camera:
-    """The light and the camera of one video or still: how they turn a drawn picture into a recorded one."""
+    """Lighting and camera of one video or still image."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         width, height = size
         angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.75)
         line = np.linspace(-1, 1, 16)
-        across = np.tanh((line * np.cos(angle) + line[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0))  # a soft fall, or near to an edge
+        across = np.tanh(
+            (line * np.cos(angle) + line[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0)
+        )  # from a soft gradient to a sharp shadow edge
         cast = 1 + rng.normal(0, 0.05, 3)
         level = rng.uniform(0.7, 1.15)
         light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
         self._light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
-        self._grain = _grain(height + _SPARE, width + _SPARE)
+        self._grain = _grain(height + _NOISE_MARGIN, width + _NOISE_MARGIN)
         self._amount = rng.uniform(0.06, 0.34)
         self._softness = rng.uniform(0.45, 0.95)
         self._size = size
 
-    def record(self, picture: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, brightness: float, blur: float) -> UInt8[np.ndarray, "h w 3"]:
-        """The recorded picture.
+    def record(self, image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, brightness: float, blur: float) -> UInt8[np.ndarray, "h w 3"]:
+        """The image with lighting, blur and noise applied.
 
         Args:
-            picture: As drawn; is changed.
-            rng: Of this frame.
+            image: The rendered image; modified in place.
+            rng: Generator of this frame.
             brightness: Factor on all light, 1 for unchanged.
-            blur: Sigma in pixels that movement or focus adds.
+            blur: Additional Gaussian sigma in pixels, from motion or defocus.
         """
         width, height = self._size
-        cv2.multiply(picture, self._light, picture, scale=brightness / 128)
-        picture = cv2.GaussianBlur(picture, (0, 0), self._softness + blur)
-        x, y = rng.integers(0, _SPARE, 2)
+        cv2.multiply(image, self._light, image, scale=brightness / 128)
+        image = cv2.GaussianBlur(image, (0, 0), self._softness + blur)
+        x, y = rng.integers(0, _NOISE_MARGIN, 2)
         grain = self._grain[y : y + height, x : x + width]
-        return cv2.addWeighted(picture, 1.0, grain, self._amount, -128 * self._amount)
+        return cv2.addWeighted(image, 1.0, grain, self._amount, -128 * self._amount)

@@ -1,7 +1,6 @@
-"""The voice of one person in one video: syllables from the script, samples from the syllables.
+"""Voice of one subject in one video: expression segments -> prosody track -> samples at 16 kHz.
 
-A harmonic source with formants, breath and noise at 16 kHz. The mouth of the drawn face moves with the same syllables. Files are the
-matter of ``media/write.py``.
+A harmonic source with formants, breath noise and room noise. The mouth of the rendered face moves with the same syllables.
 """
 
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from abaw_ray.data.synthetic.face.people import Person
-from abaw_ray.data.synthetic.script import Stretch
-from abaw_ray.data.synthetic.voice.prosody import MANNERS, Manner
+from abaw_ray.data.synthetic.face.identity import Identity
+from abaw_ray.data.synthetic.script import ExpressionSegment
+from abaw_ray.data.synthetic.voice.prosody import SPEAKING_STYLES, SpeakingStyle
 from abaw_ray.media.audio import RATE
 
 _STEP = 80
-"""Samples from one value of pitch, loudness and colour to the next: 5 ms."""
+"""Samples per value of the prosody track: 5 ms."""
 _VOWELS: tuple[tuple[float, float, float], ...] = ((720, 1250, 2550), (530, 1800, 2500), (300, 2200, 2950), (500, 900, 2450), (330, 800, 2300))
 """First three formants in Hz."""
 _WIDTHS = (90.0, 120.0, 180.0)
@@ -24,66 +23,70 @@ _HIGHEST = 4000.0
 
 
 @dataclass
-class Score:
-    """What the voice does, one value every 5 ms."""
+class ProsodyTrack:
+    """Parameters of the voice, one value every 5 ms."""
 
     pitch: Float[np.ndarray, " steps"]
     """Hz."""
-    loud: Float[np.ndarray, " steps"]
-    """0 where nothing is said; also how far the mouth opens."""
+    loudness_curve: Float[np.ndarray, " steps"]
+    """Loudness, 0 where the subject is silent; also the opening of the mouth."""
     tilt: Float[np.ndarray, " steps"]
-    breath: Float[np.ndarray, " steps"]
-    rough: Float[np.ndarray, " steps"]
+    breathiness: Float[np.ndarray, " steps"]
+    roughness: Float[np.ndarray, " steps"]
     nasal: Float[np.ndarray, " steps"]
     formants: Float[np.ndarray, "3 steps"]
 
 
-def compose(rng: np.random.Generator, person: Person, stretches: tuple[Stretch, ...], seconds: float) -> Score:
-    """The score of all stretches that are not silent; every stretch has the same loudness and mean pitch, but for chance."""
+def sample_prosody(rng: np.random.Generator, identity: Identity, segments: tuple[ExpressionSegment, ...], seconds: float) -> ProsodyTrack:
+    """Prosody of all segments that are not silent; loudness and mean pitch have the same distribution in every segment."""
     steps = int(np.ceil(seconds * RATE / _STEP)) + 1
     flat = np.zeros(steps)
-    score = Score(
-        pitch=np.full(steps, person.pitch),
-        loud=flat.copy(),
+    prosody = ProsodyTrack(
+        pitch=np.full(steps, identity.pitch),
+        loudness_curve=flat.copy(),
         tilt=np.full(steps, 1.3),
-        breath=flat.copy(),
-        rough=flat.copy(),
+        breathiness=flat.copy(),
+        roughness=flat.copy(),
         nasal=flat.copy(),
-        formants=np.tile(np.array(_VOWELS[0])[:, None], steps) * person.tract,
+        formants=np.tile(np.array(_VOWELS[0])[:, None], steps) * identity.tract,
     )
-    for stretch in stretches:
-        manners = MANNERS[stretch.expression]
-        manner = manners[int(rng.integers(len(manners)))]
-        first, last = round(stretch.start * RATE / _STEP), min(round(stretch.stop * RATE / _STEP), steps)
-        if stretch.sound != "silent" and last - first > 4:
-            _speak(rng, person, manner, score, first, last)
-    return score
+    for segment in segments:
+        styles = SPEAKING_STYLES[segment.expression]
+        style = styles[int(rng.integers(len(styles)))]
+        first, last = round(segment.start * RATE / _STEP), min(round(segment.stop * RATE / _STEP), steps)
+        if segment.audio != "silent" and last - first > 4:
+            _speak(rng, identity, style, prosody, first, last)
+    return prosody
 
 
-def _speak(rng: np.random.Generator, person: Person, manner: Manner, score: Score, first: int, last: int) -> None:
-    """Fill one stretch with syllables in one manner."""
+def _speak(rng: np.random.Generator, identity: Identity, style: SpeakingStyle, prosody: ProsodyTrack, first: int, last: int) -> None:
+    """Fill one segment with syllables of one style, in place."""
     at, log_pitch = first, np.zeros(last - first)
-    rate = manner.rate * person.tempo * rng.uniform(0.9, 1.1)
+    rate = style.rate * identity.tempo * rng.uniform(0.9, 1.1)
     while at < last - 4:
-        length = int(np.clip(RATE / _STEP / rate * max(rng.normal(1, manner.uneven), 0.4), 6, last - at))
-        voiced = max(int(length * manner.held), 4)
+        length = int(np.clip(RATE / _STEP / rate * max(rng.normal(1, style.length_jitter), 0.4), 6, last - at))
+        voiced = max(int(length * style.voiced_share), 4)
         t = np.linspace(0, 1, voiced)
         here = slice(at, at + voiced)
-        score.loud[here] = _swell(t, manner.attack) * rng.uniform(0.75, 1.0)
-        log_pitch[at - first : at - first + voiced] = manner.span * _melody(t, manner.melody) * rng.uniform(0.7, 1.2) + rng.normal(0, 0.6)
-        vowel = np.array(_VOWELS[rng.integers(len(_VOWELS))]) * person.tract * manner.bright * rng.uniform(0.97, 1.03, 3)
-        score.formants[:, at : at + length] = vowel[:, None]
-        at += length + (int(rng.uniform(0.15, 0.35) * RATE / _STEP) if rng.random() < manner.pause else 0)
+        prosody.loudness_curve[here] = _swell(t, style.attack) * rng.uniform(0.75, 1.0)
+        log_pitch[at - first : at - first + voiced] = style.pitch_range * _melody(t, style.melody) * rng.uniform(0.7, 1.2) + rng.normal(0, 0.6)
+        vowel = np.array(_VOWELS[rng.integers(len(_VOWELS))]) * identity.tract * style.formant_scale * rng.uniform(0.97, 1.03, 3)
+        prosody.formants[:, at : at + length] = vowel[:, None]
+        at += length + (int(rng.uniform(0.15, 0.35) * RATE / _STEP) if rng.random() < style.pause else 0)
     here = slice(first, last)
     time = np.arange(last - first) * _STEP / RATE
-    shake = manner.tremor * np.sin(2 * np.pi * rng.uniform(7, 9) * time + rng.uniform(0, 6))
-    loud = score.loud[here] * (1 + 0.6 * shake)
-    score.loud[here] = loud * rng.uniform(0.75, 1.3) / max(np.sqrt((loud**2).mean()), 1e-6)
-    said = loud > 0
-    log_pitch = log_pitch - log_pitch[said].mean() + 0.8 * shake
-    score.pitch[here] = person.pitch * rng.uniform(0.87, 1.15) * 2 ** (log_pitch / 12)
-    score.tilt[here] = manner.tilt + person.tilt + rng.normal(0, 0.08)
-    score.breath[here], score.rough[here], score.nasal[here] = max(manner.breath, person.breath), manner.rough, manner.nasal
+    shake = style.tremor * np.sin(2 * np.pi * rng.uniform(7, 9) * time + rng.uniform(0, 6))
+    loudness_curve = prosody.loudness_curve[here] * (1 + 0.6 * shake)
+    prosody.loudness_curve[here] = loudness_curve * rng.uniform(0.75, 1.3) / max(np.sqrt((loudness_curve**2).mean()), 1e-6)
+    voiced_frames = loudness_curve > 0
+    log_pitch = log_pitch - log_pitch[voiced_frames].mean() + 0.8 * shake
+    prosody.pitch[here] = identity.pitch * rng.uniform(0.87, 1.15) * 2 ** (log_pitch / 12)
+    prosody.tilt[here] = style.tilt + identity.tilt + rng.normal(0, 0.08)
+    prosody.breathiness[here], prosody.roughness[here], prosody.nasal[here] = (
+        max(style.breathiness, identity.breathiness),
+        style.roughness,
+        style.nasal,
+    )
 
 
 def _swell(t: np.ndarray, attack: float) -> np.ndarray:
@@ -98,41 +101,41 @@ def _melody(t: np.ndarray, kind: str) -> np.ndarray:
     return (t - 0.5) if kind == "rise" else (0.5 - t)
 
 
-def sing(rng: np.random.Generator, person: Person, score: Score, samples: int) -> Float32[np.ndarray, " samples"]:
-    """The samples of a score, at the person's loudness, without any noise of the room."""
-    grid, fine = np.arange(len(score.pitch)) * _STEP, np.arange(samples)
-    pitch = np.interp(fine, grid, score.pitch)
+def synthesize(rng: np.random.Generator, identity: Identity, prosody: ProsodyTrack, samples: int) -> Float32[np.ndarray, " samples"]:
+    """Samples of a prosody track at the identity's loudness, without room noise."""
+    grid, fine = np.arange(len(prosody.pitch)) * _STEP, np.arange(samples)
+    pitch = np.interp(fine, grid, prosody.pitch)
     turn = 2 * np.pi * np.cumsum(pitch) / RATE
-    numbers = range(1, int(_HIGHEST / score.pitch.min()) + 1)
-    levels = np.stack([_resonance(score, k * score.pitch) * k**-score.tilt * (k * score.pitch < _HIGHEST) for k in numbers])
-    levels *= np.sqrt(np.maximum(1 - score.breath, 0) * 2 / (levels**2).sum(axis=0))  # as loud in every manner and vowel
+    numbers = range(1, int(_HIGHEST / prosody.pitch.min()) + 1)
+    levels = np.stack([_resonance(prosody, k * prosody.pitch) * k**-prosody.tilt * (k * prosody.pitch < _HIGHEST) for k in numbers])
+    levels *= np.sqrt(np.maximum(1 - prosody.breathiness, 0) * 2 / (levels**2).sum(axis=0))  # equal loudness in every style and vowel
     wave = np.zeros(samples)
     for k, level in zip(numbers, levels, strict=True):
         if level.max() > 1e-3:
             wave += np.interp(fine, grid, level).astype(np.float32) * np.sin((k * turn % (2 * np.pi)).astype(np.float32))
-    wave *= 1 + np.interp(fine, grid, score.rough) * np.sin(turn / 2)
-    wave += np.interp(fine, grid, np.sqrt(score.breath)) * _hiss(rng, samples)
-    wave *= np.interp(fine, grid, score.loud)
-    level = np.sqrt((wave[np.interp(fine, grid, score.loud) > 0.05] ** 2).mean()) if (score.loud > 0.05).any() else 1.0
-    return (person.loudness * wave / max(level, 1e-6)).astype(np.float32)
+    wave *= 1 + np.interp(fine, grid, prosody.roughness) * np.sin(turn / 2)
+    wave += np.interp(fine, grid, np.sqrt(prosody.breathiness)) * _hiss(rng, samples)
+    wave *= np.interp(fine, grid, prosody.loudness_curve)
+    level = np.sqrt((wave[np.interp(fine, grid, prosody.loudness_curve) > 0.05] ** 2).mean()) if (prosody.loudness_curve > 0.05).any() else 1.0
+    return (identity.loudness * wave / max(level, 1e-6)).astype(np.float32)
 
 
-def _resonance(score: Score, hertz: np.ndarray) -> np.ndarray:
+def _resonance(prosody: ProsodyTrack, hertz: np.ndarray) -> np.ndarray:
     gain = np.full(len(hertz), 0.04)
-    for formant, width, height in zip(score.formants, _WIDTHS, (1.0, 0.7, 0.4), strict=True):
+    for formant, width, height in zip(prosody.formants, _WIDTHS, (1.0, 0.7, 0.4), strict=True):
         gain = gain + height / (1 + ((hertz - formant) / width) ** 2)
-    notch = 1 - 0.9 * score.nasal * np.exp(-(((hertz - 900) / 350) ** 2))
-    return gain * notch + 0.8 * score.nasal * np.exp(-(((hertz - 280) / 90) ** 2))
+    notch = 1 - 0.9 * prosody.nasal * np.exp(-(((hertz - 900) / 350) ** 2))
+    return gain * notch + 0.8 * prosody.nasal * np.exp(-(((hertz - 280) / 90) ** 2))
 
 
 def _hiss(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Breath: noise of loudness 1 that is weak below 1 kHz."""
+    """Breath noise of RMS 1, attenuated below 1 kHz."""
     noise = rng.standard_normal(samples)
     return 0.8 * (noise - 0.75 * np.concatenate([[0.0], noise[:-1]]))
 
 
-def room(rng: np.random.Generator, samples: int, loudness: float) -> Float32[np.ndarray, " samples"]:
-    """Noise of a room: coloured, with a hum."""
+def room_noise(rng: np.random.Generator, samples: int, loudness: float) -> Float32[np.ndarray, " samples"]:
+    """Room noise: coloured noise with mains hum."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     hertz = np.fft.rfftfreq(samples, 1 / RATE)
     noise = np.fft.irfft(spectrum / np.maximum(hertz, 40) ** rng.uniform(0.2, 0.9), samples)

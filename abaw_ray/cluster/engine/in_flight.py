@@ -1,0 +1,59 @@
+"""A bound on the items between two chained operators.
+
+Ray Data bounds the data between operators by its size, and sees only manifest rows of ours: a fast decoder would fill the disk with chips that
+wait for the encoder. So the first operator takes a slot before it begins an item, and the last one gives it back.
+"""
+
+import asyncio
+from typing import Any
+
+_CHECK_S = 5.0
+"""Seconds between two checks whether the nodes of slot holders are alive, while somebody waits for a slot. Ours."""
+
+
+class InFlightSlots:
+    """Ray actor that counts items in flight by key, so that a repeated item takes no second slot."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._holders: dict[str, str] = {}
+        self._freed = asyncio.Condition()
+
+    async def acquire(self, key: str, node: str) -> None:
+        """Wait for a slot and take it. An item that has one already (its worker was lost) keeps it."""
+        async with self._freed:
+            while key not in self._holders and len(self._holders) >= self.limit:
+                try:
+                    await asyncio.wait_for(self._freed.wait(), _CHECK_S)
+                except TimeoutError:
+                    self._drop_lost()
+            self._holders[key] = node
+
+    async def release(self, key: str) -> None:
+        """Give the slot of an item back; no error where it has none."""
+        async with self._freed:
+            self._holders.pop(key, None)
+            self._freed.notify_all()
+
+    def _drop_lost(self) -> None:
+        # A machine that is lost in the middle of many items would keep all slots: its actors restart only where a CPU is free, and the other
+        # workers, waiting for slots, hold all of them.
+        alive = alive_nodes()
+        self._holders = {key: node for key, node in self._holders.items() if node in alive}
+
+
+def alive_nodes() -> set[str]:
+    """Hexadecimal ids of the cluster's nodes that are up."""
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def start_slots(limit: int) -> Any:
+    """An actor of ``InFlightSlots`` on the driver's node. It reserves no CPU, and is gone with the driver's reference."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    slots = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=10_000, scheduling_strategy=here)(InFlightSlots)
+    return slots.remote(limit)

@@ -1,0 +1,147 @@
+"""Several passes over the tasks of a stage: what storage or a machine's disk did not give or take is tried again, elsewhere, after all others."""
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from abaw_ray.cluster.engine.in_flight import start_slots
+from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
+from abaw_ray.core.errors import StorageError
+from abaw_ray.core.progress import Progress, echo
+from abaw_ray.core.storage.records import StageStore
+
+_ROUNDS = 3
+"""Passes over items that storage does not give or take. Ours."""
+_LOST = 20
+"""This many losses for each worker, with no success in between, mean that storage is unreachable. Ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The operators of a stage: each item passes through all of them, one after the other."""
+
+    operators: Sequence[Operator]
+    in_flight_per_worker: int = 2
+    """Items between the first and the last operator for each worker of the last one; ignored where there is only one operator. Ours."""
+    longest_pause: float = 15.0
+    """See ``WorkerConfig``."""
+
+    @property
+    def in_flight(self) -> int:
+        """Items between the first and the last operator at most."""
+        return self.in_flight_per_worker * self.operators[-1].resources.workers
+
+
+def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict]) -> None:
+    """Do all tasks; lost ones again when all others are done, on other machines where some machine lost them all.
+
+    Args:
+        store: Where the stage's outputs lie.
+        tasks: In the order in which they are started.
+        chain: The operators; their numbers of workers are known.
+        shown: Progress display.
+        retried: Failures of an earlier run that are tried again, by item name.
+
+    Raises:
+        StorageError: some were lost every time; all others are done.
+    """
+    shown.set_total_work(sum(_size(task) for task in tasks))
+    finished: set[str] = set()
+    excluded: frozenset[str] = frozenset()
+    for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):
+        losses = Losses(chain.operators[0].resources.workers)
+        for row in stream(store, tasks, chain, retried, excluded):
+            task = tasks[row["task"]]
+            if losses.add(row):
+                continue
+            _note(row, task, store, shown, retried, finished)
+        if not losses.lost:
+            return
+        if last:
+            reason = next(iter(losses.lost.values()))
+            raise StorageError(f"{len(losses.lost)} of {len(tasks)} could not be read or written, all others are done; first {reason}")
+        echo(f"  {len(losses.lost)} could not be read or written and are tried again")
+        tasks, excluded = [tasks[number] for number in sorted(losses.lost)], losses.failing_machines
+
+
+def _note(row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str]) -> None:
+    """Show one outcome and count it."""
+    name = row["name"]
+    if row["reason"]:
+        echo(f"  {name}: {row['reason']}")
+    elif row["finished"] and name in retried:
+        store.forget_failures([task[0]])
+    new = row["finished"] and name not in finished
+    if new:
+        finished.add(name)
+    shown.step(int(new), json.loads(row["figures"]) if new or not row["finished"] else {}, work=_size(task))
+
+
+class Losses:
+    """What was lost in one pass over the tasks, and on which machines."""
+
+    def __init__(self, workers: int) -> None:
+        self.lost: dict[int, str] = {}
+        """Task number -> reason."""
+        self._in_a_row, self._workers, self._fewest = 0, set(), min(workers, 2)
+        self._latest: dict[str, bool] = {}
+        """Machine -> whether it lost the last of its tasks."""
+
+    def add(self, row: dict) -> bool:
+        """Count one manifest row; returns whether its task was lost.
+
+        Raises:
+            StorageError: too many were lost in a row.
+        """
+        self._latest[row["machine"]] = bool(row["lost"])
+        self._workers.add(row["worker"])
+        self._in_a_row = self._in_a_row + 1 if row["lost"] else 0
+        if row["lost"]:
+            if not self.lost:
+                echo(f"  {row['name']}: {row['lost']}; it is tried again when the others are done")
+            self.lost[row["task"]] = row["lost"]
+            if self._in_a_row >= _LOST * max(len(self._workers), self._fewest):
+                raise StorageError(f"{row['lost']} ({self._in_a_row} times in a row)")
+        return bool(row["lost"])
+
+    @property
+    def failing_machines(self) -> frozenset[str]:
+        """Machines whose last task was lost, where other machines succeeded."""
+        found = frozenset(machine for machine, lost in self._latest.items() if lost)
+        return found if len(found) < len(self._latest) else frozenset()
+
+
+def _size(task: Task) -> float:
+    """Work of a task relative to others of its stage: the bytes that it reads where its payload names them."""
+    return max(task[1].get("size", 1), 1)
+
+
+def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[str, dict], excluded: frozenset[str]) -> Iterator[dict]:
+    """The manifest rows with their outcomes, in the order in which they end.
+
+    Each task is a block of its own: a row leaves a block only when the block ends, and a lost worker repeats its whole block.
+    """
+    import ray
+
+    slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
+    dataset = ray.data.from_items(manifest(tasks, retried), override_num_blocks=len(tasks))
+    for number, operator in enumerate(chain.operators, start=1):
+        last, resources = number == len(chain.operators), operator.resources
+        config = WorkerConfig(store=store, build=operator.build, last=last, slots=slots, longest_pause=chain.longest_pause)
+        dataset = dataset.map_batches(
+            ItemWorker,
+            fn_constructor_args=(config,),
+            batch_format="pyarrow",
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(resources.workers, len(tasks))),
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus or None,
+            memory=resources.memory,
+            # A machine that was started again has a new id and is not excluded.
+            label_selector={"ray.io/node-id": f"!in({','.join(sorted(excluded))})"} if excluded else None,
+        )
+    for row in dataset.iter_rows():
+        if row["error"]:
+            raise pickle.loads(row["error"])
+        yield row

@@ -1,0 +1,39 @@
+"""Any error -> the one line that the user sees, including Ray's error for a machine on which it cannot start a process."""
+
+import re
+from typing import Any
+
+from abaw_ray.core.errors import AbawError, StageError
+
+_SETUP_FAILED = "Failed to set up runtime environment"
+"""How the text of Ray's ``RuntimeEnvSetupError`` begins, however it is wrapped."""
+
+
+def to_user_error(error: BaseException) -> AbawError | None:
+    """Our own errors unchanged, Ray's set-up error as one line that names the machine; None for any other, which keeps its traceback."""
+    if isinstance(error, AbawError):
+        return error
+    text = str(error)
+    if _SETUP_FAILED not in text:
+        return None
+    machine = re.search(r"\[Node ([^\]\s]+)\]", text)
+    reasons = re.findall(r"^(?:[A-Za-z_.]*Error|[A-Za-z_.]*Exception)\b.*$", text, re.MULTILINE)
+    where, why = machine[1] if machine else "a machine", reasons[-1].strip() if reasons else "no reason is given"
+    return StageError(f"{where}: Ray cannot start a process there ({why}); repair or remove that machine and run the same command")
+
+
+def unwrapped(error: Exception) -> Exception:
+    """The error of ours inside one of Ray's, or the given error."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, AbawError) else error
+
+
+def fetch(ref: Any) -> Any:
+    """The result of a Ray task; an error of ours that it raised comes out as itself, without Ray's wrapping."""
+    import ray
+    from ray.exceptions import RayTaskError
+
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        raise unwrapped(error) from None

@@ -1,0 +1,150 @@
+"""The actor of Ray Data that does items: one manifest row in, the row with its outcome out. Outputs go to storage, never through Ray.
+
+Several workers may be chained: each passes on the items that an earlier one failed, lost, or found done.
+"""
+
+import json
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.core.errors import AbawError, ItemError, StorageError
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
+from abaw_ray.core.storage.records import Item, StageStore
+
+Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
+"""Does one item: reads its payload, writes its output into the store, returns figures to add up (``Unfinished`` where other tasks do the rest).
+
+Raises ItemError for a bad item; StorageError where a later attempt may succeed. A repeated call with the same arguments must give the same output.
+"""
+Task = tuple[Item, dict]
+"""An item, or a chunk of one, and its payload."""
+_OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "machine": "", "worker": ""}
+"""Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
+was lost (``StorageError``), a pickled error that ends the job, and the ids of the node and the actor."""
+
+
+class Unfinished(dict):
+    """Figures of a task that does part of an item; the item's output is not there yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """One pool of actors and what they do."""
+
+    build: Callable[[], Work]
+    """Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class)."""
+    resources: Resources
+    """Size of the pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig:
+    """What one actor needs to know."""
+
+    store: StageStore
+    build: Callable[[], Work]
+    last: bool = True
+    """Whether no further operator follows."""
+    slots: Any = None
+    """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one gives it back."""
+    longest_pause: float = 15.0
+    """Seconds. A worker that lost an item pauses before the next one, twice as long each time: a machine with a full disk or without network
+    must not take all items from the others and lose them. Ours."""
+
+
+def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
+    """One row a task, in the same order: what a worker needs, and no outcome yet.
+
+    Args:
+        tasks: Items with their payloads, JSON values.
+        retried: Failed items of an earlier run that are done again, whatever is kept of them.
+    """
+    return [
+        {"task": number, "name": item.name, "identity": item.identity, "payload": json.dumps(payload), "retry": item.name in retried} | _OUTCOME
+        for number, (item, payload) in enumerate(tasks)
+    ]
+
+
+class ItemWorker:
+    """The actor: builds its work for its first item, then does item after item."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        import ray
+
+        self.config, self.losses = config, 0
+        self.work: Work | None = None
+        context = ray.get_runtime_context() if ray.is_initialized() else None
+        self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "", "worker": ""}
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """The rows of a batch with their outcomes."""
+        rows = [self.process(row) for row in batch.to_pylist()]
+        return pa.Table.from_pylist(rows, schema=batch.schema)
+
+    def process(self, row: dict) -> dict:
+        """Do one task, unless an earlier operator has ended it."""
+        key = f"{row['task']}"
+        if row["machine"]:  # an earlier operator has had it
+            ended = bool(row["finished"] or row["reason"] or row["lost"] or row["error"])
+            done = row if ended else self._attempt(row)
+        else:
+            if self.config.slots is not None:
+                _wait_for(self.config.slots.acquire.remote(key, self.here["machine"]))
+            done = self._attempt(row)
+        if self.config.last and self.config.slots is not None:
+            _wait_for(self.config.slots.release.remote(key))
+        return done
+
+    def _attempt(self, row: dict) -> dict:
+        item = Item(name=row["name"], identity=row["identity"])
+        outcome: dict[str, Any] = {}
+        try:
+            outcome = (None if row["retry"] else self._kept(item)) or self._do(item, json.loads(row["payload"]))
+        except StorageError as error:
+            outcome = {"lost": str(error)}
+        except AbawError as error:  # ends the job; it travels as a value, since Ray would wrap it beyond recognition
+            outcome = {"error": pickle.dumps(error)}
+        self._pause(bool(outcome.get("lost")))
+        return row | outcome | self.here
+
+    def _do(self, item: Item, payload: dict) -> dict:
+        try:
+            with (
+                disk_full_to_storage_error()
+            ):  # around the building too, which may download a model: an item that fails there is lost, and the stage goes on
+                self.work = self.work or self.config.build()
+                figures = self.work(self.config.store, item, payload)
+        except ItemError as error:
+            failure = self.config.store.write_failure(item, error)
+            return {"reason": _reason(failure), "finished": True}
+        return {"figures": json.dumps(dict(figures)), "finished": self.config.last and not isinstance(figures, Unfinished)}
+
+    def _kept(self, item: Item) -> dict | None:
+        """The outcome of an item that is complete already: Ray repeats a task whose worker was lost after the output was written."""
+        failure = self.config.store.failure(item)
+        if failure is not None and (failure["last_frame"] is None or self.config.store.exists(item)):
+            return {"reason": _reason(failure), "finished": True}
+        if failure is None and self.config.store.exists(item):
+            return {"figures": json.dumps({"rows": self.config.store.rows(item)}), "finished": True}
+        return None
+
+    def _pause(self, lost: bool) -> None:
+        self.losses = self.losses + 1 if lost else 0
+        if self.losses:
+            time.sleep(min(2.0 ** min(self.losses - 1, 9), self.config.longest_pause))
+
+
+def _reason(failure: dict) -> str:
+    return failure["reason"] + (f"; {failure['last_frame']:,} good frames are kept" if failure["last_frame"] else "")
+
+
+def _wait_for(ref: Any) -> None:
+    import ray
+
+    ray.get(ref)

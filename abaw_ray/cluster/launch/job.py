@@ -1,0 +1,36 @@
+"""A job: completes a list of stages, then shows where the results are."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.stage import Stage, complete_all
+from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.records import Record
+
+Finish = Callable[[Run[Any], dict[str, Record]], Any]
+"""The run and the records of its stages, by name -> a summary that it has written."""
+
+
+def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None) -> dict[str, Record]:
+    """Complete the stages in their order.
+
+    Args:
+        run: Settings, session and storage.
+        stages: What to complete; a stage that is complete is skipped.
+        finish: Called with the records at the end.
+
+    Returns:
+        The stages' records by name.
+    """
+    run.storage.check()
+    for stage in stages:  # a wrong bucket, missing weights or unusable annotations show before hours of work
+        if stage.record(run) is None:
+            stage.check(run)
+    records = complete_all(run, stages)
+    if finish:
+        finish(run, records)
+    else:
+        for stage in stages:
+            echo(f"{stage.name}: {run.storage.uri(stage.store(run).path)}")
+    return records

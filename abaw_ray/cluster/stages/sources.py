@@ -1,0 +1,75 @@
+"""What the user has: data sets and videos, or the synthetic data set, as the items that the first stages read."""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from abaw_ray.cluster.engine.run import Run, once_per_run
+from abaw_ray.cluster.engine.stage import PendingError
+from abaw_ray.cluster.stages.synthetic import generate, is_generated, location
+from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.records import Item
+from abaw_ray.data.affwild2 import AffWild2, is_affwild2
+from abaw_ray.data.config import DataConfig
+from abaw_ray.data.videos import list_videos
+
+
+@once_per_run
+def data_of(run: Run[Any]) -> DataConfig:
+    """Where the data sets are; generates the synthetic one first where the job uses it.
+
+    Raises:
+        PendingError: it is not there yet, and this is only a plan.
+    """
+    data: DataConfig = run.config.data
+    if not data.use_synthetic:
+        return data
+    root = location(data.synthetic_dir, run.storage)
+    if run.config.plan and not is_generated(root, run.storage):
+        raise PendingError("after the synthetic data set is generated")
+    generate(root, data.synthetic, run.storage)
+    return replace(data, use_synthetic=False, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
+
+
+@once_per_run
+def affwild2(run: Run[Any]) -> AffWild2:
+    """The user's Aff-Wild2 tree."""
+    data = data_of(run)
+    return AffWild2(data.affwild2, test_names=data.test_names, test_example=data.test_example, storage=run.config.storage)
+
+
+@once_per_run
+def videos(run: Run[Any]) -> dict[Item, dict]:
+    """The VIDEO rows of the videos that the user named, else of the Aff-Wild2 tree, by item.
+
+    Raises:
+        ConfigError: no video was given at all.
+        DataError: two videos have the same name.
+    """
+    storage = run.config.storage
+    data = run.config.data if run.config.data.videos else data_of(run)  # named videos need no synthetic data set
+    if data.videos and not is_affwild2(data.videos, storage):
+        rows = list_videos(data.videos, storage)
+    elif data.videos:
+        rows = AffWild2(data.videos, test_names=data.test_names, test_example=data.test_example, storage=storage).videos()
+    elif data.affwild2:
+        rows = affwild2(run).videos()
+    else:
+        raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
+    found: dict[str, dict] = {}
+    for row in rows:
+        if row["video"] in found:
+            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {found[row['video']]['uri']}")
+        found[row["video"]] = row
+    return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
+
+
+def video_missing(uri: str, error: MissingError) -> AbawError:
+    """The error of a worker for a video that existed when videos were listed: the file was deleted, or this machine does not have its folder."""
+    folder = Path(uri.removeprefix("file://")).parent
+    if not is_remote(uri) and not folder.is_dir():
+        return StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same path")
+    return ItemError(f"it no longer exists ({error})")

@@ -1,0 +1,29 @@
+"""One error for all ranks: a collective that gives every rank the error of the first rank that has one."""
+
+import pickle
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from abaw_ray.core.errors import AbawError
+
+_MAX_BYTES = 8192
+"""Size of a pickled error in bytes; its text is cut to an eighth as many characters."""
+
+
+def first_error(error: AbawError | None, *, rank: int, world_size: int, mean_over_ranks: Callable[[Tensor], Tensor]) -> AbawError | None:
+    """The error of the first rank that has one, on all ranks; all ranks call this together.
+
+    Args:
+        error: This rank's error.
+        rank: This rank.
+        world_size: Number of ranks.
+        mean_over_ranks: Mean of a tensor over the ranks; the only collective that is needed, with gloo or NCCL.
+    """
+    pickled = pickle.dumps(type(error)(str(error)[: _MAX_BYTES // 8])) if error else b""
+    rows = torch.zeros(world_size, _MAX_BYTES)
+    rows[rank, : len(pickled)] = torch.tensor(list(pickled), dtype=torch.float32)
+    rows = (mean_over_ranks(rows) * world_size).round().to(torch.uint8).cpu()
+    found = [bytes(row.tolist()) for row in rows if row.any()]
+    return pickle.loads(found[0]) if found else None

@@ -1,0 +1,14 @@
+"""Operations on tables keyed by (video, track, frame)."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def rows_of_track(table: pa.Table, track: str) -> pa.Table:
+    """The rows of one track, sorted by frame; empty where the table has none.
+
+    Args:
+        table: Rows of one video, with the columns ``track`` and ``frame``.
+        track: Name of the track.
+    """
+    return table.filter(pc.equal(table["track"], track)).sort_by("frame")

@@ -1,0 +1,81 @@
+"""Saves and loads fusion models (``fusion.safetensors`` and ``fusion.json`` in a folder), and builds the ``LOGITS`` table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.settings import to_plain
+from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.model import GatedFusion
+from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
+from abaw_ray.training.config import LossConfig, OptimConfig
+
+WEIGHTS_FILE, METADATA_FILE = "fusion.safetensors", "fusion.json"
+
+
+def save_fusion(folder: Path, trained: TrainedFusion) -> None:
+    """Write the weights, the standardization, the settings and the training provenance into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = trained.model
+    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS_FILE)
+    metadata = {
+        "expressions": list(EXPRESSIONS),
+        "visual": model.widths[0],
+        "speech": model.widths[1],
+        "config": to_plain(model.config),
+        "provenance": {name: sorted(getattr(trained.provenance, name)) for name in ("subjects", "recordings", "encoder_train_subjects")},
+        "curve": trained.curve,
+    }
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=1))
+
+
+def load_fusion(folder: Path) -> TrainedFusion:
+    """The saved model, in evaluation mode on the CPU.
+
+    Raises:
+        DataError: the folder holds no complete model, or a model with another order of expressions.
+    """
+    try:
+        metadata = json.loads((folder / METADATA_FILE).read_text())
+        config = metadata["config"]
+        optim = OptimConfig(**{**config["optim"], "betas": tuple(config["optim"]["betas"])})
+        model = GatedFusion(metadata["visual"], metadata["speech"], FusionConfig(**{**config, "optim": optim, "loss": LossConfig(**config["loss"])}))
+        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        provenance = TrainingProvenance(**{name: frozenset(names) for name, names in metadata["provenance"].items()})
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: has no {METADATA_FILE} and {WEIGHTS_FILE}; pass the folder of a trained fusion model") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"{folder}: is not a complete fusion model: {' '.join(str(error).split())[:200]}") from error
+    if metadata["expressions"] != list(EXPRESSIONS):
+        raise DataError(f"{folder}: was trained for {', '.join(metadata['expressions'])}, not {', '.join(EXPRESSIONS)}; train it again")
+    return TrainedFusion(model=model.eval(), provenance=provenance, curve=metadata["curve"])
+
+
+def logits_table(
+    frames: Frames,
+    rows: Int[np.ndarray, " rows"],
+    logits: Float[np.ndarray, "rows 8"],
+    gate: Float[np.ndarray, " rows"],
+    fold: Int[np.ndarray, " rows"],
+) -> pa.Table:
+    """``LOGITS`` rows of these frames; NaN marks a frame that no model can score."""
+    subjects = [frames.subjects[index] for index in frames.subject_index[rows]]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(logits.astype(np.float32).ravel()), len(EXPRESSIONS))
+    columns = {
+        "video": pa.array([one.video for one in subjects], pa.string()),
+        "track": pa.array([one.track for one in subjects], pa.string()),
+        "frame": pa.array(frames.frame[rows]),
+        "fold": pa.array(fold.astype(np.int32)),
+        "logits": vectors,
+        "gate": pa.array(gate.astype(np.float32)),
+    }
+    return schema.conform(pa.table(columns), schema.LOGITS, stage="fusion")

@@ -1,0 +1,94 @@
+"""Summary of a run -> rows of the score table: each score with its spread and an explanation. Computes no score itself."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One row of the score table."""
+
+    name: str
+    value: float | None
+    note: str
+    kind: str
+    """``main``, ``ablation`` (a model of one modality) or ``baseline`` (no learned representation)."""
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+    """Bootstrap confidence interval over recordings; only where the summary has one."""
+    folds: Sequence[float] = ()
+
+
+_ROWS = (
+    (
+        ("official_val", "macro_f1"),
+        "Official validation",
+        "main",
+        "One model, trained on Train_Set alone; settings and smoothing selected by cross-validation on Train_Set.",
+    ),
+    (
+        ("official_val", "macro_f1_unshared"),
+        "Official validation, new recordings only",
+        "main",
+        "The same model on recordings that are not in Train_Set: the official split shares some recordings.",
+    ),
+    (
+        ("cv", "macro_f1_mean"),
+        "Five folds, mean",
+        "main",
+        "Cross-validation over training and validation videos, grouped by recording. Dots: the folds.",
+    ),
+    (("visual_only", "macro_f1"), "Face only", "ablation", "A model of the visual features alone, scored on the official validation videos."),
+    (("audio_only", "macro_f1"), "Audio only", "ablation", "A model of the speech features alone, scored on the official validation videos."),
+    (
+        ("baselines", "pixels"),
+        "Raw pixels",
+        "baseline",
+        "Logistic regression on the pixels of the face crop: a baseline without a learned visual encoder.",
+    ),
+    (
+        ("baselines", "voice"),
+        "Pitch and loudness",
+        "baseline",
+        "Logistic regression on mean pitch and energy: a baseline without a learned speech encoder.",
+    ),
+    (("chance_macro_f1",), "Chance", "baseline", "Random guessing by class frequency. The dashed line in every bar."),
+)
+_OPTIONAL = {("official_val", "macro_f1_unshared")}
+
+
+def finite_or_none(value: object) -> float | None:
+    """The value as a float if it is a finite number, else None (missing, null, NaN)."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def get_path(summary: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """The value at a path of keys; None where a key is missing."""
+    value: Any = summary
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def score_rows(summary: Mapping[str, Any]) -> list[ScoreRow]:
+    """All rows in order; a score that the run did not measure has ``value`` None, and the page says so."""
+    rows = []
+    for path, name, kind, note in _ROWS:
+        value = finite_or_none(get_path(summary, path))
+        if value is None and path in _OPTIONAL:
+            continue
+        parent = get_path(summary, path[:-1]) if len(path) > 1 else {}
+        rows.append(ScoreRow(name=name, value=value, note=note, kind=kind, **_spread(parent if isinstance(parent, Mapping) else {}, path[-1])))
+    return rows
+
+
+def _spread(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Standard deviation and folds, or the confidence interval, of a score."""
+    if key == "macro_f1_mean":
+        folds = [fold for fold in map(finite_or_none, parent.get("folds") or ()) if fold is not None]
+        return {"std": finite_or_none(parent.get("macro_f1_std")), "folds": folds}
+    ends = [finite_or_none(end) for end in (parent.get("interval") or ()) if key == "macro_f1"]
+    return {"interval": tuple(ends)} if len(ends) == 2 and None not in ends else {}

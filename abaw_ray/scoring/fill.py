@@ -1,0 +1,34 @@
+"""Fills the labels of frames without a score: the challenge counts frames that have neither face nor audio, and requires a label for them.
+
+No other module assigns a label without a score; callers report how many labels were filled (``docs/data.md``, submission).
+"""
+
+import numpy as np
+from jaxtyping import Int, Int8
+
+from abaw_ray.core.expressions import EXPRESSIONS
+
+NO_LABEL = -1
+"""Predicted label of a frame without a score."""
+
+
+def fill_labels(predicted: Int[np.ndarray, " frames"], default: int) -> Int8[np.ndarray, " frames"]:
+    """Labels in which each unscored frame takes the label of the nearest scored frame; of two equally near ones, the earlier.
+
+    Args:
+        predicted: 0..7, or -1 where the frame has no score.
+        default: Label for a subject without any scored frame: the most frequent label of the training set.
+    """
+    scored = np.flatnonzero(predicted != NO_LABEL)
+    if not len(scored):
+        return np.full(len(predicted), default, dtype=np.int8)
+    frames = np.arange(len(predicted))
+    after = np.searchsorted(scored, frames).clip(max=len(scored) - 1)
+    before = (after - 1).clip(min=0)
+    nearest = np.where(np.abs(frames - scored[before]) <= np.abs(scored[after] - frames), scored[before], scored[after])
+    return predicted[nearest].astype(np.int8)
+
+
+def most_frequent_class(labels: Int[np.ndarray, " frames"]) -> int:
+    """The class with the most annotated frames; of equals, the first."""
+    return int(np.bincount(labels[labels >= 0], minlength=len(EXPRESSIONS)).argmax())

@@ -1,0 +1,125 @@
+"""What a cluster has room for, and what the compute presets ask for."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from abaw_ray.cluster.engine.capacity import Machine, allowed, machines, max_workers
+from abaw_ray.cluster.engine.compute import LAPTOP, compute_preset
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.units import gib
+
+CPU, GPU = Machine({"CPU": 16.0, "memory": 64e9}, 8), Machine({"CPU": 8.0, "GPU": 1.0, "memory": 32e9}, 4)
+
+
+def workers(machines, **size):
+    return max_workers(machines, Resources(**{"memory_gb": 1e-9} | size))
+
+
+def test_workers_without_a_gpu_are_counted_on_machines_without_one():
+    assert workers([CPU, GPU], cpus=1) == 128
+    assert workers([GPU], cpus=1) == 32
+    assert workers([CPU, GPU], cpus=16) == 8
+
+
+def test_a_worker_must_fit_into_one_machine():
+    assert workers([CPU, GPU], cpus=4, gpus=1) == 4
+    assert workers([GPU], cpus=1, gpus=0.5) == 8
+    assert workers([Machine({"CPU": 1.0})], cpus=0.1) == 10
+    assert workers([CPU, GPU], cpus=9, gpus=1) == workers([CPU, GPU], cpus=1, gpus=2) == workers([], cpus=1) == 0
+
+
+def test_memory_is_a_limit_where_it_is_known():
+    assert workers([CPU], cpus=1, memory_gb=8e9 / gib(1)) == 64
+    assert workers([replace(CPU, resources={"CPU": 16.0})], cpus=1, memory_gb=8e9 / gib(1)) == 128
+
+
+def test_a_cluster_that_grows_has_room_for_what_its_file_allows_without_its_head(tmp_path):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    kinds = {
+        "head": {"resources": {"CPU": 0}, "max_workers": 0},
+        "cpu": {"resources": {"CPU": 16}, "max_workers": 80},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 4},
+    }
+    config = {"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}
+    path.write_text(yaml.safe_dump(config))
+    assert allowed(path) == [Machine({"CPU": 16}, 12), Machine({"CPU": 8, "GPU": 1}, 4)]
+    path.write_text(yaml.safe_dump(config | {"provider": {"type": "local"}}))
+    assert allowed(path) == allowed(tmp_path / "none") == []
+
+
+def test_only_a_cluster_that_was_joined_grows_as_its_file_allows(tmp_path, monkeypatch):
+    path = tmp_path / "ray_bootstrap_config.yaml"
+    kinds = {"head": {"resources": {"CPU": 0}}, "cpu": {"resources": {"CPU": 16}, "max_workers": 8}}
+    path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}))
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 4.0}}])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert machines(path) == [Machine({"CPU": 2.0})]
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert machines(path) == [Machine({"CPU": 16}, 8)]
+
+
+def test_a_stores_endpoint_is_known_before_ray_is_there_and_forgotten_afterwards(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with RaySession(LAPTOP, StorageConfig(endpoint="http://127.0.0.1:1", region="eu-north-1")):
+        assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert "AWS_ENDPOINT_URL" not in os.environ
+
+
+def test_compute_presets_ask_for_what_their_names_say():
+    assert compute_preset("laptop") == LAPTOP
+    eight, gpus = compute_preset("cpu-8"), compute_preset("gpu-4x2")
+    assert (eight.local_cpus, eight.training.workers, eight.trials.workers, eight.training.gpus) == (8, 8, 8, 0)
+    assert compute_preset("cpu-6").training.workers == 4, "a global batch is divided by a power of two"
+    assert (gpus.training.workers, gpus.training.gpus, gpus.features.workers, gpus.features.gpus, gpus.trials.workers) == (8, 1.0, 8, 1.0, 16)
+    assert gpus.object_store_mb == 0, "all features of a large data set pass through it"
+    assert gpus.training.cpus == gpus.features.cpus == 4, "most of them read ahead of the GPU"
+
+
+@pytest.mark.parametrize("name", ["gpu-4", "cpu-0", "cpu-", "tpu-8", "gpu-0x1", "laptop2", ""])
+def test_an_unknown_cluster_size_is_refused(name):
+    with pytest.raises(ConfigError, match="is unknown; choose laptop"):
+        compute_preset(name)
+
+
+def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
+    session = RaySession(LAPTOP)
+    monkeypatch.setattr(session, "_started", True)
+    session.start(Resources(cpus=2, gpus=1, memory_gb=3))
+    with pytest.raises(ConfigError, match=r"needs 4 CPUs, 1 GPUs and .* no machine here has as much; lower compute\.\*\.cpus or "):
+        session.start(Resources(cpus=4, gpus=1))
+    with pytest.raises(ConfigError, match=r"needs 1 CPUs and 8 GB of memory .* lower compute\.\*\.memory-gb"):
+        session.start(Resources(memory_gb=8))
+    with pytest.raises(ConfigError, match=r"3 workers with 1 CPUs and 1 GB of memory each .* room for 2 such; lower compute\.\*\.workers"):
+        session.start(Resources(workers=3), gang=True)
+    monkeypatch.setattr(session, "_started", False)
+
+
+def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_start(monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 0.0})])
+    assert RaySession(LAPTOP).max_workers(Resources()) == 1
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(ConfigError, match=r"set compute\.decode\.workers"):
+        RaySession(LAPTOP).max_workers(Resources())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"features": Resources(cpus=0)}, r"compute\.features\.cpus=0 must be above 0"),
+        ({"decode": Resources(memory_gb=-1)}, r"compute\.decode\.memory_gb=-1 must be above 0"),
+        ({"trials": Resources(workers=0)}, r"compute\.trials\.workers=0 must be at least 1"),
+        ({"trials": Resources(workers=1, gpus=-0.5)}, r"compute\.trials\.gpus=-0\.5 must be 0 or more"),
+        ({"preemption_poll_s": -1}, r"compute\.preemption_poll_s=-1"),
+        ({"object_store_mb": 20}, r"compute\.object_store_mb=20"),
+    ],
+)
+def test_sizes_of_workers_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(LAPTOP, **wrong)

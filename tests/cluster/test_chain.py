@@ -1,0 +1,182 @@
+"""Two operators in a chain: items are decoded on a CPU, then encoded, with only manifest rows between them and a bound on items in flight."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+from ray import cloudpickle
+
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.in_flight import InFlightSlots
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.rounds import Chain, process_items
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.core.errors import DataError, ItemError
+from abaw_ray.core.progress import Progress
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.storage import Storage
+
+pytestmark = pytest.mark.slow
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
+ITEMS = 16
+RESOURCES = Resources(workers=1, memory_gb=0.1)
+
+
+class Decode:
+    """Writes an item's chips as a file, for the encoder; keeps the largest number of such files that it has seen."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, store, item, payload):
+        if payload.get("bad"):
+            raise ItemError("not a video")
+        (self.folder / f"{item.name}.chips").write_text(json.dumps(payload))
+        waiting = len(list(self.folder.glob("*.chips")))
+        with (self.folder / "waiting").open("a") as file:
+            file.write(f"{waiting}\n")
+        return {"frames": 10}
+
+
+class Encode:
+    """Reads an item's chips, writes its output, deletes the chips."""
+
+    def __init__(self, folder, seconds=0.0):
+        self.folder, self.seconds = Path(folder), seconds
+        (self.folder / "encoder.pid").write_text(str(os.getpid()))
+
+    def __call__(self, store, item, payload):
+        if payload.get("wrong"):
+            raise DataError("model.safetensors: another width; train it again")
+        time.sleep(self.seconds)
+        chips = self.folder / f"{item.name}.chips"
+        body = json.loads(chips.read_text())
+        store.storage.write_table(store.output(item), pa.table({"n": [body["n"]]}))
+        chips.unlink(missing_ok=True)
+        return {"rows": 1}
+
+
+@pytest.fixture(scope="module")
+def session():
+    with RaySession(ComputeConfig(local_cpus=2, object_store_mb=80)) as session:
+        session.start()
+        yield session
+
+
+@pytest.fixture
+def chain(session, tmp_path):
+    """Runs items through both operators; ``seconds`` is what the encoder takes for one."""
+    store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "chain", {}, 1)
+
+    def run(payloads, seconds=0.0):
+        encode = Encode
+        operators = [
+            Operator(build=lambda: Decode(tmp_path), resources=RESOURCES),
+            Operator(build=lambda: encode(tmp_path, seconds), resources=RESOURCES),
+        ]
+        shown = Progress("chain", len(payloads), "items")
+        tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
+        process_items(store, tasks, Chain(operators=operators), shown, {})
+        return shown, store.finished([item for item, _ in tasks])
+
+    run.store, run.folder = store, tmp_path
+    run.most_waiting = lambda: max(map(int, (tmp_path / "waiting").read_text().split()))
+    return run
+
+
+def payloads(count=ITEMS):
+    return {f"v{number:02d}": {"n": number} for number in range(count)}
+
+
+def when_it_works(folder, act, after=4):
+    """Calls ``act`` with the encoder's process once it has finished some items, in a thread."""
+
+    def wait():
+        while len(list(folder.glob("runs/chain/*/outputs/*.parquet"))) < after:
+            time.sleep(0.05)
+        act(psutil.Process(int((folder / "encoder.pid").read_text())))
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_slow_encoder_bounds_the_decoder(chain):
+    shown, outputs = chain(payloads(), seconds=0.3)
+    assert len(outputs) == shown.done == ITEMS
+    assert chain.most_waiting() <= 2, "two items for each worker of the encoder"
+    assert chain.store.storage.read_table(outputs["v07"])["n"].to_pylist() == [7]
+
+
+def test_a_stopped_encoder_stops_the_decoder_until_it_continues(chain):
+    seen = []
+
+    def stop(encoder):
+        encoder.suspend()
+        time.sleep(3)
+        seen.append(len((chain.folder / "waiting").read_text().split()))
+        time.sleep(2)
+        seen.append(len((chain.folder / "waiting").read_text().split()))
+        encoder.resume()
+
+    thread = when_it_works(chain.folder, stop)
+    _, outputs = chain(payloads(), seconds=0.2)
+    thread.join(timeout=30)
+    assert len(outputs) == ITEMS and chain.most_waiting() <= 2
+    assert seen[0] == seen[1] < ITEMS, "the decoder went on while the encoder was stopped"
+
+
+def test_a_killed_encoder_is_started_again_and_every_item_is_encoded_once(chain):
+    thread = when_it_works(chain.folder, lambda encoder: encoder.send_signal(signal.SIGKILL))
+    _, outputs = chain(payloads(), seconds=0.2)
+    thread.join(timeout=30)
+    assert len(outputs) == ITEMS and chain.most_waiting() <= 3, "the slot of the item that was being encoded is kept for its repetition"
+    tables = [chain.store.storage.read_table(path)["n"].to_pylist() for path in outputs.values()]
+    assert tables == [[number] for number in range(ITEMS)]
+
+
+def test_an_item_that_the_decoder_rejects_does_not_reach_the_encoder_and_gives_its_slot_back(chain, capsys):
+    shown, outputs = chain(payloads(6) | {f"bad{number}": {"bad": True} for number in range(6)})
+    assert len(outputs) == 6 and shown.done == 12
+    assert capsys.readouterr().out.count("not a video") == 6
+
+
+def test_an_error_that_ends_the_job_in_the_second_operator_reaches_the_user_as_itself(chain):
+    with pytest.raises(DataError, match=r"^model\.safetensors: another width; train it again$"):
+        chain({"a": {"n": 1}, "b": {"wrong": True}})
+
+
+def test_a_second_run_passes_finished_items_through_both_operators(chain):
+    chain(payloads(4))
+    (chain.folder / "waiting").unlink()
+    shown, _ = chain(payloads(6))
+    assert shown.done == 6 and len((chain.folder / "waiting").read_text().split()) == 2
+
+
+def test_slots_of_a_lost_machine_are_given_to_others(monkeypatch):
+    monkeypatch.setattr("abaw_ray.cluster.engine.in_flight._CHECK_S", 0.05)
+    monkeypatch.setattr("abaw_ray.cluster.engine.in_flight.alive_nodes", lambda: {"up"})
+
+    async def story():
+        slots = InFlightSlots(2)
+        await slots.acquire("a", "lost")
+        await slots.acquire("b", "up")
+        await asyncio.wait_for(slots.acquire("c", "up"), 5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(slots.acquire("d", "up"), 0.3)
+        await slots.acquire("b", "up")  # a repetition of an item that has a slot does not wait
+        await slots.release("c")
+        await asyncio.wait_for(slots.acquire("d", "up"), 5)
+
+    asyncio.run(story())

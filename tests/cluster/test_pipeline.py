@@ -1,0 +1,279 @@
+"""The whole line on a few seconds of drawn video, on a local Ray: once into a folder, once into an object store on loopback."""
+
+import contextlib
+import json
+import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.config import PipelineConfig
+from abaw_ray.cluster.launch.job import run_job
+from abaw_ray.cluster.launch.pipeline import STAGES, finish
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, trials_folder
+from abaw_ray.cluster.stages.predictions import PREDICT
+from abaw_ray.cluster.stages.sources import data_of
+from abaw_ray.core import schema
+from abaw_ray.core.errors import DataError, StageError
+from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.data.affwild2 import AffWild2
+from abaw_ray.data.synthetic.config import SyntheticConfig
+from abaw_ray.media.video import decode
+
+pytestmark = pytest.mark.slow
+TINY = SyntheticConfig(
+    train_subjects=6,
+    val_subjects=3,
+    test_subjects=1,
+    video_duration_s=2.4,
+    fps_range=(8.0, 12.0),
+    segment_duration_s=(0.4, 0.9),
+    affectnet_train_images=48,
+    affectnet_val_images=16,
+    rafdb_train_images=16,
+    rafdb_test_images=8,
+)
+
+
+class Asleep(RaySession):
+    """An engine that must not be needed."""
+
+    def start(self, *_, **__):
+        raise AssertionError("Ray was started though everything was there")
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory) -> PipelineConfig:
+    root = tmp_path_factory.mktemp("line")
+    return replace(
+        SMOKE,
+        data=replace(SMOKE.data, synthetic_dir=str(root / "data"), synthetic=TINY),
+        storage=StorageConfig(uri=str(root / "runs")),
+        compute=ComputeConfig(object_store_mb=100, decode=Resources(memory_gb=0.2)),
+        encoder=replace(SMOKE.encoder, epochs=1),
+        sweep=replace(SMOKE.sweep, trials=2, folds=3, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(line):
+    with RaySession(line.compute) as engine:
+        yield engine
+
+
+def pipeline(run):
+    """All stages and the report; returns the summary."""
+    return finish(run, run_job(run, STAGES))
+
+
+@pytest.fixture(scope="module")
+def summary(line, engine):
+    return pipeline(Run(line, engine))
+
+
+def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
+    assert json.loads((Path(line.storage.uri) / "summary.json").read_text()) == json.loads(json.dumps(summary))
+    assert len(summary["official_val"]["per_class"]) == len(EXPRESSIONS)
+    assert len(summary["cv"]["folds"]) == 3
+    for score in (
+        summary["official_val"]["macro_f1"],
+        summary["cv"]["macro_f1_mean"],
+        summary["visual_only"]["macro_f1"],
+        summary["audio_only"]["macro_f1"],
+        *summary["baselines"].values(),
+        summary["chance_macro_f1"],
+    ):
+        assert 0 <= score <= 1
+    assert set(summary["stages"]) == {stage.name for stage in STAGES}
+    assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in summary["stages"].values())
+    assert summary["stages"]["features"]["items"] == summary["stages"]["faces"]["items"] > 0 == summary["stages"]["faces"]["failed"]
+
+
+def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
+    run = Run(line, engine)
+    tree = AffWild2(data_of(run).affwild2)
+    faces, features, predictions = (stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT))
+    predicted = pa.concat_tables(
+        [run.storage.read_table(f"{predictions.outputs['run']}/{name}.parquet", columns=["track", "frame"]) for name in ("validation", "test")]
+    )
+    for row in tree.videos():
+        count = sum(1 for _ in decode(row["uri"]))
+        face = schema.conform(run.storage.read_table(faces.outputs[row["video"]]), schema.FACE, stage="test")
+        feature = run.storage.read_table(features.outputs[row["video"]])
+        for table in (face, feature):
+            keys = sorted(zip(table["track"].to_pylist(), table["frame"].to_pylist(), strict=True))
+            assert keys == [(track, frame) for track in sorted(s["track"] for s in row["subjects"]) for frame in range(1, count + 1)]
+    for subject in tree.subjects:
+        if subject.split != "train":
+            frames = predicted.filter(pa.compute.equal(predicted["track"], subject.name))["frame"].to_pylist()
+            assert frames == list(range(1, len(frames) + 1))
+
+
+def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
+    example = AffWild2(data_of(Run(line, engine)).affwild2).submission_rows()
+    rows = Path(summary["submission"]).read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
+    assert summary["submission_rows"]["filled_by"]["past_end"] >= 1
+
+
+def test_the_report_opens_without_network(line, summary):
+    page = (Path(line.storage.uri) / "report.html").read_text()
+    assert f"{summary['official_val']['macro_f1']:.3f}" in page
+    assert "src=" not in page
+    assert "synthetic" in page
+    sweep = page.partition('id="sweep"')[2].partition("</table>")[0]
+    assert f"<td>{line.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with what it had"
+
+
+def test_a_second_run_finds_everything_and_needs_no_ray(line, summary):
+    again = pipeline(Run(line, Asleep(line.compute)))
+    assert again == json.loads((Path(line.storage.uri) / "summary.json").read_text())
+
+
+def test_a_later_stage_without_its_input_says_which_job_to_run(line, summary):
+    other = replace(line, faces=replace(line.faces, chips=replace(line.faces.chips, quality=50)))
+    with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
+        EXTRACT_FEATURES.require(Run(other, Asleep(line.compute)))
+
+
+def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, engine, summary, tmp_path):
+    run = Run(line, engine)
+    good = AffWild2(data_of(run).affwild2).videos()[0]["uri"]
+    (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
+    (tmp_path / "bad.mp4").write_text("this is no video")
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
+    mine = replace(line, data=replace(line.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    record = PREPARE_FACES.complete(Run(mine, engine))
+    assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
+    assert len(record.outputs) == 1
+
+
+@pytest.fixture
+def misfits(line, engine):
+    """Annotation files of which each call makes one too long for its video; as they were, afterwards."""
+    paths = sorted(Path(data_of(Run(line, engine)).affwild2).rglob("EXPR*/*_Set/*.txt"))
+    whole = {path: path.read_text() for path in paths}
+    each = iter(paths)
+
+    def spoil(of):
+        path = next(path for path in each if of in path.parts)
+        path.write_text(whole[path] + "0\n" * 5)
+        return path.stem
+
+    yield spoil
+    for path, text in whole.items():
+        path.write_text(text)
+
+
+def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_told_and_many_are_an_error(line, engine, summary, misfits):
+    name = misfits("Train_Set")
+    left_out = pipeline(Run(line, engine))
+    (row,) = left_out["failures"]
+    assert {name: stage.get("failed") for name, stage in left_out["stages"].items() if stage.get("failed")} == {"fusion": 1}
+    assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
+    assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(line.storage.uri) / "report.html").read_text()
+    misfits("Validation_Set")
+    with pytest.raises(StageError, match=r"2 of 9 annotated subjects cannot be used, allowed are 1.0% and at least 1; first "):
+        SWEEP_FUSION.complete(Run(line, engine))
+
+
+def kill_once(title: str) -> int:
+    """Kill the first process of our own Ray whose title begins so, and return its number."""
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if " ".join(process.cmdline()).startswith(title):
+                    process.kill()
+                    psutil.wait_procs([process], timeout=10)
+                    return process.pid
+        time.sleep(0.005)
+    raise AssertionError(f"no {title} within two minutes")
+
+
+def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(line, engine, summary):
+    run, larger = Run(line, engine), Run(replace(line, sweep=replace(line.sweep, trials=5)), engine)
+    (item,) = SWEEP_FUSION.items(run)
+    assert SWEEP_FUSION.store(larger).path != SWEEP_FUSION.store(run).path
+    assert len(run.storage.files(trials_folder(larger, item))) == 2
+
+
+def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(line, engine, summary, tmp_path):
+    usual = Run(line, engine)
+    before = SWEEP_FUSION.require(usual).figures["trials"]
+    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
+    mine = replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual), sweep=replace(line.sweep, trials=1))
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
+        after = SWEEP_FUSION.complete(Run(mine, engine))
+        assert len(killed.result()) == 3
+    assert after.figures["trials"] == before[:1]
+
+
+def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(line, engine, summary, tmp_path):
+    usual = Run(line, engine)
+    before = PREDICT.require(usual)
+    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
+    run = Run(replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual)), engine)
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_once, "ray::score")
+        after = PREDICT.complete(run)
+        assert killed.result() > 0
+    assert after.outputs == before.outputs and after.figures["official_val"] == before.figures["official_val"]
+    for name in ("validation", "test"):
+        table = f"{before.outputs['run']}/{name}.parquet"
+        assert run.storage.read_table(table).equals(usual.storage.read_table(table))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="results")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket):
+    """Last in this file: it needs a Ray whose workers know the store's keys, so it ends the other one."""
+    import ray
+
+    local = Run(line, Asleep(line.compute))
+    here = {stage.name: stage.require(local) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
+    ray.shutdown()
+    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=data_of(local))
+    with RaySession(remote.compute, remote.storage) as engine:
+        run = Run(remote, engine)
+        stored = pipeline(run)
+        there = {stage.name: stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
+    for stage, record in here.items():
+        assert record.outputs == there[stage].outputs
+        for part in record.outputs.values():
+            found = [part] if part.endswith(".parquet") else [f"{part}/{name}" for name in ("validation.parquet", "test.parquet")]
+            for path in found:
+                assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
+    assert here["features"].outputs.keys() == here["faces"].outputs.keys()
+    assert stored["submission"].startswith("s3://results/line/")
+    submission = stored["submission"].removeprefix("s3://results/line/")
+    assert run.storage.read_bytes(submission) == local.storage.read_bytes(submission)
+    assert {name: stored[name] for name in ("official_val", "cv")} == {name: summary[name] for name in ("official_val", "cv")}

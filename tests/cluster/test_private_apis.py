@@ -1,0 +1,92 @@
+"""The private interfaces of Ray Train and DeepSpeed that this package depends on; a failure here means that a new version changed one."""
+
+import inspect
+import logging
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pyarrow.fs
+import pytest
+import ray.train
+import ray.train.v2._internal.execution.context as train_context
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.train.v2._internal.execution.storage import StorageContext
+from ray.train.v2.api.context import TrainContext
+from ray.train.v2.api.exceptions import WorkerGroupError
+
+from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, quiet_report_logger, worker_error, worker_message
+from abaw_ray.core.errors import DataError
+
+
+def test_the_logger_of_ray_trains_reports_is_named_by_its_file():
+    assert train_context.logger.name == train_context.__file__
+    level = train_context.logger.level
+    quiet_report_logger()
+    assert train_context.logger.level == logging.WARNING
+    train_context.logger.setLevel(level)
+
+
+def test_ray_trains_context_gives_its_storage_and_storage_gives_paths_of_checkpoints(tmp_path, monkeypatch):
+    assert callable(TrainContext.get_storage)
+    storage = StorageContext(storage_path=str(tmp_path), experiment_dir_name="run")
+    monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: storage))
+    checkpoint = checkpoint_in_storage("checkpoint_1")
+    assert checkpoint.path == str(tmp_path / "run" / "checkpoint_1")
+    assert isinstance(checkpoint.filesystem, pyarrow.fs.FileSystem)
+
+
+def test_ray_trains_error_holds_the_error_that_a_worker_raised():
+    cause = DataError("images: the set is empty")
+    error = WorkerGroupError("one worker", {1: UserExceptionWithTraceback(cause, traceback_str="line one\nlast line\n")})
+    assert worker_error(error) is cause
+    assert worker_message(error) == "last line"
+
+
+def test_an_error_of_ray_train_without_workers_is_used_itself():
+    error = ray.train.TrainingFailedError("the controller failed")
+    assert worker_error(error) is error
+    assert worker_message(error) == "the controller failed"
+
+
+def run_python(code):
+    """Run code in a new process on a CPU, as DeepSpeed reads its environment on import; returns its output."""
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu", "LOCAL_SIZE": "1"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
+
+
+def test_deepspeed_looks_up_shared_memory_collectives_where_they_are_disabled():
+    code = """
+import sys
+from abaw_ray.cluster.training.deepspeed_private import disable_shared_memory_collectives
+disable_shared_memory_collectives()
+import deepspeed.comm.torch
+from deepspeed.accelerator import get_accelerator
+name = get_accelerator().create_op_builder("ShareMemCommBuilder").NAME
+lookups = []
+class Recorded(dict):
+    def get(self, key, default=None):
+        lookups.append(key)
+        return super().get(key, default)
+deepspeed.ops.__compatible_ops__ = Recorded(deepspeed.ops.__compatible_ops__)
+print(sys.modules["deepspeed.comm.torch"].build_shm_op(), lookups == [name], deepspeed.ops.__compatible_ops__[name])
+"""
+    assert run_python(code) == "None True False"
+
+
+def test_the_conversion_to_universal_checkpoints_takes_the_arguments_that_are_given():
+    code = """
+import inspect, re
+from abaw_ray.cluster.training import deepspeed_private
+from deepspeed.checkpoint import ds_to_universal
+needed = set(re.findall(r"args\\.(\\w+)", inspect.getsource(ds_to_universal)))
+given = set(re.findall(r"^ {8}(\\w+)=", inspect.getsource(deepspeed_private.convert_to_universal), re.M))
+print(sorted(needed ^ given), list(inspect.signature(ds_to_universal.main).parameters))
+"""
+    assert run_python(code) == "[] ['args']"
+
+
+@pytest.mark.parametrize("name", ["path", "filesystem"])
+def test_a_ray_checkpoint_is_made_of_a_path_and_a_filesystem(name):
+    assert name in inspect.signature(ray.train.Checkpoint).parameters

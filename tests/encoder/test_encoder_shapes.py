@@ -1,0 +1,29 @@
+"""Arrays of wrong shape or type are refused by the checks of annotated shapes."""
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from abaw_ray.encoder.augment import center_crop
+from abaw_ray.encoder.config import MoeConfig
+from abaw_ray.encoder.moe import MoeHead
+from abaw_ray.encoder.padaug import Padding, apply_padding
+from abaw_ray.encoder.task import ExpressionModel
+
+
+@pytest.mark.parametrize("image", [np.zeros((40, 41, 3), np.uint8), np.zeros((40, 40, 4), np.uint8), np.zeros((40, 40, 3), np.float32)])
+def test_images_that_are_not_square_uint8_rgb_are_refused(image):
+    for call in (lambda: center_crop(image, size=20, stored_scale=2.0, scale=1.0), lambda: apply_padding(image, Padding(left=1))):
+        with pytest.raises(TypeCheckError):
+            call()
+
+
+def test_the_head_refuses_features_with_another_dimension():
+    with pytest.raises(TypeCheckError):
+        MoeHead(6, 3, MoeConfig(hidden_dim=5))(torch.zeros(2, 4, 6))
+
+
+def test_the_model_refuses_pixels_with_channels_last(config):
+    with pytest.raises(TypeCheckError):
+        ExpressionModel(config)(torch.zeros(2, 28, 28, 3, dtype=torch.uint8))

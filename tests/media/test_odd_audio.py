@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from abaw_ray.core.errors import ItemError
+from abaw_ray.media import audio as audio_module
+from abaw_ray.media.audio import RATE, decode_audio, windows
+
+CODECS = {
+    "mp4": ("aac", "libmp3lame", "alac"),
+    "mkv": ("libopus", "flac", "pcm_f32le"),
+    "ts": ("aac", "mp2", "ac3"),
+    "avi": ("pcm_u8", "pcm_alaw", "adpcm_ms"),
+    "mov": ("pcm_s24le",),
+}
+
+
+def write_flash_and_tone(path, codec="aac", *, rate=48000, layout="stereo", seconds=2.0, at=0.72, audio_range=(0.0, 2.0)):
+    """Write black frames that are white from ``at`` on, where a tone of 20 ms plays; the audio covers these times."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4" if str(path).endswith("avi") else "libx264", rate=25)
+        video.width, video.height, video.pix_fmt, video.codec_context.max_b_frames = 64, 48, "yuv420p", 0
+        audio = container.add_stream(codec, rate=rate, layout=layout)
+        time = audio_range[0] + np.arange(round((audio_range[1] - audio_range[0]) * rate)) / rate
+        wave = np.where((time >= at) & (time < at + 0.02), 0.8 * np.sin(2 * np.pi * 1000 * time), 0)
+        fit, done = av.AudioResampler(audio.codec_context.codec.audio_formats[0].name, layout, rate), 0
+        for number in range(round(seconds * 25)):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 255 * (number / 25 >= at - 1e-9), np.uint8))))
+            while done < len(wave) and audio_range[0] + done / rate <= (number + 1) / 25:
+                many = audio.codec_context.frame_size or 1024
+                frame = av.AudioFrame.from_ndarray((wave[done : done + many] * 32767).astype(np.int16)[None], layout="mono")
+                frame.sample_rate, frame.pts = rate, round(audio_range[0] * rate) + done
+                for fitting in fit.resample(frame):
+                    container.mux(audio.encode(fitting))
+                done += many
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return str(path)
+
+
+def flash_time(path):
+    """Time of the first white frame."""
+    with av.open(path) as container:
+        return next(frame.time for frame in container.decode(video=0) if frame.to_ndarray(format="gray").mean() > 128)
+
+
+def tone_times(audio):
+    """Start times of the tones."""
+    loud = np.flatnonzero(np.abs(audio.samples) > 0.3)
+    return [audio.start + loud[at] / RATE for at in range(len(loud)) if at == 0 or loud[at] - loud[at - 1] > RATE / 5]
+
+
+@pytest.mark.parametrize(("name", "codec"), [(f"v.{container}", codec) for container, codecs in CODECS.items() for codec in codecs])
+def test_audio_of_every_codec_is_in_sync_with_the_frames(tmp_path, name, codec):
+    path = write_flash_and_tone(tmp_path / name, codec)
+    audio = decode_audio(path)
+    assert tone_times(audio) == pytest.approx([flash_time(path)], abs=0.012)
+    assert len(audio.samples) / RATE == pytest.approx(2.0, abs=0.05) and len(audio.audible_spans()) == 1
+
+
+@pytest.mark.parametrize(("layout", "rate"), [("mono", 8000), ("5.1", 48000), ("stereo", 44100), ("mono", 96000)])
+def test_any_channels_and_rate_become_16_khz_mono(tmp_path, layout, rate):
+    audio = decode_audio(write_flash_and_tone(tmp_path / "v.mkv", "pcm_s16le", layout=layout, rate=rate))
+    assert tone_times(audio) == pytest.approx([0.72], abs=0.003) and len(audio.samples) == pytest.approx(2 * RATE, abs=50)
+    assert np.abs(audio.samples).max() == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])
+def test_audio_that_starts_late_and_ends_early_is_not_heard_before_and_after(tmp_path, name):
+    path = write_flash_and_tone(tmp_path / name, audio_range=(0.5, 1.2))
+    audio, shift = decode_audio(path), flash_time(path) - 0.72
+    _, heard = windows(audio, shift + np.array([0.0, 0.3, 0.6, 0.7, 1.1, 1.4, 1.9]), width=0.1)
+    assert heard.tolist() == [False, False, True, True, True, False, False]
+    assert tone_times(audio) == pytest.approx([shift + 0.72], abs=0.012)
+
+
+def test_concatenated_broadcasts_keep_audio_and_frames_in_sync(tmp_path):
+    parts = [Path(write_flash_and_tone(tmp_path / f"{number}.ts", "mp2", at=at)).read_bytes() for number, at in enumerate((0.4, 1.2, 0.8))]
+    (tmp_path / "v.ts").write_bytes(b"".join(parts))
+    assert tone_times(decode_audio(str(tmp_path / "v.ts"))) == pytest.approx([0.4 + 0.04, 2 + 1.2 + 0.04, 4 + 0.8 + 0.04], abs=0.1)
+
+
+@pytest.mark.parametrize("wrong", [-3.0, 1.9, 5.0, 700.0, 1e7])
+def test_a_single_block_with_a_wrong_time_shifts_no_other_and_uses_no_memory(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(audio_module, "_MAX_GAP", 60)
+    path = write_flash_and_tone(tmp_path / "v.mkv", "pcm_s16le", seconds=8.0, at=7.0, audio_range=(4.0, 8.0))
+    decoded = audio_module._frames
+
+    def moved(*where):
+        for number, frame in enumerate(decoded(*where)):
+            if number == 20:
+                frame.pts = round(wrong / frame.time_base)
+            yield frame
+
+    right = decode_audio(path)
+    monkeypatch.setattr(audio_module, "_frames", moved)
+    audio = decode_audio(path)
+    assert tone_times(audio) == tone_times(right) == pytest.approx([7.0], abs=0.003)
+    assert len(audio.samples) <= 8 * RATE
+    assert (audio.audible_spans() / RATE + audio.start)[:, 1].max() == pytest.approx(8.0, abs=0.01)
+
+
+def test_packets_that_cannot_be_decoded_leave_a_gap_and_shift_nothing(tmp_path):
+    path = Path(write_flash_and_tone(tmp_path / "v.mp4"))
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    for at, size in places[10:20]:
+        data[at : at + size] = b"\xff" * size
+    path.write_bytes(data)
+    audio = decode_audio(str(path))
+    assert tone_times(audio) == pytest.approx([0.72], abs=0.012)
+    assert audio.audible_spans() / RATE == pytest.approx(np.array([[0, 0.19], [0.41, 2.0]]), abs=0.03)
+    for at, size in places:
+        data[at : at + size] = b"\xff" * size
+    path.write_bytes(data)
+    with pytest.raises(ItemError, match="its audio cannot be decoded"):
+        decode_audio(str(path))
+
+
+def test_a_heartbeat_is_sent_for_each_block(tmp_path, monkeypatch):
+    heartbeats = []
+    monkeypatch.setattr(audio_module, "heartbeat", heartbeats.append)
+    decode_audio(write_flash_and_tone(tmp_path / "v.mkv", "pcm_s16le"))
+    assert heartbeats == list(range(1, len(heartbeats) + 1)) and len(heartbeats) > 50
+
+
+def test_audio_of_a_hundred_channels_raises_an_item_error(tmp_path):
+    path = Path(write_flash_and_tone(tmp_path / "v.mov", "pcm_s16le", layout="mono"))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"sowt") + 20
+    assert data[at : at + 2] == b"\0\1"
+    data[at + 1] = 126
+    path.write_bytes(data)
+    with pytest.raises(ItemError, match="its audio cannot be decoded"):
+        decode_audio(str(path))

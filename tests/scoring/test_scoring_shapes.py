@@ -1,0 +1,35 @@
+"""The import hook of ``tests/conftest.py`` checks every annotated shape of ``scoring`` during all its tests; here a wrong shape must fail."""
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from abaw_ray.scoring.baselines import logistic_macro_f1
+from abaw_ray.scoring.calibration import fit_bias, softmax
+from abaw_ray.scoring.config import CalibrationConfig
+from abaw_ray.scoring.fill import fill_labels
+from abaw_ray.scoring.metrics import bootstrap_interval, per_class_f1
+from abaw_ray.scoring.postprocessing import Postprocessing
+from abaw_ray.scoring.selection import OutOfFoldScores
+from abaw_ray.scoring.smoothing import moving_mean
+
+LOGITS, TIME, SCORED, LABELS = np.zeros((9, 8)), np.arange(9.0), np.ones(9, bool), np.zeros(9, int)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: moving_mean(LOGITS, TIME[1:], SCORED, window_s=1.0),
+        lambda: softmax(TIME),
+        lambda: fit_bias(LOGITS[:, :7], LABELS, CalibrationConfig()),
+        lambda: fill_labels(TIME, 0),
+        lambda: per_class_f1(np.zeros((8, 7), int)),
+        lambda: bootstrap_interval(np.zeros((8, 8), int), seed=0),
+        lambda: Postprocessing().probabilities(LOGITS, TIME, SCORED[1:]),
+        lambda: OutOfFoldScores(name="a", fold=0, logits=LOGITS, time=TIME, scored=SCORED, labels=LABELS[1:]),
+        lambda: logistic_macro_f1(LOGITS, LABELS[1:], LOGITS, LABELS, 0),
+    ],
+)
+def test_an_array_of_another_shape_is_rejected(call):
+    with pytest.raises(TypeCheckError):
+        call()

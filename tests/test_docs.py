@@ -1,0 +1,188 @@
+"""The documentation names only what exists, and the built site loads nothing from another host."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from abaw_ray.cluster.launch.command import parse
+from abaw_ray.cluster.launch.config import EncoderJob, FacesJob, FeaturesJob, PipelineConfig, SweepJob
+from abaw_ray.cluster.launch.presets import PAPER, presets_of
+from abaw_ray.core import schema
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+JOBS = {
+    "prepare_faces": FacesJob,
+    "train_encoder": EncoderJob,
+    "extract_features": FeaturesJob,
+    "sweep_fusion": SweepJob,
+    "predict": SweepJob,
+    "pipeline": PipelineConfig,
+}
+FOLDERS = ("abaw_ray", "docs", "jobs", "tests", "tools")
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
+RELATIONS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "manifest"}
+
+
+def code(page: Path) -> list[str]:
+    """The code of a page: every line of its blocks (continued lines joined, comments removed) and every inline span."""
+    text = page.read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return [re.sub(r"(^|\s)#.*", "", line) for line in lines] + spans
+
+
+CODE = [(page, text) for page in PAGES for text in code(page)]
+
+
+def found(pattern: str) -> set[tuple[str, str]]:
+    """Page and match of a pattern in all code of the documentation."""
+    return {(str(page.relative_to(ROOT)), match) for page, text in CODE for match in re.findall(pattern, text)}
+
+
+def options(text: str) -> list[str]:
+    """The arguments of a job's command line; variables and what follows a pipe or semicolon are left out."""
+    words = shlex.split(re.split(r"[;|]", text)[0])
+    return [word for word in words if not word.startswith("$")]
+
+
+def slug(title: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title.replace("`", "")).strip().lower())
+
+
+def test_the_readme_is_a_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_path_that_is_named_exists():
+    named = found(rf"(?<![\w/.<-])((?:{'|'.join(FOLDERS)})/[\w./-]*|[a-z]+\.yaml|[A-Z]+\.(?:md|cff))")
+    wrong = {
+        (page, path)
+        for page, path in named
+        if not (ROOT / path.rstrip("/.")).exists() and not any((ROOT / folder / path).exists() for folder in ("tools/clusters", "docs"))
+    }
+    assert not wrong
+
+
+def test_every_module_that_is_run_exists():
+    named = {(page, module) for page, module in found(r"python -m ([\w.]+)") if module not in ("pytest", "venv", "pip")}
+    assert named
+    paths = {(page, module): ROOT / module.replace(".", "/") for page, module in named}
+    assert not {key for key, path in paths.items() if not path.with_suffix(".py").exists() and not (path / "__main__.py").exists()}
+
+
+def test_every_make_target_exists():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert not {(page, target) for page, target in found(r"^(?:\S+ )*make ([a-z-]+)") if target not in targets}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_command_line_of_a_job_is_understood(job):
+    named = found(rf"jobs/{job}\.py +([^`\n]*)")
+    assert named
+    for _, text in named:
+        args = options(text)
+        if "..." in args:
+            continue
+        if "--help" in args:
+            with pytest.raises(SystemExit, match="0"):
+                parse(presets_of(JOBS[job]), args)
+        else:
+            parse(presets_of(JOBS[job]), args)
+
+
+def test_every_option_with_a_dotted_name_is_a_setting():
+    def has(settings: object, path: list[str]) -> bool:
+        return not path or (is_dataclass(settings) and hasattr(settings, path[0]) and has(getattr(settings, path[0]), path[1:]))
+
+    roots = [PAPER, *(getattr(PAPER, field.name) for field in fields(PAPER))]
+    named = found(r"--([a-z]\w*(?:[.-]\w+)*\.[\w.-]+\w)")
+    assert named
+    wrong = {(page, name) for page, name in named if not any(has(root, name.replace("-", "_").split(".")) for root in roots)}
+    assert not wrong
+
+
+def test_every_relative_link_leads_somewhere():
+    wrong = []
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            target = (page.parent / path).resolve() if path else page
+            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if target.suffix == ".md" and target.exists() else []
+            if not target.exists() or (anchor and anchor not in map(slug, titles)):
+                wrong.append((page.name, link))
+    assert not wrong
+
+
+def test_every_column_is_in_the_data_dictionary():
+    page = (ROOT / "docs/data.md").read_text()
+    tables = (schema.VIDEO, schema.FACE, schema.IMAGE, schema.feature(1, 1), schema.LOGITS, schema.PREDICTION, schema.FAILURE)
+    assert not {name for table in tables for name in table.names if f"`{name}`" not in page}
+
+
+def test_every_package_folder_has_a_page_of_the_reference():
+    folders = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in (ROOT / "abaw_ray").rglob("*.py") if path.name != "__init__.py"}
+    shown = {name for page in (ROOT / "docs/api").glob("*.md") for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)}
+    assert folders == shown
+
+
+def test_the_site_is_configured_without_anything_from_another_host():
+    assert "//" not in re.sub(r"#.*", "", (ROOT / "mkdocs.yml").read_text())
+    assert "font: false" in (ROOT / "mkdocs.yml").read_text()
+
+
+class Loads(HTMLParser):
+    """Collects what a page loads when it is opened; links that a reader may follow do not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag in LOADED:
+            self.addresses.append(values.get(LOADED[tag], ""))
+        if tag == "link" and RELATIONS & set(values.get("rel", "").split()):
+            self.addresses.append(values["href"])
+        self.addresses += values.get("srcset", "").split(",") + styles(values.get("style", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self.addresses += styles(data)
+
+
+def styles(css: str) -> list[str]:
+    """What a style sheet loads."""
+    return re.findall(r"url\(\s*[\"']?([^\"')]+)", css) + re.findall(r"@import\s+[\"']([^\"']+)", css)
+
+
+def is_foreign(address: str) -> bool:
+    return re.match(r"\s*(?:https?:)?//", address) is not None
+
+
+@pytest.mark.slow
+def test_the_built_site_loads_nothing_from_another_host(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md"))) - 2
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text())
+        assert not [address for address in loads.addresses if is_foreign(address)], page
+        # The theme fetches Mermaid from a network unless a script has defined it.
+        assert 'class="mermaid"' not in page.read_text() or any("mermaid.min.js" in address for address in loads.addresses), page
+    for sheet in (tmp_path / "site").rglob("*.css"):
+        assert not [address for address in styles(sheet.read_text()) if is_foreign(address)], sheet
