@@ -143,7 +143,7 @@ def test_visitors_appear_in_separate_bands_of_the_frame():
 def test_the_curve_has_each_valid_setting_once(few):
     found = recall.curve_settings(FacesConfig(), few=few)
     assert found[0] == FacesConfig() and all(config not in found[:index] for index, config in enumerate(found))
-    assert {config.tracks.search_every for config in found} >= set(recall.SEARCH)
+    assert {config.tracks.search_interval_s for config in found} >= set(recall.SEARCH)
     assert {config.detector.width for config in found} >= set(recall.WIDTHS)
     assert len(found) < 14 if few else len(found) > 16
 
@@ -165,7 +165,7 @@ def test_a_row_of_the_curve_has_cost_and_recall(tmp_path, small):
     scene = recall.Scene(small, truth)
     (row,) = recall.curve([config], {"small": small}, scene, 30, 1)
     assert row["lost"] == 1 and row["iou_interpolated"] is row["newcomer_s"] is row["brief"] is None  # Haar does not detect a red square
-    assert row["stage_ms"]["small"] > 0 and row["tracks.search_every"] == config.tracks.search_every
+    assert row["stage_ms"]["small"] > 0 and row["tracks.search_interval_s"] == config.tracks.search_interval_s
 
 
 def test_peaks_are_the_maxima_of_each_value_and_of_the_sum():

@@ -1,4 +1,4 @@
-"""The tool that shows a track: from a video or from rows, whole or broken, and what it says when it cannot."""
+"""The tool that shows a track: from a video or from rows, complete or damaged, and its error messages."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def video(tmp_path, monkeypatch):
     return str(tmp_path / "an empty room.mp4")
 
 
-def test_a_sheet_and_an_overlay_are_made_of_a_video_alone(video, tmp_path, capsys):
+def test_a_sheet_and_an_overlay_are_made_from_a_video_alone(video, tmp_path, capsys):
     assert inspect_track.main(video, detector="haar", overlay=tmp_path / "new" / "o.mp4", columns=4, rows=2) == 0
     assert capsys.readouterr().out.splitlines()[0] == "an_empty_room-main.png: track main, 12 frames: not seen 12"
     assert Image.open(tmp_path / "an_empty_room-main.png").width == 956
@@ -35,44 +35,44 @@ def test_a_sheet_and_an_overlay_are_made_of_a_video_alone(video, tmp_path, capsy
 
 
 class Breaking(CropFaces):
-    """As of a video that breaks after seven frames."""
+    """As for a video damaged after seven frames."""
 
     def __call__(self, video, last=None):
         yield from super().__call__(video, last=7)
         raise ItemError("decoding broke after frame 7", 7)
 
 
-def test_a_video_that_breaks_is_shown_as_far_as_it_is_good_and_that_is_said(video, tmp_path, capsys, monkeypatch):
+def test_a_damaged_video_is_shown_up_to_the_damage_and_reported(video, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(inspect_track, "CropFaces", Breaking)
     assert inspect_track.main(video, detector="haar", out=tmp_path / "s.png", overlay=tmp_path / "o.mp4") == 0
-    said = capsys.readouterr().out
-    assert "7 frames: not seen 7; The video is broken" in said and "decoding broke after frame 7" in said
+    message = capsys.readouterr().out
+    assert "7 frames: not seen 7; The video is damaged" in message and "decoding broke after frame 7" in message
     assert len(list(decode(str(tmp_path / "o.mp4")))) == 7
 
 
-def test_what_is_wrong_is_one_line_and_an_exit_code(video, tmp_path, capsys):
+def test_an_error_is_one_line_and_an_exit_code(video, tmp_path, capsys):
     (tmp_path / "text.mp4").write_text("no video" * 100)
-    for args, code, said in [
+    for args, code, message in [
         ({"video": str(tmp_path / "text.mp4")}, 1, "text.mp4: "),
         ({"video": "gone.mp4"}, 3, "gone.mp4"),
         ({"video": video, "track": "person-7"}, 3, "has no track 'person-7'; there are main"),
         ({"video": video, "columns": 0}, 2, "columns=0"),
         ({"video": video, "out": Path("sheet.xyz")}, 2, "sheet.xyz"),
         ({"video": video, "overlay": Path("o.avi")}, 2, "o.avi"),
-        ({"video": video, "faces": str(tmp_path)}, 3, "no part of it"),
+        ({"video": video, "faces": str(tmp_path)}, 3, "no output"),
     ]:
         assert inspect_track.main(**{"detector": "haar", **args}) == code
         printed = capsys.readouterr().err
-        assert printed.startswith("error: ") and said in printed and printed.count("\n") == 1
+        assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
     assert list(tmp_path.glob("*.png")) == []
 
 
-def test_the_tool_does_without_the_engine():
+def test_the_tool_does_not_import_the_engine():
     code = "import sys; import tools.data.inspect_track; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_its_help_says_what_there_is(capsys):
+def test_the_help_lists_all_options(capsys):
     with pytest.raises(SystemExit):
         tyro.cli(inspect_track.main, args=["--help"])
     assert {"--track", "--faces", "--detector", "--weights", "--out", "--overlay", "--columns", "--rows"} <= set(capsys.readouterr().out.split())

@@ -13,7 +13,7 @@ from abaw_ray.data.annotations import HEADER, parse_annotation
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.data.subjects import make_subjects, raw_video, recording_of
 from abaw_ray.data.videos import list_videos
-from abaw_ray.faces.chips import from_jpeg
+from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
 from abaw_ray.faces.detection.detect import Face
 from abaw_ray.fusion.frames import join_frames
@@ -173,7 +173,7 @@ def test_trap_10_a_row_of_large_logits_does_not_underflow_the_others():
 def test_trap_11_red_stays_red_from_the_file_to_the_chip(tmp_path):
     rows = faces_of(tmp_path / "v.mp4", [picture(100)] * 12)  # the detector, too, sees red only where red is first
     assert all(row["seen"] for row in rows)
-    chip = from_jpeg(rows[5]["chip"])
+    chip = decode_jpeg(rows[5]["chip"])
     red, green, blue = chip[len(chip) // 2, len(chip) // 2]
     assert red > 190 and green < 60 and blue < 60
 

@@ -19,6 +19,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.config import IngestConfig
+from abaw_ray.media.square_crop import crop_square
 
 
 class IngestResult(NamedTuple):
@@ -104,12 +105,4 @@ def cut_square(
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0 or x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         raise ValueError(f"box {tuple(round(float(value), 1) for value in box)} is empty or outside of the {width} x {height} picture")
-    side = max(1, round(max(x1 - x0, y1 - y0) * scale))
-    left, top = round((x0 + x1) / 2 - side / 2), round((y0 + y1) / 2 - side / 2)
-    inner = picture[max(0, top) : max(0, min(height, top + side)), max(0, left) : max(0, min(width, left + side))]
-    above, before = max(0, -top), max(0, -left)
-    below, behind = side - above - inner.shape[0], side - before - inner.shape[1]
-    square = cv2.copyMakeBorder(inner, above, below, before, behind, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    if side > max_side:
-        square = cv2.resize(square, (max_side, max_side), interpolation=cv2.INTER_AREA)
-    return square
+    return crop_square(picture, np.array(box, dtype=np.float64), scale, max_side).image

@@ -1,7 +1,7 @@
-"""A video -> FACE rows: one decode, people followed stretch by stretch, one chip a frame cut while decoding.
+"""A video -> FACE rows: one decoding pass, faces tracked segment by segment, one chip per frame cropped while decoding.
 
-The straight line: ``media/video`` gives frames, ``watch`` the rows of a stretch, ``spool`` keeps them on disk until the video ends, ``stitch``
-puts the stretches together, ``people`` gives names, ``rows`` the tables. Where it runs, and on how many videos, is ``cluster/faces.py``'s.
+``media/video`` gives frames, ``segment_tracker`` the rows of a segment, ``row_buffer`` keeps them on disk until the video ends, ``stitch``
+joins the segments, ``people`` names the people, ``face_table`` makes the tables. ``cluster/stages/faces.py`` runs this for many videos.
 """
 
 import zlib
@@ -12,17 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.faces.chunk_files import ROWS, Piece
+from abaw_ray.faces.chunk_result import ROWS_FILE, ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.box_table import BoxTable, GivenBoxes
 from abaw_ray.faces.detection.detect import Detector, make_detector
-from abaw_ray.faces.detection.observe import Observer
-from abaw_ray.faces.rows import fill_frames, named
-from abaw_ray.faces.stitch import Person, stitch
-from abaw_ray.faces.tracking.people import Summary, name_people, name_subjects, name_tracks
-from abaw_ray.faces.tracking.segment_tracker import Watch
-from abaw_ray.faces.tracking.segments import WHOLE, Span, stretches_of
-from abaw_ray.faces.tracking.spool import Rows, Spool
+from abaw_ray.faces.detection.frame_detector import FrameDetector
+from abaw_ray.faces.face_table import fill_frames, to_face_table
+from abaw_ray.faces.stitch import StitchedTracklet, stitch
+from abaw_ray.faces.tracking.people import TrackletSummary, name_people, name_subjects, name_tracks
+from abaw_ray.faces.tracking.row_buffer import RowBuffer, RowReader
+from abaw_ray.faces.tracking.segment_tracker import SegmentTracker
+from abaw_ray.faces.tracking.segments import WHOLE_VIDEO, Chunk, segments_at
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import SeekError, decode
@@ -32,33 +32,35 @@ REVISION = 4
 
 
 class CropFaces:
-    """``VIDEO`` rows in, ``FACE`` tables out. Built once a worker; knows nothing of the engine."""
+    """``VIDEO`` rows in, ``FACE`` tables out. Built once per worker; does not depend on the engine."""
 
     def __init__(self, config: FacesConfig, detector: Detector | None = None, weights: bytes | None = None) -> None:
         """Build the detector.
 
         Args:
-            config: What shapes the rows.
-            detector: Another one, in place of the one that is named (tests do).
-            weights: YuNet's, where somebody has read them already.
+            config: Settings that determine the rows.
+            detector: A detector to use in place of the configured one, for tests.
+            weights: YuNet's weights, where they have been read already.
 
         Raises:
             ConfigError: YuNet's weights, or the table of boxes, are missing.
-            DataError: likewise.
-            StorageError: they could not be read.
+            DataError: the same.
+            StorageError: they cannot be read.
         """
-        self.config, self.boxes, self.observer = config, None, None
+        self.config = config
+        self.boxes: BoxTable | None = None
+        self.frame_detector: FrameDetector | None = None
         if config.detector.kind == "given":
             self.boxes = BoxTable(config.detector.boxes)
         else:
-            self.observer = Observer(detector or make_detector(config.detector, weights), config.detector, config.window)
+            self.frame_detector = FrameDetector(detector or make_detector(config.detector, weights), config.detector, config.window)
 
     def __call__(self, video: dict, last: int | None = None) -> Iterator[pa.Table]:
-        """Find, follow and crop the people of one video.
+        """Detect, track and crop the people of one video.
 
-        Named subjects and the main subject have one row for every frame that was decoded, 1 to n; further people from their first to their
-        last sight. Rows come person by person, frames ascending. The last picture of a shot is always looked at, so no box is guessed
-        beyond what was seen.
+        Named subjects and the main subject have one row for every decoded frame, 1 to n; other people from their first to their last
+        observation. Rows are ordered by person, frames ascending. The last frame of a shot always goes through the detector, so no box is
+        extrapolated.
 
         Args:
             video: A ``VIDEO`` row: ``video``, ``uri`` and ``subjects`` are used.
@@ -68,146 +70,154 @@ class CropFaces:
             FACE tables of at most 256 rows.
 
         Raises:
-            MissingError: there is no such file.
-            StorageError: a remote file could not be read; it may be tried again.
-            ItemError: it is no video; or it breaks in mid-stream: then after the rows of all good frames were given.
+            MissingError: the file does not exist.
+            StorageError: a remote file cannot be read; a retry may succeed.
+            ItemError: the file is not a video, or decoding fails midway: then raised after the rows of all good frames.
         """
-        with Spool() as spool:
-            piece = self._watch(video, WHOLE, spool, last)
-            yield from self._tables(video, [piece], [spool.finish()])
+        with RowBuffer() as buffer:
+            result = self._process(video, WHOLE_VIDEO, buffer, last)
+            yield from self._tables(video, [result], [buffer.finish()])
 
-    def cut(self, video: dict, span: Span, folder: Path, last: int | None = None) -> Piece:
-        """Watch one span of a video; what comes of it goes to files, to be put together with the other spans by ``join``.
+    def crop_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
+        """Process one chunk of a video and write the result to files, to be joined with the other chunks by ``join_chunks``.
+
+        A file that does not support seeking gives an empty result, which ``join_chunks`` refuses.
 
         Args:
             video: A ``VIDEO`` row.
-            span: Which stretches.
-            folder: An empty folder for ``rows.arrow`` and ``piece.json``.
-            last: Stop after this many frames, counted from where decoding begins.
-
-        A file that cannot be entered in its middle gives an empty piece, which ``join`` refuses.
+            chunk: Which segments.
+            folder: An empty folder for ``rows.arrow`` and ``chunk.json``.
+            last: Stop after this many frames, counted from where decoding starts.
 
         Raises:
-            MissingError: there is no such file.
-            StorageError: a remote file could not be read; it may be tried again.
+            MissingError: the file does not exist.
+            StorageError: a remote file cannot be read; a retry may succeed.
         """
-        with Spool(folder / ROWS) as spool:
-            piece = self._watch(video, span, spool, last)
-        piece.write(folder)
-        return piece
+        with RowBuffer(folder / ROWS_FILE) as buffer:
+            result = self._process(video, chunk, buffer, last)
+        result.write(folder)
+        return result
 
-    def join(self, video: dict, folders: list[Path]) -> Iterator[pa.Table]:
-        """Put all pieces of a video together: the tables that ``__call__`` gives for it, row for row.
+    def join_chunks(self, video: dict, folders: list[Path]) -> Iterator[pa.Table]:
+        """Join all chunks of a video: yields the tables of ``__call__``, row for row.
 
         Args:
             video: The same ``VIDEO`` row.
-            folders: As ``cut`` left them, in order of time.
+            folders: Written by ``crop_chunk``, in order of time.
 
         Raises:
-            SeamError: the pieces do not fit together; the video has to be watched whole.
+            ChunkMismatchError: the chunks do not fit together; the video has to be processed in one pass.
             ItemError: as ``__call__``.
         """
         with ExitStack() as files:
-            pieces = [Piece.read(folder) for folder in folders]
-            rows = [Rows(files.enter_context((folder / ROWS).open("rb")), piece.batches) for folder, piece in zip(folders, pieces, strict=True)]
-            yield from self._tables(video, pieces, rows)
+            results = [ChunkResult.read(folder) for folder in folders]
+            readers = [
+                RowReader(files.enter_context((folder / ROWS_FILE).open("rb")), result.batches)
+                for folder, result in zip(folders, results, strict=True)
+            ]
+            yield from self._tables(video, results, readers)
 
-    def _watch(self, video: dict, span: Span, spool: Spool, last: int | None) -> Piece:
-        observer = self.observer or self.boxes.of(video["video"])
-        watching = _Watching(self.config, observer, span, spool)
+    def _process(self, video: dict, chunk: Chunk, buffer: RowBuffer, last: int | None) -> ChunkResult:
+        reader = _ChunkReader(self.config, self._frame_detector(video), chunk, buffer)
         clock = Clock()
         try:
-            for frame in decode(video["uri"], start=watching.start, max_frames=last, clock=clock):
-                if not watching.take(frame):
+            for frame in decode(video["uri"], start=reader.decode_start, max_frames=last, clock=clock):
+                if not reader.process(frame):
                     break
         except ItemError as error:
-            if span == WHOLE and error.last_frame is None:
+            if chunk == WHOLE_VIDEO and error.last_frame is None:
                 raise
-            watching.piece.broke = str(error)
+            reader.result.error = str(error)
         except SeekError:
-            return Piece(mended=True)
-        watching.piece.mended = clock.repaired
-        return watching.end()
+            return ChunkResult(repaired_times=True)
+        reader.result.repaired_times = clock.repaired
+        return reader.finish()
 
-    def _tables(self, video: dict, pieces: list[Piece], rows: list[Rows]) -> Iterator[pa.Table]:
-        whole = stitch(pieces)
-        if whole.broke is not None and not len(whole.times):
-            raise ItemError(whole.broke)
-        summaries = [person.summary for person in whole.people]
-        parts = {person.summary.id: person for person in whole.people}
-        named_people, everywhere = self._names(video["subjects"], summaries)
-        for track, tracklets in named_people.items():
-            first, last = (1, len(whole.times)) if track in everywhere else (tracklets[0].first, tracklets[-1].last)
-            batches = (batch for tracklet in tracklets for batch in _read(parts[tracklet.id], rows, whole.later))
+    def _frame_detector(self, video: dict) -> FrameDetector | GivenBoxes:
+        if self.boxes is not None:
+            return self.boxes.boxes_of(video["video"])
+        assert self.frame_detector is not None  # one of the two is built
+        return self.frame_detector
+
+    def _tables(self, video: dict, results: list[ChunkResult], readers: list[RowReader]) -> Iterator[pa.Table]:
+        whole = stitch(results)
+        if whole.error is not None and not len(whole.times):
+            raise ItemError(whole.error)
+        summaries = [tracklet.summary for tracklet in whole.tracklets]
+        by_id = {tracklet.summary.id: tracklet for tracklet in whole.tracklets}
+        people, complete = self._names(video["subjects"], summaries)
+        for track, tracklets in people.items():
+            first, last = (1, len(whole.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
+            batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, whole.frame_offsets))
             for table in fill_frames(batches, first, last, whole.times):
-                yield named(table, video["video"], track)
-        if whole.broke is not None:
-            raise ItemError(whole.broke, len(whole.times))
+                yield to_face_table(table, video["video"], track)
+        if whole.error is not None:
+            raise ItemError(whole.error, len(whole.times))
 
-    def _names(self, subjects: list[dict], summaries: list[Summary]) -> tuple[dict[str, list[Summary]], set[str]]:
-        """Each person's tracklets by name, and who has a row for every frame."""
+    def _names(self, subjects: list[dict], summaries: list[TrackletSummary]) -> tuple[dict[str, list[TrackletSummary]], set[str]]:
+        """Return each person's tracklets by name, and the names that have a row for every frame."""
         if summaries and all(summary.track is not None for summary in summaries):
-            named_people = name_tracks(summaries)
-            return named_people, set(named_people)
+            people = name_tracks(summaries)
+            return people, set(people)
         if subjects:
-            named_people = name_subjects(summaries, subjects, self.config.people)
-            return named_people, set(named_people)
-        named_people = name_people(summaries, self.config.people)
-        return named_people, {next(iter(named_people))}
+            people = name_subjects(summaries, subjects, self.config.people)
+            return people, set(people)
+        people = name_people(summaries, self.config.people)
+        return people, {next(iter(people))}
 
 
-class _Watching:
-    """One decode of one span: frames go to the stretches that watch them."""
+class _ChunkReader:
+    """One decoding pass over one chunk: passes each frame to the trackers of the segments that cover it."""
 
-    def __init__(self, config: FacesConfig, observer: Observer | GivenBoxes, span: Span, spool: Spool) -> None:
-        self.config, self.observer, self.span, self.spool = config, observer, span, spool
-        self.open: dict[int, Watch] = {}
-        self.piece = Piece(first=0)
-        self.begin = None if span.first is None else span.first * config.stretches.seconds
-        self.stop = None if span.stop is None else span.stop * config.stretches.seconds
+    def __init__(self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, chunk: Chunk, buffer: RowBuffer) -> None:
+        self.config, self.frame_detector, self.chunk, self.buffer = config, frame_detector, chunk, buffer
+        self.trackers: dict[int, SegmentTracker] = {}
+        self.result = ChunkResult(first_frame=0)
+        self.start = None if chunk.first is None else chunk.first * config.segments.length_s
+        self.stop = None if chunk.stop is None else chunk.stop * config.segments.length_s
 
     @property
-    def start(self) -> float | None:
-        """Seconds from which on frames matter; None for the beginning."""
-        return None if self.begin is None else self.begin - self.config.stretches.overlap
+    def decode_start(self) -> float | None:
+        """Seconds from which frames are needed; None for the start of the video."""
+        return None if self.start is None else self.start - self.config.segments.overlap_s
 
-    def take(self, frame: Frame) -> bool:
-        """Watch a frame; False once no further one matters."""
-        opening, closing = self._is_about(self.begin, frame), self._is_about(self.stop, frame)
-        if self.begin is not None and frame.time < self.begin and not opening:
+    def process(self, frame: Frame) -> bool:
+        """Process a frame; returns False once no further frame is needed."""
+        near_start, near_stop = self._is_near(self.start, frame), self._is_near(self.stop, frame)
+        if self.start is not None and frame.time < self.start and not near_start:
             return True
-        if self.stop is not None and frame.time > self.stop and not closing:
+        if self.stop is not None and frame.time > self.stop and not near_stop:
             return False
-        for shared, place in ((opening, self.piece.opening), (closing, self.piece.closing)):
-            if shared:
-                place.append([frame.time, zlib.crc32(frame.coarse_luma.tobytes())])
-        self.piece.complete |= self.stop is not None and frame.time >= self.stop
-        here = stretches_of(frame.time, self.span, self.config.stretches)
-        self._close({stretch.number for stretch in here})
-        for stretch in here:
-            if stretch.number not in self.open:
-                self.open[stretch.number] = Watch(self.config, self.observer, stretch, self.spool)
-            self.open[stretch.number].take(frame)
-        if any(stretch.owns(frame.time) for stretch in here):
-            self.piece.first = self.piece.first or frame.number
-            self.piece.times.append(frame.time)
+        for near, checksums in ((near_start, self.result.start_checksums), (near_stop, self.result.end_checksums)):
+            if near:
+                checksums.append([frame.time, zlib.crc32(frame.coarse_luma.tobytes())])
+        self.result.reached_end |= self.stop is not None and frame.time >= self.stop
+        segments = segments_at(frame.time, self.chunk, self.config.segments)
+        self._close({segment.index for segment in segments})
+        for segment in segments:
+            if segment.index not in self.trackers:
+                self.trackers[segment.index] = SegmentTracker(self.config, self.frame_detector, segment, self.buffer)
+            self.trackers[segment.index].process(frame)
+        if any(segment.owns(frame.time) for segment in segments):
+            self.result.first_frame = self.result.first_frame or frame.number
+            self.result.times.append(frame.time)
         return True
 
-    def end(self) -> Piece:
-        """Close what is open; returns what was seen."""
+    def finish(self) -> ChunkResult:
+        """Finish the open segments; returns the result of the chunk."""
         self._close(set())
-        self.piece.first = self.piece.first or 1
-        self.piece.batches = self.spool.batches
-        return self.piece
+        self.result.first_frame = self.result.first_frame or 1
+        self.result.batches = self.buffer.batches
+        return self.result
 
-    def _is_about(self, seam: float | None, frame: Frame) -> bool:
-        return seam is not None and self.config.stretches.about(seam, frame.time)
+    def _is_near(self, boundary: float | None, frame: Frame) -> bool:
+        return boundary is not None and self.config.segments.near_boundary(boundary, frame.time)
 
     def _close(self, kept: set[int]) -> None:
-        for number in sorted(self.open.keys() - kept):
-            self.piece.tracklets += self.open.pop(number).end()
+        for index in sorted(self.trackers.keys() - kept):
+            self.result.tracklets += self.trackers.pop(index).finish()
 
 
-def _read(person: Person, rows: list[Rows], later: list[int]) -> Iterator[pa.RecordBatch]:
-    for index, tracklet in person.parts:
-        yield from rows[index].read(tracklet, later[index])
+def _read(tracklet: StitchedTracklet, readers: list[RowReader], frame_offsets: list[int]) -> Iterator[pa.RecordBatch]:
+    for chunk, tracklet_id in tracklet.sources:
+        yield from readers[chunk].read(tracklet_id, frame_offsets[chunk])

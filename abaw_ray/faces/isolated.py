@@ -1,7 +1,7 @@
-"""Videos through a child process that may hang, crash or eat memory: a second chance for each, and the good frames of those that have none.
+"""Face extraction in a child process, which may hang, crash or run out of memory: one retry, then the frames before the failure are kept.
 
-A video counts as broken only when its own child died, failed, ran out of time or out of memory twice. Everything else that can end a run (a lost
-worker, a lost machine, a lost connection) is nobody's fault here.
+A video counts as broken only when its own child process died, failed, timed out or ran out of memory twice. A lost worker, node or connection
+is not attributed to a video: the engine retries its item.
 """
 
 import logging
@@ -11,64 +11,64 @@ from pathlib import Path
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 from abaw_ray.core.process.crash_retry import CrashRetry, Outcome
-from abaw_ray.faces.chunk_files import ROWS, Piece
+from abaw_ray.faces.chunk_result import ROWS_FILE, ChunkResult
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import Done, WriteParts
-from abaw_ray.faces.stitch import SeamError
-from abaw_ray.faces.tracking.segments import Span
-from abaw_ray.faces.tracking.spool import Spool
+from abaw_ray.faces.output import FaceWriter, VideoResult
+from abaw_ray.faces.stitch import ChunkMismatchError
+from abaw_ray.faces.tracking.row_buffer import RowBuffer
+from abaw_ray.faces.tracking.segments import Chunk
 
 
-class GuardedParts:
-    """``WriteParts`` in a child process of its own."""
+class IsolatedFaceWriter:
+    """``FaceWriter`` in a child process."""
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
-        """Nothing starts before the first call."""
-        self.crash_retry = CrashRetry(ChildProcess(partial(WriteParts, config, weights), limits), passthrough=(SeamError,))
+        """Prepare the child process; it starts with the first call."""
+        self.crash_retry = CrashRetry(ChildProcess(partial(FaceWriter, config, weights), limits), passthrough=(ChunkMismatchError,))
 
-    def whole(self, video: dict, path: Path) -> Done:
-        """As ``WriteParts.whole``; where it cannot be decoded to its end, the result holds what came before."""
-        outcome = self.crash_retry.call(video["uri"], "whole", video, path)
+    def write_video(self, video: dict, path: Path) -> VideoResult:
+        """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure."""
+        outcome = self.crash_retry.call(video["uri"], "write_video", video, path)
         if not outcome.reason:
             return outcome.value
-        done = self._rescue(outcome, "whole", video, path)
-        done.broke = ItemError(outcome.reason, done.frames)
-        return done
+        result = self._retry_shorter(outcome, "write_video", video, path)
+        result.error = ItemError(outcome.reason, result.frames)
+        return result
 
-    def cut(self, video: dict, span: Span, folder: Path) -> Piece:
-        """As ``WriteParts.cut``; likewise."""
-        outcome = self.crash_retry.call(video["uri"], "cut", video, span, folder)
+    def write_chunk(self, video: dict, chunk: Chunk, folder: Path) -> ChunkResult:
+        """As ``FaceWriter.write_chunk``; where the chunk cannot be decoded to its end, the result has the frames before the failure."""
+        outcome = self.crash_retry.call(video["uri"], "write_chunk", video, chunk, folder)
         if not outcome.reason:
             return outcome.value
         try:
-            piece = self._rescue(outcome, "cut", video, span, folder)
+            result = self._retry_shorter(outcome, "write_chunk", video, chunk, folder)
         except ItemError:
-            Spool(folder / ROWS).finish()
-            piece = Piece()
-        piece.broke, piece.complete = outcome.reason, False
-        piece.write(folder)
-        return piece
+            RowBuffer(folder / ROWS_FILE).finish()
+            result = ChunkResult()
+        result.error, result.reached_end = outcome.reason, False
+        result.write(folder)
+        return result
 
-    def join(self, video: dict, folders: list[Path], path: Path) -> Done:
-        """As ``WriteParts.join``.
+    def join_chunks(self, video: dict, folders: list[Path], path: Path) -> VideoResult:
+        """As ``FaceWriter.join_chunks``.
 
         Raises:
-            ItemError: it ended two children.
+            ItemError: two child processes ended.
         """
-        outcome = self.crash_retry.call(video["uri"], "join", video, folders, path)
+        outcome = self.crash_retry.call(video["uri"], "join_chunks", video, folders, path)
         if outcome.reason:
             raise ItemError(outcome.reason)
         return outcome.value
 
     def close(self) -> None:
-        """End the child."""
+        """End the child process."""
         self.crash_retry.child.close()
 
-    def _rescue(self, outcome: Outcome, *call: object) -> Done | Piece:
-        """Decode no further than both children got, or to the frame before (one of the two was too much), or half as far (memory fills slowly).
+    def _retry_shorter(self, outcome: Outcome, *call: object) -> VideoResult | ChunkResult:
+        """Decode only as far as both children got, or to the frame before (one of the two ended them), or half as far (memory fills slowly).
 
         Raises:
-            ItemError: that does not go well either.
+            ItemError: none of these succeeds.
         """
         uri, reached = call[1]["uri"], outcome.progress
         for last in sorted({reached, reached - 1, reached // 2} - {-1, 0}, reverse=True):

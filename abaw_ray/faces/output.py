@@ -1,6 +1,7 @@
-"""A video -> its part: one Parquet file on the local disk; from one decode, or from the pieces of several workers.
+"""A video -> its output: one Parquet file on the local disk, from one decoding pass or from the chunks of several workers.
 
-What may hang or crash is in here (``CropFaces``); ``guarded.py`` runs it in a child process, and where parts are kept is ``cluster/faces.py``'s.
+The code that may hang or crash (``CropFaces``) runs here. ``isolated.py`` runs it in a child process, and ``cluster/stages/faces.py`` stores the
+outputs.
 """
 
 from collections.abc import Iterator
@@ -15,100 +16,100 @@ import pyarrow.parquet as pq
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child import heartbeat
-from abaw_ray.faces.chunk_files import Piece
+from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.tracking.segments import Span
+from abaw_ray.faces.tracking.segments import Chunk
 
 _ROW_GROUP = 1024
-"""Rows of a Parquet row group: some ten megabytes of chips, the most that is held while a part is written."""
+"""Rows of a Parquet row group: some ten megabytes of chips, the most that is held in memory while an output is written."""
 _COMPRESSION = {"chip": "none"}
-"""JPEG is compressed already: a second time costs a twentieth of the whole stage, and gives nothing."""
+"""JPEG is compressed already: compressing it again costs a twentieth of the whole stage and saves nothing."""
 
 
 @dataclass(eq=False)
-class Done:
-    """What became of a video."""
+class VideoResult:
+    """Counts of one video's output, and the error that ended it early."""
 
     rows: int
     faces: int
-    """Rows in which a face is seen."""
+    """Rows with a face."""
     frames: int
     """Of the video, however many people are in it."""
-    broke: ItemError | None
-    """Why the video ended early: the part has the rows of all frames before."""
+    error: ItemError | None
+    """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
 
 
-class WriteParts:
-    """Built once a child process; each call writes files and returns small values."""
+class FaceWriter:
+    """Writes files and returns small values. Built once per child process."""
 
     def __init__(self, config: FacesConfig, weights: bytes | None = None) -> None:
         """Build the detector.
 
         Args:
-            config: What shapes the rows.
-            weights: YuNet's, where somebody has read them already.
+            config: Settings that determine the rows.
+            weights: YuNet's weights, where they have been read already.
 
         Raises:
             ConfigError: as ``CropFaces``.
         """
         self.crop = CropFaces(config, weights=weights)
 
-    def __call__(self, what: str, *args: object) -> Done | Piece:
-        """``whole``, ``cut`` or ``join``, by name: a child process has one entrance.
+    def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
+        """Call ``write_video``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
 
         Raises:
-            MemoryError: there is no more, whoever asked for it: OpenCV has an error of its own for that.
+            MemoryError: memory ran out, also in OpenCV, which has an error class of its own for that.
         """
         try:
-            return {"whole": self.whole, "cut": self.cut, "join": self.join}[what](*args)
+            return {"write_video": self.write_video, "write_chunk": self.write_chunk, "join_chunks": self.join_chunks}[method](*args)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError(error.err) from error
             raise
 
-    def whole(self, video: dict, path: Path, last: int | None = None) -> Done:
-        """Watch a video from beginning to end, or its first ``last`` frames.
+    def write_video(self, video: dict, path: Path, last: int | None = None) -> VideoResult:
+        """Write the FACE rows of a video, or of its first ``last`` frames, to a Parquet file.
 
         Raises:
-            ItemError: nothing in it can be used; what breaks later is in the result.
-            MissingError: there is no such file.
-            StorageError: it could not be read; it may be tried again.
+            ItemError: no frame can be used; a later failure is in the result instead.
+            MissingError: the file does not exist.
+            StorageError: it cannot be read; a retry may succeed.
         """
-        return write_part(self.crop(video, last), path)
+        return write_faces(self.crop(video, last), path)
 
-    def cut(self, video: dict, span: Span, folder: Path, last: int | None = None) -> Piece:
-        """Watch one span of a video, as ``CropFaces.cut``."""
-        return self.crop.cut(video, span, folder, last)
+    def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
+        """Process one chunk of a video, as ``CropFaces.crop_chunk``."""
+        return self.crop.crop_chunk(video, chunk, folder, last)
 
-    def join(self, video: dict, folders: list[Path], path: Path) -> Done:
-        """Put the pieces of a video together, as ``CropFaces.join``."""
-        return write_part(self.crop.join(video, folders), path)
+    def join_chunks(self, video: dict, folders: list[Path], path: Path) -> VideoResult:
+        """Join the chunks of a video, as ``CropFaces.join_chunks``, and write the rows to a Parquet file."""
+        return write_faces(self.crop.join_chunks(video, folders), path)
 
 
-def write_part(tables: Iterator[pa.Table], path: Path) -> Done:
-    """Write FACE tables as they come.
+def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:
+    """Write FACE tables to a Parquet file as they come.
 
     Raises:
-        ItemError: it was raised before the first row.
+        ItemError: raised by ``tables`` before the first row; a later one is in the result instead.
     """
-    done, names = Done(0, 0, 0, None), [field.name for field in schema.FACE]
+    result, names = VideoResult(0, 0, 0, None), [field.name for field in schema.FACE]
     codecs = {name: _COMPRESSION.get(name, "zstd") for name in names}
     with pq.ParquetWriter(path, schema.FACE, compression=codecs, use_dictionary=["video", "track", "source"]) as writer:
-        waiting: list[pa.Table] = []
+        pending: list[pa.Table] = []
         try:
             for table in tables:
-                heartbeat()  # what counts as reached are pictures
-                waiting.append(table)
-                done.rows, done.faces = done.rows + len(table), done.faces + pc.sum(table["seen"]).as_py()
-                done.frames = max(done.frames, table["frame"][-1].as_py())
-                if sum(len(one) for one in waiting) >= _ROW_GROUP:
-                    writer.write_table(pa.concat_tables(waiting))
-                    waiting.clear()
+                heartbeat()  # without a frame number: progress counts decoded frames
+                pending.append(table)
+                result.rows, result.faces = result.rows + len(table), result.faces + pc.sum(table["seen"]).as_py()
+                result.frames = max(result.frames, table["frame"][-1].as_py())
+                if sum(len(one) for one in pending) >= _ROW_GROUP:
+                    writer.write_table(pa.concat_tables(pending))
+                    pending.clear()
         except ItemError as error:
-            if not done.rows:
+            if not result.rows:
                 raise
-            done.broke = error
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting))
-    return done
+            result.error = error
+        if pending:
+            writer.write_table(pa.concat_tables(pending))
+    return result

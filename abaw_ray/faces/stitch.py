@@ -1,6 +1,6 @@
-"""Pieces of one video -> the whole: every frame with its number, every person from stretch to stretch.
+"""Chunks of one video -> the whole video: every frame numbered, every tracklet continued from segment to segment.
 
-Works on times and boxes alone; no picture is looked at and no chip is made twice. A video that was watched in one piece goes the same way.
+Uses times and boxes only: no frame is decoded and no chip is cropped again. A video processed in one pass goes through the same code.
 """
 
 from dataclasses import dataclass, replace
@@ -9,116 +9,121 @@ import numpy as np
 from jaxtyping import Float
 
 from abaw_ray.core.process.child import heartbeat
-from abaw_ray.faces.boxes import cheapest_pairs, iou
-from abaw_ray.faces.chunk_files import Piece
-from abaw_ray.faces.tracking.people import Summary
-from abaw_ray.faces.tracking.segment_tracker import stretch_of
+from abaw_ray.faces.boxes import iou, min_cost_assignment
+from abaw_ray.faces.chunk_result import ChunkResult
+from abaw_ray.faces.tracking.people import TrackletSummary
+from abaw_ray.faces.tracking.segment_tracker import segment_of
 
-_SAME = 0.5
-"""Mean overlap (intersection over union) of the boxes of one person as two stretches saw them: the same pictures, looked at at other moments."""
-
-
-class SeamError(Exception):
-    """Two pieces do not meet frame by frame: this file gives other pictures after a jump, and must be decoded from its beginning."""
+_MIN_IOU = 0.5
+"""Mean intersection over union of the boxes of one person in two segments, over the frames that both cover; detected at other moments."""
 
 
-@dataclass(eq=False)
-class Person:
-    """One tracklet, put together from those of its stretches."""
-
-    summary: Summary
-    parts: list[tuple[int, int]]
-    """Number of the piece and id of the tracklet in it, in order of time."""
+class ChunkMismatchError(Exception):
+    """Two chunks do not meet frame by frame: the file decodes to other frames after a seek, and must be decoded from its start."""
 
 
 @dataclass(eq=False)
-class Whole:
-    """A video put together; its frames are counted from 1."""
+class StitchedTracklet:
+    """One tracklet over all of its segments."""
+
+    summary: TrackletSummary
+    sources: list[tuple[int, int]]
+    """Index of the chunk and id of the tracklet in it, in order of time."""
+
+
+@dataclass(eq=False)
+class StitchedVideo:
+    """All chunks of a video joined; its frames are counted from 1."""
 
     times: Float[np.ndarray, " frames"]
-    later: list[int]
-    """What is added to each piece's frame numbers."""
-    people: list[Person]
-    broke: str | None
+    frame_offsets: list[int]
+    """Added to the frame numbers of each chunk."""
+    tracklets: list[StitchedTracklet]
+    error: str | None
 
 
-def stitch(pieces: list[Piece]) -> Whole:
-    """Number the frames and join the people.
+def stitch(chunks: list[ChunkResult]) -> StitchedVideo:
+    """Number the frames and join the tracklets.
 
-    Where decoding broke in a piece, the pieces behind it do not count: whoever decodes from the beginning never gets there.
+    Chunks after the one in which decoding fails are dropped: a decoder that starts at the beginning never reaches them.
 
     Args:
-        pieces: All of a video's pieces in order.
+        chunks: All of a video's chunks in order.
 
     Raises:
-        SeamError: two neighbours did not decode the same pictures at their seam, or times had to be made up.
+        ChunkMismatchError: two neighbours decoded different frames at their boundary, or frame times were made up.
 
-    Source: ours, defined by one piece that is the whole video.
+    Source: ours; defined by its result for one chunk that is the whole video.
     """
-    if len(pieces) > 1 and any(piece.mended for piece in pieces):
-        raise SeamError("its frames have no times of their own")
-    used, later, count = [], [], 0
-    for piece in pieces:
+    if len(chunks) > 1 and any(chunk.repaired_times for chunk in chunks):
+        raise ChunkMismatchError("its frames have no times of their own")
+    used: list[ChunkResult] = []
+    frame_offsets: list[int] = []
+    count = 0
+    for chunk in chunks:
         if used:
-            _check_seam(used[-1], piece)
-        used.append(piece)
-        later.append(count + 1 - piece.first)
-        count += len(piece.times)
-        if piece.broke is not None and not piece.complete:
+            _check_boundary(used[-1], chunk)
+        used.append(chunk)
+        frame_offsets.append(count + 1 - chunk.first_frame)
+        count += len(chunk.times)
+        if chunk.error is not None and not chunk.reached_end:
             break
-    times = np.concatenate([np.asarray(piece.times, dtype=np.float64) for piece in used])
-    return Whole(times, later, _people(used, later), used[-1].broke)
+    times = np.concatenate([np.asarray(chunk.times, dtype=np.float64) for chunk in used])
+    return StitchedVideo(times, frame_offsets, _join_tracklets(used, frame_offsets), used[-1].error)
 
 
-def _check_seam(before: Piece, after: Piece) -> None:
-    if before.closing != after.opening or (before.times and after.times and before.times[-1] >= after.times[0]):
-        raise SeamError("its pictures differ after a jump")
+def _check_boundary(before: ChunkResult, after: ChunkResult) -> None:
+    if before.end_checksums != after.start_checksums or (before.times and after.times and before.times[-1] >= after.times[0]):
+        raise ChunkMismatchError("its frames differ after a seek")
 
 
-def _people(pieces: list[Piece], later: list[int]) -> list[Person]:
-    people: list[Person] = []
-    ending: dict[int, list[tuple[Summary, Person]]] = {}
-    for index, piece in enumerate(pieces):
-        for stretch, tracklets in _by_stretch(piece.tracklets).items():
+def _join_tracklets(chunks: list[ChunkResult], frame_offsets: list[int]) -> list[StitchedTracklet]:
+    joined: list[StitchedTracklet] = []
+    by_segment: dict[int, list[tuple[TrackletSummary, StitchedTracklet]]] = {}
+    for index, chunk in enumerate(chunks):
+        for segment, summaries in _group_by_segment(chunk.tracklets).items():
             heartbeat()
-            known = ending.get(stretch - 1, [])
-            before = _same([summary for summary, _ in known], tracklets)
-            ending[stretch] = []
-            for number, tracklet in enumerate(tracklets):
-                here = replace(tracklet, first=tracklet.first + later[index], last=tracklet.last + later[index])
-                if number in before:
-                    person = known[before[number]][1]
-                    person.summary, person.parts = _joined(person.summary, here), [*person.parts, (index, tracklet.id)]
+            previous = by_segment.get(segment - 1, [])
+            matches = _match([summary for summary, _ in previous], summaries)
+            by_segment[segment] = []
+            for number, summary in enumerate(summaries):
+                offset = frame_offsets[index]
+                shifted = replace(summary, first_frame=summary.first_frame + offset, last_frame=summary.last_frame + offset)
+                if number in matches:
+                    tracklet = previous[matches[number]][1]
+                    tracklet.summary, tracklet.sources = _merged(tracklet.summary, shifted), [*tracklet.sources, (index, summary.id)]
                 else:
-                    person = Person(here, [(index, tracklet.id)])
-                    people.append(person)
-                ending[stretch].append((tracklet, person))
-    return people
+                    tracklet = StitchedTracklet(shifted, [(index, summary.id)])
+                    joined.append(tracklet)
+                by_segment[segment].append((summary, tracklet))
+    return joined
 
 
-def _by_stretch(tracklets: list[Summary]) -> dict[int, list[Summary]]:
-    found: dict[int, list[Summary]] = {}
-    for tracklet in tracklets:
-        found.setdefault(stretch_of(tracklet.id), []).append(tracklet)
-    return found
+def _group_by_segment(summaries: list[TrackletSummary]) -> dict[int, list[TrackletSummary]]:
+    groups: dict[int, list[TrackletSummary]] = {}
+    for summary in summaries:
+        groups.setdefault(segment_of(summary.id), []).append(summary)
+    return groups
 
 
-def _same(before: list[Summary], after: list[Summary]) -> dict[int, int]:
-    """For tracklets of a stretch the one of the stretch before that is the same person: index to index."""
+def _match(before: list[TrackletSummary], after: list[TrackletSummary]) -> dict[int, int]:
+    """Return, for tracklets of a segment, the tracklet of the previous segment that is the same person: index to index."""
     if not before or not after:
         return {}
-    alike = np.array([[_overlap(a.tail, b.head) * (a.track == b.track) for b in after] for a in before])
-    return {b: a for a, b in cheapest_pairs(-alike) if alike[a, b] >= _SAME}
+    overlaps = np.array([[_mean_iou(a.end_boxes, b.start_boxes) * (a.track == b.track) for b in after] for a in before])
+    return {b: a for a, b in min_cost_assignment(-overlaps) if overlaps[a, b] >= _MIN_IOU}
 
 
-def _overlap(tail: list[list[float]], head: list[list[float]]) -> float:
-    """Mean intersection over union at the moments in which both stand; 0 where there is none."""
-    ours, theirs = ({line[0]: line[1:] for line in lines} for lines in (tail, head))
-    common = sorted(ours.keys() & theirs.keys())
+def _mean_iou(end_boxes: list[list[float]], start_boxes: list[list[float]]) -> float:
+    """Return the mean intersection over union at the times that both have; 0 where there are none."""
+    a, b = ({line[0]: line[1:] for line in lines} for lines in (end_boxes, start_boxes))
+    common = sorted(a.keys() & b.keys())
     if not common:
         return 0.0
-    return float(np.mean([iou(np.array([ours[time]]), np.array([theirs[time]]))[0, 0] for time in common]))
+    return float(np.mean([iou(np.array([a[time]]), np.array([b[time]]))[0, 0] for time in common]))
 
 
-def _joined(a: Summary, b: Summary) -> Summary:
-    return Summary(a.id, a.first, b.last, a.rows + b.rows, a.area + b.area, a.x + b.x, a.colours + b.colours, track=a.track)
+def _merged(a: TrackletSummary, b: TrackletSummary) -> TrackletSummary:
+    return TrackletSummary(
+        a.id, a.first_frame, b.last_frame, a.rows + b.rows, a.area_sum + b.area_sum, a.x_sum + b.x_sum, a.histogram + b.histogram, track=a.track
+    )

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float16, UInt8
 
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.encoder.model import load_encoder
-from abaw_ray.faces.chips import ChipConfig, cut_scale, from_jpeg
+from abaw_ray.faces.chips import ChipConfig, crop_scale, decode_jpeg
 from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.device import setup_device
 from abaw_ray.training.loop import prefetch
@@ -76,10 +76,10 @@ class VisualFeatures:
         crops = []
         for row in rows:
             try:
-                chip = from_jpeg(chips[row] or b"")
+                chip = decode_jpeg(chips[row] or b"")
             except ValueError as error:
                 raise ItemError(f"the chip of row {row + 1} cannot be decoded: {error}; prepare the video's faces again") from error
-            crops += [cut_scale(chip, scale, self.chips, self.encoder.img_size) for scale in self.scales]
+            crops += [crop_scale(chip, scale, self.chips, self.encoder.img_size) for scale in self.scales]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
 
     @torch.inference_mode()

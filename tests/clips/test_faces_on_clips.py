@@ -1,4 +1,4 @@
-"""Real clips: is the face found, at the right time, and is its chip what the picture shows? ``--yunet FILE`` for the real bar."""
+"""Real clips: faces are detected at the right times, and chips equal crops of their frames. ``--yunet FILE`` sets the higher threshold."""
 
 import av
 import cv2
@@ -6,16 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abaw_ray.faces.chips import cut_scale, from_jpeg, square
+from abaw_ray.faces.chips import crop_scale, decode_jpeg
 from abaw_ray.faces.crop import CropFaces, FacesConfig
 from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.media.audio import RATE, decode_audio, windows
+from abaw_ray.media.square_crop import square_around
 from abaw_ray.media.video import decode
 
 pytestmark = pytest.mark.clips
 
 WITH_FACE = {"single_face.mp4": 72, "face_then_none_vfr.mov": 72}
-"""Frames, from the first on, in which a person sees a face."""
+"""Frames, from the first on, in which a human sees a face."""
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +25,8 @@ def config(yunet):
 
 
 @pytest.fixture(scope="session")
-def bar(yunet):
-    """Share of the frames with a face in which it must be found: Haar is for demonstrations."""
+def min_recall(yunet):
+    """Share of the frames with a face in which it must be detected: Haar is for demonstrations."""
     return 0.95 if yunet else 0.8
 
 
@@ -45,12 +46,12 @@ def rows(clips, config):
 
 
 @pytest.mark.parametrize("name", WITH_FACE)
-def test_the_face_is_found_where_a_person_sees_one(rows, bar, name):
+def test_the_face_is_detected_where_a_human_sees_one(rows, min_recall, name):
     found = sum(row["seen"] for row in rows(name)["main"][: WITH_FACE[name]])
-    assert found >= bar * WITH_FACE[name], f"{found} of {WITH_FACE[name]} frames"
+    assert found >= min_recall * WITH_FACE[name], f"{found} of {WITH_FACE[name]} frames"
 
 
-def test_no_face_is_found_where_there_is_none(rows):
+def test_no_face_is_detected_where_there_is_none(rows):
     assert list(rows("no_face.mp4")) == ["main"] and not any(row["seen"] for row in rows("no_face.mp4")["main"])
     after = rows("face_then_none_vfr.mov")["main"][WITH_FACE["face_then_none_vfr.mov"] :]
     assert len(after) > 90 and not any(row["seen"] for row in after)
@@ -70,7 +71,7 @@ def test_every_frame_has_one_row_with_the_time_of_its_packet(clips, rows, name):
 
 def direct_crop(rgb, box, scale, size):
     """The square of this scale cut from the frame itself, its corners on whole pixels, black outside."""
-    left, top, side = square(box, scale)
+    left, top, side = square_around(box, scale)
     padded = np.pad(rgb, ((side, side), (side, side), (0, 0)))
     crop = padded[top + side : top + 2 * side, left + side : left + 2 * side]
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR).astype(int)
@@ -82,13 +83,13 @@ def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(clips, rows, con
     for frame in decode(str(clips / name)):
         if frame.number not in seen or frame.number % 10:
             continue
-        rgb, box, chip = frame.rgb(), np.array(seen[frame.number]["box"], dtype=float), from_jpeg(seen[frame.number]["chip"])
-        off = [np.abs(cut_scale(chip, scale, chips) - direct_crop(rgb, box, scale, chips.size)).mean() for scale in chips.scales]
-        assert off[-1] < 1.5, f"frame {frame.number}: {off[-1]:.1f} grey levels at the chip's own scale: more than JPEG's error"
-        assert max(off) < 4, f"frame {frame.number}: {off} grey levels: more than JPEG's error and half a pixel"
+        rgb, box, chip = frame.rgb(), np.array(seen[frame.number]["box"], dtype=float), decode_jpeg(seen[frame.number]["chip"])
+        errors = [np.abs(crop_scale(chip, scale, chips) - direct_crop(rgb, box, scale, chips.size)).mean() for scale in chips.scales]
+        assert errors[-1] < 1.5, f"frame {frame.number}: {errors[-1]:.1f} grey levels at the chip's own scale: more than JPEG's error"
+        assert max(errors) < 4, f"frame {frame.number}: {errors} grey levels: more than JPEG's error and half a pixel"
 
 
-def test_sound_that_begins_after_the_pictures_is_heard_only_from_then_on(clips):
+def test_audio_that_starts_after_the_video_is_heard_from_then_on_only(clips):
     audio = decode_audio(str(clips / "face_then_none_vfr.mov"))
     times = np.array([frame.time for frame in decode(str(clips / "face_then_none_vfr.mov"))])
     _, heard = windows(audio, times, width=0.2)

@@ -23,7 +23,7 @@ def work(tmp_path):
 
     def run(uri, child):
         face_work = FaceWork(HAAR, ChildLimits(), None)
-        face_work.parts.crash_retry.child = child
+        face_work.writer.crash_retry.child = child
         store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
 
@@ -31,9 +31,9 @@ def work(tmp_path):
 
 
 def in_this_process(what, *args):
-    from abaw_ray.faces.output import WriteParts
+    from abaw_ray.faces.output import FaceWriter
 
-    return WriteParts(HAAR)(what, *args)
+    return FaceWriter(HAAR)(what, *args)
 
 
 def test_a_video_that_is_gone_is_its_own_failure(work, tmp_path):
@@ -58,9 +58,9 @@ def features(tmp_path):
     store, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     store.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(store, "features", HAAR, 1)  # without its models
-    work.extract, work.sound = Deaf(), IsolatedAudioDecoder(ChildLimits())
+    work.extract, work.decode_audio = Deaf(), IsolatedAudioDecoder(ChildLimits())
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
-    work.sound.close()
+    work.decode_audio.close()
 
 
 def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(features, tmp_path):
@@ -73,11 +73,11 @@ def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(featu
 def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(features, tmp_path):
     store, item, work = features
     (tmp_path / "v.mp4").write_text("its pictures were good once")
-    with pytest.raises(ItemError, match="its frames have no voice: "):
+    with pytest.raises(ItemError, match="its frames have no audio features: "):
         work(tmp_path / "v.mp4")
     table = store.storage.read_table(store.finished([item])["v"])
     assert table["seen"].to_pylist() == [True] * 3 and table["heard"].to_pylist() == [False] * 3
-    assert store.done([item]) == {"v"} and "no voice" in store.failures([item])["v"]["reason"]
+    assert store.done([item]) == {"v"} and "no audio features" in store.failures([item])["v"]["reason"]
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):

@@ -16,12 +16,12 @@ import pytest
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detection.detect import DetectorConfig
-from abaw_ray.faces.tracking.segments import StretchConfig
+from abaw_ray.faces.tracking.segments import SegmentConfig
 from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), stretches=StretchConfig(seconds=10.0, overlap=1.0))
+CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), segments=SegmentConfig(length_s=10.0, overlap_s=1.0))
 FRAMES = 1500
 
 
@@ -39,7 +39,7 @@ def start(video, tmp_path):
     started = []
 
     def job() -> subprocess.Popen:
-        options = ["--detector", "haar", "--detector.width", "320", "--stretches.seconds", "10", "--compute.local-cpus", "2"]
+        options = ["--detector", "haar", "--detector.width", "320", "--segments.length-s", "10", "--compute.local-cpus", "2"]
         command = [sys.executable, "jobs/prepare_faces.py", "paper", "--videos", str(video), "--storage", str(tmp_path / "runs"), *options]
         with (tmp_path / f"{len(started)}.txt").open("w") as log:
             started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))

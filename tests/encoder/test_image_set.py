@@ -25,7 +25,7 @@ def storage(tmp_path):
     return Storage(StorageConfig(uri=str(tmp_path / "store")))
 
 
-def test_rows_of_many_parts_stand_in_the_order_of_the_parts_names(storage, tmp_path):
+def test_rows_of_many_shards_are_in_the_order_of_the_shards_names(storage, tmp_path):
     for part, count in (("b", 3), ("a", 5), ("c", 2500)):
         storage.write_table(f"{part}.parquet", table([f"{part}{row}" for row in range(count)], "val" if part == "b" else "train"))
     images = open_image_set(storage, ["c.parquet", "b.parquet", "a.parquet"], tmp_path)
@@ -36,7 +36,7 @@ def test_rows_of_many_parts_stand_in_the_order_of_the_parts_names(storage, tmp_p
         assert (images.pixels(row) == value).all()
 
 
-def test_pixels_come_as_red_green_blue(storage, tmp_path):
+def test_pixels_are_in_rgb_order(storage, tmp_path):
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 250  # OpenCV writes blue, green, red
     rows = table(["red"]).set_column(1, schema.IMAGE.field("jpeg"), pa.array([cv2.imencode(".png", red)[1].tobytes()]))
@@ -55,7 +55,7 @@ def test_the_local_file_is_built_once_however_many_ask_for_it(storage, tmp_path,
     assert not list(tmp_path.glob("*.tmp-*"))
 
 
-def test_a_part_that_was_made_anew_or_is_gone_is_noticed(storage, tmp_path):
+def test_a_shard_that_changed_or_is_missing_is_detected(storage, tmp_path):
     storage.write_table("images/a.parquet", table(["x", "y"]))
     assert len(open_image_set(storage, ["images/a.parquet"], tmp_path)) == 2
     storage.write_table("images/a.parquet", table(["x", "y", "z"]))
@@ -65,14 +65,14 @@ def test_a_part_that_was_made_anew_or_is_gone_is_noticed(storage, tmp_path):
         open_image_set(storage, ["images/a.parquet"], tmp_path)
 
 
-def test_another_set_of_parts_has_another_file(storage, tmp_path):
+def test_another_set_of_shards_has_another_file(storage, tmp_path):
     for part in ("a", "b"):
         storage.write_table(f"{part}.parquet", table([part]))
     assert len(open_image_set(storage, ["a.parquet"], tmp_path)) == 1
     assert len(open_image_set(storage, ["a.parquet", "b.parquet"], tmp_path)) == 2
 
 
-def test_images_that_are_open_outlive_their_file(storage, tmp_path):
+def test_an_open_image_set_outlives_its_file(storage, tmp_path):
     storage.write_table("a.parquet", table(["x", "y"]))
     images = open_image_set(storage, ["a.parquet"], tmp_path)
     images.path.unlink()
@@ -80,7 +80,7 @@ def test_images_that_are_open_outlive_their_file(storage, tmp_path):
     assert open_image_set(storage, ["a.parquet"], tmp_path).path.exists()
 
 
-def test_a_set_without_images_and_a_part_of_another_kind_are_refused(storage, tmp_path):
+def test_a_set_without_images_and_a_shard_with_another_schema_are_refused(storage, tmp_path):
     storage.write_table("a.parquet", table([]))
     with pytest.raises(DataError, match="empty"):
         open_image_set(storage, ["a.parquet"], tmp_path)

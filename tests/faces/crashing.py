@@ -1,4 +1,4 @@
-"""What a child process runs in tests: the real work with a drawn detector, and a decoder that crashes, hangs or eats memory at a frame."""
+"""The work of a child process in tests: the real code with a detector of red squares, and a decoder that crashes, hangs or exhausts memory."""
 
 import os
 import signal
@@ -11,47 +11,47 @@ from detector_of_squares import red_squares
 
 import abaw_ray.faces.crop as crop_module
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
 
-class Crashing(WriteParts):
-    """``how`` is said by the video's name, ``at`` in a file: so that one video crashes now and not later."""
+class Crashing(FaceWriter):
+    """The video's name gives the kind of failure and its frame; the log lets a video crash once only."""
 
-    def __init__(self, config, diary: Path):
-        self.crop, self.diary = CropFaces(config, red_squares), diary
+    def __init__(self, config, log: Path):
+        self.crop, self.log = CropFaces(config, red_squares), log
         crop_module.decode = self.decode
 
     def decode(self, uri, **options):
-        """The real decoder, up to the frame."""
+        """The real decoder, up to that frame."""
         how, at = Path(uri).stem.split("-")[0], int((Path(uri).stem.split("-") + ["0"])[1])
-        with self.diary.open("a") as diary:
-            diary.write(f"{how}\n")
+        with self.log.open("a") as log:
+            log.write(f"{how}\n")
         for frame in decode(uri, **options):
-            if how == "look" and frame.number == at:  # while it is looked at
+            if how == "detect" and frame.number == at:  # while the detector runs
                 _crash()
             yield frame
-            if frame.number == at != options["max_frames"]:  # in the picture after it
+            if frame.number == at != options["max_frames"]:  # while the next frame is decoded
                 {
                     "crash": _crash,
                     "hang": _hang,
-                    "eat": _eat,
+                    "exhaust": _exhaust,
                     "enlarge": _enlarge,
                     "defect": lambda: 1 // 0,
                     "once": self._once,
                     "fine": lambda: None,
-                    "look": lambda: None,
+                    "detect": lambda: None,
                     "join": lambda: None,
                 }[how]()
 
-    def join(self, video, folders, path):
+    def join_chunks(self, video, folders, path):
         """The real one, or a crash."""
         if Path(video["uri"]).stem.startswith("join"):
             _crash()
-        return super().join(video, folders, path)
+        return super().join_chunks(video, folders, path)
 
     def _once(self):
-        if self.diary.read_text().count("once") == 1:
+        if self.log.read_text().count("once") == 1:
             _crash()
 
 
@@ -68,7 +68,7 @@ def _enlarge():
     cv2.resize(np.zeros((8, 8), np.uint8), (60_000, 60_000))
 
 
-def _eat():
-    hoard = []
+def _exhaust():
+    blocks = []
     while True:
-        hoard.append(bytearray(64 << 20))
+        blocks.append(bytearray(64 << 20))

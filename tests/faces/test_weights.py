@@ -9,12 +9,12 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.detection import weights
 from abaw_ray.faces.detection.weights import YUNET_FILE, YUNET_HUB, cache_folder, yunet_weights
 
-GOOD = b"the network that was measured"
+GOOD = b"the expected network"
 
 
 @pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    """An empty cache of ours and of the hub's client, and a hash for which ``GOOD`` is the right file; returns where it is kept."""
+def cached(tmp_path, monkeypatch):
+    """Empty caches of the package and of the hub's client, and ``GOOD`` as the expected file; returns the path of the cached file."""
     monkeypatch.setenv("ABAW_RAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(weights, "YUNET_SHA256", hashlib.sha256(GOOD).hexdigest())
     monkeypatch.setattr(hub_settings, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -22,21 +22,21 @@ def kept(tmp_path, monkeypatch):
     return tmp_path / "cache" / f"{hashlib.sha256(GOOD).hexdigest()}.onnx"
 
 
-def move_hub(monkeypatch, address):
-    """As ``HF_ENDPOINT`` would, which is read when the client is imported."""
+def set_hub(monkeypatch, address):
+    """Set the hub's address as ``HF_ENDPOINT`` would, which is read when the client is imported."""
     monkeypatch.setattr(hub_settings, "ENDPOINT", address)
     monkeypatch.setattr(hub_settings, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A model hub on loopback: gives what ``content`` holds, or answers ``status``; notes every request."""
+    """A model hub on loopback: returns ``content``, or answers with ``status``; keeps every request."""
 
     class Hub(http.server.BaseHTTPRequestHandler):
-        content, status, asked = GOOD, 200, []  # of a class made anew for each test
+        content, status, requests = GOOD, 200, []  # of a class defined anew for each test
 
         def do_HEAD(self):
-            self.asked.append(f"{self.command} {self.path}")
+            self.requests.append(f"{self.command} {self.path}")
             self.send_response(self.status)
             for name, value in {"ETag": '"e1"', "X-Repo-Commit": "0" * 40, "Content-Length": str(len(self.content))}.items():
                 self.send_header(name, value)
@@ -51,7 +51,7 @@ def hub(monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    move_hub(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+    set_hub(monkeypatch, f"http://127.0.0.1:{server.server_port}")
     yield Hub
     server.shutdown()
     server.server_close()
@@ -59,7 +59,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def store(object_store):
-    """A bucket on loopback; puts and removes objects."""
+    """A bucket on loopback."""
     object_store.create_bucket(Bucket="models")
     return object_store
 
@@ -67,91 +67,91 @@ def store(object_store):
 def refused(where):
     with pytest.raises(ConfigError) as caught:
         yunet_weights(where)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.endswith(f"set detector.weights to the path of {YUNET_FILE} (SHA-256 8f2383e4dd3c...), or use --detector haar")
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(f"set detector.weights to the path of {YUNET_FILE} (SHA-256 8f2383e4dd3c...), or use --detector haar")
+    return message
 
 
-def test_a_local_file_is_read_where_it_is(tmp_path, kept):
+def test_a_local_file_is_read_directly(tmp_path, cached):
     (tmp_path / "yunet.onnx").write_bytes(GOOD)
     assert yunet_weights(str(tmp_path / "yunet.onnx")) == yunet_weights(f"file://{tmp_path}/yunet.onnx") == GOOD
-    assert not kept.exists()
+    assert not cached.exists()
 
 
-def test_a_local_path_that_is_not_the_file_is_refused_and_nothing_else_is_taken_for_it(tmp_path, kept, hub):
-    kept.parent.mkdir()
-    kept.write_bytes(GOOD)
+def test_a_local_path_that_is_not_the_file_is_refused_without_a_fallback(tmp_path, cached, hub):
+    cached.parent.mkdir()
+    cached.write_bytes(GOOD)
     (tmp_path / "other.onnx").write_bytes(b"another network")
     assert "other.onnx: is another file, its SHA-256 is" in refused(str(tmp_path / "other.onnx"))
     assert "is a folder" in refused(str(tmp_path))
     assert "nowhere.onnx: there is no such file" in refused("nowhere.onnx")
     assert "there is no such file" in refused("models/nowhere.onnx")
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize("where", ["", YUNET_HUB, "somebody/copies"])
-def test_the_hub_is_asked_once_and_then_the_kept_copy_serves_every_name(hub, kept, where):
-    assert yunet_weights(where) == GOOD == kept.read_bytes()
-    asked = len(hub.asked)
-    assert f"GET /{where or YUNET_HUB}/resolve/main/{YUNET_FILE}" in hub.asked
+def test_the_hub_is_requested_once_and_then_the_cached_file_serves_every_name(hub, cached, where):
+    assert yunet_weights(where) == GOOD == cached.read_bytes()
+    count = len(hub.requests)
+    assert f"GET /{where or YUNET_HUB}/resolve/main/{YUNET_FILE}" in hub.requests
     hub.status = 500
     assert yunet_weights(where) == yunet_weights("another/name") == yunet_weights("s3://no-such-bucket/yunet.onnx") == GOOD
-    assert len(hub.asked) == asked
+    assert len(hub.requests) == count
 
 
-def test_a_kept_copy_that_was_damaged_is_fetched_again(hub, kept):
-    kept.parent.mkdir()
-    kept.write_bytes(GOOD[:-1])
-    assert yunet_weights("") == GOOD == kept.read_bytes()
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+def test_a_damaged_cached_file_is_fetched_again(hub, cached):
+    cached.parent.mkdir()
+    cached.write_bytes(GOOD[:-1])
+    assert yunet_weights("") == GOOD == cached.read_bytes()
+    assert [path.name for path in cached.parent.iterdir()] == [cached.name]
 
 
-def test_what_the_hubs_own_client_has_kept_is_used_without_network(hub, kept):
+def test_a_file_in_the_cache_of_the_hubs_client_is_used_without_network(hub, cached):
     yunet_weights("")
-    kept.unlink()
-    hub.asked.clear()
+    cached.unlink()
+    hub.requests.clear()
     assert yunet_weights("") == GOOD
-    assert hub.asked == []
+    assert hub.requests == []
 
 
-def test_a_hub_that_does_not_answer_well_is_asked_once_and_not_again_and_again(hub, kept):
+def test_a_hub_that_answers_with_an_error_is_requested_once(hub, cached):
     hub.status = 503
-    assert f"{YUNET_HUB}: neither a file here nor given by the model hub (" in refused("")
-    assert len([line for line in hub.asked if YUNET_FILE in line]) == 1 and not kept.exists()
+    assert f"{YUNET_HUB}: neither a local file nor available from the model hub (" in refused("")
+    assert len([line for line in hub.requests if YUNET_FILE in line]) == 1 and not cached.exists()
 
 
-def test_another_file_of_the_hub_is_refused_and_not_kept(hub, kept):
+def test_another_file_from_the_hub_is_refused_and_not_cached(hub, cached):
     hub.content = b"a newer network"
     assert "is another file" in refused("")
-    assert not kept.exists()
+    assert not cached.exists()
 
 
-def test_without_a_network_or_where_it_is_forbidden_the_error_says_so(monkeypatch, hub):
+def test_without_network_access_the_error_says_so(monkeypatch, hub):
     monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE" in refused("")
-    assert hub.asked == []
+    assert hub.requests == []
     monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", False)
-    move_hub(monkeypatch, "http://127.0.0.1:9")  # nobody listens there
+    set_hub(monkeypatch, "http://127.0.0.1:9")  # no server listens there
     assert "refused" in refused("")
 
 
-def test_an_object_store_is_read_once(store, kept):
+def test_an_object_store_is_read_once(store, cached):
     store.put_object(Bucket="models", Key="faces/yunet.onnx", Body=GOOD)
     assert "there is no such file" in refused("s3://models/gone.onnx")
-    assert yunet_weights("s3://models/faces/yunet.onnx") == GOOD == kept.read_bytes()
+    assert yunet_weights("s3://models/faces/yunet.onnx") == GOOD == cached.read_bytes()
     store.delete_object(Bucket="models", Key="faces/yunet.onnx")
     assert yunet_weights("s3://models/faces/yunet.onnx") == GOOD
 
 
-def test_a_folder_that_cannot_be_written_costs_the_next_fetch_and_no_more(hub, tmp_path, monkeypatch, capsys):
+def test_an_unwritable_cache_folder_is_reported_and_the_weights_are_used(hub, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("ABAW_RAY_CACHE", str(tmp_path / "file" / "cache"))
     assert yunet_weights("") == GOOD
-    assert "cannot be kept there" in capsys.readouterr().out
+    assert "cannot be cached there" in capsys.readouterr().out
 
 
-def test_the_folder_of_kept_files_follows_the_usual_variables(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_the_usual_environment_variables(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("ABAW_RAY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "shared"))

@@ -8,7 +8,7 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.tables import rows_of_track
-from abaw_ray.faces.chips import ChipConfig, to_jpeg
+from abaw_ray.faces.chips import ChipConfig, encode_jpeg
 from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import Audio
@@ -42,7 +42,7 @@ def face_table(frames=30, tracks=("7_left", "7_right"), seed=0):
                     "box": [0.0, 0.0, 9.0, 9.0] if seen else None,
                     "score": 1.0 if seen else None,
                     "landmarks": None,
-                    "chip": to_jpeg(picture, 90) if seen else None,
+                    "chip": encode_jpeg(picture, 90) if seen else None,
                     "chip_scale": 1.0 if seen else None,
                     "inside": 1.0 if seen else None,
                 }

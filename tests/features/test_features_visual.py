@@ -4,7 +4,7 @@ import torch
 
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
 from abaw_ray.encoder.model import load_encoder
-from abaw_ray.faces.chips import ChipConfig, cut_scale, from_jpeg, to_jpeg
+from abaw_ray.faces.chips import ChipConfig, crop_scale, decode_jpeg, encode_jpeg
 from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.visual import VisualFeatures
 
@@ -15,7 +15,7 @@ def chip(seed, side=48):
     """A face-like smooth picture with more red than blue."""
     rng = np.random.default_rng(seed)
     small = rng.uniform(0, 255, size=(6, 6, 3)) * np.array([1.0, 0.6, 0.3])
-    return to_jpeg(np.kron(small, np.ones((side // 6, side // 6, 1))).astype(np.uint8), 95)
+    return encode_jpeg(np.kron(small, np.ones((side // 6, side // 6, 1))).astype(np.uint8), 95)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def slow_vector(folder, jpeg, scales=CHIPS.scales):
     """Every scale by itself through the saved encoder, then the mean."""
     encoder, parts = load_encoder(folder), []
     for scale in scales:
-        crop = cut_scale(from_jpeg(jpeg), scale, CHIPS, encoder.img_size)
+        crop = crop_scale(decode_jpeg(jpeg), scale, CHIPS, encoder.img_size)
         with torch.inference_mode():
             parts.append(encoder(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
     return np.mean(parts, axis=0)
@@ -39,7 +39,7 @@ def test_a_vector_is_the_mean_of_the_encoder_over_the_scales_in_rgb(features, en
     assert there.all() and vectors.dtype == np.float16 and vectors.shape == (5, 24)
     slow = np.array([slow_vector(encoder_folder, jpeg) for jpeg in jpegs])
     np.testing.assert_allclose(vectors.astype(np.float32), slow, atol=3e-3)
-    turned = to_jpeg(np.ascontiguousarray(from_jpeg(jpegs[0])[:, :, ::-1]), 95)
+    turned = encode_jpeg(np.ascontiguousarray(decode_jpeg(jpegs[0])[:, :, ::-1]), 95)
     assert np.abs(features([turned])[0].astype(np.float32) - slow[0]).max() > 0.05
 
 

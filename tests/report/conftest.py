@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abaw_ray.core import schema
-from abaw_ray.faces.chips import to_jpeg
+from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.media.write import write_video
 
 SIZE = (160, 120)
@@ -29,7 +29,7 @@ def face_rows(name, states, times, *, first=1, box=(20, 30, 60, 80), chips=True)
                 "box": list(box) if seen else None,
                 "score": 0.9 if letter in "DF" else None,
                 "landmarks": None,
-                "chip": to_jpeg(np.full((40, 40, 3), frame, np.uint8), 95) if seen and chips else None,
+                "chip": encode_jpeg(np.full((40, 40, 3), frame, np.uint8), 95) if seen and chips else None,
                 "chip_scale": 1.0 if seen else None,
                 "inside": 1.0 if seen else None,
             }
@@ -50,10 +50,10 @@ def times():
 
 
 @pytest.fixture
-def part(tmp_path, times):
+def rows_file(tmp_path, times):
     """The main subject is lost twice; somebody else is there for a while."""
     main = face_rows("main", "DIIFIIF....DIIIIFIIF.FIIIIFIIIIDIIIIFIID", times)
-    return write_rows(tmp_path / "part.parquet", main + face_rows("person-2", "DIIIIF", times, first=12, box=(100, 20, 130, 60)))
+    return write_rows(tmp_path / "output.parquet", main + face_rows("person-2", "DIIIIF", times, first=12, box=(100, 20, 130, 60)))
 
 
 @pytest.fixture

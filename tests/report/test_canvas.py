@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from abaw_ray.report.tracks.canvas import Canvas, clock_text, fitted, font
+from abaw_ray.report.tracks.canvas import Canvas, font, format_time, truncate_middle
 
 
 @pytest.mark.parametrize("width", [0, 5, 40, 90, 1000])
 def test_a_text_that_is_too_long_keeps_both_its_ends_and_fits(width):
     name = "135-24-1920x1080_right"
-    text = fitted(name, width, 14)
+    text = truncate_middle(name, width, 14)
     assert font(14).getlength(text) <= width
     if width == 1000:
         assert text == name
@@ -36,8 +36,8 @@ def test_a_picture_keeps_its_shape_and_its_colours():
     [(0, "0.00 s"), (59.996, "1:00.00"), (7.254, "7.25 s"), (127.25, "2:07.25"), (3727.25, "1:02:07.25"), (-0.5, "-0.50 s")],
 )
 def test_a_time_is_written_as_a_clock_shows_it(seconds, text):
-    assert clock_text(seconds) == text
+    assert format_time(seconds) == text
 
 
 def test_a_time_without_digits_has_no_point():
-    assert [clock_text(second, 0) for second in (5, 65, 3605)] == ["5 s", "1:05", "1:00:05"]
+    assert [format_time(second, 0) for second in (5, 65, 3605)] == ["5 s", "1:05", "1:00:05"]

@@ -1,4 +1,4 @@
-"""Look at one track of a video: a contact sheet (PNG) of what was found when and, if asked for, the video with everybody's boxes.
+"""Inspect one track of a video: a contact sheet (PNG) and, optionally, an overlay video with the boxes of all people.
 
 python -m tools.data.inspect_track clip.mp4 --detector haar
 python -m tools.data.inspect_track clip.mp4 --faces runs/demo --track person-2 --overlay boxes.mp4
@@ -14,21 +14,21 @@ import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.chips import ChipConfig, from_jpeg
+from abaw_ray.faces.chips import ChipConfig, decode_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.detection.weights import YUNET_HUB
-from abaw_ray.faces.output import write_part
+from abaw_ray.faces.output import write_faces
 from abaw_ray.media.audio import Audio, decode_audio
 from abaw_ray.media.video import decode
-from abaw_ray.report.tracks.parts import found_part
-from abaw_ray.report.tracks.rows import Track, read_chips, read_tracks
-from abaw_ray.report.tracks.sheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
-from abaw_ray.report.tracks.video import VIDEOS, chips_of, pictures_of, write_overlay
+from abaw_ray.report.tracks.contact_sheet import SheetConfig, chip_frames, draw_sheet, image_frames, image_size
+from abaw_ray.report.tracks.face_files import open_face_file
+from abaw_ray.report.tracks.overlay import VIDEO_SUFFIXES, crop_chips, frame_images, write_overlay
+from abaw_ray.report.tracks.track import Track, read_chips, read_tracks
 
-PICTURES = (".png", ".jpg", ".webp")
-"""What a sheet can be."""
+IMAGE_SUFFIXES = (".png", ".jpg", ".webp")
+"""File formats of the sheet."""
 
 
 def main(
@@ -46,28 +46,28 @@ def main(
 
     Args:
         video: A path or URI.
-        track: Which person; empty: the main subject, or the first one where people are named.
-        faces: Rows that are there already: a part (.parquet) of the stage 'faces', or the results that hold it. Empty: it is searched now.
-        detector: What finds faces, where it is searched now.
-        weights: Where YuNet's weights are: a path, a URI, or a name on the model hub.
-        out: The picture; by default named after the video and the track, in the working folder.
-        overlay: A video to write as well (.mp4, .mov, .mkv); by default none.
+        track: Which person; empty: the main subject, or the first one where subjects are named.
+        faces: Existing rows: an output (.parquet) of the stage 'faces', or a folder of results that contains it. Empty: faces are detected now.
+        detector: The face detector, where faces are detected now.
+        weights: YuNet's weights: a path, a URI, or a name on the model hub.
+        out: The image; by default named after the video and the track, in the working folder.
+        overlay: An overlay video to write as well (.mp4, .mov, .mkv); by default none.
         columns: Chips in a row.
         rows: Rows of chips.
     """
     try:
         sheet = SheetConfig(columns=columns, rows=rows)
-        check_suffix(out, PICTURES)
-        check_suffix(overlay, VIDEOS)
+        check_suffix(out, IMAGE_SUFFIXES)
+        check_suffix(overlay, VIDEO_SUFFIXES)
         if faces:
-            with found_part(faces, video) as part:
-                show(part, video, track, sheet, out, overlay)
+            with open_face_file(faces, video) as rows_file:
+                show(rows_file, video, track, sheet, out, overlay)
         else:
             crop = CropFaces(FacesConfig(detector=DetectorConfig(kind=detector, weights=weights)))
             with tempfile.TemporaryDirectory(prefix="abaw-track-") as folder:
-                part, row = Path(folder) / "faces.parquet", {"video": Path(video).name, "uri": video, "subjects": []}
-                broken = write_part(crop(row), part).broke
-                show(part, video, track, sheet, out, overlay, broken)
+                rows_file, row = Path(folder) / "faces.parquet", {"video": Path(video).name, "uri": video, "subjects": []}
+                error = write_faces(crop(row), rows_file).error
+                show(rows_file, video, track, sheet, out, overlay, error)
     except AbawError as error:
         name = f"{video}: " if isinstance(error, ItemError) else ""
         print(f"error: {name}{error}", file=sys.stderr)
@@ -75,51 +75,51 @@ def main(
     return 0
 
 
-def show(part: Path, video: str, name: str, sheet: SheetConfig, out: Path | None, overlay: Path | None, broken: ItemError | None = None) -> None:
-    """Write what was asked for from the rows of one video."""
-    tracks = read_tracks(part)
+def show(rows_file: Path, video: str, name: str, sheet: SheetConfig, out: Path | None, overlay: Path | None, error: ItemError | None = None) -> None:
+    """Write the sheet and the overlay from the rows of one video."""
+    tracks = read_tracks(rows_file)
     name = name or next(iter(tracks))
     if name not in tracks:
         raise DataError(f"{video}: has no track '{name}'; there are {', '.join(list(tracks)[:12])}")
     track = tracks[name]
     frames = chip_frames(track, sheet).tolist()
-    chips = {frame: from_jpeg(chip) for frame, chip in read_chips(part, name, frames).items()}
-    chips |= chips_of(video, track, [frame for frame in frames if frame not in chips], ChipConfig())
+    chips = {frame: decode_jpeg(chip) for frame, chip in read_chips(rows_file, name, frames).items()}
+    chips |= crop_chips(video, track, [frame for frame in frames if frame not in chips], ChipConfig())
     first = next(decode(video, max_frames=1))
     aspect = first.width / first.height
-    pictures = pictures_of(video, track, picture_frames(track, sheet, aspect).tolist(), picture_size(sheet, aspect))
-    note = f"The video is broken and shown as far as it is good: {broken}" if broken else ""
+    images = frame_images(video, track, image_frames(track, sheet, aspect).tolist(), image_size(sheet, aspect))
+    note = f"The video is damaged and shown up to the damage: {error}" if error else ""
     out = out or Path(re.sub(r"[^\w.-]+", "_", f"{Path(track.video).stem}-{name}") + ".png")
-    draw_sheet(tracks, name, chips, pictures, sheet, note).image.save(made_folder(out))
+    draw_sheet(tracks, name, chips, images, sheet, note).image.save(create_parent(out))
     echo(f"{out}: {summary(track)}" + (f"; {note}" if note else ""))
     if overlay:
-        write_overlay(made_folder(overlay), video, tracks, name, sound_of(video))
+        write_overlay(create_parent(overlay), video, tracks, name, read_audio(video))
         echo(f"{overlay}: {', '.join(list(tracks)[:12])}")
 
 
 def summary(track: Track) -> str:
-    """The track in one line."""
+    """Return the track in one line."""
     counts = ", ".join(f"{state} {count:,}" for state, count in track.counts().items())
     return f"track {track.name}, {len(track.frame):,} frames: {counts}"
 
 
-def sound_of(video: str) -> Audio | None:
-    """The sound for the overlay; where it is broken the overlay is silent, and that is said."""
+def read_audio(video: str) -> Audio | None:
+    """Return the audio for the overlay; where it is damaged, report that and return None."""
     try:
         return decode_audio(video)
     except ItemError as error:
-        echo(f"no sound: {error}")
+        echo(f"no audio: {error}")
         return None
 
 
-def made_folder(path: Path) -> Path:
-    """The path, its folder made."""
+def create_parent(path: Path) -> Path:
+    """Create the folder of a path; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def check_suffix(path: Path | None, wanted: tuple[str, ...]) -> None:
-    """Refuse a file that could not be written, before anything is searched."""
+    """Refuse a file format that cannot be written, before any work starts."""
     if path is not None and path.suffix.lower() not in wanted:
         raise ConfigError(f"{path}: cannot be written; name a file that ends in {', '.join(wanted)}")
 

@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.engine.worker import Task
 from abaw_ray.cluster.stages.sources import video_missing, videos
-from abaw_ray.cluster.stages.video_chunks import divided, do_share, store_output
+from abaw_ray.cluster.stages.video_chunks import process_chunk, split_videos, store_output
 from abaw_ray.core.errors import MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.records import Item, StageStore
@@ -19,29 +19,29 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import REVISION
 from abaw_ray.faces.detection.box_table import BoxTable
 from abaw_ray.faces.detection.weights import yunet_weights
-from abaw_ray.faces.isolated import GuardedParts
+from abaw_ray.faces.isolated import IsolatedFaceWriter
 
 
 class FaceWork:
-    """One video, or a share of a long one: decode, find, follow, cut; its part is written to the local disk and stored whole."""
+    """One video, or one chunk of a long one: decode, detect, track, crop; the output is written to the local disk and then stored."""
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
-        self.parts = GuardedParts(config, limits, weights)
+        self.writer = IsolatedFaceWriter(config, limits, weights)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload is the VIDEO row, with a ``share`` where others work on the video too.
+        """Do one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
 
         Raises:
-            ItemError: the video broke; what was good before is stored.
-            StorageError: it could not be read or its part not be written.
+            ItemError: the video is broken; the rows before are stored.
+            StorageError: it cannot be read, or its output cannot be written.
             DataError: the user's table of boxes cannot be read here.
         """
         try:
-            if "share" in payload:
-                return do_share(self.parts, store, item, payload)
+            if "chunk" in payload:
+                return process_chunk(self.writer, store, item, payload)
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-                local = Path(folder) / "part.parquet"
-                return store_output(store, item, self.parts.whole(payload, local), local)
+                path = Path(folder) / "output.parquet"
+                return store_output(store, item, self.writer.write_video(payload, path), path)
         except MissingError as error:
             raise video_missing(payload["uri"], error) from error
 
@@ -74,11 +74,11 @@ def build_work(run: Run[Any]) -> partial[FaceWork]:
     return partial(FaceWork, run.config.faces, run.compute.limits, load_detector(run))
 
 
-def split_videos(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
+def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
     """Tasks, the largest first; a video that would keep one worker busy after all others have ended is divided."""
     faces = run.config.faces
     minutes = 0 if faces.detector.kind == "given" else run.compute.chunk_minutes  # the user's boxes are numbered from a video's first frame
-    tasks = divided(todo, faces.stretches, workers=workers, minutes=minutes)
+    tasks = split_videos(todo, faces.segments, workers=workers, minutes=minutes)
     return sorted(tasks, key=lambda task: -task[1]["size"])
 
 
@@ -92,7 +92,7 @@ PREPARE_FACES = Stage(
         items=videos,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),
         unit="videos",
-        split=split_videos,
+        split=split_tasks,
         describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
     ),
     job="jobs/prepare_faces.py",

@@ -1,7 +1,8 @@
-"""A long video among several workers: who watches which span, where the pieces wait, and who puts them together.
+"""Division of a long video among several workers: which worker processes which chunk, where chunk results are stored, and who joins them.
 
-Each worker stores its piece and looks whether all are there; who finds them all joins them. Nobody waits, nothing is told to anybody, and
-whatever dies, the next run goes on from the pieces that are there. Where two find them all, both write the same part.
+Each worker stores the result of its chunk and lists the results that are there; the one that finds all of them joins them. No worker waits for
+another and none sends a message. After any failure, the next run continues from the stored results. If two workers find all results at the same
+time, both write the same output.
 """
 
 import tempfile
@@ -15,137 +16,138 @@ from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildPro
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.faces.chunk_files import HEAD, ROWS
-from abaw_ray.faces.isolated import GuardedParts
-from abaw_ray.faces.output import Done
-from abaw_ray.faces.stitch import SeamError
-from abaw_ray.faces.tracking.segments import Span, StretchConfig, spans_of
+from abaw_ray.faces.chunk_result import META_FILE, ROWS_FILE
+from abaw_ray.faces.isolated import IsolatedFaceWriter
+from abaw_ray.faces.output import VideoResult
+from abaw_ray.faces.stitch import ChunkMismatchError
+from abaw_ray.faces.tracking.segments import Chunk, SegmentConfig, split_into_chunks
 from abaw_ray.media.probe import header_reader
 
-_FAIR = 0.5
-"""A video is shared out where it is more than this part of what one worker has to do: smaller ones find their place at the end. Ours."""
-_AT_ONCE = 4
+_MAX_SHARE = 0.5
+"""A video is divided if it is more than this share of the work of one worker; smaller ones fill the workers up at the end. Default ours."""
+_HEADER_THREADS = 4
 """Headers that are read at the same time."""
-_MOST = 1000
-"""Pieces of a video at the most: each knows of all. Ours."""
-_LEAST = 1000
-"""Bytes a second: a header that speaks of a longer video than this allows is not believed. Ours."""
+_MAX_CHUNKS = 1000
+"""Chunks of a video at most: the task of each lists all of them. Default ours."""
+_MIN_BYTES_PER_SECOND = 1000
+"""A header whose duration gives a lower bit rate is not trusted. Default ours."""
 
 
-def divided(todo: Mapping[Item, dict], config: StretchConfig, *, workers: int, minutes: float) -> list[Task]:
-    """The tasks for these videos: one each, or several for those that would keep a worker busy when all others have nothing left to do.
+def split_videos(todo: Mapping[Item, dict], config: SegmentConfig, *, workers: int, minutes: float) -> list[Task]:
+    """Return the tasks for these videos: one each, or several for those that would keep one worker busy after all others have ended.
 
-    Only the largest files are opened, at most a few for each worker. How videos are shared out never shapes their rows.
+    Only the headers of the largest files are read, at most of a few for each worker. The division never changes the rows.
 
     Args:
         todo: VIDEO rows.
-        config: Stretches: a span is made of whole ones.
-        workers: Actors that share the work.
-        minutes: Of a span, about; 0 shares out nothing.
+        config: Segments; a chunk is a run of them.
+        workers: Workers that share the tasks.
+        minutes: Of a chunk, about; 0 divides no video.
     """
-    large = sum(video["size"] for video in todo.values()) / workers * _FAIR
-    long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > large]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = pool.map(lambda first: _all_spans({item: todo[item] for item in long[first::_AT_ONCE]}, config, minutes), range(_AT_ONCE))
-    spans = {item: found for part in parts for item, found in part.items()}
-    return [task for item, video in todo.items() for task in _tasks_of(item, video, spans.get(item, []))]
+    limit = sum(video["size"] for video in todo.values()) / workers * _MAX_SHARE
+    long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > limit]
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        groups = [{item: todo[item] for item in long[first::_HEADER_THREADS]} for first in range(_HEADER_THREADS)]
+        results = pool.map(lambda videos: _chunks_of_all(videos, config, minutes), groups)
+    chunks = {item: found for result in results for item, found in result.items()}
+    return [task for item, video in todo.items() for task in _tasks_of(item, video, chunks.get(item, []))]
 
 
-def _all_spans(videos: Mapping[Item, dict], config: StretchConfig, minutes: float) -> dict[Item, list[Span]]:
-    """The spans of each; headers are read in a child process, for nobody knows what is in these files."""
-    with ChildProcess(header_reader, ChildLimits()) as read:
-        return {item: _spans(read, video, config, minutes) for item, video in videos.items()}
+def _chunks_of_all(videos: Mapping[Item, dict], config: SegmentConfig, minutes: float) -> dict[Item, list[Chunk]]:
+    """Return the chunks of each video; headers are read in a child process, because a damaged file may crash the reader."""
+    with ChildProcess(header_reader, ChildLimits()) as read_header:
+        return {item: _chunks_of(read_header, video, config, minutes) for item, video in videos.items()}
 
 
-def _spans(read: ChildProcess[tuple[float, float]], video: dict, config: StretchConfig, minutes: float) -> list[Span]:
+def _chunks_of(read_header: ChildProcess[tuple[float, float]], video: dict, config: SegmentConfig, minutes: float) -> list[Chunk]:
     try:
-        begin, seconds = read(video["uri"])
+        start, duration = read_header(video["uri"])
     except (AbawError, ChildDied, MemoryError):
-        return []  # whoever decodes it says what is wrong
-    seconds = min(seconds, video["size"] / _LEAST)
-    return spans_of(begin, seconds, max(60 * minutes, seconds / _MOST), config)
+        return []  # the worker that decodes the video reports what is wrong with it
+    duration = min(duration, video["size"] / _MIN_BYTES_PER_SECOND)
+    return split_into_chunks(start, duration, max(60 * minutes, duration / _MAX_CHUNKS), config)
 
 
-def _tasks_of(item: Item, video: dict, spans: list[Span]) -> list[Task]:
-    if len(spans) < 2:
+def _tasks_of(item: Item, video: dict, chunks: list[Chunk]) -> list[Task]:
+    if len(chunks) < 2:
         return [(item, video)]
-    plain = [[span.first, span.stop] for span in spans]
-    return [(item, video | {"size": video["size"] / len(spans), "share": {"spans": plain, "number": number}}) for number in range(len(spans))]
+    bounds = [[chunk.first, chunk.stop] for chunk in chunks]
+    return [(item, video | {"size": video["size"] / len(bounds), "chunk": {"bounds": bounds, "index": index}}) for index in range(len(bounds))]
 
 
-def do_share(parts: GuardedParts, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-    """Watch one span of a video, and put the video together if that was the last.
+def process_chunk(writer: IsolatedFaceWriter, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+    """Process one chunk of a video, and join the video if its other chunks are stored already.
 
     Args:
-        parts: Decodes.
-        store: Where parts and pieces live.
+        writer: Decodes.
+        store: Where outputs and chunk results are stored.
         item: The video.
-        payload: Its VIDEO row with its ``share``: all ``spans``, and the ``number`` of the one that is meant.
+        payload: Its VIDEO row with ``chunk``: the ``bounds`` of all chunks as segments, and the ``index`` of this one.
 
     Returns:
-        Figures: of the video where this call put it together, else of the span.
+        Counts: of the video where this call joins it, else of the chunk.
 
     Raises:
-        ItemError: the video broke.
-        StorageError: it could not be read, or something not be written.
+        ItemError: the video is broken.
+        StorageError: it cannot be read, or a result cannot be written.
     """
-    share = payload["share"]
-    place, names = f"{store.path}/pieces/{item.key}-{digest(share['spans'], 8)}", [f"{number:04d}" for number in range(len(share["spans"]))]
-    mine, frames = f"{place}/{names[share['number']]}", 0
-    done_before = store.exists(item) and not store.failure(item)  # a part with a failure is what is tried again
-    if not done_before and not store.storage.exists(f"{mine}/{HEAD}"):
-        frames = _cut(parts, store, payload, mine)
-    there = store.storage.files(place, recursive=True)
-    if not all(f"{name}/{HEAD}" in there for name in names):
+    bounds, index = payload["chunk"]["bounds"], payload["chunk"]["index"]
+    folder, names = f"{store.path}/chunks/{item.key}-{digest(bounds, 8)}", [f"{number:04d}" for number in range(len(bounds))]
+    own, frames = f"{folder}/{names[index]}", 0
+    finished = store.exists(item) and not store.failure(item)  # an output with a failure is retried
+    if not finished and not store.storage.exists(f"{own}/{META_FILE}"):
+        frames = _store_chunk(writer, store, payload, own)
+    stored = store.storage.files(folder, recursive=True)
+    if not all(f"{name}/{META_FILE}" in stored for name in names):
         return Unfinished(frames=frames)
-    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-        local = Path(folder) / "part.parquet"
+    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as temporary:
+        path = Path(temporary) / "output.parquet"
         try:
-            done = _joined(parts, payload, [_brought(store, f"{place}/{name}", Path(folder) / name) for name in names], local)
-            figures = store_output(store, item, done, local) | {"frames": frames}
+            result = _join(writer, payload, [_fetch(store, f"{folder}/{name}", Path(temporary) / name) for name in names], path)
+            counts = store_output(store, item, result, path) | {"frames": frames}
         except FileNotFoundError:
-            return Unfinished(frames=frames)  # somebody else found them all too, and was done sooner
+            return Unfinished(frames=frames)  # another worker found all results too, and has joined and deleted them
         except ItemError:
-            store.storage.delete(place)  # whoever tries again decodes again
+            store.storage.delete(folder)  # a retry decodes again
             raise
-    store.storage.delete(place)
-    return figures
+    store.storage.delete(folder)
+    return counts
 
 
-def store_output(store: StageStore, item: Item, done: Done, local: Path) -> dict[str, float]:
-    """Put a part into storage; returns the figures of its video.
+def store_output(store: StageStore, item: Item, result: VideoResult, path: Path) -> dict[str, float]:
+    """Put an output into storage; returns the counts of its video.
 
     Raises:
-        ItemError: the video broke: raised when its good rows are stored, and its failure before them (``StageStore.done``).
+        ItemError: the video is broken: raised after its good rows are stored, and its failure before them (``StageStore.done``).
     """
-    if done.broke is not None:
-        store.write_failure(item, done.broke)
-    store.storage.put_file(local, store.output(item))
-    if done.broke is not None:
-        raise done.broke
-    return {"rows": done.rows, "faces": done.faces, "frames": done.frames}
+    if result.error is not None:
+        store.write_failure(item, result.error)
+    store.storage.put_file(path, store.output(item))
+    if result.error is not None:
+        raise result.error
+    return {"rows": result.rows, "faces": result.faces, "frames": result.frames}
 
 
-def _cut(parts: GuardedParts, store: StageStore, payload: dict, place: str) -> int:
-    """Watch a span and store its piece; the file that says that it is whole comes last. Returns the number of its frames."""
-    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-        piece = parts.cut(payload, Span(*payload["share"]["spans"][payload["share"]["number"]]), Path(folder))
-        for name in (ROWS, HEAD):
-            store.storage.put_file(Path(folder) / name, f"{place}/{name}")
-    return len(piece.times)
+def _store_chunk(writer: IsolatedFaceWriter, store: StageStore, payload: dict, folder: str) -> int:
+    """Process a chunk and store its result, the file that marks it complete last. Returns its number of frames."""
+    with tempfile.TemporaryDirectory(prefix="abaw-faces-") as temporary:
+        result = writer.write_chunk(payload, Chunk(*payload["chunk"]["bounds"][payload["chunk"]["index"]]), Path(temporary))
+        for name in (ROWS_FILE, META_FILE):
+            store.storage.put_file(Path(temporary) / name, f"{folder}/{name}")
+    return len(result.times)
 
 
-def _brought(store: StageStore, place: str, folder: Path) -> Path:
-    """A local folder with a stored piece."""
+def _fetch(store: StageStore, stored: str, folder: Path) -> Path:
+    """Return a local folder with a stored chunk result."""
     if not is_remote(store.storage.config.uri):
-        return Path(store.storage.uri(place))
-    for name in (ROWS, HEAD):
-        store.storage.get_file(f"{place}/{name}", folder / name)
+        return Path(store.storage.uri(stored))
+    for name in (ROWS_FILE, META_FILE):
+        store.storage.get_file(f"{stored}/{name}", folder / name)
     return folder
 
 
-def _joined(parts: GuardedParts, video: dict, folders: list[Path], local: Path) -> Done:
+def _join(writer: IsolatedFaceWriter, video: dict, folders: list[Path], path: Path) -> VideoResult:
     try:
-        return parts.join(video, folders, local)
-    except SeamError:  # this file cannot be entered in its middle: slower, and right
-        return parts.whole(video, local)
+        return writer.join_chunks(video, folders, path)
+    except ChunkMismatchError:  # seeking gives other frames in this file: one pass is slower, and right
+        return writer.write_video(video, path)

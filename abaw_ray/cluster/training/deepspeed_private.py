@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 
 def disable_shared_memory_collectives() -> None:
@@ -16,7 +17,8 @@ def disable_shared_memory_collectives() -> None:
     """
     import deepspeed
 
-    vars(deepspeed.ops)["__compatible_ops__"] = {"deepspeed_shm_comm": False}  # the module computes this attribute on first access
+    ops: Any = deepspeed.ops  # the module computes the attribute on first access, so type checkers do not know it
+    ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
 
 
 def convert_to_universal(source: Path, target: Path) -> None:

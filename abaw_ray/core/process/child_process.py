@@ -23,6 +23,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.process import child
+from abaw_ray.core.process.channel import receive, send
 
 T = TypeVar("T")
 
@@ -110,47 +111,24 @@ class _Child:
     def run(self, args: bytes) -> bytearray:
         """Run one call; after any exception from here the child must be ended."""
         self.status.call_started, self.sent_at = 0, time.monotonic()
-        self._send(self.to_send + child.MESSAGE_SIZE.pack(len(args)))
-        self.to_send = b""
-        self._send(args)
-        (size,) = child.MESSAGE_SIZE.unpack(self._receive(child.MESSAGE_SIZE.size))
-        return self._receive(size)
+        try:
+            send(self.channel, self.to_send + child.MESSAGE_SIZE.pack(len(args)), self._has_ended)
+            self.to_send = b""
+            send(self.channel, args, self._has_ended)
+            (size,) = child.MESSAGE_SIZE.unpack(receive(self.channel, child.MESSAGE_SIZE.size, self._has_ended))
+            return receive(self.channel, size, self._has_ended)
+        except ConnectionError:
+            raise self._lost() from None
 
-    def _send(self, message: bytes) -> None:
-        rest = memoryview(message)
-        while rest:
-            rest = rest[self._transfer(self.channel.send, rest) :]
-
-    def _receive(self, size: int) -> bytearray:
-        message = bytearray(size)
-        rest = memoryview(message)
-        while rest:
-            count = self._transfer(self.channel.recv_into, rest)
-            if not count:
-                raise self._lost()
-            rest = rest[count:]
-        return message
-
-    def _transfer(self, operation: Callable[[memoryview], int], data: memoryview) -> int:
-        """Number of bytes that the operation of the channel transferred; checks the child while it waits."""
-        ended = False
-        while True:
-            try:
-                return operation(data)
-            except TimeoutError:
-                if ended:  # and it left no outcome; the channel may still be open in a process that the work started
-                    raise self._lost() from None
-                self._check_progress(time.monotonic())
-                ended = self.process.poll() is not None
-            except ConnectionError:
-                raise self._lost() from None
-
-    def _check_progress(self, now: float) -> None:
+    def _has_ended(self) -> bool:
+        """Whether the process has ended; raises where it makes no progress."""
+        now = time.monotonic()
         if not self.status.call_started:
             if now - self.sent_at > _START_TIMEOUT:
                 raise NoChildError(f"a child did not start and build its work within {_START_TIMEOUT:g} s; see what keeps this machine busy")
         elif now - (self.status.io_wait_since or self.status.heartbeat_at) > self.limits.seconds:
             raise self._died(f"no progress for {self.limits.seconds:g} s")
+        return self.process.poll() is not None
 
     def _lost(self) -> Exception:
         try:

@@ -1,7 +1,7 @@
-"""Neighbouring pictures -> whether the camera's shot changed between them. What a cut means for people is ``tracks.py``'s.
+"""Successive frames -> whether a cut lies between them. ``tracker.py`` ends tracklets at cuts.
 
-Cheap on purpose: 2,304 points of each picture are compared with those of the one before. It sees hard cuts, not slow dissolves; a jump cut that
-leaves the picture as good as unchanged needs no break.
+Cheap on purpose: 2,304 pixels of each frame are compared with those of the frame before. It detects hard cuts, not slow dissolves. A jump cut
+that leaves the frame almost unchanged is not detected, and no tracklet needs to end there.
 """
 
 from dataclasses import dataclass
@@ -13,48 +13,54 @@ from jaxtyping import UInt8
 from abaw_ray.core.errors import ConfigError
 
 _BINS = 32
-_MEMORY = 0.8
-"""Weight of the past in the running mean of changes, a frame."""
-_UNREST = 3.0
-"""A cut must stand out of this many times the change that is usual at the moment (a shaking camera, a low frame rate)."""
+_DECAY = 0.8
+"""Weight of the past in the exponential moving average of pixel changes, per frame."""
+_MOTION_FACTOR = 3.0
+"""The threshold rises by this many times the moving average (a shaking camera, a low frame rate)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutConfig:
-    """From which change on two neighbouring pictures belong to different shots."""
+    """Thresholds from which on two successive frames belong to different shots."""
 
-    points: float = 0.06
-    """Mean change of brightness at the same point, 0 to 1, above the usual one. Within a shot 0.003 to 0.02 was measured. Ours."""
-    histogram: float = 0.2
-    """Share of the points that changed their place in the histogram of brightness, 0 to 1. Ours, not from the paper."""
+    min_pixel_change: float = 0.06
+    """Mean absolute change of luma per pixel, 0 to 1, above the moving average. Within a shot 0.003 to 0.02 was measured. Default ours."""
+    min_histogram_change: float = 0.2
+    """Share of the pixels that change their bin of the luma histogram, 0 to 1. Default ours."""
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none."""
-        if not (0 < self.points <= 1 and 0 < self.histogram <= 1):
-            raise ConfigError(f"cuts.points={self.points} and cuts.histogram={self.histogram} must be above 0 and at most 1")
+        """Refuse values outside 0 to 1."""
+        if not (0 < self.min_pixel_change <= 1 and 0 < self.min_histogram_change <= 1):
+            raise ConfigError(
+                f"cuts.min_pixel_change={self.min_pixel_change} and cuts.min_histogram_change={self.min_histogram_change} "
+                "must be above 0 and at most 1"
+            )
 
 
-class Cuts:
-    """Looks at the pictures of one video, in order."""
+class CutDetector:
+    """Compares the frames of one video, in order."""
 
     def __init__(self, config: CutConfig) -> None:
-        self.config, self.before, self.usual = config, None, 0.0
+        self.config = config
+        self.previous: np.ndarray | None = None
+        self.mean_change = 0.0
 
-    def first_of_shot(self, luma: UInt8[np.ndarray, "rows columns"]) -> bool:
-        """Whether this picture begins a shot; the first picture of all does.
+    def starts_shot(self, luma: UInt8[np.ndarray, "rows columns"]) -> bool:
+        """Return whether this frame starts a shot; the first frame of the video does.
 
-        Source: thresholds on pixel and histogram differences, as in any survey of shot boundary detection; the numbers are ours.
+        Source: thresholds on pixel and histogram differences, as in any survey of shot boundary detection; the values are ours.
         """
-        before, self.before = self.before, luma
-        if before is None:
+        previous, self.previous = self.previous, luma
+        if previous is None:
             return True
-        points = cv2.norm(luma, before, cv2.NORM_L1) / luma.size / 255
-        cut = points > self.config.points + _UNREST * self.usual and _moved(before, luma) > self.config.histogram
-        self.usual = 0.0 if cut else _MEMORY * self.usual + (1 - _MEMORY) * points
+        change = cv2.norm(luma, previous, cv2.NORM_L1) / luma.size / 255
+        threshold = self.config.min_pixel_change + _MOTION_FACTOR * self.mean_change
+        cut = change > threshold and _histogram_change(previous, luma) > self.config.min_histogram_change
+        self.mean_change = 0.0 if cut else _DECAY * self.mean_change + (1 - _DECAY) * change
         return cut
 
 
-def _moved(before: np.ndarray, after: np.ndarray) -> float:
-    """Share of the points that changed their place in the histogram."""
+def _histogram_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the share of the pixels that change their histogram bin."""
     a, b = (cv2.calcHist([luma], [0], None, [_BINS], [0, 256]) for luma in (before, after))
     return float(np.abs(a - b).sum()) / 2 / before.size

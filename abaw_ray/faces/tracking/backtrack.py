@@ -1,92 +1,95 @@
-"""Pictures between two looks -> where somebody stood in them: before she was found, after she was seen for the last time, and while she moved.
+"""Buffered frames between two detections -> further observations of a tracklet: before its first, after its last, and halfway while it moves.
 
-Looks are far apart because looking is dear; the pictures between them are still there for a while (``watch.py`` keeps them), and where a look
-says that something happened in between, a few more looks at the right pictures tell when.
+Detections are far apart because they are expensive. The frames in between stay in a buffer for a while (``segment_tracker.py``). Where a
+detection shows that a person appeared, disappeared or moved in between, a few more detections on buffered frames tell when.
 """
 
 from collections import deque
 
-from abaw_ray.faces.boxes import between
+from abaw_ray.faces.boxes import lerp
 from abaw_ray.faces.detection.detect import Face
-from abaw_ray.faces.detection.observe import Observer
-from abaw_ray.faces.tracking.tracks import Sight, Tracker, Tracklet
+from abaw_ray.faces.detection.frame_detector import FrameDetector
+from abaw_ray.faces.tracking.tracker import Observation, Tracker, Tracklet
 from abaw_ray.media.frame import Frame
 
-_LONGER = 1.5
-"""Times ``follow_every``: two looks that are further apart leave room for one between them."""
+_MIN_SPACING = 1.5
+"""In units of ``follow_interval_s``: two detections that are further apart leave room for one between them."""
 
 
-class Retrace:
-    """Looks again at pictures that went by."""
+class Backtracker:
+    """Runs the detector on buffered frames."""
 
-    def __init__(self, tracker: Tracker, observer: Observer, recent: deque[Frame]) -> None:
-        """``recent``: the pictures that are still there, ascending; filled and emptied by others."""
-        self.tracker, self.observer, self.recent = tracker, observer, recent
+    def __init__(self, tracker: Tracker, frame_detector: FrameDetector, recent: deque[Frame]) -> None:
+        """``recent``: the buffered frames, ascending; the caller adds and removes them."""
+        self.tracker, self.frame_detector, self.recent = tracker, frame_detector, recent
 
-    def before(self, tracklet: Tracklet, known: int) -> list[Sight]:
-        """Earlier sights of a newcomer, ascending: as often as one follows, and halving the rest where she is not found any more.
+    def extend_back(self, tracklet: Tracklet, last_row: int) -> list[Observation]:
+        """Return earlier observations of a newcomer, ascending.
+
+        Steps back by ``follow_interval_s``, and bisects the rest once the face is not found.
 
         Args:
-            tracklet: Seen in the newest picture.
-            known: Number of the frame up to which she has her rows; 0 for none.
+            tracklet: Found in the newest frame.
+            last_row: Number of the frame up to which the tracklet has rows; 0 for none.
         """
-        first, missing, sights = tracklet.last, known, []
-        stride = self.tracker.config.follow_every
-        while earlier := self._pictures(missing, first.frame):
-            far = next((frame for frame in reversed(earlier) if first.time - frame.time >= stride), earlier[0])
-            frame = far if missing == known else earlier[len(earlier) // 2]
-            sight = self._look(tracklet, frame, first)
-            if sight is None:
+        first, missing = tracklet.last, last_row
+        observations: list[Observation] = []
+        step = self.tracker.config.follow_interval_s
+        while earlier := self._frames_between(missing, first.frame):
+            at_step = next((frame for frame in reversed(earlier) if first.time - frame.time >= step), earlier[0])
+            frame = at_step if missing == last_row else earlier[len(earlier) // 2]
+            observation = self._detect(tracklet, frame, first)
+            if observation is None:
                 missing = frame.number
             else:
-                first = sight
-                sights.insert(0, sight)
-        self._count(tracklet, sights[::-1])
-        return sights
+                first = observation
+                observations.insert(0, observation)
+        self._count_hits(tracklet, observations[::-1])
+        return observations
 
-    def after(self, tracklet: Tracklet, missing: int) -> list[Sight]:
-        """Later sights of somebody who was not found in picture ``missing``, ascending: halving the time since she was last seen."""
-        sights = [tracklet.last]
-        while later := self._pictures(sights[-1].frame, missing):
+    def extend_forward(self, tracklet: Tracklet, missing: int) -> list[Observation]:
+        """Return later observations of a person not found in frame ``missing``, ascending; bisects the time since the last observation."""
+        observations = [tracklet.last]
+        while later := self._frames_between(observations[-1].frame, missing):
             frame = later[len(later) // 2]
-            sight = self._look(tracklet, frame, sights[-1])
-            if sight is None:
+            observation = self._detect(tracklet, frame, observations[-1])
+            if observation is None:
                 missing = frame.number
             else:
-                sights.append(sight)
-        self._count(tracklet, sights[1:])
-        return sights[1:]
+                observations.append(observation)
+        self._count_hits(tracklet, observations[1:])
+        return observations[1:]
 
-    def halfway(self, tracklet: Tracklet) -> list[Sight]:
-        """A sight between a tracklet's last two, if these are far apart in time and place."""
-        a, b, tracks = tracklet.bridge, tracklet.last, self.tracker.config
-        if tracklet.kept >= tracks.calm or b.time - a.time <= tracks.follow_every * _LONGER:
+    def midpoint(self, tracklet: Tracklet) -> list[Observation]:
+        """Return an observation between the last two of a tracklet if these are far apart in time and place; else an empty list."""
+        a, b, tracks = tracklet.interpolate_from, tracklet.last, self.tracker.config
+        if a is None or tracklet.last_iou >= tracks.static_iou or b.time - a.time <= tracks.follow_interval_s * _MIN_SPACING:
             return []
-        pictures = self._pictures(a.frame, b.frame)
-        if not pictures:
+        frames = self._frames_between(a.frame, b.frame)
+        if not frames:
             return []
-        frame = pictures[len(pictures) // 2]
-        sight = self._look(tracklet, frame, Sight(frame.number, frame.time, middle(a, b, frame.time)))
-        return [] if sight is None else [sight]
+        frame = frames[len(frames) // 2]
+        observation = self._detect(tracklet, frame, Observation(frame.number, frame.time, interpolate(a, b, frame.time)))
+        return [] if observation is None else [observation]
 
-    def _count(self, tracklet: Tracklet, sights: list[Sight]) -> None:
-        """Sights as far apart as looks are hits, like theirs; neighbouring pictures share their mistakes. ``sights``: the nearest first."""
+    def _count_hits(self, tracklet: Tracklet, observations: list[Observation]) -> None:
+        """Count observations at least one interval apart as hits: neighbouring frames share their errors. ``observations``: nearest first."""
         counted = tracklet.last
-        for sight in sights:
-            if abs(sight.time - counted.time) >= self.tracker.config.follow_every:
-                counted, tracklet.hits = sight, tracklet.hits + 1
+        for observation in observations:
+            if abs(observation.time - counted.time) >= self.tracker.config.follow_interval_s:
+                counted, tracklet.hits = observation, tracklet.hits + 1
 
-    def _pictures(self, low: int, high: int) -> list[Frame]:
+    def _frames_between(self, low: int, high: int) -> list[Frame]:
         return [frame for frame in self.recent if low < frame.number < high]
 
-    def _look(self, tracklet: Tracklet, frame: Frame, near: Sight) -> Sight | None:
-        face = self.tracker.same(tracklet, near, self.observer.look(frame, [near.face.box]))
-        return None if face is None else Sight(frame.number, frame.time, face)
+    def _detect(self, tracklet: Tracklet, frame: Frame, near: Observation) -> Observation | None:
+        face = self.tracker.match_one(tracklet, near, self.frame_detector.follow(frame, [near.face.box]))
+        return None if face is None else Observation(frame.number, frame.time, face)
 
 
-def middle(a: Sight, b: Sight, time: float) -> Face:
-    """The face on the straight line between two sights."""
-    share = (time - a.time) / (b.time - a.time)
-    both = a.face.landmarks is not None and b.face.landmarks is not None
-    landmarks = between(a.face.landmarks, b.face.landmarks, share) if both else None
-    return Face(between(a.face.box, b.face.box, share), None, landmarks, "interpolated", a.face.track)
+def interpolate(a: Observation, b: Observation, time: float) -> Face:
+    """Return the face at ``time`` by linear interpolation of two observations."""
+    weight = (time - a.time) / (b.time - a.time)
+    first, second = a.face.landmarks, b.face.landmarks
+    landmarks = None if first is None or second is None else lerp(first, second, weight)
+    return Face(lerp(a.face.box, b.face.box, weight), None, landmarks, "interpolated", a.face.track)

@@ -1,7 +1,7 @@
-"""The time of a video -> stretches that are watched each on its own and overlap a little; and spans of stretches for one worker.
+"""Division of a video's time into overlapping segments, each tracked on its own; and chunks: runs of segments for one worker.
 
-What is seen in a stretch hangs on its own frames alone, and where it begins on the clock alone. So a long video may be watched by several
-workers at once, and the rows are those of one that watched it from beginning to end: both put the same stretches together (``stitch.py``).
+The rows of a segment depend on its own frames only, and its start depends on the clock only. So several workers may process a long video at
+once, and the rows equal those of one pass from start to end: both join the same segments (``stitch.py``).
 """
 
 import math
@@ -11,88 +11,90 @@ from abaw_ray.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class StretchConfig:
-    """How a video's time is divided. Ours, not from the paper."""
+class SegmentConfig:
+    """Division of a video into segments. Defaults ours."""
 
-    seconds: float = 120.0
-    """Seconds of a stretch. Within one, people are followed; from one to the next they are matched by their boxes."""
-    overlap: float = 1.0
-    """Seconds for which a stretch goes on before its beginning and behind its end: there its people are matched with its neighbours'."""
+    length_s: float = 120.0
+    """Seconds of a segment. Within a segment people are tracked; from one to the next they are matched by their boxes."""
+    overlap_s: float = 1.0
+    """Seconds by which a segment extends beyond its start and its end; there its people are matched with those of its neighbours."""
 
     def __post_init__(self) -> None:
-        """Refuse stretches that overlap more than one neighbour."""
-        if self.overlap <= 0 or self.seconds < 4 * self.overlap:
-            raise ConfigError(f"stretches.overlap={self.overlap} s must be above 0, stretches.seconds={self.seconds} s at least four times as long")
+        """Refuse segments that overlap more than one neighbour."""
+        if self.overlap_s <= 0 or self.length_s < 4 * self.overlap_s:
+            raise ConfigError(
+                f"segments.overlap_s={self.overlap_s} must be above 0 and segments.length_s={self.length_s} at least four times as long"
+            )
 
-    def about(self, seam: float, time: float) -> bool:
-        """Whether both stretches that meet at ``seam`` watch a frame of this time."""
-        return abs(time - seam) <= self.overlap
+    def near_boundary(self, boundary: float, time: float) -> bool:
+        """Return whether both segments that meet at ``boundary`` cover a frame of this time."""
+        return abs(time - boundary) <= self.overlap_s
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """One stretch of a video's clock."""
+class Segment:
+    """One segment of a video's time line."""
 
-    number: int
-    """From minus infinity up; 0 begins at 0 s."""
-    config: StretchConfig
-
-    @property
-    def begin(self) -> float:
-        """Seconds; the first moment that is its own."""
-        return self.number * self.config.seconds
+    index: int
+    """Any integer; segment 0 starts at 0 s."""
+    config: SegmentConfig
 
     @property
-    def end(self) -> float:
-        """Seconds; the first moment that is the next one's."""
-        return (self.number + 1) * self.config.seconds
+    def start(self) -> float:
+        """Seconds; the first moment that belongs to the segment."""
+        return self.index * self.config.length_s
+
+    @property
+    def stop(self) -> float:
+        """Seconds; the first moment that belongs to the next segment."""
+        return (self.index + 1) * self.config.length_s
 
     def owns(self, time: float) -> bool:
-        """Whether a frame of this time gets its rows here."""
-        return self.begin <= time < self.end
+        """Return whether a frame of this time gets its rows from this segment."""
+        return self.start <= time < self.stop
 
-    def watches(self, time: float) -> bool:
-        """Whether a frame of this time is looked at here."""
-        return self.owns(time) or self.config.about(self.begin, time) or self.config.about(self.end, time)
+    def covers(self, time: float) -> bool:
+        """Return whether this segment processes a frame of this time, overlaps included."""
+        return self.owns(time) or self.config.near_boundary(self.start, time) or self.config.near_boundary(self.stop, time)
 
 
 @dataclass(frozen=True)
-class Span:
-    """Stretches ``first`` to ``stop - 1``, or from the beginning, or to the end: what one worker watches in one go."""
+class Chunk:
+    """Segments ``first`` to ``stop - 1`` of a video, for one worker; None for the start or the end of the video."""
 
     first: int | None = None
     stop: int | None = None
 
-    def has(self, number: int) -> bool:
-        """Whether the stretch is one of its own."""
-        return (self.first is None or number >= self.first) and (self.stop is None or number < self.stop)
+    def contains(self, index: int) -> bool:
+        """Return whether the chunk contains the segment."""
+        return (self.first is None or index >= self.first) and (self.stop is None or index < self.stop)
 
 
-WHOLE = Span()
+WHOLE_VIDEO = Chunk()
 
 
-def stretches_of(time: float, span: Span, config: StretchConfig) -> list[Stretch]:
-    """The one or two stretches of the span that watch a frame of this time, in order."""
-    low = math.floor((time - config.overlap) / config.seconds) - 1  # one further down and up: the shares above are rounded
-    near = [Stretch(number, config) for number in range(low, low + 4) if span.has(number)]
-    return [stretch for stretch in near if stretch.watches(time)]
+def segments_at(time: float, chunk: Chunk, config: SegmentConfig) -> list[Segment]:
+    """Return the one or two segments of the chunk that cover a frame of this time, in order."""
+    low = math.floor((time - config.overlap_s) / config.length_s) - 1  # one further down and up: the quotient above is rounded
+    near = [Segment(index, config) for index in range(low, low + 4) if chunk.contains(index)]
+    return [segment for segment in near if segment.covers(time)]
 
 
-def spans_of(begin: float, seconds: float, piece: float, config: StretchConfig) -> list[Span]:
-    """Divide a video into spans of about ``piece`` seconds.
+def split_into_chunks(start: float, duration: float, chunk_s: float, config: SegmentConfig) -> list[Chunk]:
+    """Divide a video into chunks of about ``chunk_s`` seconds.
 
     Args:
-        begin: Time of its first frame in seconds, about.
-        seconds: How long it is, about: its header may say anything, so the first span begins with the video and the last one ends with it.
-        piece: Seconds of a span at least; whole stretches.
-        config: The stretches.
+        start: Time of its first frame in seconds, from the header.
+        duration: Seconds, from the header. Headers may be wrong, so the first chunk starts with the video and the last one ends with it.
+        chunk_s: Seconds of a chunk at least; rounded up to whole segments.
+        config: The segments.
 
     Returns:
-        At least one span; together they are the whole video.
+        At least one chunk; together they are the whole video.
     """
-    many = max(math.ceil(piece / config.seconds), 1)
-    start, last = math.floor(begin / config.seconds), math.floor((begin + seconds) / config.seconds)
-    seams = list(range(start + many, last + 1, many))
-    if seams and last + 1 - seams[-1] < many:  # no piece at the end that is hardly worth the trip
-        seams.pop()
-    return [Span(first, stop) for first, stop in zip([None, *seams], [*seams, None], strict=True)]
+    size = max(math.ceil(chunk_s / config.length_s), 1)
+    first, last = math.floor(start / config.length_s), math.floor((start + duration) / config.length_s)
+    boundaries = list(range(first + size, last + 1, size))
+    if boundaries and last + 1 - boundaries[-1] < size:  # the rest is added to the last chunk: a short one is not worth a task
+        boundaries.pop()
+    return [Chunk(a, b) for a, b in zip([None, *boundaries], [*boundaries, None], strict=True)]

@@ -1,7 +1,4 @@
-"""A picture to draw on: texts that are cut to the room they have, rectangles, hatching. It knows where every text stands.
-
-What is drawn is for ``tracksheet.py`` and ``trackvideo.py``.
-"""
+"""An image to draw on: texts truncated to their width, rectangles, hatching. It records the box of every text."""
 
 from functools import cache
 from pathlib import Path
@@ -11,19 +8,19 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels."""
 
-PAPER, INK, QUIET, FAINT, WARNING, ACCENT = (255, 255, 255), (24, 33, 44), (96, 108, 122), (226, 230, 235), (176, 42, 32), (214, 66, 28)
-STATE_COLOURS = {
+PAPER, INK, MUTED, FAINT, WARNING, ACCENT = (255, 255, 255), (24, 33, 44), (96, 108, 122), (226, 230, 235), (176, 42, 32), (214, 66, 28)
+STATE_COLORS = {
     "not seen": (246, 218, 213),
     "detected": (22, 124, 92),
     "followed": (58, 120, 190),
     "interpolated": (235, 178, 62),
     "given": (128, 96, 172),
 }
-"""Told apart by lightness too, and by their letters."""
+"""They differ in lightness too, and each source has a letter."""
 HATCH = (196, 110, 98)
 _STEP = 8
 """Pixels between two lines of hatching."""
@@ -31,57 +28,57 @@ _STEP = 8
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: the same picture on every machine."""
+    """Return DejaVu Sans, which comes with matplotlib: the same image on every machine."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
 
 
-def fitted(text: str, width: float, size: int, bold: bool = False) -> str:
-    """The text where it fits into this many pixels, else with its middle left out: names differ at both ends."""
-    letters = font(size, bold)
-    if letters.getlength(text) <= width:
+def truncate_middle(text: str, width: float, size: int, bold: bool = False) -> str:
+    """Return the text where it fits into this many pixels, else with its middle left out: names differ at both ends."""
+    face = font(size, bold)
+    if face.getlength(text) <= width:
         return text
     kept = len(text)
     while kept > 0:
         kept -= 1
         short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if letters.getlength(short) <= width:
+        if face.getlength(short) <= width:
             return short
     return ""
 
 
 class Canvas:
-    """An RGB picture of fixed width that is cut to its used height at the end."""
+    """An RGB image of fixed width, cropped to its used height at the end."""
 
-    def __init__(self, width: int, height: int, picture: UInt8[np.ndarray, "height width 3"] | None = None) -> None:
-        self.image = Image.new("RGB", (width, height), PAPER) if picture is None else Image.fromarray(picture)
+    def __init__(self, width: int, height: int, image: UInt8[np.ndarray, "height width 3"] | None = None) -> None:
+        self.image = Image.new("RGB", (width, height), PAPER) if image is None else Image.fromarray(image)
         self.draw = ImageDraw.Draw(self.image)
         self.texts: list[tuple[str, Box]] = []
-        """Every text that was written, and where."""
+        """Every text with its box."""
 
-    def text(self, x: float, y: float, text: str, size: int, colour: Colour = INK, *, width: float, bold: bool = False, align: str = "l") -> float:
-        """Write one line whose top is ``y``, cut to ``width``; returns the pixels it takes.
+    def text(self, x: float, y: float, text: str, size: int, color: Color = INK, *, width: float, bold: bool = False, align: str = "l") -> float:
+        """Draw one line of text whose top is ``y``, truncated to ``width``; returns its width in pixels.
 
         Args:
             x: Its left (``align`` l), middle (m) or right end (r).
             y: Its top.
             text: Without line breaks.
             size: Pixels.
-            colour: Of the letters.
+            color: Of the text.
             width: Pixels that it may take.
-            bold: Heavier letters.
+            bold: Bold font.
             align: Where ``x`` is.
         """
-        text = fitted(text, width, size, bold)
+        text = truncate_middle(text, width, size, bold)
         if not text:
             return 0.0
         length = font(size, bold).getlength(text)
         left = x - {"l": 0.0, "m": length / 2, "r": length}[align]
-        self.draw.text((left, y), text, fill=colour, font=font(size, bold), anchor="la")
+        self.draw.text((left, y), text, fill=color, font=font(size, bold), anchor="la")
         self.texts.append((text, self.draw.textbbox((left, y), text, font=font(size, bold), anchor="la")))
         return length
 
-    def paragraph(self, x: float, y: float, text: str, size: int, colour: Colour = INK, *, width: float) -> float:
-        """Write a text in as many lines as it needs, broken at plain spaces; returns the ``y`` below it."""
+    def paragraph(self, x: float, y: float, text: str, size: int, color: Color = INK, *, width: float) -> float:
+        """Draw a text wrapped at plain spaces; returns the ``y`` below it."""
         lines = [""]
         for word in text.split(" "):
             longer = f"{lines[-1]} {word}".strip()
@@ -90,23 +87,23 @@ class Canvas:
             else:
                 lines[-1] = longer
         for at, line in enumerate(lines):
-            self.text(x, y + at * round(1.5 * size), line, size, colour, width=width)
+            self.text(x, y + at * round(1.5 * size), line, size, color, width=width)
         return y + len(lines) * round(1.5 * size)
 
-    def fill(self, box: Box, colour: Colour) -> None:
-        """A filled rectangle; right and bottom are not part of it."""
+    def fill(self, box: Box, color: Color) -> None:
+        """Draw a filled rectangle; right and bottom are exclusive."""
         x0, y0, x1, y1 = (round(side) for side in box)
         if x1 > x0 and y1 > y0:
-            self.draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=colour)
+            self.draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=color)
 
-    def frame(self, box: Box, colour: Colour, width: int = 1) -> None:
-        """The outline of a rectangle, inside its box."""
+    def frame(self, box: Box, color: Color, width: int = 1) -> None:
+        """Draw the outline of a rectangle, inside its box."""
         x0, y0, x1, y1 = (round(side) for side in box)
         if x1 > x0 and y1 > y0:
-            self.draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=width)
+            self.draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=width)
 
-    def hatch(self, box: Box, ground: Colour = STATE_COLOURS["not seen"], line: Colour = HATCH) -> None:
-        """A rectangle of slanted lines: nothing is there."""
+    def hatch(self, box: Box, ground: Color = STATE_COLORS["not seen"], line: Color = HATCH) -> None:
+        """Draw a rectangle of slanted lines, for missing data."""
         x0, y0, x1, y1 = (round(side) for side in box)
         if x1 <= x0 or y1 <= y0:
             return
@@ -116,22 +113,22 @@ class Canvas:
             pen.line((start, tile.height, start + tile.height, 0), fill=line)
         self.image.paste(tile, (x0, y0))
 
-    def paste(self, picture: UInt8[np.ndarray, "height width 3"], box: Box) -> Box:
-        """A picture as large as fits into the box, in its middle, its shape kept; returns where it lies."""
+    def paste(self, image: UInt8[np.ndarray, "height width 3"], box: Box) -> Box:
+        """Draw an image as large as fits into the box, centered, with its aspect ratio; returns its box."""
         x0, y0, x1, y1 = (round(side) for side in box)
-        scale = min((x1 - x0) / picture.shape[1], (y1 - y0) / picture.shape[0])
-        width, height = max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1)
-        shown = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+        scale = min((x1 - x0) / image.shape[1], (y1 - y0) / image.shape[0])
+        width, height = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
+        shown = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
         left, top = x0 + (x1 - x0 - width) // 2, y0 + (y1 - y0 - height) // 2
         self.image.paste(shown, (left, top))
         return (left, top, left + width, top + height)
 
-    def cut(self, height: float) -> Image.Image:
-        """The picture down to this row."""
+    def crop(self, height: float) -> Image.Image:
+        """Return the image down to this row."""
         return self.image.crop((0, 0, self.image.width, round(height)))
 
 
-def clock_text(seconds: float, digits: int = 2) -> str:
+def format_time(seconds: float, digits: int = 2) -> str:
     """``7.25 s``, ``2:07.25``, ``1:02:07.25``."""
     sign, rest = ("-" if seconds < 0 else ""), round(abs(seconds), digits)
     hours, minutes, rest = int(rest // 3600), int(rest // 60 % 60), rest % 60

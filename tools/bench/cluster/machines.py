@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from tools.bench.cluster.share import Group, cpu_group
 from tools.bench.video.cost import cpu_seconds, run_stage
 from tools.bench.video.plan import Bench
@@ -137,7 +137,7 @@ def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
     if reason := missing_requirements():
         raise ConfigError(f"namespace machines cannot be created: {reason}")
     clip, weights = bench.face("720p", bench.plan.pool_clip), bench.config.detector.weights
-    outputs = WriteParts(bench.config)
+    outputs = FaceWriter(bench.config)
     run_stage(outputs, clip)
     videos = max(round(plan.seconds * len(WORKERS) * plan.share / cpu_seconds(partial(run_stage, outputs, clip))), 8)
     link_copies(clip, folder / "videos", videos)

@@ -12,7 +12,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from abaw_ray.core import schema
 from abaw_ray.encoder.model import Encoder, build_encoder, save_encoder
-from abaw_ray.faces.chips import to_jpeg
+from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import RATE, Audio
@@ -26,7 +26,7 @@ def measure_features(work: Work, raw: dict) -> dict:
     encoder, speech = _models(work)
     device = DeviceConfig(decode_workers=work.cpus - 1)
     forward = _forward(work, encoder, device)
-    jpegs = [to_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.bound)]
+    jpegs = [encode_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", device)

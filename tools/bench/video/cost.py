@@ -16,7 +16,7 @@ from PIL import Image
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
 WARMUP_FRAMES = 20
@@ -30,16 +30,16 @@ def video_row(path: Path) -> dict:
     return {"video": path.name, "uri": str(path), "subjects": []}
 
 
-def run_stage(parts: WriteParts, path: Path, frames: int | None = None) -> None:
+def run_stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
     """Run the whole stage on a video: decoding, detection, tracking, cropping, JPEG, Parquet.
 
     Raises:
         ItemError: the video broke.
     """
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        done = parts.whole(video_row(path), Path(folder) / "part.parquet", frames)
-    if done.broke is not None:
-        raise ItemError(f"{path}: {done.broke}")
+        done = parts.write_video(video_row(path), Path(folder) / "part.parquet", frames)
+    if done.error is not None:
+        raise ItemError(f"{path}: {done.error}")
 
 
 def decode_only(path: Path, frames: int | None = None) -> int:
@@ -70,7 +70,7 @@ def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
         ``ratio``, ``ratios`` of all rounds, ``ratio_of_fastest`` (of the fastest rounds, which other load on the machine affects least),
         ``decode_ms`` and ``stage_ms`` per frame (medians), ``frames``, ``mbit_s`` of the file.
     """
-    parts, frames = WriteParts(config), decode_only(path)
+    parts, frames = FaceWriter(config), decode_only(path)
     run_stage(parts, path, WARMUP_FRAMES)
     times = alternate({"decode": lambda: decode_only(path), "stage": lambda: run_stage(parts, path)}, rounds)
     ratios = [stage / decoding for stage, decoding in zip(times["stage"], times["decode"], strict=True)]
@@ -92,7 +92,7 @@ def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) 
     Returns:
         ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` per frame (medians), ``frames``.
     """
-    parts, frames = WriteParts(config), min(frames, decode_only(path, frames))
+    parts, frames = FaceWriter(config), min(frames, decode_only(path, frames))
     run_stage(parts, path, WARMUP_FRAMES)
     times = alternate({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: run_stage(parts, path, frames)}, rounds)
     ratios = [naive_s / stage_s for naive_s, stage_s in zip(times["naive"], times["stage"], strict=True)]

@@ -13,7 +13,7 @@ from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
-from abaw_ray.faces.isolated import GuardedParts
+from abaw_ray.faces.isolated import IsolatedFaceWriter
 from tools.bench.video.cost import video_row
 
 INTERVAL_S = 0.1
@@ -57,7 +57,7 @@ def resident_mb(pid: int) -> float:
 
 
 def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
-    """Process one video with a worker's ``GuardedParts``. Call it in a new process, which stands for the actor without Ray's own memory.
+    """Process one video with a worker's ``IsolatedFaceWriter``. Call it in a new process, which stands for the actor without Ray's own memory.
 
     Returns:
         Peaks in MiB: ``parent``, ``child``, and ``sum`` of both at one time; and ``frames``.
@@ -67,11 +67,11 @@ def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
     """
     import abaw_ray.cluster.stages.faces  # noqa: F401 - an actor has loaded it
 
-    parts = GuardedParts(config, ChildLimits(), yunet_weights(config.detector.weights))
+    parts = IsolatedFaceWriter(config, ChildLimits(), yunet_weights(config.detector.weights))
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
         with PeakSampler(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(parts.crash_retry.child.pid)) as sampler:
-            done = parts.whole(video_row(path), Path(folder) / "part.parquet")
+            done = parts.write_video(video_row(path), Path(folder) / "part.parquet")
         parts.close()
-    if done.broke is not None:
-        raise ItemError(f"{path}: {done.broke}")
+    if done.error is not None:
+        raise ItemError(f"{path}: {done.error}")
     return sampler.peaks | {"frames": done.frames}

@@ -1,6 +1,6 @@
 """Copies of one clip -> throughput of the job relative to a process pool that does the same work.
 
-Both run ``WriteParts`` on the same number of CPUs and write one Parquet file per video. Both times are from the call to the last file, with the
+Both run ``FaceWriter`` on the same number of CPUs and write one Parquet file per video. Both times are from the call to the last file, with the
 start of the workers; the start of Ray is measured separately.
 """
 
@@ -16,12 +16,12 @@ from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.weights import yunet_weights
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from tools.bench.video.cost import cpu_seconds, run_stage, video_row
 
 CPUS = 2
 """Number of workers of the pool and of the job."""
-_parts: WriteParts | None = None  # one per process of the pool
+_parts: FaceWriter | None = None  # one per process of the pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def ray_over_pool(work: PoolConfig) -> dict:
         ``ratio``; ``ratio_with_start`` (with the start of Ray); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
         ``ray_load``, the load average at the end of each: the ratio is valid only if both are alike.
     """
-    parts = WriteParts(work.config)
+    parts = FaceWriter(work.config)
     run_stage(parts, work.clip)
     videos = max(round(work.seconds * CPUS / cpu_seconds(partial(run_stage, parts, work.clip))), CPUS)
     copies = link_copies(work.clip, work.folder / "videos", videos)
@@ -91,14 +91,14 @@ def pool_seconds(config: FacesConfig, videos: list[Path], folder: Path) -> float
 def _init_worker(config: FacesConfig, weights: bytes) -> None:
     global _parts
     tune_process()
-    _parts = WriteParts(config, weights)
+    _parts = FaceWriter(config, weights)
 
 
 def _process_video(task: tuple[Path, Path]) -> int:
     assert _parts is not None, "the pool calls _init_worker first"
-    done = _parts.whole(video_row(task[0]), task[1])
-    if done.broke is not None:
-        raise done.broke
+    done = _parts.write_video(video_row(task[0]), task[1])
+    if done.error is not None:
+        raise done.error
     return done.frames
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.faces.boxes import iou
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import WriteParts
+from abaw_ray.faces.output import FaceWriter
 from tools.bench.video.clips import RATE, Boxes, Subject, Trajectory, crowd, encode
 from tools.bench.video.cost import WARMUP_FRAMES, alternate, decode_only, run_stage, video_row
 
@@ -33,11 +33,11 @@ _ABSENCE = (0.5, 2.5)
 _BANDS = (0.5, 0.66, 0.82)
 """Left edge of the band of each visitor, as a share of the frame width."""
 SEARCH, FOLLOW = (0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
-"""``tracks.search_every`` and ``tracks.follow_every`` of the curve, in seconds."""
+"""``tracks.search_interval_s`` and ``tracks.follow_interval_s`` of the curve, in seconds."""
 CALM, PIXELS, WIDTHS = (0.2, 0.4), (96, 128, 160), (480, 640, 800)
-"""``tracks.calm_every``, ``window.pixels`` and ``detector.width`` of the curve's further rows."""
+"""``tracks.static_interval_s``, ``window.size`` and ``detector.width`` of the curve's further rows."""
 
-SETTINGS = ("tracks.search_every", "tracks.follow_every", "tracks.calm_every", "window.pixels", "detector.width")
+SETTINGS = ("tracks.search_interval_s", "tracks.follow_interval_s", "tracks.static_interval_s", "window.size", "detector.width")
 """Settings that the curve changes."""
 
 Truth = list[Boxes]
@@ -87,11 +87,11 @@ def visits(seconds: float, seed: int, stay: tuple[float, float] = LONG_VISIT) ->
     return lambda now: next(((x, y) for start, end, x, y in times if start <= now < end), None)
 
 
-def detected_rows(parts: WriteParts, scene: Scene) -> pa.Table:
+def detected_rows(parts: FaceWriter, scene: Scene) -> pa.Table:
     """Return frame, source and box of the rows of a scene in which a face is seen."""
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
         path = Path(folder) / "part.parquet"
-        parts.whole(video_row(scene.path), path)
+        parts.write_video(video_row(scene.path), path)
         table = pq.read_table(path, columns=["frame", "seen", "source", "box"])
     return table.filter(table["seen"])
 
@@ -142,7 +142,7 @@ def small_faces(config: FacesConfig, drift: Scene, late: Scene) -> dict:
     Returns:
         ``recall``, ``iou`` (mean over the frames in which it is detected), ``late_s`` (mean) and ``lates_s``.
     """
-    parts = WriteParts(config)
+    parts = FaceWriter(config)
     overlap, _ = best_overlap(detected_rows(parts, drift), drift.truth, 0)
     delays = detection_delays(best_overlap(detected_rows(parts, late), late.truth, 0)[0])
     return {"recall": recall(overlap), "iou": float(overlap[overlap > MIN_IOU].mean()), "late_s": mean(delays), "lates_s": delays}
@@ -153,13 +153,18 @@ def curve_settings(config: FacesConfig, *, few: bool) -> list[FacesConfig]:
     tracks, settings = config.tracks, [config]
     for search in SEARCH:
         for follow in FOLLOW:
-            if few and search != tracks.search_every and follow != tracks.follow_every:
+            if few and search != tracks.search_interval_s and follow != tracks.follow_interval_s:
                 continue
             settings.append(
-                replace(config, tracks=replace(tracks, search_every=search, follow_every=follow, calm_every=max(follow, tracks.calm_every)))
+                replace(
+                    config,
+                    tracks=replace(
+                        tracks, search_interval_s=search, follow_interval_s=follow, static_interval_s=max(follow, tracks.static_interval_s)
+                    ),
+                )
             )
-    settings += [replace(config, tracks=replace(tracks, calm_every=calm)) for calm in CALM]
-    settings += [replace(config, window=replace(config.window, pixels=pixels)) for pixels in PIXELS]
+    settings += [replace(config, tracks=replace(tracks, static_interval_s=calm)) for calm in CALM]
+    settings += [replace(config, window=replace(config.window, size=pixels)) for pixels in PIXELS]
     settings += [replace(config, detector=replace(config.detector, width=width)) for width in WIDTHS]
     return [each for index, each in enumerate(settings) if each not in settings[:index]]
 
@@ -179,7 +184,7 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
         without detection), ``iou_interpolated`` (mean over its interpolated frames), ``newcomer_s`` (mean detection delay) and ``brief`` (recall
         of the last face).
     """
-    parts, cost = [WriteParts(config) for config in configs], {}
+    parts, cost = [FaceWriter(config) for config in configs], {}
     for each in parts:
         for path in costs.values():
             run_stage(each, path, WARMUP_FRAMES)
@@ -199,7 +204,7 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
 
 def _settings(config: FacesConfig) -> tuple[float, float, float, int, int]:
     tracks = config.tracks
-    return tracks.search_every, tracks.follow_every, tracks.calm_every, config.window.pixels, config.detector.width
+    return tracks.search_interval_s, tracks.follow_interval_s, tracks.static_interval_s, config.window.size, config.detector.width
 
 
 def _recall_figures(rows: pa.Table, truth: Truth) -> dict:

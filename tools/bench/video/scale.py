@@ -26,7 +26,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.config import DataConfig
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.output import write_part
+from abaw_ray.faces.output import write_faces
 from tools.bench.video.memory import PeakSampler, resident_mb
 
 CPUS = 2
@@ -45,7 +45,7 @@ class StubWork:
         table = pa.Table.from_pylist([row], schema=schema.FACE)
         with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
             local = Path(folder) / "output.parquet"
-            return store_output(store, item, write_part(iter([table]), local), local)
+            return store_output(store, item, write_faces(iter([table]), local), local)
 
 
 @dataclass(frozen=True, kw_only=True)

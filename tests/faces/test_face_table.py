@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from abaw_ray.faces.rows import CHUNK, fill_frames, named
-from abaw_ray.faces.tracking.spool import Spool
+from abaw_ray.faces.face_table import MAX_ROWS, fill_frames, to_face_table
+from abaw_ray.faces.tracking.row_buffer import RowBuffer
 
 
 def row(frame, chip=b"jpeg"):
@@ -21,16 +21,16 @@ def row(frame, chip=b"jpeg"):
 
 
 def filled(frames_of, order, first, last):
-    """All rows of one person whose tracklets saw these frames."""
-    with Spool() as spool:
-        for frame in range(1, last + 1):  # as they come from the video: tracklets interleaved
+    """All rows of one person with tracklets in these frames."""
+    with RowBuffer() as buffer:
+        for frame in range(1, last + 1):  # in the order of the video: tracklets interleaved
             for tracklet, frames in frames_of.items():
                 if frame in frames:
-                    spool.add(tracklet, row(frame, b"%d-%d" % (tracklet, frame)))
-        kept = spool.finish()
-        batches = (batch for tracklet in order for batch in kept.read(tracklet))
-        tables = [named(table, "v", "t") for table in fill_frames(batches, first, last, np.arange(1, last + 1) / 10)]
-    assert all(0 < len(table) <= CHUNK for table in tables)
+                    buffer.add(tracklet, row(frame, b"%d-%d" % (tracklet, frame)))
+        reader = buffer.finish()
+        batches = (batch for tracklet in order for batch in reader.read(tracklet))
+        tables = [to_face_table(table, "v", "t") for table in fill_frames(batches, first, last, np.arange(1, last + 1) / 10)]
+    assert all(0 < len(table) <= MAX_ROWS for table in tables)
     return [line for table in tables for line in table.to_pylist()]
 
 
@@ -56,14 +56,14 @@ def test_every_frame_has_one_row_and_only_seen_frames_have_a_face(frames_of, ord
             assert all(line[name] is None for name in ("source", "box", "score", "landmarks", "chip", "chip_scale", "inside"))
 
 
-def test_another_person_has_rows_from_first_to_last_sight_only():
+def test_another_person_has_rows_from_the_first_to_the_last_observation_only():
     rows = filled({1: [40, 41, 60]}, [1], 40, 60)
     assert [line["frame"] for line in rows] == list(range(40, 61)) and sum(line["seen"] for line in rows) == 3
 
 
-def test_what_waits_in_memory_does_not_grow_with_the_video():
-    with Spool() as spool:
+def test_the_rows_in_memory_do_not_grow_with_the_video():
+    with RowBuffer() as buffer:
         for frame in range(1, 2001):
-            spool.add(7, row(frame))
-            assert sum(len(rows) for rows in spool._waiting.values()) < 32
-        assert sum(len(batch) for batch in spool.finish().read(7)) == 2000
+            buffer.add(7, row(frame))
+            assert sum(len(rows) for rows in buffer._pending.values()) < 32
+        assert sum(len(batch) for batch in buffer.finish().read(7)) == 2000

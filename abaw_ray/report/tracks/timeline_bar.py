@@ -1,6 +1,6 @@
-"""A track's states over the whole video as one bar: each pixel shows how its time is divided, and no gap is too short to be seen.
+"""The states of a track over the whole video as a timeline bar, with its time axis and the labels of its gaps.
 
-Which tracks are drawn is for ``tracksheet.py``; the axis and the labels of gaps are drawn here.
+Each pixel column shows the shares of the states in its time, and no gap is too short to be visible.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.report.tracks.canvas import FAINT, QUIET, STATE_COLOURS, WARNING, Box, Canvas, clock_text, font
-from abaw_ray.report.tracks.rows import STATES, Gap, Track, ends
+from abaw_ray.report.tracks.canvas import FAINT, MUTED, STATE_COLORS, WARNING, Box, Canvas, font, format_time
+from abaw_ray.report.tracks.track import STATES, Gap, Track, frame_ends
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 """Seconds between two ticks."""
-_LEAST = 3
-"""Pixels of a bar's height that a gap has at least, however short it is beside what its pixel also holds."""
+_MIN_GAP_HEIGHT = 3
+"""Pixels of the bar's height that a gap takes at least, however short it is."""
 _LABEL, _LANE, _LANES = 12, 20, 4
-"""Pixels of a gap's letters and of a lane of labels; how many lanes."""
+"""Pixels of a label's font and of a lane of labels; number of lanes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,60 +31,60 @@ class Axis:
     """Seconds at both ends."""
 
     def x(self, seconds: float) -> float:
-        """Where a time is."""
+        """Return the pixel of a time."""
         return self.left + (seconds - self.start) / (self.stop - self.start) * (self.right - self.left)
 
 
-def shares(track: Track, axis: Axis) -> Float[np.ndarray, "pixels states"]:
-    """How the time of each pixel is divided among ``STATES``, 0 to 1; what is left of 1 is time in which the track has no rows."""
+def state_shares(track: Track, axis: Axis) -> Float[np.ndarray, "pixels states"]:
+    """Return the share of each of ``STATES`` in the time of each pixel, 0 to 1; the rest to 1 is time without rows of the track."""
     edges = np.linspace(axis.start, axis.stop, round(axis.right - axis.left) + 1)
-    knots = np.append(track.time, ends(track.time)[-1])
+    knots = np.append(track.time, frame_ends(track.time)[-1])
     lasting = np.diff(knots)[:, None] * (track.state[:, None] == np.arange(len(STATES)))
     before = np.concatenate([np.zeros((1, len(STATES))), np.cumsum(lasting, axis=0)])
     passed = np.stack([np.interp(edges, knots, column) for column in before.T], axis=1)
     return np.diff(passed, axis=0) / np.diff(edges)[:, None]
 
 
-def draw_bar(canvas: Canvas, track: Track, axis: Axis, top: float, height: int) -> None:
-    """The bar: sources from below in their colours, hatched where there is no face, pale where the track has no rows."""
+def draw_timeline_bar(canvas: Canvas, track: Track, axis: Axis, top: float, height: int) -> None:
+    """Draw the bar: sources from below in their colors, hatched where there is no face, pale where the track has no rows."""
     left, top = round(axis.left), round(top)
-    divided = shares(track, axis)
+    divided = state_shares(track, axis)
     canvas.fill((left, top, left + len(divided), top + height), FAINT)
     canvas.hatch((left, top, left + len(divided), top + height))
     for at, column in enumerate(divided):
         x, floor = left + at, top + height
-        unseen = 0 if column[0] <= 1e-9 else max(_LEAST, round(height * column[0]))
+        unseen = 0 if column[0] <= 1e-9 else max(_MIN_GAP_HEIGHT, round(height * column[0]))
         empty = round(height * (1 - column.sum()))
         canvas.fill((x, top, x + 1, top + empty), FAINT)
         room, rising = max(height - unseen - empty, 0), np.cumsum(column[1:])
         for index, share in enumerate(rising):
             to = top + height - round(room * share / rising[-1]) if rising[-1] > 1e-9 else floor
-            canvas.fill((x, to, x + 1, floor), STATE_COLOURS[STATES[index + 1]])
+            canvas.fill((x, to, x + 1, floor), STATE_COLORS[STATES[index + 1]])
             floor = min(floor, to)
 
 
 def draw_axis(canvas: Canvas, axis: Axis, top: float) -> float:
-    """Times and their ticks, to stand on a bar; returns the ``y`` below them."""
+    """Draw the time axis above a bar; returns the ``y`` below it."""
     span = axis.stop - axis.start
     step = next((step for step in _STEPS if step / span * (axis.right - axis.left) >= 84), _STEPS[-1])
     first = int(np.ceil(axis.start / step - 1e-9))
     for number in range(first, int(np.floor(axis.stop / step + 1e-9)) + 1):
-        x, text = axis.x(number * step), clock_text(number * step, 1 if step < 1 else 0)
+        x, text = axis.x(number * step), format_time(number * step, 1 if step < 1 else 0)
         half = font(12).getlength(text) / 2
         middle = min(max(x, axis.left + half), axis.right - half)
-        canvas.text(middle, top, text, 12, QUIET, width=200, align="m")
-        canvas.fill((x, top + 17, x + 1, top + 22), QUIET)
+        canvas.text(middle, top, text, 12, MUTED, width=200, align="m")
+        canvas.fill((x, top + 17, x + 1, top + 22), MUTED)
     return top + 23
 
 
 @dataclass
-class _Placed:
-    """Labels that have their places, and the lines that lead to them."""
+class _LabelLayout:
+    """Placed labels, and the lines that lead to them."""
 
     labels: list[tuple[Box, float, Gap]] = field(default_factory=list)
 
     def fits(self, box: Box, line: float) -> bool:
-        """Whether a label covers no other one and no line, and its own line crosses no label."""
+        """Return whether a label covers no other label and no line, and its own line crosses no label."""
         for other, other_line, _ in self.labels:
             apart = box[2] + 8 < other[0] or other[2] + 8 < box[0]
             if box[1] == other[1] and not apart:
@@ -96,7 +96,7 @@ class _Placed:
 
 
 def draw_gaps(canvas: Canvas, gaps: Sequence[Gap], axis: Axis, bar: float) -> float:
-    """Begin and end of every gap below the bar, the longest first; those for which there is no room are counted.
+    """Label every gap below the bar with its start and end, the longest first; gaps without space for a label are counted.
 
     Args:
         canvas: Where to draw.
@@ -108,32 +108,32 @@ def draw_gaps(canvas: Canvas, gaps: Sequence[Gap], axis: Axis, bar: float) -> fl
         The ``y`` below all of it.
     """
     top = bar + 10
-    placed, left_out = _Placed(), []
+    placed, omitted = _LabelLayout(), []
     for gap in sorted(gaps, key=lambda gap: gap.start - gap.stop):
-        text, line = gap_text(gap), axis.x((gap.start + gap.stop) / 2)
+        text, line = format_gap(gap), axis.x((gap.start + gap.stop) / 2)
         half = font(_LABEL).getlength(text) / 2
         middle = min(max(line, axis.left + half), axis.right - half)
         lanes = [(middle - half, top + lane * _LANE, middle + half, top + (lane + 1) * _LANE) for lane in range(_LANES)]
         box = next((box for box in lanes if placed.fits(box, line)), None)
         if box is None:
-            left_out.append(gap)
+            omitted.append(gap)
         else:
             placed.labels.append((box, line, gap))
     for gap in gaps:
         canvas.fill((axis.x(gap.start), bar, max(axis.x(gap.stop), axis.x(gap.start) + 2), bar + 3), WARNING)
     for box, line, gap in placed.labels:
         canvas.fill((line, bar + 3, line + 1, box[1] + 1), WARNING)
-        canvas.text(box[0], box[1] + 2, gap_text(gap), _LABEL, WARNING, width=box[2] - box[0] + 1)
+        canvas.text(box[0], box[1] + 2, format_gap(gap), _LABEL, WARNING, width=box[2] - box[0] + 1)
     below = max((box[3] for box, _, _ in placed.labels), default=bar)
-    if not left_out:
+    if not omitted:
         return below
-    lengths = [gap.stop - gap.start for gap in left_out]
-    text = f"and {len(left_out):,} more gaps of {clock_text(min(lengths))} to {clock_text(max(lengths))}, {clock_text(sum(lengths))} together"
+    lengths = [gap.stop - gap.start for gap in omitted]
+    text = f"and {len(omitted):,} more gaps of {format_time(min(lengths))} to {format_time(max(lengths))}, {format_time(sum(lengths))} together"
     canvas.text(axis.left, below + 2, text, _LABEL, WARNING, width=axis.right - axis.left)
     return below + _LANE
 
 
-def gap_text(gap: Gap) -> str:
+def format_gap(gap: Gap) -> str:
     """``2.40–6.40 s``."""
-    start, stop = clock_text(gap.start), clock_text(gap.stop)
+    start, stop = format_time(gap.start), format_time(gap.stop)
     return f"{start.removesuffix(' s') if stop.endswith(' s') else start}–{stop}"

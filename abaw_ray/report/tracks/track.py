@@ -1,6 +1,6 @@
-"""A file of FACE rows -> the tracks of its video as arrays, their gaps, and which frames are worth showing; chips of those frames only.
+"""A file of FACE rows -> the tracks of its video as arrays, their gaps, and a selection of frames; chips of those frames only.
 
-A part may hold gigabytes of chips, so they are read for the frames that are shown. How it looks is for ``tracksheet.py`` and ``trackvideo.py``.
+An output may hold gigabytes of chips, so they are read only for the frames that ``contact_sheet.py`` and ``overlay.py`` show.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.tables import rows_of_track
 
 STATES = ("not seen", "detected", "followed", "interpolated", "given")
-"""What may be known of a frame; the last four are the sources of a FACE row."""
+"""States of a frame; the last four are the sources of a FACE row."""
 _COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box", "score")
 
 
@@ -33,9 +33,9 @@ class Track:
     state: Int[np.ndarray, " rows"]
     """Index into ``STATES``."""
     box: Float[np.ndarray, "rows 4"]
-    """x0 y0 x1 y1 in pixels of the picture; NaN where not seen."""
+    """x0 y0 x1 y1 in pixels of the frame; NaN where not seen."""
     score: Float[np.ndarray, " rows"]
-    """NaN where nobody looked."""
+    """NaN where not seen or interpolated."""
 
     @property
     def seen(self) -> Bool[np.ndarray, " rows"]:
@@ -43,33 +43,33 @@ class Track:
         return self.state > 0
 
     def counts(self) -> dict[str, int]:
-        """Rows of each state that occurs, in the order of ``STATES``."""
+        """Return the number of rows of each state that occurs, in the order of ``STATES``."""
         found = Counter(self.state.tolist())
         return {name: found[index] for index, name in enumerate(STATES) if found[index]}
 
     def at(self, frame: int) -> int | None:
-        """The row of a frame, if the track has one."""
+        """Return the row of a frame; None where the track has none."""
         row = int(np.searchsorted(self.frame, frame))
         return row if row < len(self.frame) and self.frame[row] == frame else None
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Neighbouring rows of a track without a face."""
+    """Consecutive rows of a track without a face."""
 
     first: int
     last: int
     """Frames."""
     start: float
     stop: float
-    """Seconds: of the first of them, and of the frame after the last."""
+    """Seconds: of the first row, and of the frame after the last."""
 
 
 def read_tracks(path: Path) -> dict[str, Track]:
-    """All tracks of a Parquet file of FACE rows by name, without their chips.
+    """Return all tracks of a Parquet file of FACE rows by name, without their chips.
 
     Raises:
-        DataError: it is no such file, or holds the rows of no or of several videos.
+        DataError: the file does not exist, is not of FACE rows, or has the rows of no or of several videos.
     """
     try:
         missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]
@@ -77,56 +77,56 @@ def read_tracks(path: Path) -> dict[str, Track]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({' '.join(str(error).split())[:120]}); name a part of the stage 'faces'") from error
+        raise DataError(f"{path}: not a Parquet file ({' '.join(str(error).split())[:120]}); name an output of the stage 'faces'") from error
     if missing:
-        raise DataError(f"{path}: no column {missing[0]}; name a part of the stage 'faces'")
+        raise DataError(f"{path}: no column {missing[0]}; name an output of the stage 'faces'")
     videos = table["video"].unique().to_pylist()
     if len(videos) != 1:
-        raise DataError(f"{path}: holds the rows of {len(videos)} videos; one is wanted")
+        raise DataError(f"{path}: holds the rows of {len(videos)} videos; name the output of one video")
     names = table["track"].unique().to_pylist()
     return {name: _track(rows_of_track(table, name), videos[0], name) for name in names}
 
 
 def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes]:
-    """The JPEGs of these frames, of those that have one, by frame."""
+    """Return the JPEG chips of these frames by frame number; frames without a chip are left out."""
     wanted = [("track", "=", track), ("frame", "in", list(frames))]
     table = pq.read_table(path, columns=["frame", "chip"], filters=wanted, partitioning=None)
     chips = zip(table["frame"].to_pylist(), table["chip"].to_pylist(), strict=True)
     return {frame: chip for frame, chip in chips if chip is not None}
 
 
-def video_clock(tracks: Sequence[Track]) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """Number and time of every frame that any of the tracks has a row of, ascending."""
+def frame_times(tracks: Sequence[Track]) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
+    """Return number and time of every frame for which any of the tracks has a row, ascending."""
     frames, first = np.unique(np.concatenate([track.frame for track in tracks]), return_index=True)
     return frames, np.concatenate([track.time for track in tracks])[first]
 
 
-def ends(time: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
-    """When each frame's time is over: with the next frame; the last one lasts as long as frames usually do."""
-    usual = float(np.median(np.diff(time))) if len(time) > 1 else 0.04
-    return np.append(time[1:], time[-1] + usual)
+def frame_ends(time: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """Return the end of each frame in seconds: the next frame's time; the last frame gets the median duration."""
+    duration = float(np.median(np.diff(time))) if len(time) > 1 else 0.04
+    return np.append(time[1:], time[-1] + duration)
 
 
-def gaps_of(track: Track) -> list[Gap]:
-    """Where the track has rows but no face, in order."""
+def find_gaps(track: Track) -> list[Gap]:
+    """Return the runs of rows without a face, in order."""
     unseen = np.concatenate([[False], ~track.seen, [False]]).astype(np.int8)
     first, after = np.flatnonzero(np.diff(unseen) == 1), np.flatnonzero(np.diff(unseen) == -1)
-    stop = ends(track.time)
+    stop = frame_ends(track.time)
     return [
         Gap(int(track.frame[a]), int(track.frame[b - 1]), float(track.time[a]), float(stop[b - 1]))
         for a, b in zip(first.tolist(), after.tolist(), strict=True)
     ]
 
 
-def spread(count: int, most: int) -> Int[np.ndarray, " chosen"]:
-    """At most ``most`` of ``count`` places, evenly, from the first to the last."""
-    return np.unique(np.round(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
+def evenly_spaced(count: int, max_count: int) -> Int[np.ndarray, " chosen"]:
+    """Return at most ``max_count`` of ``count`` indices, evenly spaced from the first to the last."""
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, max_count))).astype(np.int64))
 
 
-def middles(count: int, most: int) -> Int[np.ndarray, " chosen"]:
-    """At most ``most`` of ``count`` places, evenly, each the middle of its share."""
-    most = min(count, most)
-    return np.floor((np.arange(most) + 0.5) * count / most).astype(np.int64)
+def bin_centers(count: int, max_count: int) -> Int[np.ndarray, " chosen"]:
+    """Return at most ``max_count`` of ``count`` indices, evenly spaced, each the center of its bin."""
+    max_count = min(count, max_count)
+    return np.floor((np.arange(max_count) + 0.5) * count / max_count).astype(np.int64)
 
 
 def _track(table: pa.Table, video: str, name: str) -> Track:

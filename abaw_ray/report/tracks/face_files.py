@@ -1,4 +1,4 @@
-"""A video -> the local file of its FACE rows among the results of a run. What is in it is for ``trackrows.py``; to make one is for ``faces/``."""
+"""A video -> the local file of its FACE rows among the results of a run. ``track.py`` reads it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,24 +11,24 @@ from abaw_ray.core.storage.storage import Storage
 
 
 @contextmanager
-def found_part(where: str, video: str) -> Iterator[Path]:
-    """The part of a video, copied to this machine for as long as it is looked at, where it is not here.
+def open_face_file(where: str, video: str) -> Iterator[Path]:
+    """Yield the local path of a video's FACE rows; a remote file is copied for the duration of the context.
 
     Args:
         where: A ``.parquet`` file of FACE rows, or a folder with results of the stage ``faces`` at any depth; local or a URI.
-        video: Path or URI of the video; its part may be named after any end of it, with or without the suffix.
+        video: Path or URI of the video; its rows may be named after any trailing part of it, with or without the suffix.
 
     Raises:
-        DataError: there is no part of this video, or several.
+        DataError: there is no output of this video, or several.
         StorageError: the store cannot be reached.
     """
     where = where.rstrip("/")
     folder, _, name = where.rpartition("/") if where.endswith(".parquet") else (where, "", "")
     storage = Storage(StorageConfig(uri=folder or ("/" if where.startswith("/") else ".")))
     if not name:
-        found = _parts(storage, video)
+        found = _find_outputs(storage, video)
         if len(found) != 1:
-            seen = f"{len(found)} parts of it: {', '.join(found[:2])}" if found else "no part of it"
+            seen = f"{len(found)} outputs: {', '.join(found[:2])}" if found else "no output"
             raise DataError(f"{storage.uri()}: '{video}' has {seen} in the stage 'faces'; name the .parquet file")
         name = found[0]
     if not storage.exists(name):
@@ -37,8 +37,8 @@ def found_part(where: str, video: str) -> Iterator[Path]:
         yield path
 
 
-def _parts(storage: Storage, video: str) -> list[str]:
-    """Paths of the parts, in any home of the stage, that one would expect for this video."""
+def _find_outputs(storage: Storage, video: str) -> list[str]:
+    """Return the paths of all outputs of the stage that match this video, at any settings."""
     steps = video.partition("://")[2].split("/") if "://" in video else video.split("/")
     names = {"/".join(steps[at:]) for at in range(len(steps))}
     names |= {name.rpartition(".")[0] for name in names}
@@ -48,5 +48,5 @@ def _parts(storage: Storage, video: str) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """What every part of an item of this name begins with, whatever its identity."""
+    """Return the prefix of the outputs of an item of this name, whatever its identity."""
     return Item(name=name, identity="").key.rpartition("-")[0]

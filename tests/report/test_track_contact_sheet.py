@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from test_trackbar import overlaps
-from test_trackpictures import renamed
-from test_trackrows import track_of
+from test_track import track_of
+from test_track_frame_images import with_name
+from test_track_timeline_bar import overlaps
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.report.tracks.canvas import HATCH
-from abaw_ray.report.tracks.pictures import Picture
-from abaw_ray.report.tracks.sheet import SheetConfig, chip_frames, draw_sheet, picture_frames, picture_size
+from abaw_ray.report.tracks.contact_sheet import SheetConfig, chip_frames, draw_sheet, image_frames, image_size
+from abaw_ray.report.tracks.frame_images import FrameImage
 
 LONG = "a folder with a long name/another one/" * 6 + "Ünïcödé, final (2).mp4"
 
@@ -19,16 +19,16 @@ def people(frames, *names, video="v.mp4"):
         runs = rng.choice(list("I.DF"), frames // 20 + 40, p=[0.6, 0.2, 0.1, 0.1])
         states = "".join(letter * 20 for letter in runs)[:frames]
         first = 1 if at == 0 else int(rng.integers(1, frames))
-        track = renamed(track_of(states[first - 1 :], np.arange(frames) / 30, first=first), name, (20.0 * at, 20, 20.0 * at + 60, 90))
+        track = with_name(track_of(states[first - 1 :], np.arange(frames) / 30, first=first), name, (20.0 * at, 20, 20.0 * at + 60, 90))
         found[name] = type(track)(**{**track.__dict__, "video": video})
     return found
 
 
 def sheet_of(tracks, name, config, aspect=16 / 9, note=""):
-    track, (width, height) = tracks[name], picture_size(config, aspect)
+    track, (width, height) = tracks[name], image_size(config, aspect)
     chips = {frame: np.full((50, 50, 3), 120, np.uint8) for frame in chip_frames(track, config).tolist()[::2]}
-    pictures = [Picture(frame, np.full((height, width, 3), 80, np.uint8), (0.4, 0.4)) for frame in picture_frames(track, config, aspect).tolist()]
-    return draw_sheet(tracks, name, chips, pictures, config, note)
+    images = [FrameImage(frame, np.full((height, width, 3), 80, np.uint8), (0.4, 0.4)) for frame in image_frames(track, config, aspect).tolist()]
+    return draw_sheet(tracks, name, chips, images, config, note)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def sheet_of(tracks, name, config, aspect=16 / 9, note=""):
         (500, ["main"], LONG, SheetConfig(columns=20, rows=1), 4.0),
     ],
 )
-def test_no_text_of_a_sheet_meets_another_or_leaves_it(frames, names, video, config, aspect):
+def test_no_text_of_a_sheet_overlaps_another_or_leaves_it(frames, names, video, config, aspect):
     tracks = people(frames, *names, video=video)
     for name in names[:2]:
         sheet = sheet_of(tracks, name, config, aspect, note="decoding broke after frame 12 (" + "invalid data found " * 20 + ")")
@@ -53,8 +53,8 @@ def test_no_text_of_a_sheet_meets_another_or_leaves_it(frames, names, video, con
 def test_every_chosen_frame_has_a_cell_and_those_without_a_face_are_hatched():
     track = track_of("DII..F", np.arange(6) / 10)
     sheet = sheet_of({"main": track}, "main", SheetConfig(columns=3, rows=2))
-    said = [text for text, _ in sheet.texts]
-    cells = said[said.index("Chips: every frame") :]
+    texts = [text for text, _ in sheet.texts]
+    cells = texts[texts.index("Chips: every frame") :]
     assert [text for text in cells if text.startswith("#")] == ["#1", "#2", "#3", "#4", "#5", "#6"]
     assert cells.count("not seen") == 2 and cells.count("no chip kept") == 2, "frames 2 and 6 have a face and no chip here"
     pixels = np.asarray(sheet.image)
@@ -65,7 +65,7 @@ def test_every_chosen_frame_has_a_cell_and_those_without_a_face_are_hatched():
 
 def test_the_sheet_says_what_was_found_and_what_is_wrong():
     sheet = sheet_of({"main": track_of("DII..F", np.arange(6) / 10)}, "main", SheetConfig(), note="it breaks")
-    said = " ".join(text for text, _ in sheet.texts).replace("\N{NO-BREAK SPACE}", " ")
+    texts = " ".join(text for text, _ in sheet.texts).replace("\N{NO-BREAK SPACE}", " ")
     for wanted in (
         "6 frames, 1 to 6",
         "0.00 s to 0.60 s",
@@ -75,21 +75,21 @@ def test_the_sheet_says_what_was_found_and_what_is_wrong():
         "not seen 2 (33.3%)",
         "0.30–0.50 s",
     ):
-        assert wanted in said
-    assert "0.30–0.50 s" in said, "the gap on the bar"
+        assert wanted in texts
+    assert "0.30–0.50 s" in texts, "the gap on the bar"
 
 
-def test_chips_are_evenly_spaced_and_whole_pictures_as_many_as_fit():
+def test_chips_are_evenly_spaced_and_as_many_whole_frames_as_fit():
     track = track_of("D" * 1000, np.arange(1000) / 30)
     assert len(chip_frames(track, SheetConfig(columns=4, rows=5))) == 20
-    assert picture_frames(track, SheetConfig(), 16 / 9).tolist() == [126, 376, 626, 876]
+    assert image_frames(track, SheetConfig(), 16 / 9).tolist() == [126, 376, 626, 876]
     for aspect in (0.2, 9 / 16, 1.0, 16 / 9, 4.0):
-        width, height = picture_size(SheetConfig(), aspect)
-        assert width * len(picture_frames(track, SheetConfig(), aspect)) <= SheetConfig().inner and height <= 330
+        width, height = image_size(SheetConfig(), aspect)
+        assert width * len(image_frames(track, SheetConfig(), aspect)) <= SheetConfig().inner and height <= 330
         assert width / height == pytest.approx(aspect, rel=0.05)
 
 
 @pytest.mark.parametrize("wrong", [{"columns": 0}, {"rows": 0}, {"columns": 1000}])
-def test_sheets_that_nobody_could_look_at_are_refused(wrong):
+def test_invalid_sheet_sizes_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SheetConfig(**wrong)

@@ -1,0 +1,54 @@
+"""The result of processing one chunk of a video: frame times, tracklets and checksums at its boundaries; in memory and as two files.
+
+The rows are in a row buffer (``rows.arrow``). Everything else is small and goes to ``chunk.json``, which is written last.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from abaw_ray.faces.tracking.people import TrackletSummary
+
+ROWS_FILE, META_FILE = "rows.arrow", "chunk.json"
+"""Names of the two files; the presence of the second means that both are complete."""
+
+
+@dataclass(eq=False)
+class ChunkResult:
+    """What one worker extracts from one chunk. Frames are counted from the one at which its decoding starts."""
+
+    first_frame: int = 1
+    """Number of the first frame that belongs to the chunk."""
+    times: list[float] = field(default_factory=list)
+    """Seconds, of the frames that belong to the chunk."""
+    tracklets: list[TrackletSummary] = field(default_factory=list)
+    """The accepted tracklets, segment by segment."""
+    start_checksums: list[list[float]] = field(default_factory=list)
+    """Time and checksum of each frame around the start that the previous chunk decodes too."""
+    end_checksums: list[list[float]] = field(default_factory=list)
+    """The same around the end."""
+    reached_end: bool = False
+    """Whether decoding went past the end: then a decoding error belongs to the next chunk."""
+    repaired_times: bool = False
+    """Whether frame times were made up: then frames of two chunks cannot be matched by time."""
+    error: str | None = None
+    """Why decoding stopped before the end of the chunk; None where it did not."""
+    batches: dict[int, list[int]] = field(default_factory=dict)
+    """Indices of the record batches of each tracklet in the row buffer."""
+
+    def write(self, folder: Path) -> None:
+        """Write ``chunk.json``; the row buffer must be complete by then."""
+        plain = asdict(self)
+        for tracklet in plain["tracklets"]:
+            tracklet["histogram"] = tracklet["histogram"].tolist()
+        (folder / META_FILE).write_text(json.dumps(plain))
+
+    @classmethod
+    def read(cls, folder: Path) -> "ChunkResult":
+        """Read ``chunk.json``; every number is restored exactly."""
+        plain = json.loads((folder / META_FILE).read_text())
+        plain["tracklets"] = [TrackletSummary(**{**one, "histogram": np.array(one["histogram"], dtype=np.float64)}) for one in plain["tracklets"]]
+        plain["batches"] = {int(number): indices for number, indices in plain["batches"].items()}
+        return cls(**plain)

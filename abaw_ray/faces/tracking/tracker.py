@@ -1,0 +1,201 @@
+"""Detections in single frames -> tracklets: the same person from detection to detection within one shot. Uses boxes and times, no pixels.
+
+A tracklet ends at a cut. It is lost where its face is not found for longer than ``max_gap_s``; a detection at about the same place in the same
+shot resumes it. ``people.py`` names the people of tracklets, ``segment_tracker.py`` crops the chips.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.boxes import center_distance, iou, longer_side, min_cost_assignment, size_ratio
+from abaw_ray.faces.detection.detect import Face
+
+_INFEASIBLE = 1e6
+"""Cost of a pair that cannot be one person."""
+_OCCUPIED_IOU = 0.4
+"""A face with a larger intersection over union with the box of another tracklet belongs to that one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackConfig:
+    """Detection intervals and matching within a shot. Intervals are seconds of presentation time, never frames. Defaults ours."""
+
+    search_interval_s: float = 2.0
+    """Seconds between two detections on the whole frame while all tracked people are found; shorter where the frames in between exceed the
+    buffer. A newcomer is tracked back to her first frame; a person who comes and goes between two searches is missed. A search is the most
+    expensive step after decoding: ``tools/bench/video`` measures its cost."""
+    lost_search_interval_s: float = 0.5
+    """Seconds between two searches while nobody is tracked, or a tracked person is not found. The first frame of every shot is always searched."""
+    follow_interval_s: float = 0.2
+    """Seconds between two detections in the window around a tracked face; boxes in between are interpolated."""
+    static_interval_s: float = 0.4
+    """The same while all tracked faces are static."""
+    static_iou: float = 0.8
+    """A face is static if its boxes of two successive detections have at least this intersection over union. Where they have less, and the
+    detections are further apart than ``follow_interval_s``, the frame halfway between them goes through the detector too."""
+    max_gap_s: float = 0.5
+    """Seconds without a detection that are interpolated; in a longer gap rows have ``seen = false``."""
+    reid_timeout_s: float = 10.0
+    """Seconds after which a person lost within a shot is no longer re-identified at about the same place."""
+    min_hits: int = 3
+    """Detections that a tracklet needs to be accepted; all of them in a shot with fewer."""
+    max_people: int = 4
+    """People tracked at the same time; a larger face replaces the smallest."""
+    min_iou: float = 0.1
+    """Match of two successive detections: intersection over union at least this, or centers within ``max_center_distance``."""
+    max_center_distance: float = 0.7
+    """Match of two successive detections: distance of centers in units of the face's longer side."""
+    max_size_ratio: float = 2.0
+    """Match of two successive detections: ratio of their longer sides at most this."""
+
+    def __post_init__(self) -> None:
+        """Refuse intervals and limits that contradict each other."""
+        longest = min(self.max_gap_s, self.search_interval_s)
+        if not 0 < self.follow_interval_s <= self.static_interval_s <= longest or self.lost_search_interval_s <= 0:
+            raise ConfigError(
+                f"tracks.follow_interval_s={self.follow_interval_s} must be above 0 and at most static_interval_s={self.static_interval_s}, that "
+                f"at most max_gap_s={self.max_gap_s} and search_interval_s={self.search_interval_s}; "
+                f"lost_search_interval_s={self.lost_search_interval_s} above 0"
+            )
+        if self.min_hits < 1 or self.max_people < 1 or self.max_size_ratio < 1 or self.reid_timeout_s < 0:
+            raise ConfigError(
+                f"tracks.min_hits={self.min_hits}, max_people={self.max_people}, max_size_ratio={self.max_size_ratio} must be at least 1, "
+                f"reid_timeout_s={self.reid_timeout_s} at least 0"
+            )
+
+
+@dataclass(eq=False)
+class Observation:
+    """A face in one frame, detected or interpolated."""
+
+    frame: int
+    time: float
+    """Seconds."""
+    face: Face
+
+
+@dataclass(eq=False)
+class Tracklet:
+    """One person within one shot, from observation to observation."""
+
+    id: int
+    shot: int
+    last: Observation
+    hits: int = 1
+    interpolate_from: Observation | None = None
+    """The observation before ``last``, where the frames between the two are to be interpolated."""
+    previous: Observation | None = None
+    """The observation before ``last`` in any case; None for a newcomer."""
+    last_iou: float = 0.0
+    """Intersection over union of ``interpolate_from`` and ``last``; 0 where the former is None."""
+
+    def add(self, observation: Observation, *, interpolate: bool, hit: bool = True) -> None:
+        """Add an observation; ``hit`` is False where it is counted elsewhere (``backtrack.py``)."""
+        self.previous, self.last, self.hits = self.last, observation, self.hits + hit
+        self.interpolate_from = self.previous if interpolate else None
+        self.last_iou = 0.0 if self.interpolate_from is None else float(iou(self.interpolate_from.face.box[None], observation.face.box[None])[0, 0])
+
+
+class Tracker:
+    """Matches faces to tracklets, detection after detection."""
+
+    def __init__(self, config: TrackConfig, min_score: float, last_id: int = 0) -> None:
+        """``last_id``: the id of the first tracklet is one more."""
+        self.config, self.min_score = config, min_score
+        self.active: list[Tracklet] = []
+        self.lost: list[Tracklet] = []
+        self.rejected: set[int] = set()
+        """Ids of tracklets with too few hits to be accepted; complete after the last ``end_shot``."""
+        self.shot, self.updates, self.last_id = 0, 0, last_id
+        self.last_frame: int | None = None
+        """Number of the last frame that went through the detector."""
+
+    def update(self, frame: int, time: float, faces: list[Face]) -> list[Tracklet]:
+        """Match the faces of one frame.
+
+        Args:
+            frame: Its number.
+            time: Seconds.
+            faces: The detections, each face once, of any score; new and lost tracklets need ``min_score``, active ones do not.
+
+        Returns:
+            The tracklets found in this frame, with ``last`` and ``interpolate_from`` updated.
+        """
+        before, self.updates, self.last_frame = self.last_frame, self.updates + 1, frame
+        strong = [index for index, face in enumerate(faces) if face.score >= self.min_score]
+        known = self._match(self.active, list(range(len(faces))), faces)
+        matched = {index for _, index in known}
+        resumed = self._match(self.lost, [index for index in strong if index not in matched], faces)
+        matched |= {index for _, index in resumed}
+        for tracklet, index in known:
+            short = tracklet.last.frame == before or time - tracklet.last.time <= self.config.max_gap_s
+            tracklet.add(Observation(frame, time, faces[index]), interpolate=short)
+        for tracklet, index in resumed:
+            tracklet.add(Observation(frame, time, faces[index]), interpolate=False)
+        new = [self._new(Observation(frame, time, faces[index])) for index in strong if index not in matched]
+        self._update_states(time, resumed=[tracklet for tracklet, _ in resumed], new=new)
+        return [tracklet for tracklet in self.active if tracklet.last.frame == frame]
+
+    @property
+    def all_found(self) -> bool:
+        """Whether people are tracked, and all of them were found in the last detection."""
+        return bool(self.active) and all(tracklet.last.frame == self.last_frame for tracklet in self.active)
+
+    @property
+    def all_static(self) -> bool:
+        """Whether they also were static since the detection before."""
+        return self.all_found and all(tracklet.last_iou >= self.config.static_iou for tracklet in self.active)
+
+    def match_one(self, tracklet: Tracklet, observation: Observation, faces: list[Face]) -> Face | None:
+        """Return the face of another frame that matches this observation; None if none does, or it belongs to another active tracklet."""
+        others = np.array([other.last.face.box for other in self.active if other is not tracklet]).reshape(-1, 4)
+        free = [face for face in faces if not (iou(face.box[None], others) > _OCCUPIED_IOU).any()]
+        pairs = self._match([Tracklet(0, self.shot, observation)], list(range(len(free))), free)
+        return free[pairs[0][1]] if pairs else None
+
+    def drop_oldest(self) -> None:
+        """Mark the person not found for longest as lost (the frame buffer is full)."""
+        oldest = min(self.active, key=lambda tracklet: tracklet.last.frame)
+        self.active.remove(oldest)
+        self.lost.append(oldest)
+
+    def end_shot(self) -> None:
+        """End all tracklets at a cut."""
+        self._remove(self.active + self.lost)
+        self.active, self.lost = [], []
+        self.shot, self.updates = self.shot + 1, 0
+
+    def _match(self, tracklets: list[Tracklet], rows: list[int], faces: list[Face]) -> list[tuple[Tracklet, int]]:
+        """Return the assignment of faces to tracklets of least cost, without pairs that cannot be one person."""
+        if not tracklets or not rows:
+            return []
+        last, current = np.stack([tracklet.last.face.box for tracklet in tracklets]), np.stack([faces[row].box for row in rows])
+        overlap, distance = iou(last, current), center_distance(last, current)
+        feasible = (overlap >= self.config.min_iou) | (distance <= self.config.max_center_distance)
+        feasible &= size_ratio(last, current) <= self.config.max_size_ratio
+        for index, tracklet in enumerate(tracklets):
+            for column, row in enumerate(rows):
+                if (tracklet.last.face.track, faces[row].track) != (None, None):  # the user's table names the person
+                    feasible[index, column] = tracklet.last.face.track == faces[row].track
+        cost = np.where(feasible, 1 - overlap + distance, _INFEASIBLE)
+        return [(tracklets[a], rows[b]) for a, b in min_cost_assignment(cost) if feasible[a, b]]
+
+    def _new(self, observation: Observation) -> Tracklet:
+        self.last_id += 1
+        return Tracklet(self.last_id, self.shot, observation)
+
+    def _update_states(self, time: float, resumed: list[Tracklet], new: list[Tracklet]) -> None:
+        """Decide which tracklets are active, lost or removed."""
+        found = self.active + resumed + new
+        gone = [tracklet for tracklet in found if time - tracklet.last.time > self.config.max_gap_s]
+        found = sorted((t for t in found if t not in gone), key=lambda tracklet: -float(longer_side(tracklet.last.face.box)))
+        lost = [tracklet for tracklet in self.lost if tracklet not in resumed] + gone + found[self.config.max_people :]
+        self.active = found[: self.config.max_people]
+        self.lost = [tracklet for tracklet in lost if time - tracklet.last.time <= self.config.reid_timeout_s]
+        self._remove([tracklet for tracklet in lost if tracklet not in self.lost])
+
+    def _remove(self, tracklets: list[Tracklet]) -> None:
+        needed = min(self.config.min_hits, self.updates)
+        self.rejected |= {tracklet.id for tracklet in tracklets if tracklet.hits < needed}
