@@ -1,4 +1,4 @@
-"""The policies by which the guide to clusters sets up an account fit the cluster file and one another."""
+"""The IAM policies of the set-up are consistent with the cluster file and with each other."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ def policy(name: str) -> list[dict]:
     return json.loads((ROOT / f"tools/clusters/aws/{name}.json").read_text())["Statement"]
 
 
-def test_the_head_may_do_what_workers_may_and_hands_on_the_role_that_the_cluster_file_gives_them():
+def test_the_head_has_the_workers_permissions_and_may_pass_their_role():
     head, worker = policy("head"), policy("worker")
     (passed,) = [statement["Resource"] for statement in head if statement["Action"] == "iam:PassRole"]
     assert [statement for statement in worker if statement not in head] == []
@@ -23,14 +23,14 @@ def test_the_head_may_do_what_workers_may_and_hands_on_the_role_that_the_cluster
     assert profiles == {passed.rpartition("/")[2]}
 
 
-def test_the_head_ends_machines_of_its_own_cluster_alone():
+def test_the_head_may_terminate_only_machines_of_its_cluster():
     (condition,) = [statement["Condition"] for statement in policy("head") if "ec2:TerminateInstances" in statement["Action"]]
     name = yaml.safe_load((ROOT / "cluster.yaml").read_text())["cluster_name"]
     assert condition == {"StringEquals": {f"aws:ResourceTag/{TAG_RAY_CLUSTER_NAME}": name}}
 
 
 @pytest.mark.parametrize("name", ["head", "worker"])
-def test_the_readme_puts_in_the_name_of_the_bucket_which_stands_at_most_once_a_line(name):
+def test_the_set_up_replaces_the_bucket_name_which_occurs_at_most_once_per_line(name):
     lines = (ROOT / f"tools/clusters/aws/{name}.json").read_text().splitlines()
     assert max(line.count("your-bucket") for line in lines) == 1
     assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "docs/operations.md").read_text()

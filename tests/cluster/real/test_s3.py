@@ -120,7 +120,7 @@ def save_checkpoint(monkeypatch):
     monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: place))
 
     def make(storage):
-        folder = checkpoint.write(StubEngine(), {"step": 7}, rank=0, ranks=1)
+        folder = checkpoint.write(StubEngine(), {"step": 7}, rank=0, world_size=1)
         written = {path.name: path.read_bytes() for path in (folder / "zero").iterdir()}
         try:
             checkpoint.uploader(storage, "run")(ray.train.Checkpoint.from_directory(folder), "checkpoint_1")

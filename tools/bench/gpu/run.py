@@ -1,9 +1,9 @@
-"""What of a GPU the two dear stages use: training ViT-L/14 and encoding chips with it, beside the card's own matrix product and bare PyTorch.
+"""GPU utilisation of the two expensive stages, ViT-L/14 training and feature extraction, against a matrix product and plain PyTorch.
 
 python -m tools.bench.gpu --json tools/benchmarks/gpu-2026-01-31-card.json
 
-Weights are random and pictures drawn: nothing is downloaded, and the time of a step depends on neither. All is measured in one run on one
-card, on the code that the jobs run; the last part runs the encoder's training through Ray Train.
+Weights are random and images synthetic: nothing is downloaded, and the time of a step depends on neither. One run measures everything on one
+GPU with the code of the jobs; part ``ray`` trains the encoder through Ray Train.
 """
 
 import sys
@@ -15,28 +15,28 @@ import torch
 import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError
-from tools.bench.gpu.features import extracting
-from tools.bench.gpu.training import through_ray, training
-from tools.bench.gpu.work import Work, ceiling
+from tools.bench.gpu.features import measure_features
+from tools.bench.gpu.training import measure_ray_training, measure_training
+from tools.bench.gpu.work import Work, measure_ceiling
 from tools.bench.table import measure_parts, metadata, show_rows, write_rows
 
 Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
-    ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the card's ceiling"),
-    ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in bare PyTorch, pixels on the card: share of the ceiling"),
-    ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "our step through DeepSpeed, pixels on the card / bare PyTorch"),
-    ("read_of_zero", ("training", "read_of_zero"), ">= 0.95", "our step with images read and changed ahead of it / pixels on the card"),
-    ("ray_of_plain", ("ray", "ray_of_plain"), ">= 0.9", "an epoch's steps under Ray Train / bare PyTorch"),
-    ("train_images_per_s", ("ray", "images_per_second"), ">= 810", "images a second of training under Ray Train"),
+    ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the GPU's ceiling"),
+    ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in plain PyTorch, pixels on the GPU: share of the ceiling"),
+    ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "training step through DeepSpeed, pixels on the GPU / plain PyTorch"),
+    ("read_of_zero", ("training", "read_of_zero"), ">= 0.95", "training step with prefetched and augmented images / pixels on the GPU"),
+    ("ray_of_plain", ("ray", "ray_of_plain"), ">= 0.9", "steps of an epoch under Ray Train / plain PyTorch"),
+    ("train_images_per_s", ("ray", "images_per_second"), ">= 810", "training images per second under Ray Train"),
     ("checkpoint_s", ("training", "checkpoint_s"), "", "seconds to write a checkpoint to the local disk, one rank"),
-    ("checkpoint_gb", ("training", "checkpoint_gb"), "", "its size"),
-    ("forward_of_ceiling", ("features", "forward_of_ceiling"), "", "the encoder alone, pixels on the card: share of the ceiling"),
-    ("chips_of_forward", ("features", "chips_of_forward"), ">= 0.9", "chips from JPEG to vectors, three scales / the encoder alone"),
-    ("chips_per_s", ("features", "chips_per_second"), ">= 1050", "chips a second so"),
-    ("voice_per_s", ("features", "voice_per_second"), "", "seconds of sound a second through Wav2Vec 2.0 base, mode context"),
-    ("stage_of_forward", ("features", "stage_of_forward"), "", "a whole video's features, sound and table too / the encoder alone"),
+    ("checkpoint_gb", ("training", "checkpoint_gb"), "", "size of the checkpoint"),
+    ("forward_of_ceiling", ("features", "forward_of_ceiling"), "", "encoder alone, pixels on the GPU: share of the ceiling"),
+    ("chips_of_forward", ("features", "chips_of_forward"), ">= 0.9", "chips from JPEG to embeddings, three scales / encoder alone"),
+    ("chips_per_s", ("features", "chips_per_second"), ">= 1050", "chips per second of that"),
+    ("speech_per_s", ("features", "speech_per_second"), "", "seconds of audio per second through Wav2Vec 2.0 base, mode context"),
+    ("stage_of_forward", ("features", "stage_of_forward"), "", "all features of a video with audio and table / encoder alone"),
 )
-"""Key, place among the raw figures, aim (ours; FLOOR of the method's costs for one H200), and what it is."""
+"""Key, place among the raw figures, target (ours, for one H200: docs/performance.md), description."""
 
 
 def main(
@@ -45,27 +45,27 @@ def main(
     cpus: int = 4,
     tiny: bool = False,
 ) -> int:
-    """Measure what of a GPU is used.
+    """Measure the GPU utilisation of training and feature extraction.
 
     Args:
-        json: A file for all figures.
-        only: The parts to measure; all without it.
-        cpus: CPUs of a worker, all but one of which read images ahead.
-        tiny: A small model and few steps, on a CPU too: whether it runs, not how fast.
+        json: Output file of all figures.
+        only: Parts to measure; default all.
+        cpus: CPUs of a worker; all but one prefetch images.
+        tiny: A small model and few steps, to test the benchmark itself; also on a CPU.
     """
     try:
         if not (tiny or torch.cuda.is_available()):
-            raise ConfigError("this process sees no GPU; --tiny runs on a CPU to see whether it runs")
+            raise ConfigError("no GPU is visible; --tiny runs on a CPU to test the benchmark itself")
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
             work = Work.tiny(Path(folder), cpus) if tiny else Work(folder=Path(folder), cpus=cpus)
             raw: dict = {}
             parts = {
-                "ceiling": lambda: ceiling(work),
-                "training": lambda: training(work, raw),
-                "ray": lambda: through_ray(work, raw),
-                "features": lambda: extracting(work, raw),
+                "ceiling": lambda: measure_ceiling(work),
+                "training": lambda: measure_training(work, raw),
+                "ray": lambda: measure_ray_training(work, raw),
+                "features": lambda: measure_features(work, raw),
             }
-            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, about(only, cpus), raw))
+            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, run_metadata(only, cpus), raw))
         show_rows(FIGURES, raw)
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,8 +73,8 @@ def main(
     return 0
 
 
-def about(only: tuple[Part, ...], cpus: int) -> dict:
-    """What must be known of a run to compare it with another."""
+def run_metadata(only: tuple[Part, ...], cpus: int) -> dict:
+    """Return what is needed to compare runs."""
     command = f"python -m tools.bench.gpu --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"command": command, "card": card, **metadata("torch", "timm", "transformers", "deepspeed")}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"command": command, "gpu": gpu, **metadata("torch", "timm", "transformers", "deepspeed")}

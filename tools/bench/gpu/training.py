@@ -1,8 +1,9 @@
-"""Training steps of Stage I on one card: in bare PyTorch, through DeepSpeed, with images read, and through Ray Train."""
+"""Training steps of Stage I on one GPU: in plain PyTorch, through DeepSpeed, with prefetched images, and through Ray Train."""
 
 import os
 import shutil
 import time
+from collections.abc import Callable
 
 import cv2
 import pyarrow as pa
@@ -21,32 +22,31 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
-from abaw_ray.training.loop import PlainEngine, run_steps
+from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
-from tools.bench.gpu.work import Work, finish, of_ceiling, pictures
+from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
 
 SHARDS = ["train.parquet", "val.parquet"]
-_WARM = 3
-"""Steps that do not count."""
+_WARMUP_STEPS = 3
 
 
-def training(work: Work, raw: dict) -> dict:
-    """Images a second of the same step, part by part, and a checkpoint."""
-    task = EncoderTask(work.encoder, open_image_set(stored(work), SHARDS, work.folder), RankContext(device=work.device))
-    step = [MicroBatch(one.pixels.to(work.device), one.labels.to(work.device), one.loss_scale) for one in task.micro_batches(0)]
-    plain = _plain(work, task, step)
+def measure_training(work: Work, raw: dict) -> dict:
+    """Measure images per second of the same step in plain PyTorch and through DeepSpeed, scoring, and a checkpoint."""
+    task = EncoderTask(work.encoder, open_image_set(write_images(work), SHARDS, work.folder), RankContext(device=work.device))
+    step = [MicroBatch(batch.pixels.to(work.device), batch.labels.to(work.device), batch.loss_scale) for batch in task.micro_batches(0)]
+    plain = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     dist.init_process_group("nccl" if work.bf16 else "gloo", init_method=f"file://{work.folder / 'group'}", rank=0, world_size=1)
     try:
-        found = _engine(work, task, step, plain)
+        figures = _deepspeed(work, task, step, plain)
     finally:
         dist.destroy_process_group()
-    return {"plain_images_per_second": plain, "plain_of_ceiling": of_ceiling(plain, 3, raw)} | found
+    return {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw)} | figures
 
 
-def _engine(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
-    """Our engine's steps, its score and its checkpoint."""
+def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
+    """Measure the training steps, the scoring and the checkpoint through DeepSpeed."""
     config = work.encoder
     zero_config = ZeroConfig(
         stage=config.zero_stage,
@@ -59,14 +59,14 @@ def _engine(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float)
     )
     model = ExpressionModel(config)
     engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
-    zero = _rate(work, task, engine, lambda number: step, 0)
-    read = _rate(work, task, engine, task.micro_batches, work.cpus - 1)
-    begun = time.perf_counter()
+    zero = _images_per_second(work, task, engine, lambda number: step, 0)
+    read = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
+    start = time.perf_counter()
     counted = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
-    scored = len(task.val) / (time.perf_counter() - begun)
-    begun = time.perf_counter()
+    scored = len(task.val) / (time.perf_counter() - start)
+    start = time.perf_counter()
     folder = checkpoint.write(engine, {}, rank=0, world_size=1)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
     return {
@@ -84,16 +84,16 @@ def _engine(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float)
     }
 
 
-def through_ray(work: Work, raw: dict) -> dict:
-    """The encoder's training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
-    store = StageStore(stored(work), "encoder", work.encoder, 1)
+def measure_ray_training(work: Work, raw: dict) -> dict:
+    """Measure training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
+    store = StageStore(write_images(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
     resources = Resources(workers=1, cpus=work.cpus, gpus=gpus)
     with RaySession(ComputeConfig(local_cpus=work.cpus + 1)) as session:
         session.start(resources)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, resources=resources)
-        wall = time.perf_counter() - begun
+        wall = time.perf_counter() - start
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]
     return {
@@ -106,37 +106,37 @@ def through_ray(work: Work, raw: dict) -> dict:
     }
 
 
-def stored(work: Work) -> Storage:
-    """Two parts of ``IMAGE`` rows in the sizes that the settings give."""
+def write_images(work: Work) -> Storage:
+    """Write two files of ``IMAGE`` rows in the sizes of the settings."""
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]
         side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.img_size)
-        jpegs = [cv2.imencode(".jpg", picture, quality)[1].tobytes() for picture in pictures(side)]
+        jpegs = [cv2.imencode(".jpg", image, quality)[1].tobytes() for image in synthetic_images(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
-            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "drawn", split, scale) for row in range(count)]
+            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "synthetic", split, scale) for row in range(count)]
             columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema.IMAGE, strict=True)]
             storage.write_table(name, pa.Table.from_arrays(columns, schema=schema.IMAGE))
     return storage
 
 
-def _plain(work: Work, task: EncoderTask, step: list[MicroBatch]) -> float:
-    """The same step without DeepSpeed, weights and AdamW in the model's own precision, pixels on the card: what PyTorch gives."""
+def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> float:
+    """Return images per second of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
     optimizer = make_adamw(model.parameter_groups(work.encoder), work.encoder.optim)
     engine = PlainEngine(model, optimizer, max_grad_norm=work.encoder.optim.max_grad_norm, gradient_accumulation_steps=len(step))
-    rate = _rate(work, task, engine, lambda number: step, 0)
+    rate = _images_per_second(work, task, engine, lambda number: step, 0)
     del model, optimizer
     if work.bf16:
         torch.cuda.empty_cache()
     return rate
 
 
-def _rate(work: Work, task: EncoderTask, engine: object, micro_batches: object, num_workers: int) -> float:
-    """Images a second over all steps but the first few."""
+def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batches: Callable[[int], list[MicroBatch]], num_workers: int) -> float:
+    """Return images per second over all steps after the warm-up."""
     steps = run_steps(
-        range(_WARM + work.steps),
+        range(_WARMUP_STEPS + work.steps),
         micro_batches,
         lambda micro_batch: task.loss_of(engine, micro_batch),
         engine,
@@ -144,10 +144,10 @@ def _rate(work: Work, task: EncoderTask, engine: object, micro_batches: object, 
         seed=task.seed,
         num_workers=num_workers,
     )
-    begun = 0.0
+    start = 0.0
     for number, _ in enumerate(steps):
-        if number == _WARM - 1:
-            finish()
-            begun = time.perf_counter()
-    finish()
-    return work.steps * work.encoder.global_batch_size / (time.perf_counter() - begun)
+        if number == _WARMUP_STEPS - 1:
+            synchronize()
+            start = time.perf_counter()
+    synchronize()
+    return work.steps * work.encoder.global_batch_size / (time.perf_counter() - start)

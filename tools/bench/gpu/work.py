@@ -1,4 +1,4 @@
-"""What the parts of the benchmark share: the settings, drawn pictures of the real sizes, a clock for a card, and the card's ceiling."""
+"""Shared by the parts of the GPU benchmark: sizes, synthetic images, a timer that synchronises the GPU, and the GPU's ceiling."""
 
 import statistics
 import time
@@ -16,52 +16,52 @@ from abaw_ray.encoder.config import EncoderConfig, ModelConfig
 from abaw_ray.faces.chips import ChipConfig
 
 FORWARD = 162e9
-"""Operations of ViT-L/14 for one image of 224 pixels (multiply and add counted), forward; backward is twice as much."""
+"""FLOPs of a forward pass of ViT-L/14 for one image of 224 pixels; a backward pass takes twice as many."""
 _DISTINCT = 64
-"""Pictures that are drawn; each is used many times."""
+"""Number of different images; each is used many times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """How much is done."""
+    """Sizes and settings of the measurement."""
 
     folder: Path
-    """For images, checkpoints and encoders."""
+    """Folder for images, checkpoints and encoders."""
     cpus: int
-    """Of a worker."""
+    """CPUs of a worker."""
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(model=ModelConfig(weights=""), epochs=2))
     """Settings of the paper, with random weights."""
     chips: ChipConfig = field(default_factory=ChipConfig)
     """The paper's three scales."""
     images: int = 5_120
-    """Training images: 20 steps an epoch."""
+    """Training images: 20 steps per epoch."""
     steps: int = 20
     """Steps timed in this process."""
     frames: int = 4096
-    """Chips encoded, and frames of the video."""
+    """Number of chips, and of frames of the video."""
     matrix: int = 8192
-    """Side of the matrices of the ceiling."""
+    """Size of the matrices that measure the ceiling."""
 
     @classmethod
     def tiny(cls, folder: Path, cpus: int) -> "Work":
-        """Enough to see whether it runs."""
+        """Return sizes that are only large enough to test the benchmark itself."""
         model = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=32, depth=2, num_heads=2, weights="")
         encoder = EncoderConfig(model=model, epochs=2, global_batch_size=16, micro_batch_size=8)
         return cls(folder=folder, cpus=cpus, encoder=encoder, chips=ChipConfig(size=28), images=64, steps=3, frames=40, matrix=256)
 
     @property
     def device(self) -> str:
-        """The card, or the CPU where there is none."""
+        """The GPU, or the CPU without one."""
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
     def bf16(self) -> bool:
-        """Whether the model is in bf16, as the jobs have it on GPUs."""
+        """Whether the model is in bf16, as in the jobs on GPUs."""
         return self.device == "cuda"
 
 
-def pictures(side: int) -> list[np.ndarray]:
-    """Drawn faces of this side in pixels, RGB, with a camera's grain, without which a JPEG would be too small and too quick."""
+def synthetic_images(side: int) -> list[np.ndarray]:
+    """Return synthetic faces, RGB, ``side`` pixels wide, with sensor noise: without it, JPEGs are too small and too fast to decode."""
     config, rng, out = replace(SyntheticConfig(), seed=0), np.random.default_rng(0), []
     for number in range(_DISTINCT):
         face = cv2.resize(render_aligned(config, f"bench-{number}", "Happiness").image, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -69,33 +69,33 @@ def pictures(side: int) -> list[np.ndarray]:
     return out
 
 
-def timed(call: Callable[[], object], times: int, warm: int = 3) -> float:
-    """Median of the seconds of a call, the card's work included, after some calls that do not count."""
+def median_seconds(call: Callable[[], object], times: int, warmup: int = 3) -> float:
+    """Return the median duration of a call including the GPU's work, after ``warmup`` calls."""
     seconds = []
-    for number in range(warm + times):
-        finish()
-        begun = time.perf_counter()
+    for number in range(warmup + times):
+        synchronize()
+        start = time.perf_counter()
         call()
-        finish()
-        if number >= warm:
-            seconds.append(time.perf_counter() - begun)
+        synchronize()
+        if number >= warmup:
+            seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def finish() -> None:
-    """Wait for the card."""
+def synchronize() -> None:
+    """Wait for the GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def of_ceiling(images: float, passes: int, raw: dict) -> float | None:
-    """Share of the card's ceiling that so many images a second are, each in so many forward passes' work; None where it was not measured."""
+def share_of_ceiling(images: float, passes: int, raw: dict) -> float | None:
+    """Return the share of the GPU's ceiling for images per second, each of ``passes`` forward passes; None if the ceiling was not measured."""
     tflops = raw.get("ceiling", {}).get("tflops")
     return images * passes * FORWARD / (tflops * 1e12) if tflops else None
 
 
-def ceiling(work: Work) -> dict:
-    """Operations a second of a bf16 matrix product, on random data."""
+def measure_ceiling(work: Work) -> dict:
+    """Return the TFLOP/s of a bf16 matrix product on random data."""
     n = work.matrix
     left, right = (torch.randn(n, n, device=work.device, dtype=torch.bfloat16) for _ in range(2))
-    return {"tflops": 2 * n**3 / timed(lambda: left @ right, 10) / 1e12}
+    return {"tflops": 2 * n**3 / median_seconds(lambda: left @ right, 10) / 1e12}
