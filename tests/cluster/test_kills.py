@@ -57,7 +57,7 @@ def decoding(job: subprocess.Popen) -> psutil.Process:
         assert job.poll() is None, "the job ended before it could be killed"
         for process in psutil.Process(job.pid).children(recursive=True):
             try:
-                if "multiprocessing.spawn" in " ".join(process.cmdline()) and process.cpu_times().user > 1.2:  # it has started, and works
+                if "abaw_ray.core.process" in " ".join(process.cmdline()) and process.cpu_times().user > 1.2:  # it has started, and works
                     return process.parent()
             except psutil.NoSuchProcess:
                 continue
