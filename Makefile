@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 # Each test file runs in one process. Some files start a Ray cluster, so more processes than cores do not help.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo test test-fast test-clips test-cluster lint types docs clean
+.PHONY: help setup demo test test-fast test-clips test-cluster lint docs clean
 
 help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
@@ -18,8 +18,7 @@ help:
 	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
 	@echo "make test-clips CLIPS=folder [YUNET=file]   run the tests on real clips"
 	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
-	@echo "make lint           ruff (rules and format) and deptry (declared dependencies)"
-	@echo "make types          basedpyright (types)"
+	@echo "make lint           ruff (rules and format), deptry (declared dependencies) and basedpyright (types)"
 	@echo "make docs           build the documentation into site/; a broken link is an error"
 	@echo "make clean          remove runs/ and site/ (not .venv)"
 
@@ -53,8 +52,6 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/deptry .
-
-types: $(STAMP)
 	@$(BIN)/basedpyright --level error
 
 docs: $(STAMP)

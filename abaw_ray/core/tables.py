@@ -11,4 +11,4 @@ def rows_of_track(table: pa.Table, track: str) -> pa.Table:
         table: Rows of one video, with the columns ``track`` and ``frame``.
         track: Name of the track.
     """
-    return table.filter(pc.equal(table["track"], track)).sort_by("frame")
+    return table.filter(pc.field("track") == track).sort_by("frame")

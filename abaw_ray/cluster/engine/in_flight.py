@@ -55,5 +55,5 @@ def start_slots(limit: int) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    slots = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=10_000, scheduling_strategy=here)(InFlightSlots)
-    return slots.remote(limit)
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
+    return ray.remote(**options)(InFlightSlots).remote(limit)

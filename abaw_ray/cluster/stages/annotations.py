@@ -14,6 +14,7 @@ from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.data.subjects import Split
 from abaw_ray.fusion.frames import Frames, join_frames
 
 
@@ -21,7 +22,7 @@ from abaw_ray.fusion.frames import Frames, join_frames
 class AnnotationSet:
     """Subjects of the data set and their annotations; small enough for the driver."""
 
-    splits: dict[str, str]
+    splits: dict[str, Split]
     """Split by subject's name."""
     labels: dict[str, np.ndarray]
     """Annotation rows by subject's name; the test release has none."""
@@ -48,7 +49,7 @@ def annotated(run: Run[Any]) -> AnnotationSet:
     if not data.affwild2:
         raise ConfigError("data.affwild2 is empty; training and scoring need the annotations of an Aff-Wild2 tree")
     tree = affwild2(run)
-    splits = {subject.name: subject.split for subject in tree.subjects}
+    splits: dict[str, Split] = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
     return AnnotationSet(splits=splits, labels=labels, example=tree.submission_rows() if "test" in splits.values() else [])
 
@@ -74,7 +75,8 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
 
     run.session.start()
     outputs = sorted(features.outputs.values())
-    frames, left = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, outputs, annotations)
+    references: Any = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, outputs, annotations)
+    frames, left = references
     left_out = fetch(left)
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):
         name, reason = next(iter(left_out.items()))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
@@ -58,7 +57,7 @@ class FeatureWork:
     def _extract(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         rows = store.storage.read_table(payload["faces"], columns=["frame", "time"])
         times = rows["time"].to_numpy()
-        audio, failure = self._audio(payload["uri"], last_frame=pc.max(rows["frame"]).as_py())
+        audio, failure = self._audio(payload["uri"], last_frame=int(rows["frame"].to_numpy().max()))
         figures = {"rows": 0, "seen": 0, "heard": 0}
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
             local = Path(folder) / "output.parquet"
@@ -67,7 +66,7 @@ class FeatureWork:
                 for table in self.extract.stream(chunks, times, audio):
                     writer.write_table(table)
                     figures["rows"] += len(table)
-                    figures |= {name: figures[name] + pc.sum(table[name]).as_py() for name in ("seen", "heard")}
+                    figures |= {name: figures[name] + int(table[name].to_numpy().sum()) for name in ("seen", "heard")}
             if failure:
                 store.write_failure(item, failure)  # before the output, or a run that is killed in between would lose it
             store.storage.put_file(local, store.output(item))

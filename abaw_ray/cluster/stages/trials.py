@@ -86,7 +86,7 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str
     from ray import tune
 
     def trainable(params: dict[str, Any]) -> None:
-        data = ray.get(params["frames"][0])
+        data: Any = ray.get(params["frames"][0])
         tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
 
     trials = run.compute.trials
