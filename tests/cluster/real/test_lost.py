@@ -135,7 +135,7 @@ def test_a_job_resumes_after_a_kill_a_stop_and_the_loss_of_the_head(submit_and_w
     name = re.search(r"raysubmit_\w+", log.read_text())[0]
     hosts.run(CLIENT, "ray", "job", "stop", "--address", "http://127.0.0.1:8265", name, timeout=120)
     job.wait(timeout=60)
-    assert "exit=130 stopped; what was finished is kept" in log.read_text()
+    assert "exit=130 stopped; finished items are kept" in log.read_text()
     stopped = outputs(store, "resume")
 
     job, log = submit_and_wait("resume")
