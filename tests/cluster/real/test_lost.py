@@ -43,6 +43,7 @@ COPIES = 4
 @pytest.fixture(scope="module")
 def submit(cluster, store):
     """Return a function that submits the job of a name, also again; it returns the job and its log."""
+    wait_until(lambda: alive_workers(cluster.hosts) == 2, timeout=180, what="the workers", interval=1)
     write_synthetic(cluster.hosts.state / "synthetic", SYNTHETIC, workers=2)
     for video in sorted((cluster.hosts.state / "synthetic").rglob("*.mp4")):
         for copy in range(COPIES):
