@@ -102,7 +102,7 @@ def session():
 
 @pytest.fixture
 def run(session, tmp_path):
-    def make(stages=None, **changes):
+    def make(**changes):
         return Run(BookConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), **changes), session)
 
     make.diary = lambda: sorted((tmp_path / "runs.diary").read_text().splitlines())

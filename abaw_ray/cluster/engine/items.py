@@ -13,8 +13,8 @@ from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
-Split = Callable[[Mapping[Item, dict], int], list[Task]]
-"""Items to do with their payloads, and the number of workers -> tasks."""
+Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
+"""The run, items to do with their payloads, and the number of workers -> tasks."""
 
 
 def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> list[Task]:
@@ -23,7 +23,7 @@ def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> li
 
 
 def run_items(
-    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: Callable[[], Chain], *, unit: str, split: Split | None = None
+    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: Callable[[], Chain], *, unit: str, split: Split = one_task_each
 ) -> Record:
     """Complete a stage for these items: only missing outputs are made, the record is written last.
 
@@ -47,7 +47,7 @@ def run_items(
         return record
     operators = chain()
     with writer_lock(store.storage, store.path):
-        return _complete(run, store, payloads, operators, unit, split or (lambda todo, workers: list(todo.items())))
+        return _complete(run, store, payloads, operators, unit, split)
 
 
 def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: Chain, unit: str, split: Split) -> Record:
@@ -63,7 +63,7 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], c
             run.session.start(operator.resources)
         chain = replace(chain, operators=[_sized(run, operator) for operator in chain.operators])
         with progress(store.stage, len(todo), unit) as shown:
-            process_items(store, split(todo, chain.operators[0].resources.workers), chain, shown, retried)
+            process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried)
         figures = dict(shown.sums)
     uncounted = done | store.failures(items).keys()  # failed items have an output too, but returned no figures
     figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))

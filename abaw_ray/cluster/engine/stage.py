@@ -114,10 +114,10 @@ class Stage(Generic[_ConfigT]):
         """The record of the complete stage; None where something of it is missing."""
         if self.name not in run.records:
             try:
-                record = self.store(run).record(self.items(run))
+                items = self.items(run)  # before the store: it names a missing input first
             except PendingError:
                 return None
-            if record is None:
+            if (record := self.store(run).record(items)) is None:
                 return None
             run.records[self.name] = record
         return run.records[self.name]
@@ -128,9 +128,9 @@ class Stage(Generic[_ConfigT]):
         Raises:
             PendingError: the stage is not complete with these settings; names the job that runs it.
         """
-        for stage in self.inputs:
-            stage.require(run)  # names the first job that is missing
         if (record := self.record(run)) is None:
+            for stage in self.inputs:
+                stage.require(run)  # names the first job that is missing
             where = run.storage.uri(self.store(run).path)
             raise PendingError(f"{where}: {self.name} is not done with these settings; run {self.job} with the same preset and options first")
         return record
@@ -158,7 +158,7 @@ class Stage(Generic[_ConfigT]):
         def chain() -> Chain:
             return Chain(operators=[Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators])
 
-        record = run_items(run, store, items, chain, unit=work.unit, split=lambda todo, workers: work.split(run, todo, workers))
+        record = run_items(run, store, items, chain, unit=work.unit, split=work.split)
         work.verify(run, store, record)
         return record
 
