@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them at import
 
 import boto3
+import hypothesis
 import pytest
 from jaxtyping import config as annotation_checks
 from jaxtyping import install_import_hook
@@ -15,6 +16,8 @@ _FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training",
 CHECKED = [f"abaw_ray.{name}" for name in _FOLDERS]
 """Modules in which every annotated shape and type is checked at every call, in this process and not in Ray's workers."""
 install_import_hook(CHECKED, "typechecks.strict")
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test depends on the speed of the machine
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser):

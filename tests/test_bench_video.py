@@ -16,8 +16,8 @@ from abaw_ray.core.schema import FACE
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig, Face
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
+from abaw_ray.faces.detection.detect import Face
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
 from tools.bench.video import clips, cost, memory, plan, recall, run, scale

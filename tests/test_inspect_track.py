@@ -30,7 +30,8 @@ def video(tmp_path, monkeypatch):
 def test_a_sheet_and_an_overlay_are_made_from_a_video_alone(video, tmp_path, capsys):
     assert inspect_track.main(video, detector="haar", overlay=tmp_path / "new" / "o.mp4", columns=4, rows=2) == 0
     assert capsys.readouterr().out.splitlines()[0] == "an_empty_room-main.png: track main, 12 frames: not seen 12"
-    assert Image.open(tmp_path / "an_empty_room-main.png").width == 956
+    with Image.open(tmp_path / "an_empty_room-main.png") as sheet:
+        assert sheet.width == 956
     assert len(list(decode(str(tmp_path / "new" / "o.mp4")))) == 12
 
 

@@ -14,7 +14,8 @@ from abaw_ray.data.folds import assign_folds
 from abaw_ray.data.subjects import make_subjects, raw_video, recording_of
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.chips import decode_jpeg
-from abaw_ray.faces.crop import CropFaces, FacesConfig
+from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detection.detect import Face
 from abaw_ray.fusion.frames import join_frames
 from abaw_ray.media.audio import RATE, Audio, decode_audio, windows

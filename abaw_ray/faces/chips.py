@@ -6,42 +6,14 @@ crops of it. Padding and scales follow Stage II of the paper (three scales, blac
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.square_crop import Image, SquareCrop, crop_square
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChipConfig:
-    """Extent and resolution of the stored face crops."""
-
-    scales: tuple[float, ...] = (1.0, 1.3, 1.7)
-    """Sides of the squares in units of the longer side of the face box, ascending. The paper uses three and does not publish them. Default ours."""
-    size: int = 224
-    """Pixels: side of the encoder's input. A chip is never larger than ``size`` x largest / smallest scale."""
-    quality: int = 90
-    """JPEG quality, 1 to 100. Default ours."""
-    keep: Literal["jpeg", "none"] = "jpeg"
-    """``none`` stores boxes without chips, for tables of boxes or for cropping later; feature extraction needs chips."""
-
-    def __post_init__(self) -> None:
-        """Refuse scales, sizes and qualities that give no chip."""
-        if not self.scales or self.scales[0] <= 0 or any(b <= a for a, b in zip(self.scales, self.scales[1:], strict=False)):
-            raise ConfigError(f"chips.scales={self.scales} must be above 0 and ascend")
-        if self.size < 8 or not 1 <= self.quality <= 100:
-            raise ConfigError(f"chips.size={self.size} must be at least 8 pixels, chips.quality={self.quality} between 1 and 100")
-
-    @property
-    def max_side(self) -> int:
-        """Pixels: the largest side of a chip, even, because frames convert several times faster to even sizes."""
-        return max(2 * int(self.size * self.scales[-1] / self.scales[0] / 2), 2)
 
 
 def crop_chip(image: Image | Frame, box: Float[np.ndarray, "4"], config: ChipConfig) -> SquareCrop:

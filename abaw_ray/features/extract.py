@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float16
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
-from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig
 from abaw_ray.features.speech import SpeechFeatures
 from abaw_ray.features.visual import VisualFeatures

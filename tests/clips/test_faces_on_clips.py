@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.faces.chips import crop_scale, decode_jpeg
-from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
+from abaw_ray.faces.crop import CropFaces
 from abaw_ray.media.audio import RATE, decode_audio, windows
 from abaw_ray.media.square_crop import square_around
 from abaw_ray.media.video import decode

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from abaw_ray.faces.detection.detect import DetectorConfig, make_detector
+from abaw_ray.faces.config import DetectorConfig
+from abaw_ray.faces.detection.detect import make_detector
 from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.media.video import decode
 

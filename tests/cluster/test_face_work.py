@@ -10,8 +10,7 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))

@@ -13,10 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detection.detect import DetectorConfig
-from abaw_ray.faces.tracking.segments import SegmentConfig
 from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow

@@ -15,11 +15,9 @@ from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.output import FaceWriter
-from abaw_ray.faces.tracking.segments import SegmentConfig
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=SegmentConfig(length_s=2.0, overlap_s=0.5))

@@ -41,6 +41,7 @@ def cloud(monkeypatch, tmp_path):
     _s3.cache_clear()
     yield requests
     server.shutdown()
+    server.server_close()
     _s3.cache_clear()
 
 

@@ -104,7 +104,7 @@ def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_exclude(ro
         assert path.read_text().splitlines()[0] == (
             "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
         )
-        rows = list(csv.DictReader(path.open()))
+        rows = list(csv.DictReader(path.read_text().splitlines()))
         used = [row for row in rows if int(row["expression"]) < 8 and float(row["face_width"]) > 0]
         assert len(used) == count
         assert {int(row["expression"]) for row in used} == set(range(8))

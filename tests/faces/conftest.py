@@ -3,8 +3,8 @@ import pyarrow as pa
 import pytest
 from detector_of_squares import red_squares
 
-from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
+from abaw_ray.faces.crop import CropFaces
 from abaw_ray.media.write import write_video
 
 ROOM = (60, 70, 80)

@@ -2,7 +2,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abaw_ray.faces.boxes import area, center, center_distance, iou, lerp, longer_side, min_cost_assignment, nms, size_ratio
@@ -58,7 +58,6 @@ def test_an_inverted_box_has_no_area():
     assert area(np.array([10.0, 0, 0, 10])) == 0
 
 
-@settings(deadline=None)  # the first call with more than one row imports scipy
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
 def test_the_assignment_has_the_least_cost_of_all_permutations(rows, columns, data):
     cost = np.array(data.draw(st.lists(st.floats(-10, 10), min_size=rows * columns, max_size=rows * columns))).reshape(rows, columns)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.chips import ChipConfig, crop_chip, crop_scale, decode_jpeg, encode_jpeg
+from abaw_ray.faces.chips import crop_chip, crop_scale, decode_jpeg, encode_jpeg
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.square_crop import square_around
 
 number = st.floats(-150, 350, allow_nan=False)
@@ -25,7 +26,7 @@ def slow_square(rgb, left, top, side):
     return out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(box, config)
 def test_a_chip_has_the_native_resolution_black_outside_and_is_never_enlarged(box, config):
     chip = crop_chip(IMAGE, box, config)
@@ -41,7 +42,6 @@ def test_a_chip_has_the_native_resolution_black_outside_and_is_never_enlarged(bo
         assert abs(chip.image.mean() - slow.mean()) < 2
 
 
-@settings(deadline=None)
 @given(box, config)
 def test_the_smallest_scale_of_a_shrunk_chip_has_the_encoders_size_up_to_rounding_to_even(box, config):
     chip = crop_chip(IMAGE, box, config)
@@ -50,7 +50,6 @@ def test_the_smallest_scale_of_a_shrunk_chip_has_the_encoders_size_up_to_roundin
         assert largest - 2 < len(chip.image) <= largest and len(chip.image) % 2 == 0
 
 
-@settings(deadline=None)
 @given(box, config)
 def test_every_scale_has_the_encoders_size_whatever_the_chip(box, config):
     chip = crop_chip(IMAGE, box, config).image

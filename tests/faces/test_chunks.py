@@ -8,11 +8,10 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError, ItemError
 from abaw_ray.faces.chunk_result import ChunkResult
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.faces.stitch import ChunkMismatchError, stitch
-from abaw_ray.faces.tracking.segments import Chunk, Segment, SegmentConfig, segments_at, split_into_chunks
+from abaw_ray.faces.tracking.segments import Chunk, Segment, segments_at, split_into_chunks
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=SegmentConfig(length_s=2.0, overlap_s=0.5))

@@ -7,9 +7,10 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.boxes import iou
-from abaw_ray.faces.chips import ChipConfig, crop_chip, crop_scale, decode_jpeg
-from abaw_ray.faces.crop import CropFaces, FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig, Face
+from abaw_ray.faces.chips import crop_chip, crop_scale, decode_jpeg
+from abaw_ray.faces.config import ChipConfig, DetectorConfig, FacesConfig
+from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.detection.detect import Face
 from abaw_ray.media.square_crop import square_around
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video

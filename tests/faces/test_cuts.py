@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.detection.cuts import CutConfig, CutDetector
+from abaw_ray.faces.config import CutConfig
+from abaw_ray.faces.detection.cuts import CutDetector
 
 
 def room(seed, shift=0, light=0):

@@ -5,8 +5,8 @@ import pytest
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.faces.boxes import iou
-from abaw_ray.faces.detection.detect import DetectorConfig, HaarDetector, YuNetDetector, make_detector
-from abaw_ray.faces.detection.weights import YUNET_HUB
+from abaw_ray.faces.config import YUNET_HUB, DetectorConfig
+from abaw_ray.faces.detection.detect import HaarDetector, YuNetDetector, make_detector
 
 
 def shaded_face(center=(150, 110), width=90, size=(320, 240)):

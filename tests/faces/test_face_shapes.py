@@ -5,7 +5,8 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from abaw_ray.faces.boxes import iou, nms
-from abaw_ray.faces.chips import ChipConfig, crop_chip, crop_scale
+from abaw_ray.faces.chips import crop_chip, crop_scale
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.faces.detection.detect import Face
 
 BOX = np.array([10.0, 10, 30, 40])

@@ -8,10 +8,9 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.faces.chips import decode_jpeg
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.detection.box_table import BoxTable
-from abaw_ray.faces.detection.detect import DetectorConfig
 from abaw_ray.media.write import write_video
 
 

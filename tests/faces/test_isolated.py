@@ -10,10 +10,9 @@ from crashing import Crashing
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 from abaw_ray.faces.chunk_result import ChunkResult
-from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.isolated import IsolatedFaceWriter
-from abaw_ray.faces.tracking.segments import Chunk, SegmentConfig
+from abaw_ray.faces.tracking.segments import Chunk
 from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.faces.tracking.people import PeopleConfig, TrackletSummary, name_people, name_subjects
+from abaw_ray.faces.config import PeopleConfig
+from abaw_ray.faces.tracking.people import TrackletSummary, name_people, name_subjects
 
 CONFIG = PeopleConfig(min_histogram_similarity=0.75, min_area_ratio=0.25)
 ANNA, BEN, CARL = np.eye(3)

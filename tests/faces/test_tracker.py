@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.config import TrackConfig
 from abaw_ray.faces.detection.detect import Face
-from abaw_ray.faces.tracking.tracker import TrackConfig, Tracker
+from abaw_ray.faces.tracking.tracker import Tracker
 
 
 def face(x, y=50, side=20, score=0.9):

@@ -6,8 +6,9 @@ import huggingface_hub.constants as hub_settings
 import pytest
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.config import YUNET_HUB
 from abaw_ray.faces.detection import weights
-from abaw_ray.faces.detection.weights import YUNET_FILE, YUNET_HUB, cache_folder, yunet_weights
+from abaw_ray.faces.detection.weights import YUNET_FILE, cache_folder, yunet_weights
 
 GOOD = b"the expected network"
 

@@ -8,7 +8,8 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.tables import rows_of_track
-from abaw_ray.faces.chips import ChipConfig, encode_jpeg
+from abaw_ray.faces.chips import encode_jpeg
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import Audio

@@ -4,7 +4,8 @@ import torch
 
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
 from abaw_ray.encoder.model import load_encoder
-from abaw_ray.faces.chips import ChipConfig, crop_scale, decode_jpeg, encode_jpeg
+from abaw_ray.faces.chips import crop_scale, decode_jpeg, encode_jpeg
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.visual import VisualFeatures
 

@@ -41,7 +41,7 @@ def pixels(rectangle, width, height):
     return left, top, 1 + int(rectangle[2] * (width - left - 1)), 1 + int(rectangle[3] * (height - top - 1))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(rectangles, st.sampled_from(EXACT + DEEP), st.sampled_from(ORIENTATIONS))
 def test_a_crop_equals_the_same_rectangle_of_the_whole_frame(rectangle, kind, orientation):
     one = frame(kind, orientation)
@@ -52,7 +52,7 @@ def test_a_crop_equals_the_same_rectangle_of_the_whole_frame(rectangle, kind, or
     assert off == 0 if kind in EXACT else off <= 10
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(rectangles, st.sampled_from(EXACT + DEEP), st.sampled_from(ORIENTATIONS), st.integers(1, 40), st.integers(1, 40))
 def test_a_resized_crop_has_the_given_size_the_same_brightness_and_about_the_same_colours(rectangle, kind, orientation, columns, rows):
     one = frame(kind, orientation)

@@ -42,6 +42,7 @@ def store(server, monkeypatch):
     proxy.delete = lambda: client.delete_object(Bucket="data", Key="clip")
     yield proxy
     proxy.shutdown()
+    proxy.server_close()
 
 
 @pytest.fixture

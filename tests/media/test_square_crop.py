@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_ray.encoder.ingest import cut_square
-from abaw_ray.faces.chips import ChipConfig, crop_chip
+from abaw_ray.faces.chips import crop_chip
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.square_crop import clip_square, crop_square, square_around
 
 number = st.floats(-150, 350, allow_nan=False)
@@ -37,7 +38,7 @@ def test_the_square_has_the_scaled_side_and_the_center_of_the_box(box, scale):
     assert abs(top + side / 2 - (box[1] + box[3]) / 2) <= half
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(box, scale)
 def test_a_square_crop_agrees_with_its_definition_and_is_never_enlarged(box, scale):
     crop, slow = crop_square(IMAGE, box, scale, 128), slow_square(IMAGE, *square_around(box, scale))
@@ -49,7 +50,7 @@ def test_a_square_crop_agrees_with_its_definition_and_is_never_enlarged(box, sca
         assert abs(crop.image.mean() - slow.mean()) < 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(box, scale)
 def test_a_chip_and_a_stored_still_image_of_the_same_box_are_the_same_square(box, scale):
     chip = crop_chip(IMAGE, box, ChipConfig(scales=(scale,), size=64)).image

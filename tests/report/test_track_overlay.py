@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import DataError, ItemError
-from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.audio import RATE, decode_audio
 from abaw_ray.media.video import SeekError, decode
 from abaw_ray.report.tracks import overlay as overlay_module

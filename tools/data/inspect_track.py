@@ -14,11 +14,9 @@ import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.chips import ChipConfig, decode_jpeg
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.chips import decode_jpeg
+from abaw_ray.faces.config import YUNET_HUB, ChipConfig, DetectorConfig, FacesConfig
 from abaw_ray.faces.crop import CropFaces
-from abaw_ray.faces.detection.detect import DetectorConfig
-from abaw_ray.faces.detection.weights import YUNET_HUB
 from abaw_ray.faces.output import write_faces
 from abaw_ray.media.audio import Audio, decode_audio
 from abaw_ray.media.video import decode

@@ -11,7 +11,7 @@ from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.faces.crop import FacesConfig
+from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, FeaturesConfig
 from abaw_ray.fusion.config import SweepConfig
 

@@ -20,7 +20,7 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.features.wav2vec import weights_identity

@@ -17,10 +17,11 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.faces.chunk_result import META_FILE, ROWS_FILE
+from abaw_ray.faces.config import SegmentConfig
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.output import VideoResult
 from abaw_ray.faces.stitch import ChunkMismatchError
-from abaw_ray.faces.tracking.segments import Chunk, SegmentConfig, split_into_chunks
+from abaw_ray.faces.tracking.segments import Chunk, split_into_chunks
 from abaw_ray.media.probe import header_reader
 
 _MAX_SHARE = 0.5

@@ -4,37 +4,17 @@ Cheap on purpose: 2,304 pixels of each frame are compared with those of the fram
 that leaves the frame almost unchanged is not detected, and no tracklet needs to end there.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.config import CutConfig
 
 _BINS = 32
 _DECAY = 0.8
 """Weight of the past in the exponential moving average of pixel changes, per frame."""
 _MOTION_FACTOR = 3.0
 """The threshold rises by this many times the moving average (a shaking camera, a low frame rate)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutConfig:
-    """Thresholds from which on two successive frames belong to different shots."""
-
-    min_pixel_change: float = 0.06
-    """Mean absolute change of luma per pixel, 0 to 1, above the moving average. Within a shot 0.003 to 0.02 was measured. Default ours."""
-    min_histogram_change: float = 0.2
-    """Share of the pixels that change their bin of the luma histogram, 0 to 1. Default ours."""
-
-    def __post_init__(self) -> None:
-        """Refuse values outside 0 to 1."""
-        if not (0 < self.min_pixel_change <= 1 and 0 < self.min_histogram_change <= 1):
-            raise ConfigError(
-                f"cuts.min_pixel_change={self.min_pixel_change} and cuts.min_histogram_change={self.min_histogram_change} "
-                "must be above 0 and at most 1"
-            )
 
 
 class CutDetector:

@@ -6,16 +6,15 @@ miss faces that are turned or small. The configured detector is used or an error
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import nms
-from abaw_ray.faces.detection.weights import YUNET_HUB, yunet_weights
+from abaw_ray.faces.config import DetectorConfig
+from abaw_ray.faces.detection.weights import yunet_weights
 
 _HAAR_HALF_COUNT = 6
 """A Haar cascade gives no probability but the number of overlapping windows that it accepts: this many are a score of 0.5. Faces have about 30,
@@ -30,40 +29,6 @@ _SQUARE_BELOW = 256
 """Pixels: smaller images are padded to squares, so that windows have few sizes in all."""
 _NO_CONFIG = np.zeros(0, np.uint8)
 """OpenCV expects a configuration beside the weights; ONNX has none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """The face detector, its input size, and its score thresholds."""
-
-    kind: Literal["yunet", "haar", "given"] = "yunet"
-    """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but detects frontal, larger faces only; ``given`` reads ``boxes``."""
-    boxes: str = field(default="", metadata={"in_digest": False})
-    """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
-    and, optionally, score and track. The address of the results depends on its content, not on its path."""
-    weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
-    """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
-    Its SHA-256 is checked, so the results do not depend on the path."""
-    width: int = 640
-    """Pixels: a whole frame is shrunk to this width for detection, never enlarged. Default ours."""
-    min_size: float = 0.03
-    """Smallest detected face, longer side as a share of the shorter side of the frame: 32 pixels at 1080p. Boxes of such small faces are up to
-    a fifth too small. Default ours."""
-    min_score: float = 0.6
-    """Score that starts a new tracklet, 0 to 1; with Haar 0.6 means nine overlapping windows. Default ours."""
-    keep_score: float = 0.35
-    """Score that continues a tracklet: the lower threshold of a hysteresis, so that a few low scores do not end it. Default ours."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings with which no face could be detected."""
-        if self.kind not in ("yunet", "haar", "given"):
-            raise ConfigError(f"detector.kind='{self.kind}' is none of 'yunet', 'haar' and 'given'")
-        if self.kind == "given" and not self.boxes:
-            raise ConfigError("detector.kind is 'given' and detector.boxes is empty; give a CSV or Parquet table of boxes")
-        if not 0 < self.keep_score <= self.min_score < 1:
-            raise ConfigError(f"detector.keep_score={self.keep_score} must be above 0 and at most min_score={self.min_score}, that below 1")
-        if not 0 < self.min_size < 1 or self.width < 32:
-            raise ConfigError(f"detector.min_size={self.min_size} is a share between 0 and 1, detector.width={self.width} at least 32 pixels")
 
 
 @dataclass(frozen=True, eq=False)

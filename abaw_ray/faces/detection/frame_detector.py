@@ -4,13 +4,11 @@
 costs a small fraction of that and shows the face at a higher resolution (``docs/performance.md``).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import center, center_distance, iou, longer_side, nms
-from abaw_ray.faces.detection.detect import Detector, DetectorConfig, Face
+from abaw_ray.faces.config import DetectorConfig, WindowConfig
+from abaw_ray.faces.detection.detect import Detector, Face
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.square_crop import clip_square
 
@@ -18,26 +16,6 @@ _SAME_FACE_IOU = 0.4
 """Faces from two windows with a larger intersection over union are one."""
 _SAME_FACE_DISTANCE = 0.4
 """So are two faces whose centers are nearer than this, in units of their longer side: detectors differ more in size than in position."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowConfig:
-    """The search window around a tracked face."""
-
-    scale: float = 2.2
-    """Side of the window in units of the face's longer side; the margin allows for motion between two detections. Default ours."""
-    size: int = 128
-    """Pixels: the window is shrunk to this side, never enlarged. Default ours."""
-    min_size_ratio: float = 0.5
-    """Smallest face that is detected, in units of the previous size of the tracked face. Default ours."""
-
-    def __post_init__(self) -> None:
-        """Refuse windows that cannot contain a face."""
-        if self.scale < 1.2 or self.size < 48 or not 0 < self.min_size_ratio < 1:
-            raise ConfigError(
-                f"window.scale={self.scale} must be at least 1.2, window.size={self.size} at least 48, "
-                f"window.min_size_ratio={self.min_size_ratio} between 0 and 1"
-            )
 
 
 class FrameDetector:

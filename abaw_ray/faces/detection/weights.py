@@ -16,11 +16,10 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.faces.config import YUNET_HUB
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 """From OpenCV's model zoo (MIT licence)."""
-YUNET_HUB = "opencv/face_detection_yunet"
-"""Its repository on the model hub."""
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_TIMEOUT_S = 5.0

@@ -9,29 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.core.schema import MAIN_TRACK
+from abaw_ray.faces.config import PeopleConfig
 from abaw_ray.faces.tracking.segments import Segment
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeopleConfig:
-    """Matching of tracklets to people across shots. Defaults ours."""
-
-    min_histogram_similarity: float = 0.75
-    """Intersection of the color histograms of two tracklets, 0 to 1, from which on they are one person. A histogram covers the face and its
-    surroundings."""
-    min_area_ratio: float = 0.25
-    """Further tracklets of a named subject: mean area at least this share of that of the largest one; smaller ones are background people."""
-
-    def __post_init__(self) -> None:
-        """Refuse values outside 0 to 1."""
-        if not (0 < self.min_histogram_similarity <= 1 and 0 <= self.min_area_ratio <= 1):
-            raise ConfigError(
-                f"people.min_histogram_similarity={self.min_histogram_similarity} must be above 0 and at most 1, "
-                f"people.min_area_ratio={self.min_area_ratio} between 0 and 1"
-            )
 
 
 @dataclass(eq=False)

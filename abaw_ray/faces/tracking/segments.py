@@ -7,28 +7,7 @@ once, and the rows equal those of one pass from start to end: both join the same
 import math
 from dataclasses import dataclass
 
-from abaw_ray.core.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentConfig:
-    """Division of a video into segments. Defaults ours."""
-
-    length_s: float = 120.0
-    """Seconds of a segment. Within a segment people are tracked; from one to the next they are matched by their boxes."""
-    overlap_s: float = 1.0
-    """Seconds by which a segment extends beyond its start and its end; there its people are matched with those of its neighbours."""
-
-    def __post_init__(self) -> None:
-        """Refuse segments that overlap more than one neighbour."""
-        if self.overlap_s <= 0 or self.length_s < 4 * self.overlap_s:
-            raise ConfigError(
-                f"segments.overlap_s={self.overlap_s} must be above 0 and segments.length_s={self.length_s} at least four times as long"
-            )
-
-    def near_boundary(self, boundary: float, time: float) -> bool:
-        """Return whether both segments that meet at ``boundary`` cover a frame of this time."""
-        return abs(time - boundary) <= self.overlap_s
+from abaw_ray.faces.config import SegmentConfig
 
 
 @dataclass(frozen=True)

@@ -8,62 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.boxes import center_distance, iou, longer_side, min_cost_assignment, size_ratio
+from abaw_ray.faces.config import TrackConfig
 from abaw_ray.faces.detection.detect import Face
 
 _INFEASIBLE = 1e6
 """Cost of a pair that cannot be one person."""
 _OCCUPIED_IOU = 0.4
 """A face with a larger intersection over union with the box of another tracklet belongs to that one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackConfig:
-    """Detection intervals and matching within a shot. Intervals are seconds of presentation time, never frames. Defaults ours."""
-
-    search_interval_s: float = 2.0
-    """Seconds between two detections on the whole frame while all tracked people are found; shorter where the frames in between exceed the
-    buffer. A newcomer is tracked back to her first frame; a person who comes and goes between two searches is missed. A search is the most
-    expensive step after decoding: ``tools/bench/video`` measures its cost."""
-    lost_search_interval_s: float = 0.5
-    """Seconds between two searches while nobody is tracked, or a tracked person is not found. The first frame of every shot is always searched."""
-    follow_interval_s: float = 0.2
-    """Seconds between two detections in the window around a tracked face; boxes in between are interpolated."""
-    static_interval_s: float = 0.4
-    """The same while all tracked faces are static."""
-    static_iou: float = 0.8
-    """A face is static if its boxes of two successive detections have at least this intersection over union. Where they have less, and the
-    detections are further apart than ``follow_interval_s``, the frame halfway between them goes through the detector too."""
-    max_gap_s: float = 0.5
-    """Seconds without a detection that are interpolated; in a longer gap rows have ``seen = false``."""
-    reid_timeout_s: float = 10.0
-    """Seconds after which a person lost within a shot is no longer re-identified at about the same place."""
-    min_hits: int = 3
-    """Detections that a tracklet needs to be accepted; all of them in a shot with fewer."""
-    max_people: int = 4
-    """People tracked at the same time; a larger face replaces the smallest."""
-    min_iou: float = 0.1
-    """Match of two successive detections: intersection over union at least this, or centers within ``max_center_distance``."""
-    max_center_distance: float = 0.7
-    """Match of two successive detections: distance of centers in units of the face's longer side."""
-    max_size_ratio: float = 2.0
-    """Match of two successive detections: ratio of their longer sides at most this."""
-
-    def __post_init__(self) -> None:
-        """Refuse intervals and limits that contradict each other."""
-        longest = min(self.max_gap_s, self.search_interval_s)
-        if not 0 < self.follow_interval_s <= self.static_interval_s <= longest or self.lost_search_interval_s <= 0:
-            raise ConfigError(
-                f"tracks.follow_interval_s={self.follow_interval_s} must be above 0 and at most static_interval_s={self.static_interval_s}, that "
-                f"at most max_gap_s={self.max_gap_s} and search_interval_s={self.search_interval_s}; "
-                f"lost_search_interval_s={self.lost_search_interval_s} above 0"
-            )
-        if self.min_hits < 1 or self.max_people < 1 or self.max_size_ratio < 1 or self.reid_timeout_s < 0:
-            raise ConfigError(
-                f"tracks.min_hits={self.min_hits}, max_people={self.max_people}, max_size_ratio={self.max_size_ratio} must be at least 1, "
-                f"reid_timeout_s={self.reid_timeout_s} at least 0"
-            )
 
 
 @dataclass(eq=False)

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from abaw_ray.core.errors import DataError, ItemError
-from abaw_ray.faces.chips import ChipConfig, crop_chip
+from abaw_ray.faces.chips import crop_chip
+from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.audio import RATE, Audio
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import SeekError, decode

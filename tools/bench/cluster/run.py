@@ -16,8 +16,7 @@ import tyro
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.cluster.engine import ray_share
 from tools.bench.cluster.machines import Plan, on_machines
 from tools.bench.table import command_line, measure_parts, metadata, show_rows, write_rows

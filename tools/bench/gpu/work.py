@@ -13,7 +13,7 @@ import torch
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.stills import render_aligned
 from abaw_ray.encoder.config import EncoderConfig, ModelConfig
-from abaw_ray.faces.chips import ChipConfig
+from abaw_ray.faces.config import ChipConfig
 
 FORWARD = 162e9
 """FLOPs of a forward pass of ViT-L/14 for one image of 224 pixels; a backward pass takes twice as many."""

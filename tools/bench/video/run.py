@@ -22,8 +22,7 @@ import tyro
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.progress import echo
-from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.detect import DetectorConfig
+from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.video.clips import lengthen
 from tools.bench.video.cost import naive_over_stage, stage_over_decode
 from tools.bench.video.figures import figures_of, run_metadata, show, write
