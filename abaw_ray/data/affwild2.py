@@ -149,7 +149,7 @@ class AffWild2:
 
 
 def is_affwild2(where: str | Path, storage: StorageConfig | None = None) -> bool:
-    """Whether this is a folder with the EXPR annotations, so that ``AffWild2`` knows who is in its videos.
+    """Whether this is a folder with the EXPR annotations, so that ``AffWild2`` can list the subjects of its videos.
 
     Lists at most 200 folders, breadth first and at most three levels deep: a large bucket costs seconds, and annotations
     that lie deep among many other folders are not found. A pattern, a list, a single file or nothing is no such folder.

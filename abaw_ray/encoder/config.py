@@ -146,7 +146,7 @@ class AugmentConfig:
     """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
     feature extraction uses. A crop of an aligned image never exceeds the image."""
     max_shift: float = 0.05
-    """Largest shift of the crop's centre as a fraction of its side; it stands for the inaccuracy of detectors."""
+    """Largest shift of the crop's centre as a fraction of its side; it simulates the inaccuracy of detectors."""
     max_rotation_deg: float = 10.0
     """Largest rotation in degrees, in either direction."""
     hflip_prob: float = 0.5

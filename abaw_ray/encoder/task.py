@@ -1,6 +1,6 @@
 """The training step of Stage I: sample indices to pixels, pixels to the loss, and the metrics on the validation images.
 
-Everything is a function of (seed, step, image); the distribution over ranks changes nothing. This module knows neither DeepSpeed nor Ray.
+Everything is a function of (seed, step, image); the distribution over ranks changes nothing. This module imports neither DeepSpeed nor Ray.
 """
 
 from collections.abc import Callable, Iterator

@@ -90,7 +90,7 @@ class TrackConfig:
     buffer. A newcomer is tracked back to her first frame; a person who comes and goes between two searches is missed. A search is the most
     expensive step after decoding: ``tools/bench/video`` measures its cost."""
     lost_search_interval_s: float = 0.5
-    """Seconds between two searches while nobody is tracked, or a tracked person is not found. The first frame of every shot is always searched."""
+    """Seconds between two searches while no person is tracked, or a tracked person is not found. The first frame of every shot is always searched."""
     follow_interval_s: float = 0.2
     """Seconds between two detections in the window around a tracked face; boxes in between are interpolated."""
     static_interval_s: float = 0.4

@@ -99,7 +99,7 @@ class RemoteFile:
         except FileNotFoundError as error:
             raise StorageError(f"{self.uri}: it was deleted while it was read; put it back, then run it again") from error
         if (size, version) != (self.size, self.version):
-            raise StorageError(f"{self.uri}: it changed while it was read; run it again when nobody writes it any more")
+            raise StorageError(f"{self.uri}: it changed while it was read; run it again when it is no longer being written")
         return remote
 
     def _block(self, number: int) -> bytes:

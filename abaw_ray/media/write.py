@@ -41,7 +41,7 @@ def write_video(
             frames: there times start at 0 and are multiples of one frame duration (frames may be left out).
         audio: Mono samples at 16 kHz in -1..1; None writes no audio stream.
         audio_start: Time in seconds of the first sample, 0 or more (AVI: 0), on the clock of ``times``.
-        crf: Quality of x264: 18 looks lossless, 23 is its default, 35 shows blocks; in an AVI, MPEG-4's quantiser is a sixth of it.
+        crf: Quality of x264: 18 is visually lossless, 23 is its default, 35 shows blocks; in an AVI, MPEG-4's quantiser is a sixth of it.
         preset: Speed of x264.
 
     Raises:

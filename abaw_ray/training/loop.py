@@ -1,6 +1,6 @@
 """Parts of a training loop: prefetching in threads, and steps with gradient accumulation over an engine.
 
-An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. This module knows neither the model nor where it runs.
+An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. This module is independent of the model and of where it runs.
 """
 
 from collections import deque

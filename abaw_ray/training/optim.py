@@ -1,6 +1,6 @@
 """Parameter groups with layer-wise learning rate decay, the AdamW optimizer, and the learning rate schedule.
 
-Input: named parameters and the layer of each. This module knows neither the model nor the engine that takes the steps.
+Input: named parameters and the layer of each. Independent of the model and of the engine that takes the steps.
 """
 
 import math

@@ -29,7 +29,7 @@ def run_items(
 
     Args:
         run: Session, storage and policy.
-        store: Where the stage lives.
+        store: The stage's storage.
         payloads: What each item's work needs, JSON values.
         chain: Makes the operators; called only if there is work to do.
         unit: What an item is called in messages.

@@ -1,4 +1,4 @@
-"""What one stage asks the cluster for: a number of workers, and the CPUs, GPUs and memory of each."""
+"""Resources that one stage requests: a number of workers, and the CPUs, GPUs and memory of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

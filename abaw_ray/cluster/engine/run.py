@@ -49,7 +49,7 @@ class RunConfig:
     policy: Policy = field(default_factory=Policy)
     """What a run does about failures."""
     plan: bool = False
-    """Print what the job would do, what it asks for, and everything that prevents it (bucket, weights, data set, capacity); start nothing."""
+    """Print what the job would do, the resources it requests, and everything that prevents it (bucket, weights, data set, capacity); start nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Run(Generic[_ConfigT]):
 
 
 def once_per_run(read: Callable[[Run[Any]], _T]) -> Callable[[Run[Any]], _T]:
-    """Cache the result of a function of the run alone: every stage asks again, and listing a data set is slow."""
+    """Cache the result of a function of the run alone: every stage calls it, and listing a data set is slow."""
 
     @wraps(read)
     def cached(run: Run[Any]) -> _T:

@@ -115,7 +115,7 @@ class RaySession:
         for name, value in _ALONE.items() if own else ():
             os.environ.setdefault(name, value)
         if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
-            # A secret of this run alone: no token file in the home folder, and nobody else on the machine can submit to it.
+            # A secret of this run alone: no token file in the home folder, and no other user of the machine can submit to it.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray
 
@@ -138,7 +138,7 @@ def refusal(resources: Resources, least: int, found: int) -> str:
     """The message for a stage that would wait forever.
 
     Args:
-        resources: What it asks for.
+        resources: What it requests.
         least: Workers that it needs at the same time.
         found: Workers that the cluster has room for.
     """

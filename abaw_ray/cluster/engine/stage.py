@@ -63,7 +63,7 @@ class RunWork(Generic[_ConfigT]):
     run: Callable[[Run[_ConfigT], StageStore, Item], dict[str, Any]]
     """Writes the output, marks it complete and returns its figures."""
     resources: Callable[[ComputeConfig], Resources]
-    """What its largest step asks for."""
+    """What its largest step requests."""
     identity: Callable[[Run[_ConfigT]], str] = lambda run: ""
     """Names what it reads besides the outputs of its inputs, such as annotations."""
     describe: Callable[[Run[_ConfigT]], str] = lambda run: "one run"
@@ -136,7 +136,7 @@ class Stage(Generic[_ConfigT]):
         return record
 
     def resources(self, compute: ComputeConfig) -> tuple[Resources, ...]:
-        """What each of its worker pools asks for."""
+        """What each of its worker pools requests."""
         pools = self.work.operators if isinstance(self.work, ItemWork) else (self.work,)
         return tuple(pool.resources(compute) for pool in pools)
 

@@ -93,7 +93,7 @@ def run_command(presets: Mapping[str, tuple[str, _ConfigT]], load: Callable[[], 
 
 
 def parse(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> _ConfigT:
-    """The settings that these arguments ask for.
+    """The settings that these arguments select.
 
     Raises:
         ConfigError: an unknown preset, option or value; in one line, with the nearest name.

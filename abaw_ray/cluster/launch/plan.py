@@ -1,4 +1,4 @@
-"""What a job will do, printed before anything is paid for: its stages, what is done already, what they ask the cluster for, and all problems."""
+"""What a job will do, printed before anything is paid for: its stages, what is done already, the resources they request, and all problems."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,13 +18,13 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     """Print the plan of these stages, and every problem found.
 
     Raises:
-        AbawError: the first problem; nothing has been started except, where no cluster is joined, a Ray to ask for its capacity.
+        AbawError: the first problem; nothing has been started except, where no cluster is joined, a local Ray to measure capacity.
     """
     problems: list[AbawError] = []
     _collect(problems, run.storage.check)
     run.session.start()
     available = capacity.machines()
-    rows = [("stage", "work", "asks for", "room for")]
+    rows = [("stage", "work", "requests", "room for")]
     for stage in stages:
         work = _collect(problems, partial(_work, run, stage, stages, problems))
         gang = not isinstance(stage.work, ItemWork) and stage.work.gang

@@ -69,7 +69,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
 
 
 def one_trial(compute: ComputeConfig) -> Resources:
-    """What predicting asks for: one CPU, with the GPU and the memory of a trial."""
+    """Resources of prediction: one CPU, with the GPU and the memory of a trial."""
     return replace(compute.trials, workers=1, cpus=1.0)
 
 

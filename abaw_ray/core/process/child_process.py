@@ -88,7 +88,7 @@ class ChildTracebackError(Exception):
 class _Child:
     """One process from its start to its end, with a channel for calls and outcomes.
 
-    Its starter is a thread that lives as long as the process: PR_SET_PDEATHSIG ends a process when the THREAD that started it ends.
+    Its starter is a thread that exists as long as the process: PR_SET_PDEATHSIG ends a process when the THREAD that started it ends.
     """
 
     def __init__(self, make: bytes, limits: ChildLimits) -> None:

@@ -58,7 +58,7 @@ def _checksums(config: StorageConfig) -> str:
 
 
 def _region(config: StorageConfig) -> str:
-    """The known region, or empty. Without a region each client asks the metadata service of its machine."""
+    """The known region, or empty. Without a region each client queries the metadata service of its machine."""
     known = config.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or ""
     return known or ("us-east-1" if _endpoint(config) else "")
 

@@ -1,6 +1,6 @@
 """A lock file that allows one writer for each stage folder: a second run on the same results is refused, a dead writer's lock is taken over.
 
-The lock is a small file in the folder; its owner renews it while it lives. It guards against two people who start the same command. Outputs are
+The lock is a small file in the folder; its owner renews it until it ends. It guards against two people who start the same command. Outputs are
 written atomically anyway, so even two writers cannot leave a half-written result. A writer on this machine is looked up among its processes. A
 writer on another machine, which may be gone, is monitored until it renews its lock or has not renewed it for too long. A writer that lost its
 connection and returns leaves the lock of its successor alone.
@@ -27,7 +27,7 @@ _HEARTBEAT_INTERVAL = 20.0
 _STALE_AFTER = 6 * _HEARTBEAT_INTERVAL
 """Seconds without a renewal after which a writer on another machine counts as dead."""
 _EXPIRED_AFTER = 3600.0
-"""Seconds since a renewal after which nobody waits for another one: no two clocks differ by so much."""
+"""Seconds since a renewal after which the lock counts as abandoned: no two clocks differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
 _CONFIRM_DELAY = 0.2
@@ -43,7 +43,7 @@ def writer_lock(storage: Storage, folder: str) -> Iterator[None]:
         folder: Its path below the storage root.
 
     Raises:
-        BusyError: another run that still lives holds the lock; the message names its machine and process.
+        BusyError: another run that is still alive holds the lock; the message names its machine and process.
     """
     path, claim = f"{folder}/writer.json", _claim()
     if (other := _read(storage, path)) and _is_alive(storage, path, other):
@@ -127,7 +127,7 @@ def _renew(storage: Storage, path: str, claim: dict, stop: threading.Event) -> N
     while not stop.wait(_HEARTBEAT_INTERVAL):
         try:
             if not _owns(storage, path, claim):
-                return  # this writer was offline for so long that another one took over; outputs are atomic, whoever writes them
+                return  # this writer was offline for so long that another one took over; outputs are atomic, whichever writer wrote them
             storage.write_bytes(path, json.dumps({**claim, "heartbeat": time.time()}).encode())
         except StorageError:
             continue  # the next renewal may succeed; outputs report a lost store themselves

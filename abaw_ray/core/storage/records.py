@@ -1,7 +1,7 @@
 """The outputs of a stage in storage, which of them are there, and the record that marks them as complete.
 
 A stage's store is a folder named by the digest of everything that shapes every output in it. Each item has one output, written atomically; the
-record comes last: without a record there is no result. Nothing here knows what an output holds or where the work runs.
+record comes last: without a record there is no result. This module is independent of what an output holds and where the work runs.
 """
 
 import hashlib

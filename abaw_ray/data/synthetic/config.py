@@ -76,7 +76,7 @@ class SyntheticConfig:
         if count < len(EXPRESSIONS):
             raise ConfigError(
                 f"synthetic.{name}={getattr(self, name)} videos of {self.video_duration_s} s hold {count} segments, fewer than the "
-                f"{len(EXPRESSIONS)} expressions; ask for more subjects or a shorter synthetic.segment_duration_s"
+                f"{len(EXPRESSIONS)} expressions; set more subjects or a shorter synthetic.segment_duration_s"
             )
 
     @property

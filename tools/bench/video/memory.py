@@ -57,7 +57,7 @@ def resident_mb(pid: int) -> float:
 
 
 def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
-    """Process one video with a worker's ``IsolatedFaceWriter``. Call it in a new process, which stands for the actor without Ray's own memory.
+    """Process one video with a worker's ``IsolatedFaceWriter``. Call it in a new process, which corresponds to the actor without Ray's own memory.
 
     Returns:
         Peaks in MiB: ``parent``, ``child``, and ``sum`` of both at one time; and ``frames``.

@@ -32,7 +32,7 @@ class Pose:
     roll: float = 0.0
     yaw: float = 0.0
     pitch: float = 0.0
-    """Radians; positive yaw looks to the right of the image, positive pitch down."""
+    """Radians; positive yaw turns the face to the right of the image, positive pitch down."""
     gaze: tuple[float, float] = (0.0, 0.0)
     """Gaze direction, -1..1 horizontally and vertically."""
 

@@ -1,4 +1,4 @@
-"""Identities: looks, resting activations and voice, sampled from the seed and a name, so the same name gives the same identity everywhere."""
+"""Identities: appearance, resting activations and voice, sampled from the seed and a name, so the same name gives the same identity everywhere."""
 
 from dataclasses import dataclass
 
