@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from jaxtyping import config as annotation_checks
 from jaxtyping import install_import_hook
+from model_hub import model_hub  # noqa: F401  a fixture
 from moto.server import ThreadedMotoServer
 
 _FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict")

@@ -63,8 +63,8 @@ class ModelConfig:
     drop_path_rate: float = 0.1
     """Stochastic depth of the last block, growing linearly from 0 at the first; in training only."""
     weights: str = "hub"
-    """Initial weights: a path or URI of a safetensors or PyTorch file (timm's or DINOv2's own names), ``hub`` for timm's download, empty for
-    random."""
+    """Initial weights: path or URI of a safetensors or PyTorch file with timm's or DINOv2's parameter names; ``hub`` for timm's own weights of
+    this model on the model hub; ``owner/name`` for another repository there; ``random``."""
     pos_embed_std: float | None = None
     """Standard deviation of random initial position embeddings, with Xavier initialisation of the other weights. At 0.3 a small model that
     learns from scratch leaves chance level about three epochs earlier than at timm's own 0.02. None keeps timm's initialisation; pretrained
@@ -76,6 +76,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
+        if not self.weights:
+            raise ConfigError("model.weights is empty; give a path, a URI, hub, a repository on the model hub (owner/name), or random")
         if self.img_size < 1 or not 0 <= self.drop_path_rate < 1 or min(self.std) <= 0:
             raise ConfigError(
                 f"model.img_size={self.img_size} must be above 0, drop_path_rate={self.drop_path_rate} below 1 and std={self.std} above 0"

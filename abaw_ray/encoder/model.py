@@ -12,15 +12,19 @@ import timm
 import torch
 from jaxtyping import Float, Shaped
 from safetensors.torch import load_file, save_file
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.storage.weights import RANDOM, WeightsSource
 from abaw_ray.encoder.config import ModelConfig
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+_WEIGHTS_FILES = (MODEL_FILE, "pytorch_model.bin")
+"""Names of timm's files of weights."""
+_REMEDY = "set model.weights to the path or URI of a file of weights, to a repository on the model hub, or to random"
 
 
 class Encoder(nn.Module):
@@ -72,23 +76,46 @@ def check_architecture(config: ModelConfig) -> None:
         raise ConfigError(f"model.name={config.name}: timm has no such model; similar names are {', '.join(similar) or 'none'}")
 
 
-def build_encoder(config: ModelConfig) -> Encoder:
-    """An encoder with its initial weights, in float32.
+def weights_source(config: ModelConfig, storage: StorageConfig | None = None) -> WeightsSource:
+    """Where the initial weights come from; ``hub`` is timm's own repository of the model.
+
+    Args:
+        config: The model.
+        storage: Settings of object stores, for a URI.
+    """
+    pretrained = get_pretrained_cfg(config.name)
+    repository = pretrained.hf_hub_id if pretrained and pretrained.hf_hub_id else ""
+    return WeightsSource(setting="model.weights", value=config.weights, repository=repository, remedy=_REMEDY, storage=storage or StorageConfig())
+
+
+def check_weights(config: ModelConfig, storage: StorageConfig) -> None:
+    """Check that timm has the architecture and that its initial weights exist, without a download.
 
     Raises:
-        ConfigError: timm has no such model, or the architecture does not accept these sizes.
-        DataError: the weights do not exist or do not fit.
-        StorageError: the store could not be read after all retries.
+        ConfigError: the architecture or the weights do not exist, or the model hub does not respond.
+        StorageError: the object store of the weights cannot be read.
+    """
+    check_architecture(config)
+    weights_source(config, storage).check(*_WEIGHTS_FILES)
+
+
+def build_encoder(config: ModelConfig, storage: StorageConfig | None = None) -> Encoder:
+    """An encoder with its initial weights, in float32.
+
+    Args:
+        config: The model.
+        storage: Settings of object stores, for weights at a URI.
+
+    Raises:
+        ConfigError: timm has no such model, the architecture does not accept these sizes, or the weights do not exist.
+        DataError: the weights do not fit the architecture.
+        StorageError: the object store could not be read after all retries.
     """
     check_architecture(config)
     arguments = {**config.timm_arguments(), "drop_path_rate": config.drop_path_rate}
+    source = weights_source(config, storage)
     try:
-        if config.weights == "hub":
-            vit = _from_hub(config, arguments)
-        elif config.weights:
-            vit = _from_file(config, arguments)
-        else:
-            vit = _with_random_weights(config, arguments)
+        vit = _with_random_weights(config, arguments) if source.is_random else _with_loaded_weights(config, source, arguments)
     except (TypeError, AssertionError) as error:
         raise ConfigError(f"model: timm cannot build {config.name} with {arguments}: {error}") from error
     return Encoder(vit, config)
@@ -102,25 +129,13 @@ def _with_random_weights(config: ModelConfig, arguments: dict) -> nn.Module:
     return vit
 
 
-def _from_hub(config: ModelConfig, arguments: dict) -> nn.Module:
-    try:
-        return timm.create_model(config.name, pretrained=True, **arguments)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120].rstrip(". ")
-        remedy = "set model.weights to the path or URI of a file with them"
-        raise DataError(f"model.weights=hub: {config.name} cannot be downloaded from the model hub ({reason}); {remedy}") from error
-
-
-def _from_file(config: ModelConfig, arguments: dict) -> nn.Module:
-    folder, slash, name = config.weights.rpartition("/")
-    try:
-        with Storage(StorageConfig(uri=folder or slash or ".")).local_copy(name) as local:
+def _with_loaded_weights(config: ModelConfig, source: WeightsSource, arguments: dict) -> nn.Module:
+    with source.local_file(*_WEIGHTS_FILES) as local:
+        try:
             return timm.create_model(config.name, pretrained=True, pretrained_cfg_overlay={"file": str(local)}, **arguments)
-    except FileNotFoundError as error:
-        raise DataError(f"model.weights={config.weights}: no such file; give a path, 'hub' to download, or '' for random weights") from error
-    except (RuntimeError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
+        except (RuntimeError, OSError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
@@ -164,7 +179,7 @@ def load_encoder(folder: Path) -> Encoder:
         depth=arguments.get("depth"),
         num_heads=arguments.get("num_heads"),
         init_values=(arguments["init_values"] or 0.0) if "init_values" in arguments else None,
-        weights="",
+        weights=RANDOM,
         mean=tuple(body["mean"]),
         std=tuple(body["std"]),
     )

@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import DataError
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.augment import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
@@ -49,11 +50,11 @@ class RankContext:
 class ExpressionModel(nn.Module):
     """Encoder and classification head as they are trained."""
 
-    def __init__(self, config: EncoderConfig) -> None:
-        """Build with weights initialised from the seed, or loaded."""
+    def __init__(self, config: EncoderConfig, storage: StorageConfig | None = None) -> None:
+        """Build with weights initialised from the seed, or loaded; ``storage`` has the settings of object stores, for weights at a URI."""
         super().__init__()
         torch.manual_seed(config.seed)
-        self.encoder: Encoder = build_encoder(config.model)
+        self.encoder: Encoder = build_encoder(config.model, storage)
         if config.activation_checkpointing:
             self.encoder.enable_activation_checkpointing()
         self.head = MoeHead(self.encoder.dim, len(config.classes), config.moe)

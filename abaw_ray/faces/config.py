@@ -19,8 +19,8 @@ class DetectorConfig:
     """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
     and, optionally, score and track. The address of the results depends on its content, not on its path."""
     weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
-    """Where ``face_detection_yunet_2023mar.onnx`` is: a local path, a URI, or ``owner/name`` on the model hub, from which it is fetched once.
-    Its SHA-256 is checked, so the results do not depend on the path."""
+    """Where ``face_detection_yunet_2023mar.onnx`` is: a path or URI; ``owner/name`` for a repository on the model hub, from which it is
+    downloaded once; ``hub`` for the default one. Its SHA-256 is checked, so the results do not depend on the source."""
     width: int = 640
     """Pixels: a whole frame is shrunk to this width for detection, never enlarged. Default ours."""
     min_size: float = 0.03
@@ -37,6 +37,8 @@ class DetectorConfig:
             raise ConfigError(f"detector.kind='{self.kind}' is none of 'yunet', 'haar' and 'given'")
         if self.kind == "given" and not self.boxes:
             raise ConfigError("detector.kind is 'given' and detector.boxes is empty; give a CSV or Parquet table of boxes")
+        if self.kind == "yunet" and not self.weights:
+            raise ConfigError("detector.weights is empty; give a path, a URI, hub, or a repository on the model hub (owner/name)")
         if not 0 < self.keep_score <= self.min_score < 1:
             raise ConfigError(f"detector.keep_score={self.keep_score} must be above 0 and at most min_score={self.min_score}, that below 1")
         if not 0 < self.min_size < 1 or self.width < 32:

@@ -10,8 +10,8 @@ from abaw_ray.core.errors import ConfigError
 
 REVISION = 1
 """Raised when the same settings give other features."""
-RANDOM = "random"
-"""Value of ``speech.weights`` that selects the small model with random weights."""
+WAV2VEC_HUB = "facebook/wav2vec2-base-960h"
+"""Repository of the default speech model on the model hub."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,9 @@ class RandomWav2VecConfig:
 class SpeechConfig:
     """The speech feature vector. The paper says Wav2Vec 2.0 on a short window; all else is ours."""
 
-    weights: str = "facebook/wav2vec2-base-960h"
-    """A folder (local, or a URI that pyarrow understands) as transformers saves it, a name on the model hub, or ``random``."""
+    weights: str = WAV2VEC_HUB
+    """Path or URI of a folder as transformers saves it; ``owner/name`` for a repository on the model hub; ``hub`` for the default one; ``random``
+    for a small model."""
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     mode: Literal["windows", "context"] = "context"
@@ -89,7 +90,7 @@ class SpeechConfig:
     def __post_init__(self) -> None:
         """Refuse windows and chunks that contradict each other."""
         if not self.weights:
-            raise ConfigError("speech.weights is empty; give the folder of a Wav2Vec 2.0 model, a name on the model hub, or random")
+            raise ConfigError("speech.weights is empty; give the path or URI of a folder, hub, a repository on the model hub (owner/name), or random")
         if self.window_s < 0.05:
             raise ConfigError(f"speech.window_s={self.window_s} is too short; the receptive field of a state is 0.025 s, give at least 0.05")
         if 2 * self.margin_s < self.window_s or self.chunk_s <= 2 * self.margin_s:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float16
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig
 from abaw_ray.features.speech import SpeechFeatures
@@ -27,15 +28,29 @@ _KEY = ("video", "track", "frame", "time")
 class ExtractFeatures:
     """Both models, loaded once per worker; one video per call."""
 
-    def __init__(self, config: FeaturesConfig, chips: ChipConfig, encoder_folder: Path, device: DeviceConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: FeaturesConfig,
+        chips: ChipConfig,
+        encoder_folder: Path,
+        device: DeviceConfig | None = None,
+        storage: StorageConfig | None = None,
+    ) -> None:
         """Load both models.
+
+        Args:
+            config: Settings of the features.
+            chips: The settings with which the chips were cropped.
+            encoder_folder: A saved encoder.
+            device: Device and batch sizes.
+            storage: Settings of object stores, for a speech model at a URI.
 
         Raises:
             DataError: a folder does not hold the model.
-            ConfigError: a setting does not fit the models, the chips or this machine.
+            ConfigError: a setting does not fit the models, the chips or this machine, or the speech model does not exist.
         """
         self.visual = VisualFeatures(encoder_folder, config.visual, chips, device)
-        self.speech = SpeechFeatures(config.speech, device)
+        self.speech = SpeechFeatures(config.speech, device, storage)
         self.schema = schema.feature(self.visual.dim, self.speech.dim)
 
     def __call__(self, faces: pa.Table, audio: Audio | None) -> pa.Table:

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float16, Float32, Int
 
 from abaw_ray.core.errors import ConfigError, StageError
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import DeviceConfig, SpeechConfig
 from abaw_ray.features.device import setup_device
-from abaw_ray.features.wav2vec import Wav2Vec
+from abaw_ray.features.wav2vec import Wav2Vec, weights_source
 from abaw_ray.media.audio import RATE, Audio, windows
 
 _EPSILON = 1e-7
@@ -24,15 +25,20 @@ _WINDOWS_PER_CHUNK = 8
 class SpeechFeatures:
     """The speech model, loaded once per worker."""
 
-    def __init__(self, config: SpeechConfig, device: DeviceConfig | None = None) -> None:
+    def __init__(self, config: SpeechConfig, device: DeviceConfig | None = None, storage: StorageConfig | None = None) -> None:
         """Load the model.
 
+        Args:
+            config: The model, and how its states are pooled.
+            device: Device and batch size.
+            storage: Settings of object stores, for weights at a URI.
+
         Raises:
-            DataError: the weights do not exist or are no Wav2Vec 2.0 model.
-            ConfigError: the model has no such layer, or the window is shorter than the receptive field of a state.
+            DataError: the weights are no complete Wav2Vec 2.0 model.
+            ConfigError: the weights do not exist, the model has no such layer, or the window is shorter than the receptive field of a state.
         """
         self.config, self.device_config = config, device or DeviceConfig()
-        self.model = Wav2Vec(config.weights, config.random, setup_device(self.device_config))
+        self.model = Wav2Vec(weights_source(config, storage), config.random, setup_device(self.device_config))
         layers, field = self.model.layers, self.model.receptive_field
         if config.layer != "mean" and not -layers - 1 <= config.layer <= layers:
             raise ConfigError(f"speech.layer={config.layer}: the model has layers 0 to {layers}, or mean")

@@ -4,9 +4,7 @@
 """
 
 import hashlib
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,14 +16,17 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.features.config import RANDOM, RandomWav2VecConfig
+from abaw_ray.core.storage.weights import WeightsSource
+from abaw_ray.features.config import WAV2VEC_HUB, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.media.audio import RATE
 
 _BAND_HZ = (80.0, 6000.0)
 """Range of the pitches of the random model; ours."""
-_FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
+_CONFIG_FILE = "config.json"
+_REMEDY = "set features.speech.weights to the path or URI of a folder with a Wav2Vec 2.0 model as transformers saves it, or to random"
+_FILES = (_CONFIG_FILE, "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 
 
 def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
@@ -71,25 +72,25 @@ def _gabor_filters(rng: np.random.Generator, channels: int, width: int) -> Float
 class Wav2Vec:
     """A loaded model, with the stride and receptive field of its states."""
 
-    def __init__(self, weights: str, random: RandomWav2VecConfig, device: torch.device) -> None:
+    def __init__(self, source: WeightsSource, random: RandomWav2VecConfig, device: torch.device) -> None:
         """Build or load the model.
 
         Args:
-            weights: ``random``, a folder (local, or a URI that pyarrow understands) as transformers saves it, or a name on the model hub.
+            source: Where its weights come from.
             random: Sizes of the small model.
             device: Device of the model.
 
         Raises:
-            DataError: no such folder or name, no network for the hub, or not a Wav2Vec 2.0 model.
+            ConfigError: there is no such folder or repository, or the model hub does not respond.
+            DataError: it is not a complete Wav2Vec 2.0 model.
+            StorageError: the object store could not be read after all retries.
         """
         self.normalize = True
-        if weights == RANDOM:
+        if source.is_random:
             model = build_random(random)
-        elif is_remote(weights):
-            with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-                model = self._load(str(_download(weights, Path(folder))), weights)
         else:
-            model = self._load(weights.removeprefix("file://"), weights)
+            with source.local_folder(_CONFIG_FILE) as folder:
+                model = self._load(folder, source.value)
         module: Any = model.eval().requires_grad_(False)
         self.device, self.model = device, module.to(device)
         kernels, strides = model.config.conv_kernel, model.config.conv_stride
@@ -106,13 +107,12 @@ class Wav2Vec:
         try:
             loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = "no such folder, and not available on the model hub" if not Path(folder).exists() else " ".join(str(error).split())[:160]
-            raise DataError(f"speech.weights={name}: {reason}; give the folder of a Wav2Vec 2.0 model as transformers saves it") from error
+            raise DataError(f"features.speech.weights={name}: {' '.join(str(error).split())[:160]}; {_REMEDY}") from error
         model, info = loaded
         missing = [key for key in info["missing_keys"] if key != "masked_spec_embed"]
         if missing or model.config.model_type != "wav2vec2":
             raise DataError(
-                f"speech.weights={name}: is no complete Wav2Vec 2.0 model ({len(missing)} weights are missing, as {missing[:1]}); get it again"
+                f"features.speech.weights={name}: is no complete Wav2Vec 2.0 model ({len(missing)} weights are missing, as {missing[:1]})"
             )
         with suppress(OSError):  # no preprocessor settings: normalise, as the published models do
             preprocessor, _ = Wav2Vec2FeatureExtractor.get_feature_extractor_dict(folder)
@@ -138,29 +138,39 @@ class Wav2Vec:
         return torch.stack(hidden_states).float().mean(dim=0) if layer == "mean" else hidden_states[layer].float()
 
 
-def weights_identity(weights: str) -> str:
-    """A digest of the weights' content, for the address of a stage's results: other files in the same folder give other features.
+def weights_source(config: SpeechConfig, storage: StorageConfig | None = None) -> WeightsSource:
+    """Where the speech model comes from; ``storage`` has the settings of object stores, for a URI."""
+    return WeightsSource(
+        setting="features.speech.weights", value=config.weights, repository=WAV2VEC_HUB, remedy=_REMEDY, storage=storage or StorageConfig()
+    )
 
-    A name on the model hub and ``random`` are returned as they are.
+
+def check_weights(config: SpeechConfig, storage: StorageConfig) -> None:
+    """Check that the speech model exists, without a download.
 
     Raises:
-        DataError: the folder does not hold a model.
+        ConfigError: it does not exist, or the model hub does not respond.
+        StorageError: the object store cannot be read.
     """
-    if weights == RANDOM or not (is_remote(weights) or Path(weights.removeprefix("file://")).exists()):
-        return weights
-    storage = Storage(StorageConfig(uri=weights))
-    files = [name for name in storage.files("") if name in _FILES or name.startswith(("model-", "pytorch_model-"))]
-    if "config.json" not in files:
-        raise DataError(f"speech.weights={weights}: holds no config.json; give the folder of a Wav2Vec 2.0 model as transformers saves it")
-    return digest([[name, _hash(storage, name)] for name in files])
+    weights_source(config, storage).check(_CONFIG_FILE)
+
+
+def weights_identity(source: WeightsSource) -> str:
+    """A digest of the weights' content, for the address of a stage's results: other files in the same folder give other features.
+
+    The name of a repository on the model hub and ``random`` are returned as they are.
+
+    Raises:
+        ConfigError: there is no such folder, or it does not hold a model.
+        StorageError: the object store could not be read after all retries.
+    """
+    if source.is_random or source.hub_repository:
+        return source.hub_repository or source.value
+    source.check(_CONFIG_FILE)
+    files = [name for name in source.store.files("") if name in _FILES or name.startswith(("model-", "pytorch_model-"))]
+    return digest([[name, _hash(source.store, name)] for name in files])
 
 
 def _hash(storage: Storage, name: str) -> str:
     with storage.local_copy(name) as path, path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(weights: str, folder: Path) -> Path:
-    storage = Storage(StorageConfig(uri=weights))
-    storage.download_folder("", folder, names=[name for name in storage.files("") if name.endswith((".json", ".safetensors", ".bin"))])
-    return folder

@@ -102,7 +102,7 @@ def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path)
     for text in (
         "file/x",
         "yunet.onnx: there is no such file",
-        "there is no dinov2.safetensors",
+        "model.weights=nowhere/dinov2.safetensors: there is no such file",
         "2 workers with 4 CPUs, 1 GPUs and 8 GB of memory each",
     ):
         assert any(text in line for line in problems), (text, problems)

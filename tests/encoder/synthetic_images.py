@@ -9,7 +9,7 @@ from abaw_ray.encoder.config import AugmentConfig, EncoderConfig, IngestConfig, 
 from abaw_ray.training.config import LossConfig, OptimConfig
 
 TINY = ModelConfig(
-    name="vit_small_patch14_dinov2.lvd142m", img_size=28, embed_dim=32, depth=2, num_heads=2, init_values=0.0, drop_path_rate=0.0, weights=""
+    name="vit_small_patch14_dinov2.lvd142m", img_size=28, embed_dim=32, depth=2, num_heads=2, init_values=0.0, drop_path_rate=0.0, weights="random"
 )
 CONFIG = EncoderConfig(
     ingest=IngestConfig(classes=("one", "two", "three"), max_side=56),

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from abaw_ray.core.errors import ConfigError, DataError, StorageError
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.config import EncoderConfig, ModelConfig
-from abaw_ray.encoder.model import build_encoder, check_architecture, layer_of, load_encoder, save_encoder
+from abaw_ray.encoder.model import build_encoder, check_architecture, check_weights, layer_of, load_encoder, save_encoder
 from abaw_ray.encoder.task import ExpressionModel
 
 pytestmark = pytest.mark.slow
@@ -77,8 +78,9 @@ def test_initial_weights_come_from_a_file_and_fit_another_input_size(config, tmp
 def test_missing_broken_or_unfitting_weights_are_named_in_the_error(config, tmp_path):
     (tmp_path / "text.pt").write_text("no weights")
     save_encoder(tmp_path / "wide", built(replace(config, model=replace(config.model, embed_dim=64))))
-    for name, said in (("gone.safetensors", "no such file"), ("text.pt", "cannot be loaded"), ("wide/model.safetensors", "cannot be loaded")):
-        with pytest.raises(DataError, match=said) as caught:
+    refused = {"gone.safetensors": "no such file", "text.pt": "cannot be loaded", "wide/model.safetensors": "cannot be loaded"}
+    for name, reason in refused.items():
+        with pytest.raises((ConfigError, DataError), match=reason) as caught:
             build_encoder(replace(config.model, weights=str(tmp_path / name)))
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -102,11 +104,11 @@ def test_an_unknown_architecture_and_impossible_sizes_are_refused():
     with pytest.raises(ConfigError, match="vit_small_patch14_dino"):
         check_architecture(ModelConfig(name="vit_small_patch14_dino3"))
     with pytest.raises(ConfigError, match="vit_small_patch14_dino"):
-        build_encoder(ModelConfig(name="vit_small_patch14_dino3", weights=""))
+        build_encoder(ModelConfig(name="vit_small_patch14_dino3", weights="random"))
     with pytest.raises(ConfigError, match="drop_path_rate"):
         ModelConfig(drop_path_rate=1.0)
     with pytest.raises(ConfigError, match="cannot build"):
-        build_encoder(ModelConfig(name="vit_small_patch14_dinov2", embed_dim=33, num_heads=2, weights=""))
+        build_encoder(ModelConfig(name="vit_small_patch14_dinov2", embed_dim=33, num_heads=2, weights="random"))
 
 
 def test_every_parameter_has_its_layer_and_tokens_and_biases_have_no_weight_decay(config):
@@ -139,7 +141,7 @@ def quickly_built(config):
 def test_the_papers_encoder_is_vit_large_and_takes_224_pixels():
     config = EncoderConfig()
     assert (config.model.name, config.model.weights) == ("vit_large_patch14_dinov2.lvd142m", "hub")
-    model = quickly_built(replace(config, model=replace(config.model, weights="")))
+    model = quickly_built(replace(config, model=replace(config.model, weights="random")))
     count = sum(parameter.numel() for parameter in model.encoder.parameters())
     assert 303e6 < count < 305e6
     assert model.encoder.dim == 1024
@@ -149,17 +151,39 @@ def test_the_papers_encoder_is_vit_large_and_takes_224_pixels():
     assert len(model.parameter_groups(config)) == 2 * 26
 
 
+@torch.no_grad()
+def test_weights_from_the_model_hub_are_those_of_the_file_there(config, model_hub, tmp_path):
+    published = built(config, seed=5)
+    save_encoder(tmp_path, published)
+    model_hub.files["model.safetensors"] = (tmp_path / "model.safetensors").read_bytes()
+    for weights, repository in (("hub", "timm/vit_small_patch14_dinov2.lvd142m"), ("owner/name", "owner/name")):
+        loaded = build_encoder(replace(config.model, weights=weights)).eval()
+        torch.testing.assert_close(loaded(pixels()), published(pixels()), atol=0, rtol=0)
+        assert f"GET /{repository}/resolve/main/model.safetensors" in model_hub.requests
+
+
 def test_hub_weights_without_network_give_a_one_line_error_that_asks_for_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"^model\.weights=hub: vit_small_patch14_dinov2\.lvd142m cannot .* set model\.weights to the path or URI"):
+    with pytest.raises(ConfigError, match=r"^model\.weights=hub: timm/vit_small\S* not available .* set model\.weights to the path or URI"):
         build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", img_size=28))
 
 
+def test_weights_in_an_object_store_are_read_with_the_settings_of_the_store(config, object_store, monkeypatch, tmp_path):
+    save_encoder(tmp_path, built(config, seed=5))
+    object_store.create_bucket(Bucket="models")
+    object_store.upload_file(str(tmp_path / "model.safetensors"), "models", "vit.safetensors")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    model = replace(config.model, weights="s3://models/vit.safetensors")
+    storage = StorageConfig(endpoint=object_store.meta.endpoint_url)
+    check_weights(model, storage)
+    loaded = build_encoder(model, storage)
+    torch.testing.assert_close(loaded.vit.pos_embed, built(config, seed=5).vit.pos_embed, atol=0, rtol=0)
+
+
 def test_an_unreachable_store_of_the_weights_is_a_storage_error(monkeypatch, config):
-    monkeypatch.setattr("abaw_ray.core.storage.retries.wait_random_exponential", lambda **_: lambda state: 0)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with pytest.raises(StorageError, match=r"^s3://bucket/weights/vit\.pt: "):
-        build_encoder(replace(config.model, weights="s3://bucket/weights/vit.pt"))
+    storage = StorageConfig(endpoint="http://127.0.0.1:1", attempts=1)
+    with pytest.raises(StorageError, match=r"^model\.weights=s3://bucket/weights/vit\.pt: "):
+        build_encoder(replace(config.model, weights="s3://bucket/weights/vit.pt"), storage)

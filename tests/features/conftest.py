@@ -14,7 +14,7 @@ def encoder_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = ModelConfig(
-        name="vit_small_patch14_dinov2", img_size=28, embed_dim=24, depth=1, num_heads=2, init_values=0, drop_path_rate=0, weights=""
+        name="vit_small_patch14_dinov2", img_size=28, embed_dim=24, depth=1, num_heads=2, init_values=0, drop_path_rate=0, weights="random"
     )
     encoder = build_encoder(config)
     with torch.no_grad():

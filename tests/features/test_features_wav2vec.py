@@ -8,17 +8,21 @@ import torch
 from transformers import Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.features import wav2vec
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures
-from abaw_ray.features.wav2vec import Wav2Vec, build_random, weights_identity
+from abaw_ray.features.wav2vec import Wav2Vec, build_random, weights_identity, weights_source
 
 CPU = torch.device("cpu")
 SMALL = RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1)
 
 
+def source(weights):
+    return weights_source(SpeechConfig(weights=weights))
+
+
 def test_the_model_of_a_folder_has_its_weights(published):
-    wav = Wav2Vec(str(published), SMALL, CPU)
+    wav = Wav2Vec(source(str(published)), SMALL, CPU)
     sound = np.random.default_rng(0).normal(size=(2, 16_000)).astype(np.float32)
     with torch.inference_mode():
         expected = Wav2Vec2Model.from_pretrained(published).eval()(torch.from_numpy(sound)).last_hidden_state
@@ -37,8 +41,8 @@ def test_features_of_the_published_architecture_in_both_modes(published, speech)
 def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(published, speech, tmp_path):
     shutil.copytree(published, tmp_path / "plain")
     (tmp_path / "plain" / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
-    wav = Wav2Vec(str(tmp_path / "plain"), SMALL, CPU)
-    assert not wav.normalize and Wav2Vec(str(published), SMALL, CPU).normalize
+    wav = Wav2Vec(source(str(tmp_path / "plain")), SMALL, CPU)
+    assert not wav.normalize and Wav2Vec(source(str(published)), SMALL, CPU).normalize
     made = SpeechFeatures(SpeechConfig(weights=str(tmp_path / "plain")))
     given = []
     made.model.states = lambda sound, layer: (given.append(sound), wav.states(sound, layer))[1]
@@ -48,7 +52,7 @@ def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(p
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_the_receptive_field_of_a_state_is_centred_on_its_position(norm):
-    wav = Wav2Vec("random", RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1, feat_extract_norm=norm), CPU)
+    wav = Wav2Vec(source("random"), RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1, feat_extract_norm=norm), CPU)
     centers = wav.centers(8000)
     extractor = wav.model.feature_extractor
     assert extractor(torch.zeros(1, 8000)).shape[2] == len(centers)
@@ -100,12 +104,19 @@ def wav2vec_audio(sound):
     return Audio(sound.astype(np.float32), 0.0)
 
 
-def test_a_hub_name_without_network_gives_a_one_line_error_that_asks_for_a_folder(monkeypatch, tmp_path):
+def test_a_repository_on_the_model_hub_is_loaded_by_its_name(published, model_hub):
+    model_hub.files |= {path.name: path.read_bytes() for path in published.iterdir()}
+    wav = Wav2Vec(source("owner/speech"), SMALL, CPU)
+    assert torch.equal(wav.model.encoder.layer_norm.bias, Wav2Vec2Model.from_pretrained(published).encoder.layer_norm.bias)
+    assert "GET /owner/speech/resolve/main/model.safetensors" in model_hub.requests
+
+
+def test_a_hub_without_network_gives_a_one_line_error_that_asks_for_a_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(DataError) as error:
-        Wav2Vec("facebook/wav2vec2-of-nobody", SMALL, CPU)
-    assert "give the folder of a Wav2Vec 2.0 model" in str(error.value) and "\n" not in str(error.value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError) as error:
+        Wav2Vec(source("owner/speech"), SMALL, CPU)
+    assert "a folder with a Wav2Vec 2.0 model" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_folders_without_a_complete_model_give_a_one_line_error(published, tmp_path, encoder_folder):
@@ -114,9 +125,9 @@ def test_folders_without_a_complete_model_give_a_one_line_error(published, tmp_p
     whole = (published / "model.safetensors").read_bytes()
     (tmp_path / "cut" / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     for folder in (tmp_path / "empty", tmp_path / "cut", encoder_folder):
-        with pytest.raises(DataError, match="speech.weights=") as error:
-            Wav2Vec(str(folder), SMALL, CPU)
-        assert "\n" not in str(error.value) and "; g" in str(error.value)
+        with pytest.raises((ConfigError, DataError), match=r"features\.speech\.weights=") as error:
+            Wav2Vec(source(str(folder)), SMALL, CPU)
+        assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_lacks_weights_is_refused_instead_of_using_random_ones(published, tmp_path):
@@ -126,33 +137,31 @@ def test_a_folder_that_lacks_weights_is_refused_instead_of_using_random_ones(pub
     weights = load_file(published / "model.safetensors")
     save_file({name: value for name, value in weights.items() if "layers.1" not in name}, tmp_path / "part" / "model.safetensors")
     with pytest.raises(DataError, match="weights are missing"):
-        Wav2Vec(str(tmp_path / "part"), SMALL, CPU)
+        Wav2Vec(source(str(tmp_path / "part")), SMALL, CPU)
 
 
 def test_the_identity_of_weights_is_their_content_not_their_path(published, tmp_path):
     shutil.copytree(published, tmp_path / "copy")
-    assert weights_identity(str(published)) == weights_identity(str(tmp_path / "copy"))
-    assert weights_identity("random") == "random"
-    assert weights_identity("facebook/wav2vec2-base-960h") == "facebook/wav2vec2-base-960h"
+    assert weights_identity(source(str(published))) == weights_identity(source(str(tmp_path / "copy")))
+    assert weights_identity(source("random")) == "random"
+    assert weights_identity(source("facebook/wav2vec2-base-960h")) == "facebook/wav2vec2-base-960h"
     data = bytearray((tmp_path / "copy" / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / "copy" / "model.safetensors").write_bytes(data)
-    assert weights_identity(str(published)) != weights_identity(str(tmp_path / "copy"))
-    with pytest.raises(DataError, match=r"holds no config\.json"):
-        weights_identity(str(tmp_path))
+    assert weights_identity(source(str(published))) != weights_identity(source(str(tmp_path / "copy")))
+    with pytest.raises(ConfigError, match=r"is a folder without config\.json"):
+        weights_identity(source(str(tmp_path)))
 
 
-def test_weights_at_a_remote_address_are_downloaded(published, monkeypatch, tmp_path):
-    monkeypatch.setattr(wav2vec, "is_remote", lambda address: address.startswith("mem://"))
-    monkeypatch.setattr(wav2vec, "StorageConfig", lambda uri: wav2vec_storage(uri.replace("mem://", f"{published.parent}/")))
-    wav = Wav2Vec(f"mem://{published.name}", SMALL, CPU)
+def test_a_model_in_an_object_store_is_downloaded_with_the_settings_of_the_store(published, object_store, monkeypatch):
+    object_store.create_bucket(Bucket="models")
+    for path in published.iterdir():
+        object_store.upload_file(str(path), "models", f"speech/{path.name}")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    remote = weights_source(SpeechConfig(weights="s3://models/speech"), StorageConfig(endpoint=object_store.meta.endpoint_url))
+    wav = Wav2Vec(remote, SMALL, CPU)
     assert torch.equal(wav.model.encoder.layer_norm.bias, Wav2Vec2Model.from_pretrained(published).encoder.layer_norm.bias)
-
-
-def wav2vec_storage(uri):
-    from abaw_ray.core.storage.filesystems import StorageConfig
-
-    return StorageConfig(uri=uri)
+    assert weights_identity(remote) == weights_identity(source(str(published)))
 
 
 @pytest.mark.parametrize("wrong", [{"conv_kernel": (10, 8)}, {"hidden_size": 20}, {"conv_dim": 0}])

@@ -49,7 +49,7 @@ class RunConfig:
     policy: Policy = field(default_factory=Policy)
     """What a run does about failures."""
     plan: bool = False
-    """Print what the job would do, the resources it requests, and everything that prevents it (bucket, weights, data set, capacity); start nothing."""
+    """Print what the job would do, the resources it requests and all problems (bucket, weights, data set, capacity), and start nothing."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ SMALL = ModelConfig(
     init_values=0.0,
     pos_embed_std=0.3,
     drop_path_rate=0.0,
-    weights="",
+    weights="random",
 )  # 25 tokens: what learns in minutes on two cores
 
 DEMO = replace(

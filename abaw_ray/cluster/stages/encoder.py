@@ -5,7 +5,6 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
-from abaw_ray.cluster.stages.pretrained import check_encoder
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.encoder.config import REVISION
@@ -13,7 +12,9 @@ from abaw_ray.encoder.config import REVISION
 
 def check(run: Run[Any]) -> None:
     """Check that the pretrained weights exist and that the ranks can share a batch."""
-    check_encoder(run.config.encoder.model, run.config.storage)
+    from abaw_ray.encoder.model import check_weights
+
+    check_weights(run.config.encoder.model, run.config.storage)
     run.config.encoder.check_world_size(run.compute.training.workers)
 
 

@@ -13,7 +13,6 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
-from abaw_ray.cluster.stages.pretrained import check_speech
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.core.errors import ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
@@ -23,7 +22,7 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
 from abaw_ray.features.extract import ExtractFeatures
-from abaw_ray.features.wav2vec import weights_identity
+from abaw_ray.features.wav2vec import check_weights, weights_identity, weights_source
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
@@ -39,7 +38,7 @@ class FeatureWork:
         self.decode_audio = IsolatedAudioDecoder(limits)
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
             storage.download_folder(encoder, Path(folder))
-            self.extract = ExtractFeatures(config, chips, Path(folder), device)
+            self.extract = ExtractFeatures(config, chips, Path(folder), device, storage.config)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Do one item; its payload names the FACE output and the video's address.
@@ -103,8 +102,8 @@ EXTRACT_FEATURES = Stage(
     revision=REVISION,
     settings=lambda config: config.features,
     inputs=(PREPARE_FACES, TRAIN_ENCODER),
-    sources=lambda run: (weights_identity(run.config.features.speech.weights),),
-    check=lambda run: check_speech(run.config.features.speech, run.config.storage),
+    sources=lambda run: (weights_identity(weights_source(run.config.features.speech, run.config.storage)),),
+    check=lambda run: check_weights(run.config.features.speech, run.config.storage),
     work=ItemWork(
         items=feature_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),

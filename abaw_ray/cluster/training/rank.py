@@ -102,7 +102,7 @@ class _Rank:
 
     def _build(self, context: RankContext) -> tuple[ImageSet, EncoderTask, ExpressionModel]:
         images = open_image_set(self.job.storage, self.job.shards)
-        return images, EncoderTask(self.config, images, context), ExpressionModel(self.config)
+        return images, EncoderTask(self.config, images, context), ExpressionModel(self.config, self.job.storage.config)
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
         """The result of ``build``; an error of one rank is raised on all, else the others would wait in a collective until its timeout."""

@@ -79,6 +79,10 @@ class Storage:
         """Whether a file or folder of that name exists."""
         return self._try(path, lambda fs, full: fs.get_file_info(full).type) != pafs.FileType.NotFound
 
+    def is_file(self, path: str) -> bool:
+        """Whether a file of that name exists."""
+        return self._try(path, lambda fs, full: fs.get_file_info(full).type) == pafs.FileType.File
+
     def files(self, path: str, *, recursive: bool = False) -> dict[str, int]:
         """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where there is no such folder."""
 

@@ -29,7 +29,7 @@ class Work:
     """Folder for images, checkpoints and encoders."""
     cpus: int
     """CPUs of a worker."""
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(model=ModelConfig(weights=""), epochs=2))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(model=ModelConfig(weights="random"), epochs=2))
     """Settings of the paper, with random weights."""
     chips: ChipConfig = field(default_factory=ChipConfig)
     """The paper's three scales."""
@@ -45,7 +45,7 @@ class Work:
     @classmethod
     def tiny(cls, folder: Path, cpus: int) -> "Work":
         """Return sizes that are only large enough to test the benchmark itself."""
-        model = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=32, depth=2, num_heads=2, weights="")
+        model = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=32, depth=2, num_heads=2, weights="random")
         encoder = EncoderConfig(model=model, epochs=2, global_batch_size=16, micro_batch_size=8)
         return cls(folder=folder, cpus=cpus, encoder=encoder, chips=ChipConfig(size=28), images=64, steps=3, frames=40, matrix=256)
 

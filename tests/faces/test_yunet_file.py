@@ -1,9 +1,8 @@
 import hashlib
-import http.server
-import threading
 
 import huggingface_hub.constants as hub_settings
 import pytest
+from model_hub import set_hub_address
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.config import YUNET_HUB
@@ -15,47 +14,17 @@ GOOD = b"the expected network"
 
 @pytest.fixture(autouse=True)
 def cached(tmp_path, monkeypatch):
-    """Empty caches of the package and of the hub's client, and ``GOOD`` as the expected file; returns the path of the cached file."""
+    """An empty cache of the package, and ``GOOD`` as the expected file; returns the path of the cached file."""
     monkeypatch.setenv("ABAW_RAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(weights, "YUNET_SHA256", hashlib.sha256(GOOD).hexdigest())
-    monkeypatch.setattr(hub_settings, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", False)
     return tmp_path / "cache" / f"{hashlib.sha256(GOOD).hexdigest()}.onnx"
 
 
-def set_hub(monkeypatch, address):
-    """Set the hub's address as ``HF_ENDPOINT`` would, which is read when the client is imported."""
-    monkeypatch.setattr(hub_settings, "ENDPOINT", address)
-    monkeypatch.setattr(hub_settings, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-
-
 @pytest.fixture
-def hub(monkeypatch):
-    """A model hub on loopback: returns ``content``, or answers with ``status``; keeps every request."""
-
-    class Hub(http.server.BaseHTTPRequestHandler):
-        content, status, requests = GOOD, 200, []  # of a class defined anew for each test
-
-        def do_HEAD(self):
-            self.requests.append(f"{self.command} {self.path}")
-            self.send_response(self.status)
-            for name, value in {"ETag": '"e1"', "X-Repo-Commit": "0" * 40, "Content-Length": str(len(self.content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def do_GET(self):
-            self.do_HEAD()
-            self.wfile.write(self.content)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    set_hub(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield Hub
-    server.shutdown()
-    server.server_close()
+def hub(model_hub):
+    """A model hub with ``GOOD`` as YuNet's file."""
+    model_hub.files[YUNET_FILE] = GOOD
+    return model_hub
 
 
 @pytest.fixture
@@ -86,16 +55,16 @@ def test_a_local_path_that_is_not_the_file_is_refused_without_a_fallback(tmp_pat
     (tmp_path / "other.onnx").write_bytes(b"another network")
     assert "other.onnx: is another file, its SHA-256 is" in refused(str(tmp_path / "other.onnx"))
     assert "is a folder" in refused(str(tmp_path))
-    assert "nowhere.onnx: there is no such file" in refused("nowhere.onnx")
+    assert "nowhere.onnx: there is no such file or folder" in refused("nowhere.onnx")
     assert "there is no such file" in refused("models/nowhere.onnx")
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("where", ["", YUNET_HUB, "somebody/copies"])
+@pytest.mark.parametrize("where", ["hub", YUNET_HUB, "another/owner"])
 def test_the_hub_is_requested_once_and_then_the_cached_file_serves_every_name(hub, cached, where):
     assert yunet_weights(where) == GOOD == cached.read_bytes()
     count = len(hub.requests)
-    assert f"GET /{where or YUNET_HUB}/resolve/main/{YUNET_FILE}" in hub.requests
+    assert f"GET /{YUNET_HUB if where == 'hub' else where}/resolve/main/{YUNET_FILE}" in hub.requests
     hub.status = 500
     assert yunet_weights(where) == yunet_weights("another/name") == yunet_weights("s3://no-such-bucket/yunet.onnx") == GOOD
     assert len(hub.requests) == count
@@ -104,37 +73,37 @@ def test_the_hub_is_requested_once_and_then_the_cached_file_serves_every_name(hu
 def test_a_damaged_cached_file_is_fetched_again(hub, cached):
     cached.parent.mkdir()
     cached.write_bytes(GOOD[:-1])
-    assert yunet_weights("") == GOOD == cached.read_bytes()
+    assert yunet_weights("hub") == GOOD == cached.read_bytes()
     assert [path.name for path in cached.parent.iterdir()] == [cached.name]
 
 
 def test_a_file_in_the_cache_of_the_hubs_client_is_used_without_network(hub, cached):
-    yunet_weights("")
+    yunet_weights("hub")
     cached.unlink()
     hub.requests.clear()
-    assert yunet_weights("") == GOOD
+    assert yunet_weights("hub") == GOOD
     assert hub.requests == []
 
 
 def test_a_hub_that_answers_with_an_error_is_requested_once(hub, cached):
     hub.status = 503
-    assert f"{YUNET_HUB}: neither a local file nor available from the model hub (" in refused("")
+    assert f"detector.weights=hub: {YUNET_HUB} not available from the model hub (" in refused("hub")
     assert len([line for line in hub.requests if YUNET_FILE in line]) == 1 and not cached.exists()
 
 
 def test_another_file_from_the_hub_is_refused_and_not_cached(hub, cached):
-    hub.content = b"a newer network"
-    assert "is another file" in refused("")
+    hub.files[YUNET_FILE] = b"a newer network"
+    assert "is another file" in refused("hub")
     assert not cached.exists()
 
 
 def test_without_network_access_the_error_says_so(monkeypatch, hub):
     monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE" in refused("")
+    assert "HF_HUB_OFFLINE" in refused("hub")
     assert hub.requests == []
     monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", False)
-    set_hub(monkeypatch, "http://127.0.0.1:9")  # no server listens there
-    assert "refused" in refused("")
+    set_hub_address(monkeypatch, "http://127.0.0.1:9")  # no server listens there
+    assert "refused" in refused("hub")
 
 
 def test_an_object_store_is_read_once(store, cached):
@@ -148,7 +117,7 @@ def test_an_object_store_is_read_once(store, cached):
 def test_an_unwritable_cache_folder_is_reported_and_the_weights_are_used(hub, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("ABAW_RAY_CACHE", str(tmp_path / "file" / "cache"))
-    assert yunet_weights("") == GOOD
+    assert yunet_weights("hub") == GOOD
     assert "cannot be cached there" in capsys.readouterr().out
 
 
