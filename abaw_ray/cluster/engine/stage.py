@@ -62,8 +62,8 @@ class RunWork(Generic[_ConfigT]):
 
     run: Callable[[Run[_ConfigT], StageStore, Item], dict[str, Any]]
     """Writes the output, marks it complete and returns its figures."""
-    resources: Callable[[ComputeConfig], Resources]
-    """What its largest step requests."""
+    resources: Callable[[ComputeConfig], Resources] | None = None
+    """What its largest step requests; None for work in the driver, without Ray."""
     identity: Callable[[Run[_ConfigT]], str] = lambda run: ""
     """Names what it reads besides the outputs of its inputs, such as annotations."""
     describe: Callable[[Run[_ConfigT]], str] = lambda run: "one run"
@@ -136,9 +136,9 @@ class Stage(Generic[_ConfigT]):
         return record
 
     def resources(self, compute: ComputeConfig) -> tuple[Resources, ...]:
-        """What each of its worker pools requests."""
+        """What each of its worker pools requests; empty for work in the driver."""
         pools = self.work.operators if isinstance(self.work, ItemWork) else (self.work,)
-        return tuple(pool.resources(compute) for pool in pools)
+        return tuple(pool.resources(compute) for pool in pools if pool.resources is not None)
 
     def complete(self, run: Run[_ConfigT]) -> Record:
         """Bring the stage to completion: only what is missing is done, the record is written last.
@@ -171,7 +171,8 @@ class Stage(Generic[_ConfigT]):
         with writer_lock(store.storage, store.path):
             if (record := store.record([item])) is not None:  # of another run, for which this one waited
                 return record
-            run.session.start(work.resources(run.compute), gang=work.gang)
+            if work.resources is not None:
+                run.session.start(work.resources(run.compute), gang=work.gang)
             return store.finish([item], work.run(run, store, item), time.monotonic() - started)
 
 

@@ -1,17 +1,20 @@
 """What a job will do, printed before anything is paid for: its stages, what is done already, the resources they request, and all problems."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
-from abaw_ray.cluster.engine.stage import ItemWork, PendingError, Stage
+from abaw_ray.cluster.engine.stage import ItemWork, PendingError, RunWork, Stage
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
 
 _DONE = "already done"
+_DRIVER = ("in the driver", "")
+"""Columns of a stage that needs no worker."""
 
 
 def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
@@ -24,16 +27,18 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     _collect(problems, run.storage.check)
     run.session.start()
     available = capacity.machines()
-    rows = [("stage", "work", "requests", "room for")]
+    rows = [("stage", "work", "requests", "workers that fit")]
     for stage in stages:
-        work = _collect(problems, partial(_work, run, stage, stages, problems))
-        gang = not isinstance(stage.work, ItemWork) and stage.work.gang
-        for resources in stage.resources(run.compute):
-            found = capacity.max_workers(available, resources)
-            least = resources.workers if gang else 1
-            if work != _DONE and not run.session.grows_unseen and found < least:
-                problems.append(ConfigError(f"{stage.name}: {refusal(resources, least, found)}"))
-            rows.append((stage.name, work or "unknown, see below", str(resources), f"{found:,}"))
+        work = _collect(problems, partial(_work, run, stage, stages, problems)) or "unknown, see below"
+        gang = isinstance(stage.work, RunWork) and stage.work.gang
+        requests = stage.resources(run.compute)
+        fitting = [capacity.max_workers(available, resources) for resources in requests]
+        for resources, workers in zip(requests, fitting, strict=True):
+            required = resources.workers if gang else 1
+            if work != _DONE and not run.session.grows_unseen and workers < required:
+                problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, workers)}"))
+        columns = [(str(resources), f"{workers:,}") for resources, workers in zip(requests, fitting, strict=True)] or [_DRIVER]
+        rows += [(stage.name, work, *pair) for pair in columns]
     echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # not a table of the terminal library: a log has no width, and lines must not wrap
@@ -56,27 +61,23 @@ def _collect(problems: list[AbawError], call: Callable[[], Any]) -> Any:
 
 
 def _work(run: Run[Any], stage: Stage, stages: Sequence[Stage], problems: list[AbawError]) -> str:
-    """What of a stage is to do."""
+    """Text of what remains to be done in a stage."""
+    _collect(problems, partial(_check, run, stage))
+    for needed in stage.inputs:
+        if needed not in stages:
+            needed.require(run)
+    missing = [needed.name for needed in stage.inputs if needed.record(run) is None]
     try:
-        _collect(problems, partial(_checked, stage, run))
-        for needed in stage.inputs:
-            if needed not in stages:
-                needed.require(run)
-        missing = [needed.name for needed in stage.inputs if needed.record(run) is None]
-        if missing:
-            return f"{_described(run, stage)}after {' and '.join(missing)}"
-        return _remaining(run, stage)
+        return f"{_described(run, stage)}after {' and '.join(missing)}" if missing else _remaining(run, stage)
     except PendingError as pending:
-        if any(needed not in stages for needed in stage.inputs):
-            raise
-        return str(pending)
+        if all(needed in stages for needed in stage.inputs):
+            return str(pending)  # an earlier stage of the same job provides it
+        raise
 
 
-def _checked(stage: Stage, run: Run[Any]) -> None:
-    try:
+def _check(run: Run[Any], stage: Stage) -> None:
+    with suppress(PendingError):  # it cannot be checked before its input exists
         stage.check(run)
-    except PendingError:
-        return  # it cannot be checked before its input is there
 
 
 def _described(run: Run[Any], stage: Stage) -> str:

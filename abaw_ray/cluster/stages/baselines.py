@@ -110,7 +110,6 @@ SCORE_BASELINES = Stage(
     inputs=(BASELINE_VECTORS,),
     work=RunWork(
         run=score,
-        resources=lambda compute: compute.decode,
         identity=lambda run: annotated(run).identity,
         describe=lambda run: "two logistic regressions",
     ),
