@@ -38,6 +38,8 @@ class Plan:
     """Share of its CPU that a worker may use. The rest must cover the head, so that it does not slow the workers, as on separate machines."""
     preset: str = "demo"
     """Preset of the pipeline run for ``engine.py``."""
+    items: tuple[int, ...] = (4_000, 16_000)
+    """Numbers of items for ``items.py``."""
 
 
 class JobTimes(NamedTuple):

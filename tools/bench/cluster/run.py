@@ -3,7 +3,8 @@
 python -m tools.bench.cluster --clips clips --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/cluster-2026-01-31-box.json
 
 The machines are namespaces on this one (``tools/clusters/namespaces``; needs root and Debian packages, which an error names). Each worker has a
-share of one CPU, so this machine needs two. ``machines.py`` and ``engine.py`` define the measurements.
+share of one CPU, so this machine needs two. ``machines.py``, ``engine.py`` and
+``items.py`` define the measurements.
 """
 
 import os
@@ -18,13 +19,14 @@ from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.cluster.engine import ray_share
+from tools.bench.cluster.items import empty_items
 from tools.bench.cluster.machines import Plan, on_machines
 from tools.bench.table import command_line, measure_parts, metadata, show_rows, write_rows
 from tools.bench.video.plan import QUICK as QUICK_VIDEO
 from tools.bench.video.plan import Bench
 from tools.bench.video.plan import Plan as VideoPlan
 
-Part = Literal["machines", "engine"]
+Part = Literal["machines", "engine", "items"]
 FIGURES = (
     ("speed_up", ("machines", "speed_up"), ">= 1.8", "faces of the same videos: time of the stage on one machine / on two"),
     ("speed_up_with_start", ("machines", "speed_up_with_start"), "", "the same from `ray job submit` to the end of the log"),
@@ -35,6 +37,7 @@ FIGURES = (
     ("ray_of_cpu", ("engine", "ray_of_cpu"), "", "demo: share of CPU time that Ray uses"),
     ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "demo: share of CPU time for imports in new processes"),
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
+    ("ms_per_item", ("items", "ms_per_item"), "", "engine: milliseconds for each additional item that writes an empty file"),
 )
 """Key, place among the raw figures, target (ours), description."""
 
@@ -63,8 +66,12 @@ def main(
         config = FacesConfig(detector=DetectorConfig(weights=str(weights.absolute())))
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as scratch:
             bench = Bench(QUICK_VIDEO if quick else VideoPlan(), config, clips, Path(scratch), keep=False)
-            plan = Plan(seconds=20, rounds=1, share=share, preset="smoke") if quick else Plan(share=share)
-            parts = {"machines": lambda: on_machines(bench, plan, Path(scratch)), "engine": lambda: ray_share(Path(scratch), plan.preset)}
+            plan = Plan(seconds=20, rounds=1, share=share, preset="smoke", items=(100, 200)) if quick else Plan(share=share)
+            parts = {
+                "machines": lambda: on_machines(bench, plan, Path(scratch)),
+                "engine": lambda: ray_share(Path(scratch), plan.preset),
+                "items": lambda: empty_items(plan.items, Path(scratch)),
+            }
             raw: dict = {}
             measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **metadata("torch")}, raw))
         show_rows(FIGURES, raw)
