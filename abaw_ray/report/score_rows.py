@@ -51,7 +51,7 @@ _ROWS = (
     ),
     (
         ("baselines", "voice"),
-        "Pitch and loudness",
+        "Pitch and energy",
         "baseline",
         "Logistic regression on mean pitch and energy: a baseline without a learned speech encoder.",
     ),

@@ -5,7 +5,7 @@
   const at = (id) => document.getElementById(id);
   const canvas = at("timeline"), pen = canvas.getContext("2d");
   const names = data.classes, colours = names.map((name) => data.colours[name]);
-  const NONE = 255, TOP = 254, GUTTER = 78, AXIS = 26;
+  const NONE = 255, TOP = 254, GUTTER = 96, AXIS = 26;
   let video = null, from = 0, to = 1, cursor = null, drag = null, width = 0, height = 0, scale = 1;
 
   const bytes = (text) => text === null ? null : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
