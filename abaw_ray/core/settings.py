@@ -1,6 +1,6 @@
 """Frozen dataclasses of settings -> plain values for records, digests for addresses, and copies changed by dotted path.
 
-The dataclasses themselves stand beside the code that they configure.
+The dataclasses themselves are in the ``config`` module of each package.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ def to_plain(value: Any) -> Any:
 def digest(value: Any, length: int = 16) -> str:
     """A short hash of settings: equal settings give equal digests on every machine.
 
-    A field with ``field(default=..., metadata={"in_digest": False})`` is left out: it says where something is, not what it is.
+    A field with ``field(default=..., metadata={"in_digest": False})`` is left out: it gives a location, which does not affect the result.
     """
     text = json.dumps(_plain(value, _hashed_fields), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -92,11 +92,11 @@ def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
     session = RaySession(LAPTOP)
     monkeypatch.setattr(session, "_started", True)
     session.start(Resources(cpus=2, gpus=1, memory_gb=3))
-    with pytest.raises(ConfigError, match=r"needs 4 CPUs, 1 GPUs and .* no machine here has as much; lower compute\.\*\.cpus or "):
+    with pytest.raises(ConfigError, match=r"needs 4 CPUs, 1 GPUs and .* no machine is that large; lower compute\.\*\.cpus or "):
         session.start(Resources(cpus=4, gpus=1))
     with pytest.raises(ConfigError, match=r"needs 1 CPUs and 8 GB of memory .* lower compute\.\*\.memory-gb"):
         session.start(Resources(memory_gb=8))
-    with pytest.raises(ConfigError, match=r"3 workers with 1 CPUs and 1 GB of memory each .* room for 2 such; lower compute\.\*\.workers"):
+    with pytest.raises(ConfigError, match=r"3 workers with 1 CPUs and 1 GB of memory each .* only 2 fit on the cluster; lower compute\.\*\.workers"):
         session.start(Resources(workers=3), gang=True)
     monkeypatch.setattr(session, "_started", False)
 

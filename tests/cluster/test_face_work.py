@@ -80,7 +80,7 @@ def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(featu
 
 
 def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
-    with pytest.raises(StorageError, match="has no such folder; every machine must see the videos at the same path"):
+    with pytest.raises(StorageError, match="has no such folder; all machines need the videos at the same path"):
         work(tmp_path / "share" / "v.mp4", in_this_process)
 
 

@@ -257,10 +257,10 @@ def test_the_record_can_be_read_without_our_code(go, tmp_path):
 def test_a_request_that_this_machine_can_never_meet_is_refused(engine):
     engine.start(Resources(cpus=2))
     with pytest.raises(
-        ConfigError, match=r"needs 2 CPUs, 8 GPUs and 1 GB of memory at the same time and no machine here has as much; lower .*compute\.\*\.gpus"
+        ConfigError, match=r"needs 2 CPUs, 8 GPUs and 1 GB of memory at the same time, and no machine is that large; lower .*compute\.\*\.gpus"
     ):
         engine.start(Resources(cpus=2, gpus=8))
-    with pytest.raises(ConfigError, match="needs 3 workers with 1 CPUs and 1 GB of memory each at the same time and there is room for 2 such; lower"):
+    with pytest.raises(ConfigError, match="needs 3 workers with 1 CPUs and 1 GB of memory each at the same time, and only 2 fit on the cluster; lower"):
         engine.start(Resources(workers=3), gang=True)
 
 

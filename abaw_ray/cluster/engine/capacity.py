@@ -1,4 +1,4 @@
-"""How many workers a cluster has room for: on the machines that are up or, with an autoscaler, on all that its cluster file allows."""
+"""Number of workers that fit on a cluster: on the running nodes or, with an autoscaler, on all nodes that its cluster file allows."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
 
 
 def allowed(path: Path) -> list[Machine]:
-    """What a cluster file lets the autoscaler start; empty where there is no file, or where its machines are owned and always up."""
+    """Nodes that a cluster file lets the autoscaler start; empty without a file, or where the cluster's machines are always running."""
     import yaml
 
     if not path.exists():

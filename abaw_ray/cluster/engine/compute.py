@@ -1,4 +1,4 @@
-"""How many workers the stages use and how large they are. Never part of a stage's settings: more workers, same results, same address."""
+"""Number and size of the workers of the stages. Not part of any stage's settings: the number of workers changes neither results nor addresses."""
 
 import re
 from dataclasses import dataclass, field

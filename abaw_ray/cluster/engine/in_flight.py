@@ -1,6 +1,6 @@
 """A bound on the items between two chained operators.
 
-Ray Data bounds the data between operators by its size, and sees only manifest rows of ours: a fast decoder would fill the disk with chips that
+Ray Data bounds the bytes between operators, but only manifest rows pass through it here: a fast decoder would fill the disk with chips that
 wait for the encoder. So the first operator takes a slot before it begins an item, and the last one gives it back.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 
 _CHECK_S = 5.0
-"""Seconds between two checks whether the nodes of slot holders are alive, while somebody waits for a slot. Ours."""
+"""Seconds between two checks whether the nodes of slot holders are alive, while a worker waits for a slot. Ours."""
 
 
 class InFlightSlots:
@@ -43,7 +43,7 @@ class InFlightSlots:
 
 
 def alive_nodes() -> set[str]:
-    """Hexadecimal ids of the cluster's nodes that are up."""
+    """Hexadecimal ids of the cluster's running nodes."""
     import ray
 
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}

@@ -1,4 +1,4 @@
-"""A stage whose items are independent: what is there already, what is left to do, and what failed."""
+"""Execution of a stage whose items are independent: finished items are skipped, the rest is processed, failures are recorded."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ def run_items(
     Args:
         run: Session, storage and policy.
         store: The stage's storage.
-        payloads: What each item's work needs, JSON values.
+        payloads: Input of each item's work, JSON values.
         chain: Makes the operators; called only if there is work to do.
-        unit: What an item is called in messages.
+        unit: Plural noun for the items in messages.
         split: Makes the tasks; one for each item by default.
 
     Raises:
         StageError: too many items failed.
-        StorageError: storage did not give or take some items in any attempt; all others are done.
+        StorageError: some items could not be read or written in any attempt; all others are done.
         BusyError: another run writes the same store.
     """
     items = list(payloads)
@@ -71,7 +71,7 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], c
 
 
 def _sized(run: Run[Any], operator: Operator) -> Operator:
-    """The operator with a known number of workers: as many as there is room for, where its settings do not say."""
+    """The operator with a definite number of workers: as many as fit on the cluster, unless its settings say otherwise."""
     resources = operator.resources
     return replace(operator, resources=replace(resources, workers=resources.workers or run.session.max_workers(resources)))
 

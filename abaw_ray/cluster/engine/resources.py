@@ -13,7 +13,7 @@ class Resources:
     """Workers of one size. All defaults are ours."""
 
     workers: int = 0
-    """Number of workers; 0 for as many as the cluster has room for."""
+    """Number of workers; 0 for as many as fit on the cluster."""
     cpus: float = 1.0
     """CPUs of each worker."""
     gpus: float = 0.0
@@ -26,7 +26,7 @@ class Resources:
 
         Args:
             path: Dotted name of these settings, for the message.
-            least: Smallest number of workers; 0 allows "as many as there is room for".
+            least: Smallest number of workers; 0 allows "as many as fit".
 
         Raises:
             ConfigError: a value is out of range; the message names its path.
@@ -55,7 +55,7 @@ class Resources:
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory}
 
     def per_machine(self, available: Mapping[str, float]) -> int:
-        """How many of these workers one machine holds.
+        """Number of these workers that fit on one machine.
 
         Args:
             available: Its resources by Ray's names. Memory that a cluster file does not state is no limit.

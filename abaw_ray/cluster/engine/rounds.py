@@ -1,4 +1,4 @@
-"""Several passes over the tasks of a stage: what storage or a machine's disk did not give or take is tried again, elsewhere, after all others."""
+"""Several passes over the tasks of a stage: tasks lost to a storage or disk error are retried after all others, on other machines."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
 
 _ROUNDS = 3
-"""Passes over items that storage does not give or take. Ours."""
+"""Passes over items that storage errors prevent. Ours."""
 _LOST = 20
 """This many losses for each worker, with no success in between, mean that storage is unreachable. Ours."""
 
@@ -34,14 +34,14 @@ class Chain:
 
 
 def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict]) -> None:
-    """Do all tasks; lost ones again when all others are done, on other machines where some machine lost them all.
+    """Process all tasks; lost ones are retried after all others, without machines that lose every task.
 
     Args:
-        store: Where the stage's outputs lie.
+        store: The stage's storage.
         tasks: In the order in which they are started.
         chain: The operators; their numbers of workers are known.
         shown: Progress display.
-        retried: Failures of an earlier run that are tried again, by item name.
+        retried: Failures of an earlier run that are retried, by item name.
 
     Raises:
         StorageError: some were lost every time; all others are done.
@@ -79,7 +79,7 @@ def _note(row: dict, task: Task, store: StageStore, shown: Progress, retried: Ma
 
 
 class Losses:
-    """What was lost in one pass over the tasks, and on which machines."""
+    """Tasks lost in one pass, and the machines that lost them."""
 
     def __init__(self, workers: int) -> None:
         self.lost: dict[int, str] = {}

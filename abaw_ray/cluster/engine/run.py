@@ -1,4 +1,4 @@
-"""One run of a job: its settings, the Ray it runs on, its storage, and what it has read so far."""
+"""One run of a job: its settings, its Ray session, its storage, and the records that it has read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ _ConfigT = TypeVar("_ConfigT", bound="RunConfig")
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a run does about failed items."""
+    """Handling of failed items."""
 
     max_failures: float = 0.01
-    """Fraction of a stage's items that may fail before the job does; one always may. Ours, not from the paper."""
+    """Fraction of a stage's items that may fail before the job fails; one item always may. Default ours."""
     retry_failures: bool = False
     """Retry items that failed in an earlier run."""
 
@@ -37,31 +37,31 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The settings of every job that never shape a result: where results go and how the work runs."""
+    """Settings of every job that do not affect results: where results go and how the work runs."""
 
     storage: StorageConfig = field(default_factory=StorageConfig)
     """Where results go."""
     cluster_size: str = ""
-    """What the job runs on: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``, which single options
-    then change; empty keeps what the preset says."""
+    """Size of the machine or cluster: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``;
+    single options then change it. Empty keeps the preset's values."""
     compute: ComputeConfig = LAPTOP
     """Number and size of the workers."""
     policy: Policy = field(default_factory=Policy)
-    """What a run does about failures."""
+    """Handling of failed items."""
     plan: bool = False
     """Print what the job would do, the resources it requests and all problems (bucket, weights, data set, capacity), and start nothing."""
 
 
 @dataclass(frozen=True)
 class Run(Generic[_ConfigT]):
-    """A job's settings with the Ray and the storage that they name."""
+    """A job's settings with its Ray session and storage."""
 
     config: _ConfigT
     session: RaySession
     cache: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
     """Results of ``once_per_run`` functions."""
     records: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
-    """Records of complete stages, by name, as far as they were read."""
+    """Records of complete stages that have been read, by name."""
 
     @cached_property
     def storage(self) -> Storage:
@@ -75,7 +75,7 @@ class Run(Generic[_ConfigT]):
 
     @property
     def policy(self) -> Policy:
-        """What the run does about failures."""
+        """Handling of failed items."""
         return self.config.policy
 
 

@@ -1,4 +1,4 @@
-"""The Ray that stages run on: the cluster that started this process, or a small one started here; its log output is reduced."""
+"""Connection to Ray: the cluster that started this process, or a local Ray started here; its log output is reduced."""
 
 import logging
 import os
@@ -36,17 +36,17 @@ _ALONE = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
-"""For a Ray that is started here: it has no dashboard, and collecting metrics for one takes a hundredth of two cores."""
+"""For a local Ray: it has no dashboard, and collecting metrics for one takes 1 % of two cores."""
 
 
 class RaySession:
-    """Ray, started when the first stage needs it: a run that finds everything done never waits for it.
+    """A Ray session, started when the first stage needs it: a run that finds everything done does not start it.
 
-    A context manager: on exit it shuts down what it started; a cluster that it joined stays up.
+    A context manager: on exit it shuts down a local Ray; a cluster that it joined keeps running.
     """
 
     def __init__(self, compute: ComputeConfig, storage: StorageConfig | None = None) -> None:
-        """Take the size of a Ray that is started here, and the access of its workers to the object store."""
+        """Store the size of a local Ray, and the settings with which its workers access the object store."""
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
 
@@ -57,7 +57,7 @@ class RaySession:
 
     @property
     def grows_unseen(self) -> bool:
-        """Whether machines may start that no file announces to the driver, as on Kubernetes."""
+        """Whether nodes may start that no cluster file lists, as on Kubernetes."""
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
     def __enter__(self) -> "RaySession":
@@ -86,27 +86,27 @@ class RaySession:
             gang: Whether all its workers must run at the same time; else one is enough.
 
         Raises:
-            ConfigError: the cluster will never have room for as many.
+            ConfigError: as many do not fit on the cluster, even after scaling up.
         """
         if not self._started:
             self._connect()
         if self._started and resources and not self.grows_unseen:
-            least, found = resources.workers if gang else 1, capacity.max_workers(capacity.machines(), resources)
-            if found < least:
-                raise ConfigError(refusal(resources, least, found))
+            required, fitting = resources.workers if gang else 1, capacity.max_workers(capacity.machines(), resources)
+            if fitting < required:
+                raise ConfigError(refusal(resources, required, fitting))
 
     def max_workers(self, resources: Resources) -> int:
-        """How many workers of this size the cluster has or will have room for, at least 1; call ``start`` first.
+        """Number of workers of this size that fit on the cluster, after scaling up; at least 1. Call ``start`` first.
 
         Raises:
-            ConfigError: there is no room yet, and the driver cannot know how much will come.
+            ConfigError: none fits yet, and the driver cannot determine how far the cluster will scale up.
         """
-        found = capacity.max_workers(capacity.machines(), resources)
-        if not found and self.grows_unseen:
+        fitting = capacity.max_workers(capacity.machines(), resources)
+        if not fitting and self.grows_unseen:
             raise ConfigError(
-                "Kubernetes does not tell how many machines may start; set compute.decode.workers and compute.features.workers, or --cluster-size"
+                "the number of nodes that Kubernetes may start is unknown; set compute.decode.workers and compute.features.workers, or --cluster-size"
             )
-        return max(found, 1)
+        return max(fitting, 1)
 
     def _connect(self) -> None:
         for name, value in _QUIET.items():
@@ -130,26 +130,26 @@ class RaySession:
             ray.init(runtime_env={"env_vars": s3_environment(self.storage)}, **quiet)
         self._started = True
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place, which ends the process on the spot
+            signal.signal(signal.SIGTERM, terminate)  # Ray installs its own handlers, which end the process at once
         _quiet_data()
 
 
-def refusal(resources: Resources, least: int, found: int) -> str:
-    """The message for a stage that would wait forever.
+def refusal(resources: Resources, required: int, fitting: int) -> str:
+    """The message for a stage whose workers do not fit on the cluster.
 
     Args:
         resources: What it requests.
-        least: Workers that it needs at the same time.
-        found: Workers that the cluster has room for.
+        required: Workers that it needs at the same time.
+        fitting: Workers that fit on the cluster.
     """
     cpus, gpus, memory_gb = resources.cpus, resources.gpus, resources.memory_gb
     asked = [f"{value:g} {name}" for value, name in ((cpus, "CPUs"), (gpus, "GPUs"), (memory_gb, "GB of memory")) if value]
     each = " and ".join([", ".join(asked[:-1]), asked[-1]] if asked[1:] else asked)
-    many = f"{least} workers with {each} each" if least > 1 else each
-    room = f"there is room for {found} such" if found else "no machine here has as much"
-    options = [name for name, wanted in (("workers", least > 1), ("cpus", cpus > 1), ("memory-gb", True), ("gpus", gpus > 0)) if wanted]
-    how = f"lower {' or '.join(f'compute.*.{name}' for name in options)}, or set --cluster-size to what there is"
-    return f"this stage needs {many} at the same time and {room}; {how}"
+    many = f"{required} workers with {each} each" if required > 1 else each
+    limit = f"only {fitting} fit on the cluster" if fitting else "no machine is that large"
+    options = [name for name, wanted in (("workers", required > 1), ("cpus", cpus > 1), ("memory-gb", True), ("gpus", gpus > 0)) if wanted]
+    how = f"lower {' or '.join(f'compute.*.{name}' for name in options)}, or set --cluster-size to the size of the cluster"
+    return f"this stage needs {many} at the same time, and {limit}; {how}"
 
 
 def _quiet_data() -> None:
@@ -159,13 +159,13 @@ def _quiet_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    context.max_errored_blocks = 0  # failed items are rows of ours; a lost block is a defect and must show
-    context.memory_usage_poll_interval_s = None  # an actor of ours holds rows of a manifest; what needs memory is in its child
-    context.op_resource_reservation_enabled = False  # divides memory and CPUs among operators, many times a second; ours have fixed pools
+    context.max_errored_blocks = 0  # failed items are reported as rows; a lost block is a defect and must raise
+    context.memory_usage_poll_interval_s = None  # an actor holds manifest rows only; the memory is used by its child process
+    context.op_resource_reservation_enabled = False  # divides memory and CPUs among operators, many times a second; the pools here are fixed
     # Ends a job when no row arrives for half an hour, which one long video, or waiting for machines, exceeds. Limits on the work itself are in the
     # child process.
     context.execution_no_progress_timeout_s = -1
-    # Holds tasks back while started ones may return more than the consumer has in hand. Ours return a row each; but while some of them were
+    # Holds tasks back while the expected output of running tasks exceeds what the consumer has. Each returns one row; but while some of them were
     # started on a machine that is lost, the others would start none, and where these have all CPUs, the lost ones never restart.
     context.downstream_capacity_backpressure_ratio = None
     context.issue_detectors_config.detectors = []  # a video may take hours; hangs are detected by the child's time limit

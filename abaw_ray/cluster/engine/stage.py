@@ -1,6 +1,6 @@
 """A stage of the pipeline as one object: its name, settings, inputs and work. Plan, records, jobs and report derive from a list of these.
 
-A stage's outputs live in a store whose address is made from its settings, its revision and the stores of its inputs. ``ItemWork`` is done item by
+A stage's outputs are in a store whose address is computed from its settings, its revision and the stores of its inputs. ``ItemWork`` is done item by
 item over Ray Data, one output each; ``RunWork`` is one run over all inputs.
 """
 
@@ -25,7 +25,7 @@ _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 
 
 class PendingError(DataError):
-    """An input is not there yet; the message says which, and how it is made."""
+    """An input does not exist yet; the message says which, and which job makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,13 @@ class ItemWork(Generic[_ConfigT]):
     items: Callable[[Run[_ConfigT]], Mapping[Item, dict]]
     """All items with the payloads that their work needs (JSON values)."""
     operators: tuple[ItemOperator[_ConfigT], ...]
-    """Usually one; several form a chain that each item passes through, for work that needs CPUs first and a GPU then."""
+    """Usually one; several form a chain that each item passes through, for work that needs CPUs first and then a GPU."""
     unit: str
-    """What an item is called in messages, in the plural: videos."""
+    """Plural noun for the items in messages: videos."""
     split: Callable[[Run[_ConfigT], Mapping[Item, dict], int], list[Task]] = one_task_each
     """Items to do and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
     describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
-    """What the plan adds about these items."""
+    """Additional text about these items in the plan."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
     """Raises where a complete stage is not usable."""
 
@@ -63,11 +63,11 @@ class RunWork(Generic[_ConfigT]):
     run: Callable[[Run[_ConfigT], StageStore, Item], dict[str, Any]]
     """Writes the output, marks it complete and returns its figures."""
     resources: Callable[[ComputeConfig], Resources] | None = None
-    """What its largest step requests; None for work in the driver, without Ray."""
+    """Resources of its largest step; None for work in the driver, without Ray."""
     identity: Callable[[Run[_ConfigT]], str] = lambda run: ""
-    """Names what it reads besides the outputs of its inputs, such as annotations."""
+    """Identifies what it reads besides the outputs of its inputs, such as annotations."""
     describe: Callable[[Run[_ConfigT]], str] = lambda run: "one run"
-    """What the plan says of it."""
+    """Text of the work in the plan."""
     gang: bool = False
     """Whether all workers must run at the same time."""
 
@@ -81,20 +81,20 @@ class Stage(Generic[_ConfigT]):
     revision: int
     """Raised when the same settings and inputs give other outputs."""
     settings: Callable[[_ConfigT], Any]
-    """The part of a job's settings that shapes every output."""
+    """The part of a job's settings that affects its outputs."""
     work: ItemWork[_ConfigT] | RunWork[_ConfigT]
-    """What it does, and with which workers."""
+    """Its work, with the workers that it needs."""
     job: str
     """Job that runs this stage, for messages: jobs/prepare_faces.py."""
     inputs: tuple["Stage[Any]", ...] = ()
     """Stages whose outputs it reads."""
     sources: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()
-    """Identities of files that shape every output and belong to no stage, such as pretrained weights."""
+    """Identities of files that affect its outputs and belong to no stage, such as pretrained weights."""
     check: Callable[[Run[_ConfigT]], object] = lambda run: None
-    """Raises what would stop the stage later, before anything starts: missing weights, unusable annotations."""
+    """Raises errors that would stop the stage later, before anything starts: missing weights, unusable annotations."""
 
     def store(self, run: Run[_ConfigT]) -> StageStore:
-        """Where its outputs with this run's settings live."""
+        """Its store for this run's settings."""
         inputs = (*(stage.store(run).path for stage in self.inputs), *self.sources(run))
         return StageStore(run.storage, self.name, self.settings(run.config), self.revision, inputs)
 
@@ -102,7 +102,7 @@ class Stage(Generic[_ConfigT]):
         """All items with their payloads; of ``RunWork`` the one run, named by everything that it reads.
 
         Raises:
-            PendingError: an input is not there yet.
+            PendingError: an input does not exist yet.
             DataError: the user's data cannot be used.
         """
         if isinstance(self.work, ItemWork):
@@ -111,7 +111,7 @@ class Stage(Generic[_ConfigT]):
         return {Item(name="run", identity=digest([*read, self.work.identity(run)])): {}}
 
     def record(self, run: Run[_ConfigT]) -> Record | None:
-        """The record of the complete stage; None where something of it is missing."""
+        """The record of the complete stage; None where it is incomplete."""
         if self.name not in run.records:
             try:
                 items = self.items(run)  # before the store: it names a missing input first
@@ -136,7 +136,7 @@ class Stage(Generic[_ConfigT]):
         return record
 
     def resources(self, compute: ComputeConfig) -> tuple[Resources, ...]:
-        """What each of its worker pools requests; empty for work in the driver."""
+        """Resources of each of its worker pools; empty for work in the driver."""
         pools = self.work.operators if isinstance(self.work, ItemWork) else (self.work,)
         return tuple(pool.resources(compute) for pool in pools if pool.resources is not None)
 
@@ -145,7 +145,7 @@ class Stage(Generic[_ConfigT]):
 
         Raises:
             StageError: too many items failed.
-            StorageError: storage did not give or take some items in any attempt; all others are done.
+            StorageError: some items could not be read or written in any attempt; all others are done.
             BusyError: another run writes the same store.
         """
         work = self.work

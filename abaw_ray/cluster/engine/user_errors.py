@@ -1,4 +1,4 @@
-"""Any error -> the one line that the user sees, including Ray's error for a machine on which it cannot start a process."""
+"""Conversion of errors to one line for the user, including Ray's error for a machine on which it cannot start a process."""
 
 import re
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from abaw_ray.core.errors import AbawError, StageError
 
 _SETUP_FAILED = "Failed to set up runtime environment"
-"""How the text of Ray's ``RuntimeEnvSetupError`` begins, however it is wrapped."""
+"""First words of Ray's ``RuntimeEnvSetupError``, however it is wrapped."""
 
 
 def to_user_error(error: BaseException) -> AbawError | None:
-    """Our own errors unchanged, Ray's set-up error as one line that names the machine; None for any other, which keeps its traceback."""
+    """An ``AbawError`` unchanged, Ray's set-up error as one line that names the machine; None for any other, which keeps its traceback."""
     if isinstance(error, AbawError):
         return error
     text = str(error)
@@ -23,13 +23,13 @@ def to_user_error(error: BaseException) -> AbawError | None:
 
 
 def unwrapped(error: Exception) -> Exception:
-    """The error of ours inside one of Ray's, or the given error."""
+    """The ``AbawError`` inside one of Ray's errors, or the given error."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, AbawError) else error
 
 
 def fetch(ref: Any) -> Any:
-    """The result of a Ray task; an error of ours that it raised comes out as itself, without Ray's wrapping."""
+    """The result of a Ray task; an ``AbawError`` that it raised is raised without Ray's wrapping."""
     import ray
     from ray.exceptions import RayTaskError
 

@@ -1,6 +1,6 @@
-"""The actor of Ray Data that does items: one manifest row in, the row with its outcome out. Outputs go to storage, never through Ray.
+"""The Ray Data actor that processes items: it takes a manifest row and returns it with the outcome. Outputs go to storage, never through Ray.
 
-Several workers may be chained: each passes on the items that an earlier one failed, lost, or found done.
+Workers may be chained: a later one passes on items that an earlier one failed, lost or found done.
 """
 
 import json
@@ -18,7 +18,7 @@ from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 
 Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
-"""Does one item: reads its payload, writes its output into the store, returns figures to add up (``Unfinished`` where other tasks do the rest).
+"""Processes one item: reads its payload, writes its output into the store, returns figures to add up (``Unfinished`` where other tasks do the rest).
 
 Raises ItemError for a bad item; StorageError where a later attempt may succeed. A repeated call with the same arguments must give the same output.
 """
@@ -30,12 +30,12 @@ was lost (``StorageError``), a pickled error that ends the job, and the ids of t
 
 
 class Unfinished(dict):
-    """Figures of a task that does part of an item; the item's output is not there yet."""
+    """Figures of a task that does part of an item; the item's output is not complete yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One pool of actors and what they do."""
+    """One pool of actors and their work."""
 
     build: Callable[[], Work]
     """Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class)."""
@@ -45,7 +45,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
-    """What one actor needs to know."""
+    """Settings of one actor."""
 
     store: StageStore
     build: Callable[[], Work]
@@ -54,16 +54,16 @@ class WorkerConfig:
     slots: Any = None
     """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one gives it back."""
     longest_pause: float = 15.0
-    """Seconds. A worker that lost an item pauses before the next one, twice as long each time: a machine with a full disk or without network
-    must not take all items from the others and lose them. Ours."""
+    """Seconds. A worker that lost an item pauses before the next one, twice as long each time: otherwise a machine with a full disk or without
+    network would take all items from the others and lose them. Ours."""
 
 
 def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
-    """One row a task, in the same order: what a worker needs, and no outcome yet.
+    """One row per task, in the same order: the worker's input, and empty columns for the outcome.
 
     Args:
         tasks: Items with their payloads, JSON values.
-        retried: Failed items of an earlier run that are done again, whatever is kept of them.
+        retried: Failed items of an earlier run that are processed again, even if an output or a failure of them is stored.
     """
     return [
         {"task": number, "name": item.name, "identity": item.identity, "payload": json.dumps(payload), "retry": item.name in retried} | _OUTCOME
@@ -72,7 +72,7 @@ def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
 
 
 class ItemWorker:
-    """The actor: builds its work for its first item, then does item after item."""
+    """The actor: builds its work at its first item, then processes item after item."""
 
     def __init__(self, config: WorkerConfig) -> None:
         import ray
@@ -88,9 +88,9 @@ class ItemWorker:
         return pa.Table.from_pylist(rows, schema=batch.schema)
 
     def process(self, row: dict) -> dict:
-        """Do one task, unless an earlier operator has ended it."""
+        """Process one task, unless an earlier operator has ended it."""
         key = f"{row['task']}"
-        if row["machine"]:  # an earlier operator has had it
+        if row["machine"]:  # an earlier operator has processed it
             ended = bool(row["finished"] or row["reason"] or row["lost"] or row["error"])
             done = row if ended else self._attempt(row)
         else:
@@ -108,7 +108,7 @@ class ItemWorker:
             outcome = (None if row["retry"] else self._kept(item)) or self._do(item, json.loads(row["payload"]))
         except StorageError as error:
             outcome = {"lost": str(error)}
-        except AbawError as error:  # ends the job; it travels as a value, since Ray would wrap it beyond recognition
+        except AbawError as error:  # ends the job; returned as a value, because Ray would wrap a raised one
             outcome = {"error": pickle.dumps(error)}
         self._pause(bool(outcome.get("lost")))
         return row | outcome | self.here
@@ -126,7 +126,7 @@ class ItemWorker:
         return {"figures": json.dumps(dict(figures)), "finished": self.config.last and not isinstance(figures, Unfinished)}
 
     def _kept(self, item: Item) -> dict | None:
-        """The outcome of an item that is complete already: Ray repeats a task whose worker was lost after the output was written."""
+        """The outcome of an item that is already complete: Ray repeats a task whose worker was lost after the output was written."""
         failure = self.config.store.failure(item)
         if failure is not None and (failure["last_frame"] is None or self.config.store.exists(item)):
             return {"reason": _reason(failure), "finished": True}

@@ -42,7 +42,7 @@ _SHORT_FACES = {"--detector": "detector.kind", "--weights": "detector.weights", 
 
 
 def main(config: type[_ConfigT], *stages: str) -> None:
-    """The whole of a job: parse its command line, complete its stages, end the process with its exit code.
+    """Run a job: parse its command line, complete its stages, end the process with its exit code.
 
     Args:
         config: Settings that the job shows.
@@ -50,7 +50,7 @@ def main(config: type[_ConfigT], *stages: str) -> None:
     """
 
     def load() -> tuple[Sequence[Stage], Finish | None]:
-        from abaw_ray.cluster.launch import pipeline  # imports every model: neither --help nor a wrong option waits for that
+        from abaw_ray.cluster.launch import pipeline  # imports every model, which --help and a wrong option do not need
 
         chosen = [stage for stage in pipeline.STAGES if stage.name in stages]
         return (chosen, None) if stages else (pipeline.STAGES, pipeline.finish)
@@ -62,11 +62,11 @@ def run_command(presets: Mapping[str, tuple[str, _ConfigT]], load: Callable[[], 
     """Parse the command line, complete stages, and end the process with an exit code.
 
     Args:
-        presets: Name -> what it is for, and its settings.
-        load: Returns the stages in their order, and what is called with their records at the end.
+        presets: Name -> description and settings.
+        load: Returns the stages in their order, and the function to call with their records at the end.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it from the start; ours can be stopped
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores the signal by default
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a stopped job ends as cleanly as after Ctrl-C
     code, message = 0, ""
     try:
@@ -81,7 +81,7 @@ def run_command(presets: Mapping[str, tuple[str, _ConfigT]], load: Callable[[], 
         code, message = 130, "stopped; finished items are kept, and the same command continues from there"
     except Exception as error:
         found = to_user_error(error)
-        if found is None:  # a defect of ours, or of a library: its traceback, and a last line that a job's log shows
+        if found is None:  # a defect in this package or a library: its traceback, and a last line that a job's log shows
             traceback.print_exc()
         code = found.exit_code if found else 1
         message = f"error: {found}" if found else f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}"

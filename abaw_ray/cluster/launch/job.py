@@ -1,4 +1,4 @@
-"""A job: completes a list of stages, then shows where the results are."""
+"""Execution of a job: completes a list of stages, then prints where the results are."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
 
     Args:
         run: Settings, session and storage.
-        stages: What to complete; a stage that is complete is skipped.
+        stages: Stages to complete; a complete one is skipped.
         finish: Called with the records at the end.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a job will do, printed before anything is paid for: its stages, what is done already, the resources they request, and all problems."""
+"""The plan of a job, printed before anything is paid for: its stages, their finished items, the resources they request, and all problems."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

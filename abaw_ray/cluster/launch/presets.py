@@ -32,7 +32,7 @@ SMALL = ModelConfig(
     pos_embed_std=0.3,
     drop_path_rate=0.0,
     weights="random",
-)  # 25 tokens: what learns in minutes on two cores
+)  # 25 tokens: learns in minutes on two cores
 
 DEMO = replace(
     PAPER,

@@ -1,4 +1,4 @@
-"""What the stages left in storage -> the input of the report. Computes no score itself."""
+"""Results in storage -> the input of the report. Computes no scores."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _SYNTHETIC = "The videos and images of this run are synthetic: the scores show t
 
 
 def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
-    """Everything the page shows, from the records and the predictions' parts."""
+    """The content of the page, from the records and the outputs of the predictions."""
     scores, fusion = records["predictions"].figures, records["fusion"].figures
     submission = scores.get("submission")
     return ReportInput(
@@ -50,7 +50,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
 
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
-    """Scores of one kind of smoothing, the chosen one's, against the window."""
+    """Scores of the selected kind of smoothing by window width."""
     chosen = choice["postprocessing"]["smoothing"]
     rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window_s"])
     return SmoothingCurve(
@@ -64,7 +64,7 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
 
 
 def _trials(fusion: dict[str, Any], first: dict[str, Any]) -> list[Trial]:
-    """All trials; what one did not change is as it was in the first."""
+    """All trials; a setting that a trial did not change has the value of the first trial."""
     return [
         Trial(
             name=f"trial {number}",

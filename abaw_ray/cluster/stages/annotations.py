@@ -31,7 +31,7 @@ class AnnotationSet:
 
     @property
     def identity(self) -> str:
-        """Changes with any label or split."""
+        """Digest of all labels and splits."""
         rows = {name: digest(labels.tolist()) for name, labels in self.labels.items()}
         return digest([self.splits, rows, self.example])
 
@@ -41,11 +41,11 @@ def annotated(run: Run[Any]) -> AnnotationSet:
     """Read the annotations of the user's Aff-Wild2 tree.
 
     Raises:
-        ConfigError: there is none, or other videos were named: without labels nothing can be trained or scored.
+        ConfigError: no tree is given, or videos without annotations are: training and scoring need labels.
     """
     data = data_of(run)
     if data.videos:
-        raise ConfigError(f"data.videos={data.videos}: these have no annotations, and training and scoring need some; leave it out here")
+        raise ConfigError(f"data.videos={data.videos}: these have no annotations, which training and scoring need; leave the option out here")
     if not data.affwild2:
         raise ConfigError("data.affwild2 is empty; training and scoring need the annotations of an Aff-Wild2 tree")
     tree = affwild2(run)
@@ -55,7 +55,7 @@ def annotated(run: Run[Any]) -> AnnotationSet:
 
 
 def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tuple[Frames, dict[str, str]]:
-    """Read the outputs one after the other and join them; returns the frames, and the left-out subjects a second time for the driver."""
+    """Read the outputs one after the other and join them; returns the frames, and separately the left-out subjects, for the driver."""
 
     def tables() -> Iterator[pa.Table]:
         for path in outputs:
@@ -66,10 +66,10 @@ def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tu
 
 
 def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSet) -> tuple[Any, dict[str, str]]:
-    """An object reference to the joined frames of the annotated subjects' videos, and the annotated subjects left out, with the reasons.
+    """An object reference to the joined frames of the annotated subjects' videos, and the annotated subjects that were left out, with reasons.
 
     Raises:
-        StageError: more of them than ``max_failures`` allows.
+        StageError: more subjects were left out than ``max_failures`` allows.
     """
     import ray
 
@@ -81,7 +81,7 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):
         name, reason = next(iter(left_out.items()))
         raise StageError(
-            f"fusion: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used, allowed are {run.policy.max_failures:.1%} "
-            f"and at least 1; first {name}: {reason}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
+            f"fusion: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
+            f"(and at least 1) may fail; first {name}: {reason}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
         )
     return frames, left_out

@@ -34,8 +34,8 @@ class BaselineWork:
         self.config, self.decode_audio = config, IsolatedAudioDecoder(limits)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE output and the video's address. Audio that cannot be decoded is treated as missing; the features
-        stage reports it.
+        """Process one item; its payload names the FACE output and the video's address. Audio that cannot be decoded is treated as missing;
+        the features stage reports it.
 
         Raises:
             ItemError: the video was deleted after its faces were prepared.

@@ -19,7 +19,7 @@ def check(run: Run[Any]) -> None:
 
 
 def describe(run: Run[Any]) -> str:
-    """For the plan."""
+    """Text of the work in the plan."""
     images, epochs = INGEST_IMAGES.record(run), run.config.encoder.epochs
     return f"{epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "")
 

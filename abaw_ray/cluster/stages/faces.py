@@ -1,4 +1,4 @@
-"""Stage ``faces``: VIDEO rows to FACE outputs, one output a video. ``faces`` holds what happens inside a video."""
+"""Stage ``faces``: VIDEO rows to FACE outputs, one output per video. ``abaw_ray.faces`` processes the video."""
 
 import tempfile
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class FaceWork:
         self.writer = IsolatedFaceWriter(config, limits, weights)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
+        """Process one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
 
         Raises:
             ItemError: the video is broken; the rows before are stored.
@@ -75,7 +75,7 @@ def build_work(run: Run[Any]) -> partial[FaceWork]:
 
 
 def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
-    """Tasks, the largest first; a video that would keep one worker busy after all others have ended is divided."""
+    """Tasks, the largest first; a video that would keep one worker busy after all others have finished is divided."""
     faces = run.config.faces
     minutes = 0 if faces.detector.kind == "given" else run.compute.chunk_minutes  # the user's boxes are numbered from a video's first frame
     tasks = split_videos(todo, faces.segments, workers=workers, minutes=minutes)

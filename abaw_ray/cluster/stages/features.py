@@ -1,4 +1,4 @@
-"""Stage ``features``: FACE outputs and audio to FEATURE outputs, one a video. ``features.extract`` defines the vectors."""
+"""Stage ``features``: FACE outputs and audio to FEATURE outputs, one per video. ``features.extract`` defines the vectors."""
 
 import tempfile
 from collections.abc import Mapping
@@ -41,10 +41,10 @@ class FeatureWork:
             self.extract = ExtractFeatures(config, chips, Path(folder), device, storage.config)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Do one item; its payload names the FACE output and the video's address.
+        """Process one item; its payload names the FACE output and the video's address.
 
         Raises:
-            ItemError: a chip or the audio cannot be decoded (without audio the output is written, its rows not heard), or the video was deleted after
+            ItemError: a chip or the audio cannot be decoded (then the output is written without audio features), or the video was deleted after
                 its faces were prepared.
             StorageError: it could not be read or its output not be written.
         """
@@ -82,7 +82,7 @@ class FeatureWork:
 
 
 def feature_items(run: Run[Any]) -> dict[Item, dict]:
-    """One item for each video with faces: its FACE output and the video's address; named by the encoder too, which shapes its vectors."""
+    """One item for each video with faces: its FACE output and the video's address. Its identity includes the encoder."""
     faces, encoder = PREPARE_FACES.require(run), TRAIN_ENCODER.require(run)
     uris = {item.name: row["uri"] for item, row in videos(run).items()}
     return {

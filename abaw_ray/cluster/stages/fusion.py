@@ -1,4 +1,4 @@
-"""Stage ``fusion`` (paper, Stage II): ``trials`` selects the settings, then the final models are trained, each kind in a task of its own.
+"""Stage ``fusion`` (paper, Stage II): ``trials`` selects the settings, then the final models are trained, each kind in a separate task.
 
 ``fusion.search`` and ``fusion.protocols`` define which settings are tried, on which folds, and how one is selected. A killed sweep continues from
 its finished trials.
@@ -30,11 +30,11 @@ from abaw_ray.scoring.fill import most_frequent_class
 from abaw_ray.scoring.selection import SelectionResult
 
 UNIMODAL = ("visual", "speech")
-"""Models of one modality, trained like the fused one, for comparison."""
+"""Single-modality models, trained like the fused one, for comparison."""
 
 
 def trials_folder(run: Run[Any], item: Item) -> str:
-    """Where finished trials on these features lie, for any number of trials: a larger sweep begins with those of a smaller one."""
+    """Folder of finished trials on these features, for any number of trials: a larger sweep starts with those of a smaller one."""
     config = run.config
     same = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
     return f"{SWEEP_FUSION.store(same).path}/trials/{item.key}"
@@ -67,7 +67,7 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
 
 
 def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any]) -> dict[str, dict]:
-    """Train the final models, each kind in a task of its own."""
+    """Train the final models, each kind in a separate task."""
     import ray
 
     task = ray.remote(**run.compute.trials.task_options, max_retries=3)
@@ -127,7 +127,7 @@ def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: 
 
 
 def describe(run: Run[Any]) -> str:
-    """For the plan."""
+    """Text of the work in the plan."""
     return f"{run.config.sweep.trials} trials of {run.config.sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
 
 

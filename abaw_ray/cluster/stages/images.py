@@ -23,13 +23,13 @@ _SHARD = 1000
 
 
 class ImageWork:
-    """Crops and encodes the images of one shard; an unreadable image is a failure of its own."""
+    """Crops and encodes the images of one shard; each unreadable image is a separate failure."""
 
     def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
         self.ingest = IngestImages(config, access)
 
     def __call__(self, store: StageStore, item: Item, shard: dict) -> Mapping[str, float]:
-        """Do one item; its payload lists the images."""
+        """Process one item; its payload lists the images."""
         done = self.ingest([StillImage(**{**still, "box": still["box"] and tuple(still["box"])}) for still in shard["stills"]])
         for row in done.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
@@ -38,7 +38,7 @@ class ImageWork:
 
 
 def stills(run: Run[Any]) -> list[StillImage]:
-    """All still images that the user gave, sorted by name.
+    """All still images of the user's data sets, sorted by name.
 
     Raises:
         ConfigError: none were given.
@@ -57,7 +57,7 @@ def stills(run: Run[Any]) -> list[StillImage]:
 
 
 def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
-    """The images by shard: of one data set and split each, named by what they hold."""
+    """The images by shard. A shard holds images of one data set and split; its name is derived from its content."""
     found = {}
     for (source, split), group in itertools.groupby(images, key=lambda still: (still.source, still.split)):
         members = list(group)
@@ -69,12 +69,12 @@ def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
 
 @once_per_run
 def shards(run: Run[Any]) -> dict[Item, dict]:
-    """All still images that the user gave, by shard."""
+    """All still images of the user's data sets, by shard."""
     return shards_of(stills(run))
 
 
 def check_contempt(run: Run[Any]) -> None:
-    """Refuse settings that would drop AffectNet's contempt images without saying so.
+    """Refuse settings that would silently drop AffectNet's contempt images.
 
     Raises:
         ConfigError: contempt counts as ``Other``, which is none of the encoder's classes.

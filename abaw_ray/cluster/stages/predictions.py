@@ -1,6 +1,7 @@
-"""The data set's predictions and scores: the official validation by the one model, the test release by the five together.
+"""Predictions and scores: the official validation set by the official model, the test release by the five fold models together.
 
-One task of the cluster does it, next to the frames in shared memory. Which model may score whom is checked by ``fusion.protocols``.
+They are computed in one task of the cluster, next to the frames in shared memory. ``fusion.protocols`` checks that no model scores subjects that
+it was trained on.
 """
 
 import tempfile
@@ -35,7 +36,7 @@ from abaw_ray.scoring.submission import write_submission
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """All that the task needs besides the frames."""
+    """Input of the task besides the frames."""
 
     store: StageStore
     item: Item
@@ -49,7 +50,7 @@ class Scoring:
 
 
 def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Predictions, scores and the submission, by one task of the cluster beside the frames in shared memory."""
+    """Predictions, scores and the submission, by one task of the cluster next to the frames in shared memory."""
     import ray
 
     sweep, faces, annotations = SWEEP_FUSION.require(run), PREPARE_FACES.require(run), annotated(run)
@@ -74,7 +75,7 @@ def one_trial(compute: ComputeConfig) -> Resources:
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """Score validation with the official model and each modality's own, and the test release with the five models together."""
+    """Score the validation set with the official model and the single-modality ones, and the test release with the five fold models together."""
     figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", keep=True)}
     figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in UNIMODAL}
     train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
@@ -87,7 +88,7 @@ def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
 
 
 def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dict[str, Any]:
-    """Macro-F1 on Validation_Set, with and without the subjects who share a recording with Train_Set."""
+    """Macro-F1 on Validation_Set, with and without subjects who share a recording with Train_Set."""
     selection = scoring.selections[name]
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
     tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
@@ -112,7 +113,7 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
 
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """The test release by the models of the five folds together, and its submission file."""
+    """Predictions for the test release by the models of the five folds together, and the submission file."""
     selection, names = scoring.selections["cv"], frames.subject_names("test")
     models = [_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
     rows, logits, gate = score_ensemble(models, frames, names)
@@ -160,7 +161,7 @@ def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
 
 
 def describe(run: Run[Any]) -> str:
-    """For the plan."""
+    """Text of the work in the plan."""
     return "validation" + (" and test release" if annotated(run).example else "")
 
 

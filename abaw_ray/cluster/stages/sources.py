@@ -1,4 +1,4 @@
-"""What the user has: data sets and videos, or the synthetic data set, as the items that the first stages read."""
+"""The user's data sets and videos, or the synthetic data set, as items of the first stages."""
 
 import platform
 from dataclasses import replace
@@ -19,10 +19,10 @@ from abaw_ray.data.videos import list_videos
 
 @once_per_run
 def data_of(run: Run[Any]) -> DataConfig:
-    """Where the data sets are; generates the synthetic one first where the job uses it.
+    """Paths of the data sets; generates the synthetic one first where the job uses it.
 
     Raises:
-        PendingError: it is not there yet, and this is only a plan.
+        PendingError: it does not exist yet, and the run is only a plan.
     """
     data: DataConfig = run.config.data
     if not data.use_synthetic:
@@ -43,10 +43,10 @@ def affwild2(run: Run[Any]) -> AffWild2:
 
 @once_per_run
 def videos(run: Run[Any]) -> dict[Item, dict]:
-    """The VIDEO rows of the videos that the user named, else of the Aff-Wild2 tree, by item.
+    """VIDEO rows of the videos given by the user, else of the Aff-Wild2 tree, by item.
 
     Raises:
-        ConfigError: no video was given at all.
+        ConfigError: no videos were given.
         DataError: two videos have the same name.
     """
     storage = run.config.storage
@@ -71,5 +71,5 @@ def video_missing(uri: str, error: MissingError) -> AbawError:
     """The error of a worker for a video that existed when videos were listed: the file was deleted, or this machine does not have its folder."""
     folder = Path(uri.removeprefix("file://")).parent
     if not is_remote(uri) and not folder.is_dir():
-        return StorageError(f"{folder}: {platform.node()} has no such folder; every machine must see the videos at the same path")
+        return StorageError(f"{folder}: {platform.node()} has no such folder; all machines need the videos at the same path")
     return ItemError(f"it no longer exists ({error})")

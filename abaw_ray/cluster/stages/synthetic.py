@@ -1,4 +1,4 @@
-"""Generates the synthetic data set where all machines can read it: in a local folder, or in the object store that results go to."""
+"""Generation of the synthetic data set in a place that all machines can read: a local folder, or the object store of the results."""
 
 import json
 import tempfile
@@ -14,17 +14,17 @@ from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
 
 
 def location(root: str, storage: Storage) -> str:
-    """Where the data set goes: beside the results where they go to an object store, since other machines cannot read a folder of this one."""
+    """Place of the data set: next to the results where these are in an object store, because other machines cannot read a local folder."""
     return storage.uri("data") if is_remote(storage.config.uri) and not is_remote(root) else root
 
 
 def is_generated(place: str, storage: Storage) -> bool:
-    """Whether the whole data set is there."""
+    """Whether the data set is complete."""
     return Storage(replace(storage.config, uri=place)).exists(DONE)
 
 
 def generate(place: str, config: SyntheticConfig, storage: Storage) -> None:
-    """Generate the data set unless it is there.
+    """Generate the data set unless it exists.
 
     Args:
         place: A folder, or an address in an object store: see ``location``.
@@ -32,7 +32,7 @@ def generate(place: str, config: SyntheticConfig, storage: Storage) -> None:
         storage: Access to the object store.
 
     Raises:
-        ConfigError: another data set is there.
+        ConfigError: the place holds another data set.
         StorageError: the store cannot be written.
     """
     if is_remote(place):

@@ -1,6 +1,6 @@
 """Trials of a sweep through Ray Tune: each trains its folds on a fraction of a GPU and writes its result to storage.
 
-A finished trial is read, not trained; one that was lost with its process or machine is submitted again.
+A finished trial is read instead of trained; one that was lost with its process or machine is submitted again.
 """
 
 import json
@@ -24,12 +24,12 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What a trial needs besides the frames; sent to every worker."""
+    """Input of a trial besides the frames; sent to every worker."""
 
     store: StageStore
     item: Item
     finished: str
-    """Folder of finished trials, named by the digest of what they change."""
+    """Folder of finished trials; each is named by the digest of its changed settings."""
     config: SweepConfig
     train_folds: dict[str, int]
     all_folds: dict[str, int]
@@ -60,7 +60,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
 def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]:
     """Results of all candidates, in the candidates' order.
 
-    Tune gives up a trial at once if its process is lost just before the trial starts (while a reused process is being reset): trials that were lost
+    Tune fails a trial at once if its process is lost just before the trial starts (while a reused process is being reset): trials that were lost
     with a process or a machine are submitted again.
     """
     from ray.exceptions import RayActorError

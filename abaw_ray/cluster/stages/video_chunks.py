@@ -1,6 +1,6 @@
-"""Division of a long video among several workers: which worker processes which chunk, where chunk results are stored, and who joins them.
+"""Division of a long video among several workers: which worker processes which chunk, where chunk results are stored, and which worker joins them.
 
-Each worker stores the result of its chunk and lists the results that are there; the one that finds all of them joins them. No worker waits for
+Each worker stores the result of its chunk and lists the stored results; the one that finds all of them joins them. No worker waits for
 another and none sends a message. After any failure, the next run continues from the stored results. If two workers find all results at the same
 time, both write the same output.
 """
@@ -25,7 +25,7 @@ from abaw_ray.faces.tracking.segments import Chunk, split_into_chunks
 from abaw_ray.media.probe import header_reader
 
 _MAX_SHARE = 0.5
-"""A video is divided if it is more than this share of the work of one worker; smaller ones fill the workers up at the end. Default ours."""
+"""A video is divided if it is more than this share of the work of one worker; smaller ones balance the load at the end. Default ours."""
 _HEADER_THREADS = 4
 """Headers that are read at the same time."""
 _MAX_CHUNKS = 1000
@@ -35,7 +35,7 @@ _MIN_BYTES_PER_SECOND = 1000
 
 
 def split_videos(todo: Mapping[Item, dict], config: SegmentConfig, *, workers: int, minutes: float) -> list[Task]:
-    """Return the tasks for these videos: one each, or several for those that would keep one worker busy after all others have ended.
+    """Return the tasks for these videos: one each, or several for those that would keep one worker busy after all others have finished.
 
     Only the headers of the largest files are read, at most of a few for each worker. The division never changes the rows.
 
@@ -43,7 +43,7 @@ def split_videos(todo: Mapping[Item, dict], config: SegmentConfig, *, workers: i
         todo: VIDEO rows.
         config: Segments; a chunk is a run of them.
         workers: Workers that share the tasks.
-        minutes: Of a chunk, about; 0 divides no video.
+        minutes: Approximate length of a chunk; 0 divides no video.
     """
     limit = sum(video["size"] for video in todo.values()) / workers * _MAX_SHARE
     long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > limit]

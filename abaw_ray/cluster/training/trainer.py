@@ -129,7 +129,7 @@ def _fit(trainer: TorchTrainer) -> dict:
     except TrainingFailedError as error:
         if found := to_user_error(worker_error(error)):
             raise found from error
-        message = f"encoder: the training failed, lastly with: {worker_message(error)}; the same command goes on from the last epoch"
+        message = f"encoder: the training failed, last with: {worker_message(error)}; the same command continues from the last epoch"
         raise StageError(message) from error
     except SystemExit as stopped:  # raised by Ray on Ctrl-C, after it has ended the workers
         raise KeyboardInterrupt from stopped
