@@ -1,4 +1,4 @@
-# `make demo` and `make test` need only Python 3.11 to 3.13, make and git. Every target first installs the packages into .venv.
+# `make demo` and `make test` need only Python 3.11 to 3.13, make and git. Targets first install the packages into .venv if needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,4 +1,4 @@
-"""Options of the test run, and checks of the shapes in signatures during it."""
+"""Command-line options, shared fixtures, and checks of annotated shapes while tests run."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 _FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict")
 CHECKED = [f"abaw_ray.{name}" for name in _FOLDERS]
-"""Modules in which every annotated shape and type is checked at every call, in this process and not in Ray's workers."""
+"""Modules whose annotated shapes and types are checked at every call, in this process and not in Ray's workers."""
 install_import_hook(CHECKED, "typechecks.strict")
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test depends on the speed of the machine
 hypothesis.settings.load_profile("untimed")
@@ -28,7 +28,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect tests that need clips where none are given. They are deselected, not skipped, so that no skip is overlooked."""
+    """Without ``--clips``, deselect the tests that need clips: deselected, not skipped, so that no other skip is overlooked."""
     if config.getoption("--clips"):
         return
     deselected = [item for item in items if item.get_closest_marker("clips")]
@@ -41,19 +41,19 @@ def pytest_collection_modifyitems(config, items):
 def clips(pytestconfig) -> Path:
     """The folder of real clips."""
     folder = Path(pytestconfig.getoption("--clips"))
-    assert folder.is_dir(), f"--clips {folder}: there is no such folder"
+    assert folder.is_dir(), f"--clips {folder}: no such folder"
     return folder
 
 
 @pytest.fixture(scope="session")
 def yunet(pytestconfig) -> str:
-    """Path of YuNet's weights; empty: Haar is used."""
+    """Path of YuNet's weights; empty to use Haar."""
     return pytestconfig.getoption("--yunet") or ""
 
 
 @pytest.fixture
 def unchecked_annotations():
-    """No checks of annotations: for tests of the package's own messages on values that break them."""
+    """Disables the checks of annotations, for tests of the package's own errors on values that the checks would reject first."""
     annotation_checks.update("jaxtyping_disable", True)
     yield
     annotation_checks.update("jaxtyping_disable", False)
@@ -61,7 +61,7 @@ def unchecked_annotations():
 
 @pytest.fixture
 def object_store(monkeypatch):
-    """A client of an S3 server on loopback, which is the environment's endpoint."""
+    """boto3 client of an S3 server on loopback; ``AWS_ENDPOINT_URL`` is set to its address."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -16,11 +16,11 @@ def policy(name: str) -> list[dict]:
 
 def test_the_head_has_the_workers_permissions_and_may_pass_their_role():
     head, worker = policy("head"), policy("worker")
-    (passed,) = [statement["Resource"] for statement in head if statement["Action"] == "iam:PassRole"]
+    (role,) = [statement["Resource"] for statement in head if statement["Action"] == "iam:PassRole"]
     assert [statement for statement in worker if statement not in head] == []
     kinds = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
     profiles = {kind["node_config"]["IamInstanceProfile"]["Arn"].rpartition("/")[2] for name, kind in kinds.items() if name != "head"}
-    assert profiles == {passed.rpartition("/")[2]}
+    assert profiles == {role.rpartition("/")[2]}
 
 
 def test_the_head_may_terminate_only_machines_of_its_cluster():

@@ -14,7 +14,7 @@ from tools.bench.table import metadata, write_rows
 
 
 def test_the_current_stage_is_that_of_the_last_progress_line():
-    log = "drawing the data\n  drawing: 3 of 9 pictures\nfaces: 15 of 15 videos to do\n  v1.mp4: not a video\n  faces: 1 of 15 videos\nnote: all"
+    log = "generating the data\n  synthetic data: 3 of 9 images\nfaces: 15 of 15 videos to do\n  v1.mp4: no video\n  faces: 1 of 15 videos\nnote: all"
     assert engine.current_stage(log) == "faces"
     assert engine.current_stage("no colon") == "start"
 
@@ -56,7 +56,7 @@ def test_cpu_time_is_counted_by_stage_and_process_with_children(tmp_path, monkey
     assert used["faces", "driver"] < 1.0
 
 
-VERSIONS = {
+CGROUP_VERSIONS = {
     "version 1": (
         ["cpu/bench", "cpuacct/bench"],
         {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "6500", "cpu.shares": "262144"},
@@ -66,8 +66,8 @@ VERSIONS = {
 }
 
 
-@pytest.fixture(params=VERSIONS.values(), ids=VERSIONS.keys())
-def kernel(request, tmp_path):
+@pytest.fixture(params=CGROUP_VERSIONS.values(), ids=CGROUP_VERSIONS.keys())
+def cgroups(request, tmp_path):
     """Control groups of either version as files: mount point, the group's folders, the expected limits."""
     names, limits, (usage, text) = request.param
     folders = [tmp_path / name for name in names]
@@ -82,9 +82,9 @@ def kernel(request, tmp_path):
     return tmp_path, folders, limits
 
 
-def test_a_process_runs_in_a_group_that_limits_and_counts_its_cpu_time(kernel):
-    groups, folders, limits = kernel
-    with share.cpu_group("bench", min(os.sched_getaffinity(0)), 0.65, groups) as group:
+def test_a_process_runs_in_a_group_that_limits_and_counts_its_cpu_time(cgroups):
+    mount, folders, limits = cgroups
+    with share.cpu_group("bench", min(os.sched_getaffinity(0)), 0.65, mount) as group:
         assert {name: (folders[0] / name).read_text() for name in limits} == limits
         done = subprocess.run([*group.command_prefix, "echo", "a b", "c"], capture_output=True, text=True, check=True)
         assert done.stdout == "a b c\n"

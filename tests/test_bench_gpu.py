@@ -24,7 +24,7 @@ def test_tiny_parts_run_on_a_cpu_and_report_figures(tmp_path):
     assert body["raw"]["training"]["images_in_step"] == 16 and "zero_of_plain" in done.stdout
 
 
-def test_a_missing_gpu_is_one_line_and_an_exit_code():
+def test_a_missing_gpu_is_a_one_line_error_with_an_exit_code():
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-m", "tools.bench.gpu"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr.count("error: no GPU is visible")) == (2, 1)

@@ -35,7 +35,7 @@ KEYS = {
 
 
 def face_at(left, size=(160, 120)):
-    """Return a wall with a pattern and a red face of 24 x 36 pixels at ``left``; without a face for None."""
+    """An image of a patterned wall with a red face of 24 x 36 pixels at ``left``; None: no face."""
     image = np.full((size[1], size[0], 3), 90, np.uint8)
     image[:, ::8] = 140
     if left is not None:
@@ -43,7 +43,8 @@ def face_at(left, size=(160, 120)):
     return image
 
 
-def find_red(rgb, smallest):
+def find_red(rgb, min_size):
+    """Detector of red faces."""
     red = (rgb[..., 0] > 150) & (rgb[..., 1] < 90)
     y, x = np.nonzero(red)
     return [Face(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], np.float64), 0.9)] if red.sum() > 100 else []
@@ -111,15 +112,16 @@ def test_a_lengthened_video_repeats_the_frames_at_increasing_times(tmp_path):
     np.testing.assert_array_equal(frames[7].rgb(), frames[47].rgb())
 
 
-def rows(*told):
-    return pa.Table.from_pylist([{"frame": frame, "source": source, "box": [x, 0.0, x + 10, 10.0]} for frame, x, source in told])
+def rows(*detections):
+    """FACE rows of boxes of 10 x 10 pixels: ``(frame, x, source)``."""
+    return pa.Table.from_pylist([{"frame": frame, "source": source, "box": [x, 0.0, x + 10, 10.0]} for frame, x, source in detections])
 
 
 def test_recall_and_detection_delay_follow_their_definitions():
-    here = np.array([0.0, 0, 10, 10])
-    truth = [[None], [here], [here], [here], [here], [None], [here], [here], [None]]
-    told = rows((2, 9.0, "detected"), (4, 0.0, "detected"), (5, 5.0, "interpolated"), (5, 8.0, "detected"), (6, 0.0, "detected"))
-    overlap, interpolated = recall.best_overlap(told, truth, 0)
+    box = np.array([0.0, 0, 10, 10])
+    truth = [[None], [box], [box], [box], [box], [None], [box], [box], [None]]
+    table = rows((2, 9.0, "detected"), (4, 0.0, "detected"), (5, 5.0, "interpolated"), (5, 8.0, "detected"), (6, 0.0, "detected"))
+    overlap, interpolated = recall.best_overlap(table, truth, 0)
     np.testing.assert_allclose(overlap, [np.nan, 10 / 190, 0, 1, 1 / 3, np.nan, 0, 0, np.nan])
     assert interpolated.tolist() == [False, False, False, False, True, False, False, False, False]
     assert recall.recall(overlap) == 2 / 6
@@ -129,23 +131,23 @@ def test_recall_and_detection_delay_follow_their_definitions():
 def test_visitors_appear_in_separate_bands_of_the_frame():
     for seed in range(3):
         trajectory = recall.visits(20, seed)
-        places = [trajectory(time) for time in np.arange(0, 20, 0.1)]
-        there = np.array([place is not None for place in places])
-        assert not there[:5].any() and 0.3 < there.mean() < 0.95
+        positions = [trajectory(time) for time in np.arange(0, 20, 0.1)]
+        present = np.array([position is not None for position in positions])
+        assert not present[:5].any() and 0.3 < present.mean() < 0.95
         low, high = 1920 * (0.5 + 0.16 * seed), 1920 * (0.6 + 0.16 * seed)
-        assert all(low <= place[0] <= high for place in places if place)
+        assert all(low <= position[0] <= high for position in positions if position)
     brief = [recall.visits(60, 0, recall.BRIEF_VISIT)(time) is not None for time in np.arange(0, 60, 0.1)]
-    stays = [len(stay) / 10 for stay in "".join("x" if there else " " for there in brief).split()]
-    assert len(stays) > 10 and min(stays) >= 0.3 and max(stays) <= 3.1 and max(stays) > 2 * min(stays)
+    durations = [len(visit) / 10 for visit in "".join("x" if present else " " for present in brief).split()]
+    assert len(durations) > 10 and min(durations) >= 0.3 and max(durations) <= 3.1 and max(durations) > 2 * min(durations)
 
 
 @pytest.mark.parametrize("few", [True, False])
 def test_the_curve_has_each_valid_setting_once(few):
-    found = recall.curve_settings(FacesConfig(), few=few)
-    assert found[0] == FacesConfig() and all(config not in found[:index] for index, config in enumerate(found))
-    assert {config.tracks.search_interval_s for config in found} >= set(recall.SEARCH)
-    assert {config.detector.width for config in found} >= set(recall.WIDTHS)
-    assert len(found) < 14 if few else len(found) > 16
+    configs = recall.curve_settings(FacesConfig(), few=few)
+    assert configs[0] == FacesConfig() and all(config not in configs[:index] for index, config in enumerate(configs))
+    assert {config.tracks.search_interval_s for config in configs} >= set(recall.SEARCH)
+    assert {config.detector.width for config in configs} >= set(recall.WIDTHS)
+    assert len(configs) < 14 if few else len(configs) > 16
 
 
 @pytest.fixture
@@ -154,9 +156,9 @@ def small(tmp_path):
 
 
 def test_the_cost_of_the_stage_is_measured_by_round(small):
-    found = cost.stage_over_decode(FacesConfig(detector=DetectorConfig(kind="haar")), small, rounds=3)
-    assert len(found["ratios"]) == 3 and found["ratio"] in found["ratios"] and found["frames"] == 30
-    assert found["decode_ms"] > 0 and found["stage_ms"] > 0 and found["mbit_s"] > 0
+    cost_of_stage = cost.stage_over_decode(FacesConfig(detector=DetectorConfig(kind="haar")), small, rounds=3)
+    assert len(cost_of_stage["ratios"]) == 3 and cost_of_stage["ratio"] in cost_of_stage["ratios"] and cost_of_stage["frames"] == 30
+    assert cost_of_stage["decode_ms"] > 0 and cost_of_stage["stage_ms"] > 0 and cost_of_stage["mbit_s"] > 0
 
 
 def test_a_row_of_the_curve_has_cost_and_recall(tmp_path, small):
@@ -169,16 +171,16 @@ def test_a_row_of_the_curve_has_cost_and_recall(tmp_path, small):
 
 
 def test_peaks_are_the_maxima_of_each_value_and_of_the_sum():
-    seen, over = iter([(1, 5), (4, 3), (2, 2)]), threading.Event()
-    now = [0, 0]
+    samples, over = iter([(1, 5), (4, 3), (2, 2)]), threading.Event()
+    current = [0, 0]
 
     def first():
-        now[:] = next(seen, None) or (0, 0)
-        if not any(now):
+        current[:] = next(samples, None) or (0, 0)
+        if not any(current):
             over.set()
-        return now[0]
+        return current[0]
 
-    with memory.PeakSampler(a=first, b=lambda: now[1]) as sampler:
+    with memory.PeakSampler(a=first, b=lambda: current[1]) as sampler:
         assert over.wait(30)
     assert sampler.peaks == {"a": 4, "b": 5, "sum": 7}
 
@@ -193,13 +195,13 @@ def test_stub_work_writes_one_row(tmp_path):
 def test_the_file_has_all_keys_with_null_for_unmeasured_figures(tmp_path, monkeypatch, capsys):
     measured = {"pool": {"ratio": 0.9712345, "ratio_with_start": 0.9}, "memory": {"ratio": 1.1, "long": {"sum": 300.0}}, "naive": {"ratio": 9.0}}
     monkeypatch.setattr(run, "PARTS", {name: replace_part(figures) for name, figures in measured.items()})
-    kept = tmp_path / "new" / "kept.json"
-    assert run.main(Path("a/clips"), Path("b/net.onnx"), quick=True, json=kept, only=("pool", "memory")) == 0
-    found = json.loads(kept.read_text())
-    assert found.keys() >= KEYS | {"curve", "machine", "date", "command", "versions", "git", "raw", "settings", "approximate"}
-    assert (found["ray_over_pool"], found["memory_10min_over_1min"], found["worker_private_mb"]) == (0.97123, 1.1, 300.0)
-    assert found["naive_over_stage_720p"] is found["stage_over_decode_720p"] is found["curve"] is None
-    assert "ray_over_pool" in found["approximate"] and "a/" not in kept.read_text() and "b/" not in kept.read_text()
+    path = tmp_path / "new" / "kept.json"
+    assert run.main(Path("a/clips"), Path("b/net.onnx"), quick=True, json=path, only=("pool", "memory")) == 0
+    body = json.loads(path.read_text())
+    assert body.keys() >= KEYS | {"curve", "machine", "date", "command", "versions", "git", "raw", "settings", "approximate"}
+    assert (body["ray_over_pool"], body["memory_10min_over_1min"], body["worker_private_mb"]) == (0.97123, 1.1, 300.0)
+    assert body["naive_over_stage_720p"] is body["stage_over_decode_720p"] is body["curve"] is None
+    assert "ray_over_pool" in body["approximate"] and "a/" not in path.read_text() and "b/" not in path.read_text()
     assert "ray_over_pool" in capsys.readouterr().out
 
 
@@ -211,7 +213,7 @@ def replace_part(figures):
     return part
 
 
-def test_missing_weights_are_one_line_and_an_exit_code(tmp_path, capsys):
+def test_missing_weights_are_a_one_line_error_with_an_exit_code(tmp_path, capsys):
     assert run.main(tmp_path, tmp_path / "gone.onnx", only=("stage",)) == 2
     assert capsys.readouterr().err.startswith("error: detector.weights=")
 
@@ -231,8 +233,8 @@ def test_the_help_lists_options_and_parts(capsys):
 
 
 def test_options_select_parts_and_sizes(monkeypatch):
-    taken = {}
-    monkeypatch.setattr(run, "measure", lambda bench, only, done: taken.update(only=only, plan=bench.plan, clips=bench.clips) or {})
+    received = {}
+    monkeypatch.setattr(run, "measure", lambda bench, only, done: received.update(only=only, plan=bench.plan, clips=bench.clips) or {})
     args = ["--clips", "c", "--weights", "w.onnx", "--quick", "--only", "stage", "recall"]
     assert tyro.cli(run.main, args=args) == 0
-    assert taken == {"only": ("stage", "recall"), "plan": plan.QUICK, "clips": Path("c")}
+    assert received == {"only": ("stage", "recall"), "plan": plan.QUICK, "clips": Path("c")}

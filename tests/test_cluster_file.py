@@ -41,7 +41,7 @@ def shipped(name: str = "cluster.yaml") -> dict:
 
 
 def swap(key: str, old: str, new: str) -> Callable[[dict], None]:
-    """Replace a text in every command of a list."""
+    """A function that replaces a text in every command of a list."""
 
     def modify(config: dict) -> None:
         before = config[key]
@@ -52,7 +52,7 @@ def swap(key: str, old: str, new: str) -> Callable[[dict], None]:
 
 
 def unset(text: str) -> Callable[[dict], None]:
-    """Remove a text from environment.sh in the working folder."""
+    """A function that removes a text from environment.sh in the working folder."""
 
     def modify(_: dict) -> None:
         path = Path(NODE) / "environment.sh"
@@ -169,7 +169,7 @@ OTHER_PROVIDERS = {
     "no account": ("gcp", lambda c: node("gpu_spot")(c)["node_config"].pop("serviceAccounts"), "serviceAccounts: is missing"),
     "zone in another region": ("gcp", lambda c: c["provider"].update(availability_zone="europe-west4-a"), "europe-west4-a is not in us-central1"),
     "no spot scheduling": ("gcp", lambda c: node("cpu_spot")(c)["node_config"].pop("scheduling"), "node_config.scheduling: is missing"),
-    "the notice of unsupported provider": ("gcp", swap(WORKER, "spot_watch.py gcp", "spot_watch.py aws"), "spot interruption notices are ignored"),
+    "spot watch of another provider": ("gcp", swap(WORKER, "spot_watch.py gcp", "spot_watch.py aws"), "spot interruption notices are ignored"),
     "machine not counted": ("local", lambda c: c["provider"]["worker_ips"].append("192.0.2.9"), "min_workers: is 2, but there are 3"),
     "v2 autoscaler": ("local", swap(HEAD, "RAY_enable_autoscaler_v2=0", ""), "the last worker never starts"),
     "no head": ("local", lambda c: c["provider"].pop("head_ip"), "ray up: "),

@@ -1,4 +1,4 @@
-"""The documentation names only what exists, and the built site loads nothing from another host."""
+"""The documentation names only things that exist, and the built site loads nothing from another host."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def code(page: Path) -> list[str]:
 CODE = [(page, text) for page in PAGES for text in code(page)]
 
 
-def found(pattern: str) -> set[tuple[str, str]]:
+def find_in_code(pattern: str) -> set[tuple[str, str]]:
     """Page and match of a pattern in all code of the documentation."""
     return {(str(page.relative_to(ROOT)), match) for page, text in CODE for match in re.findall(pattern, text)}
 
@@ -59,12 +59,12 @@ def slug(title: str) -> str:
     return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title.replace("`", "")).strip().lower())
 
 
-def test_the_readme_is_a_page():
+def test_the_readme_has_at_most_150_lines():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_every_path_that_is_named_exists():
-    named = found(rf"(?<![\w/.<-])((?:{'|'.join(FOLDERS)})/[\w./-]*|[a-z]+\.yaml|[A-Z]+\.(?:md|cff))")
+    named = find_in_code(rf"(?<![\w/.<-])((?:{'|'.join(FOLDERS)})/[\w./-]*|[a-z]+\.yaml|[A-Z]+\.(?:md|cff))")
     wrong = {
         (page, path)
         for page, path in named
@@ -74,7 +74,7 @@ def test_every_path_that_is_named_exists():
 
 
 def test_every_module_that_is_run_exists():
-    named = {(page, module) for page, module in found(r"python -m ([\w.]+)") if module not in ("pytest", "venv", "pip")}
+    named = {(page, module) for page, module in find_in_code(r"python -m ([\w.]+)") if module not in ("pytest", "venv", "pip")}
     assert named
     paths = {(page, module): ROOT / module.replace(".", "/") for page, module in named}
     assert not {key for key, path in paths.items() if not path.with_suffix(".py").exists() and not (path / "__main__.py").exists()}
@@ -82,12 +82,12 @@ def test_every_module_that_is_run_exists():
 
 def test_every_make_target_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert not {(page, target) for page, target in found(r"^(?:\S+ )*make ([a-z-]+)") if target not in targets}
+    assert not {(page, target) for page, target in find_in_code(r"^(?:\S+ )*make ([a-z-]+)") if target not in targets}
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_command_line_of_a_job_is_understood(job):
-    named = found(rf"jobs/{job}\.py +([^`\n]*)")
+def test_every_command_line_of_a_job_is_valid(job):
+    named = find_in_code(rf"jobs/{job}\.py +([^`\n]*)")
     assert named
     for _, text in named:
         args = options(text)
@@ -105,13 +105,13 @@ def test_every_option_with_a_dotted_name_is_a_setting():
         return not path or (is_dataclass(settings) and hasattr(settings, path[0]) and has(getattr(settings, path[0]), path[1:]))
 
     roots = [PAPER, *(getattr(PAPER, field.name) for field in fields(PAPER))]
-    named = found(r"--([a-z]\w*(?:[.-]\w+)*\.[\w.-]+\w)")
+    named = find_in_code(r"--([a-z]\w*(?:[.-]\w+)*\.[\w.-]+\w)")
     assert named
     wrong = {(page, name) for page, name in named if not any(has(root, name.replace("-", "_").split(".")) for root in roots)}
     assert not wrong
 
 
-def test_every_relative_link_leads_somewhere():
+def test_every_relative_link_has_a_target():
     wrong = []
     for page in PAGES:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -137,13 +137,13 @@ def test_every_package_folder_has_a_page_of_the_reference():
     assert folders == shown
 
 
-def test_the_site_is_configured_without_anything_from_another_host():
+def test_the_site_configuration_names_no_other_host():
     assert "//" not in re.sub(r"#.*", "", (ROOT / "mkdocs.yml").read_text())
     assert "font: false" in (ROOT / "mkdocs.yml").read_text()
 
 
-class Loads(HTMLParser):
-    """Collects what a page loads when it is opened; links that a reader may follow do not count."""
+class ResourceCollector(HTMLParser):
+    """Collects the addresses that a page loads when it is opened; links to other pages do not count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class Loads(HTMLParser):
 
 
 def styles(css: str) -> list[str]:
-    """What a style sheet loads."""
+    """Addresses that a style sheet loads."""
     return re.findall(r"url\(\s*[\"']?([^\"')]+)", css) + re.findall(r"@import\s+[\"']([^\"']+)", css)
 
 
@@ -179,10 +179,10 @@ def test_the_built_site_loads_nothing_from_another_host(tmp_path):
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md"))) - 2
     for page in pages:
-        loads = Loads()
-        loads.feed(page.read_text())
-        assert not [address for address in loads.addresses if is_foreign(address)], page
+        collector = ResourceCollector()
+        collector.feed(page.read_text())
+        assert not [address for address in collector.addresses if is_foreign(address)], page
         # The theme fetches Mermaid from a network unless a script has defined it.
-        assert 'class="mermaid"' not in page.read_text() or any("mermaid.min.js" in address for address in loads.addresses), page
+        assert 'class="mermaid"' not in page.read_text() or any("mermaid.min.js" in address for address in collector.addresses), page
     for sheet in (tmp_path / "site").rglob("*.css"):
         assert not [address for address in styles(sheet.read_text()) if is_foreign(address)], sheet

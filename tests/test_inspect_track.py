@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def video(tmp_path, monkeypatch):
-    """An empty room; the working folder is the test's own."""
+    """Path of a video of an empty room; the working folder is the test's own."""
     monkeypatch.chdir(tmp_path)
     room = np.random.default_rng(0).integers(60, 90, (96, 128, 3)).astype(np.uint8)
     write_video(tmp_path / "an empty room.mp4", [room] * 12, np.arange(12) / 10, np.zeros(16000, np.float32), preset="ultrafast")
@@ -35,8 +35,8 @@ def test_a_sheet_and_an_overlay_are_made_from_a_video_alone(video, tmp_path, cap
     assert len(list(decode(str(tmp_path / "new" / "o.mp4")))) == 12
 
 
-class Breaking(CropFaces):
-    """As for a video damaged after seven frames."""
+class FailingCropFaces(CropFaces):
+    """Fails after seven frames, as on a damaged video."""
 
     def __call__(self, video, last=None):
         yield from super().__call__(video, last=7)
@@ -44,7 +44,7 @@ class Breaking(CropFaces):
 
 
 def test_a_damaged_video_is_shown_up_to_the_damage_and_reported(video, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(inspect_track, "CropFaces", Breaking)
+    monkeypatch.setattr(inspect_track, "CropFaces", FailingCropFaces)
     assert inspect_track.main(video, detector="haar", out=tmp_path / "s.png", overlay=tmp_path / "o.mp4") == 0
     message = capsys.readouterr().out
     assert "7 frames: not seen 7; The video is damaged" in message and "decoding broke after frame 7" in message
@@ -68,7 +68,7 @@ def test_an_error_is_one_line_and_an_exit_code(video, tmp_path, capsys):
     assert list(tmp_path.glob("*.png")) == []
 
 
-def test_the_tool_does_not_import_the_engine():
+def test_the_tool_does_not_import_ray():
     code = "import sys; import tools.data.inspect_track; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"
 

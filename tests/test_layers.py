@@ -1,4 +1,4 @@
-"""The first rule of the design: imports point down the list of folders only, and the engine is known to one folder."""
+"""The first rule of the architecture: a folder imports only from those before it, and only ``cluster/`` imports Ray and DeepSpeed."""
 
 import ast
 from pathlib import Path
@@ -7,11 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict", "cluster"]
-ENGINE = {"ray", "deepspeed"}
+CLUSTER_PACKAGES = {"ray", "deepspeed"}
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that the file imports, at any depth, in dotted form."""
+    """Dotted names of all modules that the file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -30,12 +30,12 @@ def folder(path: Path) -> str:
     return path.relative_to(ROOT / "abaw_ray").parts[0]
 
 
-def test_every_folder_of_the_package_has_its_place_in_the_list():
+def test_every_folder_of_the_package_is_in_the_list_of_layers():
     assert {folder(path) for path in modules() if path.name != "__init__.py" or path.parent.parent.name == "abaw_ray"} == set(LAYERS)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_folder_imports_only_itself_and_the_folders_above_it(layer):
+def test_a_folder_imports_only_itself_and_the_folders_before_it(layer):
     allowed = set(LAYERS[: LAYERS.index(layer) + 1])
     wrong = {
         f"{path.relative_to(ROOT)}: {name}"
@@ -53,17 +53,17 @@ def test_ray_and_deepspeed_are_imported_in_cluster_only():
         for path in modules()
         if folder(path) != "cluster"
         for name in imports(path)
-        if name.split(".")[0] in ENGINE
+        if name.split(".")[0] in CLUSTER_PACKAGES
     }
     assert not wrong
 
 
-def test_modules_do_not_import_one_another_in_a_circle():
+def test_there_are_no_import_cycles():
     graph = {f"abaw_ray.{'.'.join(path.relative_to(ROOT / 'abaw_ray').with_suffix('').parts)}": imports(path) for path in modules()}
     seen: dict[str, bool] = {}
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"circle: {' -> '.join((*trail, name))}"
+        assert name not in trail, f"import cycle: {' -> '.join((*trail, name))}"
         if name in graph and not seen.get(name):
             for other in graph[name] - {name}:
                 visit(other, (*trail, name))
@@ -73,6 +73,6 @@ def test_modules_do_not_import_one_another_in_a_circle():
         visit(name, ())
 
 
-def test_core_does_without_torch():
-    wrong = {name for path in modules() if folder(path) == "core" for name in imports(path) if name.split(".")[0] in {"torch", *ENGINE}}
+def test_core_imports_no_torch():
+    wrong = {name for path in modules() if folder(path) == "core" for name in imports(path) if name.split(".")[0] in {"torch", *CLUSTER_PACKAGES}}
     assert not wrong

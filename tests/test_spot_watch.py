@@ -25,7 +25,7 @@ def watcher():
 
 @pytest.fixture
 def metadata():
-    """A metadata server like those of the clouds; tests set its answers."""
+    """A metadata server like those of the clouds; tests set its responses."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self):
@@ -34,7 +34,7 @@ def metadata():
         def do_GET(self):
             server.requests += 1
             allowed = self.headers["X-aws-ec2-metadata-token"] == "token" or self.headers["Metadata-Flavor"] == "Google"
-            self.reply(*(server.answers.get(self.path, (404, "")) if allowed else (401, "")))
+            self.reply(*(server.responses.get(self.path, (404, "")) if allowed else (401, "")))
 
         def reply(self, code, text):
             self.send_response(code)
@@ -45,7 +45,7 @@ def metadata():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.answers, server.requests, server.url = {}, 0, f"http://127.0.0.1:{server.server_port}"
+    server.responses, server.requests, server.url = {}, 0, f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -57,34 +57,34 @@ AWS, GCP = "/latest/meta-data/spot/instance-action", "/computeMetadata/v1/instan
 
 
 def test_without_a_notice_there_is_no_interruption_time(watcher, metadata):
-    metadata.answers[GCP] = (200, "FALSE")
+    metadata.responses[GCP] = (200, "FALSE")
     assert watcher.aws_notice(metadata.url) is None and watcher.gcp_notice(metadata.url) is None
 
 
 def test_a_notice_gives_the_seconds_until_the_interruption(watcher, metadata):
     at = (datetime.now(UTC) + timedelta(seconds=115)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    metadata.answers |= {AWS: (200, f'{{"action": "terminate", "time": "{at}"}}'), GCP: (200, "TRUE")}
+    metadata.responses |= {AWS: (200, f'{{"action": "terminate", "time": "{at}"}}'), GCP: (200, "TRUE")}
     assert 110 < watcher.aws_notice(metadata.url) <= 115
     assert watcher.gcp_notice(metadata.url) == 30
 
 
 def test_hibernation_has_no_delay(watcher, metadata):
-    metadata.answers[AWS] = (200, '{"action": "hibernate", "time": "2026-01-01T00:00:00Z"}')
+    metadata.responses[AWS] = (200, '{"action": "hibernate", "time": "2026-01-01T00:00:00Z"}')
     assert watcher.aws_notice(metadata.url) == 0
 
 
 def test_an_interruption_time_in_the_past_is_zero_seconds(watcher, metadata):
-    metadata.answers[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
+    metadata.responses[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
     assert watcher.aws_notice(metadata.url) == 0
 
 
 def test_a_repeated_error_is_logged_once_and_retried(watcher, metadata, capsys):
-    metadata.answers[AWS] = (503, "")
+    metadata.responses[AWS] = (503, "")
     drained = []
 
     def notice():
         if metadata.requests == 3:
-            metadata.answers[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
+            metadata.responses[AWS] = (200, '{"action": "terminate", "time": "2020-01-01T00:00:00Z"}')
         return watcher.aws_notice(metadata.url)
 
     watcher.watch(notice, drained.append, poll_s=0.01)

@@ -1,4 +1,4 @@
-"""Settings modules import no heavy package, so that ``--help`` and a wrong option are answered quickly."""
+"""Settings modules import no heavy package, so that ``--help`` and errors in options appear quickly."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "timm", "transformers", "ray", "pandas", "scipy", "matplotlib", "boto3", "cv2", "av")
-"""pyarrow is not among them: storage is made of it, and it takes 0.03 s beyond numpy."""
+"""Without pyarrow: storage is built on it, and its import takes only 0.03 s beyond numpy's."""
 LIGHT = [
     "abaw_ray.training.config",
     "abaw_ray.encoder.config",
@@ -20,7 +20,7 @@ LIGHT = [
     "abaw_ray.cluster.launch.command",
     "jobs.pipeline",
 ]
-"""Modules of settings, and all that ``--help`` imports; a module that defines settings belongs here."""
+"""Modules that define settings, and all others that ``--help`` imports."""
 
 
 @pytest.mark.parametrize("module", LIGHT)

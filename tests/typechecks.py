@@ -1,4 +1,4 @@
-"""How annotations are checked while tests run: as Python's type checkers read them, an int is a float too; and a NumPy integer is an int."""
+"""Configuration of the annotation checks: as for static type checkers, an int is accepted as a float; a NumPy integer is accepted as an int."""
 
 import numpy as np
 from beartype import BeartypeConf, FrozenDict, beartype

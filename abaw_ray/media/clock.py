@@ -1,4 +1,4 @@
-"""Repairs the presentation times of a file's frames: missing, repeated, set back or wrong times become ascending ones."""
+"""Repair of the presentation times of a file's frames: missing, repeated, decreasing or wrong times are replaced by ascending ones."""
 
 from fractions import Fraction
 

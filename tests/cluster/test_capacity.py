@@ -101,7 +101,7 @@ def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
     monkeypatch.setattr(session, "_started", False)
 
 
-def test_workers_are_not_guessed_where_nobody_knows_how_many_machines_may_start(monkeypatch):
+def test_the_number_of_workers_is_not_guessed_where_the_autoscaler_limit_is_unknown(monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 0.0})])
     assert RaySession(LAPTOP).max_workers(Resources()) == 1
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")

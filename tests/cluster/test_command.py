@@ -22,7 +22,7 @@ def submitted(monkeypatch, tmp_path):
         signal.signal(number, handler)
 
 
-def test_a_defect_shows_its_traceback_and_the_last_line_says_how_it_ended(submitted, capsys):
+def test_a_defect_shows_its_traceback_and_the_last_line_names_the_error(submitted, capsys):
     def finish(run, records):
         raise ZeroDivisionError("of\nall things")
 

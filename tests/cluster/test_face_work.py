@@ -69,7 +69,7 @@ def test_a_video_that_went_after_its_faces_were_cut_is_its_own_failure_too(featu
     assert store.finished([item]) == {}
 
 
-def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(features, tmp_path):
+def test_a_video_whose_audio_cannot_be_decoded_keeps_its_faces_and_is_reported(features, tmp_path):
     store, item, work = features
     (tmp_path / "v.mp4").write_text("its pictures were good once")
     with pytest.raises(ItemError, match="its frames have no audio features: "):
@@ -79,7 +79,7 @@ def test_a_video_whose_sound_cannot_be_decoded_keeps_its_faces_and_is_told(featu
     assert store.done([item]) == {"v"} and "no audio features" in store.failures([item])["v"]["reason"]
 
 
-def test_a_machine_that_does_not_see_the_videos_says_so_and_blames_none(work, tmp_path):
+def test_a_machine_without_the_videos_is_an_error_and_fails_no_item(work, tmp_path):
     with pytest.raises(StorageError, match="has no such folder; all machines need the videos at the same path"):
         work(tmp_path / "share" / "v.mp4", in_this_process)
 

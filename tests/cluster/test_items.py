@@ -53,16 +53,16 @@ class Work:
 
 
 @pytest.fixture(scope="module")
-def engine():
-    with RaySession(ComputeConfig(object_store_mb=80)) as engine:
-        yield engine
+def session():
+    with RaySession(ComputeConfig(object_store_mb=80)) as session:
+        yield session
 
 
 @pytest.fixture
-def go(engine, tmp_path):
+def go(session, tmp_path):
     def run(payloads, *, retry=False, max_failures=0.01):
         where = RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
-        job = Run(where, engine)
+        job = Run(where, session)
         items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
         store = StageStore(job.storage, "faces", {}, 1)
         operator = Operator(build=partial(Work, tmp_path / "diary"), resources=Resources(workers=2, memory_gb=0.1))
@@ -75,15 +75,15 @@ def go(engine, tmp_path):
 GOOD = {name: {"n": number} for number, name in enumerate("abcd")}
 
 
-def test_a_task_without_a_gpu_sees_none(engine):
+def test_a_task_without_a_gpu_sees_none(session):
     import ray
 
-    engine.start()
+    session.start()
     seen = ray.remote(num_cpus=1)(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).remote()
     assert ray.get(seen) == ""
 
 
-def test_every_item_gets_its_part_and_a_rerun_does_nothing(go):
+def test_every_item_gets_its_output_and_a_rerun_does_nothing(go):
     record = go(GOOD)
     assert list(record.outputs) == ["a", "b", "c", "d"]
     assert record.figures == {"rows": 4, "frames": 40}
@@ -189,7 +189,7 @@ def test_a_machine_that_found_its_way_again_is_not():
     assert outcomes(("b", True), ("a", False), ("b", False)).failing_machines == frozenset()
 
 
-def test_where_all_lose_it_is_nobodys_fault():
+def test_where_every_machine_loses_tasks_none_is_excluded():
     assert outcomes(("a", False), ("a", True), ("b", True)).failing_machines == frozenset()
 
 
@@ -221,8 +221,8 @@ def test_what_storage_does_not_give_is_tried_again_after_all_others(go, capsys):
     assert list(record.outputs) == ["a", "b", "c", "d"] and not record.failures
     assert go.diary() == ["a", "b", "c", "c", "d"]
     said = capsys.readouterr().out
-    assert "c: no answer; it is tried again when the others are done" in said
-    assert "1 could not be read or written and are tried again" in said
+    assert "c: no answer; it is retried after the others" in said
+    assert "1 could not be read or written and are retried" in said
 
 
 def test_what_storage_never_gives_ends_the_job_with_all_others_done_and_is_no_failure(go):
@@ -254,22 +254,24 @@ def test_the_record_can_be_read_without_our_code(go, tmp_path):
     assert json.loads(found[0].read_text())["outputs"] == record.outputs
 
 
-def test_a_request_that_this_machine_can_never_meet_is_refused(engine):
-    engine.start(Resources(cpus=2))
+def test_a_request_that_this_machine_can_never_meet_is_refused(session):
+    session.start(Resources(cpus=2))
     with pytest.raises(
         ConfigError, match=r"needs 2 CPUs, 8 GPUs and 1 GB of memory at the same time, and no machine is that large; lower .*compute\.\*\.gpus"
     ):
-        engine.start(Resources(cpus=2, gpus=8))
-    with pytest.raises(ConfigError, match="needs 3 workers with 1 CPUs and 1 GB of memory each at the same time, and only 2 fit on the cluster; lower"):
-        engine.start(Resources(workers=3), gang=True)
+        session.start(Resources(cpus=2, gpus=8))
+    with pytest.raises(
+        ConfigError, match="needs 3 workers with 1 CPUs and 1 GB of memory each at the same time, and only 2 fit on the cluster; lower"
+    ):
+        session.start(Resources(workers=3), gang=True)
 
 
-def test_a_finished_row_arrives_while_its_neighbours_run(engine, tmp_path):
+def test_a_finished_row_arrives_while_its_neighbours_run(session, tmp_path):
     """2,100 items with two workers: more items than Ray Data would plan as blocks of their own by default."""
     store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", {}, 1)
     tasks = [(Item(name=f"{number:04d}", identity="1"), {"seconds": 60 if number == 1 else 0}) for number in range(2100)]
     operator = Operator(build=lambda: sleeps, resources=Resources(workers=2, memory_gb=0.1))
-    engine.start()
+    session.start()
     rows = stream(store, tasks, Chain(operators=[operator]), {}, frozenset())
     began, first = time.monotonic(), [next(rows)["name"] for _ in range(20)]
     assert "0001" not in first and time.monotonic() - began < 50

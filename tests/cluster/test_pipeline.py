@@ -1,4 +1,4 @@
-"""The whole line on a few seconds of drawn video, on a local Ray: once into a folder, once into an object store on loopback."""
+"""The whole pipeline on a few seconds of synthetic video, on a local Ray: once into a folder, once into an object store on loopback."""
 
 import contextlib
 import json
@@ -50,16 +50,16 @@ TINY = SyntheticConfig(
 )
 
 
-class Asleep(RaySession):
-    """An engine that must not be needed."""
+class UnusedSession(RaySession):
+    """A session that must not be started."""
 
     def start(self, *_, **__):
-        raise AssertionError("Ray was started though everything was there")
+        raise AssertionError("Ray was started although all results existed")
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory) -> PipelineConfig:
-    root = tmp_path_factory.mktemp("line")
+def config(tmp_path_factory) -> PipelineConfig:
+    root = tmp_path_factory.mktemp("pipeline")
     return replace(
         SMOKE,
         data=replace(SMOKE.data, synthetic_dir=str(root / "data"), synthetic=TINY),
@@ -71,9 +71,9 @@ def line(tmp_path_factory) -> PipelineConfig:
 
 
 @pytest.fixture(scope="module")
-def engine(line):
-    with RaySession(line.compute) as engine:
-        yield engine
+def session(config):
+    with RaySession(config.compute) as session:
+        yield session
 
 
 def pipeline(run):
@@ -82,12 +82,12 @@ def pipeline(run):
 
 
 @pytest.fixture(scope="module")
-def summary(line, engine):
-    return pipeline(Run(line, engine))
+def summary(config, session):
+    return pipeline(Run(config, session))
 
 
-def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
-    assert json.loads((Path(line.storage.uri) / "summary.json").read_text()) == json.loads(json.dumps(summary))
+def test_the_summary_has_every_score_and_is_written_to_a_file(config, summary):
+    assert json.loads((Path(config.storage.uri) / "summary.json").read_text()) == json.loads(json.dumps(summary))
     assert len(summary["official_val"]["per_class"]) == len(EXPRESSIONS)
     assert len(summary["cv"]["folds"]) == 3
     for score in (
@@ -104,8 +104,8 @@ def test_the_summary_has_every_score_and_stands_in_a_file(line, summary):
     assert summary["stages"]["features"]["items"] == summary["stages"]["faces"]["items"] > 0 == summary["stages"]["faces"]["failed"]
 
 
-def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
-    run = Run(line, engine)
+def test_no_row_is_dropped_from_video_to_prediction(config, session, summary):
+    run = Run(config, session)
     tree = AffWild2(data_of(run).affwild2)
     faces, features, predictions = (stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT))
     predicted = pa.concat_tables(
@@ -124,76 +124,76 @@ def test_no_row_is_dropped_from_video_to_prediction(line, engine, summary):
             assert frames == list(range(1, len(frames) + 1))
 
 
-def test_the_submission_answers_every_row_of_the_example(line, engine, summary):
-    example = AffWild2(data_of(Run(line, engine)).affwild2).submission_rows()
+def test_the_submission_has_every_row_of_the_example(config, session, summary):
+    example = AffWild2(data_of(Run(config, session)).affwild2).submission_rows()
     rows = Path(summary["submission"]).read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [f"{name}/{frame:05d}.jpg" for name, frame in example]
     assert summary["submission_rows"]["filled_by"]["past_end"] >= 1
 
 
-def test_the_report_opens_without_network(line, summary):
-    page = (Path(line.storage.uri) / "report.html").read_text()
+def test_the_report_opens_without_network(config, summary):
+    page = (Path(config.storage.uri) / "report.html").read_text()
     assert f"{summary['official_val']['macro_f1']:.3f}" in page
     assert "src=" not in page
     assert "synthetic" in page
     sweep = page.partition('id="sweep"')[2].partition("</table>")[0]
-    assert f"<td>{line.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with what it had"
+    assert f"<td>{config.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with its settings"
 
 
-def test_a_second_run_finds_everything_and_needs_no_ray(line, summary):
-    again = pipeline(Run(line, Asleep(line.compute)))
-    assert again == json.loads((Path(line.storage.uri) / "summary.json").read_text())
+def test_a_second_run_finds_everything_and_needs_no_ray(config, summary):
+    again = pipeline(Run(config, UnusedSession(config.compute)))
+    assert again == json.loads((Path(config.storage.uri) / "summary.json").read_text())
 
 
-def test_a_later_stage_without_its_input_says_which_job_to_run(line, summary):
-    other = replace(line, faces=replace(line.faces, chips=replace(line.faces.chips, quality=50)))
+def test_a_later_stage_without_its_input_says_which_job_to_run(config, summary):
+    other = replace(config, faces=replace(config.faces, chips=replace(config.faces.chips, quality=50)))
     with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
-        EXTRACT_FEATURES.require(Run(other, Asleep(line.compute)))
+        EXTRACT_FEATURES.require(Run(other, UnusedSession(config.compute)))
 
 
-def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(line, engine, summary, tmp_path):
-    run = Run(line, engine)
+def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(config, session, summary, tmp_path):
+    run = Run(config, session)
     good = AffWild2(data_of(run).affwild2).videos()[0]["uri"]
     (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
     (tmp_path / "bad.mp4").write_text("this is no video")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
-    mine = replace(line, data=replace(line.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
-    record = PREPARE_FACES.complete(Run(mine, engine))
+    mine = replace(config, data=replace(config.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    record = PREPARE_FACES.complete(Run(mine, session))
     assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
     assert len(record.outputs) == 1
 
 
 @pytest.fixture
-def misfits(line, engine):
-    """Annotation files of which each call makes one too long for its video; as they were, afterwards."""
-    paths = sorted(Path(data_of(Run(line, engine)).affwild2).rglob("EXPR*/*_Set/*.txt"))
+def add_annotations(config, session):
+    """A function that makes another annotation file too long for its video at each call; the files are restored afterwards."""
+    paths = sorted(Path(data_of(Run(config, session)).affwild2).rglob("EXPR*/*_Set/*.txt"))
     whole = {path: path.read_text() for path in paths}
     each = iter(paths)
 
-    def spoil(of):
-        path = next(path for path in each if of in path.parts)
+    def lengthen(folder):
+        path = next(path for path in each if folder in path.parts)
         path.write_text(whole[path] + "0\n" * 5)
         return path.stem
 
-    yield spoil
+    yield lengthen
     for path, text in whole.items():
         path.write_text(text)
 
 
-def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_told_and_many_are_an_error(line, engine, summary, misfits):
-    name = misfits("Train_Set")
-    left_out = pipeline(Run(line, engine))
+def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_reported_and_many_are_an_error(config, session, summary, add_annotations):
+    name = add_annotations("Train_Set")
+    left_out = pipeline(Run(config, session))
     (row,) = left_out["failures"]
     assert {name: stage.get("failed") for name, stage in left_out["stages"].items() if stage.get("failed")} == {"fusion": 1}
     assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
-    assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(line.storage.uri) / "report.html").read_text()
-    misfits("Validation_Set")
+    assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(config.storage.uri) / "report.html").read_text()
+    add_annotations("Validation_Set")
     with pytest.raises(StageError, match=r"2 of 9 annotated subjects cannot be used; at most 1.0% \(and at least 1\) may fail; first "):
-        SWEEP_FUSION.complete(Run(line, engine))
+        SWEEP_FUSION.complete(Run(config, session))
 
 
 def kill_once(title: str) -> int:
-    """Kill the first process of our own Ray whose title begins so, and return its number."""
+    """Kill the first process of this test's Ray whose title begins with ``title``, and return its id."""
     ends = time.monotonic() + 120
     while time.monotonic() < ends:
         for process in psutil.Process().children(recursive=True):
@@ -206,30 +206,30 @@ def kill_once(title: str) -> int:
     raise AssertionError(f"no {title} within two minutes")
 
 
-def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(line, engine, summary):
-    run, larger = Run(line, engine), Run(replace(line, sweep=replace(line.sweep, trials=5)), engine)
+def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(config, session, summary):
+    run, larger = Run(config, session), Run(replace(config, sweep=replace(config.sweep, trials=5)), session)
     (item,) = SWEEP_FUSION.items(run)
     assert SWEEP_FUSION.store(larger).path != SWEEP_FUSION.store(run).path
     assert len(run.storage.files(trials_folder(larger, item))) == 2
 
 
-def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(line, engine, summary, tmp_path):
-    usual = Run(line, engine)
+def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(config, session, summary, tmp_path):
+    usual = Run(config, session)
     before = SWEEP_FUSION.require(usual).figures["trials"]
-    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
-    mine = replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual), sweep=replace(line.sweep, trials=1))
+    shutil.copytree(config.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
+    mine = replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual), sweep=replace(config.sweep, trials=1))
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
-        after = SWEEP_FUSION.complete(Run(mine, engine))
+        after = SWEEP_FUSION.complete(Run(mine, session))
         assert len(killed.result()) == 3
     assert after.figures["trials"] == before[:1]
 
 
-def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(line, engine, summary, tmp_path):
-    usual = Run(line, engine)
+def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(config, session, summary, tmp_path):
+    usual = Run(config, session)
     before = PREDICT.require(usual)
-    shutil.copytree(line.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
-    run = Run(replace(line, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual)), engine)
+    shutil.copytree(config.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
+    run = Run(replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual)), session)
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(kill_once, "ray::score")
         after = PREDICT.complete(run)
@@ -254,26 +254,26 @@ def bucket(monkeypatch):
     server.stop()
 
 
-def test_an_object_store_gets_the_same_results_as_a_folder(line, summary, bucket):
+def test_an_object_store_gets_the_same_results_as_a_folder(config, summary, bucket):
     """Last in this file: it needs a Ray whose workers know the store's keys, so it ends the other one."""
     import ray
 
-    local = Run(line, Asleep(line.compute))
+    local = Run(config, UnusedSession(config.compute))
     here = {stage.name: stage.require(local) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
     ray.shutdown()
-    remote = replace(line, storage=StorageConfig(uri="s3://results/line", endpoint=bucket), data=data_of(local))
-    with RaySession(remote.compute, remote.storage) as engine:
-        run = Run(remote, engine)
+    remote = replace(config, storage=StorageConfig(uri="s3://results/pipeline", endpoint=bucket), data=data_of(local))
+    with RaySession(remote.compute, remote.storage) as session:
+        run = Run(remote, session)
         stored = pipeline(run)
         there = {stage.name: stage.require(run) for stage in (PREPARE_FACES, EXTRACT_FEATURES, PREDICT)}
     for stage, record in here.items():
         assert record.outputs == there[stage].outputs
-        for part in record.outputs.values():
-            found = [part] if part.endswith(".parquet") else [f"{part}/{name}" for name in ("validation.parquet", "test.parquet")]
+        for output in record.outputs.values():
+            found = [output] if output.endswith(".parquet") else [f"{output}/{name}" for name in ("validation.parquet", "test.parquet")]
             for path in found:
                 assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
     assert here["features"].outputs.keys() == here["faces"].outputs.keys()
-    assert stored["submission"].startswith("s3://results/line/")
-    submission = stored["submission"].removeprefix("s3://results/line/")
+    assert stored["submission"].startswith("s3://results/pipeline/")
+    submission = stored["submission"].removeprefix("s3://results/pipeline/")
     assert run.storage.read_bytes(submission) == local.storage.read_bytes(submission)
     assert {name: stored[name] for name in ("official_val", "cv")} == {name: summary[name] for name in ("official_val", "cv")}

@@ -75,7 +75,7 @@ def test_a_plan_does_not_generate_the_synthetic_data_set(plan, data, tmp_path):
     assert not Path(missing.synthetic_dir).exists()
 
 
-def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_path):
+def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):
     storage = StorageConfig(uri=str(tmp_path / "runs"))
     run = Run(replace(SMOKE, data=data, storage=storage), NoRay(SMOKE.compute))
     wanted = videos(run)
@@ -88,7 +88,7 @@ def test_a_plan_says_how_much_there_is_and_what_of_it_is_there(plan, data, tmp_p
     assert "after faces and encoder" in said and "up to all x 1 CPU + 1 GB" in said
 
 
-def test_everything_that_stands_in_the_way_is_said_at_once(plan, data, tmp_path):
+def test_a_plan_lists_all_problems_at_once(plan, data, tmp_path):
     (tmp_path / "file").touch()
     model = replace(SMOKE.encoder.model, weights="nowhere/dinov2.safetensors")
     faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
@@ -120,5 +120,5 @@ def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypat
     assert "cannot be divided among 5 workers" in str(error)
 
 
-def test_contempt_that_shall_count_as_a_class_that_is_not_there_is_said(plan, data):
+def test_counting_contempt_as_a_missing_class_is_an_error(plan, data):
     assert "data.contempt=other: Other is none of encoder.ingest.classes" in "".join(map(str, plan(data=replace(data, contempt="other"))))

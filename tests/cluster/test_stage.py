@@ -162,7 +162,7 @@ def test_a_stage_whose_input_is_missing_names_the_job_that_makes_it(run, capsys,
         plan_of(run(), capsys, monkeypatch, (TOTAL,))
 
 
-def test_what_a_stage_refuses_is_said_before_any_stage_runs(run, capsys, monkeypatch, tmp_path):
+def test_what_a_stage_refuses_is_reported_before_any_stage_runs(run, capsys, monkeypatch, tmp_path):
     other = run(texts=("whisper",))
     with pytest.raises(ConfigError, match="leave it out"):
         run_job(other, (WORDS, TOTAL))

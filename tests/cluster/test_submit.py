@@ -54,7 +54,7 @@ def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
     raise AssertionError(f"the head did not come up: {done.stderr[-500:]}")
 
 
-def test_a_submitted_job_does_its_work_and_says_how_it_ended(head, tmp_path):
+def test_a_submitted_job_does_its_work_and_reports_its_exit_status(head, tmp_path):
     job = [sys.executable, "jobs/prepare_faces.py", "smoke", "--data.synthetic-dir", str(tmp_path / "data"), "--storage", str(tmp_path / "runs")]
     small = [
         "--data.synthetic.train-subjects",
@@ -80,14 +80,14 @@ def test_a_submitted_job_does_its_work_and_says_how_it_ended(head, tmp_path):
     assert list((tmp_path / "runs" / "faces").glob("*/records/*.json"))
 
 
-def test_a_job_that_cannot_run_says_why_in_its_last_line(head):
+def test_the_last_line_of_a_job_that_cannot_run_has_the_reason(head):
     done = submit(head, sys.executable, "jobs/train_encoder.py", "demo", "--epochs", "0")
     assert done.returncode == 1
     assert "exit=2 error: epochs=0 must be at least 1" in done.stdout
     assert "Traceback" not in done.stdout
 
 
-def test_whoever_has_no_token_is_refused(head):
+def test_a_client_without_the_token_is_refused(head):
     stranger = {**head, "RAY_AUTH_TOKEN": "wrong" * 8}
     done = subprocess.run(
         [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]], env=stranger, capture_output=True, text=True, timeout=120, check=False

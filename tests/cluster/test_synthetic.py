@@ -39,7 +39,7 @@ def test_it_lies_beside_the_results_where_these_go_to_a_store(tmp_path):
     assert synthetic.location("s3://bucket/data", here) == synthetic.location("s3://bucket/data", there) == "s3://bucket/data"
 
 
-def test_a_store_has_what_a_folder_has_and_is_drawn_into_once(object_store, tmp_path, monkeypatch):
+def test_a_store_has_the_same_files_as_a_folder_and_is_generated_once(object_store, tmp_path, monkeypatch):
     object_store.create_bucket(Bucket="bucket")
     storage = Storage(StorageConfig(uri="s3://bucket/runs"))
     place = synthetic.location("runs/data", storage)
@@ -57,7 +57,7 @@ def test_a_store_has_what_a_folder_has_and_is_drawn_into_once(object_store, tmp_
         synthetic.generate(place, replace(TINY, seed=1), storage)
 
 
-def test_who_names_videos_waits_for_no_drawn_ones(tmp_path):
+def test_given_videos_need_no_synthetic_ones(tmp_path):
     (tmp_path / "own").mkdir()
     write_video(tmp_path / "own" / "v.mp4", np.zeros((3, 96, 96, 3), np.uint8), np.arange(3) / 10, None)
     data = DataConfig(use_synthetic=True, synthetic_dir=str(tmp_path / "drawn"), videos=str(tmp_path / "own"))

@@ -23,7 +23,7 @@ def test_the_machine_and_the_last_reason_are_in_one_line():
     assert "\n" not in said
 
 
-def test_it_is_found_inside_what_training_says():
+def test_it_is_found_inside_a_training_error():
     assert "10.77.0.3" in str(to_user_error(ControllerError(RuntimeEnvSetupError(error_message=PAGES))))
 
 
@@ -31,5 +31,5 @@ def test_another_error_is_none_of_it():
     assert to_user_error(RuntimeError("CUDA out of memory")) is None
 
 
-def test_without_any_reason_it_is_still_a_line():
+def test_without_any_reason_it_is_still_one_line():
     assert "a machine: Ray cannot start a process there (no reason is given)" in str(to_user_error(RuntimeEnvSetupError()))

@@ -13,11 +13,11 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child import heartbeat, io_wait, memory_is_short
 
 built = []
-"""One entry for each time that this child built its work."""
+"""One entry for each time that this child has built its work."""
 
 
 def build_calls():
-    """The work of these tests: the first argument names the function below that gets the others."""
+    """Build the work of these tests: its first argument names a function of this module, which gets the other arguments."""
     built.append(1)
     return lambda name, *args: globals()[name](*args)
 
@@ -39,13 +39,15 @@ def fail(error):
     raise error
 
 
-class PickyError(Exception):
+class KeywordOnlyError(Exception):
+    """An error that can be pickled but not unpickled."""
+
     def __init__(self, *, code):
         super().__init__(f"code {code}")
 
 
-def fail_picky():
-    raise PickyError(code=7)
+def fail_with_keyword_only_error():
+    raise KeywordOnlyError(code=7)
 
 
 def die(reached, number):
@@ -59,14 +61,14 @@ def import_path():
 
 
 def fork_and_die():
-    """Crash while a process that this one forked still holds the channel."""
+    """Crash while a forked process still holds the channel."""
     if not os.fork():
         time.sleep(5)
         os._exit(0)
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def leave(code):
+def exit_with(code):
     heartbeat(2)
     sys.exit(code)
 
@@ -89,7 +91,7 @@ def print_then(name, *args):
     globals()[name](*args)
 
 
-def leave_later():
+def exit_later():
     """Exit with code 0 soon after the call."""
     threading.Timer(0.1, os._exit, (0,)).start()
 
@@ -104,7 +106,7 @@ def keep_going(seconds, pause):
 
 
 def read_slowly(reads, each, pause=0.0):
-    """Reads from a network that together take longer than the limit, without progress in between."""
+    """Slow reads that together take longer than the limit, without progress in between."""
     heartbeat(5)
     for _ in range(reads):
         with io_wait(), io_wait():
@@ -113,11 +115,11 @@ def read_slowly(reads, each, pause=0.0):
     return reads
 
 
-def take(mib):
+def allocate(mib):
     return len(bytearray(mib << 20))
 
 
-def take_slowly():
+def allocate_slowly():
     heartbeat(8)
     held = []
     while True:
@@ -142,12 +144,12 @@ def needs_much_memory():
 
 
 def wait_for_end(pid):
-    """Wait until that process has ended; it may stay a zombie where this process is not its parent."""
+    """Wait until a process has ended; it may stay a zombie if this process is not its parent."""
     for _ in range(600):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return
         time.sleep(0.1)
-    raise AssertionError(f"process {pid} lives on")
+    raise AssertionError(f"process {pid} still runs")
 
 
 def builds_slowly():
@@ -157,10 +159,10 @@ def builds_slowly():
 
 
 def short_before_and_after(megabytes):
-    before, hoard = memory_is_short(), bytearray(megabytes << 20)
-    return before, memory_is_short(), len(hoard) >> 20
+    before, buffer = memory_is_short(), bytearray(megabytes << 20)
+    return before, memory_is_short(), len(buffer) >> 20
 
 
-def go_on():
+def beat_with_and_without_count():
     heartbeat(5)
     heartbeat()

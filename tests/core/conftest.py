@@ -6,18 +6,19 @@ from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
 
 @pytest.fixture(scope="module")
 def child():
+    """A child process that the tests of a module share."""
     with ChildProcess(build_calls, ChildLimits()) as shared:
         yield shared
 
 
 @pytest.fixture(scope="module")
-def shared_impatient_child():
+def shared_child_with_timeout():
     with ChildProcess(build_calls, ChildLimits(seconds=1)) as shared:
         yield shared
 
 
 @pytest.fixture
-def impatient_child(shared_impatient_child):
-    """A running child with a limit of one second without progress."""
-    shared_impatient_child("echo", 0)
-    return shared_impatient_child
+def child_with_timeout(shared_child_with_timeout):
+    """A running child that may take one second without progress."""
+    shared_child_with_timeout("echo", 0)
+    return shared_child_with_timeout

@@ -30,8 +30,8 @@ def test_an_error_of_the_work_is_raised_unchanged_with_its_fields_and_its_traceb
 
 def test_what_cannot_be_pickled_raises_and_the_child_stays_usable(child):
     pid = child.pid
-    with pytest.raises(RuntimeError, match="PickyError: code 7"):
-        child("fail_picky")
+    with pytest.raises(RuntimeError, match="KeywordOnlyError: code 7"):
+        child("fail_with_keyword_only_error")
     with pytest.raises(AttributeError, match="lambda"):
         child("unpicklable")
     with pytest.raises(AttributeError, match="lambda"):
@@ -39,33 +39,33 @@ def test_what_cannot_be_pickled_raises_and_the_child_stays_usable(child):
     assert child("echo", 1) == 1 and child.pid == pid
 
 
-def test_a_slow_call_that_makes_progress_is_not_killed(impatient_child):
-    assert impatient_child("keep_going", 2, 0.05) > 3
+def test_a_slow_call_that_makes_progress_is_not_killed(child_with_timeout):
+    assert child_with_timeout("keep_going", 2, 0.05) > 3
 
 
-def test_time_in_io_wait_does_not_count_as_time_without_progress(impatient_child):
-    assert impatient_child("read_slowly", 6, 0.35, 0.1) == 6
+def test_time_in_io_wait_does_not_count_as_time_without_progress(child_with_timeout):
+    assert child_with_timeout("read_slowly", 6, 0.35, 0.1) == 6
 
 
-def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_wait(impatient_child):
+def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_wait(child_with_timeout):
     with pytest.raises(ChildDied) as died:
-        impatient_child("read_slowly", 1, 600)
+        child_with_timeout("read_slowly", 1, 600)
     assert died.value.in_io_wait and died.value.progress == 5
 
 
-def test_endless_short_io_waits_without_progress_end_the_call_as_no_progress(impatient_child):
+def test_endless_short_io_waits_without_progress_end_the_call_as_no_progress(child_with_timeout):
     with pytest.raises(ChildDied) as died:
-        impatient_child("read_slowly", 5000, 0, 0.001)
+        child_with_timeout("read_slowly", 5000, 0, 0.001)
     assert died.value.progress == 5 and died.value.reason == "no progress for 1 s"
 
 
-@pytest.mark.parametrize("call", [("take", 4096), ("take_slowly",)])
+@pytest.mark.parametrize("call", [("allocate", 4096), ("allocate_slowly",)])
 def test_memory_beyond_the_limit_raises_and_the_next_call_has_the_whole_limit(call):
     with ChildProcess(build_calls, ChildLimits(memory_mb=128)) as child:
         with pytest.raises(MemoryError):
             child(*call)
         assert child.pid is None
-        assert child("take", 64) == 64 << 20
+        assert child("allocate", 64) == 64 << 20
 
 
 def test_a_child_ignores_ctrl_c(child):

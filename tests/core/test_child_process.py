@@ -33,31 +33,31 @@ def test_an_error_while_the_work_is_built_is_raised_at_each_call():
     [
         (("die", 41, signal.SIGSEGV), "its process died of signal 11 (SIGSEGV)", 41),
         (("die", 0, signal.SIGKILL), "its process died of signal 9 (SIGKILL)", 0),
-        (("leave", 3), "its process ended with exit code 3", 2),
-        (("leave", 0), "its process ended with exit code 0", 2),
+        (("exit_with", 3), "its process ended with exit code 3", 2),
+        (("exit_with", 0), "its process ended with exit code 0", 2),
         (("stall", 12), "no progress for 1 s", 12),
         (("hang_in_c",), "no progress for 1 s", 6),
     ],
 )
-def test_a_child_that_dies_or_stalls_is_reported_with_its_progress_and_the_next_call_works(impatient_child, call, reason, progress):
-    pid = impatient_child.pid
+def test_a_child_that_dies_or_stalls_is_reported_with_its_progress_and_the_next_call_works(child_with_timeout, call, reason, progress):
+    pid = child_with_timeout.pid
     with pytest.raises(ChildDied) as died:
-        impatient_child(*call)
+        child_with_timeout(*call)
     assert (str(died.value), died.value.progress, died.value.in_io_wait) == (reason, progress, False)
-    assert not psutil.pid_exists(pid) and impatient_child.pid is None
-    assert impatient_child("echo", 5) == 5
+    assert not psutil.pid_exists(pid) and child_with_timeout.pid is None
+    assert child_with_timeout("echo", 5) == 5
     with pytest.raises(ChildDied) as died:
-        impatient_child("die", 1, signal.SIGABRT)
+        child_with_timeout("die", 1, signal.SIGABRT)
     assert died.value.progress == 1
 
 
-def test_memory_is_short_near_the_limit_and_progress_is_known_after_a_call():
+def test_memory_is_short_near_the_limit_and_progress_is_available_after_a_call():
     with ChildProcess(build_calls, ChildLimits(memory_mb=512)) as child:
         assert child("short_before_and_after", 100) == (False, False, 100)
         assert child("short_before_and_after", 475) == (False, True, 475)
-        child("go_on")
+        child("beat_with_and_without_count")
         assert child.progress == 5
-    assert not memory_is_short(), "no limit, no shortness"
+    assert not memory_is_short(), "without a limit, memory is never short"
 
 
 def test_too_little_memory_to_build_the_work_raises_no_child_error():
@@ -92,15 +92,15 @@ def test_arguments_larger_than_the_channels_buffer_do_not_block_on_a_child_that_
                 child(bytes(size))
 
 
-def test_large_arguments_and_results_arrive_whole(impatient_child):
+def test_large_arguments_and_results_arrive_whole(child_with_timeout):
     value = os.urandom(5 << 20)
-    assert impatient_child("echo", value) == value
+    assert child_with_timeout("echo", value) == value
 
 
-def test_a_crash_is_noticed_while_another_process_holds_the_channel(impatient_child):
+def test_a_crash_is_detected_while_another_process_holds_the_channel(child_with_timeout):
     start = time.monotonic()
     with pytest.raises(ChildDied, match="SIGSEGV"):
-        impatient_child("fork_and_die")
+        child_with_timeout("fork_and_die")
     assert time.monotonic() - start < 3
 
 
@@ -118,7 +118,7 @@ def test_a_child_without_references_ends():
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.parametrize("pause", [0, 0.5])  # before and after the parent can see it
+@pytest.mark.parametrize("pause", [0, 0.5])  # before and after the parent can detect it
 def test_a_child_killed_between_two_calls_is_replaced(child, pause):
     child("echo", 1)
     pid = child.pid
@@ -128,7 +128,7 @@ def test_a_child_killed_between_two_calls_is_replaced(child, pause):
 
 
 def test_a_child_that_exits_between_two_calls_is_replaced(child):
-    child("leave_later")
+    child("exit_later")
     pid = child.pid
     wait_for_end(pid)
     assert child("builds") == (1, child.pid) and child.pid != pid
@@ -144,17 +144,17 @@ def test_the_caller_may_be_a_thread_that_ends(child):
     assert results == [(1, child.pid)] * 3
 
 
-def test_ctrl_c_in_the_parent_ends_the_call_and_the_child(impatient_child):
-    pid = impatient_child.pid
+def test_ctrl_c_in_the_parent_ends_the_call_and_the_child(child_with_timeout):
+    pid = child_with_timeout.pid
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with pytest.raises(KeyboardInterrupt):
-            impatient_child("keep_going", 600, 0.05)
+            child_with_timeout("keep_going", 600, 0.05)
     finally:
         signal.signal(signal.SIGALRM, previous)
-    assert impatient_child.pid is None and not psutil.pid_exists(pid)
-    assert impatient_child("echo", 1) == 1
+    assert child_with_timeout.pid is None and not psutil.pid_exists(pid)
+    assert child_with_timeout("echo", 1) == 1
 
 
 def test_close_leaves_no_process_and_no_thread(child):
@@ -175,7 +175,7 @@ def test_child_died_can_be_pickled():
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": float("nan")}, {"seconds": float("inf")}, {"memory_mb": 0}, {"memory_mb": -5}])
-def test_limits_under_which_nothing_works_are_refused(wrong):
+def test_invalid_limits_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"limits\.{name}="):
         ChildLimits(**wrong)

@@ -23,7 +23,7 @@ def fail(error):
 def test_an_error_of_a_full_disk_names_the_machine(free, monkeypatch):
     free(1 << 30)
     monkeypatch.setattr("platform.node", lambda: "worker-7")
-    with pytest.raises(StorageError, match="^worker-7: .*No space left on device.*; the disk is full: make room there"):
+    with pytest.raises(StorageError, match="^worker-7: .*No space left on device.*; the disk is full: free space there"):
         fail(OSError(28, "No space left on device"))
 
 

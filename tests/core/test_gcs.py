@@ -17,14 +17,14 @@ from abaw_ray.core.storage.storage import Storage
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def listens(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def config(port: int) -> StorageConfig:
@@ -34,7 +34,7 @@ def config(port: int) -> StorageConfig:
 @pytest.fixture(scope="module")
 def store():
     port = free_port()
-    # A process of its own: pyarrow holds the GIL of this one during requests.
+    # In its own process: pyarrow holds the GIL of this process during requests.
     command = [
         Path(sys.executable).with_name("gcp-storage-emulator"),
         "start",
@@ -45,9 +45,9 @@ def store():
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            until = time.monotonic() + 60
+            deadline = time.monotonic() + 60
             while not listens(port):
-                assert server.poll() is None and time.monotonic() < until, "the emulator does not start"
+                assert server.poll() is None and time.monotonic() < deadline, "the emulator does not start"
                 time.sleep(0.1)
             yield Storage(config(port))
         finally:

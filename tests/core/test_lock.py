@@ -23,7 +23,7 @@ def storage(tmp_path):
 
 
 def claim(storage, **changes):
-    """Write the lock of another process; on host ``elsewhere`` it is on another machine."""
+    """Write the lock of another process; with host ``elsewhere``, of one on another machine."""
     here = {"host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "started": 0.0}
     body = {"owner": "other", **here, "heartbeat": 0.0} | changes
     body["machine"] += body["host"] if body["host"] == "elsewhere" else ""
@@ -89,7 +89,7 @@ def test_a_live_writer_whose_clock_is_behind_keeps_its_lock(storage, short_inter
     renewal.join()
 
 
-def test_a_writer_on_another_machine_of_the_same_name_is_not_looked_up_here(storage, short_intervals):
+def test_the_process_of_a_writer_on_another_machine_of_the_same_name_is_not_looked_up_here(storage, short_intervals):
     claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1)
     renewal = threading.Timer(0.2, lambda: claim(storage, machine="another", heartbeat=time.time(), pid=2**22 + 1))
     renewal.start()
@@ -98,7 +98,7 @@ def test_a_writer_on_another_machine_of_the_same_name_is_not_looked_up_here(stor
     renewal.join()
 
 
-def test_a_writer_that_lost_its_lock_leaves_the_new_one_alone(storage, monkeypatch):
+def test_a_writer_that_lost_its_lock_does_not_change_the_new_one(storage, monkeypatch):
     monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.02)
     with writer_lock(storage, "stage"):
         claim(storage)
@@ -114,14 +114,14 @@ def test_a_lock_that_expired_long_ago_is_taken_over_at_once(storage, capsys):
     assert "waiting" not in capsys.readouterr().out
 
 
-def test_of_two_writers_that_lock_at_once_the_first_gives_way(storage, monkeypatch):
+def test_of_two_writers_that_lock_at_the_same_time_the_first_is_refused(storage, monkeypatch):
     monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", heartbeat=1.0))
     with pytest.raises(BusyError, match="elsewhere"), writer_lock(storage, "stage"):
         pass
     assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
 
 
-def test_the_lock_is_free_when_a_writer_on_another_machine_ends_meanwhile(storage, short_intervals, monkeypatch):
+def test_the_lock_is_taken_when_a_writer_on_another_machine_ends_while_it_is_awaited(storage, short_intervals, monkeypatch):
     monkeypatch.setattr(lock, "_STALE_AFTER", 60.0)
     claim(storage, host="elsewhere", heartbeat=time.time())
     end = threading.Timer(0.2, lambda: storage.delete("stage/writer.json"))

@@ -20,7 +20,7 @@ def write(store, items):
         store.storage.write_table(store.output(item), pa.table({"a": [1]}))
 
 
-def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
+def test_there_is_no_record_before_every_item_has_its_output(tmp_path):
     store = store_of(tmp_path)
     write(store, ITEMS[:3])
     with pytest.raises(StageError, match="1 of 4 items have no result, first video 3"):
@@ -32,7 +32,7 @@ def test_there_is_no_record_before_every_item_has_its_part(tmp_path):
     assert list(record.outputs) == [item.name for item in ITEMS]
 
 
-def test_a_record_is_for_its_set_of_items_and_fifty_more_cost_fifty(tmp_path):
+def test_a_record_is_valid_for_its_set_of_items_only_and_finished_outputs_for_any(tmp_path):
     store = store_of(tmp_path)
     write(store, ITEMS[:2])
     store.finish(ITEMS[:2], {}, 1.0)
@@ -40,15 +40,15 @@ def test_a_record_is_for_its_set_of_items_and_fifty_more_cost_fifty(tmp_path):
     assert set(store.finished(ITEMS)) == {"video 0", "video 1"}
 
 
-def test_other_settings_inputs_or_revision_have_another_home(tmp_path):
+def test_other_settings_inputs_or_revision_give_another_address(tmp_path):
     storage = Storage(StorageConfig(uri=str(tmp_path)))
-    homes = {
+    addresses = {
         store_of(tmp_path).path,
         store_of(tmp_path, {"size": 98}).path,
         store_of(tmp_path, inputs=["x"]).path,
         StageStore(storage, "faces", {"size": 70}, 2).path,
     }
-    assert len(homes) == 4
+    assert len(addresses) == 4
     assert store_of(tmp_path / "elsewhere").path == store_of(tmp_path).path
 
 
@@ -58,24 +58,24 @@ class Model:
     weights: str = field(default="here", metadata={"in_digest": False})
 
 
-def test_where_a_file_lies_changes_no_home_and_stands_in_the_record(tmp_path):
+def test_the_location_of_a_file_changes_no_address_and_is_in_the_record(tmp_path):
     store = store_of(tmp_path, Model(weights="there"))
     assert store.path == store_of(tmp_path, Model()).path != store_of(tmp_path, Model(size=98)).path
     write(store, ITEMS)
     assert store.finish(ITEMS, {}, 1.0).settings == {"size": 70, "weights": "there"}
 
 
-def test_changed_content_of_an_item_is_another_part(tmp_path):
+def test_an_item_of_changed_content_has_another_output(tmp_path):
     store = store_of(tmp_path)
     write(store, ITEMS[:1])
     assert not store.finished([Item(name="video 0", identity="changed")])
 
 
-def test_names_that_differ_only_in_odd_characters_keep_apart():
+def test_names_that_differ_only_in_special_characters_have_different_keys():
     assert Item(name="a/b", identity="1").key != Item(name="a_b", identity="1").key
 
 
-def test_one_failure_is_always_allowed_and_stands_in_the_record(tmp_path):
+def test_one_failure_is_always_allowed_and_is_in_the_record(tmp_path):
     store = store_of(tmp_path)
     write(store, ITEMS[:3])
     store.write_failure(ITEMS[3], ItemError("not a\nvideo", last_frame=7))
@@ -83,7 +83,7 @@ def test_one_failure_is_always_allowed_and_stands_in_the_record(tmp_path):
     assert record.failures == [{"item": "video 3", "stage": "faces", "reason": "not a video", "last_frame": 7}]
 
 
-def test_more_failures_than_allowed_fail_the_stage_and_lose_nothing(tmp_path):
+def test_more_failures_than_allowed_fail_the_stage_and_finished_outputs_are_kept(tmp_path):
     store = store_of(tmp_path)
     write(store, ITEMS[:2])
     for item in ITEMS[2:]:
@@ -95,14 +95,14 @@ def test_more_failures_than_allowed_fail_the_stage_and_lose_nothing(tmp_path):
     assert store.failures(ITEMS) == {}
 
 
-def test_a_stage_without_a_single_good_item_is_never_complete(tmp_path):
+def test_a_stage_without_any_good_item_is_never_complete(tmp_path):
     store = store_of(tmp_path)
     store.write_failure(ITEMS[0], ItemError("broken"))
     with pytest.raises(StageError):
         store.finish(ITEMS[:1], {}, 1.0)
 
 
-def test_a_part_of_several_files_counts_only_when_it_is_whole(tmp_path):
+def test_an_output_of_several_files_counts_only_when_it_is_complete(tmp_path):
     store = store_of(tmp_path)
     store.storage.write_bytes(f"{store.output(ITEMS[0], '')}/model.safetensors", b"123")
     assert not store.finished(ITEMS)

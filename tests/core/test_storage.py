@@ -36,7 +36,7 @@ def test_a_table_comes_back_with_its_schema(storage):
 
 @contextmanager
 def full_disk():
-    """Limit files of this process to 100 bytes, as on a full disk. Log files are limited too, so keep the block short."""
+    """Limit files of this process to 100 bytes, as on a full disk. The limit includes log files, so keep the block short."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
@@ -147,9 +147,17 @@ class Flaky:
         return self.read(self.inner, path)
 
 
-def test_a_missing_file_is_not_retried(storage):
+def test_a_missing_file_is_not_retried(storage, monkeypatch):
+    calls = []
+
+    def missing(self, path):
+        calls.append(path)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("abaw_ray.core.storage.storage.resolve", lambda *_: (Flaky(missing), resolve(storage.uri())[1]))
     with pytest.raises(FileNotFoundError):
-        storage.read_bytes("missing")
+        Storage(storage.config).read_bytes("missing")
+    assert len(calls) == 1
 
 
 def test_invalid_settings_are_refused():
@@ -171,10 +179,10 @@ def test_an_unwritable_folder_raises_a_one_line_error(tmp_path):
 def test_a_download_to_a_full_disk_raises_a_storage_error_and_leaves_nothing(storage, tmp_path, monkeypatch):
     storage.write_bytes("output", b"hello")
 
-    def no_room(*_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfileobj", no_room)
+    monkeypatch.setattr("shutil.copyfileobj", full)
     with pytest.raises(StorageError, match="No space left on device; the disk is full"):
         storage.get_file("output", tmp_path / "here" / "output")
     assert list((tmp_path / "here").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Tiny trees in the layouts of the data sets; the videos in them are names, for nothing opens them here."""
+"""Small trees in the layouts of the data sets. Their videos are placeholders, because no test here decodes them."""
 
 import pytest
 

@@ -87,7 +87,7 @@ def test_an_invalid_class_id_of_the_re_release_raises_an_error_with_the_file(fil
         read_affectnet(files.root)
 
 
-def test_folders_named_by_words_need_no_map_and_numbered_ones_do(files):
+def test_folders_named_after_expressions_need_no_class_map_and_numbered_ones_do(files):
     for split in ("train", "val"):
         for name in ("Happy", "anger", "contempt"):
             files.put(f"{split}/{name}/x.png", "png")
@@ -97,7 +97,7 @@ def test_folders_named_by_words_need_no_map_and_numbered_ones_do(files):
         read_affectnet(files.root)
 
 
-def test_numbered_folders_follow_the_users_map(files):
+def test_numbered_folders_follow_the_class_map(files):
     for split in ("train", "valid"):
         for name in ("0", "1", "2"):
             files.put(f"{split}/{name}/x.jpg", "jpeg")

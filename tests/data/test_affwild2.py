@@ -45,7 +45,7 @@ def test_the_annotations_may_have_any_root_above_the_task(aff):
     assert len(AffWild2(aff.root).subject_names("train")) == 6
 
 
-def test_labels_come_in_the_order_of_the_frames(aff):
+def test_labels_are_in_the_order_of_the_frames(aff):
     np.testing.assert_array_equal(AffWild2(aff.root).labels("200"), np.array([0, 1, -1], np.int8))
 
 
@@ -56,18 +56,18 @@ def test_labels_of_the_test_release_raise_an_error(aff):
         AffWild2(aff.root).labels("301")
 
 
-def test_the_example_gives_name_and_frame_in_its_order(aff):
+def test_the_example_gives_names_and_frames_in_its_order(aff):
     assert AffWild2(aff.root).submission_rows() == [("300", 1), ("300", 2), ("video2_left", 1)]
 
 
-def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_must_be_there(aff):
+def test_without_the_usual_test_release_there_is_no_test_split_but_a_named_one_must_exist(aff):
     (aff.root / "EXPR_test_release.txt").unlink()
     assert AffWild2(aff.root).subject_names("test") == []
     with pytest.raises(DataError, match=r"mine\.txt: no such file"):
         AffWild2(aff.root, test_names="mine.txt")
 
 
-def test_the_test_release_may_lie_outside_of_the_tree(aff, tmp_path):
+def test_the_test_release_may_be_outside_the_tree(aff, tmp_path):
     elsewhere = tmp_path / "names.txt"
     elsewhere.write_text("300\n")
     assert AffWild2(aff.root, test_names=str(elsewhere)).subject_names("test") == ["300"]
@@ -128,10 +128,10 @@ def test_only_a_folder_with_the_annotations_is_detected_as_affwild2(aff, monkeyp
 def test_detection_lists_a_bounded_number_of_folders(aff, monkeypatch):
     for number in range(300):
         aff.put(f"clips/{number}/deep/v.mp4")
-    asked, entries = [], Tree.entries
-    monkeypatch.setattr(Tree, "entries", lambda tree, path="", **how: asked.append(path) or entries(tree, path, **how))
+    listed, entries = [], Tree.entries
+    monkeypatch.setattr(Tree, "entries", lambda tree, path="", **how: listed.append(path) or entries(tree, path, **how))
     assert not is_affwild2(aff.root / "clips")
-    assert len(asked) == 200
-    asked.clear()
+    assert len(listed) == 200
+    listed.clear()
     assert is_affwild2(aff.root)
-    assert len(asked) < 5, "the nearest folders come first, and one that is found ends the search"
+    assert len(listed) < 5, "the nearest folders are listed first, and the search ends at the first match"

@@ -40,6 +40,6 @@ def test_row_i_belongs_to_frame_i_and_the_end_is_truncated_or_unlabelled(rows, f
 
 
 @pytest.mark.parametrize("frames", [2, 8])
-def test_more_than_two_rows_off_is_an_error_that_names_both_counts(frames):
+def test_a_difference_of_more_than_two_rows_is_an_error_that_names_both_counts(frames):
     with pytest.raises(DataError, match=f"^12: 5 annotation rows for {frames} decoded frames"):
         align_labels(np.zeros(5, np.int8), frames, "12")

@@ -9,7 +9,7 @@ WEIGHT = np.array([26, 2.3, 1.6, 1.7, 13, 10.4, 4.4, 27.2])
 
 
 def subjects(count, seed=0, frames=(50, 4000)):
-    """Labels of names that share recordings in the ways of Aff-Wild2."""
+    """Labels by subject; names share recordings in all ways that occur in Aff-Wild2."""
     rng = np.random.default_rng(seed)
     names = [f"{k}" for k in range(count)] + [f"{k}-30-640x480-{part}" for k in range(count // 4) for part in (1, 2)]
     names += [f"video{k}{side}" for k in range(count // 8) for side in ("_left", "_right")]
@@ -35,9 +35,9 @@ def test_every_fold_has_a_similar_share_of_every_expression():
 
 def test_the_same_names_and_seed_give_the_same_folds_in_any_order():
     labels = subjects(30)
-    turned = dict(reversed(labels.items()))
-    assert assign_folds(labels, seed=1) == assign_folds(turned, seed=1)
-    assert list(assign_folds(labels, seed=1).items()) == list(assign_folds(turned, seed=1).items())
+    reversed_labels = dict(reversed(labels.items()))
+    assert assign_folds(labels, seed=1) == assign_folds(reversed_labels, seed=1)
+    assert list(assign_folds(labels, seed=1).items()) == list(assign_folds(reversed_labels, seed=1).items())
 
 
 def test_the_seed_breaks_ties_between_recordings_of_equal_size():

@@ -54,7 +54,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(clips):
     assert names(clips.root / "what[1].mp4") == ["what[1].mp4"]
 
 
-def test_a_text_list_has_one_address_a_line_relative_to_itself_or_absolute(clips, tmp_path):
+def test_a_text_list_has_one_address_per_line_relative_to_itself_or_absolute(clips, tmp_path):
     far = tmp_path / "far.mp4"
     far.write_text("video")
     clips.put("list.txt", f"# mine\n\nb/a.mp4\n./a.mp4\n{far}\n")
@@ -69,7 +69,7 @@ def test_a_csv_list_may_name_its_videos(clips):
 
 @pytest.mark.parametrize("column", ["uri", "path"])
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_table_may_call_its_addresses_uri_or_path_and_name_its_videos(clips, column, kind):
+def test_the_address_column_of_a_table_is_uri_or_path_and_videos_may_be_named(clips, column, kind):
     far = str(clips.root / "b/c/d.e.AVI")
     table = pa.table({"label": [1, 2, 3], column: ["a.mp4", "b/a.mp4", far], "video": ["first", None, ""]})
     clips.put("list.csv", f"label,{column},video\n1,a.mp4,first\n2,b/a.mp4,\n3,{far},\n")
@@ -127,10 +127,10 @@ def test_an_invalid_list_raises_an_error_with_the_line(clips, name, text, messag
 
 def test_a_long_list_is_queried_in_one_request(clips, monkeypatch):
     clips.put("list.txt", "a.mp4\n" + f"{clips.root}/b/a.mp4\n" + f"file://{clips.root}/b/c/d.e.AVI\n")
-    looks, look = [], Tree.stat
-    monkeypatch.setattr(Tree, "stat", lambda tree, paths: looks.append(tree.root) or look(tree, paths))
+    queried_roots, stat = [], Tree.stat
+    monkeypatch.setattr(Tree, "stat", lambda tree, paths: queried_roots.append(tree.root) or stat(tree, paths))
     assert len(names(clips.root / "list.txt")) == 3
-    assert looks == [str(clips.root), str(clips.root), "/"], "the list itself, what is relative to it, all the others"
+    assert queried_roots == [str(clips.root), str(clips.root), "/"], "the list itself, the addresses relative to it, all others"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_an_address_without_videos_is_an_error(clips, where, message):
         list_videos(clips.root / where)
 
 
-def test_the_identity_changes_with_address_size_and_time_and_with_nothing_else(clips):
+def test_the_identity_depends_on_address_size_and_modification_time(clips):
     first = identity_of(clips.root / "a.mp4")
     assert first == identity_of(f"file://{clips.root}/a.mp4") == list_videos(clips.root)[0]["identity"]
     assert first != identity_of(clips.root / "b/a.mp4")

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def bucket(object_store):
-    """A bucket on loopback; puts objects by path."""
+    """A function that puts an object into a bucket on loopback."""
     object_store.create_bucket(Bucket="data")
     return lambda path, body: object_store.put_object(Bucket="data", Key=path, Body=body)
 
 
-def test_videos_of_an_object_store_are_listed_as_those_of_a_folder(bucket):
+def test_videos_of_an_object_store_are_listed_like_those_of_a_folder(bucket):
     bucket("clips/a.mp4", b"one")
     bucket("clips/b/c.avi", b"two")
     bucket("lists/mine.txt", b"s3://data/clips/a.mp4\n")
@@ -44,7 +44,7 @@ def test_a_whole_bucket_is_a_folder(bucket):
     assert list_videos("s3://data") == list_videos("s3://data/")
 
 
-def test_a_list_of_objects_keeps_their_order_and_finds_the_missing_one(bucket):
+def test_a_list_of_objects_keeps_their_order_and_a_missing_one_is_an_error(bucket):
     for number in range(40):
         bucket(f"many/{number:02d}.mp4", b"x" * number)
     names = [f"s3://data/many/{number:02d}.mp4" for number in range(40)]
@@ -81,12 +81,12 @@ def test_an_unreachable_store_is_an_error_and_not_an_empty_folder(monkeypatch):
 def test_a_failed_read_of_a_list_is_retried(bucket, monkeypatch):
     for name in ("a", "b"):
         bucket(f"flaky/{name}.mp4", b"one")
-    original, asked = resolve("s3://data/flaky"), []
+    original, requests = resolve("s3://data/flaky"), []
 
     class Flaky:
         def get_file_info(self, what):
-            asked.append(what)
-            if len(asked) % 2:
+            requests.append(what)
+            if len(requests) % 2:
                 raise OSError("AWS Error SLOW_DOWN during ListObjectsV2 operation")
             return original[0].get_file_info(what)
 

@@ -34,6 +34,6 @@ def test_an_invalid_row_raises_an_error_with_file_and_line(row):
         (f"{HEADER}\n12/00001.jpg,\n12/00001.jpg,\n", "1 rows occur twice"),
     ],
 )
-def test_an_example_that_cannot_be_answered_is_refused(text, message):
+def test_an_invalid_example_is_refused(text, message):
     with pytest.raises(DataError, match=message):
         parse_example(text, "example")

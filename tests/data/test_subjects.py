@@ -24,7 +24,7 @@ def test_the_recording_of_a_name_has_neither_side_nor_part(name, source):
     assert recording_of(name) == source
 
 
-def test_the_raw_video_keeps_its_part_and_loses_only_the_side():
+def test_the_raw_video_of_a_name_lacks_only_the_side():
     assert [raw_video(name) for name in ("video45_3", "28-30-1280x720-4", "video2_left", "7_right")] == [
         "video45_3",
         "28-30-1280x720-4",

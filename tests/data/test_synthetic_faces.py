@@ -1,4 +1,4 @@
-"""What the drawn faces and voices look and sound like, before any encoding."""
+"""Properties of the synthetic faces and voices before encoding."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def overlap(a, b):
     return width * height / (sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - width * height)
 
 
-def test_expressions_are_those_of_the_tables_and_only_stills_know_contempt():
+def test_every_class_has_a_facial_expression_and_all_but_contempt_a_speaking_style():
     assert set(EXPRESSION_VARIANTS) == {*EXPRESSIONS, *ENCODER_CLASSES}
     assert set(SPEAKING_STYLES) == set(EXPRESSIONS)
     assert all(set(form) <= set(ACTION_UNITS) for forms in EXPRESSION_VARIANTS.values() for form in forms)
@@ -48,7 +48,7 @@ def test_contempt_is_one_sided_and_on_either_side():
 
 def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(scenes):
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
-    found = asked = 0
+    found = total = 0
     for scene in scenes:
         animations = scene.animations()
         for at, image in enumerate(scene.frames()):
@@ -56,12 +56,12 @@ def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(
                 continue
             grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             boxes = [(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(grey, 1.1, 3, minSize=(36, 36))]
-            for identity, part in zip(scene.identities, animations, strict=True):
-                if part.occlusion[at] == "":
-                    asked += 1
-                    found += any(overlap(box, face_box(identity, part.poses[at])) > 0.5 for box in boxes)
-    assert asked > 30
-    assert found / asked >= 0.9
+            for identity, animation in zip(scene.identities, animations, strict=True):
+                if animation.occlusion[at] == "":
+                    total += 1
+                    found += any(overlap(box, face_box(identity, animation.poses[at])) > 0.5 for box in boxes)
+    assert total > 30
+    assert found / total >= 0.9
 
 
 def test_rendering_is_deterministic_and_differs_with_the_seed(scenes):
@@ -80,7 +80,7 @@ def test_frames_are_rgb_images_of_the_frame_size_one_per_time(scenes):
         assert {(frame.shape, frame.dtype) for frame in frames} == {((240, 320, 3), np.dtype(np.uint8))}
 
 
-def test_an_expression_activates_its_action_units_in_its_segment_and_a_faint_one_hardly():
+def test_an_expression_activates_its_action_units_in_its_segment_and_a_faint_one_does_so_less():
     times, identity = np.arange(0, 4, 0.05), make_identity(0, "someone")
     activation = {}
     for occlusion in ("", "faint"):
@@ -105,10 +105,10 @@ def test_talking_opens_the_mouth():
 
 def test_a_head_outside_the_image_is_clipped_or_leaves_the_image_unchanged():
     head, blank = Head(make_identity(0, "someone")), np.full((120, 160, 3), 99, np.uint8)
-    for x, y, seen in ((0.0, 60.0, True), (159.0, 110.0, True), (-500.0, 60.0, False), (80.0, 900.0, False)):
+    for x, y, visible in ((0.0, 60.0, True), (159.0, 110.0, True), (-500.0, 60.0, False), (80.0, 900.0, False)):
         image = blank.copy()
         head.render(image, Pose(x=x, y=y, size=30), np.zeros(len(ACTION_UNITS)))
-        assert (image != blank).any() == seen
+        assert (image != blank).any() == visible
 
 
 @pytest.mark.parametrize("kind", OCCLUDERS)
@@ -141,9 +141,9 @@ def test_mean_pitch_and_loudness_carry_little_information_on_the_expression():
     pitches = {}
     for name in ("Anger", "Sadness", "Happiness", "Surprise"):
         script = (ExpressionSegment(start=0, stop=3, expression=name, occlusion="", audio="clear"),)
-        scores = [sample_prosody(generator(seed, name), identity, script, 3.0) for seed in range(20)]
-        pitches[name] = np.mean([np.log2(score.pitch[score.loudness_curve > 0]).mean() for score in scores])
-        level = [np.sqrt((synthesize(generator(seed, "s"), identity, score, 3 * RATE) ** 2).mean()) for seed, score in enumerate(scores[:3])]
+        prosodies = [sample_prosody(generator(seed, name), identity, script, 3.0) for seed in range(20)]
+        pitches[name] = np.mean([np.log2(prosody.pitch[prosody.loudness_curve > 0]).mean() for prosody in prosodies])
+        level = [np.sqrt((synthesize(generator(seed, "s"), identity, prosody, 3 * RATE) ** 2).mean()) for seed, prosody in enumerate(prosodies[:3])]
         assert max(level) < 2 * min(level)
     assert np.ptp(list(pitches.values())) < 0.12  # octaves; people differ by more than one
 
@@ -151,14 +151,14 @@ def test_mean_pitch_and_loudness_carry_little_information_on_the_expression():
 def test_a_silent_segment_has_no_voice_and_anger_has_more_high_frequencies_than_sadness():
     identity = make_identity(0, "someone")
     silent = ExpressionSegment(start=0, stop=1, expression="Anger", occlusion="", audio="silent")
-    score = sample_prosody(generator(0, "v"), identity, (silent, replace(silent, start=1, stop=2, audio="clear")), 2.0)
-    wave = synthesize(generator(0, "w"), identity, score, 2 * RATE)
+    prosody = sample_prosody(generator(0, "v"), identity, (silent, replace(silent, start=1, stop=2, audio="clear")), 2.0)
+    wave = synthesize(generator(0, "w"), identity, prosody, 2 * RATE)
     assert np.abs(wave[: int(0.98 * RATE)]).max() == 0 and np.abs(wave[RATE:]).max() > 0
 
-    def high(name):
-        one = sample_prosody(generator(0, name), identity, (replace(silent, expression=name, audio="clear", stop=2),), 2.0)
-        power = np.abs(np.fft.rfft(synthesize(generator(0, "w"), identity, one, 2 * RATE))) ** 2
+    def high_frequency_share(name):
+        spoken = sample_prosody(generator(0, name), identity, (replace(silent, expression=name, audio="clear", stop=2),), 2.0)
+        power = np.abs(np.fft.rfft(synthesize(generator(0, "w"), identity, spoken, 2 * RATE))) ** 2
         hertz = np.fft.rfftfreq(2 * RATE, 1 / RATE)
         return power[hertz > 1500].sum() / power.sum()
 
-    assert high("Anger") > 3 * high("Sadness")
+    assert high_frequency_share("Anger") > 3 * high_frequency_share("Sadness")

@@ -1,4 +1,4 @@
-"""What happens in the drawn videos, before anything is drawn."""
+"""The script of the synthetic videos, before rendering."""
 
 from collections import Counter
 from dataclasses import replace
@@ -31,7 +31,7 @@ def subjects(config):
 
 
 @SIZES
-def test_every_expression_is_in_train_and_in_validation_and_the_shares_are_moderately_unequal(config):
+def test_every_expression_is_in_train_and_in_validation_and_at_most_six_times_as_frequent_as_another(config):
     for split in ("train", "val"):
         count = Counter(segment.expression for subject in subjects(config) if subject.split == split for segment in subject.segments)
         assert set(count) == set(EXPRESSIONS)
@@ -39,7 +39,7 @@ def test_every_expression_is_in_train_and_in_validation_and_the_shares_are_moder
 
 
 @SIZES
-def test_the_number_of_annotated_subjects_is_that_of_the_settings_and_names_are_unique(config):
+def test_the_number_of_subjects_is_that_of_the_settings_and_names_are_unique(config):
     identities = subjects(config)
     count = Counter(subject.split for subject in identities)
     assert count == {"train": config.train_subjects, "val": config.val_subjects, "test": config.test_subjects}
@@ -50,18 +50,18 @@ def test_the_number_of_annotated_subjects_is_that_of_the_settings_and_names_are_
 
 @SIZES
 def test_no_identity_is_in_two_splits(config):
-    of = {}
+    splits_of = {}
     for subject in subjects(config):
-        of.setdefault(subject.identity, set()).add(subject.split)
-    assert all(len(splits) == 1 for splits in of.values())
+        splits_of.setdefault(subject.identity, set()).add(subject.split)
+    assert all(len(splits) == 1 for splits in splits_of.values())
 
 
 @SIZES
 def test_only_the_two_person_video_is_a_recording_in_both_splits(config):
-    of = {}
+    subjects_of = {}
     for subject in subjects(config):
-        of.setdefault(recording_of(subject.name), []).append(subject)
-    shared = [group for group in of.values() if len({subject.split for subject in group}) > 1]
+        subjects_of.setdefault(recording_of(subject.name), []).append(subject)
+    shared = [group for group in subjects_of.values() if len({subject.split for subject in group}) > 1]
     assert [[subject.name.rsplit("_", 1)[1] for subject in group] for group in shared] == [["left", "right"]]
     assert len({recording_of(subject.name) for subject in subjects(config) if subject.split == "train"}) >= min(5, config.train_subjects - 1)
 
@@ -74,9 +74,9 @@ def test_all_naming_styles_occur_and_the_parts_of_a_recording_show_one_identity(
     assert any(name.startswith("video") and "_" not in name for name in names)
     assert any(name.startswith("video") and name.endswith("_1") for name in names)
     assert any(name.endswith(f"-{size}") for name in names)
-    animations = [name for name in names if name.endswith(f"-{size}-1")]
-    assert animations
-    for first in animations:
+    first_parts = [name for name in names if name.endswith(f"-{size}-1")]
+    assert first_parts
+    for first in first_parts:
         second = names.get(first.removesuffix("1") + "2")
         assert second is None or second.identity == names[first].identity
 
@@ -114,7 +114,7 @@ def test_segments_fill_the_video_within_their_duration_range_and_change_the_expr
             assert (lengths >= low - 1e-9).all() and (lengths <= high + 1e-9).all()
 
 
-def test_times_ascend_from_zero_and_vary_only_where_the_rate_does():
+def test_times_ascend_from_zero_and_their_intervals_vary_only_in_videos_of_variable_rate():
     for video in make_script(DEMO):
         times = video.times(DEMO.seed)
         gaps = np.diff(times)
@@ -122,7 +122,7 @@ def test_times_ascend_from_zero_and_vary_only_where_the_rate_does():
         assert (gaps.std() > 0.1 * gaps.mean()) == video.variable_fps
 
 
-def test_labels_have_the_rows_that_the_script_says_and_only_known_values():
+def test_labels_have_the_rows_of_the_script_and_only_known_values():
     unlabelled = 0
     for video in make_script(SMALL):
         scene = Scene(SMALL, video)
@@ -150,7 +150,7 @@ def test_random_numbers_depend_on_seed_and_name_alone():
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"frame_size": (321, 240)}, "even"),
         ({"fps_range": (20.0, 10.0)}, "ascend"),
@@ -162,6 +162,6 @@ def test_random_numbers_depend_on_seed_and_name_alone():
         ({"rafdb_train_images": 0}, "at least 1"),
     ],
 )
-def test_impossible_sizes_are_refused(changes, words):
-    with pytest.raises(ConfigError, match=words):
+def test_invalid_settings_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
         replace(DEMO, **changes)

@@ -1,4 +1,4 @@
-"""The files of the drawn data set: layouts as real ones have them, whatever the number of workers, written once."""
+"""The files of the synthetic data set: the layouts of the real ones, the same for any number of workers, written once."""
 
 import csv
 import json
@@ -30,14 +30,14 @@ TASK = "8th_ABAW_Annotations/EXPR_Recognition_Challenge"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root, calls = tmp_path_factory.mktemp("drawn") / "data", []
+    root, calls = tmp_path_factory.mktemp("synthetic") / "data", []
     write_synthetic(root, CONFIG, workers=1, progress=lambda done, total: calls.append((done, total)))
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert calls[-1][0] == calls[-1][1]
     return root
 
 
-def test_annotations_have_the_header_of_eight_names_and_one_number_a_row_as_many_as_the_script_says(root):
+def test_annotations_have_the_header_of_eight_names_and_as_many_rows_as_the_script(root):
     for video in make_script(CONFIG):
         frames = len(list(decode(str(root / "affwild2" / video.path))))
         assert frames == len(video.times(CONFIG.seed))
@@ -114,7 +114,7 @@ def test_affectnet_lists_have_its_columns_and_rows_that_a_reader_must_exclude(ro
         assert all((root / "affectnet/Manually_Annotated_Images" / row["subDirectory_filePath"]).exists() for row in rows)
 
 
-def test_the_readers_of_the_stills_find_all_usable_images_by_name_of_expression(root):
+def test_the_readers_of_the_real_stills_find_all_usable_images_and_their_classes(root):
     affectnet, rafdb = read_affectnet(str(root / "affectnet")), read_rafdb(str(root / "rafdb"))
     assert Counter(image.split for image in affectnet) == {"train": CONFIG.affectnet_train_images, "val": CONFIG.affectnet_val_images}
     assert Counter(image.split for image in rafdb) == {"train": CONFIG.rafdb_train_images, "val": CONFIG.rafdb_test_images}
@@ -148,11 +148,11 @@ def test_two_workers_write_the_same_labels_and_the_same_stills_as_one(root, tmp_
     assert not list(other.rglob(".*"))
 
 
-def test_a_second_call_finds_everything_there_and_other_settings_are_refused(root):
-    front_layer = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+def test_a_second_call_writes_nothing_and_other_settings_are_refused(root):
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     counts = write_synthetic(root, CONFIG, workers=1)
     assert counts == json.loads((root / "synthetic.json").read_text())["counts"]
-    assert front_layer == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     with pytest.raises(ConfigError, match="other settings"):
         write_synthetic(root, replace(CONFIG, seed=1), workers=1)
 
@@ -166,16 +166,16 @@ def test_an_interrupted_call_leaves_no_finished_folder_and_the_next_call_resumes
     with pytest.raises(KeyboardInterrupt):
         write_synthetic(tmp_path, small, workers=1, progress=stop)
     assert not (tmp_path / "synthetic.json").exists() and not (tmp_path / "affwild2").exists()
-    drawn = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
-    assert drawn
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    assert written
     with pytest.raises(ConfigError, match="unfinished"):
         write_synthetic(tmp_path, CONFIG, workers=1)
     write_synthetic(tmp_path, small, workers=1)
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
-    assert all(kept[path.name] == time for path, time in drawn.items())
+    assert all(kept[path.name] == time for path, time in written.items())
 
 
-def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+def test_a_folder_with_other_content_is_refused(tmp_path):
     (tmp_path / "affectnet").mkdir()
     with pytest.raises(ConfigError, match="without the synthetic.json"):
         write_synthetic(tmp_path, CONFIG, workers=1)

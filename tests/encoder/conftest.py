@@ -1,4 +1,4 @@
-"""Sets of synthetic images."""
+"""Image sets of synthetic images, and settings of their training."""
 
 from dataclasses import replace
 
@@ -36,5 +36,5 @@ def images(many):
 
 @pytest.fixture
 def plain_config():
-    """Without anything random in the model, for comparisons."""
+    """``CONFIG`` without the load-balancing loss, which is not a mean over samples."""
     return replace(CONFIG, moe=replace(CONFIG.moe, aux_loss_weight=0.0))

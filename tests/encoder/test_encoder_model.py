@@ -50,10 +50,10 @@ def test_a_saved_encoder_loads_with_the_same_settings_and_weights(config, tmp_pa
     torch.testing.assert_close(again(pixels()), encoder(pixels()), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize(("asked", "found"), [(None, 1e-5), (0.0, None), (0.1, 0.1)])
-def test_layer_scale_has_the_architectures_own_initial_value_or_the_given_one_and_zero_removes_it(config, asked, found):
-    block = built(replace(config, model=replace(config.model, init_values=asked))).vit.blocks[0]
-    assert getattr(block.ls1, "gamma", None) is None if found is None else block.ls1.gamma.tolist() == pytest.approx([found] * 32)
+@pytest.mark.parametrize(("init_values", "expected"), [(None, 1e-5), (0.0, None), (0.1, 0.1)])
+def test_layer_scale_has_the_architectures_own_initial_value_or_the_given_one_and_zero_removes_it(config, init_values, expected):
+    block = built(replace(config, model=replace(config.model, init_values=init_values))).vit.blocks[0]
+    assert getattr(block.ls1, "gamma", None) is None if expected is None else block.ls1.gamma.tolist() == pytest.approx([expected] * 32)
 
 
 def test_pixels_of_unknown_range_are_refused(config):
@@ -75,7 +75,7 @@ def test_initial_weights_come_from_a_file_and_fit_another_input_size(config, tmp
     torch.testing.assert_close(larger.vit.blocks[0].attn.qkv.weight, source.vit.blocks[0].attn.qkv.weight)
 
 
-def test_missing_broken_or_unfitting_weights_are_named_in_the_error(config, tmp_path):
+def test_missing_broken_or_mismatched_weights_are_named_in_the_error(config, tmp_path):
     (tmp_path / "text.pt").write_text("no weights")
     save_encoder(tmp_path / "wide", built(replace(config, model=replace(config.model, embed_dim=64))))
     refused = {"gone.safetensors": "no such file", "text.pt": "cannot be loaded", "wide/model.safetensors": "cannot be loaded"}
@@ -100,7 +100,7 @@ def test_a_folder_without_a_complete_encoder_is_named_in_the_error(config, tmp_p
         load_encoder(tmp_path)
 
 
-def test_an_unknown_architecture_and_impossible_sizes_are_refused():
+def test_an_unknown_architecture_and_invalid_sizes_are_refused():
     with pytest.raises(ConfigError, match="vit_small_patch14_dino"):
         check_architecture(ModelConfig(name="vit_small_patch14_dino3"))
     with pytest.raises(ConfigError, match="vit_small_patch14_dino"):
@@ -152,7 +152,7 @@ def test_the_papers_encoder_is_vit_large_and_takes_224_pixels():
 
 
 @torch.no_grad()
-def test_weights_from_the_model_hub_are_those_of_the_file_there(config, model_hub, tmp_path):
+def test_weights_from_the_model_hub_equal_those_of_the_published_file(config, model_hub, tmp_path):
     published = built(config, seed=5)
     save_encoder(tmp_path, published)
     model_hub.files["model.safetensors"] = (tmp_path / "model.safetensors").read_bytes()
@@ -162,7 +162,7 @@ def test_weights_from_the_model_hub_are_those_of_the_file_there(config, model_hu
         assert f"GET /{repository}/resolve/main/model.safetensors" in model_hub.requests
 
 
-def test_hub_weights_without_network_give_a_one_line_error_that_asks_for_a_path(monkeypatch, tmp_path):
+def test_hub_weights_without_network_give_a_one_line_error_that_suggests_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^model\.weights=hub: timm/vit_small\S* not available .* set model\.weights to the path or URI"):

@@ -67,11 +67,11 @@ def test_with_shuffled_labels_macro_f1_stays_at_chance(config, many):
 def test_a_step_has_the_same_pixels_for_any_number_of_ranks(config, images, micro_batch_size):
     config = replace(config, micro_batch_size=micro_batch_size)
     for step in (0, 7, 40):
-        alone = EncoderTask(replace(config, micro_batch_size=16), images).micro_batches(step)[0]
-        found = [micro_batch for task in tasks_of_ranks(config, images, 2) for micro_batch in task.micro_batches(step)]
-        assert len(found) == 2 * (8 // min(8, micro_batch_size))
-        assert torch.equal(torch.cat([micro_batch.pixels for micro_batch in found]), alone.pixels)
-        assert torch.equal(torch.cat([micro_batch.labels for micro_batch in found]), alone.labels)
+        one_rank = EncoderTask(replace(config, micro_batch_size=16), images).micro_batches(step)[0]
+        two_ranks = [micro_batch for task in tasks_of_ranks(config, images, 2) for micro_batch in task.micro_batches(step)]
+        assert len(two_ranks) == 2 * (8 // min(8, micro_batch_size))
+        assert torch.equal(torch.cat([micro_batch.pixels for micro_batch in two_ranks]), one_rank.pixels)
+        assert torch.equal(torch.cat([micro_batch.labels for micro_batch in two_ranks]), one_rank.labels)
 
 
 def test_another_step_and_another_seed_have_other_pixels(config, images):
@@ -83,8 +83,8 @@ def test_another_step_and_another_seed_have_other_pixels(config, images):
 @pytest.mark.parametrize("micro_batch_size", [16, 2])
 def test_the_mean_of_two_ranks_losses_and_gradients_is_that_of_one_rank(plain_config, images, micro_batch_size):
     model = ExpressionModel(plain_config)
-    alone = EncoderTask(plain_config, images)
-    loss = alone.loss_of(model, alone.micro_batches(3)[0])
+    one_rank = EncoderTask(plain_config, images)
+    loss = one_rank.loss_of(model, one_rank.micro_batches(3)[0])
     wanted = torch.autograd.grad(loss, list(model.parameters()))
     tasks = tasks_of_ranks(replace(plain_config, micro_batch_size=micro_batch_size), images, 2)
     losses = [task.loss_of(model, micro_batch) for task in tasks for micro_batch in task.micro_batches(3)]
@@ -114,15 +114,15 @@ def test_metrics_agree_with_scikit_learn_and_describe_the_router(classes):
     rng = np.random.default_rng(0)
     sums, labels, logits = ValidationSums(classes, 2), rng.integers(0, 4, 90), rng.normal(size=(90, classes))
     logits[:, 4:] -= 100  # a class that does not occur at all
-    for part in (slice(0, 50), slice(50, 90)):
-        router = torch.tensor([[1.0, 0.0]]).repeat(len(labels[part]), 1)
-        sums.add(MoeOutput(torch.tensor(logits[part]), router, router), torch.tensor(labels[part]))
+    for rows in (slice(0, 50), slice(50, 90)):
+        router = torch.tensor([[1.0, 0.0]]).repeat(len(labels[rows]), 1)
+        sums.add(MoeOutput(torch.tensor(logits[rows]), router, router), torch.tensor(labels[rows]))
     metrics, predicted = sums.metrics("abcde"[:classes]), logits.argmax(axis=1)
     assert metrics["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     np.testing.assert_allclose(list(metrics["per_class"].values()), f1_score(labels, predicted, average=None, labels=range(classes), zero_division=0))
     assert metrics["accuracy"] == pytest.approx((labels == predicted).mean())
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert metrics["val_loss"] == pytest.approx(-np.log(chances[np.arange(90), labels]).mean())
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert metrics["val_loss"] == pytest.approx(-np.log(probabilities[np.arange(90), labels]).mean())
     assert (metrics["val_images"], metrics["router_load_entropy"], metrics["router_choice_entropy"]) == (90, 0, 0)
 
 
@@ -136,13 +136,13 @@ def test_settings_and_image_sets_that_cannot_train_are_refused(config, images, t
     for change in ({"epochs": 0}, {"global_batch_size": 0}, {"ingest": replace(config.ingest, scale=1.0)}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             replace(config, **change)
-    lonely = type(images)(images.path)
-    lonely.split[:] = "train"
+    train_only = type(images)(images.path)
+    train_only.split[:] = "train"
     with pytest.raises(DataError, match="'val' split is empty"):
-        EncoderTask(config, lonely)
+        EncoderTask(config, train_only)
 
 
-def test_the_defaults_include_the_papers_components():
+def test_the_defaults_have_padaug_contempt_and_a_sparse_mixture_of_experts():
     config = EncoderConfig()
     assert config.classes[-1] == "Contempt"
     assert config.augment.padaug.probability > 0

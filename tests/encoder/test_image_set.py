@@ -26,8 +26,8 @@ def storage(tmp_path):
 
 
 def test_rows_of_many_shards_are_in_the_order_of_the_shards_names(storage, tmp_path):
-    for part, count in (("b", 3), ("a", 5), ("c", 2500)):
-        storage.write_table(f"{part}.parquet", table([f"{part}{row}" for row in range(count)], "val" if part == "b" else "train"))
+    for shard, count in (("b", 3), ("a", 5), ("c", 2500)):
+        storage.write_table(f"{shard}.parquet", table([f"{shard}{row}" for row in range(count)], "val" if shard == "b" else "train"))
     images = open_image_set(storage, ["c.parquet", "b.parquet", "a.parquet"], tmp_path)
     assert len(images) == 2508
     np.testing.assert_array_equal(images.labels, [*range(5), *range(3), *range(2500)])
@@ -44,7 +44,7 @@ def test_pixels_are_in_rgb_order(storage, tmp_path):
     assert open_image_set(storage, ["a.parquet"], tmp_path).pixels(0)[4, 4].tolist() == [250, 0, 0]
 
 
-def test_the_local_file_is_built_once_however_many_ask_for_it(storage, tmp_path, monkeypatch):
+def test_the_local_file_is_built_once_for_several_concurrent_readers(storage, tmp_path, monkeypatch):
     storage.write_table("a.parquet", table(["x", "y"]))
     reads, read = [], Storage.read_table
     monkeypatch.setattr(Storage, "read_table", lambda self, path: reads.append(path) or read(self, path))
@@ -66,8 +66,8 @@ def test_a_shard_that_changed_or_is_missing_is_detected(storage, tmp_path):
 
 
 def test_another_set_of_shards_has_another_file(storage, tmp_path):
-    for part in ("a", "b"):
-        storage.write_table(f"{part}.parquet", table([part]))
+    for shard in ("a", "b"):
+        storage.write_table(f"{shard}.parquet", table([shard]))
     assert len(open_image_set(storage, ["a.parquet"], tmp_path)) == 1
     assert len(open_image_set(storage, ["a.parquet", "b.parquet"], tmp_path)) == 2
 

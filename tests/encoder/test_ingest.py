@@ -14,33 +14,33 @@ def still(path, expression="Anger", box=None, name=None, split="train"):
     return StillImage(name=name or path.name, path=str(path), expression=expression, box=box, split=split, source="synthetic")
 
 
-def write(path, picture, *options):
-    assert cv2.imwrite(str(path), picture, *options)
+def write(path, image, *options):
+    assert cv2.imwrite(str(path), image, *options)
     return path
 
 
-def slow_square(picture, box, scale):
+def slow_square(image, box, scale):
     side = round(max(box[2] - box[0], box[3] - box[1]) * scale)
     left, top = round((box[0] + box[2]) / 2 - side / 2), round((box[1] + box[3]) / 2 - side / 2)
     out = np.zeros((side, side, 3), np.uint8)
     for y in range(side):
         for x in range(side):
-            if 0 <= top + y < picture.shape[0] and 0 <= left + x < picture.shape[1]:
-                out[y, x] = picture[top + y, left + x]
+            if 0 <= top + y < image.shape[0] and 0 <= left + x < image.shape[1]:
+                out[y, x] = image[top + y, left + x]
     return out
 
 
 @pytest.mark.parametrize("box", [(20, 15, 40, 35), (0, 0, 30, 24), (45, 30, 64, 48), (-5, -8, 12, 10), (10.4, 11.5, 31.2, 29.9)])
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_the_square_agrees_with_its_definition_and_is_black_outside(box, scale):
-    picture = np.random.default_rng(0).integers(1, 256, (48, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(cut_square(picture, box, scale, 448), slow_square(picture, box, scale))
+    image = np.random.default_rng(0).integers(1, 256, (48, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(cut_square(image, box, scale, 448), slow_square(image, box, scale))
 
 
-def test_a_square_that_is_too_large_is_shrunk_by_averaging():
-    picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    square = cut_square(picture, (100, 100, 300, 300), 2.0, 100)
-    np.testing.assert_array_equal(square, cv2.resize(picture, (100, 100), interpolation=cv2.INTER_AREA))
+def test_a_square_that_is_too_large_is_downscaled_by_averaging():
+    image = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    square = cut_square(image, (100, 100, 300, 300), 2.0, 100)
+    np.testing.assert_array_equal(square, cv2.resize(image, (100, 100), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (70, 10, 90, 30), (10, -30, 20, -1)])
@@ -50,18 +50,18 @@ def test_a_box_without_area_or_outside_of_the_image_is_refused(box):
 
 
 def test_an_aligned_image_without_a_box_is_stored_whole(tmp_path):
-    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8), (0, 0), 3)
-    path = write(tmp_path / "a.png", picture)
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8), (0, 0), 3)
+    path = write(tmp_path / "a.png", image)
     done = IngestImages(IngestConfig(scale=2.0, aligned_scale=1.25, quality=100))([still(path)])
     stored = cv2.imdecode(np.frombuffer(done.table["jpeg"][0].as_py(), np.uint8), cv2.IMREAD_COLOR)
     assert stored.shape == (100, 100, 3)
-    assert np.abs(stored.astype(int) - picture).max() < 12
+    assert np.abs(stored.astype(int) - image).max() < 12
     assert done.table["scale"].to_pylist() == [1.25]
-    framed = IngestImages(IngestConfig(scale=2.0))([still(path, box=(30, 30, 70, 70))])
-    assert framed.table["scale"].to_pylist() == [2.0]
+    boxed = IngestImages(IngestConfig(scale=2.0))([still(path, box=(30, 30, 70, 70))])
+    assert boxed.table["scale"].to_pylist() == [2.0]
 
 
-def test_rows_carry_the_class_by_its_name_and_keep_the_order_of_the_images(tmp_path):
+def test_labels_are_indices_of_class_names_and_rows_keep_the_order_of_the_images(tmp_path):
     path = write(tmp_path / "a.jpg", np.full((50, 50, 3), 99, np.uint8))
     config = IngestConfig(classes=("Happiness", "Neutral", "Anger"))
     images = [
@@ -94,7 +94,7 @@ def test_an_unusable_image_is_a_failure_and_the_others_are_stored(tmp_path):
     assert "60.0, 0.0, 90.0, 20.0" in done.failures[4]["reason"]
 
 
-def test_an_unreachable_store_is_a_storage_error_and_no_failure_of_its_images(tmp_path, monkeypatch):
+def test_an_unreachable_store_is_a_storage_error_and_not_a_failure_of_an_image(tmp_path, monkeypatch):
     def unreachable(*_):
         raise StorageError("s3://bucket: connection refused")
 

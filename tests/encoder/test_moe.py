@@ -80,7 +80,7 @@ def test_normalized_entropy_is_one_for_equal_shares_and_zero_for_a_single_expert
     assert not math.isnan(normalized_entropy(torch.zeros(4)).item())
 
 
-def test_a_router_that_cannot_select_is_refused():
+def test_invalid_numbers_of_experts_are_refused():
     for change in ({"top_k": 5}, {"top_k": 0}, {"num_experts": 1}):
         with pytest.raises(ConfigError, match="moe.top_k"):
             MoeConfig(**change)

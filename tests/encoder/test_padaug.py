@@ -41,15 +41,15 @@ def test_a_probability_of_a_quarter_pads_a_quarter_of_the_images():
 
 
 def test_all_four_sides_and_all_four_corners_occur_equally_often():
-    places = {}
+    counts = {}
     for padding in paddings_of(4000, PadAugConfig(probability=1.0)):
-        place = tuple(side for side in ("left", "right", "top", "bottom") if getattr(padding, side))
-        places[place] = places.get(place, 0) + 1
-    assert set(places) == {
+        sides = tuple(side for side in ("left", "right", "top", "bottom") if getattr(padding, side))
+        counts[sides] = counts.get(sides, 0) + 1
+    assert set(counts) == {
         *[(side,) for side in ("left", "right", "top", "bottom")],
         *[(x, y) for x in ("left", "right") for y in ("top", "bottom")],
     }
-    assert min(places.values()) > 400
+    assert min(counts.values()) > 400
 
 
 def test_strips_and_shifts_cover_their_ranges_exactly():

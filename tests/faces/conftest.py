@@ -17,11 +17,11 @@ def detector():
 
 @pytest.fixture
 def render():
-    """Images with red squares: ``render((x, y, side), ...)``; a fourth number is the uncertainty, 0 to 1."""
+    """A function that draws red squares ``(x, y, side)`` in a room; a fourth number is the detector's uncertainty, 0 to 1."""
 
     def image(*squares, size=(192, 144), room=ROOM):
         rgb = np.full((size[1], size[0], 3), room, np.uint8)
-        rgb[::16, :, 1] += 20  # so that two rooms differ in the cut detector
+        rgb[::16, :, 1] += 20  # stripes, so that the cut detector tells two rooms apart
         for x, y, side, *uncertainty in squares:
             x0, y0 = max(int(x - side / 2), 0), max(int(y - side / 2), 0)
             rgb[y0 : max(int(y + side / 2), 0), x0 : max(int(x + side / 2), 0)] = (220, 200 * (uncertainty[0] if uncertainty else 0.05), 30)
@@ -32,7 +32,7 @@ def render():
 
 @pytest.fixture
 def crop(tmp_path, detector):
-    """Write images as a video and crop its faces with the detector of red squares; returns the FACE rows of each track."""
+    """A function that writes images as a video and crops its faces with the detector of red squares; returns the FACE rows of each track."""
 
     def run(images, times=None, subjects=(), config=None, name="v.mp4"):
         images = list(images)

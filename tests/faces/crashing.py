@@ -1,4 +1,4 @@
-"""The work of a child process in tests: the real code with a detector of red squares, and a decoder that crashes, hangs or exhausts memory."""
+"""The work of a child process in tests: the real code with a detector of red squares and a decoder that fails."""
 
 import os
 import signal
@@ -15,23 +15,23 @@ from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
 
-class Crashing(FaceWriter):
-    """The video's name gives the kind of failure and its frame; the log lets a video crash once only."""
+class CrashingFaceWriter(FaceWriter):
+    """The name of the video gives the kind of failure and its frame; with the log, ``once`` crashes at the first attempt only."""
 
     def __init__(self, config, log: Path):
         self.crop, self.log = CropFaces(config, red_squares), log
         crop_module.decode = self.decode
 
     def decode(self, uri, **options):
-        """The real decoder, up to that frame."""
-        how, at = Path(uri).stem.split("-")[0], int((Path(uri).stem.split("-") + ["0"])[1])
+        """The real decoder, with the failure after its frame."""
+        failure, number = Path(uri).stem.split("-")[0], int((Path(uri).stem.split("-") + ["0"])[1])
         with self.log.open("a") as log:
-            log.write(f"{how}\n")
+            log.write(f"{failure}\n")
         for frame in decode(uri, **options):
-            if how == "detect" and frame.number == at:  # while the detector runs
+            if failure == "detect" and frame.number == number:  # while the detector runs
                 _crash()
             yield frame
-            if frame.number == at != options["max_frames"]:  # while the next frame is decoded
+            if frame.number == number != options["max_frames"]:  # while the next frame is decoded
                 {
                     "crash": _crash,
                     "hang": _hang,
@@ -42,10 +42,10 @@ class Crashing(FaceWriter):
                     "fine": lambda: None,
                     "detect": lambda: None,
                     "join": lambda: None,
-                }[how]()
+                }[failure]()
 
     def join_chunks(self, video, folders, path):
-        """The real one, or a crash."""
+        """The real join, or a crash."""
         if Path(video["uri"]).stem.startswith("join"):
             _crash()
         return super().join_chunks(video, folders, path)

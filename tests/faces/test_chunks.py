@@ -19,8 +19,8 @@ CHUNKS = [Chunk(None, 1), Chunk(1, 2), Chunk(2, 4), Chunk(4, None)]
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Write images as a video with several key frames; returns its VIDEO row."""
+def make_video(tmp_path):
+    """A function that writes images as a video with several key frames; returns its VIDEO row."""
 
     def write(images, times=None, name="v.mp4"):
         images = list(images)
@@ -32,8 +32,8 @@ def written(tmp_path):
 
 
 @pytest.fixture
-def both(tmp_path, detector):
-    """The rows of a video processed in one pass, and in chunks in reverse order."""
+def process_both_ways(tmp_path, detector):
+    """A function that processes a video in one pass, and in chunks in reverse order; returns rows and error of both."""
 
     def run(video, chunks=CHUNKS, config=CONFIG):
         crop = CropFaces(config, detector)
@@ -60,54 +60,54 @@ def rows_of(tables):
     return found, error
 
 
-def test_joined_chunks_equal_one_pass_row_for_row(written, both, render):
+def test_joined_chunks_equal_one_pass_row_for_row(make_video, process_both_ways, render):
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.uniform(1 / 50, 1 / 12, 260))  # about ten seconds at a variable rate
 
     def image(k):
-        here = [(40 + 0.3 * k, 60 + 8 * np.sin(k / 9), 30)]
+        squares = [(40 + 0.3 * k, 60 + 8 * np.sin(k / 9), 30)]
         if 60 <= k < 200:
-            here.append((150 - 0.2 * k, 110, 24))
+            squares.append((150 - 0.2 * k, 110, 24))
         if k in (70, 71, 72, 120):
-            here = here[1:]  # a short gap
-        return render(*here, room=(60, 70, 80) if k < 150 else (190, 180, 120))
+            squares = squares[1:]  # a short gap
+        return render(*squares, room=(60, 70, 80) if k < 150 else (190, 180, 120))
 
-    (whole, error), (joined, same) = both(written([image(k) for k in range(260)], times))
+    (whole, error), (joined, same) = process_both_ways(make_video([image(k) for k in range(260)], times))
     assert whole == joined and error is same is None
     assert {row["track"] for row in whole} >= {"main", "person-2"}
     main = [row for row in whole if row["track"] == "main"]
     assert [row["frame"] for row in main] == list(range(1, 261))
 
 
-def test_a_person_keeps_her_track_across_segments(both, written, render):
-    whole, _ = both(written([render((40 + 0.2 * k, 70, 30), (150, 40, 20)) for k in range(250)]))
+def test_a_person_keeps_one_track_across_segments(process_both_ways, make_video, render):
+    whole, _ = process_both_ways(make_video([render((40 + 0.2 * k, 70, 30), (150, 40, 20)) for k in range(250)]))
     tracks = {row["track"] for row in whole[0]}
-    assert tracks == {"main", "person-2"}, "ten seconds are five segments, and still two people"
+    assert tracks == {"main", "person-2"}, "ten seconds are five segments, but still two people"
     assert all(row["seen"] for row in whole[0])
 
 
-def test_a_gap_across_a_segment_boundary_is_interpolated(both, written, render):
-    gone = range(47, 53)  # about 2 s
-    whole, joined = both(written([render(*([] if k in gone else [(60 + 0.3 * k, 70, 30)])) for k in range(150)]))
+def test_a_gap_across_a_segment_boundary_is_interpolated(process_both_ways, make_video, render):
+    absent = range(47, 53)  # about 2 s
+    whole, joined = process_both_ways(make_video([render(*([] if k in absent else [(60 + 0.3 * k, 70, 30)])) for k in range(150)]))
     assert whole == joined
-    assert all(whole[0][k]["source"] == "interpolated" for k in gone)
+    assert all(whole[0][k]["source"] == "interpolated" for k in absent)
 
 
-def test_a_damaged_video_fails_at_the_same_frame_in_chunks(both, written, render, tmp_path):
+def test_a_damaged_video_fails_at_the_same_frame_in_chunks(process_both_ways, make_video, render, tmp_path):
     import av
 
-    video = written([render((60 + 0.3 * k, 70, 30)) for k in range(300)], name="v.mkv")
+    video = make_video([render((60 + 0.3 * k, 70, 30)) for k in range(300)], name="v.mkv")
     with av.open(video["uri"]) as container:
         packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
     path = tmp_path / "v.mkv"
     path.write_bytes(path.read_bytes().replace(packets[170], b"\xff" * len(packets[170])))
-    (whole, error), (joined, same) = both(video)
+    (whole, error), (joined, same) = process_both_ways(video)
     assert error is not None and error == same and error[1] == len(whole) > 100
     assert whole == joined
 
 
-def test_chunks_beyond_the_end_of_the_video_change_nothing(both, written, render):
-    whole, joined = both(written([render((60, 70, 30))] * 60), chunks=[*CHUNKS[:3], Chunk(4, 9), Chunk(9, None)])
+def test_chunks_beyond_the_end_of_the_video_change_nothing(process_both_ways, make_video, render):
+    whole, joined = process_both_ways(make_video([render((60, 70, 30))] * 60), chunks=[*CHUNKS[:3], Chunk(4, 9), Chunk(9, None)])
     assert whole == joined and len(whole[0]) == 60
 
 
@@ -132,9 +132,9 @@ def test_chunks_with_different_frames_at_their_boundary_are_refused():
         stitch([a, ChunkResult(first_frame=3, times=[1.0], start_checksums=[[0.5, 8]])])
 
 
-def test_a_chunk_result_is_read_back_exactly(written, detector, render, tmp_path):
+def test_a_chunk_result_is_read_back_exactly(make_video, detector, render, tmp_path):
     (tmp_path / "p").mkdir()
-    result = CropFaces(CONFIG, detector).crop_chunk(written([render((60 + 0.37 * k, 70, 31)) for k in range(80)]), Chunk(0, 1), tmp_path / "p")
+    result = CropFaces(CONFIG, detector).crop_chunk(make_video([render((60 + 0.37 * k, 70, 31)) for k in range(80)]), Chunk(0, 1), tmp_path / "p")
     again = ChunkResult.read(tmp_path / "p")
     assert again.times == result.times and again.batches == result.batches and again.end_checksums == result.end_checksums
     for one, other in zip(result.tracklets, again.tracklets, strict=True):
@@ -143,7 +143,7 @@ def test_a_chunk_result_is_read_back_exactly(written, detector, render, tmp_path
 
 
 @pytest.mark.parametrize("time", [-3.1, -0.5, 0.0, 0.49999, 0.5, 1.2, 1.5, 2.0, 7.49, 7.5, 8.0])
-def test_every_time_is_owned_by_one_segment_and_covered_by_its_neighbour_near_a_boundary(time):
+def test_every_time_is_owned_by_one_segment_and_also_in_its_neighbour_near_a_boundary(time):
     config = SegmentConfig(length_s=2.0, overlap_s=0.5)
     found = segments_at(time, Chunk(), config)
     slow = [Segment(n, config) for n in range(-5, 9) if n * 2.0 - 0.5 <= time <= (n + 1) * 2.0 + 0.5]
@@ -154,7 +154,7 @@ def test_every_time_is_owned_by_one_segment_and_covered_by_its_neighbour_near_a_
 @pytest.mark.parametrize(
     ("start", "duration", "chunk_s"), [(0, 0, 4), (0, 3.9, 4), (0, 100, 4), (0, 101, 7), (-5, 50, 2), (1000, 33, 4), (0, 12, 1000)]
 )
-def test_chunks_cover_the_whole_video_without_a_hole(start, duration, chunk_s):
+def test_chunks_cover_the_whole_video_without_a_gap(start, duration, chunk_s):
     chunks = split_into_chunks(start, duration, chunk_s, SegmentConfig(length_s=2.0, overlap_s=0.5))
     assert chunks[0].first is None and chunks[-1].stop is None
     assert all(a.stop == b.first for a, b in itertools.pairwise(chunks))
@@ -170,10 +170,10 @@ def test_segments_shorter_than_a_gap_are_refused():
         FacesConfig(segments=SegmentConfig(length_s=10, overlap_s=0.2))
 
 
-def test_without_chips_the_boxes_are_the_same(written, detector, render):
+def test_without_chips_the_boxes_are_the_same(make_video, detector, render):
     from dataclasses import replace
 
-    video = written([render((60, 70, 30))] * 30)
+    video = make_video([render((60, 70, 30))] * 30)
     no_chips = replace(CONFIG, chips=replace(CONFIG.chips, keep="none"))
     with_chips, without = (pa.concat_tables(CropFaces(config, detector)(video)) for config in (CONFIG, no_chips))
     assert without["chip"].null_count == 30 and without.drop(["chip", "chip_scale", "inside"]) == with_chips.drop(["chip", "chip_scale", "inside"])

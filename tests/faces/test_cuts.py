@@ -7,7 +7,7 @@ from abaw_ray.faces.detection.cuts import CutDetector
 
 
 def room(seed, shift=0, light=0):
-    """A room of soft stripes; ``shift`` moves the camera, ``light`` changes the brightness."""
+    """Coarse luma (36, 64) of a room of soft stripes; ``shift`` moves the camera, ``light`` changes the brightness."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:36, :64] + shift
     waves = sum(rng.uniform(20, 50) * np.sin(x / rng.uniform(3, 12) + y / rng.uniform(3, 12) + rng.uniform(0, 6)) for _ in range(3))

@@ -10,7 +10,7 @@ from abaw_ray.faces.detection.detect import HaarDetector, YuNetDetector, make_de
 
 
 def shaded_face(center=(150, 110), width=90, size=(320, 240)):
-    """A face of shading alone: light oval, dark hair, eye sockets, a bright nose, a dark mouth."""
+    """A face of shaded ellipses: light oval, dark hair, eye sockets, a bright nose, a dark mouth."""
     x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
     u, v = (x - center[0]) / (width / 2), (y - center[1]) / (width * 0.65)
 
@@ -57,7 +57,7 @@ class FakeNetwork:
         return 1, rows
 
 
-def test_yunet_gets_bgr_as_it_was_trained(monkeypatch):
+def test_yunet_receives_bgr_images_as_in_its_training(monkeypatch):
     network, detector = FakeNetwork(), YuNetDetector(b"", 0.3)
     monkeypatch.setattr(detector, "_network", lambda width, height: network)
     rgb = np.zeros((40, 60, 3), np.uint8)
@@ -91,7 +91,7 @@ def test_without_given_bytes_yunets_weights_are_read_from_the_configured_path(mo
     assert make_detector(DetectorConfig(weights="here.onnx")).weights.tobytes() == b"those of here.onnx"
 
 
-def test_the_digest_ignores_the_path_of_the_weights_and_nothing_else():
+def test_the_digest_does_not_depend_on_the_path_of_the_weights_but_on_the_kind_of_detector():
     assert DetectorConfig().weights == YUNET_HUB
     assert digest(DetectorConfig(weights="a.onnx")) == digest(DetectorConfig(weights="s3://b/c.onnx"))
     assert digest(DetectorConfig()) != digest(DetectorConfig(kind="haar"))

@@ -5,7 +5,7 @@ from abaw_ray.faces.face_table import MAX_ROWS, fill_frames, to_face_table
 from abaw_ray.faces.tracking.row_buffer import RowBuffer
 
 
-def row(frame, chip=b"jpeg"):
+def face_row(frame, chip=b"jpeg"):
     return {
         "frame": frame,
         "time": frame / 10,
@@ -26,12 +26,12 @@ def filled(frames_of, order, first, last):
         for frame in range(1, last + 1):  # in the order of the video: tracklets interleaved
             for tracklet, frames in frames_of.items():
                 if frame in frames:
-                    buffer.add(tracklet, row(frame, b"%d-%d" % (tracklet, frame)))
+                    buffer.add(tracklet, face_row(frame, b"%d-%d" % (tracklet, frame)))
         reader = buffer.finish()
         batches = (batch for tracklet in order for batch in reader.read(tracklet))
         tables = [to_face_table(table, "v", "t") for table in fill_frames(batches, first, last, np.arange(1, last + 1) / 10)]
     assert all(0 < len(table) <= MAX_ROWS for table in tables)
-    return [line for table in tables for line in table.to_pylist()]
+    return [row for table in tables for row in table.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def filled(frames_of, order, first, last):
 )
 def test_every_frame_has_one_row_and_only_seen_frames_have_a_face(frames_of, order):
     rows = filled(frames_of, order, 1, 1000)
-    assert [line["frame"] for line in rows] == list(range(1, 1001))
-    assert [line["time"] for line in rows] == pytest.approx([frame / 10 for frame in range(1, 1001)])
-    mine = {frame: tracklet for tracklet in order for frame in frames_of[tracklet]}
-    for line in rows:
-        assert line["seen"] == (line["frame"] in mine)
-        if line["seen"]:
-            assert line["chip"] == b"%d-%d" % (mine[line["frame"]], line["frame"]) and line["source"] == "detected"
+    assert [row["frame"] for row in rows] == list(range(1, 1001))
+    assert [row["time"] for row in rows] == pytest.approx([frame / 10 for frame in range(1, 1001)])
+    tracklet_of = {frame: tracklet for tracklet in order for frame in frames_of[tracklet]}
+    for row in rows:
+        assert row["seen"] == (row["frame"] in tracklet_of)
+        if row["seen"]:
+            assert row["chip"] == b"%d-%d" % (tracklet_of[row["frame"]], row["frame"]) and row["source"] == "detected"
         else:
-            assert all(line[name] is None for name in ("source", "box", "score", "landmarks", "chip", "chip_scale", "inside"))
+            assert all(row[name] is None for name in ("source", "box", "score", "landmarks", "chip", "chip_scale", "inside"))
 
 
 def test_another_person_has_rows_from_the_first_to_the_last_observation_only():
     rows = filled({1: [40, 41, 60]}, [1], 40, 60)
-    assert [line["frame"] for line in rows] == list(range(40, 61)) and sum(line["seen"] for line in rows) == 3
+    assert [row["frame"] for row in rows] == list(range(40, 61)) and sum(row["seen"] for row in rows) == 3
 
 
 def test_the_rows_in_memory_do_not_grow_with_the_video():
     with RowBuffer() as buffer:
         for frame in range(1, 2001):
-            buffer.add(7, row(frame))
+            buffer.add(7, face_row(frame))
             assert sum(len(rows) for rows in buffer._pending.values()) < 32
         assert sum(len(batch) for batch in buffer.finish().read(7)) == 2000

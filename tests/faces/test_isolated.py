@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from crashing import Crashing
+from crashing import CrashingFaceWriter
 
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits, ChildProcess
@@ -27,19 +27,19 @@ def log(tmp_path_factory):
 
 def isolated_writer(log, seconds):
     isolated = IsolatedFaceWriter(CONFIG, ChildLimits(seconds=seconds, memory_mb=700))
-    isolated.crash_retry.child = ChildProcess(partial(Crashing, CONFIG, log), isolated.crash_retry.child.limits)
+    isolated.crash_retry.child = ChildProcess(partial(CrashingFaceWriter, CONFIG, log), isolated.crash_retry.child.limits)
     return isolated
 
 
 @pytest.fixture(scope="module")
 def writer(log):
-    isolated = isolated_writer(log, 30)  # no test waits for this limit: a busy machine must not reach it
+    isolated = isolated_writer(log, 30)  # far beyond what a slow machine needs; no test waits for this limit
     yield isolated
     isolated.close()
 
 
 @pytest.fixture
-def impatient_writer(log):
+def writer_with_timeout(log):
     isolated = isolated_writer(log, 2)
     yield isolated
     isolated.close()
@@ -57,7 +57,7 @@ def video(tmp_path, render, log):
     return make
 
 
-@pytest.mark.parametrize(("name", "kind", "reason"), [("crash-40", "writer", "SIGSEGV"), ("hang-40", "impatient_writer", "no progress for 2 s")])
+@pytest.mark.parametrize(("name", "kind", "reason"), [("crash-40", "writer", "SIGSEGV"), ("hang-40", "writer_with_timeout", "no progress for 2 s")])
 def test_a_video_that_ends_two_child_processes_keeps_the_rows_of_its_good_frames(request, video, tmp_path, log, name, kind, reason):
     result = request.getfixturevalue(kind).write_video(video(name), tmp_path / "output.parquet")
     assert reason in str(result.error) and ", twice" in str(result.error) and result.error.last_frame == result.frames == 40
@@ -72,7 +72,7 @@ def test_a_video_that_ends_one_child_process_succeeds_on_the_retry(writer, video
     assert log.read_text().split() == ["once", "once"]
 
 
-def test_a_frame_that_ends_the_detector_loses_no_frame_before_it(writer, video, tmp_path, log):
+def test_a_frame_that_crashes_the_detector_loses_no_frame_before_it(writer, video, tmp_path, log):
     result = writer.write_video(video("detect-30"), tmp_path / "output.parquet")
     assert "SIGSEGV" in str(result.error) and result.error.last_frame == result.frames == result.rows == 29
     assert len(log.read_text().split()) == 4
@@ -105,7 +105,7 @@ def test_a_chunk_whose_child_process_dies_ends_the_video_there(writer, video, tm
     assert "SIGSEGV" in str(result.error) and result.error.last_frame == result.frames == 70
 
 
-def test_a_chunk_without_a_decodable_frame_ends_the_video_before_it(writer, video, tmp_path):
+def test_a_chunk_without_a_decodable_frame_keeps_the_frames_before_it(writer, video, tmp_path):
     crash, folders = video("crash-1", count=120), []
     for number, chunk in enumerate([Chunk(None, 1), Chunk(1, None)]):
         folders.append(tmp_path / f"chunk-{number}")
@@ -115,18 +115,18 @@ def test_a_chunk_without_a_decodable_frame_ends_the_video_before_it(writer, vide
     assert result.frames == 1
 
 
-def test_an_unexpected_exception_is_the_failure_of_its_video_and_named(writer, video, tmp_path):
+def test_an_unexpected_exception_is_a_failure_of_its_video_that_names_it(writer, video, tmp_path):
     result = writer.write_video(video("defect-10"), tmp_path / "output.parquet")
     assert "by zero, twice; please report it with this video" in str(result.error) and str(result.error).startswith("ZeroDivisionError")
     assert result.frames == 10
 
 
 def test_a_join_that_ends_two_child_processes_is_the_failure_of_its_video_only(writer, video, tmp_path):
-    one, folder = video("join-0"), tmp_path / "chunk"
+    crash, folder = video("join-0"), tmp_path / "chunk"
     folder.mkdir()
-    writer.write_chunk(one, Chunk(), folder)
+    writer.write_chunk(crash, Chunk(), folder)
     with pytest.raises(ItemError, match="SIGSEGV"):
-        writer.join_chunks(one, [folder], tmp_path / "joined.parquet")
+        writer.join_chunks(crash, [folder], tmp_path / "joined.parquet")
     assert writer.write_video(video("fine-1"), tmp_path / "output.parquet").rows == 60
 
 

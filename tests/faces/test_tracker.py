@@ -55,7 +55,7 @@ def test_a_gap_that_proves_too_long_when_it_ends_is_not_interpolated(tracker, ba
     assert (tracker.active[0].interpolate_from is not None) == interpolated
 
 
-def test_at_a_low_frame_rate_nobody_is_lost_between_successive_frames(tracker):
+def test_at_a_low_frame_rate_no_person_is_lost_between_successive_frames(tracker):
     assert [detect(tracker, time, face(50)) for time in (0.0, 1.0, 2.0)] == [[1]] * 3
     assert tracker.active[0].interpolate_from.frame == 26
 

@@ -29,7 +29,7 @@ def hub(model_hub):
 
 @pytest.fixture
 def store(object_store):
-    """A bucket on loopback."""
+    """boto3 client of an S3 server on loopback with the bucket ``models``."""
     object_store.create_bucket(Bucket="models")
     return object_store
 
@@ -61,7 +61,7 @@ def test_a_local_path_that_is_not_the_file_is_refused_without_a_fallback(tmp_pat
 
 
 @pytest.mark.parametrize("where", ["hub", YUNET_HUB, "another/owner"])
-def test_the_hub_is_requested_once_and_then_the_cached_file_serves_every_name(hub, cached, where):
+def test_the_hub_is_requested_once_and_then_the_cached_file_is_used_for_every_name(hub, cached, where):
     assert yunet_weights(where) == GOOD == cached.read_bytes()
     count = len(hub.requests)
     assert f"GET /{YUNET_HUB if where == 'hub' else where}/resolve/main/{YUNET_FILE}" in hub.requests
@@ -85,7 +85,7 @@ def test_a_file_in_the_cache_of_the_hubs_client_is_used_without_network(hub, cac
     assert hub.requests == []
 
 
-def test_a_hub_that_answers_with_an_error_is_requested_once(hub, cached):
+def test_a_hub_that_returns_an_error_is_requested_once(hub, cached):
     hub.status = 503
     assert f"detector.weights=hub: {YUNET_HUB} not available from the model hub (" in refused("hub")
     assert len([line for line in hub.requests if YUNET_FILE in line]) == 1 and not cached.exists()
@@ -97,7 +97,7 @@ def test_another_file_from_the_hub_is_refused_and_not_cached(hub, cached):
     assert not cached.exists()
 
 
-def test_without_network_access_the_error_says_so(monkeypatch, hub):
+def test_the_error_names_a_lack_of_network_access(monkeypatch, hub):
     monkeypatch.setattr(hub_settings, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE" in refused("hub")
     assert hub.requests == []

@@ -10,7 +10,7 @@ from abaw_ray.media.audio import RATE, Audio
 
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory):
-    """A saved vision Transformer of 28 pixels with four patches."""
+    """Folder of a saved vision Transformer for images of 28 pixels (four patches)."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = ModelConfig(
@@ -29,7 +29,7 @@ def encoder_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
-    """The published base architecture (seven convolutions, group norm) with small random weights, as transformers saves it."""
+    """Folder of a small Wav2Vec 2.0 of the published base architecture (7 convolutions, group norm) with random weights, saved by transformers."""
     folder = tmp_path_factory.mktemp("wav2vec2")
     torch.manual_seed(0)
     config = Wav2Vec2Config(
@@ -48,7 +48,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def speech():
-    """Twelve seconds of a gliding tone with pauses and noise, from 0.4 s before the video's first frame on."""
+    """Twelve seconds of a gliding tone with pauses and noise, which begin 0.4 s before the first video frame."""
     rng = np.random.default_rng(0)
     time = np.arange(12 * RATE) / RATE
     tone = np.sin(2 * np.pi * np.cumsum(150 + 100 * np.sin(2 * np.pi * 0.4 * time)) / RATE) * (np.sin(2 * np.pi * 1.3 * time) > -0.5)

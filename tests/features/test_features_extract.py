@@ -24,14 +24,14 @@ def extract(encoder_folder):
 
 
 def face_table(frames=30, tracks=("7_left", "7_right"), seed=0):
-    """FACE rows at a variable rate; everyone misses some faces, each others."""
+    """FACE rows at a variable frame rate; each track lacks the face in other frames."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.uniform(1 / 60, 1 / 6, size=frames))
     rows = []
     for number, track in enumerate(tracks):
         for frame in range(1, frames + 1):
             seen = (frame + number) % 4 != 0
-            picture = rng.integers(0, 255, size=(28, 28, 3)).astype(np.uint8)
+            image = rng.integers(0, 255, size=(28, 28, 3)).astype(np.uint8)
             rows.append(
                 {
                     "video": "7",
@@ -43,7 +43,7 @@ def face_table(frames=30, tracks=("7_left", "7_right"), seed=0):
                     "box": [0.0, 0.0, 9.0, 9.0] if seen else None,
                     "score": 1.0 if seen else None,
                     "landmarks": None,
-                    "chip": encode_jpeg(picture, 90) if seen else None,
+                    "chip": encode_jpeg(image, 90) if seen else None,
                     "chip_scale": 1.0 if seen else None,
                     "inside": 1.0 if seen else None,
                 }
@@ -83,19 +83,19 @@ def test_a_row_does_not_depend_on_another_person_or_a_neighbouring_frame(extract
         if row["visual"] is not None:
             np.testing.assert_allclose(row["visual"], both[key]["visual"], atol=2e-3)
         assert row["speech"] == both[key]["speech"]
-    gone = rows_of(extract(faces.take([row for row in range(60) if row % 7]), speech))
-    for key, row in gone.items():
+    subset = rows_of(extract(faces.take([row for row in range(60) if row % 7]), speech))
+    for key, row in subset.items():
         if row["visual"] is not None:
             np.testing.assert_allclose(row["visual"], both[key]["visual"], atol=2e-3)
 
 
 def test_the_audio_passes_through_the_model_once_for_all_people_and_batches(extract, speech, monkeypatch):
-    faces, asked = face_table(), []
+    faces, calls = face_table(), []
     inner = extract.speech.__class__.__call__
-    monkeypatch.setattr(extract.speech.__class__, "__call__", lambda self, audio, times: (asked.append(len(times)), inner(self, audio, times))[1])
+    monkeypatch.setattr(extract.speech.__class__, "__call__", lambda self, audio, times: (calls.append(len(times)), inner(self, audio, times))[1])
     batches = [faces.slice(0, 7), faces.slice(7, 40), faces.slice(47), faces.slice(60)]
     streamed = pa.concat_tables(extract.stream(batches, faces["time"].to_numpy(), speech))
-    assert asked == [30]
+    assert calls == [30]
     whole = extract(faces, speech)
     assert streamed["speech"].to_pylist() == whole["speech"].to_pylist()
     for one, two in zip(streamed["visual"].to_pylist(), whole["visual"].to_pylist(), strict=True):
@@ -110,11 +110,12 @@ def test_two_people_at_the_same_time_have_the_same_speech_vector(extract, speech
         assert rows["7_left", frame]["speech"] == rows["7_right", frame]["speech"]
 
 
-def test_no_rows_give_a_table_of_no_rows_in_the_same_schema(extract, speech):
-    assert extract(schema.FACE.empty_table(), speech).schema == schema.feature(24, 32)
+def test_an_empty_table_of_faces_gives_an_empty_table_of_features_in_the_same_schema(extract, speech):
+    table = extract(schema.FACE.empty_table(), speech)
+    assert table.schema == schema.feature(24, 32) and len(table) == 0
 
 
-def test_the_table_survives_parquet(extract, speech, tmp_path):
+def test_the_table_is_unchanged_after_parquet(extract, speech, tmp_path):
     table = extract(face_table(), speech)
     pq.write_table(table, tmp_path / "part.parquet")
     read = schema.conform(pq.read_table(tmp_path / "part.parquet"), table.schema, stage="test")

@@ -21,48 +21,48 @@ def features(request):
     return SpeechFeatures(replace(CONTEXT, mode=request.param))
 
 
-def near(one, two, places=2e-2):
-    np.testing.assert_allclose(one.astype(np.float32), two.astype(np.float32), atol=places)
+def assert_close(one, two, atol=2e-2):
+    np.testing.assert_allclose(one.astype(np.float32), two.astype(np.float32), atol=atol)
 
 
-def slow_context(made, audio, times):
-    """One chunk after the other; the states of each window are selected one by one."""
-    config, (low, high) = made.config, audio.audible_spans()[0]
-    sound = audio.samples[low:high].astype(np.float64)
-    sound = ((sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)).astype(np.float32)
+def slow_context(extractor, audio, times):
+    """One chunk at a time; the states of each window are selected one by one."""
+    config, (low, high) = extractor.config, audio.audible_spans()[0]
+    samples = audio.samples[low:high].astype(np.float64)
+    samples = ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
     out = []
     for time in times:
-        at = (time - audio.start) * RATE
-        number = int(np.clip(at, 0, len(sound) - 1) // (3 * RATE))
-        first = min(max(number * 3 * RATE - RATE, 0), len(sound) - 5 * RATE)
-        states = made.model.states(sound[None, first : first + 5 * RATE], config.layer)[0].numpy()
-        where = [first + made.model.stride * j + (made.model.receptive_field - 1) / 2 for j in range(len(states))]
-        inside = states[[abs(place - at) <= config.window_s * RATE / 2 for place in where]]
+        center = (time - audio.start) * RATE
+        number = int(np.clip(center, 0, len(samples) - 1) // (3 * RATE))
+        first = min(max(number * 3 * RATE - RATE, 0), len(samples) - 5 * RATE)
+        states = extractor.model.states(samples[None, first : first + 5 * RATE], config.layer)[0].numpy()
+        centers = [first + extractor.model.stride * j + (extractor.model.receptive_field - 1) / 2 for j in range(len(states))]
+        inside = states[[abs(position - center) <= config.window_s * RATE / 2 for position in centers]]
         out.append(np.concatenate([inside.mean(axis=0), inside.std(axis=0)]))
     return np.array(out)
 
 
-def slow_windows(made, audio, times):
+def slow_windows(extractor, audio, times):
     """Each window by itself, as the published processor and model would take it."""
     out = []
-    for sound in windows(audio, times, width=made.config.window_s)[0]:
-        sound = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
-        states = made.model.states(sound[None].astype(np.float32), made.config.layer)[0].numpy()
+    for samples in windows(audio, times, width=extractor.config.window_s)[0]:
+        samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        states = extractor.model.states(samples[None].astype(np.float32), extractor.config.layer)[0].numpy()
         out.append(np.concatenate([states.mean(axis=0), states.std(axis=0)]))
     return np.array(out)
 
 
 def test_mode_context_pools_the_states_around_each_frames_own_time(speech):
-    made = SpeechFeatures(CONTEXT)
-    vectors, heard = made(speech, TIMES)
+    extractor = SpeechFeatures(CONTEXT)
+    vectors, heard = extractor(speech, TIMES)
     assert heard.all() and vectors.dtype == np.float16 and vectors.shape == (80, 64)
-    near(vectors, slow_context(made, speech, TIMES), 4e-3)
+    assert_close(vectors, slow_context(extractor, speech, TIMES), 4e-3)
 
 
 def test_mode_windows_uses_a_separate_window_around_each_frames_own_time(speech):
-    made = SpeechFeatures(WINDOWS)
+    extractor = SpeechFeatures(WINDOWS)
     some = TIMES[(TIMES > 0.1) & (TIMES < 11)][::7]
-    near(made(speech, some)[0], slow_windows(made, speech, some), 4e-3)
+    assert_close(extractor(speech, some)[0], slow_windows(extractor, speech, some), 4e-3)
 
 
 def test_the_two_modes_are_different_features_with_different_digests(speech):
@@ -73,25 +73,25 @@ def test_the_two_modes_are_different_features_with_different_digests(speech):
 
 @pytest.mark.parametrize("config", [CONTEXT, WINDOWS])
 def test_every_frame_uses_the_audio_of_its_own_time_at_a_variable_frame_rate(config):
-    """The audio is a clock and a state is the sample at its centre, so each vector must equal its frame's time (trap 6)."""
-    made = SpeechFeatures(replace(config, pooling="mean"))
-    made.model.normalize = False
-    made.model.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(made.model.centers(sound.shape[1])).astype(int), None])
-    clock = Audio((np.arange(16 * RATE) / RATE).astype(np.float32), 0.0)
+    """Each sample is its own time and a state is the sample at its centre, so each vector must equal its frame's time (trap 6)."""
+    extractor = SpeechFeatures(replace(config, pooling="mean"))
+    extractor.model.normalize = False
+    extractor.model.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(extractor.model.centers(sound.shape[1])).astype(int), None])
+    ramp = Audio((np.arange(16 * RATE) / RATE).astype(np.float32), 0.0)
     times = np.sort(np.concatenate([np.random.default_rng(0).uniform(0.5, 15.5, size=80), np.arange(3, 5, 1 / 60)]))
-    out = made(clock, times)[0][:, 0].astype(np.float64)
+    out = extractor(ramp, times)[0][:, 0].astype(np.float64)
     np.testing.assert_allclose(out, times, atol=0.02)
 
 
 def test_a_vector_depends_on_its_frames_time_and_not_on_other_frames(features, speech):
     order = np.random.default_rng(2).permutation(len(TIMES))
     whole, mixed = features(speech, TIMES)[0], features(speech, TIMES[order])[0]
-    near(mixed, whole[order], 2e-3)
-    near(features(speech, TIMES[40:41])[0], whole[40:41], 2e-3)
+    assert_close(mixed, whole[order], 2e-3)
+    assert_close(features(speech, TIMES[40:41])[0], whole[40:41], 2e-3)
 
 
 def test_shifting_audio_and_frames_together_changes_nothing(features, speech):
-    near(features(Audio(speech.samples, speech.start + 100.0), TIMES + 100.0)[0], features(speech, TIMES)[0], 2e-2)
+    assert_close(features(Audio(speech.samples, speech.start + 100.0), TIMES + 100.0)[0], features(speech, TIMES)[0], 2e-2)
 
 
 def test_frames_without_audio_have_no_vector_and_silent_ones_have(features):
@@ -112,27 +112,27 @@ def test_a_video_without_audio_has_no_vectors(features, audio):
 
 def test_has_audio_agrees_with_the_windows_that_are_cut():
     rng = np.random.default_rng(5)
-    holed = Audio(rng.normal(size=4 * RATE).astype(np.float32), 0.3137, np.array([[100, 9_000], [40_000, 64_000]]))
+    audio = Audio(rng.normal(size=4 * RATE).astype(np.float32), 0.3137, np.array([[100, 9_000], [40_000, 64_000]]))
     times = rng.uniform(-2, 7, size=4000)
-    np.testing.assert_array_equal(has_audio(holed, times, 0.31), windows(holed, times, width=0.31)[1])
+    np.testing.assert_array_equal(has_audio(audio, times, 0.31), windows(audio, times, width=0.31)[1])
 
 
 def test_samples_in_a_gap_of_the_audio_are_ignored(features, speech):
     spans = np.array([[0, 4 * RATE], [7 * RATE, 12 * RATE]])
-    pieces = []
+    versions = []
     for filler in (0.0, 0.9):
         samples = speech.samples.copy()
         samples[4 * RATE : 7 * RATE] = filler
-        pieces.append(Audio(samples, 0.0, spans))
-    holed, filled = (features(audio, np.arange(0, 12, 0.1)) for audio in pieces)
-    np.testing.assert_array_equal(holed[1], filled[1])
-    assert not holed[1][(np.arange(0, 12, 0.1) > 4.5) & (np.arange(0, 12, 0.1) < 6.5)].any()
+        versions.append(Audio(samples, 0.0, spans))
+    with_zeros, with_noise = (features(audio, np.arange(0, 12, 0.1)) for audio in versions)
+    np.testing.assert_array_equal(with_zeros[1], with_noise[1])
+    assert not with_zeros[1][(np.arange(0, 12, 0.1) > 4.5) & (np.arange(0, 12, 0.1) < 6.5)].any()
     if features.config.mode == "context":
-        np.testing.assert_array_equal(holed[0], filled[0])
+        np.testing.assert_array_equal(with_zeros[0], with_noise[0])
 
 
 def test_gain_and_offset_of_a_recording_do_not_matter(features, speech):
-    near(features(Audio(0.1 * speech.samples + 0.05, speech.start), TIMES)[0], features(speech, TIMES)[0])
+    assert_close(features(Audio(0.1 * speech.samples + 0.05, speech.start), TIMES)[0], features(speech, TIMES)[0])
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.05, 0.3])
@@ -146,41 +146,41 @@ def test_audio_shorter_than_a_state_or_a_window_still_gives_finite_vectors(featu
 def test_no_forward_pass_exceeds_the_batch_size_or_the_chunk(speech):
     long = Audio(np.tile(speech.samples, 8), 0.0)
     for config in (CONTEXT, WINDOWS):
-        made, shapes = SpeechFeatures(config, DeviceConfig(speech_batch_size=2)), []
-        inner = made.model.states
-        made.model.states = lambda sound, layer, inner=inner, shapes=shapes: (shapes.append(sound.shape), inner(sound, layer))[1]
-        made(long, np.arange(0, 96, 0.4))
+        extractor, shapes = SpeechFeatures(config, DeviceConfig(speech_batch_size=2)), []
+        inner = extractor.model.states
+        extractor.model.states = lambda sound, layer, inner=inner, shapes=shapes: (shapes.append(sound.shape), inner(sound, layer))[1]
+        extractor(long, np.arange(0, 96, 0.4))
         assert max(rows for rows, _ in shapes) <= (2 if config is CONTEXT else 16)
         assert {samples for _, samples in shapes} == {round((5.0 if config is CONTEXT else 0.8) * RATE)}
 
 
 def test_chunks_without_frames_are_skipped(speech):
-    made, passes = SpeechFeatures(CONTEXT, DeviceConfig(speech_batch_size=1)), []
-    inner = made.model.states
-    made.model.states = lambda sound, layer: (passes.append(1), inner(sound, layer))[1]
-    made(Audio(np.tile(speech.samples, 8), 0.0), np.array([1.0, 1.1, 50.0]))
+    extractor, passes = SpeechFeatures(CONTEXT, DeviceConfig(speech_batch_size=1)), []
+    inner = extractor.model.states
+    extractor.model.states = lambda sound, layer: (passes.append(1), inner(sound, layer))[1]
+    extractor(Audio(np.tile(speech.samples, 8), 0.0), np.array([1.0, 1.1, 50.0]))
     assert len(passes) == 2
 
 
 def test_layer_and_pooling_follow_the_settings(speech):
     short = Audio(speech.samples[: 4 * RATE], 0.0)
     each = [SpeechFeatures(replace(CONTEXT, layer=layer, pooling="mean"))(short, TIMES[:5])[0].astype(np.float32) for layer in (0, 1, "mean", -1)]
-    near(each[2], (each[0] + each[1]) / 2, 4e-3)
-    near(each[1], each[3], 1e-6)
+    assert_close(each[2], (each[0] + each[1]) / 2, 4e-3)
+    assert_close(each[1], each[3], 1e-6)
     assert np.abs(each[0] - each[1]).max() > 0.01
     assert each[0].shape[1] * 2 == SpeechFeatures(CONTEXT).dim
 
 
 def test_an_overflow_of_half_precision_is_an_error(speech):
-    made = SpeechFeatures(CONTEXT)
-    inner = made.model.states
-    made.model.states = lambda sound, layer: inner(sound, layer) * 1e6
+    extractor = SpeechFeatures(CONTEXT)
+    inner = extractor.model.states
+    extractor.model.states = lambda sound, layer: inner(sound, layer) * 1e6
     with pytest.raises(StageError, match="not finite in half precision"):
-        made(speech, TIMES)
+        extractor(speech, TIMES)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"window_s": 0.01}, "too short"),
         ({"window_s": 5.0}, "at least half of window_s"),
@@ -188,8 +188,8 @@ def test_an_overflow_of_half_precision_is_an_error(speech):
         ({"weights": ""}, "is empty"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(wrong, said):
-    with pytest.raises(ConfigError, match=said):
+def test_settings_that_contradict_each_other_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
         replace(CONTEXT, **wrong)
 
 

@@ -13,7 +13,7 @@ CHIPS = ChipConfig(scales=(1.0, 1.3, 1.7), size=28)
 
 
 def chip(seed, side=48):
-    """A face-like smooth picture with more red than blue."""
+    """JPEG of a mosaic of 6 x 6 random colours with more red than blue."""
     rng = np.random.default_rng(seed)
     small = rng.uniform(0, 255, size=(6, 6, 3)) * np.array([1.0, 0.6, 0.3])
     return encode_jpeg(np.kron(small, np.ones((side // 6, side // 6, 1))).astype(np.uint8), 95)
@@ -25,45 +25,46 @@ def features(encoder_folder):
 
 
 def slow_vector(folder, jpeg, scales=CHIPS.scales):
-    """Every scale by itself through the saved encoder, then the mean."""
-    encoder, parts = load_encoder(folder), []
+    """The mean of the saved encoder's vectors of each scale."""
+    encoder, vectors = load_encoder(folder), []
     for scale in scales:
         crop = crop_scale(decode_jpeg(jpeg), scale, CHIPS, encoder.img_size)
         with torch.inference_mode():
-            parts.append(encoder(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
-    return np.mean(parts, axis=0)
+            vectors.append(encoder(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
+    return np.mean(vectors, axis=0)
 
 
 def test_a_vector_is_the_mean_of_the_encoder_over_the_scales_in_rgb(features, encoder_folder):
     jpegs = [chip(seed) for seed in range(5)]
-    vectors, there = features(jpegs)
-    assert there.all() and vectors.dtype == np.float16 and vectors.shape == (5, 24)
+    vectors, present = features(jpegs)
+    assert present.all() and vectors.dtype == np.float16 and vectors.shape == (5, 24)
     slow = np.array([slow_vector(encoder_folder, jpeg) for jpeg in jpegs])
     np.testing.assert_allclose(vectors.astype(np.float32), slow, atol=3e-3)
-    turned = encode_jpeg(np.ascontiguousarray(decode_jpeg(jpegs[0])[:, :, ::-1]), 95)
-    assert np.abs(features([turned])[0].astype(np.float32) - slow[0]).max() > 0.05
+    bgr = encode_jpeg(np.ascontiguousarray(decode_jpeg(jpegs[0])[:, :, ::-1]), 95)
+    assert np.abs(features([bgr])[0].astype(np.float32) - slow[0]).max() > 0.05
 
 
 def test_a_frame_without_a_chip_has_no_vector_and_does_not_pass_through_the_encoder(features):
-    given, inner = [], features.encoder.forward
-    features.encoder.forward = lambda pixels: (given.append(len(pixels)), inner(pixels))[1]
-    vectors, there = features([None, chip(0), None, None, chip(1)])
+    batch_sizes, inner = [], features.encoder.forward
+    features.encoder.forward = lambda pixels: (batch_sizes.append(len(pixels)), inner(pixels))[1]
+    vectors, present = features([None, chip(0), None, None, chip(1)])
     features.encoder.forward = inner
-    np.testing.assert_array_equal(there, [False, True, False, False, True])
-    assert sum(given) == 2 * len(CHIPS.scales)
-    assert not vectors[~there].any()
-    assert np.abs(vectors[there]).min(axis=1).max() > 0
+    np.testing.assert_array_equal(present, [False, True, False, False, True])
+    assert sum(batch_sizes) == 2 * len(CHIPS.scales)
+    assert not vectors[~present].any()
+    assert np.abs(vectors[present]).min(axis=1).max() > 0
     assert features([None, None])[0].shape == (2, 24) and features([])[0].shape == (0, 24)
 
 
 @pytest.mark.parametrize(("batch_size", "decode_workers"), [(1, 0), (7, 0), (96, 2)])
-def test_the_batch_size_is_respected_and_changes_nothing(features, encoder_folder, batch_size, decode_workers):
+def test_no_batch_exceeds_the_batch_size_and_vectors_do_not_depend_on_it(features, encoder_folder, batch_size, decode_workers):
     jpegs = [chip(seed) if seed % 4 else None for seed in range(21)]
-    made, given = VisualFeatures(encoder_folder, VisualConfig(), CHIPS, DeviceConfig(visual_batch_size=batch_size, decode_workers=decode_workers)), []
-    inner = made.encoder.forward
-    made.encoder.forward = lambda pixels: (given.append(len(pixels)), inner(pixels))[1]
-    np.testing.assert_allclose(made(jpegs)[0].astype(np.float32), features(jpegs)[0].astype(np.float32), atol=2e-3)
-    assert max(given) <= max(batch_size, len(CHIPS.scales))
+    device = DeviceConfig(visual_batch_size=batch_size, decode_workers=decode_workers)
+    extractor, batch_sizes = VisualFeatures(encoder_folder, VisualConfig(), CHIPS, device), []
+    inner = extractor.encoder.forward
+    extractor.encoder.forward = lambda pixels: (batch_sizes.append(len(pixels)), inner(pixels))[1]
+    np.testing.assert_allclose(extractor(jpegs)[0].astype(np.float32), features(jpegs)[0].astype(np.float32), atol=2e-3)
+    assert max(batch_sizes) <= max(batch_size, len(CHIPS.scales))
 
 
 def test_a_frame_does_not_depend_on_its_neighbours(features):
@@ -73,8 +74,8 @@ def test_a_frame_does_not_depend_on_its_neighbours(features):
 
 
 def test_a_subset_of_the_scales_is_accepted_and_larger_ones_are_refused(encoder_folder):
-    made = VisualFeatures(encoder_folder, VisualConfig(scales=(1.3,)), CHIPS)
-    np.testing.assert_allclose(made([chip(1)])[0][0].astype(np.float32), slow_vector(encoder_folder, chip(1), (1.3,)), atol=3e-3)
+    extractor = VisualFeatures(encoder_folder, VisualConfig(scales=(1.3,)), CHIPS)
+    np.testing.assert_allclose(extractor([chip(1)])[0][0].astype(np.float32), slow_vector(encoder_folder, chip(1), (1.3,)), atol=3e-3)
     with pytest.raises(ConfigError, match="exceed the chips' largest"):
         VisualFeatures(encoder_folder, VisualConfig(scales=(1.0, 2.0)), CHIPS)
 
@@ -85,14 +86,14 @@ def test_a_broken_chip_is_an_item_error_that_names_its_row(features):
 
 
 def test_an_overflow_of_half_precision_is_an_error(encoder_folder):
-    made = VisualFeatures(encoder_folder, VisualConfig(), CHIPS)
-    inner = made.encoder.forward
-    made.encoder.forward = lambda pixels: inner(pixels) * 1e6
+    extractor = VisualFeatures(encoder_folder, VisualConfig(), CHIPS)
+    inner = extractor.encoder.forward
+    extractor.encoder.forward = lambda pixels: inner(pixels) * 1e6
     with pytest.raises(StageError, match="not finite in half precision"):
-        made([chip(0)])
+        extractor([chip(0)])
 
 
-def test_a_folder_without_an_encoder_and_a_missing_gpu_are_clear_errors(encoder_folder, tmp_path, monkeypatch):
+def test_a_folder_without_an_encoder_is_a_data_error_and_a_missing_gpu_a_config_error(encoder_folder, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="give the folder"):
         VisualFeatures(tmp_path, VisualConfig(), CHIPS)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Model
 
 from abaw_ray.core.errors import ConfigError, DataError
@@ -12,6 +13,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures
 from abaw_ray.features.wav2vec import Wav2Vec, build_random, weights_identity, weights_source
+from abaw_ray.media.audio import Audio
 
 CPU = torch.device("cpu")
 SMALL = RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1)
@@ -43,11 +45,11 @@ def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(p
     (tmp_path / "plain" / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
     wav = Wav2Vec(source(str(tmp_path / "plain")), SMALL, CPU)
     assert not wav.normalize and Wav2Vec(source(str(published)), SMALL, CPU).normalize
-    made = SpeechFeatures(SpeechConfig(weights=str(tmp_path / "plain")))
-    given = []
-    made.model.states = lambda sound, layer: (given.append(sound), wav.states(sound, layer))[1]
-    made(speech, np.array([3.0]))
-    np.testing.assert_allclose(given[0][0], speech.samples, atol=1e-6)
+    features = SpeechFeatures(SpeechConfig(weights=str(tmp_path / "plain")))
+    inputs = []
+    features.model.states = lambda sound, layer: (inputs.append(sound), wav.states(sound, layer))[1]
+    features(speech, np.array([3.0]))
+    np.testing.assert_allclose(inputs[0][0], speech.samples, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
@@ -81,27 +83,21 @@ def test_random_weights_depend_on_their_seed_only_and_leave_the_global_random_st
 
 
 def test_the_random_model_separates_tones_of_different_pitch_and_timbre():
-    """Tones whose pitch, or share of overtones, differs, each against a fresh rendering of itself."""
-    made = SpeechFeatures(SpeechConfig(weights="random", pooling="mean_std"))
+    """Tones of different pitch or overtones are farther apart than two renderings of the same tone."""
+    features = SpeechFeatures(SpeechConfig(weights="random", pooling="mean_std"))
     time = np.arange(2 * 16_000) / 16_000
 
     def vector(pitch, tilt, phase):
         rng = np.random.default_rng(phase)
         sound = sum(k**-tilt * np.sin(2 * np.pi * k * pitch * time + rng.uniform(0, 6)) for k in range(1, 12)) + 0.02 * rng.normal(size=len(time))
-        return made(wav2vec_audio(sound), np.array([1.0]))[0][0].astype(np.float32)
+        return features(Audio(sound.astype(np.float32), 0.0), np.array([1.0]))[0][0].astype(np.float32)
 
-    def gap(one, two):
+    def distance(one, two):
         return np.linalg.norm(one - two)
 
-    same = gap(vector(140, 1.2, 0), vector(140, 1.2, 1))
-    assert gap(vector(140, 1.2, 0), vector(200, 1.2, 2)) > 2 * same
-    assert gap(vector(140, 1.2, 0), vector(140, 0.6, 3)) > 2 * same
-
-
-def wav2vec_audio(sound):
-    from abaw_ray.media.audio import Audio
-
-    return Audio(sound.astype(np.float32), 0.0)
+    same = distance(vector(140, 1.2, 0), vector(140, 1.2, 1))
+    assert distance(vector(140, 1.2, 0), vector(200, 1.2, 2)) > 2 * same
+    assert distance(vector(140, 1.2, 0), vector(140, 0.6, 3)) > 2 * same
 
 
 def test_a_repository_on_the_model_hub_is_loaded_by_its_name(published, model_hub):
@@ -111,7 +107,7 @@ def test_a_repository_on_the_model_hub_is_loaded_by_its_name(published, model_hu
     assert "GET /owner/speech/resolve/main/model.safetensors" in model_hub.requests
 
 
-def test_a_hub_without_network_gives_a_one_line_error_that_asks_for_a_folder(monkeypatch, tmp_path):
+def test_a_hub_without_network_gives_a_one_line_error_that_suggests_a_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConfigError) as error:
@@ -131,8 +127,6 @@ def test_folders_without_a_complete_model_give_a_one_line_error(published, tmp_p
 
 
 def test_a_folder_that_lacks_weights_is_refused_instead_of_using_random_ones(published, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     shutil.copytree(published, tmp_path / "part")
     weights = load_file(published / "model.safetensors")
     save_file({name: value for name, value in weights.items() if "layers.1" not in name}, tmp_path / "part" / "model.safetensors")

@@ -9,7 +9,7 @@ from abaw_ray.fusion.frames import SubjectTrack, join_frames
 
 
 def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
-    """FEATURE rows: every third frame without a face, every fifth without voice."""
+    """FEATURE rows: every third frame without a face, every fifth without audio."""
     rng = np.random.default_rng(seed)
     rows = []
     for track, frames in tracks.items():
@@ -50,10 +50,10 @@ def test_every_vector_keeps_its_frame_and_label_whatever_the_order_of_the_rows()
     assert [subject.split for subject in frames.subjects] == ["train", ""]
 
 
-def test_features_survive_parquet_with_null_vectors_and_half_precision(tmp_path):
+def test_features_with_null_vectors_in_half_precision_are_unchanged_after_parquet(tmp_path):
     table = feature_table("7", {"7": 40})
     pq.write_table(table, tmp_path / "part.parquet", row_group_size=7)
-    direct, read = (join_frames([one], {}, {}) for one in (table, pq.read_table(tmp_path / "part.parquet")))
+    direct, read = (join_frames([source], {}, {}) for source in (table, pq.read_table(tmp_path / "part.parquet")))
     assert read.visual.dtype == read.speech.dtype == np.float16
     for name in ("visual", "speech", "seen", "heard", "time", "frame"):
         np.testing.assert_array_equal(getattr(direct, name), getattr(read, name))
@@ -110,6 +110,6 @@ def test_a_mode_reads_only_its_own_modality(frames):
 
 
 def test_rows_of_unknown_subjects_are_an_error_and_not_empty(frames):
-    with pytest.raises(StageError, match="'nobody'"):
-        frames.rows_of_subjects(["100", "nobody"])
+    with pytest.raises(StageError, match="'unknown'"):
+        frames.rows_of_subjects(["100", "unknown"])
     assert {frames.subjects[index].name for index in frames.subject_index[frames.rows_of_subjects(["100", "103"])]} == {"100", "103"}

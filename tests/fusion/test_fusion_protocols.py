@@ -32,7 +32,7 @@ def train_folds(frames):
     return {name: index % 3 for index, name in enumerate(frames.subject_names("train"))}
 
 
-def test_every_frame_is_scored_by_the_model_that_did_not_see_its_recording(frames, folds, cv):
+def test_every_frame_is_scored_by_the_model_that_was_not_trained_on_its_recording(frames, folds, cv):
     assert len(cv.models) == len(cv.macro_f1) == len(cv.curves) == 3
     for index, subject in enumerate(frames.subjects):
         rows = np.flatnonzero(frames.subject_index == index)
@@ -84,28 +84,27 @@ def test_labels_shuffled_over_frames_stay_at_chance(frames, folds, cv):
 
 
 def test_identity_information_does_not_help_on_held_out_recordings(make_frames):
-    """Each subject has one expression for good: folds that let a recording leak would reach nearly 1."""
-    frames = make_frames(seed=5, train=32, val=0, frames=20, own=3.0)
-    who, config = frames.subject_index.astype(np.int64), replace(CONFIG, batch_size=32, epochs=8)
-    frames = replace(frames, labels=(np.random.default_rng(0).permutation(32) % 8)[who].astype(np.int8))
+    """Each subject has one expression throughout, so folds that split a recording would score nearly 1."""
+    frames = make_frames(seed=5, train=32, val=0, frames=20, subject_std=3.0)
+    subject_index, config = frames.subject_index.astype(np.int64), replace(CONFIG, batch_size=32, epochs=8)
+    frames = replace(frames, labels=(np.random.default_rng(0).permutation(32) % 8)[subject_index].astype(np.int8))
     fair = run_trial(frames, {subject.name: index // 16 for index, subject in enumerate(frames.subjects)}, config)
     halves = tuple(SubjectTrack(video=f"{subject.video}-{part}x", track=f"{subject.video}-{part}x") for subject in frames.subjects for part in (0, 1))
-    leaky_frames = replace(frames, subjects=halves, subject_index=(2 * who + (frames.frame % 2)).astype(np.int32))
+    leaky_frames = replace(frames, subjects=halves, subject_index=(2 * subject_index + (frames.frame % 2)).astype(np.int32))
     leaky = run_trial(leaky_frames, {subject.name: index % 2 for index, subject in enumerate(halves)}, config)
-    print(fair.macro_f1, leaky.macro_f1)
     assert np.mean(fair.macro_f1) < 0.3
     assert np.mean(leaky.macro_f1) > 0.7
 
 
 def test_out_of_fold_scores_are_grouped_by_subject(frames, cv):
     scores = cv.out_of_fold(frames)
-    assert [one.name for one in scores] == [subject.name for subject in frames.subjects]
-    assert sum(len(one.labels) for one in scores) == len(frames)
-    for one in scores:
-        rows = frames.rows_of_subjects([one.name])
-        np.testing.assert_array_equal(one.time, frames.time[rows])
-        np.testing.assert_array_equal(one.labels, frames.labels[rows])
-        np.testing.assert_array_equal(one.scored, frames.scored("fused")[rows])
+    assert [subject_scores.name for subject_scores in scores] == [subject.name for subject in frames.subjects]
+    assert sum(len(subject_scores.labels) for subject_scores in scores) == len(frames)
+    for subject_scores in scores:
+        rows = frames.rows_of_subjects([subject_scores.name])
+        np.testing.assert_array_equal(subject_scores.time, frames.time[rows])
+        np.testing.assert_array_equal(subject_scores.labels, frames.labels[rows])
+        np.testing.assert_array_equal(subject_scores.scored, frames.scored("fused")[rows])
 
 
 def test_official_settings_do_not_depend_on_validation(frames):
@@ -132,7 +131,7 @@ def test_cv_folds_with_a_missing_subject_are_rejected(frames, folds):
             run_cv(frames, wrong, QUICK)
 
 
-def test_the_official_model_sees_all_of_train_and_scores_exactly_validation(frames):
+def test_the_official_model_is_trained_on_all_of_train_and_scores_exactly_validation(frames):
     trained = train_official(frames, CONFIG)
     assert trained.provenance.subjects == set(frames.subject_names("train"))
     rows, logits, _ = score_official_val(trained, frames)
@@ -174,28 +173,28 @@ def test_two_subjects_of_one_recording_in_two_folds_are_rejected(frames, folds):
         SubjectTrack(video="9-30-640x480-1", track="9-30-640x480-1"),
         SubjectTrack(video="9-30-640x480-2", track="9-30-640x480-2_left"),
     )
-    twins = replace(frames, subjects=tuple(subjects))
+    siblings = replace(frames, subjects=tuple(subjects))
     wrong = {subject.name: index % 3 for index, subject in enumerate(subjects)}
     with pytest.raises(ProtocolError, match="share one recording but are in folds 0 and 1"):
-        run_trial(twins, wrong, QUICK)
+        run_trial(siblings, wrong, QUICK)
 
 
 def test_an_encoder_trained_on_face_crops_of_held_out_subjects_is_rejected_by_both_protocols(frames, folds):
-    peeked = replace(frames, encoder_train_subjects=frozenset({"100"}))
+    leaking = replace(frames, encoder_train_subjects=frozenset({"100"}))
     with pytest.raises(ProtocolError, match="encoder: trained on face crops of recording '100'"):
-        run_cv(peeked, folds, QUICK)
+        run_cv(leaking, folds, QUICK)
     with pytest.raises(ProtocolError, match="encoder: trained on face crops of recording '100'"):
-        run_official_trial(peeked, train_folds(frames), QUICK)
+        run_official_trial(leaking, train_folds(frames), QUICK)
     val = frames.subject_names("val")[0]
     with pytest.raises(ProtocolError, match="its encoder was trained on 1 subjects of Validation_Set"):
         score_official_val(train_official(replace(frames, encoder_train_subjects=frozenset({val})), QUICK), frames)
 
 
 def test_one_encoder_per_fold_is_accepted_if_trained_on_the_other_folds_alone(frames, folds):
-    saw = frozenset(name for name, fold in folds.items() if fold != 1)
-    data = DeviceFrames(replace(frames, encoder_train_subjects=saw))
+    other_folds = frozenset(name for name, fold in folds.items() if fold != 1)
+    data = DeviceFrames(replace(frames, encoder_train_subjects=other_folds))
     trained, rows = run_fold(data, folds, 1, QUICK)
-    assert trained.provenance.encoder_train_subjects == saw
+    assert trained.provenance.encoder_train_subjects == other_folds
     assert {folds[frames.subjects[index].name] for index in frames.subject_index[rows]} == {1}
     with pytest.raises(ProtocolError, match="encoder"):
         run_fold(data, folds, 0, QUICK)

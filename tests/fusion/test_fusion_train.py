@@ -11,7 +11,7 @@ from abaw_ray.fusion.train import frame_macro_f1, predict_logits, train_fusion
 SMALL = FusionConfig(hidden_dim=32, epochs=5, batch_size=128)
 
 
-def same(one, two):
+def equal_weights(one, two):
     first, second = one.model.state_dict(), two.model.state_dict()
     return all(torch.equal(first[name], second[name]) for name in first)
 
@@ -20,8 +20,8 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another_one(frames)
     torch.manual_seed(1)
     one = train_fusion(frames, SMALL)
     torch.manual_seed(2)
-    assert same(one, train_fusion(frames, SMALL))
-    assert not same(one, train_fusion(frames, replace(SMALL, seed=1)))
+    assert equal_weights(one, train_fusion(frames, SMALL))
+    assert not equal_weights(one, train_fusion(frames, replace(SMALL, seed=1)))
 
 
 def test_training_does_not_change_the_global_random_state(frames):
@@ -40,21 +40,21 @@ def test_other_rows_unlabelled_frames_and_missing_vectors_do_not_affect_the_mode
     visual[outside], labels[outside] = 9, 3
     visual[frames.labels < 0] = 9
     labels[~frames.scored("fused")] = 2
-    assert same(plain, train_fusion(replace(frames, visual=visual, labels=labels), SMALL, rows=rows))
+    assert equal_weights(plain, train_fusion(replace(frames, visual=visual, labels=labels), SMALL, rows=rows))
 
 
 def test_validation_rows_do_not_affect_training(frames):
     rows, val = frames.rows_of_subjects(frames.subject_names("train")), frames.rows_of_subjects(frames.subject_names("val"))
-    watched = train_fusion(frames, SMALL, rows=rows, val_rows=val)
-    assert same(train_fusion(frames, SMALL, rows=rows), watched)
-    assert [line["epoch"] for line in watched.curve] == [1, 2, 3, 4, 5]
-    assert watched.curve[-1]["loss"] < watched.curve[0]["loss"]
-    logits, _ = predict_logits(watched, frames, val)
-    assert watched.curve[-1]["macro_f1"] == frame_macro_f1(frames.labels[val], logits)
+    validated = train_fusion(frames, SMALL, rows=rows, val_rows=val)
+    assert equal_weights(train_fusion(frames, SMALL, rows=rows), validated)
+    assert [epoch["epoch"] for epoch in validated.curve] == [1, 2, 3, 4, 5]
+    assert validated.curve[-1]["loss"] < validated.curve[0]["loss"]
+    logits, _ = predict_logits(validated, frames, val)
+    assert validated.curve[-1]["macro_f1"] == frame_macro_f1(frames.labels[val], logits)
 
 
 @pytest.mark.parametrize("mode", ["fused", "visual", "speech"])
-def test_exactly_the_frames_with_a_readable_vector_get_scores(frames, mode):
+def test_exactly_the_frames_with_a_vector_of_the_mode_get_scores(frames, mode):
     trained = train_fusion(frames, replace(SMALL, mode=mode, epochs=1))
     logits, gate = predict_logits(trained, frames)
     scored = frames.scored(mode)
@@ -68,7 +68,7 @@ def test_exactly_the_frames_with_a_readable_vector_get_scores(frames, mode):
 
 
 @pytest.mark.parametrize(("mode", "other"), [("visual", "speech"), ("speech", "visual")])
-def test_a_model_of_one_modality_never_reads_the_other_in_training_or_use(frames, mode, other):
+def test_a_model_of_one_modality_never_reads_the_other_in_training_or_prediction(frames, mode, other):
     config = replace(SMALL, mode=mode, epochs=2)
     changed = replace(frames, **{other: np.full_like(getattr(frames, other), 5)})
     one, two = train_fusion(frames, config), train_fusion(changed, config)
@@ -86,7 +86,7 @@ def test_the_scores_of_a_subject_do_not_depend_on_other_subjects(frames):
 def test_read_only_arrays_are_accepted(frames):
     visual = frames.visual.copy()
     visual.setflags(write=False)
-    assert same(train_fusion(frames, SMALL), train_fusion(replace(frames, visual=visual), SMALL))
+    assert equal_weights(train_fusion(frames, SMALL), train_fusion(replace(frames, visual=visual), SMALL))
 
 
 def test_training_without_usable_frames_raises_a_data_error(frames):

@@ -30,8 +30,8 @@ def number_of(rgb: np.ndarray) -> int:
 
 
 def packets(codec: str, images: Iterable[np.ndarray], *, pixels: str = "yuv420p", options: dict | None = None, b_frames: int = 0, group: int = 12):
-    """Coded packets, numbered in ticks of 1/25 s, and the encoder."""
-    encoder, found = av.CodecContext.create(codec, "w"), []
+    """The coded packets of images, with times in ticks of 1/25 s, and the encoder."""
+    encoder, coded = av.CodecContext.create(codec, "w"), []
     encoder.pix_fmt, encoder.time_base, encoder.framerate, encoder.options = pixels, Fraction(1, RATE), Fraction(RATE), options or {}
     encoder.gop_size, encoder.max_b_frames, encoder.thread_count = group, b_frames, 1
     for number, image in enumerate(images):
@@ -39,8 +39,8 @@ def packets(codec: str, images: Iterable[np.ndarray], *, pixels: str = "yuv420p"
             encoder.height, encoder.width = image.shape[:2]
         frame = av.VideoFrame.from_ndarray(image)
         frame.pts, frame.time_base = number, Fraction(1, RATE)
-        found += encoder.encode(frame)
-    return found + encoder.encode(None), encoder
+        coded += encoder.encode(frame)
+    return coded + encoder.encode(None), encoder
 
 
 def write_coded(
@@ -56,7 +56,7 @@ def write_coded(
     start: int = 0,
     group: int = 12,
 ) -> str:
-    """A file of numbered_images images at 25 a second, the first of them at ``start`` ticks; the container follows the extension."""
+    """Write numbered images at 25 per second, the first at ``start`` ticks; the extension selects the container. Returns the path."""
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=RATE, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -72,13 +72,13 @@ def write_coded(
 
 
 def padded(data: bytes, size: int) -> bytes:
-    """An H.264 packet padded by a unit that decoders skip: the size of encoded packets differs between processors."""
+    """An H.264 packet padded by a unit that decoders skip, because the size of encoded packets differs between processors."""
     assert len(data) + 7 <= size
     return data + b"\0\0\0\1\x0c" + b"\xff" * (size - len(data) - 6) + b"\x80"
 
 
 def write_packets(path: Path | str, codec: str, size: tuple[int, int], data: Iterable[tuple[bytes, int, int]]) -> str:
-    """A file of the given packets: bytes, presentation tick, decoding tick."""
+    """Write a file of packets: bytes, presentation tick, decoding tick. Returns the path."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

@@ -1,6 +1,6 @@
 """Prints one line of JSON for each file: the frames of a plain PyAV loop, and those of ``decode`` and ``decode_audio``.
 
-Run in a process of its own, which a file may crash, and which ends itself on a file that takes too long.
+Run it in a separate process: a file may crash it, and it ends itself if a file takes too long.
 """
 
 import json
@@ -58,7 +58,7 @@ def ours(path: str) -> dict:
 
 
 def decoded_audio(path: str) -> dict:
-    """What could be decoded of the audio."""
+    """Number of samples and audible spans of the decoded audio, or its error."""
     try:
         audio = decode_audio(path)
     except ItemError as error:

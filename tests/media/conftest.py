@@ -23,7 +23,7 @@ def images():
 
 @pytest.fixture
 def video(tmp_path):
-    """Make a video of counted images at these times; returns its path."""
+    """A function that writes a video of counted images at the given times; returns its path."""
 
     def make(times, audio=None, name="video.mp4", **options) -> str:
         write_video(tmp_path / name, counted_images(len(times)), np.asarray(times, dtype=float), audio, **options)
@@ -40,7 +40,7 @@ def uneven():
 
 @pytest.fixture
 def packet_times():
-    """Presentation times of a file's video packets in ascending order, read by PyAV without decoding."""
+    """A function that reads the presentation times of a file's video packets in ascending order, without decoding."""
 
     def read(path) -> list[float]:
         with av.open(str(path)) as container:
@@ -52,7 +52,7 @@ def packet_times():
 
 @pytest.fixture
 def truncated():
-    """Make a copy of a file that holds only this share of its bytes."""
+    """A function that writes a copy of a file with only the given share of its bytes; returns its path."""
 
     def cut(path, share) -> str:
         data = Path(path).read_bytes()

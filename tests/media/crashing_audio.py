@@ -1,4 +1,4 @@
-"""An audio decoder for tests in a child process: it does what the file's name says."""
+"""An audio decoder for tests in a child process: the name of the file selects how it fails."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from abaw_ray.media.audio import Audio, decode_audio
 
 
 def decoded(uri: str) -> Audio | None:
-    """The decoded audio; a file called crash, hang or defect does that instead, and ``once`` crashes at the first call only."""
+    """The decoded audio; crash, hang and defect fail in that way, and ``once`` crashes at the first call only."""
     path = Path(uri)
     before = path.with_suffix(".before")
     if path.stem == "crash" or (path.stem == "once" and not before.exists()):

@@ -8,7 +8,7 @@ from abaw_ray.media.audio import RATE, Audio, decode_audio, windows
 
 
 def click(seconds, at):
-    """Silence with a short tone at this time from its start."""
+    """Silence with a tone of 20 ms that begins at ``at`` seconds."""
     samples = np.zeros(round(seconds * RATE), np.float32)
     first = round(at * RATE)
     samples[first : first + 320] = 0.8 * np.sin(np.arange(320) * 0.9)
@@ -53,7 +53,7 @@ def test_silence_counts_as_audio(video):
 
 
 def write_audio(path, rate, blocks):
-    """Write stereo audio at this rate in blocks, of which some may be left out: ``(start sample, samples)``."""
+    """Write stereo audio in blocks ``(start sample, samples)``, which may leave gaps; returns the path."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=rate, layout="stereo")
         for start, samples in blocks:
@@ -73,7 +73,7 @@ def test_other_rates_and_stereo_become_16_khz_mono_without_a_shift(tmp_path):
     assert heard_at(audio) == pytest.approx(0.51, abs=0.001)
 
 
-def test_a_gap_in_the_audio_is_not_heard_and_shifts_nothing(tmp_path):
+def test_a_gap_in_the_audio_is_not_heard_and_shifts_no_later_audio(tmp_path):
     samples = np.ones(48000, np.float32) * 0.5
     blocks = [(at, samples[at : at + 1000]) for at in range(0, 48000, 1000) if not 12000 <= at < 24000]
     audio = decode_audio(write_audio(tmp_path / "s.mkv", 48000, blocks))

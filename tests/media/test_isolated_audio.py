@@ -21,7 +21,7 @@ def decode():
 
 @pytest.fixture
 def video_with_tone(video):
-    """Makes a video with a tone, of this name."""
+    """A function that writes a video with a tone; returns its path."""
     wave = 0.5 * np.sin(2 * np.pi * 300 * np.arange(2 * RATE) / RATE).astype(np.float32)
     return lambda name: video(np.arange(50) / 25, wave, name=name)
 

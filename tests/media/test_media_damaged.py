@@ -69,19 +69,19 @@ def compared(paths):
 def differences(row):
     """Differences between our result for a file and the expected one."""
     if "died" in row:
-        return [f"the process ended with {row['died']}: {row['said']}"]
+        return [f"the process ended with {row['died']}: {row['stderr']}"]
     plain, ours = row["plain"], row["ours"]
     count, found = len(ours["frames"]), []
     pyav_failed = str(plain["error"]).startswith("IndexError")  # PyAV itself, at the end of a file with more streams than at its beginning
-    given = ours["frames"][: len(plain["frames"])] if pyav_failed else ours["frames"]
-    if given != plain["frames"]:
+    compared_frames = ours["frames"][: len(plain["frames"])] if pyav_failed else ours["frames"]
+    if compared_frames != plain["frames"]:
         found.append(f"plain PyAV gives {len(plain['frames'])} frames, ours {count}, or others")
     if ours["numbers"] != list(range(1, count + 1)):
         found.append(f"numbers {ours['numbers']}")
     if not (np.diff(ours["times"]) > 0).all():
         found.append(f"times {ours['times']}")
     if (ours["error"] is None) != ((pyav_failed or plain["error"] is None) and count > 0):
-        found.append(f"plain PyAV says {plain['error']}, ours {ours['error']}, after {count} frames")
+        found.append(f"plain PyAV raised {plain['error']}, ours {ours['error']}, after {count} frames")
     if ours["error"] is not None and (ours["last_frame"] != (count or None) or "\n" in ours["error"]):
         found.append(f"last frame {ours['last_frame']} of {count}: {ours['error']}")
     return found
@@ -116,13 +116,17 @@ def test_the_name_of_a_damaged_file_states_its_damage(sources, tmp_path):
     source = sorted(sources.iterdir())[0]
     data = source.read_bytes()
     assert len(copies) == 14 and all(source.stem in path.stem for path in copies.values())
-    harmed = {kind: path.read_bytes() for kind, path in copies.items()}
-    assert harmed["empty"] == b"" and harmed["text"].startswith(b"<!DOCTYPE html>") and len(harmed["noise"]) == len(data)
-    assert harmed["misnamed"] == data and copies["misnamed"].suffix != source.suffix
-    assert data.startswith(harmed["cut-short"]) and data.endswith(harmed["beheaded"]) and len(harmed["removed"]) < len(data) < len(harmed["doubled"])
-    assert all(len(harmed[kind]) == len(data) for kind in ("flip-few", "flip-many", "flip-head", "flip-tail", "zeroed", "mixed"))
-    assert all(content != data for kind, content in harmed.items() if kind != "misnamed")
-    assert harmed["flip-head"][4096:] == data[4096:] and harmed["flip-tail"][:-4096] == data[:-4096]
+    contents = {kind: path.read_bytes() for kind, path in copies.items()}
+    assert contents["empty"] == b"" and contents["text"].startswith(b"<!DOCTYPE html>") and len(contents["noise"]) == len(data)
+    assert contents["misnamed"] == data and copies["misnamed"].suffix != source.suffix
+    assert (
+        data.startswith(contents["cut-short"])
+        and data.endswith(contents["beheaded"])
+        and len(contents["removed"]) < len(data) < len(contents["doubled"])
+    )
+    assert all(len(contents[kind]) == len(data) for kind in ("flip-few", "flip-many", "flip-head", "flip-tail", "zeroed", "mixed"))
+    assert all(content != data for kind, content in contents.items() if kind != "misnamed")
+    assert contents["flip-head"][4096:] == data[4096:] and contents["flip-tail"][:-4096] == data[:-4096]
 
 
 def test_a_folder_without_videos_is_refused_in_one_line(tmp_path):

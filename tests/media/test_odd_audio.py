@@ -25,16 +25,16 @@ def write_flash_and_tone(path, codec="aac", *, rate=48000, layout="stereo", seco
         audio = container.add_stream(codec, rate=rate, layout=layout)
         time = audio_range[0] + np.arange(round((audio_range[1] - audio_range[0]) * rate)) / rate
         wave = np.where((time >= at) & (time < at + 0.02), 0.8 * np.sin(2 * np.pi * 1000 * time), 0)
-        fit, done = av.AudioResampler(audio.codec_context.codec.audio_formats[0].name, layout, rate), 0
+        resampler, done = av.AudioResampler(audio.codec_context.codec.audio_formats[0].name, layout, rate), 0
         for number in range(round(seconds * 25)):
             container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 255 * (number / 25 >= at - 1e-9), np.uint8))))
             while done < len(wave) and audio_range[0] + done / rate <= (number + 1) / 25:
-                many = audio.codec_context.frame_size or 1024
-                frame = av.AudioFrame.from_ndarray((wave[done : done + many] * 32767).astype(np.int16)[None], layout="mono")
+                block = audio.codec_context.frame_size or 1024
+                frame = av.AudioFrame.from_ndarray((wave[done : done + block] * 32767).astype(np.int16)[None], layout="mono")
                 frame.sample_rate, frame.pts = rate, round(audio_range[0] * rate) + done
-                for fitting in fit.resample(frame):
-                    container.mux(audio.encode(fitting))
-                done += many
+                for resampled in resampler.resample(frame):
+                    container.mux(audio.encode(resampled))
+                done += block
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
     return str(path)
@@ -61,7 +61,7 @@ def test_audio_of_every_codec_is_in_sync_with_the_frames(tmp_path, name, codec):
 
 
 @pytest.mark.parametrize(("layout", "rate"), [("mono", 8000), ("5.1", 48000), ("stereo", 44100), ("mono", 96000)])
-def test_any_channels_and_rate_become_16_khz_mono(tmp_path, layout, rate):
+def test_any_channel_layout_and_sample_rate_become_16_khz_mono(tmp_path, layout, rate):
     audio = decode_audio(write_flash_and_tone(tmp_path / "v.mkv", "pcm_s16le", layout=layout, rate=rate))
     assert tone_times(audio) == pytest.approx([0.72], abs=0.003) and len(audio.samples) == pytest.approx(2 * RATE, abs=50)
     assert np.abs(audio.samples).max() == pytest.approx(0.8, abs=0.1)
@@ -102,19 +102,19 @@ def test_a_single_block_with_a_wrong_time_shifts_no_other_and_uses_no_memory(tmp
     assert (audio.audible_spans() / RATE + audio.start)[:, 1].max() == pytest.approx(8.0, abs=0.01)
 
 
-def test_packets_that_cannot_be_decoded_leave_a_gap_and_shift_nothing(tmp_path):
+def test_packets_that_cannot_be_decoded_leave_a_gap_and_shift_no_later_audio(tmp_path):
     path = Path(write_flash_and_tone(tmp_path / "v.mp4"))
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
-    for at, size in places[10:20]:
-        data[at : at + size] = b"\xff" * size
+        packets = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    for position, size in packets[10:20]:
+        data[position : position + size] = b"\xff" * size
     path.write_bytes(data)
     audio = decode_audio(str(path))
     assert tone_times(audio) == pytest.approx([0.72], abs=0.012)
     assert audio.audible_spans() / RATE == pytest.approx(np.array([[0, 0.19], [0.41, 2.0]]), abs=0.03)
-    for at, size in places:
-        data[at : at + size] = b"\xff" * size
+    for position, size in packets:
+        data[position : position + size] = b"\xff" * size
     path.write_bytes(data)
     with pytest.raises(ItemError, match="its audio cannot be decoded"):
         decode_audio(str(path))

@@ -20,7 +20,7 @@ from abaw_ray.media.video import decode
 
 
 @pytest.mark.parametrize(("codec", "first"), [("libx264", 12), ("libx265", 12), ("mpeg4", 5)])
-def test_a_video_without_a_key_frame_at_its_start_begins_at_the_first_decodable_frame(tmp_path, codec, first):
+def test_a_video_without_a_key_frame_at_its_start_begins_with_the_first_decodable_frame(tmp_path, codec, first):
     options = {"libx264": {"x264-params": "keyint=12:scenecut=0"}, "libx265": {"x265-params": "keyint=12:scenecut=0:log-level=none"}}
     whole, path = write_coded(tmp_path / "w.mkv", codec, 40, options=options.get(codec), group=12), str(tmp_path / "v.mkv")
     with av.open(whole) as source, av.open(path, "w") as target:
@@ -89,7 +89,7 @@ def test_the_file_extension_does_not_matter(tmp_path, made, named):
     check_frames(shutil.copy(tmp_path / made, tmp_path / "named" / named), 10)
 
 
-def test_rate_and_number_of_frames_in_the_header_are_not_used(tmp_path):
+def test_the_frame_rate_and_the_number_of_frames_in_the_header_are_not_used(tmp_path):
     path = Path(write_coded(tmp_path / "v.avi", "mpeg4", 30))
     data = bytearray(path.read_bytes())
     for at in (data.index(b"avih") + 24, data.index(b"strh") + 40):
@@ -152,7 +152,7 @@ def test_an_empty_file_and_a_video_without_frames_raise_item_errors(tmp_path):
 
 
 class MoreStreams:
-    """A container in which libav found further streams on the way: PyAV ends reading with an IndexError."""
+    """A container in which libav finds further streams while it reads: PyAV then ends with an IndexError."""
 
     def __init__(self, container):
         self.container = container
@@ -165,8 +165,8 @@ class MoreStreams:
         raise IndexError("list index out of range")
 
 
-def test_streams_found_on_the_way_lose_no_frame_and_no_audio(tmp_path, monkeypatch, video):
-    path = video(np.arange(30) / 25, np.zeros(19200, np.float32), name="v.mkv")  # with B-frames: the last ones come out at the end only
+def test_streams_found_while_reading_lose_no_frame_and_no_audio(tmp_path, monkeypatch, video):
+    path = video(np.arange(30) / 25, np.zeros(19200, np.float32), name="v.mkv")  # with B-frames, of which the last are decoded only at the end
 
     @contextmanager
     def open_with_more_streams(uri):

@@ -11,21 +11,21 @@ from abaw_ray.media.video import decode
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "mpeg2video"])
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.mov", "v.ts"])
-def test_b_frames_come_in_presentation_order(tmp_path, codec, name):
+def test_b_frames_are_returned_in_presentation_order(tmp_path, codec, name):
     path = write_coded(tmp_path / name, codec, 30, b_frames=2, start=10, options={"x265-params": "log-level=none"} if codec == "libx265" else {})
     with av.open(path) as container:
         order = [packet.pts for packet in container.demux(video=0) if packet.size]
-    assert order != sorted(order), "the file holds no B-frames: this test would show nothing"
+    assert order != sorted(order), "without B-frames this test checks nothing"
     check_frames(path, 30, first=0.4)
 
 
-def test_an_avi_without_presentation_times_gives_its_b_frames_one_frame_apart(tmp_path):
+def test_b_frames_of_an_avi_without_presentation_times_are_one_frame_interval_apart(tmp_path):
     check_frames(write_coded(tmp_path / "four.avi", "mpeg4", 30, b_frames=2), 30, first=0.04)  # libav's first time: one frame later
     check_frames(write_coded(tmp_path / "two.avi", "libx264", 30, b_frames=3), 30, first=0.04, repaired=True)
 
 
 def test_b_frames_packed_into_other_packets_are_separate_frames(tmp_path):
-    """As DivX 5 wrote them into AVIs: a packet of two frames, then a packet of none."""
+    """DivX 5 writes AVIs in this way: a packet of two frames, then a packet of none."""
     found, _ = packets("mpeg4", numbered_images(40), b_frames=1)
     data, kinds = [bytes(packet) for packet in found], []
     for content in data:
@@ -45,13 +45,13 @@ def test_b_frames_packed_into_other_packets_are_separate_frames(tmp_path):
     check_frames(path, 40, first=0.04, repaired=True)
 
 
-def test_a_stream_without_times_gives_its_frames_at_its_stated_rate(tmp_path):
+def test_frames_of_a_stream_without_times_have_its_stated_rate(tmp_path):
     check_frames(write_coded(tmp_path / "v.h264", "libx264", 30), 30, repaired=True)
     check_frames(write_coded(tmp_path / "v.hevc", "libx265", 30, options={"x265-params": "log-level=none"}), 30, repaired=True)
 
 
 def test_times_stated_for_some_frames_only_do_not_drift(tmp_path):
-    """A program stream states one time per pack of 2 kB; here its header also states half the true rate."""
+    """An MPEG program stream states one time per pack of 2 kB; here its header also states half the true rate."""
     found, _ = packets("libx264", numbered_images(90), options={"x264-params": "fps=25/2:force-cfr=1:scenecut=0"})
     sized = [(padded(bytes(packet), 2000 if packet.is_keyframe else 400), packet.pts, packet.dts) for packet in found]
     path = write_packets(tmp_path / "v.mpg", "libx264", (96, 64), sized)
@@ -62,7 +62,7 @@ def test_times_stated_for_some_frames_only_do_not_drift(tmp_path):
     times = np.array([frame.time for frame in decode(path, clock=clock)])
     assert len(times) == 90 and clock.repaired and (np.diff(times) > 0).all()
     drift = np.abs(times - times[0] - np.arange(90) / 25)
-    assert drift.max() < 0.2 and drift[10:].max() < 2e-3, "the interval between the first two stated times is the one that holds"
+    assert drift.max() < 0.2 and drift[10:].max() < 2e-3, "the interval between the first two stated times replaces the stated rate"
 
 
 def test_concatenated_broadcasts_continue_where_the_clock_is_reset(tmp_path):
@@ -74,7 +74,7 @@ def test_concatenated_broadcasts_continue_where_the_clock_is_reset(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mov"])
-def test_frames_cut_off_by_an_edit_list_are_not_given(tmp_path, name):
+def test_frames_outside_the_edit_list_are_not_returned(tmp_path, name):
     frames = list(decode(write_coded(tmp_path / name, "libx264", 30, start=-10)))
     assert [number_of(frame.rgb()) for frame in frames] == pytest.approx(range(10, 30), abs=1)
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=1e-3)

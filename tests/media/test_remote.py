@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture
 def store(server, monkeypatch):
-    """An S3 server behind a faulty proxy, as the environment's endpoint; uploads the one object that these tests read."""
+    """A fault proxy before an S3 server, which is the environment's endpoint; ``put`` and ``delete`` change the object that these tests read."""
     monkeypatch.setattr(remote, "_PAUSE", 0.01)
     monkeypatch.setattr(remote, "_BLOCK", 32768)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
@@ -47,7 +47,7 @@ def store(server, monkeypatch):
 
 @pytest.fixture
 def clip(tmp_path):
-    """Make a hundred noisy frames of 2.5 KB each, a key frame every ten, with audio; returns the path."""
+    """A function that writes 100 frames of noise (2.5 KB each, a key frame every ten) with audio; returns the path."""
 
     def make(name="clip.mkv", group=10, **options) -> str:
         rng, path = np.random.default_rng(0), str(tmp_path / name)
@@ -72,7 +72,7 @@ def contents(uri, **options):
 
 
 @pytest.mark.parametrize("fault", ["reset", "503", "cut"])
-def test_a_connection_that_breaks_within_a_video_loses_no_frame_and_no_byte(clip, store, fault):
+def test_a_connection_that_breaks_within_a_video_loses_no_frame_and_no_audio(clip, store, fault):
     path = clip()
     store.put(Path(path).read_bytes())
     whole = contents(path)
@@ -149,7 +149,7 @@ def test_the_end_of_a_video_is_read_by_ranges(clip, store, name, options):
     assert store.served < 1.2 * size
 
 
-def test_audio_and_frames_that_lie_apart_are_not_read_many_times(clip, store, monkeypatch):
+def test_audio_and_frames_that_are_far_apart_in_the_file_are_not_read_many_times(clip, store, monkeypatch):
     monkeypatch.setattr(remote, "_BLOCK", 16384)
     path = Path(clip("v.mp4", group=50, movflags="frag_keyframe+empty_moov"))
     store.put(path.read_bytes())
@@ -157,27 +157,27 @@ def test_audio_and_frames_that_lie_apart_are_not_read_many_times(clip, store, mo
     assert store.served < 1.5 * path.stat().st_size
 
 
-class Ending(io.BytesIO):
-    """A file whose reads end before its size, some times or always."""
+class EarlyEnd(io.BytesIO):
+    """A file that returns nothing before its end, at the next ``ends`` reads."""
 
     ends = 0
 
     def read(self, size=-1):
-        if size > 0 and self.tell() > 40000 and Ending.ends:
-            Ending.ends -= 1
+        if size > 0 and self.tell() > 40000 and EarlyEnd.ends:
+            EarlyEnd.ends -= 1
             return b""
         return super().read(size)
 
 
 class Store:
-    """A file system of one object that may be opened and read inside ``io_wait`` only."""
+    """A file system of one object; fails the test if it is opened or read outside ``io_wait``."""
 
     def __init__(self, path):
         self.data, self.in_io_wait = Path(path).read_bytes(), 0
 
     def open_input_file(self, path):
         assert self.in_io_wait
-        file = Ending(self.data)
+        file = EarlyEnd(self.data)
         read = file.read
         file.read = lambda size=-1: (self.in_io_wait or pytest.fail("read outside of io_wait")) and read(size)
         return pa.PythonFile(file, mode="r")
@@ -190,14 +190,14 @@ class Store:
 
 
 @pytest.mark.parametrize(("ends", "error"), [(4, None), (1000, StorageError)])
-def test_a_response_that_ends_too_early_is_a_broken_connection_and_not_the_end_of_the_video(clip, monkeypatch, ends, error):
+def test_a_response_that_ends_early_is_a_broken_connection_and_not_the_end_of_the_video(clip, monkeypatch, ends, error):
     path = clip()
     store = Store(path)
     monkeypatch.setattr(remote, "_PAUSE", 0.01)
     monkeypatch.setattr(remote, "_BLOCK", 16384)
     monkeypatch.setattr(remote, "resolve", lambda uri: (store, "clip"))
     monkeypatch.setattr(remote, "io_wait", store.wait)
-    monkeypatch.setattr(Ending, "ends", ends)
+    monkeypatch.setattr(EarlyEnd, "ends", ends)
     if error is None:
         assert contents(URI) == contents(path)
     else:

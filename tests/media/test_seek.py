@@ -84,19 +84,19 @@ def test_a_seek_that_finds_no_key_frame_raises_a_seek_error_not_an_item_error(tm
 
 def test_no_frame_after_max_frames_is_decoded(tmp_path, monkeypatch):
     path = write_coded(tmp_path / "v.mkv", "mpeg4", 30)
-    asked = []
-    taken = video._next
-    monkeypatch.setattr(video, "_next", lambda *where: asked.append(1) or taken(*where))
+    calls = []
+    next_frame = video._next
+    monkeypatch.setattr(video, "_next", lambda *where: calls.append(1) or next_frame(*where))
     assert contents(path, max_frames=7) == contents(path)[:7]
-    asked.clear()
-    assert len(contents(path, max_frames=7)) == len(asked) == 7
+    calls.clear()
+    assert len(contents(path, max_frames=7)) == len(calls) == 7
     assert contents(path, max_frames=0) == [] and len(contents(path, max_frames=100)) == 30
     assert len(contents(path, start=0.6, max_frames=3)) == 3
 
 
 def test_damage_after_max_frames_raises_nothing(tmp_path):
     path = tmp_path / "v.mkv"
-    write_coded(path, "libx264", 30, options={"preset": "ultrafast"})  # one packet a frame, in order
+    write_coded(path, "libx264", 30, options={"preset": "ultrafast"})  # one packet per frame, in order
     with av.open(str(path)) as container:
         broken = bytes([packet for packet in container.demux(video=0) if packet.size][20])
     path.write_bytes(path.read_bytes().replace(broken, b"\xff" * len(broken)))
@@ -122,5 +122,5 @@ def test_frames_that_an_open_gop_leaves_undecodable_are_skipped(tmp_path):
         stream = container.streams.video[0]
         order = [packet.pts for packet in container.demux(stream) if packet.size]
         keys = [int(entry.timestamp) for entry in stream.index_entries if entry.is_keyframe]
-    assert any(np.array(order[order.index(keys[1]) + 1 :]) < keys[1]), "the file has no open GOP: this test would show nothing"
+    assert any(np.array(order[order.index(keys[1]) + 1 :]) < keys[1]), "without an open GOP this test checks nothing"
     assert contents(path, start=0.5)[0][0] == pytest.approx(0.48)

@@ -41,7 +41,7 @@ class Store:
 
 @pytest.fixture
 def long_video(video):
-    """A few megabytes, so that more than one range is read."""
+    """Path of a video of a few megabytes, so that more than one range is read."""
     return video(np.arange(40) / 25, np.random.default_rng(0).uniform(-1, 1, 25600).astype(np.float32), name="v.mkv", crf=0)
 
 
@@ -93,7 +93,7 @@ def test_a_file_without_read_permission_raises_an_item_error(long_video, monkeyp
 def test_a_lack_of_memory_raises_a_memory_error_whatever_libav_reports(long_video, monkeypatch):
     with open_media(long_video) as source:
         invalid = av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
-        too_much = av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")  # memory is left: the file requests an impossible amount
+        too_much = av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")  # memory is free: the file requests an impossible amount
         for error in (invalid, too_much):
             assert isinstance(source.error(error, "decoding stopped", 7), ItemError)
         monkeypatch.setattr("abaw_ray.media.source.memory_is_short", lambda: True)

@@ -64,9 +64,9 @@ def test_a_chip_and_a_stored_still_image_of_the_same_box_are_the_same_square(box
 @given(st.integers(-50, 150), st.integers(-50, 150), st.integers(1, 100))
 def test_the_clipped_square_has_all_its_pixels_that_are_in_the_image(left, top, side):
     x0, y0, x1, y1 = clip_square(left, top, side, 100, 80)
-    there = [(x, y) for x in range(max(left, 0), min(left + side, 100)) for y in range(max(top, 0), min(top + side, 80))]
-    assert len(there) == max(x1 - x0, 0) * max(y1 - y0, 0)
-    assert not there or (there[0] == (x0, y0) and there[-1] == (x1 - 1, y1 - 1))
+    inside = [(x, y) for x in range(max(left, 0), min(left + side, 100)) for y in range(max(top, 0), min(top + side, 80))]
+    assert len(inside) == max(x1 - x0, 0) * max(y1 - y0, 0)
+    assert not inside or (inside[0] == (x0, y0) and inside[-1] == (x1 - 1, y1 - 1))
 
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 0], [5, 5, 1, 1], [0, 0, math.nan, 5], [0, 0, math.inf, 5]])

@@ -25,11 +25,11 @@ def test_every_frame_has_its_number_time_and_content_at_a_variable_rate(video, u
     assert max(abs(bar(frame.rgb()) - number) for number, frame in enumerate(frames)) <= 1
 
 
-def test_frames_come_in_presentation_order_although_b_frames_are_stored_in_another(video):
+def test_frames_are_returned_in_presentation_order_although_b_frames_are_stored_in_another(video):
     path = video(np.arange(60) / 30)
     with av.open(path) as container:
         packed = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
-    assert packed != sorted(packed), "the file holds no B-frames: this test would show nothing"
+    assert packed != sorted(packed), "without B-frames this test checks nothing"
     frames = list(decode(path))
     assert (np.diff([frame.time for frame in frames]) > 0).all()
     assert [bar(frame.rgb()) for frame in frames[:20]] == pytest.approx(range(20), abs=1)
@@ -83,11 +83,11 @@ def test_a_decoded_video_leaves_no_frames_in_memory(video):
     try:
         assert len({frame.orientation for frame in decode(path)}) == 1
         gc.collect()  # finds what reference counting did not free
-        left = [thing.width for thing in gc.garbage if type(thing) is av.VideoFrame]  # some are dead proxies, which have no class
+        left = [item.width for item in gc.garbage if type(item) is av.VideoFrame]  # isinstance fails on dead proxies
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
-    assert max(left, default=0) <= 16, "one of them would keep the memory of all alive"
+    assert max(left, default=0) <= 16, "one leaked frame would keep the memory of all frames alive"
 
 
 def test_channels_are_red_green_blue(tmp_path):
@@ -152,7 +152,7 @@ def decoded(path):
 
 
 def test_a_damaged_stream_gives_its_good_frames_and_an_error_with_the_last_one(video):
-    path = video(np.arange(60) / 30, name="whole.mkv", preset="ultrafast")  # one packet a frame, in order
+    path = video(np.arange(60) / 30, name="whole.mkv", preset="ultrafast")  # one packet per frame, in order
     with av.open(path) as container:
         thirtieth = bytes([packet for packet in container.demux(video=0) if packet.size][29])
     data = Path(path).read_bytes()

@@ -1,4 +1,4 @@
-"""A drawn video of two people and the FACE rows that were found in it, as a part on disk."""
+"""A synthetic video of two people, and its FACE rows in a Parquet file."""
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ STATE = {".": None, "D": "detected", "F": "followed", "I": "interpolated"}
 
 
 def face_rows(name, states, times, *, first=1, box=(20, 30, 60, 80), chips=True):
-    """Rows of one track; ``states`` has a letter a frame, ``.`` where it is not seen; the chip's grey is the frame's number."""
+    """Rows of one track; ``states`` has a letter per frame, ``.`` where it is not seen. The grey level of a chip is its frame's number."""
     rows = []
     for at, letter in enumerate(states):
         seen, frame = letter != ".", first + at
@@ -45,25 +45,25 @@ def write_rows(path, rows):
 
 @pytest.fixture
 def times():
-    """Forty frames at a variable rate, beginning after 0 s."""
+    """Times in seconds of forty frames at a variable rate, from 0.2 s on."""
     return 0.2 + np.cumsum(np.random.default_rng(3).uniform(1 / 60, 1 / 10, 40))
 
 
 @pytest.fixture
 def rows_file(tmp_path, times):
-    """The main subject is lost twice; somebody else is there for a while."""
+    """Path of the rows: the main subject has two gaps, and a second person is seen in six frames."""
     main = face_rows("main", "DIIFIIF....DIIIIFIIF.FIIIIFIIIIDIIIIFIID", times)
     return write_rows(tmp_path / "output.parquet", main + face_rows("person-2", "DIIIIF", times, first=12, box=(100, 20, 130, 60)))
 
 
 @pytest.fixture
 def video(tmp_path, times):
-    """The video: the grey of a frame is four times its number, the main subject's box a red one."""
-    pictures = []
-    for finite_or_none in range(1, len(times) + 1):
-        picture = np.full((SIZE[1], SIZE[0], 3), 4 * finite_or_none, np.uint8)
-        picture[30:80, 20:60] = (200, 2 * finite_or_none, 30)
-        pictures.append(picture)
-    sound = np.sin(np.arange(int(16000 * (times[-1] - 0.5))) / 8).astype(np.float32)
-    write_video(tmp_path / "v.mp4", pictures, times, sound, audio_start=0.5, crf=10, preset="ultrafast")
+    """Path of the video: the grey level of a frame is four times its number, the box of the main subject is red."""
+    images = []
+    for number in range(1, len(times) + 1):
+        image = np.full((SIZE[1], SIZE[0], 3), 4 * number, np.uint8)
+        image[30:80, 20:60] = (200, 2 * number, 30)
+        images.append(image)
+    audio = np.sin(np.arange(int(16000 * (times[-1] - 0.5))) / 8).astype(np.float32)
+    write_video(tmp_path / "v.mp4", images, times, audio, audio_start=0.5, crf=10, preset="ultrafast")
     return str(tmp_path / "v.mp4")

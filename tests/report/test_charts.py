@@ -12,7 +12,7 @@ def test_points_lie_inside_the_frame_and_rise_with_their_values():
     left, top, right, bottom = layout.box
     assert all(left <= x <= right and top <= y <= bottom for x, y, _ in layout.markers)
     heights = [y for _, y, _ in layout.markers]
-    assert heights[0] > heights[1] > heights[3] > heights[2], "larger values stand higher, so at smaller y"
+    assert heights[0] > heights[1] > heights[3] > heights[2], "larger values are higher in the image, at smaller y"
     assert all(0 <= x <= WIDTH for x, _ in layout.x_ticks) and all(0 <= y <= HEIGHT for y, _ in layout.y_ticks)
 
 
@@ -29,7 +29,7 @@ def test_nothing_finite_gives_no_chart_and_a_single_point_gives_one():
     assert len(chart([1], [0.5]).markers) == 1
 
 
-def test_ticks_stand_where_their_text_says():
+def test_ticks_are_at_their_labelled_values():
     layout = chart([0, 10], [0, 1])
     left, _, right, _ = layout.box
     for x, text in layout.x_ticks:
@@ -37,7 +37,7 @@ def test_ticks_stand_where_their_text_says():
     assert {text for _, text in layout.y_ticks} >= {"0", "1"}
 
 
-def test_epochs_have_whole_ticks():
+def test_an_axis_of_integers_has_integer_ticks():
     assert all(float(text).is_integer() for _, text in chart([1, 2, 3], [3, 2, 1], integer_x=True).x_ticks)
 
 

@@ -28,7 +28,7 @@ SUMMARY = {
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, and the text of each script."""
+    """The tags of a page with their attributes, its text, and the text of each script."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def timeline(video="video1", frames=90, *, audio=True, seed=0, **given):
     return Timeline(video=video, predicted=predicted, probability=probability, seen=seen, heard=heard, **fields)
 
 
-def whole(**changes):
+def report_input(**changes):
     counts = np.random.default_rng(1).integers(0, 900, (8, 8)) + 500 * np.eye(8, dtype=int)
     window = np.array([0.0, 1.0, 3.4, 8.0])
     fields = {
@@ -91,7 +91,7 @@ def data_of(page):
 
 
 def test_the_page_requests_nothing_and_its_policy_forbids_requests():
-    text = render(whole())
+    text = render(report_input())
     page = Page(text)
     assert not [(tag, attrs) for tag, attrs in page.tags if tag in ("link", "img", "iframe", "object", "embed", "base")]
     assert not [attrs for _, attrs in page.tags if "src" in attrs]
@@ -102,7 +102,7 @@ def test_the_page_requests_nothing_and_its_policy_forbids_requests():
 
 
 def test_every_score_of_the_summary_is_on_the_page():
-    text = Page(render(whole())).text
+    text = Page(render(report_input())).text
     for score in ("0.641", "0.619", "0.581 to 0.691", "0.618", "± 0.027", "0.542", "0.313", "0.279", "0.154", "0.099"):
         assert score in text, score
     for fold in ("0.588", "0.605", "0.613", "0.642", "0.659"):
@@ -110,7 +110,7 @@ def test_every_score_of_the_summary_is_on_the_page():
 
 
 def test_every_part_of_the_run_is_on_the_page():
-    text = Page(render(whole())).text
+    text = Page(render(report_input())).text
     expected = ("3.4 s", "0.621", "0.616", "trial-3", "selected", "23,810", "1 min 23 s", "3 min 11 s", "runs/demo/submission.txt", "10,226", "214")
     for words in (*expected, "broken.mp4", "not a video", "encoder.optim.lr", "0.0003", "2.60.0", *EXPRESSIONS):
         assert words in text, words
@@ -118,17 +118,17 @@ def test_every_part_of_the_run_is_on_the_page():
     assert "0.03333" in text and "0.033333" not in text
 
 
-def test_per_class_f1_is_that_of_the_confusion_table():
+def test_per_class_f1_is_computed_from_the_confusion_matrix():
     counts = np.diag([10, 20, 30, 40, 50, 60, 70, 0])
     counts[0, 1] = 10
-    text = Page(render(whole(confusion_matrices=[ConfusionMatrix(name="Official validation", counts=counts)]))).text
+    text = Page(render(report_input(confusion_matrices=[ConfusionMatrix(name="Official validation", counts=counts)]))).text
     assert "Neutral Official validation 0.667 20" in text  # 10 of 20 found, none falsely: 2 * 10 / (20 + 10)
     assert "Anger Official validation 0.800 20" in text  # all 20 found, 10 falsely: 2 * 20 / (20 + 30)
     assert "Other Official validation 0.000 0" in text
 
 
-def test_without_a_table_the_summarys_own_per_class_f1_is_shown():
-    assert "Surprise Official validation 0.710 –" in Page(render(whole(confusion_matrices=[]))).text
+def test_without_a_confusion_matrix_the_per_class_f1_of_the_summary_is_shown():
+    assert "Surprise Official validation 0.710 –" in Page(render(report_input(confusion_matrices=[]))).text
 
 
 @pytest.mark.parametrize("empty", [None, float("nan"), "nothing"])
@@ -139,14 +139,14 @@ def test_a_missing_score_is_shown_as_not_measured_and_not_as_zero(empty):
     assert "0.000" not in page.text and "nan" not in page.text.lower()
 
 
-def test_an_empty_run_still_gives_a_page():
+def test_an_empty_summary_gives_a_page():
     page = Page(render(ReportInput(summary={})))
     assert "not measured" in page.text
     assert page.scripts == []
 
 
 def test_a_run_without_audio_without_labels_and_without_gate_gives_a_page():
-    page = Page(render(whole(timelines=[timeline("silent", audio=False, label=None)])))
+    page = Page(render(report_input(timelines=[timeline("silent", audio=False, label=None)])))
     (video,) = data_of(page)["videos"]
     assert video["label"] is None and video["gate"] is None
     assert "audio present in 0%" in video["facts"]
@@ -156,23 +156,23 @@ def test_a_run_without_audio_without_labels_and_without_gate_gives_a_page():
 @pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a & b <i>", "{{ 7 * 7 }}"])
 def test_a_name_with_markup_is_escaped(name):
     failure = {"item": name, "stage": "faces", "reason": name, "last_frame": 3}
-    text = render(whole(timelines=[timeline(name, group=name)], failures=[failure], title=name, run=name, notes=[name], settings={name: name}))
+    text = render(report_input(timelines=[timeline(name, group=name)], failures=[failure], title=name, run=name, notes=[name], settings={name: name}))
     page = Page(text)
-    assert [tag for tag, _ in page.tags if tag in ("img", "i") and "onerror" in _] == []
+    assert [tag for tag, attrs in page.tags if tag in ("img", "i") and "onerror" in attrs] == []
     assert len(page.scripts) == 2, "the page has its data and its script, and no other"
     assert data_of(page)["videos"][0]["name"] == name
     assert " ".join(name.split()) in page.text
 
 
 def test_the_data_is_strict_json_without_nan():
-    def refuse(word):
-        raise AssertionError(word)
+    def refuse(constant):
+        raise AssertionError(constant)
 
-    json.loads(Page(render(whole())).scripts[0], parse_constant=refuse)
+    json.loads(Page(render(report_input())).scripts[0], parse_constant=refuse)
 
 
-def test_the_script_uses_only_elements_that_are_there():
-    text = render(whole())
+def test_the_script_uses_only_elements_that_exist():
+    text = render(report_input())
     script = Page(text).scripts[1]
     wanted = set(re.findall(r'(?:\bat|getElementById)\("([a-z]+)"\)', script))
     assert len(wanted) > 8
@@ -183,22 +183,22 @@ def test_a_large_run_gives_a_page_of_bounded_size_that_states_what_is_omitted():
     videos = [timeline(f"video{i}", 2500, seed=i) for i in range(80)]
     failures = [{"item": f"v{i}", "stage": "faces", "reason": "x" * 100, "last_frame": None} for i in range(500)]
     trials = [Trial(name=f"t{i}", settings={"lr": i}, score=i / 1000) for i in range(300)]
-    text = render(whole(timelines=videos, failures=failures, trials=trials))
+    text = render(report_input(timelines=videos, failures=failures, trials=trials))
     assert len(text) < 2_500_000
     words = Page(text).text
-    for said in ("60 of 80", "200 of 500", "best 30 of 300"):
-        assert said in words, said
+    for note in ("60 of 80", "200 of 500", "best 30 of 300"):
+        assert note in words, note
 
 
 def test_the_same_run_gives_the_same_page():
-    assert render(whole()) == render(whole())
+    assert render(report_input()) == render(report_input())
 
 
 def test_the_page_is_written_to_a_folder_or_a_storage(tmp_path: Path):
-    address = write_report(tmp_path / "a", whole())
+    address = write_report(tmp_path / "a", report_input())
     assert Path(address) == tmp_path / "a" / "report.html"
     storage = Storage(StorageConfig(uri=str(tmp_path)))
-    write_report(storage, whole(), name="deep/page.html")
+    write_report(storage, report_input(), name="deep/page.html")
     assert storage.read_bytes("deep/page.html") == Path(address).read_bytes()
 
 
@@ -214,7 +214,7 @@ def test_sizes_below_one_are_refused():
 
 
 def test_arrays_of_different_lengths_are_rejected():
-    refusals = (ValueError, TypeCheckError)  # ours, or that of the shapes in the signature where the test run checks them
+    refusals = (ValueError, TypeCheckError)  # the package's error, or that of the annotation checks
     with pytest.raises(refusals, match="label"):
         timeline(label=np.zeros(3, np.int8))
     with pytest.raises(refusals, match="shape|counts"):

@@ -26,9 +26,9 @@ def test_rows_are_read_by_track_and_nulls_become_nan(rows_file, times):
     np.testing.assert_array_equal(np.isnan(main.score), [STATES[state] not in ("detected", "followed") for state in main.state])
     assert other.frame.tolist() == list(range(12, 18)) and other.box[0].tolist() == [100, 20, 130, 60]
     assert (main.at(12), other.at(12), other.at(11), other.at(18)) == (11, 0, None, None)
-    frames, clock = frame_times([other, main])
+    frames, frame_seconds = frame_times([other, main])
     assert frames.tolist() == list(range(1, 41))
-    np.testing.assert_allclose(clock, times)
+    np.testing.assert_allclose(frame_seconds, times)
 
 
 def test_only_the_requested_chips_are_read(rows_file):

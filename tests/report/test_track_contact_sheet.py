@@ -63,7 +63,7 @@ def test_every_chosen_frame_has_a_cell_and_those_without_a_face_are_hatched():
     assert (around == HATCH).all(axis=2).sum() > 200
 
 
-def test_the_sheet_says_what_was_found_and_what_is_wrong():
+def test_the_sheet_shows_counts_gaps_and_the_note():
     sheet = sheet_of({"main": track_of("DII..F", np.arange(6) / 10)}, "main", SheetConfig(), note="it breaks")
     texts = " ".join(text for text, _ in sheet.texts).replace("\N{NO-BREAK SPACE}", " ")
     for wanted in (
@@ -79,7 +79,7 @@ def test_the_sheet_says_what_was_found_and_what_is_wrong():
     assert "0.30–0.50 s" in texts, "the gap on the bar"
 
 
-def test_chips_are_evenly_spaced_and_as_many_whole_frames_as_fit():
+def test_chips_are_evenly_spaced_and_there_are_as_many_frame_images_as_fit():
     track = track_of("D" * 1000, np.arange(1000) / 30)
     assert len(chip_frames(track, SheetConfig(columns=4, rows=5))) == 20
     assert image_frames(track, SheetConfig(), 16 / 9).tolist() == [126, 376, 626, 876]

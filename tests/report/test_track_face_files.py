@@ -26,7 +26,7 @@ def test_the_output_of_a_video_is_found_by_any_trailing_part_of_its_name(rows_fi
             assert found == wanted and found.read_bytes() == rows_file.read_bytes()
 
 
-def test_no_output_and_several_outputs_are_errors_that_say_what_to_do(rows_file, tmp_path):
+def test_no_output_and_several_outputs_are_errors(rows_file, tmp_path):
     put(rows_file, tmp_path / "runs", "w.mp4")
     for where, message in {"runs": "has no output", "runs/gone.parquet": "no such file", "nowhere": "has no output"}.items():
         with pytest.raises(DataError, match=message), open_face_file(str(tmp_path / where), "v.mp4"):

@@ -25,12 +25,12 @@ def shifted(track, seconds):
 
 
 @pytest.fixture(params=["seeking", "one pass"])
-def way(request, monkeypatch):
-    """Whether the container supports seeking."""
+def seeking(request, monkeypatch):
+    """With and without a container that supports seeking."""
 
     def from_the_beginning(uri, *, start=None, **more):
         if start is not None:
-            raise SeekError("not this one")
+            raise SeekError("no index")
         return decode(uri, **more)
 
     if request.param == "one pass":
@@ -38,14 +38,14 @@ def way(request, monkeypatch):
     return request.param
 
 
-def test_wanted_frames_are_found_by_number_and_time_whichever_way_the_video_is_entered(video, times, way):
+def test_frames_are_found_by_number_and_time_with_and_without_seeking(video, times, seeking):
     wanted = {number: times[number - 1] for number in (40, 1, 17, 18)}
     found = {number: grey(frame.rgb()) for number, frame in frames_at(video, wanted)}
     assert found == {1: 1, 17: 17, 18: 18, 40: 40}
     assert list(frames_at(video, {})) == []
 
 
-def test_rows_of_another_video_are_refused(video, times, way):
+def test_rows_of_another_video_are_refused(video, times, seeking):
     for wanted in ({5: times[4] + 0.01}, {41: times[-1] + 0.05}):
         with pytest.raises(DataError, match="of another video"):
             list(frames_at(video, wanted))

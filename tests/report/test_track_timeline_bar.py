@@ -8,7 +8,7 @@ from abaw_ray.report.tracks.track import STATES, Gap, find_gaps, frame_ends
 
 
 def slow_state_shares(track, axis, pixel, samples=400):
-    """The definition: sample the time of a pixel."""
+    """The definition: sample the time range of a pixel."""
     step = (axis.stop - axis.start) / round(axis.right - axis.left)
     found = np.zeros(len(STATES))
     for moment in axis.start + step * (pixel + (np.arange(samples) + 0.5) / samples):
@@ -24,10 +24,10 @@ def test_the_shares_of_a_pixel_agree_with_their_definition(frames):
     times = np.cumsum(rng.uniform(0.01, 0.1, frames + 20))
     track = track_of("".join(rng.choice(list(".DFI"), frames)), times, first=11)
     axis = Axis(left=10, right=70, start=float(times[0]), stop=float(times[-1]))
-    divided = state_shares(track, axis)
-    assert divided.shape == (60, len(STATES))
+    shares = state_shares(track, axis)
+    assert shares.shape == (60, len(STATES))
     for pixel in range(0, 60, 7):
-        np.testing.assert_allclose(divided[pixel], slow_state_shares(track, axis, pixel), atol=0.02)
+        np.testing.assert_allclose(shares[pixel], slow_state_shares(track, axis, pixel), atol=0.02)
 
 
 def test_a_gap_of_one_frame_among_ten_thousand_is_visible():

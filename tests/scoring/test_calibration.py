@@ -10,7 +10,7 @@ BIAS = CalibrationConfig(method="bias")
 
 
 def make_scores(frames=4000, seed=0, imbalance=1.0):
-    """Logits of a model that knows the truth and has learnt how rare each class is."""
+    """Logits (the true class, noise, and the log prior of an unbalanced training set) and labels, of which a tenth is missing."""
     rng = np.random.default_rng(seed)
     prior = np.exp(-imbalance * np.arange(8) / 2)
     labels = rng.choice(8, size=frames, p=prior / prior.sum())
@@ -23,15 +23,15 @@ def score(logits, labels):
     return macro_f1(confusion_matrix(labels, logits.argmax(axis=1)))
 
 
-def test_a_bias_found_on_some_videos_raises_the_score_of_others():
-    found = np.array(fit_bias(*make_scores(seed=0), BIAS))
+def test_a_bias_fitted_on_some_videos_raises_the_score_of_others():
+    bias = np.array(fit_bias(*make_scores(seed=0), BIAS))
     logits, labels = make_scores(seed=1)
-    assert score(logits + found, labels) > score(logits, labels) + 0.03
-    assert found[7] > found[0] and found.mean() == pytest.approx(0)
-    assert np.ptp(found) <= 4
+    assert score(logits + bias, labels) > score(logits, labels) + 0.03
+    assert bias[7] > bias[0] and bias.mean() == pytest.approx(0)
+    assert np.ptp(bias) <= 4
 
 
-def test_the_pass_over_one_class_agrees_with_trying_each_value():
+def test_the_scan_over_one_class_agrees_with_scoring_each_value():
     logits, labels = make_scores(frames=600)
     logits, labels = logits[labels >= 0], labels[labels >= 0]
     bias, grid = np.random.default_rng(1).normal(size=8), np.arange(-40, 41) * 0.05
@@ -40,7 +40,7 @@ def test_the_pass_over_one_class_agrees_with_trying_each_value():
         np.testing.assert_allclose(_macro_f1_by_bias(logits, labels, bias, wanted, grid), slow, atol=1e-12)
 
 
-def test_a_bias_never_lowers_the_score_that_it_was_found_on():
+def test_a_bias_never_lowers_the_score_that_it_was_fitted_on():
     for seed in range(5):
         logits, labels = make_scores(frames=200, seed=seed, imbalance=0.0)
         assert score(logits + np.array(fit_bias(logits, labels, BIAS)), labels) >= score(logits, labels)

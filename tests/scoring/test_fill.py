@@ -11,7 +11,7 @@ def slow_fill(predicted, default):
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
 @pytest.mark.parametrize("frames", [0, 1, 2, 301])
-def test_a_frame_without_label_takes_that_of_the_nearest_frame_and_of_two_the_earlier(share, frames):
+def test_a_frame_without_label_gets_that_of_the_nearest_frame_or_of_the_earlier_of_two(share, frames):
     rng = np.random.default_rng(frames)
     predicted = np.where(rng.random(frames) < share, rng.integers(0, 8, frames), -1).astype(np.int8)
     filled = fill_labels(predicted, default=5)
@@ -19,5 +19,5 @@ def test_a_frame_without_label_takes_that_of_the_nearest_frame_and_of_two_the_ea
     assert filled.tolist() == slow_fill(predicted.tolist(), 5)
 
 
-def test_the_most_frequent_class_leaves_out_frames_that_nobody_labelled():
+def test_the_most_frequent_class_ignores_unlabelled_frames():
     assert most_frequent_class(np.array([-1, -1, -1, 4, 4, 2])) == 4

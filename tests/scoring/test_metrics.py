@@ -54,13 +54,13 @@ def test_only_labelled_frames_need_a_prediction():
         confusion_matrix(labels, np.array([0]))
 
 
-def test_the_bootstrap_over_videos_holds_the_score_and_widens_with_their_difference():
-    alike = np.array([confusion_matrix(*make_scores(0))] * 20)
-    assert np.ptp(bootstrap_interval(alike, seed=0)) == 0
-    apart = np.array([confusion_matrix(*make_scores(seed, frames=100)) for seed in range(20)])
-    low, high = bootstrap_interval(apart, seed=0)
-    assert low < macro_f1(apart.sum(axis=0)) < high
-    assert (low, high) == bootstrap_interval(apart, seed=0) != bootstrap_interval(apart, seed=1)
+def test_the_bootstrap_interval_contains_the_score_and_is_wider_for_more_different_videos():
+    equal = np.array([confusion_matrix(*make_scores(0))] * 20)
+    assert np.ptp(bootstrap_interval(equal, seed=0)) == 0
+    different = np.array([confusion_matrix(*make_scores(seed, frames=100)) for seed in range(20)])
+    low, high = bootstrap_interval(different, seed=0)
+    assert low < macro_f1(different.sum(axis=0)) < high
+    assert (low, high) == bootstrap_interval(different, seed=0) != bootstrap_interval(different, seed=1)
 
 
 def test_subjects_of_one_recording_are_resampled_together():
@@ -68,7 +68,7 @@ def test_subjects_of_one_recording_are_resampled_together():
     np.testing.assert_array_equal(sum_by_recording(np.array([one, two, three]), ["b", "a", "b"]), [two, one + three])
 
 
-def test_the_bootstrap_agrees_with_drawing_videos_one_by_one():
+def test_the_bootstrap_agrees_with_resampling_videos_one_by_one():
     matrices = np.array([confusion_matrix(*make_scores(seed, frames=100)) for seed in range(12)])
     rng = np.random.default_rng(5)
     slow = [macro_f1(matrices[rng.integers(0, 12, size=12)].sum(axis=0)) for _ in range(4000)]

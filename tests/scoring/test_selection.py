@@ -13,7 +13,7 @@ GRID = tuple(SmoothingConfig(window_s=window_s) for window_s in (0.0, 1.0, 3.0, 
 
 
 def videos(signal=1.0, hold=90, count=15, seed=0, frames=900, prior=None):
-    """Subjects whose expression holds for some frames and whose logits know it through noise; a tenth of the frames has no score."""
+    """Out-of-fold scores of subjects whose expressions last ``hold`` frames; logits are one-hot codes with noise, and a tenth is not scored."""
     rng, found = np.random.default_rng(seed), []
     for index in range(count):
         labels = np.repeat(rng.choice(8, size=frames // hold, p=prior), hold).astype(np.int8)
@@ -59,7 +59,7 @@ def test_a_fold_is_scored_with_the_values_selected_on_the_other_folds():
         assert choice.cross_fitted.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
 
 
-def test_a_dominant_fold_does_not_affect_its_own_cross_fitted_score():
+def test_a_dominant_fold_does_not_select_the_values_of_its_own_cross_fitted_score():
     restless = [replace(video, fold=0) for video in videos(signal=9.0, hold=3, count=12)]
     calm = [replace(video, fold=1 + index % 2) for index, video in enumerate(videos(signal=0.3, hold=450, count=4, seed=1))]
     choice = select_postprocessing(restless + calm, GRID, default=0)
@@ -72,12 +72,12 @@ def test_labels_of_the_held_out_fold_do_not_affect_its_selected_values():
     some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
     grid = tuple(SmoothingConfig(window_s=window_s) for window_s in np.linspace(0, 6, 30).tolist())
     before = select_postprocessing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
-    assert before.in_sample.mean > before.cross_fitted.mean  # thirty windows and eight biases on noise: the optimism shows
-    spoilt = [replace(video, labels=video.labels if video.fold else rng.integers(0, 8, 300).astype(np.int8)) for video in some]
+    assert before.in_sample.mean > before.cross_fitted.mean  # thirty windows and eight biases on noise: the in-sample score is optimistic
+    changed = [replace(video, labels=video.labels if video.fold else rng.integers(0, 8, 300).astype(np.int8)) for video in some]
     others = [video for video in some if video.fold]
-    after = select_postprocessing(spoilt, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    after = select_postprocessing(changed, grid, default=0, calibration=CalibrationConfig(method="bias"))
     postprocessing = select_postprocessing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).postprocessing
-    assert after.cross_fitted.folds[0] == pytest.approx(slow_score([video for video in spoilt if not video.fold], postprocessing))
+    assert after.cross_fitted.folds[0] == pytest.approx(slow_score([video for video in changed if not video.fold], postprocessing))
 
 
 def test_a_bias_helps_where_training_was_unbalanced_on_the_other_folds_too():
@@ -94,12 +94,12 @@ def test_of_equally_good_settings_the_first_is_selected():
     assert select_postprocessing(videos(count=5), grid, default=0).postprocessing.smoothing is grid[0]
 
 
-def test_a_subject_without_any_score_counts_with_the_default_label():
+def test_a_subject_without_any_score_has_the_default_label():
     some = videos(count=5)
-    silent = OutOfFoldScores(
+    unscored = OutOfFoldScores(
         name="x", fold=0, logits=np.full((40, 8), np.nan), time=np.arange(40) / 30, scored=np.zeros(40, bool), labels=np.full(40, 6, np.int8)
     )
-    choice = select_postprocessing([*some, silent], GRID[:1], default=6)
+    choice = select_postprocessing([*some, unscored], GRID[:1], default=6)
     assert choice.confusion_matrices[-1][6, 6] == 40
 
 

@@ -91,12 +91,12 @@ def test_every_frame_of_a_long_gap_stays_without_a_score_however_wide_the_window
 
 def test_the_values_of_unscored_rows_do_not_matter():
     scores, time, scored = make_scores(0.5)
-    spoilt = np.where(scored[:, None], scores, np.nan)
-    np.testing.assert_array_equal(smooth(scores, time, scored, SmoothingConfig()), smooth(spoilt, time, scored, SmoothingConfig()))
+    with_nan = np.where(scored[:, None], scores, np.nan)
+    np.testing.assert_array_equal(smooth(scores, time, scored, SmoothingConfig()), smooth(with_nan, time, scored, SmoothingConfig()))
 
 
 @pytest.mark.parametrize("mean", [moving_mean, gaussian_mean])
-def test_a_scored_row_that_is_not_finite_is_refused_before_it_spreads(mean):
+def test_a_scored_row_that_is_not_finite_and_a_negative_window_are_refused(mean):
     scores, time, scored = make_scores(1.0)
     scores[7, 3] = np.nan
     with pytest.raises(ValueError, match="1 scored frames hold NaN"):

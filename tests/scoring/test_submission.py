@@ -14,7 +14,7 @@ EXAMPLE = [("b_left", 1), ("b_left", 2), ("b_left", 3), ("b_left", 4), ("a", 3),
 PREDICTED = {"a": np.array([2, 3, 4]), "b_left": np.array([-1, 5, -1]), "dark": np.array([-1, -1]), "not asked for": np.array([1])}
 
 
-def test_every_row_of_the_example_is_answered_in_its_order_and_what_was_filled_is_counted():
+def test_every_row_of_the_example_is_written_in_its_order_and_filled_rows_are_counted():
     text, filled = submission_text(EXAMPLE, PREDICTED, default=7)
     assert text.splitlines() == [
         HEADER,
@@ -48,7 +48,7 @@ def lines():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("modify", "message"),
     [
         (lambda rows: rows[1:], "^s:1: header"),
         (lambda rows: rows[:-1], "^s: 7 rows, the example has 8"),
@@ -60,9 +60,9 @@ def lines():
         (lambda rows: [*rows[:2], "b_left/2,1", *rows[3:]], "^s:3: 'b_left/2,1' is not"),
     ],
 )
-def test_the_check_names_the_first_line_that_is_wrong(spoil, message):
+def test_the_check_names_the_first_line_that_is_wrong(modify, message):
     with pytest.raises(DataError, match=message):
-        validate_submission("\n".join(spoil(lines())) + "\n", EXAMPLE, "s")
+        validate_submission("\n".join(modify(lines())) + "\n", EXAMPLE, "s")
 
 
 def test_the_tool_reports_in_one_line_whether_a_file_is_valid(tmp_path):

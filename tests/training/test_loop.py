@@ -68,11 +68,11 @@ def test_a_step_with_gradient_accumulation_equals_the_step_of_the_whole_batch():
     plain = nn.Linear(3, 1).double()
     start = {name: value.clone() for name, value in plain.state_dict().items()}
     whole, losses = fit(lambda step: [batch(step)], 1, model=plain)
-    again = nn.Linear(3, 1).double()
-    again.load_state_dict(start)
-    parts, part_losses = fit(halves, 2, model=again)
-    torch.testing.assert_close(part_losses, losses)
-    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+    copy = nn.Linear(3, 1).double()
+    copy.load_state_dict(start)
+    accumulated, accumulated_losses = fit(halves, 2, model=copy)
+    torch.testing.assert_close(accumulated_losses, losses)
+    for one, other in zip(whole.parameters(), accumulated.parameters(), strict=True):
         torch.testing.assert_close(one, other)
 
 

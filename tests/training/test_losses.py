@@ -42,7 +42,7 @@ def test_losses_of_ranks_divided_by_the_weight_sum_of_the_global_batch_add_up_to
     loss = ClassLoss(LossConfig(), LABELS, 3)
     logits, labels = torch.tensor(rng.normal(size=(8, 3))), torch.tensor([0, 0, 0, 0, 1, 1, 2, 1])
     whole = loss(logits, labels).sum() / loss.weight_sum(labels.numpy())
-    ranks = [loss(logits[part], labels[part]).sum() * 2 / loss.weight_sum(labels.numpy()) for part in (slice(0, 4), slice(4, 8))]
+    ranks = [loss(logits[local], labels[local]).sum() * 2 / loss.weight_sum(labels.numpy()) for local in (slice(0, 4), slice(4, 8))]
     torch.testing.assert_close(sum(ranks) / 2, whole)
 
 

@@ -20,8 +20,8 @@ def test_the_learning_rate_has_linear_warmup_and_cosine_decay_to_its_minimum():
     config = OptimConfig(warmup_ratio=0.1, min_lr_ratio=0.05)
     rates = np.array([lr_multiplier(step, 200, config) for step in range(200)])
     np.testing.assert_allclose(rates[:20], np.arange(1, 21) / 20)
-    turn = np.linspace(0, np.pi, 180)
-    np.testing.assert_allclose(rates[20:], 0.05 + 0.95 * (1 + np.cos(turn)) / 2)
+    angle = np.linspace(0, np.pi, 180)
+    np.testing.assert_allclose(rates[20:], 0.05 + 0.95 * (1 + np.cos(angle)) / 2)
     assert rates[-1] == pytest.approx(0.05)
 
 

@@ -8,9 +8,9 @@ from abaw_ray.training.sampler import Sampler
 @pytest.mark.parametrize(("size", "batch_size"), [(100, 10), (103, 10), (7, 32), (1, 3)])
 def test_every_sample_occurs_once_per_epoch(size, batch_size):
     sampler = Sampler(size=size, global_batch_size=batch_size, seed=3)
-    seen = np.concatenate([sampler.indices(step) for step in range(3 * size)])[: 3 * size]
-    for number in range(3):
-        assert sorted(seen[number * size : (number + 1) * size]) == list(range(size))
+    indices = np.concatenate([sampler.indices(step) for step in range(3 * size)])[: 3 * size]
+    for epoch in range(3):
+        assert sorted(indices[epoch * size : (epoch + 1) * size]) == list(range(size))
 
 
 def test_a_step_is_the_same_whether_or_not_the_steps_before_it_were_taken():
@@ -24,9 +24,9 @@ def test_a_step_is_the_same_whether_or_not_the_steps_before_it_were_taken():
 def test_the_indices_of_all_ranks_concatenated_are_those_of_the_step(world_size):
     sampler = Sampler(size=30, global_batch_size=8, seed=0)
     for step in range(9):
-        shares = [sampler.rank_indices(step, rank, world_size) for rank in range(world_size)]
-        assert {len(share) for share in shares} == {8 // world_size}
-        np.testing.assert_array_equal(np.concatenate(shares), sampler.indices(step))
+        parts = [sampler.rank_indices(step, rank, world_size) for rank in range(world_size)]
+        assert {len(part) for part in parts} == {8 // world_size}
+        np.testing.assert_array_equal(np.concatenate(parts), sampler.indices(step))
 
 
 def test_seeds_and_epochs_shuffle_differently():

@@ -49,11 +49,11 @@ def _lines(path: str) -> list[str]:
 
 
 Row = tuple[str, tuple[str, str], str, str]
-"""A figure: key, place among the raw figures, target, description."""
+"""A figure: key, its two keys in the raw figures, target, description."""
 
 
 def lookup(raw: dict, place: tuple[str, str]) -> float | None:
-    """Return one figure; None if its part was not measured."""
+    """Return one raw figure; None if its part was not measured."""
     return raw.get(place[0], {}).get(place[1])
 
 

@@ -31,10 +31,10 @@ def with_seed(config: PipelineConfig, seed: int) -> PipelineConfig:
 
 
 def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
-    """Run the preset once per seed and print the scores side by side.
+    """Run the preset once per seed and print a table of the scores.
 
     Args:
-        seeds: One run each; the results of a finished run are reused.
+        seeds: Seeds, one run each; the results of a finished run are reused.
         preset: Name of the preset.
     """
     table, wins = Table("seed", "official", "face only", "audio only", "five folds", "raw pixels", title="macro-F1"), 0
@@ -48,7 +48,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
         wins += fused > max(face, audio)
         table.add_row(str(seed), f"{fused:.3f}", f"{face:.3f}", f"{audio:.3f}", f"{summary['cv']['macro_f1_mean']:.3f}", pixels)
     console.print(table)
-    echo(f"the fused model scores above both in {wins} of {len(seeds)} seeds")
+    echo(f"the fused model scores above both single-modality models in {wins} of {len(seeds)} seeds")
 
 
 if __name__ == "__main__":

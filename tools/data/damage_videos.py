@@ -36,8 +36,6 @@ def damage(source: Path, target: Path, *, count: int, seed: int) -> list[Path]:
 
     Raises:
         DataError: there is no usable file in ``source``.
-
-    Source: ours.
     """
     files = sorted(path for path in source.iterdir() if path.is_file() and path.stat().st_size >= MIN_SIZE) if source.is_dir() else []
     if not files:

@@ -44,13 +44,13 @@ def main(
 
     Args:
         video: A path or URI.
-        track: Which person; empty: the main subject, or the first one where subjects are named.
-        faces: Existing rows: an output (.parquet) of the stage 'faces', or a folder of results that contains it. Empty: faces are detected now.
-        detector: The face detector, where faces are detected now.
+        track: Name of the track; empty: the main subject, or the first subject if the data set names them.
+        faces: Existing rows: an output (.parquet) of the stage 'faces', or a folder of results that contains it; empty: faces are detected.
+        detector: The face detector, if ``faces`` is empty.
         weights: YuNet's weights: a path, a URI, or a name on the model hub.
         out: The image; by default named after the video and the track, in the working folder.
-        overlay: An overlay video to write as well (.mp4, .mov, .mkv); by default none.
-        columns: Chips in a row.
+        overlay: File of the overlay video (.mp4, .mov, .mkv); by default none is written.
+        columns: Chips per row of the sheet.
         rows: Rows of chips.
     """
     try:
@@ -96,7 +96,7 @@ def show(rows_file: Path, video: str, name: str, sheet: SheetConfig, out: Path |
 
 
 def summary(track: Track) -> str:
-    """Return the track in one line."""
+    """Return the track's name, number of frames and states in one line."""
     counts = ", ".join(f"{state} {count:,}" for state, count in track.counts().items())
     return f"track {track.name}, {len(track.frame):,} frames: {counts}"
 
@@ -116,10 +116,10 @@ def create_parent(path: Path) -> Path:
     return path
 
 
-def check_suffix(path: Path | None, wanted: tuple[str, ...]) -> None:
-    """Refuse a file format that cannot be written, before any work starts."""
-    if path is not None and path.suffix.lower() not in wanted:
-        raise ConfigError(f"{path}: cannot be written; name a file that ends in {', '.join(wanted)}")
+def check_suffix(path: Path | None, supported: tuple[str, ...]) -> None:
+    """Check that the file format can be written, before any work starts."""
+    if path is not None and path.suffix.lower() not in supported:
+        raise ConfigError(f"{path}: cannot be written; name a file that ends in {', '.join(supported)}")
 
 
 if __name__ == "__main__":

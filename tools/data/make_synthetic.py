@@ -21,7 +21,7 @@ from abaw_ray.data.synthetic.tree import write_synthetic
 
 @dataclass(frozen=True, kw_only=True)
 class Make:
-    """What to write, and where."""
+    """Outputs and settings of a run."""
 
     root: Path | None = None
     """Folder of the data set; without one the data set is not written."""
@@ -49,7 +49,7 @@ def main(make: Make) -> None:
 
 
 def write_sheet(path: Path, config: SyntheticConfig, count: int) -> None:
-    """Write one image with a column per expression; every face is another identity."""
+    """Write one image with a column per expression and ``count`` rows; every face has another identity."""
     rows = [[render_photo(config, f"sheet-{name}-{at}", name).image for name in EXPRESSION_VARIANTS] for at in range(count)]
     sheet = np.vstack([np.hstack(row) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 from abaw_ray.cluster.engine.resources import Resources
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
-"""Where ``ray up`` leaves the cluster file on the head node, where drivers run. Ray itself does not tell a driver which nodes may still start."""
+"""Path of the cluster file that ``ray up`` copies to the head node, where drivers run. Ray has no API for the nodes that may still start."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One kind of machine, and how many of it are up or can start."""
+    """One kind of machine, and the number of them that run or can start."""
 
     resources: Mapping[str, float]
-    """CPU, GPU, memory (bytes), by Ray's names."""
+    """Amounts by Ray's resource names: CPU, GPU, memory (bytes)."""
     count: int = 1
 
 
@@ -24,7 +24,7 @@ def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
     """The machines of the cluster that Ray is connected to."""
     import ray
 
-    joined = os.environ.get("RAY_ADDRESS")  # otherwise Ray runs in this process, even on a head node, and starts no machines
+    joined = os.environ.get("RAY_ADDRESS")  # without it Ray is local, even on a head node, and starts no machines
     return (allowed(bootstrap.expanduser()) if joined else []) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
@@ -35,20 +35,20 @@ def allowed(path: Path) -> list[Machine]:
     if not path.exists():
         return []
     config = yaml.safe_load(path.read_text())
-    kinds = {name: kind for name, kind in config.get("available_node_types", {}).items() if name != config.get("head_node_type")}
+    types = {name: node for name, node in config.get("available_node_types", {}).items() if name != config.get("head_node_type")}
     if config["provider"]["type"] == "local":
         return []
-    return [Machine(kind["resources"], min(kind.get("max_workers", 0), config["max_workers"])) for kind in kinds.values()]
+    return [Machine(node["resources"], min(node.get("max_workers", 0), config["max_workers"])) for node in types.values()]
 
 
 def max_workers(available: Iterable[Machine], resources: Resources) -> int:
-    """How many workers of this size the machines hold at the same time.
+    """Number of workers of this size that fit on the machines at the same time.
 
     Workers without a GPU are counted on machines without one where such exist: GPU nodes are expensive, and CPU work is kept off them.
     """
     available = list(available)
     cpu_only = [machine for machine in available if not machine.resources.get("GPU")]
     for chosen in (available,) if resources.gpus else (cpu_only, available):
-        if found := sum(machine.count * resources.per_machine(machine.resources) for machine in chosen):
-            return found
+        if fitting := sum(machine.count * resources.per_machine(machine.resources) for machine in chosen):
+            return fitting
     return 0

@@ -17,12 +17,12 @@ class ComputeConfig:
     decode: Resources = field(default_factory=Resources)
     """Actors that decode videos or read images. Without GPUs."""
     features: Resources = field(default_factory=Resources)
-    """Actors that extract features. Beside a GPU, all CPUs but one decode and crop ahead of the encoder. ViT-L/14 in float32 needs about 4 GB."""
+    """Actors that extract features. With a GPU, all CPUs but one prefetch chips for the encoder. ViT-L/14 in float32 needs about 4 GB."""
     training: Resources = field(default_factory=lambda: Resources(workers=2))
-    """Ranks of the encoder's training; without GPUs they use gloo. ViT-L/14 needs about 8 GB each, 6 of them for weights and optimizer state where
-    it has no GPU."""
+    """Ranks of the encoder's training; without GPUs they use gloo. A rank of ViT-L/14 needs about 8 GB; without a GPU, 6 GB of these are weights and
+    optimizer state."""
     trials: Resources = field(default_factory=lambda: Resources(workers=2))
-    """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features lie in shared memory beside it."""
+    """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features use shared memory in addition."""
     limits: ChildLimits = field(default_factory=ChildLimits)
     """Limits of the child process that decodes for a worker."""
     chunk_minutes: float = 4.0
@@ -35,14 +35,14 @@ class ComputeConfig:
     trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
 
     def __post_init__(self) -> None:
-        """Refuse what can never be scheduled."""
-        for name, least in (("decode", 0), ("features", 0), ("training", 1), ("trials", 1)):
-            getattr(self, name).check(f"compute.{name}", least=least)
+        """Check for values that can never be scheduled."""
+        for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("trials", 1)):
+            getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
         for name in ("local_cpus", "chunk_minutes", "preemption_poll_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
         if self.object_store_mb and self.object_store_mb < 80:
-            raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 leaves it to Ray")
+            raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 selects Ray's default")
 
 
 LAPTOP = ComputeConfig()
@@ -50,23 +50,23 @@ LAPTOP = ComputeConfig()
 
 
 def compute_preset(name: str) -> ComputeConfig:
-    """The settings for a machine or cluster by its name; all numbers are ours.
+    """The settings for a machine or cluster, by the name of its size; all numbers are ours.
 
     Args:
         name: ``laptop``; ``cpu-N`` for N CPUs, of one machine or many; ``gpu-MxK`` for M machines with K GPUs each, and at least four CPUs for
             each GPU. Further CPUs decode videos.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: the name is none of these.
     """
     if name == "laptop":
         return LAPTOP
-    if found := re.fullmatch(r"cpu-([1-9]\d*)", name):
-        cpus = int(found[1])
+    if match := re.fullmatch(r"cpu-([1-9]\d*)", name):
+        cpus = int(match[1])
         ranks = 1 << (cpus.bit_length() - 1)  # divides a global batch that is a power of two
         return ComputeConfig(local_cpus=cpus, features=Resources(memory_gb=4.0), training=Resources(workers=ranks), trials=Resources(workers=cpus))
-    if found := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
-        gpus = int(found[1]) * int(found[2])
+    if match := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
+        gpus = int(match[1]) * int(match[2])
         return ComputeConfig(
             features=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=4.0),
             training=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=8.0),

@@ -1,7 +1,7 @@
 """A bound on the items between two chained operators.
 
 Ray Data bounds the bytes between operators, but only manifest rows pass through it here: a fast decoder would fill the disk with chips that
-wait for the encoder. So the first operator takes a slot before it begins an item, and the last one gives it back.
+wait for the encoder. So the first operator takes a slot before it begins an item, and the last one releases it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class InFlightSlots:
         self._freed = asyncio.Condition()
 
     async def acquire(self, key: str, node: str) -> None:
-        """Wait for a slot and take it. An item that has one already (its worker was lost) keeps it."""
+        """Wait for a slot and take it. An item that already has one (its worker was lost) keeps it."""
         async with self._freed:
             while key not in self._holders and len(self._holders) >= self.limit:
                 try:
@@ -30,7 +30,7 @@ class InFlightSlots:
             self._holders[key] = node
 
     async def release(self, key: str) -> None:
-        """Give the slot of an item back; no error where it has none."""
+        """Release the slot of an item; without one, do nothing."""
         async with self._freed:
             self._holders.pop(key, None)
             self._freed.notify_all()
@@ -50,7 +50,7 @@ def alive_nodes() -> set[str]:
 
 
 def start_slots(limit: int) -> Any:
-    """An actor of ``InFlightSlots`` on the driver's node. It reserves no CPU, and is gone with the driver's reference."""
+    """An actor of ``InFlightSlots`` on the driver's node. It reserves no CPU, and ends when the driver drops its reference."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -14,7 +14,7 @@ from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
-"""The run, items to do with their payloads, and the number of workers -> tasks."""
+"""The run, unfinished items with their payloads, and the number of workers -> tasks."""
 
 
 def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> list[Task]:
@@ -71,7 +71,7 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], c
 
 
 def _sized(run: Run[Any], operator: Operator) -> Operator:
-    """The operator with a definite number of workers: as many as fit on the cluster, unless its settings say otherwise."""
+    """The operator with its number of workers: that of its settings, or as many as fit on the cluster."""
     resources = operator.resources
     return replace(operator, resources=replace(resources, workers=resources.workers or run.session.max_workers(resources)))
 

@@ -21,18 +21,18 @@ class Resources:
     memory_gb: float = 1.0
     """Heap memory of each worker in GiB. Ray schedules by it and does not enforce it."""
 
-    def check(self, path: str, *, least: int = 0) -> None:
-        """Refuse sizes that can never be scheduled.
+    def check(self, path: str, *, min_workers: int = 0) -> None:
+        """Check for sizes that can never be scheduled.
 
         Args:
             path: Dotted name of these settings, for the message.
-            least: Smallest number of workers; 0 allows "as many as fit".
+            min_workers: Smallest number of workers; 0 allows "as many as fit".
 
         Raises:
             ConfigError: a value is out of range; the message names its path.
         """
-        if self.workers < least:
-            raise ConfigError(f"{path}.workers={self.workers} must be {f'at least {least}' if least else '0 (all) or more'}")
+        if self.workers < min_workers:
+            raise ConfigError(f"{path}.workers={self.workers} must be {f'at least {min_workers}' if min_workers else '0 (as many as fit) or more'}")
         if self.gpus < 0:
             raise ConfigError(f"{path}.gpus={self.gpus} must be 0 or more")
         for name in ("cpus", "memory_gb"):
@@ -65,5 +65,5 @@ class Resources:
 
     def __str__(self) -> str:
         """For the plan: ``4 x 8 CPU + 1 GPU + 8 GB``."""
-        parts = [(self.cpus, "CPU"), (self.gpus, "GPU"), (self.memory_gb, "GB")]
-        return f"{self.workers or 'up to all'} x " + " + ".join(f"{value:g} {name}" for value, name in parts if value)
+        amounts = [(self.cpus, "CPU"), (self.gpus, "GPU"), (self.memory_gb, "GB")]
+        return f"{self.workers or 'up to all'} x " + " + ".join(f"{value:g} {name}" for value, name in amounts if value)

@@ -1,4 +1,4 @@
-"""Several passes over the tasks of a stage: tasks lost to a storage or disk error are retried after all others, on other machines."""
+"""Rounds over the tasks of a stage: tasks lost to a storage or disk error are retried after all others, on other machines."""
 
 import json
 import pickle
@@ -11,10 +11,10 @@ from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
 
-_ROUNDS = 3
-"""Passes over items that storage errors prevent. Ours."""
-_LOST = 20
-"""This many losses for each worker, with no success in between, mean that storage is unreachable. Ours."""
+_MAX_ROUNDS = 3
+"""Attempts at a task that fails with storage errors. Ours."""
+_MAX_LOSSES_IN_A_ROW = 20
+"""Consecutive losses per worker after which storage counts as unreachable. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +23,13 @@ class Chain:
 
     operators: Sequence[Operator]
     in_flight_per_worker: int = 2
-    """Items between the first and the last operator for each worker of the last one; ignored where there is only one operator. Ours."""
+    """Maximum number of items between the first and the last operator, per worker of the last one; unused with one operator. Ours."""
     longest_pause: float = 15.0
     """See ``WorkerConfig``."""
 
     @property
     def in_flight(self) -> int:
-        """Items between the first and the last operator at most."""
+        """Maximum number of items between the first and the last operator."""
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 
@@ -44,29 +44,29 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         retried: Failures of an earlier run that are retried, by item name.
 
     Raises:
-        StorageError: some were lost every time; all others are done.
+        StorageError: some tasks were lost in every round; all others are done.
     """
     shown.set_total_work(sum(_size(task) for task in tasks))
     finished: set[str] = set()
     excluded: frozenset[str] = frozenset()
-    for last in (number == _ROUNDS for number in range(1, _ROUNDS + 1)):
+    for last in (number == _MAX_ROUNDS for number in range(1, _MAX_ROUNDS + 1)):
         losses = Losses(chain.operators[0].resources.workers)
         for row in stream(store, tasks, chain, retried, excluded):
             task = tasks[row["task"]]
             if losses.add(row):
                 continue
-            _note(row, task, store, shown, retried, finished)
+            _show_outcome(row, task, store, shown, retried, finished)
         if not losses.lost:
             return
         if last:
             reason = next(iter(losses.lost.values()))
             raise StorageError(f"{len(losses.lost)} of {len(tasks)} could not be read or written, all others are done; first {reason}")
-        echo(f"  {len(losses.lost)} could not be read or written and are tried again")
+        echo(f"  {len(losses.lost)} could not be read or written and are retried")
         tasks, excluded = [tasks[number] for number in sorted(losses.lost)], losses.failing_machines
 
 
-def _note(row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str]) -> None:
-    """Show one outcome and count it."""
+def _show_outcome(row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str]) -> None:
+    """Print a failure, and add the outcome to the progress display."""
     name = row["name"]
     if row["reason"]:
         echo(f"  {name}: {row['reason']}")
@@ -79,12 +79,12 @@ def _note(row: dict, task: Task, store: StageStore, shown: Progress, retried: Ma
 
 
 class Losses:
-    """Tasks lost in one pass, and the machines that lost them."""
+    """Tasks lost in one round, and the machines that lost them."""
 
     def __init__(self, workers: int) -> None:
         self.lost: dict[int, str] = {}
         """Task number -> reason."""
-        self._in_a_row, self._workers, self._fewest = 0, set(), min(workers, 2)
+        self._in_a_row, self._workers, self._min_workers = 0, set(), min(workers, 2)
         self._latest: dict[str, bool] = {}
         """Machine -> whether it lost the last of its tasks."""
 
@@ -99,17 +99,17 @@ class Losses:
         self._in_a_row = self._in_a_row + 1 if row["lost"] else 0
         if row["lost"]:
             if not self.lost:
-                echo(f"  {row['name']}: {row['lost']}; it is tried again when the others are done")
+                echo(f"  {row['name']}: {row['lost']}; it is retried after the others")
             self.lost[row["task"]] = row["lost"]
-            if self._in_a_row >= _LOST * max(len(self._workers), self._fewest):
+            if self._in_a_row >= _MAX_LOSSES_IN_A_ROW * max(len(self._workers), self._min_workers):
                 raise StorageError(f"{row['lost']} ({self._in_a_row} times in a row)")
         return bool(row["lost"])
 
     @property
     def failing_machines(self) -> frozenset[str]:
         """Machines whose last task was lost, where other machines succeeded."""
-        found = frozenset(machine for machine, lost in self._latest.items() if lost)
-        return found if len(found) < len(self._latest) else frozenset()
+        failing = frozenset(machine for machine, lost in self._latest.items() if lost)
+        return failing if len(failing) < len(self._latest) else frozenset()
 
 
 def _size(task: Task) -> float:
@@ -118,7 +118,7 @@ def _size(task: Task) -> float:
 
 
 def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[str, dict], excluded: frozenset[str]) -> Iterator[dict]:
-    """The manifest rows with their outcomes, in the order in which they end.
+    """Yield the manifest rows with their outcomes, in the order of completion.
 
     Each task is a block of its own: a row leaves a block only when the block ends, and a lost worker repeats its whole block.
     """
@@ -138,7 +138,7 @@ def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[
             num_cpus=resources.cpus,
             num_gpus=resources.gpus or None,
             memory=resources.memory,
-            # A machine that was started again has a new id and is not excluded.
+            # A restarted machine has a new id and is not excluded.
             label_selector={"ray.io/node-id": f"!in({','.join(sorted(excluded))})"} if excluded else None,
         )
     for row in dataset.iter_rows():

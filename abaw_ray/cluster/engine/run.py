@@ -26,9 +26,9 @@ class Policy:
     """Retry items that failed in an earlier run."""
 
     def __post_init__(self) -> None:
-        """Refuse values that are no fraction."""
+        """Check the range."""
         if not 0 <= self.max_failures <= 1:
-            raise ConfigError(f"policy.max_failures={self.max_failures} is a fraction between 0 and 1")
+            raise ConfigError(f"policy.max_failures={self.max_failures} must be a fraction between 0 and 1")
 
     def within_budget(self, failed: float, of: float) -> bool:
         """Whether this number of failures is allowed."""
@@ -65,7 +65,7 @@ class Run(Generic[_ConfigT]):
 
     @cached_property
     def storage(self) -> Storage:
-        """The root of all results."""
+        """Storage of all results."""
         return Storage(self.config.storage)
 
     @property
@@ -80,7 +80,7 @@ class Run(Generic[_ConfigT]):
 
 
 def once_per_run(read: Callable[[Run[Any]], _T]) -> Callable[[Run[Any]], _T]:
-    """Cache the result of a function of the run alone: every stage calls it, and listing a data set is slow."""
+    """Cache the result of a function whose only argument is the run: several stages call it, and listing a data set is slow."""
 
     @wraps(read)
     def cached(run: Run[Any]) -> _T:

@@ -17,18 +17,19 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the controller takes one report per poll, and the ranks wait for it
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the controller takes one report per health check, and the ranks wait until it has
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a worker without a GPU must not see one, or it would use it
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # hides the GPUs from workers that request none; they would use them
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+"""Environment of every Ray; variables that the user has set are kept."""
 
-_ALONE = {
+_LOCAL_RAY = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_enable_task_events": "0",
@@ -36,7 +37,7 @@ _ALONE = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
-"""For a local Ray: it has no dashboard, and collecting metrics for one takes 1 % of two cores."""
+"""Environment of a local Ray: it has no dashboard, and collecting metrics for one takes 1 % of two cores."""
 
 
 class RaySession:
@@ -61,9 +62,9 @@ class RaySession:
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
     def __enter__(self) -> "RaySession":
-        store = s3_environment(self.storage)  # also for what is read before Ray starts: data sets, weights
-        self._before = {name: os.environ.get(name) for name in store}
-        os.environ |= store
+        s3 = s3_environment(self.storage)  # data sets and weights are read before Ray starts
+        self._before = {name: os.environ.get(name) for name in s3}
+        os.environ |= s3
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,11 +83,11 @@ class RaySession:
         """Connect to the cluster named by ``RAY_ADDRESS`` (as in a submitted job), or start Ray in this process.
 
         Args:
-            resources: What a stage needs; None to connect only.
+            resources: Workers of a stage; None to connect only.
             gang: Whether all its workers must run at the same time; else one is enough.
 
         Raises:
-            ConfigError: as many do not fit on the cluster, even after scaling up.
+            ConfigError: too few of them fit on the cluster, even after scaling up.
         """
         if not self._started:
             self._connect()
@@ -99,7 +100,7 @@ class RaySession:
         """Number of workers of this size that fit on the cluster, after scaling up; at least 1. Call ``start`` first.
 
         Raises:
-            ConfigError: none fits yet, and the driver cannot determine how far the cluster will scale up.
+            ConfigError: none fits yet, and the maximum size of the cluster is unknown.
         """
         fitting = capacity.max_workers(capacity.machines(), resources)
         if not fitting and self.grows_unseen:
@@ -111,26 +112,26 @@ class RaySession:
     def _connect(self) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-        own = not self.shared
-        for name, value in _ALONE.items() if own else ():
+        local = not self.shared
+        for name, value in _LOCAL_RAY.items() if local else ():
             os.environ.setdefault(name, value)
-        if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
-            # A secret of this run alone: no token file in the home folder, and no other user of the machine can submit to it.
+        if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:  # Ray reads the mode when it is imported
+            # A token for this run only: without a file in the home folder, and other users of the machine cannot submit jobs to this Ray.
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray
 
         if ray.is_initialized():
             return
-        terminate = signal.getsignal(signal.SIGTERM)
-        quiet = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
-        if own:
+        sigterm_handler = signal.getsignal(signal.SIGTERM)
+        logging_options = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
+        if local:
             cpus, memory = self.compute.local_cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000 or None
-            ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **logging_options)
         else:
-            ray.init(runtime_env={"env_vars": s3_environment(self.storage)}, **quiet)
+            ray.init(runtime_env={"env_vars": s3_environment(self.storage)}, **logging_options)
         self._started = True
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)  # Ray installs its own handlers, which end the process at once
+            signal.signal(signal.SIGTERM, sigterm_handler)  # Ray installs its own handlers, which end the process at once
         _quiet_data()
 
 
@@ -138,18 +139,18 @@ def refusal(resources: Resources, required: int, fitting: int) -> str:
     """The message for a stage whose workers do not fit on the cluster.
 
     Args:
-        resources: What it requests.
+        resources: Size of a worker.
         required: Workers that it needs at the same time.
         fitting: Workers that fit on the cluster.
     """
     cpus, gpus, memory_gb = resources.cpus, resources.gpus, resources.memory_gb
-    asked = [f"{value:g} {name}" for value, name in ((cpus, "CPUs"), (gpus, "GPUs"), (memory_gb, "GB of memory")) if value]
-    each = " and ".join([", ".join(asked[:-1]), asked[-1]] if asked[1:] else asked)
-    many = f"{required} workers with {each} each" if required > 1 else each
+    amounts = [f"{value:g} {name}" for value, name in ((cpus, "CPUs"), (gpus, "GPUs"), (memory_gb, "GB of memory")) if value]
+    size = " and ".join([", ".join(amounts[:-1]), amounts[-1]] if amounts[1:] else amounts)
+    needed = f"{required} workers with {size} each" if required > 1 else size
     limit = f"only {fitting} fit on the cluster" if fitting else "no machine is that large"
-    options = [name for name, wanted in (("workers", required > 1), ("cpus", cpus > 1), ("memory-gb", True), ("gpus", gpus > 0)) if wanted]
-    how = f"lower {' or '.join(f'compute.*.{name}' for name in options)}, or set --cluster-size to the size of the cluster"
-    return f"this stage needs {many} at the same time, and {limit}; {how}"
+    options = [name for name, helps in (("workers", required > 1), ("cpus", cpus > 1), ("memory-gb", True), ("gpus", gpus > 0)) if helps]
+    remedy = f"lower {' or '.join(f'compute.*.{name}' for name in options)}, or set --cluster-size to the size of the cluster"
+    return f"this stage needs {needed} at the same time, and {limit}; {remedy}"
 
 
 def _quiet_data() -> None:
@@ -160,12 +161,12 @@ def _quiet_data() -> None:
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context.max_errored_blocks = 0  # failed items are reported as rows; a lost block is a defect and must raise
-    context.memory_usage_poll_interval_s = None  # an actor holds manifest rows only; the memory is used by its child process
+    context.memory_usage_poll_interval_s = None  # an actor holds manifest rows only; its child process uses the memory
     context.op_resource_reservation_enabled = False  # divides memory and CPUs among operators, many times a second; the pools here are fixed
-    # Ends a job when no row arrives for half an hour, which one long video, or waiting for machines, exceeds. Limits on the work itself are in the
-    # child process.
+    # By default a job ends when no row arrives for half an hour, but one long video, or waiting for machines, can take longer. The child process
+    # has its own time limit.
     context.execution_no_progress_timeout_s = -1
-    # Holds tasks back while the expected output of running tasks exceeds what the consumer has. Each returns one row; but while some of them were
-    # started on a machine that is lost, the others would start none, and where these have all CPUs, the lost ones never restart.
+    # This backpressure starts no task while the expected output of running tasks exceeds what the consumer has read. Tasks of a lost machine count
+    # as running, so the surviving actors would get no tasks; where those hold all CPUs, the lost actors could never restart.
     context.downstream_capacity_backpressure_ratio = None
-    context.issue_detectors_config.detectors = []  # a video may take hours; hangs are detected by the child's time limit
+    context.issue_detectors_config.detectors = []  # a video may take hours; the child's time limit detects hangs

@@ -1,7 +1,7 @@
 """A stage of the pipeline as one object: its name, settings, inputs and work. Plan, records, jobs and report derive from a list of these.
 
 A stage's outputs are in a store whose address is computed from its settings, its revision and the stores of its inputs. ``ItemWork`` is done item by
-item over Ray Data, one output each; ``RunWork`` is one run over all inputs.
+item on Ray Data, with one output each; ``RunWork`` is one run over all inputs.
 """
 
 import time
@@ -25,7 +25,7 @@ _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 
 
 class PendingError(DataError):
-    """An input does not exist yet; the message says which, and which job makes it."""
+    """An input does not exist yet; the message names it and the job that makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,11 @@ class ItemWork(Generic[_ConfigT]):
     unit: str
     """Plural noun for the items in messages: videos."""
     split: Callable[[Run[_ConfigT], Mapping[Item, dict], int], list[Task]] = one_task_each
-    """Items to do and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
+    """The run, unfinished items and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
     describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
     """Additional text about these items in the plan."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
-    """Raises where a complete stage is not usable."""
+    """Raises an error if the complete stage is not usable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class Stage(Generic[_ConfigT]):
             return record
         started = time.monotonic()
         with writer_lock(store.storage, store.path):
-            if (record := store.record([item])) is not None:  # of another run, for which this one waited
+            if (record := store.record([item])) is not None:  # another run has completed it while this one waited for the lock
                 return record
             if work.resources is not None:
                 run.session.start(work.resources(run.compute), gang=work.gang)

@@ -52,7 +52,7 @@ class WorkerConfig:
     last: bool = True
     """Whether no further operator follows."""
     slots: Any = None
-    """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one gives it back."""
+    """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one releases it."""
     longest_pause: float = 15.0
     """Seconds. A worker that lost an item pauses before the next one, twice as long each time: otherwise a machine with a full disk or without
     network would take all items from the others and lose them. Ours."""
@@ -115,9 +115,7 @@ class ItemWorker:
 
     def _do(self, item: Item, payload: dict) -> dict:
         try:
-            with (
-                disk_full_to_storage_error()
-            ):  # around the building too, which may download a model: an item that fails there is lost, and the stage goes on
+            with disk_full_to_storage_error():  # covers ``build`` too: it may download a model; a full disk must not end the stage
                 self.work = self.work or self.config.build()
                 figures = self.work(self.config.store, item, payload)
         except ItemError as error:

@@ -45,8 +45,8 @@ def main(config: type[_ConfigT], *stages: str) -> None:
     """Run a job: parse its command line, complete its stages, end the process with its exit code.
 
     Args:
-        config: Settings that the job shows.
-        stages: Names of the stages that it completes; all of them, and then the report, where none is given.
+        config: Type of the job's settings.
+        stages: Names of the stages to complete; if none is given, all stages and then the report.
     """
 
     def load() -> tuple[Sequence[Stage], Finish | None]:
@@ -80,11 +80,11 @@ def run_command(presets: Mapping[str, tuple[str, _ConfigT]], load: Callable[[], 
     except KeyboardInterrupt:
         code, message = 130, "stopped; finished items are kept, and the same command continues from there"
     except Exception as error:
-        found = to_user_error(error)
-        if found is None:  # a defect in this package or a library: its traceback, and a last line that a job's log shows
+        user_error = to_user_error(error)
+        if user_error is None:  # a defect in this package or a library: its traceback, and a last line that a job's log shows
             traceback.print_exc()
-        code = found.exit_code if found else 1
-        message = f"error: {found}" if found else f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        code = user_error.exit_code if user_error else 1
+        message = f"error: {user_error}" if user_error else f"error: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if message:
         print(message, file=sys.stderr, flush=True)
     if "RAY_JOB_ID" in os.environ or os.environ.get("RAY_ADDRESS"):
@@ -96,13 +96,13 @@ def parse(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> _Conf
     """The settings that these arguments select.
 
     Raises:
-        ConfigError: an unknown preset, option or value; in one line, with the nearest name.
+        ConfigError: an unknown preset, option or value; in one line, with the most similar name.
         SystemExit: with 0, after ``--help``.
     """
     presets = _with_cluster_size(presets, args)
     output = io.StringIO()
     config = next(settings for _, settings in presets.values())
-    args = [f"{_own_name(config, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
+    args = [f"{_full_name(config, name)}{equals}{value}" for name, equals, value in (arg.partition("=") for arg in args)]
     try:
         with contextlib.redirect_stderr(output):
             return tyro.extras.overridable_config_cli(presets, args=args, prog=Path(sys.argv[0]).name)
@@ -113,38 +113,38 @@ def parse(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> _Conf
 
 
 def _with_cluster_size(presets: Mapping[str, tuple[str, _ConfigT]], args: list[str]) -> Mapping[str, tuple[str, _ConfigT]]:
-    """The presets with the compute settings of ``--cluster-size``, so that single options change these."""
+    """The presets with the compute settings of ``--cluster-size``; single options then change these."""
     name = "--cluster-size"
-    flat = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{name}=") else [arg])]
-    if name not in flat[:-1]:
+    words = [word for arg in args for word in (arg.split("=", 1) if arg.startswith(f"{name}=") else [arg])]
+    if name not in words[:-1]:
         return presets
-    compute = compute_preset(flat[flat.index(name) + 1])
+    compute = compute_preset(words[words.index(name) + 1])
     return {preset: (text, replace(config, compute=compute)) for preset, (text, config) in presets.items()}
 
 
-def _own_name(config: RunConfig, option: str) -> str:
-    """The job's own name of an option that is given by its short name, or with the prefix that other jobs need."""
+def _full_name(config: RunConfig, option: str) -> str:
+    """The name that this job's parser expects, for an option given by its short name or with the prefix of the job's own stage."""
     option, prefix = _short_of(config).get(option, option), f"--{own_stage(type(config))}."
     return f"--{option.removeprefix(prefix)}" if option.startswith(prefix) else option
 
 
 def _short_of(config: RunConfig) -> dict[str, str]:
-    """Short names of this job's options, with the full ones."""
+    """Short name -> full name of this job's options."""
     if not hasattr(config, "faces"):
         return _SHORT
     return _SHORT | {name: f"--faces.{option}" for name, option in _SHORT_FACES.items()}
 
 
-def one_line(box: str) -> str:
-    """The parser's boxed message in one line: the problem, the nearest option, where to look."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", line).strip() for line in box.splitlines()]
+def one_line(message: str) -> str:
+    """The parser's boxed message in one line: the problem, the most similar option, and a reference to ``--help``."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", line).strip() for line in message.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("in ", "For full helptext", "Argument helptext"))]
     titles = ("Unrecognized options", "Value error", "Parsing error", "Missing subcommand", "Required options")
-    complaint = next((line for line in lines if line not in titles), "the command line cannot be read")
-    near = [line.split()[0] for line in lines[lines.index(complaint) + 1 :] if line.startswith("--")] if complaint in lines else []
+    problem = next((line for line in lines if line not in titles), "the command line cannot be read")
+    similar = [line.split()[0] for line in lines[lines.index(problem) + 1 :] if line.startswith("--")] if problem in lines else []
     choices = next((line for line in lines if line.startswith("Available subcommands")), "")
-    hint = f"; did you mean {near[0]}?" if near and "Unrecognized" in complaint else f"; {choices}" if choices else ""
-    return f"{complaint.rstrip('.')}{hint} (see --help)"
+    hint = f"; did you mean {similar[0]}?" if similar and "Unrecognized" in problem else f"; {choices}" if choices else ""
+    return f"{problem.rstrip('.')}{hint} (see --help)"
 
 
 def log_path(config: RunConfig) -> Path:

@@ -1,5 +1,5 @@
-"""The settings of the whole pipeline, and the part of them that each job shows. A field has the same name in every job, so jobs find each other's
-results by their settings alone.
+"""The settings of the whole pipeline, and those of each job. A field has the same name in every job, so the same options give the same addresses of
+results.
 """
 
 from dataclasses import dataclass, field, fields
@@ -89,10 +89,10 @@ class PipelineConfig(DataRunConfig):
 
 
 def check_fit(config: FeaturesJob | SweepJob | PipelineConfig) -> None:
-    """Refuse chips that do not fit the encoder.
+    """Check that the chips fit the encoder.
 
     Raises:
-        ConfigError: the chips are limited to another input size than the encoder's.
+        ConfigError: the size of the chips is not the encoder's input size.
     """
     chip_size, img_size = config.faces.chips.size, config.encoder.model.img_size
     if chip_size != img_size:
@@ -100,11 +100,11 @@ def check_fit(config: FeaturesJob | SweepJob | PipelineConfig) -> None:
 
 
 def own_stage(job: type[RunConfig]) -> str:
-    """The field of a job whose options have no prefix; empty where it has none."""
+    """Name of the job's field whose options have no prefix; empty if it has none."""
     hints = get_type_hints(job, include_extras=True)
     return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
 
 
 def part_of(job: type[_T], config: PipelineConfig) -> _T:
-    """The settings that one job shows, out of those of the pipeline."""
+    """The settings of one job, taken from those of the pipeline."""
     return job(**{item.name: getattr(config, item.name) for item in fields(job)})

@@ -9,7 +9,7 @@ from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 
 Finish = Callable[[Run[Any], dict[str, Record]], Any]
-"""The run and the records of its stages, by name -> a summary that it has written."""
+"""The run and the records of its stages by name -> the summary; writes the summary and the report."""
 
 
 def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None) -> dict[str, Record]:
@@ -24,7 +24,7 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
         The stages' records by name.
     """
     run.storage.check()
-    for stage in stages:  # a wrong bucket, missing weights or unusable annotations show before hours of work
+    for stage in stages:  # reports a wrong bucket, missing weights or unusable annotations before hours of work
         if stage.record(run) is None:
             stage.check(run)
     records = complete_all(run, stages)

@@ -1,4 +1,4 @@
-"""The whole pipeline: the list of its stages, and after the last one summary.json, report.html and the table on the terminal."""
+"""The whole pipeline: the list of its stages, and what follows the last one: ``summary.json``, ``report.html`` and the table of scores."""
 
 import json
 import time
@@ -31,11 +31,11 @@ STAGES: tuple[Stage, ...] = (
     SCORE_BASELINES,
     PREDICT,
 )
-"""Every stage, in the order in which they run."""
+"""All stages, in the order in which they run."""
 
 
 def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
-    """Write ``summary.json`` and ``report.html``, and show the scores."""
+    """Write ``summary.json`` and ``report.html``, and print the scores."""
     started = time.monotonic()
     summary = summarise(records)
     run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
@@ -51,7 +51,7 @@ def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
 
 
 def summarise(records: dict[str, Record]) -> dict[str, Any]:
-    """The scores of a run in one place."""
+    """The content of ``summary.json``: scores, stages, submission and failures of a run."""
     scores, fusion, baselines = (records[name].figures for name in ("predictions", "fusion", "baselines"))
     cv = fusion["cv"]
     left_out = [{"item": name, "stage": "fusion", "reason": f"left out: {reason}", "last_frame": None} for name, reason in fusion["left_out"].items()]

@@ -1,4 +1,4 @@
-"""The plan of a job, printed before anything is paid for: its stages, their finished items, the resources they request, and all problems."""
+"""The plan of a job, printed before any machine is paid for: its stages, finished items, requested resources, and all problems."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from abaw_ray.core.progress import echo
 
 _DONE = "already done"
 _DRIVER = ("in the driver", "")
-"""Columns of a stage that needs no worker."""
+"""Last two columns of a stage that needs no workers."""
 
 
 def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
@@ -41,7 +41,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         rows += [(stage.name, work, *pair) for pair in columns]
     echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:  # not a table of the terminal library: a log has no width, and lines must not wrap
+    for row in rows:  # no rich table: it would wrap lines, because a log has no width
         echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for problem in problems:
         echo(f"PROBLEM {problem}")
@@ -63,14 +63,14 @@ def _collect(problems: list[AbawError], call: Callable[[], Any]) -> Any:
 def _work(run: Run[Any], stage: Stage, stages: Sequence[Stage], problems: list[AbawError]) -> str:
     """Text of what remains to be done in a stage."""
     _collect(problems, partial(_check, run, stage))
-    for needed in stage.inputs:
-        if needed not in stages:
-            needed.require(run)
-    missing = [needed.name for needed in stage.inputs if needed.record(run) is None]
+    for required in stage.inputs:
+        if required not in stages:
+            required.require(run)
+    missing = [required.name for required in stage.inputs if required.record(run) is None]
     try:
-        return f"{_described(run, stage)}after {' and '.join(missing)}" if missing else _remaining(run, stage)
+        return f"{_run_text(run, stage)}after {' and '.join(missing)}" if missing else _remaining(run, stage)
     except PendingError as pending:
-        if all(needed in stages for needed in stage.inputs):
+        if all(required in stages for required in stage.inputs):
             return str(pending)  # an earlier stage of the same job provides it
         raise
 
@@ -80,7 +80,7 @@ def _check(run: Run[Any], stage: Stage) -> None:
         stage.check(run)
 
 
-def _described(run: Run[Any], stage: Stage) -> str:
+def _run_text(run: Run[Any], stage: Stage) -> str:
     return "" if isinstance(stage.work, ItemWork) else f"{stage.work.describe(run)}, "
 
 
@@ -92,5 +92,5 @@ def _remaining(run: Run[Any], stage: Stage) -> str:
         return stage.work.describe(run)
     done = len(store.done(items))
     text = f"{len(items) - done:,} of {len(items):,} {stage.work.unit}" + (f", {done:,} already done" if done else "")
-    more = stage.work.describe(items)
-    return text + (f", {more}" if more else "")
+    details = stage.work.describe(items)
+    return text + (f", {details}" if details else "")

@@ -1,4 +1,4 @@
-"""Presets: ``paper`` with every published value, ``demo`` and ``smoke`` on synthetic videos, derived from it."""
+"""Presets: ``paper`` with every published value; ``demo`` and ``smoke``, derived from it, on synthetic videos."""
 
 from dataclasses import replace
 from typing import TypeVar
@@ -91,5 +91,5 @@ PRESETS = {
 
 
 def presets_of(job: type[_JobT]) -> dict[str, tuple[str, _JobT]]:
-    """Every preset, as one job shows it."""
+    """All presets with the settings of one job: name -> description and settings."""
     return {name: (text, part_of(job, config)) for name, (text, config) in PRESETS.items()}

@@ -1,4 +1,4 @@
-"""Results in storage -> the input of the report. Computes no scores."""
+"""Results in storage -> the input of the report. All scores were computed before."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, Smoothin
 from abaw_ray.report.page import flatten
 from abaw_ray.report.timelines import timeline_of
 
-_SYNTHETIC = "The videos and images of this run are synthetic: the scores show that the pipeline works and say nothing about people."
+_SYNTHETIC = "The videos and images of this run are synthetic: the scores show that the pipeline works, not how accurate it is on real people."
 
 
 def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, Any]) -> ReportInput:
@@ -82,17 +82,17 @@ def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:
     folder, storage = predictions.outputs["run"], run.storage
     labels = annotated(run).labels
     logits = storage.read_table(f"{folder}/validation_logits.parquet", columns=["track", "frame", "gate"])
-    found = _people(storage.read_table(f"{folder}/validation.parquet"), "validation", labels, logits)
+    timelines = _people(storage.read_table(f"{folder}/validation.parquet"), "validation", labels, logits)
     if storage.exists(f"{folder}/test.parquet"):
-        found += _people(storage.read_table(f"{folder}/test.parquet"), "test release", {}, None)
-    return found
+        timelines += _people(storage.read_table(f"{folder}/test.parquet"), "test release", {}, None)
+    return timelines
 
 
 def _people(table: pa.Table, group: str, labels: dict[str, np.ndarray], logits: pa.Table | None) -> list[Timeline]:
-    found = []
+    timelines = []
     for track in sorted(set(table["track"].to_pylist())):
-        mine = rows_of_track(table, track)
+        rows = rows_of_track(table, track)
         gate = None if logits is None else rows_of_track(logits, track)["gate"].to_numpy()
-        label = align_labels(labels[track], len(mine), track) if track in labels else None
-        found.append(timeline_of(mine, label=label, gate=gate, group=group))
-    return found
+        label = align_labels(labels[track], len(rows), track) if track in labels else None
+        timelines.append(timeline_of(rows, label=label, gate=gate, group=group))
+    return timelines

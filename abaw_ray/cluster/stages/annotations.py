@@ -1,4 +1,4 @@
-"""Annotations of the user's Aff-Wild2 tree, and the features of its subjects joined into one ``Frames`` in the cluster's shared memory."""
+"""Annotations of the user's Aff-Wild2 tree, and the features of its subjects, joined into one ``Frames`` in the cluster's shared memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class AnnotationSet:
     splits: dict[str, Split]
     """Split by subject's name."""
     labels: dict[str, np.ndarray]
-    """Annotation rows by subject's name; the test release has none."""
+    """Labels by subject's name, one per annotation row; subjects of the test release have none."""
     example: list[tuple[str, int]]
-    """Rows of the submission; empty without a test release."""
+    """Subject and frame number of each row of the submission; empty without a test release."""
 
     @property
     def identity(self) -> str:
@@ -55,7 +55,7 @@ def annotated(run: Run[Any]) -> AnnotationSet:
 
 
 def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tuple[Frames, dict[str, str]]:
-    """Read the outputs one after the other and join them; returns the frames, and separately the left-out subjects, for the driver."""
+    """Read FEATURE outputs one by one and join them; returns the frames, and separately the left-out subjects with reasons, for the driver."""
 
     def tables() -> Iterator[pa.Table]:
         for path in outputs:
@@ -76,8 +76,8 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
     run.session.start()
     outputs = sorted(features.outputs.values())
     references: Any = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, outputs, annotations)
-    frames, left = references
-    left_out = fetch(left)
+    frames, left_out_ref = references
+    left_out = fetch(left_out_ref)
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):
         name, reason = next(iter(left_out.items()))
         raise StageError(

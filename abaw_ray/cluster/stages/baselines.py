@@ -28,7 +28,7 @@ from abaw_ray.scoring.baselines import logistic_macro_f1
 
 
 class BaselineWork:
-    """Reads the baselines' vectors of one video: pixels, pitch and energy of a few frames per second."""
+    """Computes the baselines' vectors of one video: pixels, pitch and energy of a few frames per second."""
 
     def __init__(self, config: BaselineConfig, limits: ChildLimits) -> None:
         self.config, self.decode_audio = config, IsolatedAudioDecoder(limits)
@@ -43,17 +43,17 @@ class BaselineWork:
         faces, tables = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), list[pa.Table]()
         audio = self._audio(payload["uri"])
         for track in faces["track"].unique().to_pylist():
-            mine = rows_of_track(faces, track)
-            mine = mine.filter(pa.array(first_of_interval(mine["time"].to_numpy(), self.config.interval_s)))
-            vectors, heard = pitch_and_energy(audio, mine["time"].to_numpy(), self.config.window_s)
-            chips = [chip.as_py() for chip in mine["chip"]]
+            rows = rows_of_track(faces, track)
+            rows = rows.filter(pa.array(first_of_interval(rows["time"].to_numpy(), self.config.interval_s)))
+            vectors, heard = pitch_and_energy(audio, rows["time"].to_numpy(), self.config.window_s)
+            chips = [chip.as_py() for chip in rows["chip"]]
             tables.append(
                 pa.table(
                     {
-                        "track": mine["track"],
-                        "frame": mine["frame"],
+                        "track": rows["track"],
+                        "frame": rows["frame"],
                         "pixels": pa.array([chip and grey_pixels(chip, self.config.img_size) for chip in chips], pa.list_(pa.float32())),
-                        "voice": pa.array([row if there else None for row, there in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
+                        "voice": pa.array([vector if valid else None for vector, valid in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
                     }
                 )
             )
@@ -120,14 +120,16 @@ SCORE_BASELINES = Stage(
 def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> dict[str, float]:
     table = pa.concat_tables([storage.read_table(path) for path in outputs])
     tracks, frames = table["track"].to_pylist(), table["frame"].to_numpy()
-    known = np.array([track in annotations.labels and frame <= len(annotations.labels[track]) for track, frame in zip(tracks, frames, strict=True)])
+    labelled = np.array(
+        [track in annotations.labels and frame <= len(annotations.labels[track]) for track, frame in zip(tracks, frames, strict=True)]
+    )
     labels = np.full(len(table), -1)
-    labels[known] = [annotations.labels[tracks[row]][frames[row] - 1] for row in np.flatnonzero(known)]
+    labels[labelled] = [annotations.labels[tracks[row]][frames[row] - 1] for row in np.flatnonzero(labelled)]
     split = np.array([annotations.splits.get(track, "") for track in tracks])
-    found = {}
+    scores = {}
     for name in ("pixels", "voice"):
-        there = table[name].is_valid().to_numpy() & (labels >= 0)
-        vectors = np.array(table[name].filter(pa.array(there)).to_pylist(), np.float32)
-        train, val = split[there] == "train", split[there] == "val"
-        found[name] = logistic_macro_f1(vectors[train], labels[there][train], vectors[val], labels[there][val], 0)
-    return found
+        usable = table[name].is_valid().to_numpy() & (labels >= 0)
+        vectors = np.array(table[name].filter(pa.array(usable)).to_pylist(), np.float32)
+        train, val = split[usable] == "train", split[usable] == "val"
+        scores[name] = logistic_macro_f1(vectors[train], labels[usable][train], vectors[val], labels[usable][val], 0)
+    return scores

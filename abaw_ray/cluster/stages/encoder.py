@@ -11,7 +11,7 @@ from abaw_ray.encoder.config import REVISION
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the pretrained weights exist and that the ranks can share a batch."""
+    """Check that the pretrained weights exist and that the number of ranks divides the batch."""
     from abaw_ray.encoder.model import check_weights
 
     check_weights(run.config.encoder.model, run.config.storage)
@@ -25,7 +25,7 @@ def describe(run: Run[Any]) -> str:
 
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Train on all images; returns the figures of the last epoch and the curve of all."""
+    """Train on all images; returns the metrics of the last epoch, and those of all epochs as ``curve``."""
     from abaw_ray.cluster.training.rank import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 

@@ -23,7 +23,7 @@ from abaw_ray.faces.isolated import IsolatedFaceWriter
 
 
 class FaceWork:
-    """One video, or one chunk of a long one: decode, detect, track, crop; the output is written to the local disk and then stored."""
+    """Decodes, detects, tracks and crops one video, or one chunk of a long one; the output is written to the local disk and then stored."""
 
     def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
         self.writer = IsolatedFaceWriter(config, limits, weights)
@@ -32,7 +32,7 @@ class FaceWork:
         """Process one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
 
         Raises:
-            ItemError: the video is broken; the rows before are stored.
+            ItemError: the video is damaged; the rows before the damage are stored.
             StorageError: it cannot be read, or its output cannot be written.
             DataError: the user's table of boxes cannot be read here.
         """
@@ -54,10 +54,10 @@ def detector_sources(run: Run[Any]) -> tuple[str, ...]:
 
 @once_per_run
 def load_detector(run: Run[Any]) -> bytes | None:
-    """Check that the detector can work, before anything starts.
+    """Load and check the files that the detector needs, before anything starts.
 
     Returns:
-        YuNet's weights, which the workers cannot fetch themselves; None for other detectors.
+        YuNet's weights, which workers may not be able to download; None for other detectors.
 
     Raises:
         ConfigError: the weights, or the table of boxes, are missing.
@@ -75,9 +75,11 @@ def build_work(run: Run[Any]) -> partial[FaceWork]:
 
 
 def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
-    """Tasks, the largest first; a video that would keep one worker busy after all others have finished is divided."""
+    """Tasks, the largest first; a video that would occupy one worker after all others have finished is divided."""
     faces = run.config.faces
-    minutes = 0 if faces.detector.kind == "given" else run.compute.chunk_minutes  # the user's boxes are numbered from a video's first frame
+    minutes = (
+        0 if faces.detector.kind == "given" else run.compute.chunk_minutes
+    )  # 0 divides none: the user's boxes are numbered from a video's first frame
     tasks = split_videos(todo, faces.segments, workers=workers, minutes=minutes)
     return sorted(tasks, key=lambda task: -task[1]["size"])
 

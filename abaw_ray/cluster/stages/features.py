@@ -27,7 +27,7 @@ from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 _ROWS = 1024
-"""Rows whose chips are in memory at a time."""
+"""Number of rows whose chips are in memory at the same time."""
 
 
 class FeatureWork:
@@ -46,7 +46,7 @@ class FeatureWork:
         Raises:
             ItemError: a chip or the audio cannot be decoded (then the output is written without audio features), or the video was deleted after
                 its faces were prepared.
-            StorageError: it could not be read or its output not be written.
+            StorageError: the item cannot be read, or its output cannot be written.
         """
         try:
             return self._extract(store, item, payload)
@@ -67,14 +67,14 @@ class FeatureWork:
                     figures["rows"] += len(table)
                     figures |= {name: figures[name] + int(table[name].to_numpy().sum()) for name in ("seen", "heard")}
             if failure:
-                store.write_failure(item, failure)  # before the output, or a run that is killed in between would lose it
+                store.write_failure(item, failure)  # before the output: a run that is killed in between would otherwise lose the failure
             store.storage.put_file(local, store.output(item))
         if failure:
             raise failure
         return figures
 
     def _audio(self, uri: str, *, last_frame: int) -> tuple[Audio | None, ItemError | None]:
-        """The video's audio; or the error where it cannot be decoded, in which case the features of its faces are still extracted."""
+        """The video's audio, or the error if it cannot be decoded; the features of its faces are extracted in both cases."""
         try:
             return self.decode_audio(uri), None
         except ItemError as error:

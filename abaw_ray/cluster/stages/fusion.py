@@ -34,14 +34,14 @@ UNIMODAL = ("visual", "speech")
 
 
 def trials_folder(run: Run[Any], item: Item) -> str:
-    """Folder of finished trials on these features, for any number of trials: a larger sweep starts with those of a smaller one."""
+    """Folder of finished trials on these features, the same for any number of trials: a larger sweep reuses those of a smaller one."""
     config = run.config
-    same = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
-    return f"{SWEEP_FUSION.store(same).path}/trials/{item.key}"
+    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
+    return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
 
 def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Choose the settings on folds of Train_Set, then train the official model, the five of ``cv``, and one of each modality alone."""
+    """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
     annotations, config = annotated(run), run.config.sweep
     frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
     for name, reason in left_out.items():
@@ -67,24 +67,24 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
 
 
 def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any]) -> dict[str, dict]:
-    """Train the final models, each kind in a separate task."""
+    """Train the final models, each kind in a separate task; returns the figures of each kind."""
     import ray
 
     task = ray.remote(**run.compute.trials.task_options, max_retries=3)
     jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in UNIMODAL}}
     refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
-    found: dict[str, dict] = {}
+    figures: dict[str, dict] = {}
     with progress("models", len(refs), "protocols") as shown:
         waiting = list(refs)
         while waiting:
             done, waiting = ray.wait(waiting)
-            found |= {refs[ref]: fetch(ref) for ref in done}
+            figures |= {refs[ref]: fetch(ref) for ref in done}
             shown.step(len(done))
-    return found
+    return figures
 
 
 def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """The one model trained on all of Train_Set; its smoothing is selected on folds of Train_Set."""
+    """Train one model on all of Train_Set and select its smoothing on folds of Train_Set; returns the selection's figures."""
     config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
     selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
@@ -95,7 +95,7 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
 
 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """The models of five folds over train and validation, their out-of-fold logits, and the smoothing selected on these."""
+    """Train the five fold models on train and validation, and select the smoothing on their out-of-fold logits; returns the selection's figures."""
     result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
     selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     for number, trained in enumerate(result.models):
@@ -113,7 +113,7 @@ def _upload(sweep: Sweep, name: str, trained: Any) -> None:
 
 
 def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: int) -> dict[str, Any]:
-    body = {
+    figures = {
         "postprocessing": to_plain(selection.postprocessing),
         "in_sample": {**to_plain(selection.in_sample), "mean": selection.in_sample.mean, "std": selection.in_sample.std},
         "cross_fitted": {**to_plain(selection.cross_fitted), "mean": selection.cross_fitted.mean, "std": selection.cross_fitted.std},
@@ -122,8 +122,8 @@ def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: 
         "rows": rows,
         "default": sweep.default,
     }
-    sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/selection.json", json.dumps(body, indent=1).encode())
-    return body
+    sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/selection.json", json.dumps(figures, indent=1).encode())
+    return figures
 
 
 def describe(run: Run[Any]) -> str:

@@ -18,23 +18,23 @@ from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig
 from abaw_ray.encoder.ingest import IngestImages
 
-_SHARD = 1000
-"""Images of a shard; about 20 MB, so that one read is quick. Ours."""
+_SHARD_SIZE = 1000
+"""Number of images of a shard: about 20 MB, so that one read is quick. Ours."""
 
 
 class ImageWork:
-    """Crops and encodes the images of one shard; each unreadable image is a separate failure."""
+    """Crops the images of one shard and encodes them as JPEG; each unreadable image is a separate failure."""
 
     def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
         self.ingest = IngestImages(config, access)
 
     def __call__(self, store: StageStore, item: Item, shard: dict) -> Mapping[str, float]:
         """Process one item; its payload lists the images."""
-        done = self.ingest([StillImage(**{**still, "box": still["box"] and tuple(still["box"])}) for still in shard["stills"]])
-        for row in done.failures:
+        result = self.ingest([StillImage(**{**still, "box": still["box"] and tuple(still["box"])}) for still in shard["stills"]])
+        for row in result.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
-        store.storage.write_table(store.output(item), schema.conform(done.table, schema.IMAGE, stage="images"))
-        return {"rows": len(done.table), "unreadable": len(done.failures), "left out": done.skipped}
+        store.storage.write_table(store.output(item), schema.conform(result.table, schema.IMAGE, stage="images"))
+        return {"rows": len(result.table), "unreadable": len(result.failures), "left out": result.skipped}
 
 
 def stills(run: Run[Any]) -> list[StillImage]:
@@ -46,25 +46,25 @@ def stills(run: Run[Any]) -> list[StillImage]:
     from abaw_ray.data.affectnet import read_affectnet
     from abaw_ray.data.rafdb import read_rafdb
 
-    data, found = data_of(run), list[StillImage]()
+    data, images = data_of(run), list[StillImage]()
     if data.affectnet:
-        found += read_affectnet(data.affectnet, contempt=data.contempt, storage=run.config.storage)
+        images += read_affectnet(data.affectnet, contempt=data.contempt, storage=run.config.storage)
     if data.rafdb:
-        found += read_rafdb(data.rafdb, storage=run.config.storage)
-    if not found:
+        images += read_rafdb(data.rafdb, storage=run.config.storage)
+    if not images:
         raise ConfigError("no still images: give data.affectnet, data.rafdb or both")
-    return sorted(found, key=lambda still: (still.source, still.split, still.name))
+    return sorted(images, key=lambda still: (still.source, still.split, still.name))
 
 
 def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
-    """The images by shard. A shard holds images of one data set and split; its name is derived from its content."""
-    found = {}
+    """One item per shard with its images. A shard holds images of one data set and split, from which its name is derived."""
+    items = {}
     for (source, split), group in itertools.groupby(images, key=lambda still: (still.source, still.split)):
         members = list(group)
-        for start in range(0, len(members), _SHARD):
-            plain = [asdict(still) for still in members[start : start + _SHARD]]
-            found[Item(name=f"{source}-{split}-{start // _SHARD:05d}", identity=digest(plain))] = {"stills": plain}
-    return found
+        for start in range(0, len(members), _SHARD_SIZE):
+            plain = [asdict(still) for still in members[start : start + _SHARD_SIZE]]
+            items[Item(name=f"{source}-{split}-{start // _SHARD_SIZE:05d}", identity=digest(plain))] = {"stills": plain}
+    return items
 
 
 @once_per_run
@@ -74,7 +74,7 @@ def shards(run: Run[Any]) -> dict[Item, dict]:
 
 
 def check_contempt(run: Run[Any]) -> None:
-    """Refuse settings that would silently drop AffectNet's contempt images.
+    """Check that AffectNet's contempt images are not dropped silently.
 
     Raises:
         ConfigError: contempt counts as ``Other``, which is none of the encoder's classes.
@@ -85,7 +85,7 @@ def check_contempt(run: Run[Any]) -> None:
 
 
 def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
-    """Refuse a stage in which too many images are unreadable: its items are shards, so the engine does not count them.
+    """Check the number of unreadable images: the stage's items are shards, so the engine does not count images.
 
     Raises:
         StageError: more images than ``max_failures`` allows cannot be read.

@@ -1,6 +1,6 @@
-"""Predictions and scores: the official validation set by the official model, the test release by the five fold models together.
+"""Stage ``predictions``: predictions and scores of Validation_Set by the official model, and of the test release by the ensemble of the fold models.
 
-They are computed in one task of the cluster, next to the frames in shared memory. ``fusion.protocols`` checks that no model scores subjects that
+They are computed in one Ray task, with the frames in shared memory. ``fusion.protocols`` checks that no model scores subjects that
 it was trained on.
 """
 
@@ -50,7 +50,7 @@ class Scoring:
 
 
 def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Predictions, scores and the submission, by one task of the cluster next to the frames in shared memory."""
+    """Compute predictions, scores and the submission in one Ray task, with the frames in shared memory; returns the figures."""
     import ray
 
     sweep, faces, annotations = SWEEP_FUSION.require(run), PREPARE_FACES.require(run), annotated(run)
@@ -75,9 +75,9 @@ def one_trial(compute: ComputeConfig) -> Resources:
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """Score the validation set with the official model and the single-modality ones, and the test release with the five fold models together."""
-    figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", keep=True)}
-    figures |= {f"{mode}_only": _official(scoring, frames, mode, keep=False) for mode in UNIMODAL}
+    """Score Validation_Set with the official and the single-modality models, and predict the test release with the ensemble of the fold models."""
+    figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", write_tables=True)}
+    figures |= {f"{mode}_only": _official(scoring, frames, mode, write_tables=False) for mode in UNIMODAL}
     train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
     figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
     figures["rows"] = figures["official_val"]["rows"]
@@ -87,16 +87,16 @@ def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     return figures
 
 
-def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dict[str, Any]:
-    """Macro-F1 on Validation_Set, with and without subjects who share a recording with Train_Set."""
+def _official(scoring: Scoring, frames: Frames, name: str, *, write_tables: bool) -> dict[str, Any]:
+    """Macro-F1 on Validation_Set, of all subjects and of those who share no recording with Train_Set."""
     selection = scoring.selections[name]
     rows, logits, gate = score_official_val(_model(scoring, f"{name}/model"), frames)
     tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
     counts = confusion_matrices(frames, tracks, selection["default"])
     shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
-    clean = np.array([track.subject.name not in shared for track in tracks], dtype=bool)
+    unshared = np.array([track.subject.name not in shared for track in tracks], dtype=bool)
     total = counts.sum(axis=0)
-    if keep:
+    if write_tables:
         storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
         storage.write_table(f"{folder}/validation.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
         table = logits_table(frames, rows, logits, gate, np.full(len(rows), -1))
@@ -106,14 +106,14 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, keep: bool) -> dic
         "interval": bootstrap_interval(sum_by_recording(counts, [track.subject.recording for track in tracks]), seed=0),
         "per_class": per_class_f1(total).tolist(),
         "confusion": total.tolist(),
-        "macro_f1_unshared": macro_f1(counts[clean].sum(axis=0)),
+        "macro_f1_unshared": macro_f1(counts[unshared].sum(axis=0)),
         "shared": sorted(shared),
         "rows": len(rows),
     }
 
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """Predictions for the test release by the models of the five folds together, and the submission file."""
+    """Write the predictions for the test release by the ensemble of the fold models, and the submission file; returns the figures."""
     selection, names = scoring.selections["cv"], frames.subject_names("test")
     models = [_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
     rows, logits, gate = score_ensemble(models, frames, names)
@@ -148,16 +148,15 @@ def _postprocessing(selection: dict[str, Any]) -> Postprocessing:
 
 
 def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
-    """Boxes of these rows' subjects, from the FACE outputs of their videos."""
-    found = {}
+    """Boxes by video and track (frames x 4, pixels; NaN without a face), from the FACE outputs of these rows' videos."""
+    boxes = {}
     for video in sorted({frames.subjects[index].video for index in np.unique(frames.subject_index[rows])}):
         table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
         for track in table["track"].unique().to_pylist():
-            mine = rows_of_track(table, track)["box"].combine_chunks()
-            boxes = np.full((len(mine), 4), np.nan, np.float32)
-            boxes[mine.is_valid().to_numpy(zero_copy_only=False)] = mine.flatten().to_numpy().reshape(-1, 4)
-            found[video, track] = boxes
-    return found
+            column = rows_of_track(table, track)["box"].combine_chunks()
+            boxes[video, track] = np.full((len(column), 4), np.nan, np.float32)
+            boxes[video, track][column.is_valid().to_numpy(zero_copy_only=False)] = column.flatten().to_numpy().reshape(-1, 4)
+    return boxes
 
 
 def describe(run: Run[Any]) -> str:

@@ -1,4 +1,4 @@
-"""The user's data sets and videos, or the synthetic data set, as items of the first stages."""
+"""The user's data sets and videos, or the synthetic data set, as inputs of the first stages."""
 
 import platform
 from dataclasses import replace
@@ -50,7 +50,7 @@ def videos(run: Run[Any]) -> dict[Item, dict]:
         DataError: two videos have the same name.
     """
     storage = run.config.storage
-    data = run.config.data if run.config.data.videos else data_of(run)  # named videos need no synthetic data set
+    data = run.config.data if run.config.data.videos else data_of(run)  # with videos given, the synthetic data set is not needed
     if data.videos and not is_affwild2(data.videos, storage):
         rows = list_videos(data.videos, storage)
     elif data.videos:
@@ -59,11 +59,11 @@ def videos(run: Run[Any]) -> dict[Item, dict]:
         rows = affwild2(run).videos()
     else:
         raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
-    found: dict[str, dict] = {}
+    by_name: dict[str, dict] = {}
     for row in rows:
-        if row["video"] in found:
-            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {found[row['video']]['uri']}")
-        found[row["video"]] = row
+        if row["video"] in by_name:
+            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {by_name[row['video']]['uri']}")
+        by_name[row["video"]] = row
     return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
 
 

@@ -14,12 +14,12 @@ from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
 
 
 def location(root: str, storage: Storage) -> str:
-    """Place of the data set: next to the results where these are in an object store, because other machines cannot read a local folder."""
+    """Folder or URI of the data set: beside the results if these are in an object store, because other machines cannot read a local folder."""
     return storage.uri("data") if is_remote(storage.config.uri) and not is_remote(root) else root
 
 
 def is_generated(place: str, storage: Storage) -> bool:
-    """Whether the data set is complete."""
+    """Whether a complete data set exists there."""
     return Storage(replace(storage.config, uri=place)).exists(DONE)
 
 
@@ -47,7 +47,7 @@ def _into_folder(folder: Path, config: SyntheticConfig) -> None:
 
 
 def _into_store(store: Storage, config: SyntheticConfig) -> None:
-    """The file that marks the data set as complete is uploaded last."""
+    """Generate the data set locally and upload it; the file that marks it as complete is uploaded last."""
     if store.exists(DONE):
         if json.loads(store.read_bytes(DONE))["digest"] != identity(config):
             raise ConfigError(f"{store.uri()}: holds a synthetic data set of other settings or another version; delete it or set data.synthetic-dir")

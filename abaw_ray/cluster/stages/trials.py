@@ -18,8 +18,8 @@ from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames
 
-_ROUNDS = 3
-"""Attempts at trials that were lost with their processes; within each, Tune makes three. Ours."""
+_MAX_ROUNDS = 3
+"""Submissions of a trial that is lost with its process; in each of them, Tune makes three attempts. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,9 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
         return json.loads(storage.read_bytes(path))
     result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate_config(sweep.config, setting))
     selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
-    found = {"changes": setting, "score": selection.in_sample.pooled, "cross_fitted": selection.cross_fitted.pooled, "folds": list(result.macro_f1)}
-    storage.write_bytes(path, json.dumps(to_plain(found)).encode())
-    return found
+    figures = {"changes": setting, "score": selection.in_sample.pooled, "cross_fitted": selection.cross_fitted.pooled, "folds": list(result.macro_f1)}
+    storage.write_bytes(path, json.dumps(to_plain(figures)).encode())
+    return figures
 
 
 def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]:
@@ -66,18 +66,18 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]
     from ray.exceptions import RayActorError
 
     settings = search.sample_candidates(sweep.config)
-    found: dict[str, dict[str, Any]] = {}
+    finished: dict[str, dict[str, Any]] = {}
     with progress("sweep", len(settings), "trials") as shown:
-        for attempts_left in reversed(range(_ROUNDS)):
-            results = _run_tuner(run, sweep, frames, [setting for setting in settings if digest(setting) not in found], shown.step)
-            done = (result.metrics["found"] for result in results if result.error is None)
-            found |= {digest(trial["changes"]): trial for trial in done}
+        for attempts_left in reversed(range(_MAX_ROUNDS)):
+            results = _run_tuner(run, sweep, frames, [setting for setting in settings if digest(setting) not in finished], shown.step)
+            done = (result.metrics["trial"] for result in results if result.error is None)
+            finished |= {digest(trial["changes"]): trial for trial in done}
             for error in results.errors:
                 if not attempts_left or not isinstance(error, RayActorError):
                     raise unwrapped(error)
             if not results.errors:
                 break
-    return [found[digest(setting)] for setting in settings]
+    return [finished[digest(setting)] for setting in settings]
 
 
 def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
@@ -87,7 +87,7 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str
 
     def trainable(params: dict[str, Any]) -> None:
         data: Any = ray.get(params["frames"][0])
-        tune.report({"found": trial(params["setting"], sweep=sweep, frames=data)})
+        tune.report({"trial": trial(params["setting"], sweep=sweep, frames=data)})
 
     trials = run.compute.trials
     resources = {"cpu": trials.cpus, "gpu": trials.gpus, "memory": trials.memory}

@@ -1,8 +1,8 @@
-"""Division of a long video among several workers: which worker processes which chunk, where chunk results are stored, and which worker joins them.
+"""Division of long videos into chunks, which several workers process and one of them joins.
 
-Each worker stores the result of its chunk and lists the stored results; the one that finds all of them joins them. No worker waits for
-another and none sends a message. After any failure, the next run continues from the stored results. If two workers find all results at the same
-time, both write the same output.
+Each worker stores the result of its chunk and then lists the stored results; a worker that finds all of them joins them. Workers neither wait for
+one another nor exchange messages. After a failure, the next run continues from the stored results. Two workers that find all results at the same
+time write the same output.
 """
 
 import tempfile
@@ -25,30 +25,30 @@ from abaw_ray.faces.tracking.segments import Chunk, split_into_chunks
 from abaw_ray.media.probe import header_reader
 
 _MAX_SHARE = 0.5
-"""A video is divided if it is more than this share of the work of one worker; smaller ones balance the load at the end. Default ours."""
+"""A video is divided if it is more than this share of one worker's work; smaller ones are small enough for load balancing. Default ours."""
 _HEADER_THREADS = 4
-"""Headers that are read at the same time."""
+"""Number of headers that are read at the same time."""
 _MAX_CHUNKS = 1000
-"""Chunks of a video at most: the task of each lists all of them. Default ours."""
+"""Maximum number of chunks of a video: the payload of each task lists all of them. Default ours."""
 _MIN_BYTES_PER_SECOND = 1000
-"""A header whose duration gives a lower bit rate is not trusted. Default ours."""
+"""Minimum plausible byte rate: a longer duration in a header is cut to it. Default ours."""
 
 
 def split_videos(todo: Mapping[Item, dict], config: SegmentConfig, *, workers: int, minutes: float) -> list[Task]:
-    """Return the tasks for these videos: one each, or several for those that would keep one worker busy after all others have finished.
+    """Return the tasks for these videos: one each, or several for those that would occupy one worker after all others have finished.
 
     Only the headers of the largest files are read, at most of a few for each worker. The division never changes the rows.
 
     Args:
         todo: VIDEO rows.
-        config: Segments; a chunk is a run of them.
+        config: Settings of segments; a chunk is a run of segments.
         workers: Workers that share the tasks.
         minutes: Approximate length of a chunk; 0 divides no video.
     """
     limit = sum(video["size"] for video in todo.values()) / workers * _MAX_SHARE
-    long = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > limit]
+    long_videos = [item for item, video in todo.items() if minutes and workers > 1 and video["size"] > limit]
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        groups = [{item: todo[item] for item in long[first::_HEADER_THREADS]} for first in range(_HEADER_THREADS)]
+        groups = [{item: todo[item] for item in long_videos[first::_HEADER_THREADS]} for first in range(_HEADER_THREADS)]
         results = pool.map(lambda videos: _chunks_of_all(videos, config, minutes), groups)
     chunks = {item: found for result in results for item, found in result.items()}
     return [task for item, video in todo.items() for task in _tasks_of(item, video, chunks.get(item, []))]
@@ -77,19 +77,19 @@ def _tasks_of(item: Item, video: dict, chunks: list[Chunk]) -> list[Task]:
 
 
 def process_chunk(writer: IsolatedFaceWriter, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-    """Process one chunk of a video, and join the video if its other chunks are stored already.
+    """Process one chunk of a video, and join the video if the results of all other chunks are stored.
 
     Args:
-        writer: Decodes.
-        store: Where outputs and chunk results are stored.
+        writer: Decodes and processes the video.
+        store: Store of outputs and chunk results.
         item: The video.
         payload: Its VIDEO row with ``chunk``: the ``bounds`` of all chunks as segments, and the ``index`` of this one.
 
     Returns:
-        Counts: of the video where this call joins it, else of the chunk.
+        Counts: those of the video if this call joins it, otherwise those of the chunk.
 
     Raises:
-        ItemError: the video is broken.
+        ItemError: the video is damaged.
         StorageError: it cannot be read, or a result cannot be written.
     """
     bounds, index = payload["chunk"]["bounds"], payload["chunk"]["index"]
@@ -116,10 +116,10 @@ def process_chunk(writer: IsolatedFaceWriter, store: StageStore, item: Item, pay
 
 
 def store_output(store: StageStore, item: Item, result: VideoResult, path: Path) -> dict[str, float]:
-    """Put an output into storage; returns the counts of its video.
+    """Store the output of a video; returns its counts.
 
     Raises:
-        ItemError: the video is broken: raised after its good rows are stored, and its failure before them (``StageStore.done``).
+        ItemError: the video is damaged; raised after its failure and then its good rows are stored (for the order see ``StageStore.done``).
     """
     if result.error is not None:
         store.write_failure(item, result.error)
@@ -150,5 +150,5 @@ def _fetch(store: StageStore, stored: str, folder: Path) -> Path:
 def _join(writer: IsolatedFaceWriter, video: dict, folders: list[Path], path: Path) -> VideoResult:
     try:
         return writer.join_chunks(video, folders, path)
-    except ChunkMismatchError:  # seeking gives other frames in this file: one pass is slower, and right
+    except ChunkMismatchError:  # seeking returns other frames in this file: decode it in one pass, which is slower but correct
         return writer.write_video(video, path)

@@ -57,8 +57,8 @@ class RankJob:
 
 def preempted_nodes() -> frozenset[str]:
     """IDs of this training's nodes for which Ray has a preemption notice."""
-    found = ray.train.get_preemption_info()
-    return frozenset(found.preempted_node_ids if found else ())
+    info = ray.train.get_preemption_info()
+    return frozenset(info.preempted_node_ids if info else ())
 
 
 def run_rank(job: RankJob) -> dict | AbawError:
@@ -105,15 +105,15 @@ class _Rank:
         return images, EncoderTask(self.config, images, context), ExpressionModel(self.config, self.job.storage.config)
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
-        """The result of ``build``; an error of one rank is raised on all, else the others would wait in a collective until its timeout."""
+        """The result of ``build``. An error of one rank is raised on all; otherwise the others would block in a collective until its timeout."""
         results: list[_T] = []
         error = None
         try:
             results.append(build())
         except AbawError as caught:
             error = caught
-        if found := first_error(error, rank=self.rank, world_size=self.world_size, mean_over_ranks=self.mean):
-            raise found from error
+        if first := first_error(error, rank=self.rank, world_size=self.world_size, mean_over_ranks=self.mean):
+            raise first from error
         return results[0]
 
     def _start_engine(self) -> ZeroEngine:

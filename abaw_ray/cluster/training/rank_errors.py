@@ -1,4 +1,4 @@
-"""One error for all ranks: a collective that gives every rank the error of the first rank that has one."""
+"""A collective that returns, on every rank, the error of the first rank that has one."""
 
 import pickle
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 from abaw_ray.core.errors import AbawError
 
 _MAX_BYTES = 8192
-"""Size of a pickled error in bytes; its text is cut to an eighth as many characters."""
+"""Maximum size of a pickled error in bytes; its text is cut to an eighth as many characters, so that it fits."""
 
 
 def first_error(error: AbawError | None, *, rank: int, world_size: int, mean_over_ranks: Callable[[Tensor], Tensor]) -> AbawError | None:
@@ -19,11 +19,11 @@ def first_error(error: AbawError | None, *, rank: int, world_size: int, mean_ove
         error: This rank's error.
         rank: This rank.
         world_size: Number of ranks.
-        mean_over_ranks: Mean of a tensor over the ranks; the only collective that is needed, with gloo or NCCL.
+        mean_over_ranks: Mean of a tensor over the ranks, with gloo or NCCL; the only collective used.
     """
     pickled = pickle.dumps(type(error)(str(error)[: _MAX_BYTES // 8])) if error else b""
     rows = torch.zeros(world_size, _MAX_BYTES)
     rows[rank, : len(pickled)] = torch.tensor(list(pickled), dtype=torch.float32)
     rows = (mean_over_ranks(rows) * world_size).round().to(torch.uint8).cpu()
-    found = [bytes(row.tolist()) for row in rows if row.any()]
-    return pickle.loads(found[0]) if found else None
+    errors = [bytes(row.tolist()) for row in rows if row.any()]
+    return pickle.loads(errors[0]) if errors else None

@@ -95,7 +95,7 @@ def _run(job: RankJob, resources: Resources, on_report: Callable[[dict], None] |
 
 
 def _delete_checkpoints(storage: Storage, run: str) -> None:
-    """Delete the run's checkpoints; a complete output makes them useless."""
+    """Delete the checkpoints of a run whose output is complete."""
     try:
         storage.delete(run)
     except StorageError as error:
@@ -122,14 +122,14 @@ def _trainer(job: RankJob, resources: Resources, reports: Path) -> TorchTrainer:
 
 
 def _fit(trainer: TorchTrainer) -> dict:
-    """Run to the end; this package's errors are raised as themselves, other errors of workers as one line."""
+    """Run the training and return its metrics; an ``AbawError`` of a worker is raised unchanged, any other error as one line."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         value: Any = trainer.fit().return_value
     except TrainingFailedError as error:
-        if found := to_user_error(worker_error(error)):
-            raise found from error
-        message = f"encoder: the training failed, last with: {worker_message(error)}; the same command continues from the last epoch"
+        if user_error := to_user_error(worker_error(error)):
+            raise user_error from error
+        message = f"encoder: the training failed ({worker_message(error)}); the same command continues from the last epoch"
         raise StageError(message) from error
     except SystemExit as stopped:  # raised by Ray on Ctrl-C, after it has ended the workers
         raise KeyboardInterrupt from stopped

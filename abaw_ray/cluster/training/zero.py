@@ -1,6 +1,6 @@
 """DeepSpeed's ZeRO as the ``Engine`` of ``training.loop``: starts without a compiler, saves one shard per rank, loads on any number of ranks.
 
-Only stages 0, 1 and 2 are supported: every rank holds the whole model, so validation and saving need no other rank.
+Only stages 0, 1 and 2 are supported: every rank holds the whole model, so validation and saving need no communication.
 """
 
 import logging
@@ -33,11 +33,11 @@ class ZeroConfig:
     world_size: int
     """Number of ranks."""
     bf16: bool = False
-    """Model in bf16 with float32 master weights; else all in float32."""
+    """Model in bf16 with float32 master weights; otherwise everything in float32."""
     max_grad_norm: float = 0.0
     """Gradient clipping; 0 disables it."""
     gpu: bool = False
-    """Overlap communication with the backward pass, from contiguous buffers; on CPUs both only add cost."""
+    """Overlap communication with the backward pass, and use contiguous gradient buffers; on CPUs both only add cost."""
 
     def to_deepspeed_config(self, *, universal: bool) -> dict[str, Any]:
         """DeepSpeed's configuration; ``universal`` if a universal checkpoint will be loaded."""

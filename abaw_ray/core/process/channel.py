@@ -1,4 +1,4 @@
-"""Bytes over a socket with a timeout; a check of the other side runs whenever a transfer waits for longer than that."""
+"""Bytes over a socket with a timeout; whenever a transfer exceeds it, the other side is checked."""
 
 import socket
 from collections.abc import Callable

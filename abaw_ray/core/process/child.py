@@ -27,7 +27,7 @@ _MMAP_THRESHOLD = 32 << 20
 _TRIM_THRESHOLD = 256 << 20
 """Bytes of freed memory that a process keeps for reuse: slightly more than two seconds of 1080p frames."""
 _NEARLY_ALL = 7 / 8
-"""Share of the allowed memory from which on it is short: at a limit of 2 GiB the rest is less than two 8K frames of 10 bits."""
+"""Fraction of the memory limit above which memory counts as short: at a limit of 2 GiB the rest is less than two 8K frames of 10 bits."""
 
 
 class SharedStatus(ctypes.Structure):
@@ -45,12 +45,12 @@ _status: SharedStatus | None = None  # set in a child only
 
 
 def map_status(file: int) -> SharedStatus:
-    """The status that lies in this open file, mapped into this process."""
+    """The status in this open file, mapped into this process."""
     return SharedStatus.from_buffer(mmap.mmap(file, ctypes.sizeof(SharedStatus)))
 
 
 def heartbeat(progress: int | None = None) -> None:
-    """Report that the call makes progress; ``progress`` is how far it is, None leaves that as it was. Cheap enough for every frame of a video."""
+    """Report progress of the call; cheap enough for every frame of a video. ``progress`` is a number for the caller; None keeps the last one."""
     if _status is not None:
         _status.progress, _status.heartbeat_at = _status.progress if progress is None else progress, time.monotonic()
 

@@ -1,7 +1,7 @@
-"""Runs code that can hang, crash or use too much memory in a child process: call -> result, or why the child ended and how far the call was.
+"""Runs code that can hang, crash or use too much memory in a child process: call -> result, or why the child ended, and the call's progress.
 
 A child builds its work once and runs one call after another. It is killed when a call makes no progress for a while, its memory is limited, and
-it never outlives its parent. What a lost call means, and whether it is retried, is left to the caller.
+it never outlives its parent. The caller decides what a lost call means and whether it is retried.
 """
 
 import ctypes
@@ -125,7 +125,7 @@ class _Child:
         now = time.monotonic()
         if not self.status.call_started:
             if now - self.sent_at > _START_TIMEOUT:
-                raise NoChildError(f"a child did not start and build its work within {_START_TIMEOUT:g} s; see what keeps this machine busy")
+                raise NoChildError(f"a child did not start and build its work within {_START_TIMEOUT:g} s; this machine is overloaded")
         elif now - (self.status.io_wait_since or self.status.heartbeat_at) > self.limits.seconds:
             raise self._died(f"no progress for {self.limits.seconds:g} s")
         return self.process.poll() is not None
@@ -150,7 +150,7 @@ def _start(channel: int, status: int) -> subprocess.Popen:
 
 
 def _end(process: subprocess.Popen, channel: socket.socket, starter: ThreadPoolExecutor) -> None:
-    """Kill the process, in a call or not, and free what belongs to it."""
+    """Kill the process, in a call or not, and free its resources."""
     process.kill()
     try:
         process.wait(_END_TIMEOUT)

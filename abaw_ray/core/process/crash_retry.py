@@ -16,13 +16,13 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """The result of a call, or why there is none."""
+    """The result of a call, or the reason why there is none."""
 
     value: T | None = None
     reason: str = ""
     """Why there is no value: what ended both children."""
     progress: int = 0
-    """What both attempts reached, as given to ``heartbeat``."""
+    """Progress of both attempts, as given to ``heartbeat``."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ class CrashRetry(Generic[T]):
             return self.child(*args)
         except ChildDied as death:
             if death.in_io_wait:
-                raise StorageError(f"{uri}: {death.reason} while it was read; run it again when the store answers") from None
+                raise StorageError(f"{uri}: {death.reason} while it was read; run it again when the store is reachable") from None
             raise
         except self.passthrough_errors:
             raise

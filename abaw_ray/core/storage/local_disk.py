@@ -36,4 +36,4 @@ def disk_full_to_storage_error() -> Iterator[None]:
         if getattr(error, "errno", None) not in _DISK_FULL and shutil.disk_usage(folder).free > _NEARLY_FULL:
             raise
         message = f"{platform.node()}: {folder}: {' '.join(str(error).split())}"
-        raise StorageError(f"{message}; the disk is full: make room there, or name another folder with TMPDIR") from error
+        raise StorageError(f"{message}; the disk is full: free space there, or set TMPDIR to another folder") from error

@@ -1,6 +1,6 @@
-"""The outputs of a stage in storage, which of them are there, and the record that marks them as complete.
+"""The outputs of a stage in storage, and the record that marks them as complete.
 
-A stage's store is a folder named by the digest of everything that shapes every output in it. Each item has one output, written atomically; the
+A stage's store is a folder named by the digest of everything that affects the outputs in it. Each item has one output, written atomically; the
 record comes last: without a record there is no result. This module is independent of what an output holds and where the work runs.
 """
 
@@ -30,7 +30,7 @@ class Item:
     """One unit of a stage's work: a video, an image set, a training run."""
 
     name: str
-    """The user's name for it, such as the path of a video."""
+    """Its name for the user, such as the path of a video."""
     identity: str
     """Changes whenever the content may have changed: a digest of URI, size and ETag or modification time, or of the outputs that a run reads."""
 
@@ -76,7 +76,7 @@ class StageStore:
     settings: Any
     revision: int
     inputs: tuple[str, ...] = ()
-    """The stores (or names) of what shapes every output of this one."""
+    """Paths of input stores, and identities of other inputs, that affect every output."""
 
     @property
     def path(self) -> str:
@@ -89,7 +89,7 @@ class StageStore:
         return f"{self.path}/outputs/{item.key}{suffix}"
 
     def exists(self, item: Item) -> bool:
-        """Whether the item's output, one Parquet file, is there."""
+        """Whether the item's output, one Parquet file, exists."""
         return self.storage.exists(self.output(item))
 
     def rows(self, item: Item) -> int:
@@ -139,9 +139,9 @@ class StageStore:
         }
 
     def done(self, items: Iterable[Item]) -> set[str]:
-        """Names of the items with nothing left to do: their output is there, or they failed.
+        """Names of finished items: their output exists, or they failed.
 
-        An item that failed after a last good frame has an output too, written after its failure: where only the failure is there, a run was
+        An item that failed after a last good frame has an output too, written after its failure: where only the failure exists, a run was
         killed in between.
         """
         outputs, failures = self.finished(items), self.failures(items)
@@ -169,7 +169,7 @@ class StageStore:
             items: All items of the stage, done now or before.
             figures: What the stage reports: JSON values.
             seconds: Wall time of this run.
-            max_failures: Fraction of the items that may have failed; at least one always may.
+            max_failures: Fraction of the items that may fail; one item always may.
 
         Raises:
             StageError: more failed than allowed, or an item has neither output nor failure; good outputs are kept.
@@ -181,7 +181,7 @@ class StageStore:
         if not outputs or not within_failure_budget(len(failures), len(items), max_failures):
             row = next(iter(failures.values()))
             raise StageError(
-                f"{self.stage}: {len(failures)} of {len(items)} items failed, allowed are {max_failures:.1%} and at least 1; "
+                f"{self.stage}: {len(failures)} of {len(items)} items failed; at most {max_failures:.1%} (and at least 1) may fail; "
                 f"first {row['item']}: {row['reason']}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
             )
         record = Record(
@@ -204,13 +204,13 @@ class StageStore:
 
 
 def within_failure_budget(failed: float, of: float, fraction: float) -> bool:
-    """Whether this number of failures is allowed: the fraction, and always at least one."""
+    """Whether this number of failures is allowed: up to the fraction, and always one."""
     return failed <= max(1, fraction * of)
 
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of the packages that shape results."""
+    """The versions of the packages that affect results."""
     installed = {}
     for name in _PACKAGES:
         try:
@@ -222,7 +222,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Hash of this package's own files: names the code that ran even where there is no git."""
+    """Hash of this package's files: identifies the code that ran, with or without git."""
     root, total = _PACKAGE, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())

@@ -8,11 +8,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 _MAX_PAUSE = 10.0
 """Seconds."""
 _PERMANENT_CODES = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
-"""Error codes of a store that no retry changes, as they stand in pyarrow's messages."""
+"""Error codes of object stores, as in pyarrow's messages, for which a retry does not help."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a retry may succeed: after a broken connection it may, after a missing file or a refused key it does not."""
+    """Whether a retry may succeed: after a broken connection, but not after a missing file or a rejected key."""
     return (
         isinstance(error, OSError)
         and not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)

@@ -38,11 +38,11 @@ _ROW_GROUP = 4096
 
 
 def _advice(reason: str) -> str:
-    """What the user can do about a failed request."""
+    """Advice to the user after a failed request."""
     if "MissingContentLength" in reason:  # HTTP 411
         return "this store does not support trailing checksums: give --storage.checksums when_required"
     if os.strerror(errno.ENOSPC) in reason:
-        return "the disk is full: make room there, or name another folder"
+        return "the disk is full: free space there, or choose another folder"
     return "check the address, the credentials and storage.endpoint"
 
 

@@ -1,4 +1,4 @@
-"""Bytes on their way into a store: written completely or not at all, and on a disk only when the disk has them."""
+"""Atomic writes: a file or object appears completely or not at all, and on a local disk only after its content is synced."""
 
 import os
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def write_stream(fs: pafs.FileSystem, path: str, blocks: Iterable[bytes]) -> Non
 
 
 def sync_to_disk(path: str) -> None:
-    """Wait until the disk has the content of a file: after a power failure its name could otherwise exist without its content."""
+    """Sync a file to the disk: after a power failure its name could otherwise exist without its content."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)

@@ -1,4 +1,4 @@
-"""CPU time of a pipeline run by process: shares of the work, of Ray and of idle cores."""
+"""CPU time of a pipeline run by kind of process: shares of the work and of Ray, and the share of idle cores."""
 
 import os
 import re
@@ -32,25 +32,34 @@ def ray_share(folder: Path, preset: str) -> dict:
 
     Returns:
         ``ray_of_cpu``: (Ray's services, coordinating actors, the driver in distributed stages) / all; ``starting_of_cpu``: processes that import
-        before they work (each stage starts new ones) / all; ``idle_of_wall``; ``wall_s``; ``cpu_s`` by kind; ``stages``, the same by stage;
+        before they work (each stage starts new ones) / all; ``idle_of_wall``; ``wall_s``; ``cpu_s`` by kind; ``stages``, ``cpu_s`` by stage;
         ``titles``, seconds by process title.
 
     Raises:
         StageError: the pipeline failed.
     """
     project, log = Path(__file__).parents[3], folder / "engine.log"
-    command = [sys.executable, "-u", "jobs/pipeline.py", preset, "--storage", str(folder / "engine"), "--data.synthetic-dir", str(folder / "drawn")]
+    command = [
+        sys.executable,
+        "-u",
+        "jobs/pipeline.py",
+        preset,
+        "--storage",
+        str(folder / "engine"),
+        "--data.synthetic-dir",
+        str(folder / "synthetic"),
+    ]
     start = time.monotonic()
     with log.open("w") as out:
         job = subprocess.Popen(command, cwd=project, stdout=out, stderr=subprocess.STDOUT)
-        used = sample_cpu(psutil.Process(job.pid), log)
+        cpu_s = sample_cpu(psutil.Process(job.pid), log)
     wall = time.monotonic() - start
     if job.wait():
         raise StageError(f"{' '.join(command)}: {log.read_text()[-2000:]}")
     kinds: dict[str, float] = defaultdict(float)
     stages: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     titles: dict[str, float] = defaultdict(float)
-    for (stage, title), seconds in used.items():
+    for (stage, title), seconds in cpu_s.items():
         kind = kind_of(title, stage)
         kinds[kind] += seconds
         stages[stage][kind] += seconds
@@ -74,7 +83,7 @@ def shorten(title: str) -> str:
 
 def kind_of(title: str, stage: str) -> str:
     """Return the kind of a process by its title and the current stage."""
-    if any(word in title for word in SERVICES):
+    if any(name in title for name in SERVICES):
         return "services"
     if title.startswith("ray::IDLE") or "default_worker.py" in title or "setup_worker.py" in title:
         return "starting"

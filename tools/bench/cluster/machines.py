@@ -1,4 +1,4 @@
-"""``jobs/prepare_faces.py`` on namespace machines, for copies of one clip: one worker, two workers, and two of which one fails."""
+"""Duration of ``jobs/prepare_faces.py`` for copies of one clip, on namespace machines: one worker, two workers, and two of which one fails."""
 
 import json
 import statistics
@@ -28,14 +28,14 @@ HEAD = "n1"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Size of the measurement."""
+    """Sizes of the measurements."""
 
     seconds: float = 150
     """Approximate duration of the job on two machines. Long, because the start of the workers takes about 12 s of it."""
     rounds: int = 2
-    """Number of alternating runs with one and two machines; the figures are medians."""
+    """Number of runs with one and with two machines, in turn; the figures are medians."""
     share: float
-    """Share of its CPU that a worker may use. The rest must cover the head, so that it does not slow the workers, as on separate machines."""
+    """Share of its CPU that a worker may use. The head must fit in the rest, so that it does not slow the workers, as on separate machines."""
     preset: str = "demo"
     """Preset of the pipeline run for ``engine.py``."""
     items: tuple[int, ...] = (4_000, 16_000)
@@ -99,15 +99,19 @@ class Job:
 
 @dataclass
 class Experiment:
-    """A cluster, and the videos that its jobs process."""
+    """A cluster, the videos that its jobs process, and the folder of their results."""
 
     cluster: RayCluster
     groups: Mapping[str, Group]
     """Machine -> control group that limits and counts its CPU time."""
     videos: Path
+    """Folder of the videos; the folder ``few`` beside it has four of them."""
     weights: str
+    """Path of YuNet's weights."""
     results: Path
+    """Folder of the jobs' results and logs."""
     runs: int = 0
+    """Number of jobs submitted."""
 
     def submit(self, workers: int, *, few: bool = False) -> Job:
         """Submit a job with a new folder for its results."""
@@ -139,9 +143,9 @@ def on_machines(bench: Bench, plan: Plan, folder: Path) -> dict:
     if reason := missing_requirements():
         raise ConfigError(f"namespace machines cannot be created: {reason}")
     clip, weights = bench.face("720p", bench.plan.pool_clip), bench.config.detector.weights
-    outputs = FaceWriter(bench.config)
-    run_stage(outputs, clip)
-    videos = max(round(plan.seconds * len(WORKERS) * plan.share / cpu_seconds(partial(run_stage, outputs, clip))), 8)
+    writer = FaceWriter(bench.config)
+    run_stage(writer, clip)
+    videos = max(round(plan.seconds * len(WORKERS) * plan.share / cpu_seconds(partial(run_stage, writer, clip))), 8)
     link_copies(clip, folder / "videos", videos)
     link_copies(clip, folder / "few", 4)
     hosts = Hosts(folder / "hosts", net="10.78.0", prefix="bench")
@@ -194,7 +198,7 @@ def _measure(experiment: Experiment, plan: Plan) -> dict:
 
 
 def _with_a_failure(experiment: Experiment) -> tuple[float, float]:
-    """Switch a machine off after half of the videos and on at once; return the seconds of the stage, and until Ray ran there again."""
+    """Switch a machine off after half of the videos and on at once; return the seconds of the stage, and those until Ray ran on it again."""
     hosts, half = experiment.cluster.hosts, len(list(experiment.videos.iterdir())) // 2
     job = experiment.submit(len(WORKERS))
     job.wait_for_videos(half)

@@ -3,8 +3,7 @@
 python -m tools.bench.cluster --clips clips --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/cluster-2026-01-31-box.json
 
 The machines are namespaces on this one (``tools/clusters/namespaces``; needs root and Debian packages, which an error names). Each worker has a
-share of one CPU, so this machine needs two. ``machines.py``, ``engine.py`` and
-``items.py`` define the measurements.
+share of one CPU, so this machine needs two. ``machines.py``, ``engine.py`` and ``items.py`` define the measurements.
 """
 
 import os
@@ -39,7 +38,7 @@ FIGURES = (
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
     ("ms_per_item", ("items", "ms_per_item"), "", "engine: milliseconds for each additional item that writes an empty file"),
 )
-"""Key, place among the raw figures, target (ours), description."""
+"""Key, its two keys in the raw figures, target (ours), description."""
 
 
 def main(

@@ -1,4 +1,4 @@
-"""Limits a namespace machine to a share of one CPU, so that machines on the same CPUs do not slow one another.
+"""Limits a namespace machine to a share of one CPU, so that machines on the same CPU do not slow one another.
 
 Uses the kernel's control groups (root): in each period of 10 ms a machine gets its quota of CPU time, with priority over processes outside
 such groups.

@@ -22,7 +22,7 @@ _FPS = 30
 
 
 def measure_features(work: Work, raw: dict) -> dict:
-    """Measure images, chips and seconds of audio per second."""
+    """Measure images, chips, seconds of audio, and frames of a video per second."""
     encoder, speech = _models(work)
     device = DeviceConfig(decode_workers=work.cpus - 1)
     forward = _forward(work, encoder, device)
@@ -61,8 +61,8 @@ def _models(work: Work) -> tuple[Encoder, Path]:
     """Return an encoder and the path of a Wav2Vec 2.0 base, both with random weights and saved in the formats that the stage loads."""
     encoder = build_encoder(replace(work.encoder.model, drop_path_rate=0.0))
     save_encoder(work.folder / "encoder", encoder)
-    tiny = Wav2Vec2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_conv_pos_embedding_groups=4)
-    Wav2Vec2Model(Wav2Vec2Config() if work.bf16 else tiny).save_pretrained(work.folder / "speech")
+    tiny_config = Wav2Vec2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_conv_pos_embedding_groups=4)
+    Wav2Vec2Model(Wav2Vec2Config() if work.bf16 else tiny_config).save_pretrained(work.folder / "speech")
     return encoder, work.folder / "speech"
 
 

@@ -2,7 +2,7 @@
 
 python -m tools.bench.gpu --json tools/benchmarks/gpu-2026-01-31-card.json
 
-Weights are random and images synthetic: nothing is downloaded, and the time of a step depends on neither. One run measures everything on one
+Weights are random and images synthetic: nothing is downloaded, and the time of a step does not depend on them. One run measures everything on one
 GPU with the code of the jobs; part ``ray`` trains the encoder through Ray Train.
 """
 
@@ -36,7 +36,7 @@ FIGURES = (
     ("speech_per_s", ("features", "speech_per_second"), "", "seconds of audio per second through Wav2Vec 2.0 base, mode context"),
     ("stage_of_forward", ("features", "stage_of_forward"), "", "all features of a video with audio and table / encoder alone"),
 )
-"""Key, place among the raw figures, target (ours, for one H200: docs/performance.md), description."""
+"""Key, its two keys in the raw figures, target (ours, for one H200: docs/performance.md), description."""
 
 
 def main(
@@ -74,7 +74,7 @@ def main(
 
 
 def run_metadata(only: tuple[Part, ...], cpus: int) -> dict:
-    """Return what is needed to compare runs."""
+    """Return the command, the GPU, the machine and the versions of a run."""
     command = f"python -m tools.bench.gpu --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {"command": command, "gpu": gpu, **metadata("torch", "timm", "transformers", "deepspeed")}

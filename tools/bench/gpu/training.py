@@ -31,7 +31,7 @@ _WARMUP_STEPS = 3
 
 
 def measure_training(work: Work, raw: dict) -> dict:
-    """Measure images per second of the same step in plain PyTorch and through DeepSpeed, scoring, and a checkpoint."""
+    """Measure images per second of the same step in plain PyTorch and through DeepSpeed, validation, and a checkpoint."""
     task = EncoderTask(work.encoder, open_image_set(write_images(work), SHARDS, work.folder), RankContext(device=work.device))
     step = [MicroBatch(batch.pixels.to(work.device), batch.labels.to(work.device), batch.loss_scale) for batch in task.micro_batches(0)]
     plain = _plain_pytorch(work, task, step)
@@ -46,7 +46,7 @@ def measure_training(work: Work, raw: dict) -> dict:
 
 
 def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
-    """Measure the training steps, the scoring and the checkpoint through DeepSpeed."""
+    """Measure training steps through DeepSpeed, without and with prefetched images, then validation and a checkpoint."""
     config = work.encoder
     zero_config = ZeroConfig(
         stage=config.zero_stage,
@@ -60,10 +60,10 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     model = ExpressionModel(config)
     engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
     zero = _images_per_second(work, task, engine, lambda number: step, 0)
-    read = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
+    prefetched = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
     start = time.perf_counter()
-    counted = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
-    scored = len(task.val) / (time.perf_counter() - start)
+    metrics = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
+    validation_rate = len(task.val) / (time.perf_counter() - start)
     start = time.perf_counter()
     folder = checkpoint.write(engine, {}, rank=0, world_size=1)
     seconds = time.perf_counter() - start
@@ -72,10 +72,10 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     return {
         "zero_images_per_second": zero,
         "zero_of_plain": zero / plain,
-        "read_images_per_second": read,
-        "read_of_zero": read / zero,
-        "scored_images_per_second": scored,
-        "scored": counted["macro_f1"],
+        "read_images_per_second": prefetched,
+        "read_of_zero": prefetched / zero,
+        "scored_images_per_second": validation_rate,
+        "scored": metrics["macro_f1"],
         "checkpoint_s": seconds,
         "checkpoint_gb": size / 1e9,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if work.bf16 else None,
@@ -85,7 +85,7 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
 
 
 def measure_ray_training(work: Work, raw: dict) -> dict:
-    """Measure training as its job runs it: Ray Train, a checkpoint and a score after each epoch."""
+    """Measure training as its job runs it: under Ray Train, with a checkpoint and validation after each epoch."""
     store = StageStore(write_images(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
     resources = Resources(workers=1, cpus=work.cpus, gpus=gpus)
@@ -107,7 +107,7 @@ def measure_ray_training(work: Work, raw: dict) -> dict:
 
 
 def write_images(work: Work) -> Storage:
-    """Write two files of ``IMAGE`` rows in the sizes of the settings."""
+    """Write two shards of ``IMAGE`` rows, for training and validation, unless they exist; returns their storage."""
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]

@@ -1,4 +1,4 @@
-"""Shared by the parts of the GPU benchmark: sizes, synthetic images, a timer that synchronises the GPU, and the GPU's ceiling."""
+"""What the parts of the GPU benchmark share: sizes, synthetic images, a timer that synchronises the GPU, and the GPU's ceiling."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ from abaw_ray.faces.config import ChipConfig
 
 FORWARD = 162e9
 """FLOPs of a forward pass of ViT-L/14 for one image of 224 pixels; a backward pass takes twice as many."""
-_DISTINCT = 64
+_DISTINCT_IMAGES = 64
 """Number of different images; each is used many times."""
 
 
@@ -61,12 +61,12 @@ class Work:
 
 
 def synthetic_images(side: int) -> list[np.ndarray]:
-    """Return synthetic faces, RGB, ``side`` pixels wide, with sensor noise: without it, JPEGs are too small and too fast to decode."""
-    config, rng, out = replace(SyntheticConfig(), seed=0), np.random.default_rng(0), []
-    for number in range(_DISTINCT):
+    """Return synthetic faces, ``side side 3``, RGB, with sensor noise: without it, JPEGs are too small and too fast to decode."""
+    config, rng, images = replace(SyntheticConfig(), seed=0), np.random.default_rng(0), []
+    for number in range(_DISTINCT_IMAGES):
         face = cv2.resize(render_aligned(config, f"bench-{number}", "Happiness").image, (side, side), interpolation=cv2.INTER_CUBIC)
-        out.append(np.clip(face + rng.normal(0, 4, face.shape), 0, 255).astype(np.uint8))
-    return out
+        images.append(np.clip(face + rng.normal(0, 4, face.shape), 0, 255).astype(np.uint8))
+    return images
 
 
 def median_seconds(call: Callable[[], object], times: int, warmup: int = 3) -> float:

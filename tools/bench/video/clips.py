@@ -1,4 +1,4 @@
-"""Real clips -> test videos of a given size and encoding, with one real face of a given height at a known position.
+"""Test videos of a given size and encoding, made from real clips: real faces of a given height at known positions.
 
 The background consists of the clip's own strips beside the face, mirrored until the frame is full: camera material at the face's scale, with its
 sensor noise and camera motion. (An enlarged background from another clip has too little detail to decode.)
@@ -24,16 +24,16 @@ CRF = 23
 _DETECTION_WIDTH = 640
 """Width in pixels at which faces are detected in the clips."""
 _MIN_SCORE, _SECOND_FACE_SCORE = 0.6, 0.3
-"""Minimum score of the face, and of a second face that excludes the frame."""
+"""Minimum score of the face, and of a second face whose presence excludes the frame."""
 _MAX_FRAMES = 300
-"""Maximum number of frames of a clip, which are held in memory."""
+"""Maximum number of frames taken from a clip; they are held in memory."""
 _HAIR_MARGIN = 0.35
-"""Distance of a strip from the face's box, in box widths."""
+"""Distance of a strip from the face's box, in box widths, so that the strip shows no hair."""
 _ABOVE_SHOULDERS = 0.9
-"""Lower end of a strip, as a share of the lower end of the face's box: the shoulders are below."""
+"""Lower end of a strip, as a fraction of the y of the box's lower end, so that the strip shows no shoulders."""
 _FACE_CENTER_Y = 0.72
-"""Vertical centre of the large face as a share of the frame height: low, so that little must be filled in below the clip, and high enough for the
-whole chip to be inside the frame."""
+"""Vertical centre of the large face as a fraction of the frame height: low, so that few rows must be added below the clip, but with the whole chip
+inside the frame."""
 _MIN_STRIP_WIDTH = 0.05
 """Minimum width of a strip as a share of the clip's width."""
 
@@ -53,6 +53,7 @@ class Subject:
     boxes: np.ndarray
     """``frames 4``, x0 y0 x1 y1 in pixels."""
     clip: str
+    """Path of the clip."""
 
     @property
     def height(self) -> float:
@@ -60,13 +61,13 @@ class Subject:
         return float(np.median(self.boxes[:, 3] - self.boxes[:, 1]))
 
     def source_index(self, index: int) -> int:
-        """Return the clip's frame for a frame of a video: forwards and backwards in turn, so that there are no jumps."""
+        """Return the clip's frame for a frame of a video; the clip plays forwards and backwards in turn, so that there are no jumps."""
         period = max(2 * (len(self.images) - 1), 1)
         return min(index % period, period - index % period)
 
     @property
     def strips(self) -> tuple[slice, slice]:
-        """Column ranges left and right of the face; twice the same if the other is too narrow.
+        """Column ranges left and right of the face; if one is too narrow, twice the other.
 
         Raises:
             DataError: both are too narrow.
@@ -112,18 +113,19 @@ def _longest_run(path: Path, detector: Detector) -> Subject:
 
 
 def portrait(subject: Subject, size: tuple[int, int], share: float, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a frame of ``size`` (width, height) with a face whose height is ``share`` of the frame's, and the face's box."""
-    (wide, high), zoom = size, share * size[1] / subject.height
+    """Return a frame of ``size`` (width, height) with a face of ``share`` of the frame's height, and the face's box."""
+    (frame_width, frame_height), zoom = size, share * size[1] / subject.height
     clip, box = _scaled_frame(subject, index, zoom)
-    middle = np.median(subject.boxes[:, :2] + subject.boxes[:, 2:], axis=0) / 2 * zoom
-    chest = (len(clip) - subject.boxes[:, 3].max() * zoom) / 3
-    more = round(float(np.clip(high - _FACE_CENTER_Y * high + middle[1] - len(clip), 0, 3 * chest)))
-    clip = clip[_reflect(np.arange(len(clip) + more), min(len(clip) - int(chest), len(clip) - 1), len(clip), above=True)]
+    center = np.median(subject.boxes[:, :2] + subject.boxes[:, 2:], axis=0) / 2 * zoom
+    mirrored_rows = (len(clip) - subject.boxes[:, 3].max() * zoom) / 3  # the lowest third of the rows below the face
+    added_rows = round(float(np.clip(frame_height - _FACE_CENTER_Y * frame_height + center[1] - len(clip), 0, 3 * mirrored_rows)))
+    clip = clip[_reflect(np.arange(len(clip) + added_rows), min(len(clip) - int(mirrored_rows), len(clip) - 1), len(clip), above=True)]
     rows, columns = clip.shape[:2]
-    left = (wide - columns) // 2 if columns <= wide else round(float(np.clip(wide / 2 - middle[0], wide - columns, 0)))
-    top = high - rows if rows <= high else round(float(np.clip(_FACE_CENTER_Y * high - middle[1], high - rows, 0)))
-    image = np.zeros((high, wide, 3), np.uint8) if columns >= wide and rows >= high else background(subject, size, zoom, index, (left, top))
-    _paste(image, clip, left, top, soft=max(rows // 16, 1))
+    left = (frame_width - columns) // 2 if columns <= frame_width else round(float(np.clip(frame_width / 2 - center[0], frame_width - columns, 0)))
+    top = frame_height - rows if rows <= frame_height else round(float(np.clip(_FACE_CENTER_Y * frame_height - center[1], frame_height - rows, 0)))
+    covered = columns >= frame_width and rows >= frame_height
+    image = np.zeros((frame_height, frame_width, 3), np.uint8) if covered else background(subject, size, zoom, index, (left, top))
+    _paste(image, clip, left, top, blend_px=max(rows // 16, 1))
     return image, box + np.array([left, top, left, top])
 
 
@@ -137,29 +139,29 @@ def crowd(subject: Subject, size: tuple[int, int], height: float, trajectories: 
             continue
         clip, box = _scaled_frame(subject, index, height / subject.height)
         left, top = round(float(center[0] - (box[0] + box[2]) / 2)), round(float(center[1] - (box[1] + box[3]) / 2))
-        _paste(image, clip, left, top, soft=max(len(clip) // 10, 1))
+        _paste(image, clip, left, top, blend_px=max(len(clip) // 10, 1))
         boxes.append(box + np.array([left, top, left, top]))
     return image, boxes
 
 
 def background(subject: Subject, size: tuple[int, int], zoom: float, index: int, corner: tuple[int, int]) -> np.ndarray:
-    """Return a frame of the strips only, which continues a clip whose upper left corner is at ``corner``."""
+    """Return a frame of mirrored strips only, aligned with a clip whose upper left corner will be pasted at ``corner`` (x, y)."""
     clip, _ = _scaled_frame(subject, index, zoom)
     (rows, columns), (left, right) = clip.shape[:2], subject.strips
-    clear = max(min(round(_ABOVE_SHOULDERS * float(np.median(subject.boxes[:, 3])) * zoom), rows), 2)
-    y = _reflect(np.arange(size[1]) - corner[1], 0, clear)
+    strip_rows = max(min(round(_ABOVE_SHOULDERS * float(np.median(subject.boxes[:, 3])) * zoom), rows), 2)
+    y = _reflect(np.arange(size[1]) - corner[1], 0, strip_rows)
     x = np.arange(size[0]) - corner[0]
-    near, far = (_reflect(x, *_scaled_range(side, zoom, columns)) for side in (left, right))
-    turn = (left.stop + right.start) / 2 * zoom if left != right else columns / 2
-    share = np.clip((x - turn) / max(columns / 16, 1) + 0.5, 0, 1).astype(np.float32)
-    image, mixed = _gather(clip, y, np.where(share < 0.5, near, far)), np.flatnonzero((share > 0) & (share < 1))
-    both = _gather(clip, y, near[mixed]) * (1 - share[mixed, None]) + _gather(clip, y, far[mixed]) * share[mixed, None]
-    image[:, mixed] = (both + 0.5).astype(np.uint8)
+    left_columns, right_columns = (_reflect(x, *_scaled_range(side, zoom, columns)) for side in (left, right))
+    seam = (left.stop + right.start) / 2 * zoom if left != right else columns / 2
+    alpha = np.clip((x - seam) / max(columns / 16, 1) + 0.5, 0, 1).astype(np.float32)
+    image, mixed = _gather(clip, y, np.where(alpha < 0.5, left_columns, right_columns)), np.flatnonzero((alpha > 0) & (alpha < 1))
+    blended = _gather(clip, y, left_columns[mixed]) * (1 - alpha[mixed, None]) + _gather(clip, y, right_columns[mixed]) * alpha[mixed, None]
+    image[:, mixed] = (blended + 0.5).astype(np.uint8)
     return image
 
 
 def _gather(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return ``image[rows][:, columns]``; several times as fast."""
+    """Return ``image[rows][:, columns]``, several times as fast as by indexing."""
     x, y = np.meshgrid(columns.astype(np.float32), np.arange(rows.max() + 1, dtype=np.float32))
     return cv2.remap(image, x, y, cv2.INTER_NEAREST)[rows]
 
@@ -169,12 +171,12 @@ def _scaled_range(side: slice, zoom: float, columns: int) -> tuple[int, int]:
     return low, max(high, low + 2)
 
 
-def _reflect(place: np.ndarray, low: int, high: int, *, above: bool = False) -> np.ndarray:
-    """Return positions reflected into ``low`` to ``high - 1``; with ``above`` only those from ``high`` on."""
-    many = high - low
-    within = np.mod(place - low, 2 * many)
-    folded = low + np.where(within < many, within, 2 * many - 1 - within)
-    return np.where(place < high, place, folded) if above else folded
+def _reflect(position: np.ndarray, low: int, high: int, *, above: bool = False) -> np.ndarray:
+    """Return positions reflected into ``low`` to ``high - 1``; with ``above``, positions below ``high`` are kept."""
+    length = high - low
+    offset = np.mod(position - low, 2 * length)
+    reflected = low + np.where(offset < length, offset, 2 * length - 1 - offset)
+    return np.where(position < high, position, reflected) if above else reflected
 
 
 def _scaled_frame(subject: Subject, index: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
@@ -186,25 +188,25 @@ def _scaled_frame(subject: Subject, index: int, zoom: float) -> tuple[np.ndarray
     return image, box * zoom
 
 
-def _paste(image: np.ndarray, clip: np.ndarray, left: int, top: int, *, soft: int) -> None:
-    """Paste a clip into a frame. Its edges are blended over ``soft`` pixels, except at the frame's edges."""
-    (high, wide), (rows, columns) = image.shape[:2], clip.shape[:2]
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + columns, wide), min(top + rows, high)
+def _paste(image: np.ndarray, clip: np.ndarray, left: int, top: int, *, blend_px: int) -> None:
+    """Paste a clip into a frame. Its edges are blended over ``blend_px`` pixels, except at the frame's edges."""
+    (frame_height, frame_width), (rows, columns) = image.shape[:2], clip.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + columns, frame_width), min(top + rows, frame_height)
     if x1 <= x0 or y1 <= y0:
         return
     x, y = np.arange(x0, x1)[None, :, None], np.arange(y0, y1)[:, None, None]
-    far = np.full((1, 1, 1), np.inf)
-    inside = [x - left + 1 if left > 0 else far, left + columns - x if left + columns < wide else far]
-    inside += [y - top + 1 if top > 0 else far, top + rows - y if top + rows < high else far]
-    share = np.ones(1, np.float32)
-    for distance in inside:
-        share = share * np.clip(distance / (soft + 1), 0, 1).astype(np.float32)
-    here = image[y0:y1, x0:x1]
-    here[:] = (clip[y0 - top : y1 - top, x0 - left : x1 - left] * share + here * (1 - share) + 0.5).astype(np.uint8)
+    no_edge = np.full((1, 1, 1), np.inf)
+    distances = [x - left + 1 if left > 0 else no_edge, left + columns - x if left + columns < frame_width else no_edge]
+    distances += [y - top + 1 if top > 0 else no_edge, top + rows - y if top + rows < frame_height else no_edge]
+    alpha = np.ones(1, np.float32)
+    for distance in distances:
+        alpha = alpha * np.clip(distance / (blend_px + 1), 0, 1).astype(np.float32)
+    target = image[y0:y1, x0:x1]
+    target[:] = (clip[y0 - top : y1 - top, x0 - left : x1 - left] * alpha + target * (1 - alpha) + 0.5).astype(np.uint8)
 
 
 def add_grain(images: Iterable[np.ndarray], deviation: float, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield the images with sensor noise in their brightness, new in every image; ``deviation``: standard deviation in levels of 255."""
+    """Yield the images with sensor noise added to their brightness, new in every image; ``deviation``: standard deviation in levels of 255."""
     rng, noise = np.random.default_rng(seed), None
     for image in images:
         if noise is None:

@@ -1,6 +1,6 @@
-"""Test videos -> CPU time of the stage, relative to decoding alone and to a naive implementation.
+"""CPU time of the stage on test videos, relative to decoding alone and to a naive implementation.
 
-The alternatives run in turn in one process with one thread, so that other load on the machine affects them alike.
+The alternatives run in turn in one process with one thread, so that other load on the machine affects them equally.
 """
 
 import io
@@ -20,7 +20,7 @@ from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.video import decode
 
 WARMUP_FRAMES = 20
-"""Frames before the first round: a worker builds its networks only once."""
+"""Frames processed before the first round, because a worker builds its networks only once."""
 _NAIVE_SCORE = 0.6
 """Minimum detection score of the naive implementation, as in OpenCV's examples."""
 
@@ -30,25 +30,25 @@ def video_row(path: Path) -> dict:
     return {"video": path.name, "uri": str(path), "subjects": []}
 
 
-def run_stage(parts: FaceWriter, path: Path, frames: int | None = None) -> None:
+def run_stage(writer: FaceWriter, path: Path, frames: int | None = None) -> None:
     """Run the whole stage on a video: decoding, detection, tracking, cropping, JPEG, Parquet.
 
     Raises:
-        ItemError: the video broke.
+        ItemError: the video is damaged.
     """
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        done = parts.write_video(video_row(path), Path(folder) / "part.parquet", frames)
-    if done.error is not None:
-        raise ItemError(f"{path}: {done.error}")
+        result = writer.write_video(video_row(path), Path(folder) / "output.parquet", frames)
+    if result.error is not None:
+        raise ItemError(f"{path}: {result.error}")
 
 
 def decode_only(path: Path, frames: int | None = None) -> int:
-    """Decode with the settings of the stage; returns the number of frames."""
+    """Decode a video with the settings of the stage; returns the number of frames."""
     return sum(1 for _ in decode(str(path), max_frames=frames))
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
-    """Return the CPU time of all threads of this process during the action."""
+    """Return the CPU seconds of all threads of this process during the action."""
     before = time.process_time()
     action()
     return time.process_time() - before
@@ -70,9 +70,9 @@ def stage_over_decode(config: FacesConfig, path: Path, rounds: int) -> dict:
         ``ratio``, ``ratios`` of all rounds, ``ratio_of_fastest`` (of the fastest rounds, which other load on the machine affects least),
         ``decode_ms`` and ``stage_ms`` per frame (medians), ``frames``, ``mbit_s`` of the file.
     """
-    parts, frames = FaceWriter(config), decode_only(path)
-    run_stage(parts, path, WARMUP_FRAMES)
-    times = alternate({"decode": lambda: decode_only(path), "stage": lambda: run_stage(parts, path)}, rounds)
+    writer, frames = FaceWriter(config), decode_only(path)
+    run_stage(writer, path, WARMUP_FRAMES)
+    times = alternate({"decode": lambda: decode_only(path), "stage": lambda: run_stage(writer, path)}, rounds)
     ratios = [stage / decoding for stage, decoding in zip(times["stage"], times["decode"], strict=True)]
     seconds = max(frame.time for frame in decode(str(path)))
     return {
@@ -92,9 +92,9 @@ def naive_over_stage(config: FacesConfig, path: Path, frames: int, rounds: int) 
     Returns:
         ``ratio``, ``ratios``, ``naive_ms`` and ``stage_ms`` per frame (medians), ``frames``.
     """
-    parts, frames = FaceWriter(config), min(frames, decode_only(path, frames))
-    run_stage(parts, path, WARMUP_FRAMES)
-    times = alternate({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: run_stage(parts, path, frames)}, rounds)
+    writer, frames = FaceWriter(config), min(frames, decode_only(path, frames))
+    run_stage(writer, path, WARMUP_FRAMES)
+    times = alternate({"naive": lambda: naive(path, config.detector.weights, frames), "stage": lambda: run_stage(writer, path, frames)}, rounds)
     ratios = [naive_s / stage_s for naive_s, stage_s in zip(times["naive"], times["stage"], strict=True)]
     return {
         "ratio": median(ratios),

@@ -1,4 +1,4 @@
-"""Figures of a run of the video benchmark -> tables and a JSON file."""
+"""Figures of the video benchmark as tables and a JSON file."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ class Figure:
 
     key: str
     place: tuple[str, ...]
-    """Its place among the raw figures: the part, then keys inside it."""
+    """Its keys in the raw figures: the part, then keys inside it."""
     target: str
     description: str
     approximate: bool = False
@@ -58,7 +58,7 @@ def _lookup(raw: dict, place: tuple[str, ...]) -> float | None:
 
 
 def run_metadata(config: FacesConfig, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> dict:
-    """Return what is needed to compare runs; paths by their last component only."""
+    """Return the command, encoding, settings, machine and versions of a run; paths are reduced to their last component."""
     return {
         "command": command_line("video", clips, weights, quick, only),
         "quick": quick,
@@ -71,8 +71,8 @@ def run_metadata(config: FacesConfig, clips: Path, weights: Path, quick: bool, o
 
 def write(path: Path, note: dict, raw: dict) -> None:
     """Write the JSON file: the figures, the curve, the run's metadata, and all raw figures."""
-    body = figures_of(raw) | {"curve": raw.get("curve", {}).get("figures")} | note | {"raw": raw}
-    path.write_text(json.dumps(rounded(body), indent=1) + "\n")
+    content = figures_of(raw) | {"curve": raw.get("curve", {}).get("figures")} | note | {"raw": raw}
+    path.write_text(json.dumps(rounded(content), indent=1) + "\n")
 
 
 def show(figures: dict[str, float | None], raw: dict, quick: bool) -> None:
@@ -98,13 +98,13 @@ def _curve(rows: list[dict]) -> Table:
     """Return the table of the curve; its first row has the default settings."""
     sizes = list(rows[0]["stage_ms"])
     table = Table(
-        "search s", "follow s", "calm s", "window px", "width px", *(f"ms {size}" for size in sizes), *(f"/ decode {size}" for size in sizes)
+        "search s", "follow s", "static s", "window px", "width px", *(f"ms {size}" for size in sizes), *(f"/ decode {size}" for size in sizes)
     )
     for name in ("lost", "IoU interpolated", "newcomer s", "brief"):
         table.add_column(name)
     for row in rows:
         settings = [f"{row[name]:g}" for name in SETTINGS]
         costs = [f"{row[kind][size]:.2f}" for kind in ("stage_ms", "stage_over_decode") for size in sizes]
-        finds = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("lost", "iou_interpolated", "newcomer_s", "brief")]
-        table.add_row(*settings, *costs, *finds)
+        recalls = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("lost", "iou_interpolated", "newcomer_s", "brief")]
+        table.add_row(*settings, *costs, *recalls)
     return table

@@ -1,4 +1,4 @@
-"""A long and a short video -> private memory of a worker and of its decoding child process."""
+"""Private memory of a worker and of its decoding child process, while it processes one video."""
 
 import os
 import tempfile
@@ -60,18 +60,18 @@ def worker_memory(config: FacesConfig, path: Path) -> dict[str, float]:
     """Process one video with a worker's ``IsolatedFaceWriter``. Call it in a new process, which corresponds to the actor without Ray's own memory.
 
     Returns:
-        Peaks in MiB: ``parent``, ``child``, and ``sum`` of both at one time; and ``frames``.
+        Peaks in MiB: ``parent``, ``child``, and ``sum`` (peak of their sum); and ``frames``.
 
     Raises:
-        ItemError: the video broke.
+        ItemError: the video is damaged.
     """
-    import abaw_ray.cluster.stages.faces  # noqa: F401 - an actor has loaded it
+    import abaw_ray.cluster.stages.faces  # noqa: F401 - loaded in an actor too
 
-    parts = IsolatedFaceWriter(config, ChildLimits(), yunet_weights(config.detector.weights))
+    writer = IsolatedFaceWriter(config, ChildLimits(), yunet_weights(config.detector.weights))
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        with PeakSampler(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(parts.crash_retry.child.pid)) as sampler:
-            done = parts.write_video(video_row(path), Path(folder) / "part.parquet")
-        parts.close()
-    if done.error is not None:
-        raise ItemError(f"{path}: {done.error}")
-    return sampler.peaks | {"frames": done.frames}
+        with PeakSampler(parent=lambda: private_mb(os.getpid()), child=lambda: private_mb(writer.crash_retry.child.pid)) as sampler:
+            result = writer.write_video(video_row(path), Path(folder) / "output.parquet")
+        writer.close()
+    if result.error is not None:
+        raise ItemError(f"{path}: {result.error}")
+    return sampler.peaks | {"frames": result.frames}

@@ -1,4 +1,4 @@
-"""Sizes of a benchmark run, and its videos, which are encoded at first use."""
+"""Sizes of a benchmark run, and its test videos, which are encoded on first use."""
 
 import tempfile
 from collections.abc import Iterator
@@ -26,30 +26,31 @@ class Plan:
     """Sizes of the measurements."""
 
     seconds: float = 15
-    """Duration of the videos whose cost is measured."""
+    """Duration in seconds of the videos whose cost is measured."""
     rounds: int = 9
     """Number of rounds of each cost measurement; the figure is the median."""
     grain: tuple[float, ...] = (3.0,)
-    """Standard deviations, of 255, of noise in further videos: a clip that was compressed before is unusually cheap to decode."""
+    """Standard deviations, in levels of 255, of the noise in further videos: without noise, a re-encoded clip is unusually cheap to decode."""
     recall_seconds: float = 30
-    """Duration of each video of small faces."""
+    """Duration in seconds of each video of small faces."""
     curve_frames: int = 200
     """Frames measured for each point of the curve."""
     curve_rounds: int = 2
     """Number of rounds for each point of the curve."""
     curve_sizes: tuple[str, ...] = ("720p", "1080p")
+    """Keys of ``SIZES`` for which the curve measures the cost."""
     few: bool = False
     """Whether the curve changes only one setting at a time."""
     naive_frames: int = 200
-    """Frames for the naive implementation, which takes many times as long per frame."""
+    """Frames measured with the naive implementation, which takes many times as long per frame."""
     pool_seconds: float = 260
     """Estimated wall time of the process pool, from the time of a single process; the actual one is a few percent less."""
     pool_clip: float = 10
-    """Seconds of the clip that is copied."""
+    """Duration in seconds of the clip that the pool and the job process many times."""
     long: float = 600
-    """Seconds of the long video of part ``memory``."""
+    """Duration in seconds of the long video of part ``memory``."""
     short: float = 60
-    """Seconds of the short video of part ``memory``."""
+    """Duration in seconds of the short video of part ``memory``."""
     videos: int = 20_000
     """Number of stub videos of part ``scale``."""
 
@@ -74,14 +75,18 @@ QUICK = Plan(
 
 @dataclass
 class Bench:
-    """One run: its settings and its videos."""
+    """Settings of one run, and its test videos."""
 
     plan: Plan
     config: FacesConfig
     clips: Path
+    """Folder of real clips."""
     folder: Path
+    """Folder of the test videos."""
     keep: bool
+    """Whether the test videos are kept, each with one frame as an image."""
     encoded: dict[str, Path] = field(default_factory=dict)
+    """Encoded test videos by name."""
 
     @cached_property
     def subject(self) -> Subject:
@@ -113,6 +118,6 @@ class Bench:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Create a temporary folder on the same disk."""
+        """Create a temporary folder on the disk of the test videos."""
         with tempfile.TemporaryDirectory(prefix="scratch-", dir=self.folder) as folder:
             yield Path(folder)

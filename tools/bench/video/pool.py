@@ -1,7 +1,7 @@
-"""Copies of one clip -> throughput of the job relative to a process pool that does the same work.
+"""Throughput of the job relative to a process pool that does the same work, on copies of one clip.
 
-Both run ``FaceWriter`` on the same number of CPUs and write one Parquet file per video. Both times are from the call to the last file, with the
-start of the workers; the start of Ray is measured separately.
+Both run ``FaceWriter`` on the same number of CPUs and write one Parquet file per video. Both times include the start of the workers and end with
+the last file; the start of Ray is measured separately.
 """
 
 import multiprocessing
@@ -21,12 +21,12 @@ from tools.bench.video.cost import cpu_seconds, run_stage, video_row
 
 CPUS = 2
 """Number of workers of the pool and of the job."""
-_parts: FaceWriter | None = None  # one per process of the pool
+_writer: FaceWriter | None = None  # one per process of the pool
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolConfig:
-    """The work of both."""
+    """The work of the pool and of the job."""
 
     config: FacesConfig
     clip: Path
@@ -41,11 +41,11 @@ def ray_over_pool(work: PoolConfig) -> dict:
 
     Returns:
         ``ratio``; ``ratio_with_start`` (with the start of Ray); ``videos``, ``pool_s``, ``ray_s``, ``ray_start_s``; ``pool_load`` and
-        ``ray_load``, the load average at the end of each: the ratio is valid only if both are alike.
+        ``ray_load``, the load average at the end of each: the ratio is valid only if both are similar.
     """
-    parts = FaceWriter(work.config)
-    run_stage(parts, work.clip)
-    videos = max(round(work.seconds * CPUS / cpu_seconds(partial(run_stage, parts, work.clip))), CPUS)
+    writer = FaceWriter(work.config)
+    run_stage(writer, work.clip)
+    videos = max(round(work.seconds * CPUS / cpu_seconds(partial(run_stage, writer, work.clip))), CPUS)
     copies = link_copies(work.clip, work.folder / "videos", videos)
     pool_s = pool_seconds(work.config, copies, work.folder / "pool")
     pool_load = os.getloadavg()[0]
@@ -63,7 +63,7 @@ def ray_over_pool(work: PoolConfig) -> dict:
 
 
 def link_copies(clip: Path, folder: Path, count: int) -> list[Path]:
-    """Create hard links to a file; returns their paths."""
+    """Create ``count`` hard links to a file; returns their paths."""
     folder.mkdir(parents=True)
     paths = [folder / f"{number:05d}{clip.suffix}" for number in range(count)]
     for path in paths:
@@ -89,17 +89,17 @@ def pool_seconds(config: FacesConfig, videos: list[Path], folder: Path) -> float
 
 
 def _init_worker(config: FacesConfig, weights: bytes) -> None:
-    global _parts
+    global _writer
     tune_process()
-    _parts = FaceWriter(config, weights)
+    _writer = FaceWriter(config, weights)
 
 
 def _process_video(task: tuple[Path, Path]) -> int:
-    assert _parts is not None, "the pool calls _init_worker first"
-    done = _parts.write_video(video_row(task[0]), task[1])
-    if done.error is not None:
-        raise done.error
-    return done.frames
+    assert _writer is not None, "the pool calls _init_worker first"
+    result = _writer.write_video(video_row(task[0]), task[1])
+    if result.error is not None:
+        raise result.error
+    return result.frames
 
 
 def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float, float]:
@@ -120,9 +120,9 @@ def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float
     start = time.monotonic()
     with RaySession(compute, storage) as session:
         session.start()
-        started = time.monotonic()
+        ray_started = time.monotonic()
         record = PREPARE_FACES.complete(Run(job, session))
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - ray_started
     if record.failures:
         raise AbawError(f"{videos}: {record.failures[0]['reason']}")
-    return started - start, seconds
+    return ray_started - start, seconds

@@ -1,4 +1,4 @@
-"""Videos of small faces at known positions -> recall of the stage, and its recall and cost at other settings.
+"""Recall of the stage on videos of small faces at known positions, and its recall and cost at other settings.
 
 A face is detected in a frame if the box of any row overlaps the true box by more than ``MIN_IOU``.
 """
@@ -27,14 +27,14 @@ FACE_HEIGHT = 48.0
 """Height of a small face's box in pixels."""
 SIZE = (1920, 1080)
 LONG_VISIT, BRIEF_VISIT = (4.5, 4.5), (0.4, 3.0)
-"""Range of a visit's seconds: a little longer than the longest search interval, or so brief that a rare search may miss it."""
+"""Range of a visit's seconds: slightly longer than the longest search interval, or so brief that the visit may fall between two searches."""
 _ABSENCE = (0.5, 2.5)
 """Range of the seconds between two visits."""
 _BANDS = (0.5, 0.66, 0.82)
 """Left edge of the band of each visitor, as a share of the frame width."""
 SEARCH, FOLLOW = (0.5, 1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """``tracks.search_interval_s`` and ``tracks.follow_interval_s`` of the curve, in seconds."""
-CALM, PIXELS, WIDTHS = (0.2, 0.4), (96, 128, 160), (480, 640, 800)
+STATIC, WINDOW_SIZES, WIDTHS = (0.2, 0.4), (96, 128, 160), (480, 640, 800)
 """``tracks.static_interval_s``, ``window.size`` and ``detector.width`` of the curve's further rows."""
 
 SETTINGS = ("tracks.search_interval_s", "tracks.follow_interval_s", "tracks.static_interval_s", "window.size", "detector.width")
@@ -53,7 +53,7 @@ class Scene:
 
 
 def make_scene(subject: Subject, path: Path, trajectories: list[Trajectory], seconds: float) -> Scene:
-    """Render and encode a scene, with a faster preset than for the videos whose cost is measured."""
+    """Render and encode a scene, with a faster libx264 preset than the videos whose cost is measured."""
     truth: Truth = []
 
     def frames() -> Iterator[np.ndarray]:
@@ -66,12 +66,12 @@ def make_scene(subject: Subject, path: Path, trajectories: list[Trajectory], sec
 
 
 def drifting(time: float) -> tuple[float, float]:
-    """Return a position that moves slowly, at most 1.5 face heights per second."""
+    """Return a position in pixels at a time in seconds; it moves slowly, at most 1.5 face heights per second."""
     return SIZE[0] * (0.5 + 0.3 * math.sin(time / 8)), SIZE[1] * (0.5 + 0.2 * math.cos(time / 5))
 
 
 def swaying(time: float) -> tuple[float, float]:
-    """Return a position that swings by half a face height to each side every two seconds."""
+    """Return a position in pixels at a time in seconds; it swings by half a face height to each side every two seconds."""
     return SIZE[0] * (0.3 + 0.01 * time) + FACE_HEIGHT / 2 * math.sin(math.pi * time), SIZE[1] * 0.55 + FACE_HEIGHT / 4 * math.sin(2 * math.pi * time)
 
 
@@ -87,11 +87,11 @@ def visits(seconds: float, seed: int, stay: tuple[float, float] = LONG_VISIT) ->
     return lambda now: next(((x, y) for start, end, x, y in times if start <= now < end), None)
 
 
-def detected_rows(parts: FaceWriter, scene: Scene) -> pa.Table:
+def detected_rows(writer: FaceWriter, scene: Scene) -> pa.Table:
     """Return frame, source and box of the rows of a scene in which a face is seen."""
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        path = Path(folder) / "part.parquet"
-        parts.write_video(video_row(scene.path), path)
+        path = Path(folder) / "output.parquet"
+        writer.write_video(video_row(scene.path), path)
         table = pq.read_table(path, columns=["frame", "seen", "source", "box"])
     return table.filter(table["seen"])
 
@@ -121,9 +121,9 @@ def recall(overlap: np.ndarray) -> float | None:
 
 
 def detection_delays(overlap: np.ndarray) -> list[float]:
-    """Return the seconds from each appearance of a face to its detection, or to its disappearance if it is not detected.
+    """Return the seconds from each appearance of a face to its first detection, or to its disappearance if it is not detected.
 
-    An appearance that the end of the video cuts off counts only if it is detected.
+    An appearance that lasts to the end of the video counts only if the face is detected.
     """
     present = ~np.isnan(overlap)
     delays = []
@@ -137,14 +137,14 @@ def detection_delays(overlap: np.ndarray) -> list[float]:
 
 
 def small_faces(config: FacesConfig, drift: Scene, late: Scene) -> dict:
-    """Measure the recall for a face that is present from the first frame, and the detection delay of one that appears in mid-video.
+    """Measure the recall for a face that is present from the first frame, and the detection delay of one that appears later.
 
     Returns:
         ``recall``, ``iou`` (mean over the frames in which it is detected), ``late_s`` (mean) and ``lates_s``.
     """
-    parts = FaceWriter(config)
-    overlap, _ = best_overlap(detected_rows(parts, drift), drift.truth, 0)
-    delays = detection_delays(best_overlap(detected_rows(parts, late), late.truth, 0)[0])
+    writer = FaceWriter(config)
+    overlap, _ = best_overlap(detected_rows(writer, drift), drift.truth, 0)
+    delays = detection_delays(best_overlap(detected_rows(writer, late), late.truth, 0)[0])
     return {"recall": recall(overlap), "iou": float(overlap[overlap > MIN_IOU].mean()), "late_s": mean(delays), "lates_s": delays}
 
 
@@ -163,10 +163,10 @@ def curve_settings(config: FacesConfig, *, few: bool) -> list[FacesConfig]:
                     ),
                 )
             )
-    settings += [replace(config, tracks=replace(tracks, static_interval_s=calm)) for calm in CALM]
-    settings += [replace(config, window=replace(config.window, size=pixels)) for pixels in PIXELS]
+    settings += [replace(config, tracks=replace(tracks, static_interval_s=interval)) for interval in STATIC]
+    settings += [replace(config, window=replace(config.window, size=size)) for size in WINDOW_SIZES]
     settings += [replace(config, detector=replace(config.detector, width=width)) for width in WIDTHS]
-    return [each for index, each in enumerate(settings) if each not in settings[:index]]
+    return [setting for index, setting in enumerate(settings) if setting not in settings[:index]]
 
 
 def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, frames: int, rounds: int) -> list[dict]:
@@ -184,21 +184,21 @@ def curve(configs: list[FacesConfig], costs: Mapping[str, Path], scene: Scene, f
         without detection), ``iou_interpolated`` (mean over its interpolated frames), ``newcomer_s`` (mean detection delay) and ``brief`` (recall
         of the last face).
     """
-    parts, cost = [FaceWriter(config) for config in configs], {}
-    for each in parts:
+    writers, cost = [FaceWriter(config) for config in configs], {}
+    for writer in writers:
         for path in costs.values():
-            run_stage(each, path, WARMUP_FRAMES)
+            run_stage(writer, path, WARMUP_FRAMES)
     for _ in range(rounds):
         for name, path in costs.items():
-            for index, each in enumerate(parts):
-                times = alternate({"decode": partial(decode_only, path, frames), "stage": partial(run_stage, each, path, frames)}, 1)
+            for index, writer in enumerate(writers):
+                times = alternate({"decode": partial(decode_only, path, frames), "stage": partial(run_stage, writer, path, frames)}, 1)
                 cost.setdefault((index, name), []).append((times["decode"][0], times["stage"][0]))
     rows = []
     for index, config in enumerate(configs):
         row: dict = dict(zip(SETTINGS, _settings(config), strict=True))
         row["stage_ms"] = {name: 1e3 * median(stage for _, stage in cost[index, name]) / frames for name in costs}
         row["stage_over_decode"] = {name: median(stage / decoding for decoding, stage in cost[index, name]) for name in costs}
-        rows.append(row | _recall_figures(detected_rows(parts[index], scene), scene.truth))
+        rows.append(row | _recall_figures(detected_rows(writers[index], scene), scene.truth))
     return rows
 
 

@@ -36,7 +36,7 @@ Part = Literal["stage", "recall", "curve", "naive", "pool", "memory", "scale"]
 
 
 def in_new_process(function: Callable[..., _T], *args: object) -> _T:
-    """Call a function in a new process with the settings of a worker's child process, so that memory and CPU time are measured alone."""
+    """Call a function in a new process with the settings of a worker's child process, to measure its memory and CPU time separately."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=tune_process) as pool:
         return pool.submit(function, *args).result()
 

@@ -1,4 +1,4 @@
-"""Thousands of stub videos -> the job's overhead per video, and the driver's memory.
+"""Overhead of the job per video, and memory of the driver, with thousands of stub videos.
 
 The job is real: it lists the folder, identifies every file, its actors write outputs into storage, and it writes the record last. Only the work
 on a video is replaced: its output has one row.
@@ -59,7 +59,7 @@ class ScaleConfig:
 
 
 def measure_scale(config: ScaleConfig) -> dict[str, float]:
-    """Run the job, again with all results present, and again without the record. Call it in a new process.
+    """Measure the job, a rerun with all results present, and a rerun without the record. Call it in a new process.
 
     Returns:
         ``seconds_per_video`` (wall time from the call to the record, without Ray's start), ``seconds``, ``ray_start_s``, ``driver_mb`` (peak,
@@ -76,20 +76,20 @@ def measure_scale(config: ScaleConfig) -> dict[str, float]:
         start = time.monotonic()
         with RaySession(compute, storage) as session:
             session.start()
-            started = time.monotonic()
+            ray_started = time.monotonic()
             record = faces.PREPARE_FACES.complete(Run(job, session))
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - ray_started
         rerun = _rerun_seconds(job)
         for path in (results / record.store / "records").iterdir():
             path.unlink()
-        without = _rerun_seconds(job)
+        rerun_without_record = _rerun_seconds(job)
     return {
         "seconds_per_video": seconds / config.videos,
         "seconds": seconds,
-        "ray_start_s": started - start,
+        "ray_start_s": ray_started - start,
         "driver_mb": sampler.peaks["driver"],
         "rerun_s": rerun,
-        "rerun_without_record_s": without,
+        "rerun_without_record_s": rerun_without_record,
         "videos": len(record.outputs),
     }
 

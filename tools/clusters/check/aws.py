@@ -47,8 +47,8 @@ def check_launch_request(config: dict) -> Iterator[str]:
     for where, _, node, _ in node_types(config):
         if node.get("InstanceType") not in _instance_types():
             yield f"{where}.node_config.InstanceType: {node.get('InstanceType')} is not an instance type; write for example m7i.4xlarge"
-        call = {"MinCount": 1, "MaxCount": 1} | {key: value for key, value in node.items() if key != "SubnetIds"}
-        report = ParamValidator().validate(call, shape)
+        request = {"MinCount": 1, "MaxCount": 1} | {key: value for key, value in node.items() if key != "SubnetIds"}
+        report = ParamValidator().validate(request, shape)
         for line in report.generate_report().splitlines():
             yield f"{where}.node_config: {line}; see EC2's RunInstances"
 
@@ -84,10 +84,10 @@ def _create_resources(config: dict) -> None:
     for name in {node["KeyName"] for node in settings if "KeyName" in node}:
         ec2.create_key_pair(KeyName=name)
     names = {group for node in settings for group in node["SecurityGroupIds"]}
-    made = {name: ec2.create_security_group(GroupName=name, Description=name)["GroupId"] for name in sorted(names)}
+    group_ids = {name: ec2.create_security_group(GroupName=name, Description=name)["GroupId"] for name in sorted(names)}
     for node in settings:
         node.pop("SubnetIds", None)
-        node["SecurityGroupIds"] = [made[group] for group in node["SecurityGroupIds"]]
+        node["SecurityGroupIds"] = [group_ids[group] for group in node["SecurityGroupIds"]]
 
 
 def run_bootstrap(raw: dict) -> Iterator[str]:

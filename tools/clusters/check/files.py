@@ -1,7 +1,7 @@
 """Cluster file -> problems, one line each, without any network.
 
 Runs Ray's own defaults and schema; on AWS also Ray's bootstrap (``aws.py``), on Google Cloud a comparison of the launch request with the API's
-description (``gcp.py``). This project's rules come on top (``rules.py``, ``kuberay.py``).
+description (``gcp.py``). Then applies this project's rules (``rules.py``, ``kuberay.py``).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _PLACEHOLDERS = ("0123456789abcdef0", "123456789012", "your-", "192.0.2.")
 def _placeholders_left(config: dict) -> Iterator[str]:
     places = {text: where for where, text in strings(config) if any(placeholder in text for placeholder in _PLACEHOLDERS)}
     for text, where in places.items():
-        yield f"{where}: {text} is a placeholder; put your own value"
+        yield f"{where}: {text} is a placeholder; replace it with your own value"
 
 
 def check_local_files(config: dict, *, ready: bool) -> Iterator[str]:
@@ -30,10 +30,12 @@ def check_local_files(config: dict, *, ready: bool) -> Iterator[str]:
     for local in (config.get("file_mounts") or {}).values():
         personal = local.startswith(("~", "/"))
         if (ready or not personal) and not Path(local).expanduser().exists():  # relative to the working directory of `ray up`
-            todo = (
-                "make it with `ray get-auth-token --generate`" if local.endswith("auth_token") else "run this, and `ray up`, in the project's folder"
+            remedy = (
+                "create it with `ray get-auth-token --generate`"
+                if local.endswith("auth_token")
+                else "run this, and `ray up`, in the project's folder"
             )
-            yield f"file_mounts: {local} not found; {todo}"
+            yield f"file_mounts: {local} not found; {remedy}"
     key = (config.get("auth") or {}).get("ssh_private_key")
     if ready and key and not Path(key).expanduser().exists():
         yield f"auth.ssh_private_key: {key} not found; leave the key out and Ray creates one"
@@ -74,9 +76,8 @@ def check(path: Path, *, ready: bool = False) -> list[str]:
     for key in ("max_workers", *((TYPES, "head_node_type") if kind != "local" else ())):
         if key not in raw:
             return [f"{key}: is missing; set it, Ray's default does not fit"]
-    problems = (
-        list(_schema_problems(raw)) if kind != "local" else list(_ray_problems(raw))
-    )  # Ray's schema covers a local file only after Ray has expanded it
+    # Ray's schema covers a local file only after Ray has expanded it.
+    problems = list(_schema_problems(raw)) if kind != "local" else list(_ray_problems(raw))
     if not problems and kind != "local" and raw["head_node_type"] not in raw[TYPES]:
         problems = [f"head_node_type: {raw['head_node_type']} is not one of {TYPES}; name one of {', '.join(raw[TYPES])}"]
     if not problems:

@@ -31,33 +31,33 @@ def check_launch_request(config: dict) -> Iterator[str]:
         yield "provider.project_id: is missing; name your project"
     for where, node, settings, head in node_types(config):
         if not head and not node["resources"]:
-            yield f"{where}.resources: is empty; set CPU and GPU, Ray does not know Google's machine types"
+            yield f"{where}.resources: is empty; set CPU and GPU, Ray has no list of Google's machine types"
         for line in _check_value(settings, {"$ref": "Instance"}, f"{where}.node_config"):
             yield f"{line}; see Compute Engine's instances.insert"
 
 
-def _check_value(value: object, kind: dict, where: str) -> Iterator[str]:
-    """Yield how a value differs from its schema ``kind``."""
-    if "$ref" in kind:
-        kind = _schemas()[kind["$ref"]]
-    if kind["type"] == "object":
+def _check_value(value: object, schema: dict, where: str) -> Iterator[str]:
+    """Yield how a value differs from its schema."""
+    if "$ref" in schema:
+        schema = _schemas()[schema["$ref"]]
+    if schema["type"] == "object":
         if not isinstance(value, dict):
             yield f"{where}: is not a mapping"
             return
-        known, others = kind.get("properties", {}), kind.get("additionalProperties")
+        properties, additional = schema.get("properties", {}), schema.get("additionalProperties")
         for key, inner in value.items():
-            schema = known.get(key, others)
-            if schema is None:
+            inner_schema = properties.get(key, additional)
+            if inner_schema is None:
                 yield f"{where}.{key}: is unknown"
             else:
-                yield from _check_value(inner, schema, f"{where}.{key}")
-    elif kind["type"] == "array":
+                yield from _check_value(inner, inner_schema, f"{where}.{key}")
+    elif schema["type"] == "array":
         if not isinstance(value, list):
             yield f"{where}: is not a list"
             return
         for inner in value:
-            yield from _check_value(inner, kind["items"], where)
-    elif kind["type"] in _SCALARS and (not isinstance(value, _SCALARS[kind["type"]]) and kind.get("format") not in ("int64", "uint64")):
-        yield f"{where}: {value} is not of type {kind['type']}"
-    elif "enum" in kind and value not in kind["enum"]:
-        yield f"{where}: {value} is not one of {', '.join(kind['enum'])}"
+            yield from _check_value(inner, schema["items"], where)
+    elif schema["type"] in _SCALARS and (not isinstance(value, _SCALARS[schema["type"]]) and schema.get("format") not in ("int64", "uint64")):
+        yield f"{where}: {value} is not of type {schema['type']}"
+    elif "enum" in schema and value not in schema["enum"]:
+        yield f"{where}: {value} is not one of {', '.join(schema['enum'])}"

@@ -29,10 +29,10 @@ def check(config: dict) -> list[str]:
     spec = config.get("spec") or {}
     cluster = spec.get("rayClusterSpec") or {}
     head, groups = cluster.get("headGroupSpec") or {}, cluster.get("workerGroupSpecs") or []
-    parts = [("spec", spec, _JOB), ("spec.rayClusterSpec", cluster, _CLUSTER), ("spec.rayClusterSpec.headGroupSpec", head, _HEAD)]
-    parts.append(("spec.rayClusterSpec.autoscalerOptions", cluster.get("autoscalerOptions") or {}, _AUTOSCALER))
-    parts += [(f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}", group, _WORKERS) for group in groups]
-    unknown = [f"{where}.{key}: is unknown; see KubeRay's API reference" for where, part, known in parts for key in part if key not in known]
+    levels = [("spec", spec, _JOB), ("spec.rayClusterSpec", cluster, _CLUSTER), ("spec.rayClusterSpec.headGroupSpec", head, _HEAD)]
+    levels.append(("spec.rayClusterSpec.autoscalerOptions", cluster.get("autoscalerOptions") or {}, _AUTOSCALER))
+    levels += [(f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}", group, _WORKERS) for group in groups]
+    unknown = [f"{where}.{key}: is unknown; see KubeRay's API reference" for where, mapping, known in levels for key in mapping if key not in known]
     return [*unknown, *_check_job(spec), *_check_cluster(cluster), *(line for group in groups for line in _check_workers(group))]
 
 
@@ -40,7 +40,7 @@ def _check_job(spec: dict) -> Iterator[str]:
     if not spec.get("shutdownAfterJobFinishes"):
         yield "spec.shutdownAfterJobFinishes: is not true; the machines would stay after the job"
     if not spec.get("activeDeadlineSeconds"):
-        yield "spec.activeDeadlineSeconds: is missing; set it, a job that hangs would cost money without end"
+        yield "spec.activeDeadlineSeconds: is missing; set it, a job that hangs would cost money indefinitely"
     job = re.search(r"jobs/(\w+)\.py (\w+)", spec.get("entrypoint") or "")
     if not job or not (_ROOT / "jobs" / f"{job[1]}.py").exists():
         yield f"spec.entrypoint: {spec.get('entrypoint')} starts none of jobs/; write `python /home/ray/abaw_ray/jobs/pipeline.py PRESET`"
@@ -79,8 +79,8 @@ def _check_pod(group: dict, where: str) -> Iterator[str]:
     if not pod.get("serviceAccountName"):
         yield f"{where}.template.spec.serviceAccountName: is missing; name one, without it the pod cannot access the bucket"
     for container in pod.get("containers") or [{}]:
-        image, asked = str(container.get("image")), (container.get("resources") or {}).get("requests") or {}
+        image, requests = str(container.get("image")), (container.get("resources") or {}).get("requests") or {}
         if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
             yield f"{where}.template.spec.containers.image: {image} has no version; add one, all pods must run the same image"
-        if not {"cpu", "memory"} <= asked.keys():
+        if not {"cpu", "memory"} <= requests.keys():
             yield f"{where}.template.spec.containers.resources.requests: set cpu and memory; Ray counts the requested resources"

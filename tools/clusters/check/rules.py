@@ -53,7 +53,7 @@ def _start_commands(config: dict, key: str) -> str:
 
 
 def node_types(config: dict) -> Iterator[tuple[str, dict, dict, bool]]:
-    """Yield each node type: its path in the file, its settings, its ``node_config``, whether it is the head's."""
+    """Yield each node type: its path in the file, its settings, its ``node_config``, and whether it is the head's."""
     for name, node in config.get(TYPES, {}).items():
         yield f"{TYPES}.{name}", node, node["node_config"], name == config["head_node_type"]
 
@@ -129,7 +129,7 @@ def check_costs(config: dict) -> Iterator[str]:
         if head and settings.get(key):
             yield f"{where}.node_config.{key}: the head is a spot machine; remove this, the cluster ends with its head"
         if not head and not is_spot(settings):
-            yield f"{where}.node_config.{key}: is missing; use spot machines, the work survives their loss"
+            yield f"{where}.node_config.{key}: is missing; use spot machines, the work of a lost one is repeated"
         if not head and node.get("min_workers", 0) != 0:
             yield f"{where}.min_workers: {node['min_workers']} machines stay when idle; set 0"
         if not head and "max_workers" not in node:
@@ -164,9 +164,9 @@ def check_fault_tolerance(config: dict) -> Iterator[str]:
 
 def rules_for(kind: str) -> tuple[Rule, ...]:
     """Return the rules for a provider type. Each yields one line per problem: where, what; what to do."""
-    everywhere = (check_access, check_required, check_fault_tolerance)
+    common = (check_access, check_required, check_fault_tolerance)
     return {
-        "aws": (*everywhere, check_required_aws, check_costs, check_spot_watch),
-        "gcp": (*everywhere, check_required_gcp, check_costs, check_spot_watch),
-        "local": (*everywhere, check_required_local),
+        "aws": (*common, check_required_aws, check_costs, check_spot_watch),
+        "gcp": (*common, check_required_gcp, check_costs, check_spot_watch),
+        "local": (*common, check_required_local),
     }[kind]

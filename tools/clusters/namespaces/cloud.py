@@ -1,4 +1,4 @@
-"""A mock AWS: EC2, IAM and S3 by moto, instances are machines of ``hosts.py``, and spot machines can be interrupted."""
+"""A mock AWS: moto provides EC2, IAM and S3, machines of ``hosts.py`` are the instances, and spot machines can be interrupted."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +52,7 @@ class MockAws:
     """An AWS account, and ``cluster.yaml`` with its placeholders filled in (``file``)."""
 
     def __init__(self, hosts: Hosts, machines: int) -> None:
-        """Start the servers and as many machines as there may be instances. Must be called in the client's network."""
+        """Start the servers and ``machines`` machines, the maximum number of instances. Must be called in the client's network."""
         self.hosts, self.machines = hosts, {f"n{number}" for number in range(FIRST_MACHINE, FIRST_MACHINE + machines)}
         for name in sorted(self.machines):
             hosts.boot(name)
@@ -80,14 +80,14 @@ class MockAws:
         iam = self.client("iam")
         config["provider"] |= {"availability_zone": "us-west-2a", "use_internal_ips": True}
         config["auth"] = {"ssh_user": "root", "ssh_private_key": str(self.hosts.state / "id")}
-        for name, kind in config["available_node_types"].items():
-            settings = kind["node_config"]
+        for name, node_type in config["available_node_types"].items():
+            settings = node_type["node_config"]
             profile = settings["IamInstanceProfile"]["Arn"].rsplit("/", 1)[-1]
-            if profile not in [found["InstanceProfileName"] for found in iam.list_instance_profiles()["InstanceProfiles"]]:
+            if profile not in [existing["InstanceProfileName"] for existing in iam.list_instance_profiles()["InstanceProfiles"]]:
                 iam.create_instance_profile(InstanceProfileName=profile)
             settings |= {"SubnetIds": [subnet], "SecurityGroupIds": [group], "KeyName": "abaw", "IamInstanceProfile": {"Name": profile}}
             if name != config["head_node_type"]:
-                kind |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
+                node_type |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
         for key in ("head_start_ray_commands", "worker_start_ray_commands"):
             exports = " ".join(f"export {name}={value};" for name, value in (self.env | {"AUTOSCALER_UPDATE_INTERVAL_S": "2"}).items())
             config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in config[key]]
@@ -95,15 +95,15 @@ class MockAws:
 
     def instances(self) -> dict[str, str]:
         """Return the state of each instance by its address."""
-        found = [item for reservation in self.ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
-        return {item["PrivateIpAddress"]: item["State"]["Name"] for item in found if item.get("PrivateIpAddress")}
+        instances = [item for reservation in self.ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
+        return {item["PrivateIpAddress"]: item["State"]["Name"] for item in instances if item.get("PrivateIpAddress")}
 
     def interrupt(self, name: str) -> None:
         """Terminate a spot machine, as AWS does after its notice."""
         address = self.hosts.address(name)
         filters = [{"Name": "private-ip-address", "Values": [address]}]
-        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
-        self.ec2.terminate_instances(InstanceIds=[item["InstanceId"] for reservation in found for item in reservation["Instances"]])
+        reservations = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        self.ec2.terminate_instances(InstanceIds=[item["InstanceId"] for reservation in reservations for item in reservation["Instances"]])
         self.hosts.power_off(name)
         self.machines.remove(name)
 

@@ -1,4 +1,4 @@
-"""A Ray cluster on namespace machines and an S3 store: start them, submit jobs, read results."""
+"""A Ray cluster on namespace machines, and an S3 store: starts them, submits jobs, reads results."""
 
 import io
 import socket
@@ -19,6 +19,7 @@ from tools.clusters.namespaces.hosts import CLIENT, PROJECT, Hosts
 _T = TypeVar("_T")
 CEPH = Path(__file__).with_name("ceph.sh")
 TABLES = ("faces", "features", "predictions")
+"""Stages whose Parquet outputs are compared between runs."""
 SMALL_COMPUTE = [
     *("--compute.decode.workers", "2", "--compute.decode.memory-gb", "0.3"),
     *("--compute.features.workers", "2", "--compute.features.memory-gb", "0.5"),
@@ -66,7 +67,7 @@ class RayCluster:
         self.tunnel: subprocess.Popen | None = None
 
     def up(self) -> None:
-        """Start the cluster and the tunnel to it; again after the head was lost."""
+        """Start the cluster and the tunnel to it; can be repeated after the head was lost."""
         self._close_tunnel()
         self.hosts.run(CLIENT, "ray", "get-auth-token", "--generate")
         done = self.hosts.run(CLIENT, "ray", "up", "-y", "--no-config-cache", str(self.file), timeout=240)
@@ -121,12 +122,12 @@ def has_record(store: Store, name: str, stage: str = "faces") -> bool:
 
 
 def results(store: Store, name: str) -> dict[str, pa.Table]:
-    """Return the tables of a run by their paths below the run's."""
+    """Return the tables of a run by their paths relative to the run's folder."""
     tables = {}
     for key in store.list_objects(f"{name}/"):
-        short = key.removeprefix(f"{name}/")
-        if short.startswith(TABLES) and short.endswith(".parquet"):
-            tables[short] = pq.read_table(io.BytesIO(store.read(key)))
+        path = key.removeprefix(f"{name}/")
+        if path.startswith(TABLES) and path.endswith(".parquet"):
+            tables[path] = pq.read_table(io.BytesIO(store.read(key)))
     return tables
 
 
@@ -137,7 +138,7 @@ def assert_same_tables(actual: dict[str, pa.Table], expected: dict[str, pa.Table
 
 
 def local_cluster(hosts: Hosts, workers: int, *, worker_options: str = "") -> RayCluster:
-    """Return a cluster by ``tools/clusters/local.yaml`` with these machines' addresses and the store's keys filled in."""
+    """Return a cluster defined by ``tools/clusters/local.yaml``, with these machines' addresses and the store's keys filled in."""
     config = yaml.safe_load((PROJECT / "tools/clusters/local.yaml").read_text())
     addresses = [hosts.address(f"n{number}") for number in range(1, workers + 2)]
     config["provider"] |= {"head_ip": addresses[0], "worker_ips": addresses[1:]}

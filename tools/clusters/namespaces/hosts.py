@@ -39,7 +39,7 @@ CLIENT = "client"
 
 
 def missing_requirements() -> str:
-    """Return in one line what this machine lacks to create namespaces; an empty string if nothing."""
+    """Return in one line what this machine lacks to create namespaces; an empty string if it lacks nothing."""
     if os.geteuid() != 0:
         return "creating namespaces needs root"
     if subprocess.run(["unshare", "-n", "-p", "-m", "-f", "true"], capture_output=True, check=False).returncode:
@@ -101,7 +101,7 @@ class Hosts:
         return f"{self.net}.{254 if name == CLIENT else int(name[1:])}"
 
     def add_address(self, address: str) -> None:
-        """Give the client one more address; the other machines reach it by their default route."""
+        """Add an address to the client; the other machines reach it by their default route."""
         _run("ip", "-n", self._netns(CLIENT), "address", "add", f"{address}/32", "dev", "br0")
 
     def popen(self, name: str, *command: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen:
@@ -143,7 +143,7 @@ class Hosts:
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "down")
 
     def reconnect(self, name: str) -> None:
-        """Connect the machine to the network. Ray finds its address by the default route; it leads to the client, which forwards nothing."""
+        """Connect the machine to the network. The default route, from which Ray derives the address, leads to the client, which forwards nothing."""
         _run("ip", "-n", self._netns(name), "link", "set", "eth0", "up")
         _run("ip", "-n", self._netns(name), "route", "replace", "default", "via", self.address(CLIENT))
 
@@ -164,7 +164,7 @@ class Hosts:
         return f"{self.prefix}-{name}"
 
     def _start(self, name: str, *command_prefix: str) -> None:
-        """Start the machine's init process. Its death kills all processes of the machine, and it dies with this process."""
+        """Start the machine's init process. When it ends, all processes of the machine are killed; it is killed when this process ends."""
         (self.state / name).mkdir(parents=True, exist_ok=True)
         unshare = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--mount", "--uts", "--ipc"]
         boot = [str(Path(__file__).with_name("machine.sh")), name, self.address(name), str(self.state), str(self.venv), str(PROJECT)]

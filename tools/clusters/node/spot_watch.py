@@ -2,7 +2,7 @@
 
     python spot_watch.py aws|gcp          started by a cluster file on every spot worker; ends after a successful drain
 
-A draining node gets no new work, training ranks see the drain and write a checkpoint before the machine is terminated, and the autoscaler
+A draining node gets no new work; training ranks poll for draining nodes and write a checkpoint before the machine is terminated; the autoscaler
 starts a replacement. AWS gives about two minutes' notice, Google Cloud thirty seconds; Kubernetes drains its pods itself.
 
 Uses only the standard library until there is a notice, then Ray's command line. One process per machine: a second one exits at once.
@@ -58,7 +58,7 @@ NOTICES = {"aws": aws_notice, "gcp": gcp_notice}
 
 
 def drain(seconds: float) -> None:
-    """Tell Ray to drain this node within so many seconds.
+    """Drain this Ray node; ``seconds`` is the time until the machine is interrupted.
 
     Raises:
         CalledProcessError: Ray rejected the drain.
@@ -78,7 +78,7 @@ def drain(seconds: float) -> None:
 
 
 def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *, poll_s: float = POLL_S) -> None:
-    """Poll until there is a notice, drain the node and return once that succeeded. Errors are retried; a repeated one is logged once."""
+    """Poll for a notice every ``poll_s`` seconds, drain the node and return. Errors are retried; consecutive equal ones are logged once."""
     last_error = ""
     while True:
         try:
@@ -89,7 +89,7 @@ def watch(notice: Callable[[], float | None], drain: Callable[[float], None], *,
                 log("drained")
                 return
             error_text = ""
-        except Exception as error:  # Ray and the network raise many types, and this process must outlive all of them
+        except Exception as error:  # Ray and the network raise many types, and none may end this process
             error_text = f"{type(error).__name__}: {' '.join(str(error).split())}; retrying"
         if error_text and error_text != last_error:
             log(error_text)
