@@ -50,7 +50,7 @@ _ROWS = (
         "Logistic regression on the pixels of the face crop: a baseline without a learned visual encoder.",
     ),
     (
-        ("baselines", "voice"),
+        ("baselines", "pitch_energy"),
         "Pitch and energy",
         "baseline",
         "Logistic regression on mean pitch and energy: a baseline without a learned speech encoder.",

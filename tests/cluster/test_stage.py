@@ -1,4 +1,4 @@
-"""A list of stages and a settings class are all that plan, runner, records and report need: here both are the test's own."""
+"""Plan, run, records and report rows need only a list of stages and a settings class: here those of the test."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage, summarize
+from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage, stage_summary
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
@@ -29,7 +29,7 @@ class WordsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BookConfig(RunConfig):
-    """Settings of both stages, and what they read."""
+    """Settings of both stages, and the texts that they read."""
 
     texts: tuple[str, ...] = ("one", "two words", "three more words")
     words: WordsConfig = field(default_factory=WordsConfig)
@@ -37,8 +37,8 @@ class BookConfig(RunConfig):
 
 def split_text(store, item, payload):
     """One text -> its words."""
-    with open(payload["diary"], "a") as diary:
-        diary.write(item.name + "\n")
+    with open(payload["log"], "a") as log:
+        log.write(item.name + "\n")
     if not payload["text"]:
         raise ItemError("it is empty")
     words = payload["text"].split()
@@ -47,7 +47,7 @@ def split_text(store, item, payload):
 
 
 def texts(run):
-    body = {"upper": run.config.words.upper, "diary": f"{run.config.storage.uri}.diary"}
+    body = {"upper": run.config.words.upper, "log": f"{run.config.storage.uri}.log"}
     return {Item(name=f"text {number}", identity=text): {"text": text} | body for number, text in enumerate(run.config.texts)}
 
 
@@ -102,10 +102,12 @@ def session():
 
 @pytest.fixture
 def run(session, tmp_path):
+    """A function that makes a run with changed settings; ``processed`` lists the processed texts."""
+
     def make(**changes):
         return Run(BookConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), **changes), session)
 
-    make.diary = lambda: sorted((tmp_path / "runs.diary").read_text().splitlines())
+    make.processed = lambda: sorted((tmp_path / "runs.log").read_text().splitlines())
     return make
 
 
@@ -117,42 +119,42 @@ def plan_of(run, capsys, monkeypatch, stages=(WORDS, TOTAL)):
 
 
 def test_a_list_of_stages_gets_a_plan_a_run_records_and_report_rows(run, capsys, monkeypatch):
-    said = plan_of(run(), capsys, monkeypatch)
-    assert "3 of 3 texts, 28 letters" in said and "one sum, after words" in said and "1 x 1 CPU + 0.1 GB" in said
+    printed = plan_of(run(), capsys, monkeypatch)
+    assert "3 of 3 texts, 28 letters" in printed and "one sum, after words" in printed and "1 x 1 CPU + 0.1 GB" in printed
     records = run_job(run(), (WORDS, TOTAL))
     assert records["total"].figures == {"rows": 1, "total": 6}
-    assert [summarize(record)["rows"] for record in records.values()] == [6, 1]
-    assert [summarize(record)["items"] for record in records.values()] == [3, None]
-    assert "words: " in capsys.readouterr().out, "a job says where its results are"
+    assert [stage_summary(record)["rows"] for record in records.values()] == [6, 1]
+    assert [stage_summary(record)["items"] for record in records.values()] == [3, None]
+    assert "words: " in capsys.readouterr().out, "a job prints where its results are"
     assert plan_of(run(), capsys, monkeypatch).count("already done") == 2
 
 
-def test_a_complete_stage_is_skipped_and_more_items_do_only_those(run):
+def test_a_complete_stage_is_skipped_and_only_added_items_are_processed(run):
     first = run_job(run(), (WORDS, TOTAL))
     again = run_job(run(), (WORDS, TOTAL))
-    assert first == again and run.diary() == ["text 0", "text 1", "text 2"]
+    assert first == again and run.processed() == ["text 0", "text 1", "text 2"]
     more = run_job(run(texts=("one", "two words", "three more words", "four")), (WORDS, TOTAL))
-    assert run.diary() == ["text 0", "text 1", "text 2", "text 3"]
+    assert run.processed() == ["text 0", "text 1", "text 2", "text 3"]
     assert more["total"].figures["total"] == 7
     assert first["words"].store == more["words"].store and first["total"].outputs != more["total"].outputs
 
 
-def test_other_settings_have_another_store_of_this_stage_and_of_those_after_it(run):
+def test_other_settings_change_the_address_of_the_stage_and_of_those_after_it(run):
     upper = WordsConfig(upper=True)
     assert WORDS.store(run()).path != WORDS.store(run(words=upper)).path
     assert TOTAL.store(run()).path != TOTAL.store(run(words=upper)).path
     workers = replace(run().compute, decode=Resources(workers=3))
-    assert WORDS.store(run()).path == WORDS.store(run(compute=workers)).path, "the number of workers shapes no result"
+    assert WORDS.store(run()).path == WORDS.store(run(compute=workers)).path, "compute settings are not part of the address"
 
 
-def test_failed_items_are_reported_and_retried_and_a_killed_run_continues(run, tmp_path):
+def test_failed_items_are_reported_and_a_killed_run_continues_without_repeating_items(run, tmp_path):
     broken = run(texts=("one", ""), policy=Policy(max_failures=0.5))
     record = run_job(broken, (WORDS,))["words"]
-    assert summarize(record)["failed"] == 1 and record.failures[0]["reason"] == "it is empty"
+    assert stage_summary(record)["failed"] == 1 and record.failures[0]["reason"] == "it is empty"
     for path in (tmp_path / "runs").rglob("records/*.json"):
-        path.unlink()  # as after a run that was killed before its record
+        path.unlink()  # as if the run had been killed before it wrote its record
     assert run_job(run(texts=("one", "")), (WORDS,))["words"].outputs == record.outputs
-    assert run.diary() == ["text 0", "text 1"]
+    assert run.processed() == ["text 0", "text 1"]
 
 
 def test_a_stage_whose_input_is_missing_names_the_job_that_makes_it(run, capsys, monkeypatch):
@@ -162,11 +164,11 @@ def test_a_stage_whose_input_is_missing_names_the_job_that_makes_it(run, capsys,
         plan_of(run(), capsys, monkeypatch, (TOTAL,))
 
 
-def test_what_a_stage_refuses_is_reported_before_any_stage_runs(run, capsys, monkeypatch, tmp_path):
+def test_a_failed_check_of_a_stage_is_reported_before_any_stage_runs(run, capsys, monkeypatch, tmp_path):
     other = run(texts=("whisper",))
     with pytest.raises(ConfigError, match="leave it out"):
         run_job(other, (WORDS, TOTAL))
     with pytest.raises(ConfigError, match="leave it out"):
         plan_of(other, capsys, monkeypatch)
     assert "PROBLEM texts: whisper cannot be read" in capsys.readouterr().out
-    assert not (tmp_path / "runs.diary").exists()
+    assert not (tmp_path / "runs.log").exists()

@@ -20,7 +20,7 @@ SUMMARY = {
     "cv": {"macro_f1_mean": 0.6183, "macro_f1_std": 0.0271, "folds": [0.5881, 0.6052, 0.6133, 0.6424, 0.6595]},
     "visual_only": {"macro_f1": 0.5417},
     "audio_only": {"macro_f1": 0.3128},
-    "baselines": {"pixels": 0.2789, "voice": 0.1544},
+    "baselines": {"pixels": 0.2789, "pitch_energy": 0.1544},
     "chance_macro_f1": 0.0993,
     "stages": {"faces": {"seconds": 83.2, "rows": 23810, "items": 37, "failed": 1}, "encoder": {"seconds": 191.0, "rows": 6000}},
     "submission": "runs/demo/submission.txt",

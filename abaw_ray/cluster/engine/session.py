@@ -57,7 +57,7 @@ class RaySession:
         return bool(os.environ.get("RAY_ADDRESS"))
 
     @property
-    def grows_unseen(self) -> bool:
+    def size_unknown(self) -> bool:
         """Whether nodes may start that no cluster file lists, as on Kubernetes."""
         return "KUBERNETES_SERVICE_HOST" in os.environ
 
@@ -91,7 +91,7 @@ class RaySession:
         """
         if not self._started:
             self._connect()
-        if self._started and resources and not self.grows_unseen:
+        if self._started and resources and not self.size_unknown:
             required, fitting = resources.workers if gang else 1, capacity.max_workers(capacity.machines(), resources)
             if fitting < required:
                 raise ConfigError(refusal(resources, required, fitting))
@@ -103,7 +103,7 @@ class RaySession:
             ConfigError: none fits yet, and the maximum size of the cluster is unknown.
         """
         fitting = capacity.max_workers(capacity.machines(), resources)
-        if not fitting and self.grows_unseen:
+        if not fitting and self.size_unknown:
             raise ConfigError(
                 "the number of nodes that Kubernetes may start is unknown; set compute.decode.workers and compute.features.workers, or --cluster-size"
             )

@@ -181,7 +181,7 @@ def complete_all(run: Run[_ConfigT], stages: Iterable[Stage[_ConfigT]]) -> dict[
     return {stage.name: stage.complete(run) for stage in stages}
 
 
-def summarize(record: Record, *, failed: int | None = None) -> dict[str, Any]:
+def stage_summary(record: Record, *, failed: int | None = None) -> dict[str, Any]:
     """A stage's row in the report: seconds, rows, items (None where the stage is one run) and failures."""
     items = None if record.outputs.keys() == {"run"} else len(record.outputs)
     failures = len(record.failures) if failed is None else failed

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import Stage, summarize
+from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.launch.report import report_input
 from abaw_ray.cluster.stages.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
@@ -37,7 +37,7 @@ STAGES: tuple[Stage, ...] = (
 def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
     """Write ``summary.json`` and ``report.html``, and print the scores."""
     started = time.monotonic()
-    summary = summarise(records)
+    summary = run_summary(records)
     run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
     page = write_report(run.storage, report_input(run, records, summary))
     console.print(score_table(summary))
@@ -50,7 +50,7 @@ def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
     return summary
 
 
-def summarise(records: dict[str, Record]) -> dict[str, Any]:
+def run_summary(records: dict[str, Record]) -> dict[str, Any]:
     """The content of ``summary.json``: scores, stages, submission and failures of a run."""
     scores, fusion, baselines = (records[name].figures for name in ("predictions", "fusion", "baselines"))
     cv = fusion["cv"]
@@ -68,9 +68,9 @@ def summarise(records: dict[str, Record]) -> dict[str, Any]:
         },
         "visual_only": {"macro_f1": scores["visual_only"]["macro_f1"]},
         "audio_only": {"macro_f1": scores["speech_only"]["macro_f1"]},
-        "baselines": {"pixels": baselines["pixels"], "voice": baselines["voice"]},
+        "baselines": {"pixels": baselines["pixels"], "pitch_energy": baselines["pitch_energy"]},
         "chance_macro_f1": scores["chance_macro_f1"],
-        "stages": {name: summarize(record, failed=sum(row["stage"] == name for row in failures)) for name, record in records.items()},
+        "stages": {name: stage_summary(record, failed=sum(row["stage"] == name for row in failures)) for name, record in records.items()},
         "submission": submission and submission["path"],
         "submission_rows": submission and {name: submission[name] for name in ("rows", "filled", "filled_by", "shared")},
         "failures": failures,

@@ -35,7 +35,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         fitting = [capacity.max_workers(available, resources) for resources in requests]
         for resources, workers in zip(requests, fitting, strict=True):
             required = resources.workers if gang else 1
-            if work != _DONE and not run.session.grows_unseen and workers < required:
+            if work != _DONE and not run.session.size_unknown and workers < required:
                 problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, workers)}"))
         columns = [(str(resources), f"{workers:,}") for resources, workers in zip(requests, fitting, strict=True)] or [_DRIVER]
         rows += [(stage.name, work, *pair) for pair in columns]

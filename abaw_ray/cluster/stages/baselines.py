@@ -46,17 +46,10 @@ class BaselineWork:
             rows = rows_of_track(faces, track)
             rows = rows.filter(pa.array(first_of_interval(rows["time"].to_numpy(), self.config.interval_s)))
             vectors, heard = pitch_and_energy(audio, rows["time"].to_numpy(), self.config.window_s)
-            chips = [chip.as_py() for chip in rows["chip"]]
-            tables.append(
-                pa.table(
-                    {
-                        "track": rows["track"],
-                        "frame": rows["frame"],
-                        "pixels": pa.array([chip and grey_pixels(chip, self.config.img_size) for chip in chips], pa.list_(pa.float32())),
-                        "voice": pa.array([vector if valid else None for vector, valid in zip(vectors, heard, strict=True)], pa.list_(pa.float32())),
-                    }
-                )
-            )
+            pixels = [chip.as_py() and grey_pixels(chip.as_py(), self.config.img_size) for chip in rows["chip"]]
+            pitch_energy = [vector if valid else None for vector, valid in zip(vectors, heard, strict=True)]
+            columns = {name: pa.array(values, pa.list_(pa.float32())) for name, values in (("pixels", pixels), ("pitch_energy", pitch_energy))}
+            tables.append(pa.table({"track": rows["track"], "frame": rows["frame"], **columns}))
         table = pa.concat_tables(tables)
         store.storage.write_table(store.output(item), table)
         return {"rows": len(table)}
@@ -91,7 +84,7 @@ def score(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
 
 BASELINE_VECTORS = Stage(
     name="baseline_vectors",
-    revision=1,
+    revision=2,
     settings=lambda config: config.baselines,
     inputs=(PREPARE_FACES,),
     work=ItemWork(
@@ -105,7 +98,7 @@ BASELINE_VECTORS = Stage(
 )
 SCORE_BASELINES = Stage(
     name="baselines",
-    revision=2,
+    revision=3,
     settings=lambda config: {},
     inputs=(BASELINE_VECTORS,),
     work=RunWork(
@@ -127,7 +120,7 @@ def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) ->
     labels[labelled] = [annotations.labels[tracks[row]][frames[row] - 1] for row in np.flatnonzero(labelled)]
     split = np.array([annotations.splits.get(track, "") for track in tracks])
     scores = {}
-    for name in ("pixels", "voice"):
+    for name in ("pixels", "pitch_energy"):
         usable = table[name].is_valid().to_numpy() & (labels >= 0)
         vectors = np.array(table[name].filter(pa.array(usable)).to_pylist(), np.float32)
         train, val = split[usable] == "train", split[usable] == "val"

@@ -34,7 +34,7 @@ class ImageWork:
         for row in result.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
         store.storage.write_table(store.output(item), schema.conform(result.table, schema.IMAGE, stage="images"))
-        return {"rows": len(result.table), "unreadable": len(result.failures), "left out": result.skipped}
+        return {"rows": len(result.table), "unreadable": len(result.failures), "skipped": result.skipped}
 
 
 def stills(run: Run[Any]) -> list[StillImage]:

@@ -21,9 +21,9 @@ COORDINATORS = ("ray::_", "ray::SplitCoordinator", "ray::AutoscalingRequester", 
 """Title prefixes of Ray's coordinating actors, except those in ``WORKERS``."""
 WORKERS = ("ray::MapWorker", "ray::_MapWorker", "ray::ImplicitFunc", "ray::RayTrainWorker")
 """Title prefixes of actors that run this project's work."""
-STAGES = ("drawing", "faces", "images", "encoder", "features", "sweep", "models", "baselines", "predictions", "report")
-"""Prefixes of the pipeline's progress lines."""
-DISTRIBUTED = ("faces", "images", "encoder", "features", "sweep", "models", "baselines")
+STAGES = ("synthetic data", "faces", "images", "encoder", "features", "sweep", "models", "baseline_vectors", "predictions", "report")
+"""Titles of the pipeline's progress lines: item stages by their names, the fusion stage in two parts, ``sweep`` and ``models``."""
+DISTRIBUTED = ("faces", "images", "encoder", "features", "sweep", "models", "baseline_vectors")
 """Stages whose work runs in other processes than the driver."""
 
 
