@@ -65,9 +65,9 @@ def test_the_longest_run_of_one_face_frames_is_found_among_clips_and_other_files
     for name, faces in lefts.items():
         write_video(tmp_path / name, [face_at(left) for left in faces], np.arange(len(faces)) / 10, None, crf=12)
     (tmp_path / "notes.txt").write_text("no video")
-    found = clips.find_subject(tmp_path, find_red)
-    assert len(found.images) == 7 and found.clip.endswith("a.mp4")
-    np.testing.assert_allclose(np.median(found.boxes, axis=0), [62, 60, 86, 96], atol=1.5)
+    subject = clips.find_subject(tmp_path, find_red)
+    assert len(subject.images) == 7 and subject.clip.endswith("a.mp4")
+    np.testing.assert_allclose(np.median(subject.boxes, axis=0), [62, 60, 86, 96], atol=1.5)
     for folder in (tmp_path / "gone", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(DataError, match="no clip shows exactly one face"):

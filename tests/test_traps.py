@@ -109,17 +109,17 @@ def test_trap_5_a_missing_face_is_not_a_black_image_and_missing_audio_not_silenc
 def test_trap_6_audio_windows_are_centred_on_presentation_times_not_on_frame_number_over_rate(tmp_path):
     times = np.array([0.0, 0.05, 0.1, 0.6, 1.1, 1.15, 3.0])
     write_video(tmp_path / "v.mp4", iter([plain_image()] * len(times)), times, None)
-    found = np.array([frame.time for frame in decode(str(tmp_path / "v.mp4"))])
+    frame_times = np.array([frame.time for frame in decode(str(tmp_path / "v.mp4"))])
     ramp = Audio(np.arange(4 * RATE, dtype=np.float32) / RATE, 0.0)  # each sample is its own time in seconds
-    around, _ = windows(ramp, found, width=0.02)
+    around, _ = windows(ramp, frame_times, width=0.02)
     np.testing.assert_allclose(around[:, around.shape[1] // 2], times, atol=1e-3)
 
 
 def test_trap_7_nothing_is_interpolated_across_a_cut_a_long_gap_or_from_one_person_to_another(tmp_path):
     shots = [plain_image(20, grey=40)] * 15 + [plain_image(240, grey=200)] * 15
-    found = {row["frame"]: row["box"][0] for row in faces_of(tmp_path / "v.mp4", shots) if row["seen"]}
-    assert found.keys() >= {5, 10, 15, 16, 20, 25}
-    assert all(abs(left - (20 if frame <= 15 else 240)) < 8 for frame, left in found.items())
+    left_edges = {row["frame"]: row["box"][0] for row in faces_of(tmp_path / "v.mp4", shots) if row["seen"]}
+    assert left_edges.keys() >= {5, 10, 15, 16, 20, 25}
+    assert all(abs(left - (20 if frame <= 15 else 240)) < 8 for frame, left in left_edges.items())
     scored = np.ones(120, bool)
     scored[30:100] = False
     scores = np.where(np.arange(120)[:, None] < 30, [[1.0, 0.0]], [[0.0, 1.0]])

@@ -1,4 +1,4 @@
-"""A rank of the comparisons in ``test_zero.py``: ``python ranks.py RANK WORLD_SIZE PORT FOLDER WHAT``. It runs without a compiler on its PATH."""
+"""One rank of ``test_zero.py``: ``python ranks.py RANK WORLD_SIZE PORT FOLDER train|resume``. It runs without a compiler on its PATH."""
 
 import os
 import sys
@@ -35,8 +35,8 @@ class Model(nn.Module):
         self.head = MoeHead(8, 3, MoeConfig(num_experts=4, top_k=2, hidden_dim=5, dropout=0.0))
         with torch.no_grad():
             features = self.head.norm(self.features(batch(0)[0]))
-            apart = features[: BATCH // 2].mean(dim=0) - features[BATCH // 2 :].mean(dim=0)
-            self.head.router.weight.copy_(torch.stack([apart, 0.9 * apart, -apart, -0.9 * apart]))
+            direction = features[: BATCH // 2].mean(dim=0) - features[BATCH // 2 :].mean(dim=0)
+            self.head.router.weight.copy_(torch.stack([direction, 0.9 * direction, -direction, -0.9 * direction]))
 
     def features(self, inputs):
         return self.blocks[1](torch.tanh(self.blocks[0](inputs)))
@@ -49,7 +49,7 @@ class Model(nn.Module):
 
 
 def batch(step):
-    """The first half of a batch is the first rank's."""
+    """Inputs (16, 6) and labels (16,) of a step; the first half belongs to the first rank."""
     generator = torch.Generator().manual_seed(step)
     side = torch.tensor([2.0] * (BATCH // 2) + [-2.0] * (BATCH // 2))[:, None]
     inputs = side + 0.5 * torch.randn(BATCH, 6, generator=generator)
@@ -63,22 +63,22 @@ def mean_over_ranks(values):
 
 
 def losses(model, step, rank, world_size, accumulation, mean=mean_over_ranks):
-    """This rank's loss of each micro-batch of a step, and the experts that its samples selected."""
+    """Yields this rank's loss of each micro-batch of a step, and a mask of the experts that its samples select."""
     loss = ClassLoss(LossConfig(), torch.tensor([0] * 6 + [1] * 3 + [2]).numpy(), 3)
     inputs, labels = batch(step)
     scale = world_size * accumulation / loss.weight_sum(labels.numpy())
     local = slice(rank * BATCH // world_size, (rank + 1) * BATCH // world_size)
-    for some, wanted in zip(inputs[local].chunk(accumulation), labels[local].chunk(accumulation), strict=True):
-        output = model(some)
-        value = loss(output.logits, wanted).sum() * scale + 0.1 * load_balancing_loss(output, mean)
+    for inputs_part, labels_part in zip(inputs[local].chunk(accumulation), labels[local].chunk(accumulation), strict=True):
+        output = model(inputs_part)
+        value = loss(output.logits, labels_part).sum() * scale + 0.1 * load_balancing_loss(output, mean)
         yield value, (output.gate > 0).any(dim=0)
 
 
 def run(engine, model, steps, rank, world_size, accumulation):
-    """Take the steps; returns all gradients of each, all parameters after it, and the selected experts."""
+    """Take the steps; returns for each its gradients, the parameters after it, and the selected experts."""
     from deepspeed.utils import safe_get_full_grad
 
-    taken = []
+    results = []
     for step in steps:
         set_learning_rates(engine.param_groups, lr_multiplier(step, STEPS, OPTIM))
         selected = torch.zeros(4, dtype=torch.bool)
@@ -87,8 +87,8 @@ def run(engine, model, steps, rank, world_size, accumulation):
             selected |= experts
         gradients = {name: safe_get_full_grad(parameter).detach().clone() for name, parameter in model.named_parameters()}
         engine.step()
-        taken.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}, selected))
-    return taken
+        results.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}, selected))
+    return results
 
 
 def engine_of(stage, accumulation, world_size, **more):
@@ -104,7 +104,7 @@ def engine_of(stage, accumulation, world_size, **more):
 
 
 def train(folder, rank, world_size):
-    """Train all cases; each saves a checkpoint after half of the steps."""
+    """Train all cases, with a checkpoint after half of the steps; returns the results of ``run`` by case."""
     results = {}
     for stage, accumulation in CASES:
         engine, model = engine_of(stage, accumulation, world_size)
@@ -116,24 +116,24 @@ def train(folder, rank, world_size):
 
 
 def resume(folder, rank, world_size):
-    """Resume all cases from their checkpoints, whatever number of ranks wrote them."""
+    """Resume all cases from their checkpoints, which any number of ranks may have written; returns the results of ``run`` by case."""
     results = {}
     storage = Storage(StorageConfig(uri=str(folder)))
     for stage, accumulation in CASES:
         path = f"stage{stage}-accumulation{accumulation}"
-        place, universal = checkpoint.fetch(storage, path, world_size=world_size, convert=stage > 0)
+        shard_folder, universal = checkpoint.fetch(storage, path, world_size=world_size, convert=stage > 0)
         assert universal == (world_size != 2 and stage > 0)
         engine, model = engine_of(stage, accumulation, world_size, universal=universal)
-        state = engine.load(place)
+        state = engine.load(shard_folder)
         dist.barrier()
         checkpoint.delete_local_copy(storage, path, world_size=world_size)
         results[stage, accumulation] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation)
     return results
 
 
-def alone():
-    """The same steps in plain PyTorch on the global batch."""
-    model, taken = Model(), []
+def train_in_plain_pytorch():
+    """The same steps in plain PyTorch on the global batch; returns the gradients of each and the parameters after it."""
+    model, results = Model(), []
     optimizer = make_adamw(model.parameter_groups(), OPTIM)
     for step in range(STEPS):
         set_learning_rates(optimizer.param_groups, lr_multiplier(step, STEPS, OPTIM))
@@ -143,19 +143,19 @@ def alone():
         gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
         nn.utils.clip_grad_norm_(model.parameters(), OPTIM.max_grad_norm)
         optimizer.step()
-        taken.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}))
-    return taken
+        results.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}))
+    return results
 
 
 if __name__ == "__main__":
     rank, world_size, port = (int(argument) for argument in sys.argv[1:4])
-    folder, what = Path(sys.argv[4]), sys.argv[5]
+    folder, command = Path(sys.argv[4]), sys.argv[5]
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     prepare_deepspeed(gpu=False)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    torch.save({"train": train, "resume": resume}[what](folder, rank, world_size), folder / f"{what}-{world_size}-{rank}.pt")
+    torch.save({"train": train, "resume": resume}[command](folder, rank, world_size), folder / f"{command}-{world_size}-{rank}.pt")
     dist.barrier()
     with suppress(RuntimeError):
         dist.destroy_process_group()

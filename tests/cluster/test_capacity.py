@@ -1,4 +1,4 @@
-"""What a cluster has room for, and what the compute presets ask for."""
+"""Number of workers that fit on a cluster, and sizes of the compute presets."""
 
 import os
 from dataclasses import replace
@@ -39,24 +39,24 @@ def test_memory_is_a_limit_where_it_is_known():
     assert workers([replace(CPU, resources={"CPU": 16.0})], cpus=1, memory_gb=8e9 / gib(1)) == 128
 
 
-def test_a_cluster_that_grows_has_room_for_what_its_file_allows_without_its_head(tmp_path):
+def test_an_autoscaling_cluster_holds_the_nodes_that_its_file_allows_without_the_head(tmp_path):
     path = tmp_path / "ray_bootstrap_config.yaml"
-    kinds = {
+    node_types = {
         "head": {"resources": {"CPU": 0}, "max_workers": 0},
         "cpu": {"resources": {"CPU": 16}, "max_workers": 80},
         "gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 4},
     }
-    config = {"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}
+    config = {"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": node_types}
     path.write_text(yaml.safe_dump(config))
     assert allowed(path) == [Machine({"CPU": 16}, 12), Machine({"CPU": 8, "GPU": 1}, 4)]
     path.write_text(yaml.safe_dump(config | {"provider": {"type": "local"}}))
     assert allowed(path) == allowed(tmp_path / "none") == []
 
 
-def test_only_a_cluster_that_was_joined_grows_as_its_file_allows(tmp_path, monkeypatch):
+def test_the_cluster_file_is_used_only_by_a_job_inside_the_cluster(tmp_path, monkeypatch):
     path = tmp_path / "ray_bootstrap_config.yaml"
-    kinds = {"head": {"resources": {"CPU": 0}}, "cpu": {"resources": {"CPU": 16}, "max_workers": 8}}
-    path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": kinds}))
+    node_types = {"head": {"resources": {"CPU": 0}}, "cpu": {"resources": {"CPU": 16}, "max_workers": 8}}
+    path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": node_types}))
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 4.0}}])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert machines(path) == [Machine({"CPU": 2.0})]
@@ -64,21 +64,21 @@ def test_only_a_cluster_that_was_joined_grows_as_its_file_allows(tmp_path, monke
     assert machines(path) == [Machine({"CPU": 16}, 8)]
 
 
-def test_a_stores_endpoint_is_known_before_ray_is_there_and_forgotten_afterwards(monkeypatch):
+def test_the_endpoint_of_the_store_is_in_the_environment_before_ray_starts_and_removed_after_the_session(monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with RaySession(LAPTOP, StorageConfig(endpoint="http://127.0.0.1:1", region="eu-north-1")):
         assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert "AWS_ENDPOINT_URL" not in os.environ
 
 
-def test_compute_presets_ask_for_what_their_names_say():
+def test_compute_presets_have_the_sizes_in_their_names():
     assert compute_preset("laptop") == LAPTOP
     eight, gpus = compute_preset("cpu-8"), compute_preset("gpu-4x2")
     assert (eight.local_cpus, eight.training.workers, eight.trials.workers, eight.training.gpus) == (8, 8, 8, 0)
     assert compute_preset("cpu-6").training.workers == 4, "a global batch is divided by a power of two"
     assert (gpus.training.workers, gpus.training.gpus, gpus.features.workers, gpus.features.gpus, gpus.trials.workers) == (8, 1.0, 8, 1.0, 16)
     assert gpus.object_store_mb == 0, "all features of a large data set pass through it"
-    assert gpus.training.cpus == gpus.features.cpus == 4, "most of them read ahead of the GPU"
+    assert gpus.training.cpus == gpus.features.cpus == 4, "most of them prefetch for the GPU"
 
 
 @pytest.mark.parametrize("name", ["gpu-4", "cpu-0", "cpu-", "tpu-8", "gpu-0x1", "laptop2", ""])
@@ -87,7 +87,7 @@ def test_an_unknown_cluster_size_is_refused(name):
         compute_preset(name)
 
 
-def test_what_there_is_no_room_for_is_refused_with_what_would_help(monkeypatch):
+def test_resources_that_do_not_fit_are_refused_with_the_setting_to_lower(monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
     session = RaySession(LAPTOP)
     monkeypatch.setattr(session, "_started", True)
@@ -120,6 +120,6 @@ def test_the_number_of_workers_is_not_guessed_where_the_autoscaler_limit_is_unkn
         ({"object_store_mb": 20}, r"compute\.object_store_mb=20"),
     ],
 )
-def test_sizes_of_workers_that_cannot_be_are_refused(wrong, message):
+def test_invalid_sizes_of_workers_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         replace(LAPTOP, **wrong)

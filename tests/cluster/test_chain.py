@@ -34,7 +34,7 @@ RESOURCES = Resources(workers=1, memory_gb=0.1)
 
 
 class Decode:
-    """Writes an item's chips as a file, for the encoder; keeps the largest number of such files that it has seen."""
+    """Writes an item's chips to a file for the encoder, and logs the number of such files."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -76,7 +76,7 @@ def session():
 
 @pytest.fixture
 def chain(session, tmp_path):
-    """Runs items through both operators; ``seconds`` is what the encoder takes for one."""
+    """A function that runs items through both operators; the encoder takes ``seconds`` per item."""
     store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "chain", {}, 1)
 
     def run(payloads, seconds=0.0):
@@ -85,10 +85,10 @@ def chain(session, tmp_path):
             Operator(build=lambda: Decode(tmp_path), resources=RESOURCES),
             Operator(build=lambda: encode(tmp_path, seconds), resources=RESOURCES),
         ]
-        shown = Progress("chain", len(payloads), "items")
+        progress = Progress("chain", len(payloads), "items")
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
-        process_items(store, tasks, Chain(operators=operators), shown, {})
-        return shown, store.finished([item for item, _ in tasks])
+        process_items(store, tasks, Chain(operators=operators), progress, {})
+        return progress, store.finished([item for item, _ in tasks])
 
     run.store, run.folder = store, tmp_path
     run.most_waiting = lambda: max(map(int, (tmp_path / "waiting").read_text().split()))
@@ -99,8 +99,8 @@ def payloads(count=ITEMS):
     return {f"v{number:02d}": {"n": number} for number in range(count)}
 
 
-def when_it_works(folder, act, after=4):
-    """Calls ``act`` with the encoder's process once it has finished some items, in a thread."""
+def once_encoding(folder, act, after=4):
+    """Call ``act`` with the encoder's process, in a thread, once ``after`` items are finished."""
 
     def wait():
         while len(list(folder.glob("runs/chain/*/outputs/*.parquet"))) < after:
@@ -113,46 +113,46 @@ def when_it_works(folder, act, after=4):
 
 
 def test_a_slow_encoder_bounds_the_decoder(chain):
-    shown, outputs = chain(payloads(), seconds=0.3)
-    assert len(outputs) == shown.done == ITEMS
+    progress, outputs = chain(payloads(), seconds=0.3)
+    assert len(outputs) == progress.done == ITEMS
     assert chain.most_waiting() <= 2, "two items for each worker of the encoder"
     assert chain.store.storage.read_table(outputs["v07"])["n"].to_pylist() == [7]
 
 
 def test_a_stopped_encoder_stops_the_decoder_until_it_continues(chain):
-    seen = []
+    decoded = []
 
     def stop(encoder):
         encoder.suspend()
         time.sleep(3)
-        seen.append(len((chain.folder / "waiting").read_text().split()))
+        decoded.append(len((chain.folder / "waiting").read_text().split()))
         time.sleep(2)
-        seen.append(len((chain.folder / "waiting").read_text().split()))
+        decoded.append(len((chain.folder / "waiting").read_text().split()))
         encoder.resume()
 
-    thread = when_it_works(chain.folder, stop)
+    thread = once_encoding(chain.folder, stop)
     _, outputs = chain(payloads(), seconds=0.2)
     thread.join(timeout=30)
     assert len(outputs) == ITEMS and chain.most_waiting() <= 2
-    assert seen[0] == seen[1] < ITEMS, "the decoder went on while the encoder was stopped"
+    assert decoded[0] == decoded[1] < ITEMS, "the decoder went on while the encoder was stopped"
 
 
 def test_a_killed_encoder_is_started_again_and_every_item_is_encoded_once(chain):
-    thread = when_it_works(chain.folder, lambda encoder: encoder.send_signal(signal.SIGKILL))
+    thread = once_encoding(chain.folder, lambda encoder: encoder.send_signal(signal.SIGKILL))
     _, outputs = chain(payloads(), seconds=0.2)
     thread.join(timeout=30)
-    assert len(outputs) == ITEMS and chain.most_waiting() <= 3, "the slot of the item that was being encoded is kept for its repetition"
+    assert len(outputs) == ITEMS and chain.most_waiting() <= 3, "the item that was being encoded keeps its slot until it is repeated"
     tables = [chain.store.storage.read_table(path)["n"].to_pylist() for path in outputs.values()]
     assert tables == [[number] for number in range(ITEMS)]
 
 
-def test_an_item_that_the_decoder_rejects_does_not_reach_the_encoder_and_gives_its_slot_back(chain, capsys):
-    shown, outputs = chain(payloads(6) | {f"bad{number}": {"bad": True} for number in range(6)})
-    assert len(outputs) == 6 and shown.done == 12
+def test_an_item_that_the_decoder_rejects_does_not_reach_the_encoder_and_releases_its_slot(chain, capsys):
+    progress, outputs = chain(payloads(6) | {f"bad{number}": {"bad": True} for number in range(6)})
+    assert len(outputs) == 6 and progress.done == 12
     assert capsys.readouterr().out.count("not a video") == 6
 
 
-def test_an_error_that_ends_the_job_in_the_second_operator_reaches_the_user_as_itself(chain):
+def test_an_error_of_the_second_operator_that_ends_the_job_is_raised_unchanged(chain):
     with pytest.raises(DataError, match=r"^model\.safetensors: another width; train it again$"):
         chain({"a": {"n": 1}, "b": {"wrong": True}})
 
@@ -160,23 +160,23 @@ def test_an_error_that_ends_the_job_in_the_second_operator_reaches_the_user_as_i
 def test_a_second_run_passes_finished_items_through_both_operators(chain):
     chain(payloads(4))
     (chain.folder / "waiting").unlink()
-    shown, _ = chain(payloads(6))
-    assert shown.done == 6 and len((chain.folder / "waiting").read_text().split()) == 2
+    progress, _ = chain(payloads(6))
+    assert progress.done == 6 and len((chain.folder / "waiting").read_text().split()) == 2
 
 
-def test_slots_of_a_lost_machine_are_given_to_others(monkeypatch):
+def test_slots_of_a_lost_machine_are_released(monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.in_flight._CHECK_S", 0.05)
     monkeypatch.setattr("abaw_ray.cluster.engine.in_flight.alive_nodes", lambda: {"up"})
 
-    async def story():
+    async def scenario():
         slots = InFlightSlots(2)
         await slots.acquire("a", "lost")
         await slots.acquire("b", "up")
         await asyncio.wait_for(slots.acquire("c", "up"), 5)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(slots.acquire("d", "up"), 0.3)
-        await slots.acquire("b", "up")  # a repetition of an item that has a slot does not wait
+        await slots.acquire("b", "up")  # a repeated item that already has a slot does not wait
         await slots.release("c")
         await asyncio.wait_for(slots.acquire("d", "up"), 5)
 
-    asyncio.run(story())
+    asyncio.run(scenario())

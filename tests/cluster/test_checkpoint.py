@@ -1,4 +1,4 @@
-"""Checkpoints in storage: an incomplete one is not loaded."""
+"""Checkpoints in storage: local copies, and errors of incomplete ones."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from abaw_ray.encoder.images import node_cache_folder
 
 @pytest.fixture
 def stored(tmp_path):
-    """A checkpoint of two ranks, as both upload it."""
+    """Storage with a checkpoint of two ranks, as both upload it."""
     storage = Storage(StorageConfig(uri=str(tmp_path)))
     storage.write_bytes("run/c1/meta.json", json.dumps({"world_size": 2}).encode())
     storage.write_bytes("run/c1/zero/state/model.pt", b"model")
@@ -44,10 +44,10 @@ def test_stage_zero_needs_no_conversion_for_another_number_of_ranks(stored):
     assert not fetch(stored, "run/c1", world_size=4, convert=False)[1]
 
 
-@pytest.mark.parametrize(("lost", "said"), [("files-1.json", "rank 1 of 2 are missing"), ("zero/state/rank1.pt", "rank1.pt: has 0 of 5 bytes")])
-def test_a_checkpoint_with_a_missing_file_is_refused_by_name(stored, lost, said):
+@pytest.mark.parametrize(("lost", "message"), [("files-1.json", "rank 1 of 2 are missing"), ("zero/state/rank1.pt", "rank1.pt: has 0 of 5 bytes")])
+def test_a_checkpoint_with_a_missing_file_is_refused_by_name(stored, lost, message):
     stored.delete(f"run/c1/{lost}")
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         fetch(stored, "run/c1", world_size=2, convert=True)
 
 

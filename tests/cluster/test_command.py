@@ -1,4 +1,4 @@
-"""How a job reads its options, and how it ends where something happens that nobody foresaw."""
+"""Options of a job, and its output after an unexpected exception."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from abaw_ray.fusion.config import SweepConfig
 
 @pytest.fixture
 def submitted(monkeypatch, tmp_path):
-    """As a submitted job sees it, with signals as they were afterwards."""
+    """The environment and arguments of a submitted job; restores the signal handlers afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
     monkeypatch.setattr(sys, "argv", ["jobs/some.py", "one", "--storage", str(tmp_path)])
@@ -28,10 +28,10 @@ def test_a_defect_shows_its_traceback_and_the_last_line_names_the_error(submitte
 
     with pytest.raises(SystemExit) as ended:
         run_command({"one": ("the only one", RunConfig())}, lambda: ([], finish))
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert ended.value.code == 1
-    assert "Traceback" in said.err and "finish(run, records)" in said.err
-    assert said.out.strip().splitlines()[-1] == "exit=1 error: ZeroDivisionError: of all things"
+    assert "Traceback" in printed.err and "finish(run, records)" in printed.err
+    assert printed.out.strip().splitlines()[-1] == "exit=1 error: ZeroDivisionError: of all things"
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_a_defect_shows_its_traceback_and_the_last_line_names_the_error(submitte
     ],
 )
 def test_an_option_has_the_same_name_in_every_job_and_needs_no_prefix_in_its_own(job, options):
-    found = parse({"paper": ("as published", job())}, ["paper", *options])
-    assert found.encoder.optim.lr == 3e-5 and getattr(found, "sweep", SweepConfig(trials=64)).trials == 64
+    config = parse({"paper": ("as published", job())}, ["paper", *options])
+    assert config.encoder.optim.lr == 3e-5 and getattr(config, "sweep", SweepConfig(trials=64)).trials == 64

@@ -1,8 +1,7 @@
-"""Stage I on a local Ray: two workers, of which one is killed twice, against the same training in this process."""
+"""Stage I on a local Ray with two workers, of which one is killed twice, gives the model of the same training in this process."""
 
 import contextlib
 import json
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,9 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "encoder"))
-
 from synthetic_images import CONFIG, synthetic_table
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
@@ -45,7 +41,7 @@ def title(process):
 
 
 def kill_a_worker():
-    """Kill one of the training workers of this process's Ray; returns how many there were."""
+    """Kill one of the training workers of this process's Ray; returns their number before."""
     workers = [child for child in psutil.Process().children(recursive=True) if "TrainWorker" in title(child)]
     workers[-1].kill()
     return len(workers)
@@ -53,6 +49,7 @@ def kill_a_worker():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
+    """Store of the encoder, with the shards of images beside it."""
     storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
     storage.write_table("images/train.parquet", synthetic_table(96, split="train", seed=1))
     storage.write_table("images/val.parquet", synthetic_table(31, split="val", seed=2))
@@ -63,14 +60,15 @@ SHARDS = ["images/train.parquet", "images/val.parquet"]
 
 
 @pytest.fixture(scope="module")
-def ray():
-    with RaySession(ComputeConfig(object_store_mb=80)) as engine:
-        engine.start()
+def resources():
+    """Resources of two workers, on a started Ray."""
+    with RaySession(ComputeConfig(object_store_mb=80)) as session:
+        session.start()
         yield Resources(workers=2)
 
 
 @pytest.fixture(scope="module")
-def disturbed(store, ray):
+def disturbed(store, resources):
     """Metrics and reports of a run that loses a worker in its first epoch, after a preemption notice, and one after that epoch."""
     reports, killed = [], []
 
@@ -87,7 +85,7 @@ def disturbed(store, ray):
         item=ITEM,
         shards=SHARDS,
         config=SETTINGS,
-        resources=ray,
+        resources=resources,
         preemption_poll_s=0,
         on_report=on_report,
         preempted_nodes=preempted_nodes,
@@ -98,10 +96,10 @@ def disturbed(store, ray):
 
 def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_reported(disturbed):
     metrics, reports = disturbed
-    seen = [report["epoch"] for report in reports if "epoch" in report]
-    assert [line["epoch"] for line in metrics["curve"]] == [1, 2, 3, 4, 5, 6]
-    assert sorted(set(seen)) == [1, 2, 3, 4, 5, 6]
-    assert seen.count(1) == 1
+    epochs = [report["epoch"] for report in reports if "epoch" in report]
+    assert [row["epoch"] for row in metrics["curve"]] == [1, 2, 3, 4, 5, 6]
+    assert sorted(set(epochs)) == [1, 2, 3, 4, 5, 6]
+    assert epochs.count(1) == 1
 
 
 def test_a_preempted_node_costs_no_step(disturbed):
@@ -114,8 +112,8 @@ def test_two_workers_with_two_failures_train_the_model_of_one_process(store, dis
     task, model = EncoderTask(SETTINGS, open_image_set(store.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
     engine = PlainEngine(model, make_adamw(model.parameter_groups(SETTINGS), SETTINGS.optim), max_grad_norm=SETTINGS.optim.max_grad_norm)
     steps = SETTINGS.epochs * task.steps_per_epoch
-    for line in disturbed[0]["curve"]:
-        epoch = range((line["epoch"] - 1) * task.steps_per_epoch, line["epoch"] * task.steps_per_epoch)
+    for row in disturbed[0]["curve"]:
+        epoch = range((row["epoch"] - 1) * task.steps_per_epoch, row["epoch"] * task.steps_per_epoch)
         losses = run_steps(
             epoch,
             task.micro_batches,
@@ -124,10 +122,10 @@ def test_two_workers_with_two_failures_train_the_model_of_one_process(store, dis
             lr_multiplier=lambda step: lr_multiplier(step, steps, SETTINGS.optim),
             seed=task.seed,
         )
-        assert line["loss"] == pytest.approx(torch.stack(list(losses)).mean().item(), rel=2e-3)
+        assert row["loss"] == pytest.approx(torch.stack(list(losses)).mean().item(), rel=2e-3)
         wanted = task.validate(model).metrics(SETTINGS.classes)
-        assert line["val_images"] == wanted["val_images"] == 31
-        assert line["val_loss"] == pytest.approx(wanted["val_loss"], rel=2e-3)
+        assert row["val_images"] == wanted["val_images"] == 31
+        assert row["val_loss"] == pytest.approx(wanted["val_loss"], rel=2e-3)
 
 
 def test_the_output_holds_the_encoder_and_its_curve_and_the_checkpoints_are_deleted(store, disturbed):
@@ -145,25 +143,25 @@ def test_a_finished_run_is_not_trained_again(store, disturbed, monkeypatch):
     assert again == json.loads(json.dumps(disturbed[0]))
 
 
-def test_an_error_that_a_retry_cannot_fix_is_raised_as_itself(store, ray):
+def test_an_error_that_a_retry_cannot_fix_is_raised_unchanged(store, resources):
     with pytest.raises(ConfigError, match="multiple of 3"):
         train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, resources=Resources(workers=3))
-    lost = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
-    with pytest.raises(DataError, match="weights.safetensors: no such file"):
-        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=lost, resources=Resources(workers=1))
-    wild = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
+    missing = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
+    with pytest.raises(ConfigError, match=r"model\.weights=/nowhere/weights\.safetensors: there is no such file"):
+        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=missing, resources=Resources(workers=1))
+    diverging = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
     with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
-        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=wild, resources=Resources(workers=1))
+        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=diverging, resources=Resources(workers=1))
 
 
 def test_the_error_of_one_rank_is_returned_on_all():
-    errors, rows, both = [None, DataError("model.weights=/models/vit.pt: no such file")], {}, threading.Barrier(2)
+    errors, rows_of, barrier = [None, DataError("model.weights=/models/vit.pt: no such file")], {}, threading.Barrier(2)
 
     def on_rank(rank):
         def mean(values):
-            rows[rank] = values
-            both.wait()
-            return (rows[0] + rows[1]) / 2
+            rows_of[rank] = values
+            barrier.wait()
+            return (rows_of[0] + rows_of[1]) / 2
 
         return first_error(errors[rank], rank=rank, world_size=2, mean_over_ranks=mean)
 

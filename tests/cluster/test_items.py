@@ -1,4 +1,4 @@
-"""Independent items over Ray Data: what is done, kept, refused and told."""
+"""Independent items on Ray Data: outputs, failures, retries and messages."""
 
 import json
 import os
@@ -29,22 +29,22 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 
 class Work:
-    """Writes one row an item, and a line into a diary so that the test sees what was done."""
+    """Writes one row per item, and logs each call; the payload selects an error."""
 
-    def __init__(self, diary):
-        self.diary = diary
+    def __init__(self, log):
+        self.log = log
 
     def __call__(self, store, item, payload):
-        with open(self.diary, "a") as diary:
-            diary.write(item.name + "\n")
+        with open(self.log, "a") as log:
+            log.write(item.name + "\n")
         if payload.get("bad"):
             raise ItemError("not a video")
-        if payload.get("lost"):
+        if payload.get("data_error"):
             raise DataError("where: the disk is gone; plug it in")
-        times = Path(self.diary).read_text().split().count(item.name)
-        if times <= payload.get("away", 0):
+        attempts = Path(self.log).read_text().split().count(item.name)
+        if attempts <= payload.get("storage_errors", 0):
             raise StorageError(f"{item.name}: no answer")
-        if payload.get("broke"):
+        if payload.get("damaged"):
             store.write_failure(item, error := ItemError("decoding broke", last_frame=5))
             store.storage.write_table(store.output(item), pa.table({"n": [1] * 5}))
             raise error
@@ -59,16 +59,18 @@ def session():
 
 
 @pytest.fixture
-def go(session, tmp_path):
-    def run(payloads, *, retry=False, max_failures=0.01):
-        where = RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
-        job = Run(where, session)
-        items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
-        store = StageStore(job.storage, "faces", {}, 1)
-        operator = Operator(build=partial(Work, tmp_path / "diary"), resources=Resources(workers=2, memory_gb=0.1))
-        return run_items(job, store, items, lambda: Chain(operators=[operator], longest_pause=0.1), unit="videos")
+def process(session, tmp_path):
+    """A function that processes items on Ray with two workers and returns the record; ``calls`` lists the processed items."""
 
-    run.diary = lambda: sorted((tmp_path / "diary").read_text().split())
+    def run(payloads, *, retry=False, max_failures=0.01):
+        config = RunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), policy=Policy(retry_failures=retry, max_failures=max_failures))
+        stage_run = Run(config, session)
+        items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
+        store = StageStore(stage_run.storage, "faces", {}, 1)
+        operator = Operator(build=partial(Work, tmp_path / "calls"), resources=Resources(workers=2, memory_gb=0.1))
+        return run_items(stage_run, store, items, lambda: Chain(operators=[operator], longest_pause=0.1), unit="videos")
+
+    run.calls = lambda: sorted((tmp_path / "calls").read_text().split())
     return run
 
 
@@ -83,18 +85,18 @@ def test_a_task_without_a_gpu_sees_none(session):
     assert ray.get(seen) == ""
 
 
-def test_every_item_gets_its_output_and_a_rerun_does_nothing(go):
-    record = go(GOOD)
+def test_every_item_gets_its_output_and_a_rerun_does_nothing(process):
+    record = process(GOOD)
     assert list(record.outputs) == ["a", "b", "c", "d"]
     assert record.figures == {"rows": 4, "frames": 40}
-    assert go(GOOD) == record
-    assert go.diary() == ["a", "b", "c", "d"]
+    assert process(GOOD) == record
+    assert process.calls() == ["a", "b", "c", "d"]
 
 
-def test_added_items_alone_are_done_and_rows_count_all(go):
-    go({name: GOOD[name] for name in "ab"})
-    record = go(GOOD)
-    assert go.diary() == ["a", "b", "c", "d"]
+def test_only_added_items_are_processed_and_the_figures_count_all(process):
+    process({name: GOOD[name] for name in "ab"})
+    record = process(GOOD)
+    assert process.calls() == ["a", "b", "c", "d"]
     assert record.figures["rows"] == 4
 
 
@@ -111,25 +113,25 @@ def task(name, payload=None, *, retried=()):
     return manifest([(Item(name=name, identity="1"), payload or {})], dict.fromkeys(retried))[0]
 
 
-def test_a_failure_that_the_store_does_not_take_is_lost_and_tried_again_later(tmp_path, store, monkeypatch):
+def test_an_item_whose_failure_cannot_be_stored_is_retried_later(tmp_path, store, monkeypatch):
     def no_answer(*_):
         raise StorageError("no answer")
 
     monkeypatch.setattr(StageStore, "write_failure", no_answer)
-    (tmp_path / "diary").touch()
-    row = worker_of(partial(Work, tmp_path / "diary"), store).process(task("e", {"bad": True}))
+    (tmp_path / "calls").touch()
+    row = worker_of(partial(Work, tmp_path / "calls"), store).process(task("e", {"bad": True}))
     assert (row["lost"], row["reason"], row["error"], row["finished"]) == ("no answer", "", b"", False)
 
 
-def test_an_item_that_found_no_room_on_a_machines_disk_is_tried_again_later(store):
-    def no_room(*_):
+def test_an_item_that_meets_a_full_disk_is_retried_later(store):
+    def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    row = worker_of(lambda: no_room, store).process(task("e"))
+    row = worker_of(lambda: full_disk, store).process(task("e"))
     assert "the disk is full" in row["lost"] and not (row["reason"] or row["finished"])
 
 
-def test_work_that_cannot_be_built_yet_is_built_for_a_later_item(store):
+def test_work_that_could_not_be_built_is_built_for_the_next_item(store):
     calls = []
 
     def build():
@@ -143,49 +145,49 @@ def test_work_that_cannot_be_built_yet_is_built_for_a_later_item(store):
     assert worker.process(row)["finished"] and worker.process(row)["finished"] and len(calls) == 2
 
 
-def test_a_repeated_item_whose_output_exists_is_not_done_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "diary"), store)
+def test_a_repeated_item_whose_output_exists_is_not_processed_again(tmp_path, store):
+    worker = worker_of(partial(Work, tmp_path / "calls"), store)
     first, second = (worker.process(task("e", {"n": 3})) for _ in range(2))
-    assert (tmp_path / "diary").read_text() == "e\n"
+    assert (tmp_path / "calls").read_text() == "e\n"
     assert first["finished"] and second["finished"]
-    assert [json.loads(row["figures"])["rows"] for row in (first, second)] == [1, 1], "the footer of the output tells its rows"
+    assert [json.loads(row["figures"])["rows"] for row in (first, second)] == [1, 1], "the number of rows is read from the footer of the output"
 
 
-def test_a_repeated_item_that_failed_is_reported_again_and_not_done_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "diary"), store)
-    for name, payload, reason in (("e", {"bad": True}, "not a video"), ("f", {"broke": True}, "decoding broke; 5 good frames are kept")):
+def test_a_repeated_item_that_failed_is_reported_again_and_not_processed_again(tmp_path, store):
+    worker = worker_of(partial(Work, tmp_path / "calls"), store)
+    for name, payload, reason in (("e", {"bad": True}, "not a video"), ("f", {"damaged": True}, "decoding broke; 5 good frames are kept")):
         first, second = (worker.process(task(name, payload)) for _ in range(2))
         assert first["reason"] == second["reason"] == reason and second["finished"]
-    assert (tmp_path / "diary").read_text() == "e\nf\n"
+    assert (tmp_path / "calls").read_text() == "e\nf\n"
 
 
-def test_a_failure_that_is_retried_is_done_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "diary"), store)
-    worker.process(task("e", {"broke": True}))
+def test_a_failure_that_is_retried_is_processed_again(tmp_path, store):
+    worker = worker_of(partial(Work, tmp_path / "calls"), store)
+    worker.process(task("e", {"damaged": True}))
     row = worker.process(task("e", {"n": 3}, retried=["e"]))
-    assert (row["reason"], row["finished"]) == ("", True) and (tmp_path / "diary").read_text() == "e\ne\n"
+    assert (row["reason"], row["finished"]) == ("", True) and (tmp_path / "calls").read_text() == "e\ne\n"
 
 
-def test_an_item_whose_worker_was_killed_between_its_failure_and_its_output_is_done_again(tmp_path, store):
+def test_an_item_whose_worker_was_killed_between_failure_and_output_is_processed_again(tmp_path, store):
     item = Item(name="f", identity="1")
     store.write_failure(item, ItemError("decoding broke", last_frame=5))
-    row = worker_of(partial(Work, tmp_path / "diary"), store).process(task("f", {"n": 3}))
+    row = worker_of(partial(Work, tmp_path / "calls"), store).process(task("f", {"n": 3}))
     assert (row["reason"], row["finished"]) == ("", True)
 
 
 def outcomes(*rows):
-    """A round in which machines lost tasks or did them, in this order."""
+    """The losses of a round in which machines lost or finished tasks, in this order: ``(machine, lost)``."""
     losses = Losses(workers=2)
     for task, (machine, lost) in enumerate(rows):
-        losses.add({"task": task, "name": f"v{task}", "machine": machine, "worker": machine, "lost": "no room" * lost})
+        losses.add({"task": task, "name": f"v{task}", "machine": machine, "worker": machine, "lost": "disk full" * lost})
     return losses
 
 
-def test_a_machine_that_loses_what_others_do_is_shunned():
+def test_a_machine_that_loses_tasks_while_others_finish_theirs_is_excluded():
     assert outcomes(("a", False), ("b", False), ("b", True), ("a", False)).failing_machines == {"b"}
 
 
-def test_a_machine_that_found_its_way_again_is_not():
+def test_a_machine_that_finishes_a_task_after_a_lost_one_is_not_excluded():
     assert outcomes(("b", True), ("a", False), ("b", False)).failing_machines == frozenset()
 
 
@@ -193,68 +195,68 @@ def test_where_every_machine_loses_tasks_none_is_excluded():
     assert outcomes(("a", False), ("a", True), ("b", True)).failing_machines == frozenset()
 
 
-def test_a_bad_item_is_a_failure_row_the_rest_goes_on_and_it_can_be_retried(go, capsys):
-    record = go({**GOOD, "e": {"bad": True}})
+def test_a_bad_item_is_a_failure_row_which_can_be_retried_and_the_others_are_processed(process, capsys):
+    record = process({**GOOD, "e": {"bad": True}})
     assert record.failures == [{"item": "e", "stage": "faces", "reason": "not a video", "last_frame": None}]
     assert "e: not a video" in capsys.readouterr().out
-    assert go({**GOOD, "e": {"bad": True}}) == record
-    assert len(go.diary()) == 5
-    assert not go({**GOOD, "e": {"n": 4}}, retry=True).failures
-    assert go.diary().count("e") == 2
+    assert process({**GOOD, "e": {"bad": True}}) == record
+    assert len(process.calls()) == 5
+    assert not process({**GOOD, "e": {"n": 4}}, retry=True).failures
+    assert process.calls().count("e") == 2
 
 
-def test_an_item_that_breaks_keeps_what_was_good_and_is_a_failure_all_the_same(go, tmp_path):
-    record = go({**GOOD, "e": {"broke": True}})
+def test_a_damaged_item_keeps_its_good_rows_and_is_a_failure(process, tmp_path):
+    record = process({**GOOD, "e": {"damaged": True}})
     assert list(record.outputs) == ["a", "b", "c", "d", "e"] and record.figures["rows"] == 9
     assert record.failures == [{"item": "e", "stage": "faces", "reason": "decoding broke", "last_frame": 5}]
-    (tmp_path / "runs" / record.outputs["e"]).unlink()  # as if killed between the failure and the part
+    (tmp_path / "runs" / record.outputs["e"]).unlink()  # as if killed between the failure and the output
     for path in (tmp_path / "runs").rglob("records/*.json"):
         path.unlink()
-    assert list(go({**GOOD, "e": {"broke": True}}).outputs) == ["a", "b", "c", "d", "e"]
-    assert go.diary() == ["a", "b", "c", "d", "e", "e"]
-    mended = go({**GOOD, "e": {"n": 4}}, retry=True)
-    assert not mended.failures and mended.figures["rows"] == 5
+    assert list(process({**GOOD, "e": {"damaged": True}}).outputs) == ["a", "b", "c", "d", "e"]
+    assert process.calls() == ["a", "b", "c", "d", "e", "e"]
+    retried = process({**GOOD, "e": {"n": 4}}, retry=True)
+    assert not retried.failures and retried.figures["rows"] == 5
 
 
-def test_what_storage_does_not_give_is_tried_again_after_all_others(go, capsys):
-    record = go({**GOOD, "c": {"n": 2, "away": 1}})
+def test_an_item_with_a_storage_error_is_retried_after_all_others(process, capsys):
+    record = process({**GOOD, "c": {"n": 2, "storage_errors": 1}})
     assert list(record.outputs) == ["a", "b", "c", "d"] and not record.failures
-    assert go.diary() == ["a", "b", "c", "c", "d"]
-    said = capsys.readouterr().out
-    assert "c: no answer; it is retried after the others" in said
-    assert "1 could not be read or written and are retried" in said
+    assert process.calls() == ["a", "b", "c", "c", "d"]
+    printed = capsys.readouterr().out
+    assert "c: no answer; it is retried after the others" in printed
+    assert "1 could not be read or written and are retried" in printed
 
 
-def test_what_storage_never_gives_ends_the_job_with_all_others_done_and_is_no_failure(go):
+def test_an_item_with_a_permanent_storage_error_ends_the_job_after_all_others_and_is_no_failure(process):
     with pytest.raises(StorageError, match="1 of 1 could not be read or written, all others are done; first c: no answer"):
-        go({**GOOD, "c": {"n": 2, "away": 3}})
-    assert list(go(GOOD).outputs) == ["a", "b", "c", "d"]
-    assert go.diary().count("c") == 4 and go.diary().count("a") == 1
+        process({**GOOD, "c": {"n": 2, "storage_errors": 3}})
+    assert list(process(GOOD).outputs) == ["a", "b", "c", "d"]
+    assert process.calls().count("c") == 4 and process.calls().count("a") == 1
 
 
-def test_a_store_that_is_gone_ends_the_job_at_once(go):
+def test_an_unreachable_store_ends_the_job_before_all_items_are_tried(process):
     with pytest.raises(StorageError, match="40 times in a row"):
-        go({f"v{number:02d}": {"n": 1, "away": 9} for number in range(90)})
-    assert len(go.diary()) < 90
+        process({f"v{number:02d}": {"n": 1, "storage_errors": 9} for number in range(90)})
+    assert len(process.calls()) < 90
 
 
-def test_too_many_failures_fail_the_stage(go):
+def test_too_many_failures_fail_the_stage(process):
     with pytest.raises(StageError, match="3 of 3 items failed"):
-        go({name: {"bad": True} for name in "xyz"})
+        process({name: {"bad": True} for name in "xyz"})
 
 
-def test_an_error_of_ours_in_a_worker_reaches_the_user_as_itself(go):
+def test_an_error_of_the_package_in_a_worker_is_raised_unchanged(process):
     with pytest.raises(DataError, match="^where: the disk is gone; plug it in$"):
-        go({"a": {"lost": True}, "b": {"n": 1}})
+        process({"a": {"data_error": True}, "b": {"n": 1}})
 
 
-def test_the_record_can_be_read_without_our_code(go, tmp_path):
-    record = go(GOOD)
-    found = list((tmp_path / "runs" / record.store / "records").glob("*.json"))
-    assert json.loads(found[0].read_text())["outputs"] == record.outputs
+def test_a_record_is_a_json_file(process, tmp_path):
+    record = process(GOOD)
+    records = list((tmp_path / "runs" / record.store / "records").glob("*.json"))
+    assert json.loads(records[0].read_text())["outputs"] == record.outputs
 
 
-def test_a_request_that_this_machine_can_never_meet_is_refused(session):
+def test_resources_that_this_machine_cannot_provide_are_refused(session):
     session.start(Resources(cpus=2))
     with pytest.raises(
         ConfigError, match=r"needs 2 CPUs, 8 GPUs and 1 GB of memory at the same time, and no machine is that large; lower .*compute\.\*\.gpus"
@@ -267,14 +269,14 @@ def test_a_request_that_this_machine_can_never_meet_is_refused(session):
 
 
 def test_a_finished_row_arrives_while_its_neighbours_run(session, tmp_path):
-    """2,100 items with two workers: more items than Ray Data would plan as blocks of their own by default."""
+    """2,100 items with two workers: by default, Ray Data would put several of so many items into one block."""
     store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", {}, 1)
     tasks = [(Item(name=f"{number:04d}", identity="1"), {"seconds": 60 if number == 1 else 0}) for number in range(2100)]
     operator = Operator(build=lambda: sleeps, resources=Resources(workers=2, memory_gb=0.1))
     session.start()
     rows = stream(store, tasks, Chain(operators=[operator]), {}, frozenset())
-    began, first = time.monotonic(), [next(rows)["name"] for _ in range(20)]
-    assert "0001" not in first and time.monotonic() - began < 50
+    start, first = time.monotonic(), [next(rows)["name"] for _ in range(20)]
+    assert "0001" not in first and time.monotonic() - start < 50
     rows.close()
 
 
@@ -283,8 +285,8 @@ def sleeps(store, item, payload):
     return {"rows": 1}
 
 
-def test_a_stage_slower_than_rays_progress_timeout_ends_well(tmp_path):
-    """Ray Data would end a job in which no row arrives for that long, by default half an hour."""
+def test_a_stage_slower_than_rays_progress_timeout_finishes(tmp_path):
+    """Ray Data ends a job in which no row arrives for this time, by default half an hour."""
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
     env = os.environ | {"RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -1,4 +1,4 @@
-"""The machine kills where it likes: whoever decodes a video is killed three times over it, and the video is none the worse for it."""
+"""Workers and jobs are killed while they decode a video: it is finished with the rows of an undisturbed run and is no failure."""
 
 import os
 import signal
@@ -25,15 +25,16 @@ FRAMES = 1500
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """A minute at the least that a worker needs some seconds for: noise, in which Haar searches in vain."""
+    """A video of one minute that takes a worker some seconds: noise, in which Haar finds no face."""
     path, rng = tmp_path_factory.mktemp("videos") / "long.mp4", np.random.default_rng(0)
-    pictures = (rng.integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1) for _ in range(FRAMES))
-    write_video(path, pictures, np.arange(FRAMES) / 25, None, preset="ultrafast")
+    images = (rng.integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1) for _ in range(FRAMES))
+    write_video(path, images, np.arange(FRAMES) / 25, None, preset="ultrafast")
     return path
 
 
 @pytest.fixture
 def start(video, tmp_path):
+    """A function that starts the job; jobs that still run at the end of the test are killed."""
     started = []
 
     def job() -> subprocess.Popen:
@@ -50,12 +51,12 @@ def start(video, tmp_path):
 
 
 def decoding(job: subprocess.Popen) -> psutil.Process:
-    """The worker that has a child which decodes, once there is one."""
+    """Wait until a child process decodes; returns its worker."""
     while True:
         assert job.poll() is None, "the job ended before it could be killed"
         for process in psutil.Process(job.pid).children(recursive=True):
             try:
-                if "abaw_ray.core.process" in " ".join(process.cmdline()) and process.cpu_times().user > 1.2:  # it has started, and works
+                if "abaw_ray.core.process" in " ".join(process.cmdline()) and process.cpu_times().user > 1.2:  # it has started and decodes
                     return process.parent()
             except psutil.NoSuchProcess:
                 continue
@@ -71,7 +72,7 @@ def same_as_undisturbed(table: pa.Table, video: Path) -> bool:
     return table.equals(undisturbed) and len(table) >= FRAMES
 
 
-def test_a_worker_that_is_killed_three_times_over_a_video_finishes_it_and_it_is_no_failure(start, video, tmp_path):
+def test_a_video_whose_worker_is_killed_three_times_is_finished_and_is_no_failure(start, video, tmp_path):
     job = start()
     for _ in range(3):
         worker = decoding(job)
@@ -82,7 +83,7 @@ def test_a_worker_that_is_killed_three_times_over_a_video_finishes_it_and_it_is_
     assert same_as_undisturbed(rows(tmp_path), video) and not list(tmp_path.glob("runs/faces/*/failures/*"))
 
 
-def test_a_job_that_is_killed_three_times_over_a_video_finishes_it_at_the_fourth(start, video, tmp_path):
+def test_a_job_that_is_killed_three_times_finishes_its_video_in_the_fourth_run(start, video, tmp_path):
     for _ in range(3):
         job = start()
         worker = decoding(job)

@@ -13,6 +13,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
+from tiny import TINY
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
@@ -32,22 +33,11 @@ from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
-from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.video import decode
 
 pytestmark = pytest.mark.slow
-TINY = SyntheticConfig(
-    train_subjects=6,
-    val_subjects=3,
-    test_subjects=1,
-    video_duration_s=2.4,
-    fps_range=(8.0, 12.0),
-    segment_duration_s=(0.4, 0.9),
-    affectnet_train_images=48,
-    affectnet_val_images=16,
-    rafdb_train_images=16,
-    rafdb_test_images=8,
-)
+
+SYNTHETIC = replace(TINY, fps_range=(8.0, 12.0), affectnet_train_images=48, affectnet_val_images=16, rafdb_train_images=16, rafdb_test_images=8)
 
 
 class UnusedSession(RaySession):
@@ -62,7 +52,7 @@ def config(tmp_path_factory) -> PipelineConfig:
     root = tmp_path_factory.mktemp("pipeline")
     return replace(
         SMOKE,
-        data=replace(SMOKE.data, synthetic_dir=str(root / "data"), synthetic=TINY),
+        data=replace(SMOKE.data, synthetic_dir=str(root / "data"), synthetic=SYNTHETIC),
         storage=StorageConfig(uri=str(root / "runs")),
         compute=ComputeConfig(object_store_mb=100, decode=Resources(memory_gb=0.2)),
         encoder=replace(SMOKE.encoder, epochs=1),
@@ -77,7 +67,7 @@ def session(config):
 
 
 def pipeline(run):
-    """All stages and the report; returns the summary."""
+    """Run all stages and write the report; returns the summary."""
     return finish(run, run_job(run, STAGES))
 
 
@@ -131,7 +121,7 @@ def test_the_submission_has_every_row_of_the_example(config, session, summary):
     assert summary["submission_rows"]["filled_by"]["past_end"] >= 1
 
 
-def test_the_report_opens_without_network(config, summary):
+def test_the_report_has_the_scores_and_loads_no_other_file(config, summary):
     page = (Path(config.storage.uri) / "report.html").read_text()
     assert f"{summary['official_val']['macro_f1']:.3f}" in page
     assert "src=" not in page
@@ -140,32 +130,32 @@ def test_the_report_opens_without_network(config, summary):
     assert f"<td>{config.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with its settings"
 
 
-def test_a_second_run_finds_everything_and_needs_no_ray(config, summary):
+def test_a_second_run_repeats_no_stage_and_starts_no_ray(config, summary):
     again = pipeline(Run(config, UnusedSession(config.compute)))
     assert again == json.loads((Path(config.storage.uri) / "summary.json").read_text())
 
 
-def test_a_later_stage_without_its_input_says_which_job_to_run(config, summary):
+def test_a_stage_without_its_input_is_an_error_that_names_the_job_to_run(config, summary):
     other = replace(config, faces=replace(config.faces, chips=replace(config.faces.chips, quality=50)))
     with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
         EXTRACT_FEATURES.require(Run(other, UnusedSession(config.compute)))
 
 
-def test_a_file_that_is_no_video_is_a_failure_row_and_the_rest_goes_on(config, session, summary, tmp_path):
+def test_a_file_that_is_no_video_is_a_failure_row_and_the_others_are_processed(config, session, summary, tmp_path):
     run = Run(config, session)
     good = AffWild2(data_of(run).affwild2).videos()[0]["uri"]
     (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
     (tmp_path / "bad.mp4").write_text("this is no video")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
-    mine = replace(config, data=replace(config.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
-    record = PREPARE_FACES.complete(Run(mine, session))
+    changed = replace(config, data=replace(config.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    record = PREPARE_FACES.complete(Run(changed, session))
     assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
     assert len(record.outputs) == 1
 
 
 @pytest.fixture
-def add_annotations(config, session):
-    """A function that makes another annotation file too long for its video at each call; the files are restored afterwards."""
+def lengthen_annotations(config, session):
+    """A function that makes another annotation file too long for its video at each call; restores the files afterwards."""
     paths = sorted(Path(data_of(Run(config, session)).affwild2).rglob("EXPR*/*_Set/*.txt"))
     whole = {path: path.read_text() for path in paths}
     each = iter(paths)
@@ -180,14 +170,16 @@ def add_annotations(config, session):
         path.write_text(text)
 
 
-def test_people_whose_annotations_do_not_fit_their_video_are_left_out_and_reported_and_many_are_an_error(config, session, summary, add_annotations):
-    name = add_annotations("Train_Set")
+def test_subjects_whose_annotations_do_not_fit_their_video_are_left_out_and_reported_and_many_are_an_error(
+    config, session, summary, lengthen_annotations
+):
+    name = lengthen_annotations("Train_Set")
     left_out = pipeline(Run(config, session))
     (row,) = left_out["failures"]
     assert {name: stage.get("failed") for name, stage in left_out["stages"].items() if stage.get("failed")} == {"fusion": 1}
     assert row["item"] == name and re.search(r"\d+ annotation rows for \d+ decoded frames; .* check that video and annotation", row["reason"])
     assert left_out["official_val"]["macro_f1"] > 0 and "left out" in (Path(config.storage.uri) / "report.html").read_text()
-    add_annotations("Validation_Set")
+    lengthen_annotations("Validation_Set")
     with pytest.raises(StageError, match=r"2 of 9 annotated subjects cannot be used; at most 1.0% \(and at least 1\) may fail; first "):
         SWEEP_FUSION.complete(Run(config, session))
 
@@ -213,23 +205,23 @@ def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(config, session,
     assert len(run.storage.files(trials_folder(larger, item))) == 2
 
 
-def test_a_trial_whose_process_is_killed_more_often_than_tune_tries_it_is_the_same(config, session, summary, tmp_path):
-    usual = Run(config, session)
-    before = SWEEP_FUSION.require(usual).figures["trials"]
+def test_a_trial_that_is_killed_more_often_than_tune_retries_gives_the_same_result(config, session, summary, tmp_path):
+    undisturbed = Run(config, session)
+    before = SWEEP_FUSION.require(undisturbed).figures["trials"]
     shutil.copytree(config.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
-    mine = replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual), sweep=replace(config.sweep, trials=1))
+    copied = replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(undisturbed), sweep=replace(config.sweep, trials=1))
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
-        after = SWEEP_FUSION.complete(Run(mine, session))
+        after = SWEEP_FUSION.complete(Run(copied, session))
         assert len(killed.result()) == 3
     assert after.figures["trials"] == before[:1]
 
 
-def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(config, session, summary, tmp_path):
-    usual = Run(config, session)
-    before = PREDICT.require(usual)
+def test_predictions_whose_process_is_killed_are_repeated_with_the_same_result(config, session, summary, tmp_path):
+    undisturbed = Run(config, session)
+    before = PREDICT.require(undisturbed)
     shutil.copytree(config.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("predictions"))
-    run = Run(replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(usual)), session)
+    run = Run(replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(undisturbed)), session)
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(kill_once, "ray::score")
         after = PREDICT.complete(run)
@@ -237,11 +229,12 @@ def test_predictions_whose_process_is_killed_are_made_again_and_are_the_same(con
     assert after.outputs == before.outputs and after.figures["official_val"] == before.figures["official_val"]
     for name in ("validation", "test"):
         table = f"{before.outputs['run']}/{name}.parquet"
-        assert run.storage.read_table(table).equals(usual.storage.read_table(table))
+        assert run.storage.read_table(table).equals(undisturbed.storage.read_table(table))
 
 
 @pytest.fixture
 def bucket(monkeypatch):
+    """Endpoint of an S3 server on loopback with the bucket ``results``."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -255,7 +248,7 @@ def bucket(monkeypatch):
 
 
 def test_an_object_store_gets_the_same_results_as_a_folder(config, summary, bucket):
-    """Last in this file: it needs a Ray whose workers know the store's keys, so it ends the other one."""
+    """Last in this file, because it restarts Ray: its workers need the keys of the store in their environment."""
     import ray
 
     local = Run(config, UnusedSession(config.compute))
@@ -269,8 +262,8 @@ def test_an_object_store_gets_the_same_results_as_a_folder(config, summary, buck
     for stage, record in here.items():
         assert record.outputs == there[stage].outputs
         for output in record.outputs.values():
-            found = [output] if output.endswith(".parquet") else [f"{output}/{name}" for name in ("validation.parquet", "test.parquet")]
-            for path in found:
+            paths = [output] if output.endswith(".parquet") else [f"{output}/{name}" for name in ("validation.parquet", "test.parquet")]
+            for path in paths:
                 assert local.storage.read_table(path).equals(run.storage.read_table(path)), path
     assert here["features"].outputs.keys() == here["faces"].outputs.keys()
     assert stored["submission"].startswith("s3://results/pipeline/")

@@ -1,9 +1,10 @@
-"""A plan says what would be done and everything that stands in the way, and starts nothing."""
+"""A plan lists the work of a job and all problems, and starts nothing."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny import TINY
 
 from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.compute import compute_preset
@@ -20,29 +21,18 @@ from abaw_ray.cluster.stages.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.sources import data_of, videos
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.data.synthetic.config import SyntheticConfig
-
-TINY = SyntheticConfig(
-    train_subjects=6,
-    val_subjects=3,
-    test_subjects=1,
-    video_duration_s=2.4,
-    segment_duration_s=(0.4, 0.9),
-    affectnet_train_images=16,
-    affectnet_val_images=8,
-    rafdb_train_images=7,
-    rafdb_test_images=7,
-)
 
 
 class NoRay(RaySession):
+    """A session that does not start Ray."""
+
     def start(self, *_, **__):
         pass
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A drawn data set."""
+    """Data settings of a synthetic data set that exists."""
     folder = tmp_path_factory.mktemp("plan")
     config = replace(SMOKE.data, synthetic_dir=str(folder / "data"), synthetic=TINY)
     run = Run(replace(SMOKE, data=config, storage=StorageConfig(uri=str(folder / "runs"))), NoRay(SMOKE.compute))
@@ -52,7 +42,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def plan(data, tmp_path, monkeypatch, capsys):
-    """Shows the plan of a line on two CPUs; returns what was printed, and the error."""
+    """A function that shows the plan of a pipeline on two CPUs; returns the printed text and the error."""
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
 
     def run(stages=STAGES, **changes):
@@ -70,8 +60,8 @@ def plan(data, tmp_path, monkeypatch, capsys):
 
 def test_a_plan_does_not_generate_the_synthetic_data_set(plan, data, tmp_path):
     missing = replace(data, synthetic_dir=str(tmp_path / "data"))
-    said, error = plan(data=missing)
-    assert error is None and "after the synthetic data set is generated" in said and said.count("PROBLEM") == 0
+    printed, error = plan(data=missing)
+    assert error is None and "after the synthetic data set is generated" in printed and printed.count("PROBLEM") == 0
     assert not Path(missing.synthetic_dir).exists()
 
 
@@ -82,23 +72,23 @@ def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):
     store = PREPARE_FACES.store(run)
     for item in list(wanted)[:2]:
         run.storage.write_bytes(store.output(item), b"")
-    said, error = plan()
-    assert error is None and "no problems" in said
-    assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 already done" in said
-    assert "after faces and encoder" in said and "up to all x 1 CPU + 1 GB" in said
+    printed, error = plan()
+    assert error is None and "no problems" in printed
+    assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 already done" in printed
+    assert "after faces and encoder" in printed and "up to all x 1 CPU + 1 GB" in printed
 
 
 def test_a_plan_lists_all_problems_at_once(plan, data, tmp_path):
     (tmp_path / "file").touch()
     model = replace(SMOKE.encoder.model, weights="nowhere/dinov2.safetensors")
     faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
-    said, error = plan(
+    printed, error = plan(
         compute=compute_preset("gpu-2x1"),
         encoder=replace(SMOKE.encoder, model=model),
         faces=faces,
         storage=StorageConfig(uri=str(tmp_path / "file/x"), attempts=1),
     )
-    problems = [line for line in said.splitlines() if line.startswith("PROBLEM")]
+    problems = [line for line in printed.splitlines() if line.startswith("PROBLEM")]
     for text in (
         "file/x",
         "yunet.onnx: there is no such file",
@@ -109,12 +99,12 @@ def test_a_plan_lists_all_problems_at_once(plan, data, tmp_path):
     assert f"PROBLEM {error}" == problems[0]
 
 
-def test_a_stage_whose_input_another_job_makes_is_refused_with_its_name(plan):
+def test_a_stage_without_its_input_is_refused_with_the_job_that_makes_it(plan):
     _, error = plan(stages=(EXTRACT_FEATURES,))
     assert "jobs/prepare_faces.py" in str(error)
 
 
-def test_a_batch_that_ranks_cannot_share_shows_before_they_start(plan, monkeypatch):
+def test_a_global_batch_that_cannot_be_divided_among_the_ranks_is_a_problem_of_the_plan(plan, monkeypatch):
     monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), compute=replace(SMOKE.compute, training=Resources(workers=5)))
     assert "cannot be divided among 5 workers" in str(error)

@@ -37,21 +37,21 @@ def test_ray_trains_context_gives_its_storage_and_storage_gives_paths_of_checkpo
     assert isinstance(checkpoint.filesystem, pyarrow.fs.FileSystem)
 
 
-def test_ray_trains_error_holds_the_error_that_a_worker_raised():
+def test_the_error_of_ray_train_contains_the_error_that_a_worker_raised():
     cause = DataError("images: the set is empty")
     error = WorkerGroupError("one worker", {1: UserExceptionWithTraceback(cause, traceback_str="line one\nlast line\n")})
     assert worker_error(error) is cause
     assert worker_message(error) == "last line"
 
 
-def test_an_error_of_ray_train_without_workers_is_used_itself():
+def test_an_error_of_ray_train_without_workers_is_used_unchanged():
     error = ray.train.TrainingFailedError("the controller failed")
     assert worker_error(error) is error
     assert worker_message(error) == "the controller failed"
 
 
 def run_python(code):
-    """Run code in a new process on a CPU, as DeepSpeed reads its environment on import; returns its output."""
+    """Run code in a new process on a CPU, because DeepSpeed reads its environment on import; returns the last printed line."""
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "LOCAL_SIZE": "1"}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split("\n")[-2]
 

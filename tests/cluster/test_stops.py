@@ -1,7 +1,4 @@
-"""A job that is ended in the middle: killed without a word, by Ctrl-C, and as a cluster stops it.
-
-The same command goes on, and the result is the undisturbed one.
-"""
+"""A job that is interrupted by SIGKILL, Ctrl-C and SIGTERM (as a cluster stops it): the same command continues it, with the undisturbed results."""
 
 import os
 import signal
@@ -39,28 +36,28 @@ SMALL = SyntheticConfig(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    root = tmp_path_factory.mktemp("drawn") / "data"
+    root = tmp_path_factory.mktemp("synthetic") / "data"
     write_synthetic(root, SMALL)
     return root / "affwild2"
 
 
-def parts_in(root: Path) -> list[Path]:
+def outputs_in(root: Path) -> list[Path]:
     return sorted(root.glob("faces/*/outputs/*.parquet"))
 
 
-def wait_until(process: subprocess.Popen, log: Path, there: Callable[[], bool]) -> None:
-    while not there():
+def wait_until(process: subprocess.Popen, log: Path, condition: Callable[[], bool]) -> None:
+    while not condition():
         assert process.poll() is None, log.read_text()
         time.sleep(0.02)
 
 
 @pytest.fixture
 def start(tree, tmp_path):
-    """Start the same job once more; whatever of it still runs at the end of the test is killed."""
+    """A function that runs the job once more; processes that still run at the end of the test are killed."""
     started = []
 
-    def job(sent: signal.Signals | None = None) -> tuple[int, str]:
-        """Run it, and send the signal as soon as it has added a part or two; exit code and what it printed."""
+    def job(interrupt: signal.Signals | None = None) -> tuple[int, str]:
+        """Run the job, and send it the signal once it has written another output; returns its exit code and what it printed."""
         command = [
             sys.executable,
             "jobs/prepare_faces.py",
@@ -75,11 +72,11 @@ def start(tree, tmp_path):
         with log.open("w") as out:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         started.append(process)
-        if sent is not None:
+        if interrupt is not None:
             wait_until(process, log, lambda: "to do" in log.read_text())
-            wanted = len(parts_in(tmp_path)) + 1
-            wait_until(process, log, lambda: len(parts_in(tmp_path)) >= wanted)
-            process.send_signal(sent)
+            wanted = len(outputs_in(tmp_path)) + 1
+            wait_until(process, log, lambda: len(outputs_in(tmp_path)) >= wanted)
+            process.send_signal(interrupt)
         return process.wait(timeout=120), log.read_text()
 
     yield job
@@ -88,21 +85,21 @@ def start(tree, tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_done_twice(tree, start, tmp_path):
+def test_a_job_that_is_killed_and_stopped_continues_without_losing_or_repeating_an_output(tree, start, tmp_path):
     def written() -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in parts_in(tmp_path)}
+        return {path.name: path.stat().st_mtime_ns for path in outputs_in(tmp_path)}
 
     assert start(signal.SIGKILL)[0] == -signal.SIGKILL
     first = written()
-    code, said = start(signal.SIGINT)
-    assert (code, said.splitlines()[-1]) == (130, "stopped; finished items are kept, and the same command continues from there")
-    assert "already done" in said
-    assert "Traceback" not in said
+    code, printed = start(signal.SIGINT)
+    assert (code, printed.splitlines()[-1]) == (130, "stopped; finished items are kept, and the same command continues from there")
+    assert "already done" in printed
+    assert "Traceback" not in printed
     second = written()
-    code, said = start(signal.SIGTERM)  # how a submitted job is stopped
-    assert (code, said.splitlines()[-1][:7]) == (130, "stopped"), said
-    code, said = start()
-    assert (code, "Traceback" in said) == (0, False), said
+    code, printed = start(signal.SIGTERM)  # how a submitted job is stopped
+    assert (code, printed.splitlines()[-1][:7]) == (130, "stopped"), printed
+    code, printed = start()
+    assert (code, "Traceback" in printed) == (0, False), printed
     third = written()
     assert first.items() <= third.items() and second.items() <= third.items()
     assert len(first) < len(second) < len(third)
@@ -110,7 +107,7 @@ def test_killed_and_stopped_and_started_again_nothing_is_lost_and_nothing_is_don
     storage, faces = Storage(StorageConfig(uri=str(tmp_path))), CropFaces(SMOKE.faces)
     videos = AffWild2(str(tree)).videos()
     assert len(third) == len(videos)
-    tables = [storage.read_table(str(path.relative_to(tmp_path))) for path in parts_in(tmp_path)]
-    found = {table["video"][0].as_py(): table for table in tables}
+    tables = [storage.read_table(str(path.relative_to(tmp_path))) for path in outputs_in(tmp_path)]
+    table_of = {table["video"][0].as_py(): table for table in tables}
     for video in videos[:6]:
-        assert found[video["video"]].equals(pa.concat_tables(faces(video)).cast(found[video["video"]].schema)), video["video"]
+        assert table_of[video["video"]].equals(pa.concat_tables(faces(video)).cast(table_of[video["video"]].schema)), video["video"]

@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
-    """Environment of a client that may use a head of our own; only what was started here is ended."""
+    """Environment of a client of a head node, which this fixture starts and stops."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "HOME": str(tmp_path_factory.mktemp("home"))}
     dashboard, env = free_port(), {**os.environ, **token}
     env.pop("RAY_ADDRESS", None)
@@ -44,14 +44,14 @@ def head(tmp_path_factory):
 
 
 def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
-    """Submit and follow; tried again while the head is still starting."""
+    """Submit a job and wait for its end; retries while the head is starting."""
     command = [*RAY, "job", "submit", "--address", env["RAY_API_SERVER_ADDRESS"], "--working-dir", str(ROOT), "--", *args]
     for _ in range(30):
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
         if "Failed to connect" not in done.stdout + done.stderr:
             return done
         time.sleep(2)
-    raise AssertionError(f"the head did not come up: {done.stderr[-500:]}")
+    raise AssertionError(f"the head did not start: {done.stderr[-500:]}")
 
 
 def test_a_submitted_job_does_its_work_and_reports_its_exit_status(head, tmp_path):
@@ -88,9 +88,9 @@ def test_the_last_line_of_a_job_that_cannot_run_has_the_reason(head):
 
 
 def test_a_client_without_the_token_is_refused(head):
-    stranger = {**head, "RAY_AUTH_TOKEN": "wrong" * 8}
+    environment = {**head, "RAY_AUTH_TOKEN": "wrong" * 8}
     done = subprocess.run(
-        [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]], env=stranger, capture_output=True, text=True, timeout=120, check=False
+        [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode != 0
     assert "uthentication" in done.stdout + done.stderr

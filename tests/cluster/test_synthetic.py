@@ -1,9 +1,10 @@
-"""The synthetic data set goes where results go: into an object store, whole, once, and never over another one."""
+"""The synthetic data set is written to the storage of the results: completely, once, and never over another one."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny import TINY
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Run
@@ -16,23 +17,10 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.config import DataConfig
-from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.media.write import write_video
 
-TINY = SyntheticConfig(
-    train_subjects=6,
-    val_subjects=3,
-    test_subjects=1,
-    video_duration_s=2.4,
-    segment_duration_s=(0.4, 0.9),
-    affectnet_train_images=8,
-    affectnet_val_images=8,
-    rafdb_train_images=7,
-    rafdb_test_images=7,
-)
 
-
-def test_it_lies_beside_the_results_where_these_go_to_a_store(tmp_path):
+def test_a_relative_folder_is_below_the_object_store_of_the_results(tmp_path):
     here, there = Storage(StorageConfig(uri=str(tmp_path))), Storage(StorageConfig(uri="s3://bucket/runs"))
     assert synthetic.location("runs/data", here) == "runs/data"
     assert synthetic.location("runs/data", there) == "s3://bucket/runs/data"
@@ -51,7 +39,7 @@ def test_a_store_has_the_same_files_as_a_folder_and_is_generated_once(object_sto
     assert storage.files("data", recursive=True) == dict(sorted(here.items()))
     names = [row["video"] for row in AffWild2(f"{place}/affwild2", storage=storage.config).videos()]
     assert names == [row["video"] for row in AffWild2(tmp_path / "affwild2").videos()]
-    monkeypatch.setattr(synthetic, "write_synthetic", lambda *_, **__: pytest.fail("drawn twice"))
+    monkeypatch.setattr(synthetic, "write_synthetic", lambda *_, **__: pytest.fail("generated twice"))
     synthetic.generate(place, TINY, storage)
     with pytest.raises(ConfigError, match="s3://bucket/runs/data: holds a synthetic data set of other settings"):
         synthetic.generate(place, replace(TINY, seed=1), storage)
@@ -60,7 +48,7 @@ def test_a_store_has_the_same_files_as_a_folder_and_is_generated_once(object_sto
 def test_given_videos_need_no_synthetic_ones(tmp_path):
     (tmp_path / "own").mkdir()
     write_video(tmp_path / "own" / "v.mp4", np.zeros((3, 96, 96, 3), np.uint8), np.arange(3) / 10, None)
-    data = DataConfig(use_synthetic=True, synthetic_dir=str(tmp_path / "drawn"), videos=str(tmp_path / "own"))
+    data = DataConfig(use_synthetic=True, synthetic_dir=str(tmp_path / "synthetic"), videos=str(tmp_path / "own"))
     run = Run(DataRunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), data=data), RaySession(ComputeConfig()))
     assert [item.name for item in videos(run)] == ["v.mp4"]
-    assert not (tmp_path / "drawn").exists()
+    assert not (tmp_path / "synthetic").exists()

@@ -24,7 +24,7 @@ CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=S
 
 
 class RecordingWriter(FaceWriter):
-    """Runs in this process and records its calls."""
+    """A writer that runs in this process and records its calls."""
 
     def __init__(self):
         self.crop, self.calls = CropFaces(CONFIG, lambda rgb, min_size: []), []
@@ -73,14 +73,14 @@ def test_only_videos_that_would_delay_the_end_are_divided(video):
 
 
 @pytest.mark.parametrize("length", [1e6, 1e12, float("inf")])
-def test_a_header_with_an_absurd_duration_gives_no_more_chunks_than_the_file_size_allows(length):
+def test_a_header_with_an_implausible_duration_gives_no_more_chunks_than_the_file_size_allows(length):
     chunks = _chunks_of(lambda uri: (0.0, length), {"uri": "v.mkv", "size": 4_000_000}, SegmentConfig(), 4.0)
     assert len(chunks) == 17 and chunks[0].first is None and chunks[-1].stop is None
     assert len(_chunks_of(lambda uri: (0.0, length), {"uri": "v.mkv", "size": 10**12}, SegmentConfig(), 4.0)) <= 1001
 
 
 def crashing_reader():
-    """Replaces ``header_reader``."""
+    """Replaces ``header_reader``: its function crashes the process."""
     return lambda uri: os.kill(os.getpid(), signal.SIGSEGV)
 
 

@@ -1,4 +1,4 @@
-"""ZeRO stages against plain PyTorch on the global batch, without a compiler; checkpoints resumed by as many ranks and by fewer."""
+"""ZeRO stages agree with plain PyTorch on the global batch, without a compiler; checkpoints resume on as many ranks and on fewer."""
 
 import os
 import shutil
@@ -9,32 +9,29 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ranks import CASES, HALF, STEPS, alone
+from ranks import CASES, HALF, STEPS, train_in_plain_pytorch
 
 pytestmark = pytest.mark.slow
 
 
-def launch(folder, world_size, what):
-    """Run the ranks of ``ranks.py`` to their end; returns their results by rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+def launch(folder, world_size, command):
+    """Run ``ranks.py`` on all ranks to the end; returns the results by rank."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = str(sock.getsockname()[1])
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DS_", "WORLD", "RANK", "LOCAL"))}
     environment |= {"PATH": str(folder / "nothing"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
+    script = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = [subprocess.Popen([*command, str(rank), str(world_size), port, str(folder), what], **options) for rank in range(world_size)]
+    running = [subprocess.Popen([*script, str(rank), str(world_size), port, str(folder), command], **options) for rank in range(world_size)]
     outputs = [process.communicate(timeout=240)[0] for process in running]
     assert all(process.returncode == 0 for process in running), "\n".join(outputs)
-    return [torch.load(folder / f"{what}-{world_size}-{rank}.pt") for rank in range(world_size)]
+    return [torch.load(folder / f"{command}-{world_size}-{rank}.pt") for rank in range(world_size)]
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
-    """Folder with the checkpoints after half of the steps, merged as in storage, and the results of two ranks over all steps."""
+    """Folder with the checkpoints after half of the steps, merged as in storage, and the results of two ranks for all steps."""
     folder = tmp_path_factory.mktemp("zero")
     results = launch(folder, 2, "train")
     for stage, accumulation in CASES:
@@ -46,7 +43,8 @@ def two_ranks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain():
-    return alone()
+    """Gradients and parameters of each step in plain PyTorch."""
+    return train_in_plain_pytorch()
 
 
 def assert_same(found, wanted, names="gradients and parameters"):
@@ -81,12 +79,12 @@ def test_gradient_accumulation_gives_the_same_step_in_both_stages(two_ranks):
 
 
 @pytest.mark.parametrize("world_size", [2, 1])
-def test_a_checkpoint_of_two_ranks_is_resumed_by_two_and_by_one(two_ranks, world_size):
+def test_a_checkpoint_of_two_ranks_resumes_on_two_and_on_one(two_ranks, world_size):
     folder, wanted = two_ranks
-    found = launch(folder, world_size, "resume")
+    resumed = launch(folder, world_size, "resume")
     for stage, accumulation in CASES:
         if accumulation > 1 and world_size == 1:
             continue  # micro-batches then hold other samples, and the load-balancing loss is that of each micro-batch
-        for one, other in zip(found[0][stage, accumulation], wanted[0][stage, accumulation][HALF:], strict=True):
+        for one, other in zip(resumed[0][stage, accumulation], wanted[0][stage, accumulation][HALF:], strict=True):
             assert_same(one[0], other[0], "gradient")
             assert_same(one[1], other[1], "parameter")

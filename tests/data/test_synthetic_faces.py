@@ -48,7 +48,7 @@ def test_contempt_is_one_sided_and_on_either_side():
 
 def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(scenes):
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
-    found = total = 0
+    detected = total = 0
     for scene in scenes:
         animations = scene.animations()
         for at, image in enumerate(scene.frames()):
@@ -59,9 +59,9 @@ def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(
             for identity, animation in zip(scene.identities, animations, strict=True):
                 if animation.occlusion[at] == "":
                     total += 1
-                    found += any(overlap(box, face_box(identity, animation.poses[at])) > 0.5 for box in boxes)
+                    detected += any(overlap(box, face_box(identity, animation.poses[at])) > 0.5 for box in boxes)
     assert total > 30
-    assert found / total >= 0.9
+    assert detected / total >= 0.9
 
 
 def test_rendering_is_deterministic_and_differs_with_the_seed(scenes):

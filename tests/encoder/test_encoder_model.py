@@ -114,14 +114,14 @@ def test_an_unknown_architecture_and_invalid_sizes_are_refused():
 def test_every_parameter_has_its_layer_and_tokens_and_biases_have_no_weight_decay(config):
     config = replace(config, optim=replace(config.optim, lr=1.0, layer_decay=0.5, weight_decay=0.1))
     model = ExpressionModel(config)
-    found = {id(parameter): group for group in model.parameter_groups(config) for parameter in group["params"]}
-    assert len(found) == len(list(model.parameters()))
-    rates = {name: found[id(parameter)]["peak_lr"] for name, parameter in model.named_parameters()}
+    group_of = {id(parameter): group for group in model.parameter_groups(config) for parameter in group["params"]}
+    assert len(group_of) == len(list(model.parameters()))
+    rates = {name: group_of[id(parameter)]["peak_lr"] for name, parameter in model.named_parameters()}
     wanted = {"patch_embed": 0.125, "pos_embed": 0.125, "cls_token": 0.125, "blocks.0": 0.25, "blocks.1": 0.5, "norm": 1.0}
     for start, rate in wanted.items():
         assert {value for name, value in rates.items() if name.startswith(f"encoder.vit.{start}")} == {rate}
     assert {value for name, value in rates.items() if name.startswith("head.")} == {1.0}
-    undecayed = {name for name, parameter in model.named_parameters() if found[id(parameter)]["weight_decay"] == 0}
+    undecayed = {name for name, parameter in model.named_parameters() if group_of[id(parameter)]["weight_decay"] == 0}
     assert {"encoder.vit.pos_embed", "encoder.vit.cls_token", "head.in_bias", "head.out_bias", "encoder.vit.blocks.0.norm1.weight"} <= undecayed
     assert not {"head.in_weight", "head.router.weight", "encoder.vit.blocks.0.attn.qkv.weight", "encoder.vit.patch_embed.proj.weight"} & undecayed
     assert layer_of("blocks.11.mlp.fc1.bias") == 12

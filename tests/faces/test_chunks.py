@@ -51,13 +51,13 @@ def process_both_ways(tmp_path, detector):
 
 def rows_of(tables):
     """All rows, and the error raised after them."""
-    found, error = [], None
+    rows, error = [], None
     try:
         for table in tables:
-            found += table.to_pylist()
+            rows += table.to_pylist()
     except ItemError as caught:
         error = (str(caught), caught.last_frame)
-    return found, error
+    return rows, error
 
 
 def test_joined_chunks_equal_one_pass_row_for_row(make_video, process_both_ways, render):
@@ -145,10 +145,10 @@ def test_a_chunk_result_is_read_back_exactly(make_video, detector, render, tmp_p
 @pytest.mark.parametrize("time", [-3.1, -0.5, 0.0, 0.49999, 0.5, 1.2, 1.5, 2.0, 7.49, 7.5, 8.0])
 def test_every_time_is_owned_by_one_segment_and_also_in_its_neighbour_near_a_boundary(time):
     config = SegmentConfig(length_s=2.0, overlap_s=0.5)
-    found = segments_at(time, Chunk(), config)
+    segments = segments_at(time, Chunk(), config)
     slow = [Segment(n, config) for n in range(-5, 9) if n * 2.0 - 0.5 <= time <= (n + 1) * 2.0 + 0.5]
-    assert found == slow
-    assert sum(segment.owns(time) for segment in found) == 1
+    assert segments == slow
+    assert sum(segment.owns(time) for segment in segments) == 1
 
 
 @pytest.mark.parametrize(

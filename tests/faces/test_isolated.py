@@ -63,7 +63,7 @@ def test_a_video_that_ends_two_child_processes_keeps_the_rows_of_its_good_frames
     assert reason in str(result.error) and ", twice" in str(result.error) and result.error.last_frame == result.frames == 40
     rows = pq.read_table(tmp_path / "output.parquet").to_pylist()
     assert [row["frame"] for row in rows] == list(range(1, 41)) and all(row["seen"] for row in rows)
-    assert len(log.read_text().split()) == 3, "two attempts, and one more for the good frames"
+    assert len(log.read_text().split()) == 3, "two attempts, and a third for the good frames"
 
 
 def test_a_video_that_ends_one_child_process_succeeds_on_the_retry(writer, video, tmp_path, log):

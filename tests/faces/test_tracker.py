@@ -12,9 +12,9 @@ def face(x, y=50, side=20, score=0.9):
 
 
 def detect(tracker, time, *faces):
-    """One detection at 25 frames per second; returns the ids of the tracklets found, from left to right."""
-    found = tracker.update(1 + round(time * 25), time, list(faces))
-    return [tracklet.id for tracklet in sorted(found, key=lambda tracklet: tracklet.last.face.box[0])]
+    """One detection at 25 frames per second; returns the ids of the tracklets updated, from left to right."""
+    updated = tracker.update(1 + round(time * 25), time, list(faces))
+    return [tracklet.id for tracklet in sorted(updated, key=lambda tracklet: tracklet.last.face.box[0])]
 
 
 @pytest.fixture

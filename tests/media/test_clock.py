@@ -31,22 +31,22 @@ def test_a_clock_that_is_set_back_continues_from_its_last_time():
 
 
 def test_extrapolated_times_that_are_too_late_return_to_the_stated_times():
-    found = times_of([1.0, *[None] * 9, 1.4, *[None] * 9, 1.8, *[None] * 9, 2.2])  # 25 a second, while the header says 10
-    assert (np.diff(found) > 0).all() and found[-5:] == pytest.approx([2.04, 2.08, 2.12, 2.16, 2.2])
+    times = times_of([1.0, *[None] * 9, 1.4, *[None] * 9, 1.8, *[None] * 9, 2.2])  # 25 a second, while the header says 10
+    assert (np.diff(times) > 0).all() and times[-5:] == pytest.approx([2.04, 2.08, 2.12, 2.16, 2.2])
 
 
 def test_a_single_wrong_stamp_does_not_shift_those_after_it():
     right = [number / 25 for number in range(300)]
     for wrong in (7.0, -3.0):
-        found = times_of([*right[:50], wrong, *right[51:]])
-        assert (np.diff(found) > 0).all() and found[:50] == right[:50]
-        np.testing.assert_allclose(found[250:], right[250:], atol=1e-9)
+        times = times_of([*right[:50], wrong, *right[51:]])
+        assert (np.diff(times) > 0).all() and times[:50] == right[:50]
+        np.testing.assert_allclose(times[250:], right[250:], atol=1e-9)
 
 
 def test_a_clock_that_jitters_by_less_than_a_second_is_not_offset():
     jittering = [(number + (3 if number % 4 == 1 else 0)) / 25 for number in range(100)]
-    found = times_of(jittering)
-    assert (np.diff(found) > 0).all() and max(abs(a - number / 25) for number, a in enumerate(found)) < 0.2
+    times = times_of(jittering)
+    assert (np.diff(times) > 0).all() and max(abs(a - number / 25) for number, a in enumerate(times)) < 0.2
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def test_gray_videos_are_gray(tmp_path, codec, pixels):
 def test_size_and_pixel_format_may_change_within_the_stream(tmp_path, name, size, pixels):
     options, data = {"x264-params": "repeat-headers=1"}, []
     for part, (shape, kind) in enumerate([((96, 64), "yuv420p"), (size, pixels), ((96, 64), "yuv420p")]):
-        found, _ = packets("libx264", numbered_images(8, *shape), pixels=kind, options=options)
-        data += [(bytes(packet), 8 * part + packet.pts, 8 * part + packet.dts) for packet in found]
+        coded, _ = packets("libx264", numbered_images(8, *shape), pixels=kind, options=options)
+        data += [(bytes(packet), 8 * part + packet.pts, 8 * part + packet.dts) for packet in coded]
     frames = list(decode(write_packets(tmp_path / name, "libx264", (96, 64), data)))
     assert [frame.rgb().shape[:2] for frame in frames] == [(64, 96)] * 8 + [size[::-1]] * 8 + [(64, 96)] * 8
     assert [number_of(frame.rgb()) for frame in frames] == pytest.approx([*range(8)] * 3, abs=1)

@@ -26,8 +26,8 @@ def test_b_frames_of_an_avi_without_presentation_times_are_one_frame_interval_ap
 
 def test_b_frames_packed_into_other_packets_are_separate_frames(tmp_path):
     """DivX 5 writes AVIs in this way: a packet of two frames, then a packet of none."""
-    found, _ = packets("mpeg4", numbered_images(40), b_frames=1)
-    data, kinds = [bytes(packet) for packet in found], []
+    coded, _ = packets("mpeg4", numbered_images(40), b_frames=1)
+    data, kinds = [bytes(packet) for packet in coded], []
     for content in data:
         kinds.append("IPBS"[content[content.index(b"\0\0\1\xb6") + 4] >> 6])
     at = data[0].index(b"\0\0\1\xb6")
@@ -52,8 +52,8 @@ def test_frames_of_a_stream_without_times_have_its_stated_rate(tmp_path):
 
 def test_times_stated_for_some_frames_only_do_not_drift(tmp_path):
     """An MPEG program stream states one time per pack of 2 kB; here its header also states half the true rate."""
-    found, _ = packets("libx264", numbered_images(90), options={"x264-params": "fps=25/2:force-cfr=1:scenecut=0"})
-    sized = [(padded(bytes(packet), 2000 if packet.is_keyframe else 400), packet.pts, packet.dts) for packet in found]
+    coded, _ = packets("libx264", numbered_images(90), options={"x264-params": "fps=25/2:force-cfr=1:scenecut=0"})
+    sized = [(padded(bytes(packet), 2000 if packet.is_keyframe else 400), packet.pts, packet.dts) for packet in coded]
     path = write_packets(tmp_path / "v.mpg", "libx264", (96, 64), sized)
     with av.open(path) as container:
         assert container.streams.video[0].guessed_rate == 12.5

@@ -37,10 +37,10 @@ def test_frames_are_returned_in_presentation_order_although_b_frames_are_stored_
 
 def test_times_come_from_the_file_and_not_from_a_constant_rate(video):
     times = np.concatenate([np.arange(30) / 30, 5 + np.arange(30) / 10])
-    found = [frame.time for frame in decode(video(times))]
-    np.testing.assert_allclose(found, times, atol=1e-4)
+    decoded_times = [frame.time for frame in decode(video(times))]
+    np.testing.assert_allclose(decoded_times, times, atol=1e-4)
     constant = np.arange(60) / 60 * times[-1]
-    assert np.abs(np.array(found) - constant).max() > 1
+    assert np.abs(np.array(decoded_times) - constant).max() > 1
 
 
 @pytest.mark.parametrize("name", ["video.avi", "video.mkv", "video.mov"])

@@ -43,9 +43,9 @@ def test_gaps_agree_with_their_definition(seed):
     states = "".join(rng.choice(list("..DI"), 60))
     times = np.cumsum(rng.uniform(0.01, 0.1, 70))
     track = track_of(states, times, first=5)
-    found = find_gaps(track)
+    gaps = find_gaps(track)
     inside = [False] * 60
-    for gap in found:
+    for gap in gaps:
         rows = range(gap.first - 5, gap.last - 4)
         assert all(states[row] == "." for row in rows)
         assert gap.start == times[gap.first - 1]
@@ -54,7 +54,7 @@ def test_gaps_agree_with_their_definition(seed):
         for row in rows:
             inside[row] = True
     assert inside == [letter == "." for letter in states]
-    assert all(a.last + 1 < b.first for a, b in pairwise(found)), "consecutive frames are one gap"
+    assert all(a.last + 1 < b.first for a, b in pairwise(gaps)), "consecutive frames are one gap"
 
 
 def test_the_last_frame_has_the_median_duration():

@@ -14,14 +14,14 @@ LONG = "a folder with a long name/another one/" * 6 + "Ünïcödé, final (2).mp
 
 def people(frames, *names, video="v.mp4"):
     rng = np.random.default_rng(frames)
-    found = {}
+    tracks = {}
     for at, name in enumerate(names):
         runs = rng.choice(list("I.DF"), frames // 20 + 40, p=[0.6, 0.2, 0.1, 0.1])
         states = "".join(letter * 20 for letter in runs)[:frames]
         first = 1 if at == 0 else int(rng.integers(1, frames))
         track = with_name(track_of(states[first - 1 :], np.arange(frames) / 30, first=first), name, (20.0 * at, 20, 20.0 * at + 60, 90))
-        found[name] = type(track)(**{**track.__dict__, "video": video})
-    return found
+        tracks[name] = type(track)(**{**track.__dict__, "video": video})
+    return tracks
 
 
 def sheet_of(tracks, name, config, aspect=16 / 9, note=""):

@@ -35,9 +35,9 @@ def test_the_lr_multiplier_stays_between_zero_and_one_in_the_shortest_runs(steps
 def test_the_learning_rate_decays_by_layer_and_only_matrices_have_weight_decay():
     config = OptimConfig(lr=1.0, layer_decay=0.5, weight_decay=0.1)
     model = three_layers()
-    found = {id(parameter): (group["peak_lr"], group["weight_decay"]) for group in groups_of(model, config) for parameter in group["params"]}
+    group_settings = {id(parameter): (group["peak_lr"], group["weight_decay"]) for group in groups_of(model, config) for parameter in group["params"]}
     wanted = {"0.weight": (0.25, 0.1), "0.bias": (0.25, 0), "1.weight": (0.5, 0.1), "1.bias": (0.5, 0), "2.weight": (1, 0), "2.bias": (1, 0)}
-    assert {name: found[id(parameter)] for name, parameter in model.named_parameters()} == wanted
+    assert {name: group_settings[id(parameter)] for name, parameter in model.named_parameters()} == wanted
 
 
 def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none():

@@ -52,7 +52,7 @@ def test_only_the_head_runs_before_there_is_work(cloud, cluster, hosts):
     assert running(cloud) == {hosts.address("n4")}
 
 
-def test_training_survives_a_spot_interruption(cloud, cluster, hosts):
+def test_training_continues_after_a_spot_interruption(cloud, cluster, hosts):
     log = hosts.state / "aws.log"
     job = cluster.submit(*TRAIN, "--storage", "s3://abaw/spot", log=log)
     wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="machines for the image workers")

@@ -35,8 +35,8 @@ SMOKE = [
 ]
 
 
-def begin(cluster, store, name: str):
-    where = ["--storage", f"s3://abaw/{name}", "--data.synthetic-dir", "s3://abaw/drawn", *store.options]
+def submit_pipeline(cluster, store, name: str):
+    where = ["--storage", f"s3://abaw/{name}", "--data.synthetic-dir", "s3://abaw/synthetic", *store.options]
     log = cluster.hosts.state / f"{name}.log"
     return cluster.submit(*SMOKE, *where, log=log), log
 
@@ -51,13 +51,13 @@ def test_the_cluster_starts_with_all_machines(cluster, hosts):
 
 
 def test_the_pipeline_runs_and_stores_its_results(cluster, store):
-    log = wait_for_success(*begin(cluster, store, "undisturbed"))
+    log = wait_for_success(*submit_pipeline(cluster, store, "undisturbed"))
     assert "submission:" in log
     assert {key.partition("/")[0] for key in results(store, "undisturbed")} == set(TABLES)
 
 
 def test_results_are_the_same_when_a_machine_is_lost_in_each_stage(cluster, hosts, store):
-    job, log = begin(cluster, store, "disturbed")
+    job, log = submit_pipeline(cluster, store, "disturbed")
     started = {
         "faces": lambda: outputs(store, "disturbed"),
         "encoder": lambda: f"epoch 1 of {EPOCHS}" in log.read_text(),

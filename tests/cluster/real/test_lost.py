@@ -100,7 +100,7 @@ def full_disk(hosts):
     hosts.run("n3", "rm", "-f", file)
 
 
-def test_a_disconnected_machine_is_given_up_in_less_than_rays_seven_minutes(submit_and_wait, hosts, store, expected):
+def test_the_work_of_a_disconnected_machine_is_repeated_in_less_than_rays_seven_minutes(submit_and_wait, hosts, store, expected):
     job, log = submit_and_wait("disconnect", *FOUR_WORKERS)
     hosts.disconnect("n3")
     wait_for_success(job, log, timeout=240)

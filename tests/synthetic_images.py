@@ -1,4 +1,4 @@
-"""Synthetic images, and settings that train on them in seconds."""
+"""Synthetic still images, and settings that train the encoder on them in seconds."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ CONFIG = EncoderConfig(
 
 
 def synthetic_image(label, rng, side=56):
-    """A bright disc, lying bar or standing bar on dark noise: told apart by its shape, not by its colour."""
+    """A bright disc, horizontal bar or vertical bar on dark noise: the classes differ in shape, not in colour."""
     image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
     colour, (x, y) = tuple(int(value) for value in rng.integers(120, 256, 3)), rng.integers(22, 35, 2).tolist()
     if label == 0:
@@ -38,6 +38,7 @@ def synthetic_image(label, rng, side=56):
 
 
 def synthetic_table(count, *, split, seed, shuffled=False):
+    """An IMAGE table of ``count`` rows, with true or shuffled labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
     jpegs = [cv2.imencode(".jpg", synthetic_image(label, rng))[1].tobytes() for label in labels]
