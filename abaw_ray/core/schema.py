@@ -25,7 +25,7 @@ VIDEO = pa.schema(
     [
         _column("video", pa.string()),  # path relative to the input's root, or the data set's name
         _column("uri", pa.string()),
-        _column("identity", pa.string()),  # digest of URI, size and ETag or modification time
+        _column("identity", pa.string()),  # digest of URI, size and modification time
         _column("size", pa.int64()),  # bytes of the file
         # Named people of a data set: track and side ("left", "right" or "" for the only or main subject). Empty: people are detected.
         _column(

@@ -17,7 +17,7 @@ class DetectorConfig:
     """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but detects frontal, larger faces only; ``given`` reads ``boxes``."""
     boxes: str = field(default="", metadata={"in_digest": False})
     """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
-    and, optionally, score and track. The address of the results depends on its content, not on its path."""
+    and, optionally, score and track. The address of the results depends on the URI, size and modification time of the table."""
     weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
     """Where ``face_detection_yunet_2023mar.onnx`` is: a path or URI; ``owner/name`` for a repository on the model hub, from which it is
     downloaded once; ``hub`` for the default one. Its SHA-256 is checked, so the results do not depend on the source."""

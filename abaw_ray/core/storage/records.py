@@ -32,7 +32,7 @@ class Item:
     name: str
     """Its name for the user, such as the path of a video."""
     identity: str
-    """Changes whenever the content may have changed: a digest of URI, size and ETag or modification time, or of the outputs that a run reads."""
+    """Changes whenever the content may have changed: a digest of URI, size and modification time, or of the outputs that a run reads."""
 
     @property
     def key(self) -> str:
