@@ -72,14 +72,14 @@ class IngestImages:
             box: x0, y0, x1, y1 of the face in pixels; None for an image that is already aligned and cropped.
 
         Raises:
-            ValueError: it cannot be decoded, or the box does not touch the picture.
+            ValueError: it cannot be decoded, or the box does not touch the image.
         """
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if picture is None:
-            raise ValueError("cannot be decoded as a picture")
-        height, width = picture.shape[:2]
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is None:
+            raise ValueError("cannot be decoded as an image")
+        height, width = image.shape[:2]
         whole = box is None
-        square = cut_square(picture, (0, 0, width, height) if whole else box, 1 if whole else self.config.scale, self.config.max_side)
+        square = crop_face(image, (0, 0, width, height) if whole else box, 1 if whole else self.config.scale, self.config.max_side)
         done, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, self.config.quality])
         if not done:
             raise ValueError("cannot be encoded as JPEG")
@@ -93,16 +93,16 @@ class IngestImages:
         return Storage(replace(self.storage_config, uri=folder))
 
 
-def cut_square(
-    picture: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float, float], scale: float, max_side: int
+def crop_face(
+    image: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float, float], scale: float, max_side: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut the square of ``scale`` times the box's larger side around its centre, black outside of the picture, at most ``max_side`` wide.
+    """Crop the square of ``scale`` times the box's larger side around its centre, black outside the image, at most ``max_side`` wide.
 
     Raises:
-        ValueError: the box is empty or lies outside of the picture.
+        ValueError: the box is empty or lies outside the image.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0 or x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-        raise ValueError(f"box {tuple(round(float(value), 1) for value in box)} is empty or outside of the {width} x {height} picture")
-    return crop_square(picture, np.array(box, dtype=np.float64), scale, max_side).image
+        raise ValueError(f"box {tuple(round(float(value), 1) for value in box)} is empty or outside the {width} x {height} image")
+    return crop_square(image, np.array(box, dtype=np.float64), scale, max_side).image

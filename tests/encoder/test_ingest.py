@@ -7,7 +7,7 @@ from abaw_ray.core.errors import ConfigError, StorageError
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.config import IngestConfig
-from abaw_ray.encoder.ingest import IngestImages, cut_square
+from abaw_ray.encoder.ingest import IngestImages, crop_face
 
 
 def still(path, expression="Anger", box=None, name=None, split="train"):
@@ -34,19 +34,19 @@ def slow_square(image, box, scale):
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_the_square_agrees_with_its_definition_and_is_black_outside(box, scale):
     image = np.random.default_rng(0).integers(1, 256, (48, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(cut_square(image, box, scale, 448), slow_square(image, box, scale))
+    np.testing.assert_array_equal(crop_face(image, box, scale, 448), slow_square(image, box, scale))
 
 
 def test_a_square_that_is_too_large_is_downscaled_by_averaging():
     image = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    square = cut_square(image, (100, 100, 300, 300), 2.0, 100)
+    square = crop_face(image, (100, 100, 300, 300), 2.0, 100)
     np.testing.assert_array_equal(square, cv2.resize(image, (100, 100), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (70, 10, 90, 30), (10, -30, 20, -1)])
 def test_a_box_without_area_or_outside_of_the_image_is_refused(box):
     with pytest.raises(ValueError, match="box .* 64 x 48"):
-        cut_square(np.zeros((48, 64, 3), np.uint8), box, 1.0, 448)
+        crop_face(np.zeros((48, 64, 3), np.uint8), box, 1.0, 448)
 
 
 def test_an_aligned_image_without_a_box_is_stored_whole(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abaw_ray.encoder.ingest import cut_square
+from abaw_ray.encoder.ingest import crop_face
 from abaw_ray.faces.chips import crop_chip
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.square_crop import clip_square, crop_square, square_around
@@ -56,9 +56,9 @@ def test_a_chip_and_a_stored_still_image_of_the_same_box_are_the_same_square(box
     chip = crop_chip(IMAGE, box, ChipConfig(scales=(scale,), size=64)).image
     if box[2] <= 0 or box[3] <= 0 or box[0] >= IMAGE.shape[1] or box[1] >= IMAGE.shape[0]:
         with pytest.raises(ValueError, match="outside"):  # a still image must show its face; a tracked face may leave the frame
-            cut_square(IMAGE, tuple(box.tolist()), scale, 64)
+            crop_face(IMAGE, tuple(box.tolist()), scale, 64)
     else:
-        np.testing.assert_array_equal(cut_square(IMAGE, tuple(box.tolist()), scale, 64), chip)
+        np.testing.assert_array_equal(crop_face(IMAGE, tuple(box.tolist()), scale, 64), chip)
 
 
 @given(st.integers(-50, 150), st.integers(-50, 150), st.integers(1, 100))
