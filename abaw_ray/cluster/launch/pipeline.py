@@ -92,7 +92,7 @@ def score_table(summary: dict[str, Any]) -> Table:
         ("face only", f"{summary['visual_only']['macro_f1']:.3f}", "a separate model, official validation"),
         ("audio only", f"{summary['audio_only']['macro_f1']:.3f}", "a separate model, official validation"),
         ("raw pixels", f"{summary['baselines']['pixels']:.3f}", "logistic regression"),
-        ("pitch and energy", f"{summary['baselines']['voice']:.3f}", "logistic regression"),
+        ("pitch and energy", f"{summary['baselines']['pitch_energy']:.3f}", "logistic regression"),
         ("chance", f"{summary['chance_macro_f1']:.3f}", "random labels at the class frequencies"),
     ):
         table.add_row(name, score, details)
