@@ -17,8 +17,9 @@ _FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training",
 CHECKED = [f"abaw_ray.{name}" for name in _FOLDERS]
 """Modules whose annotated shapes and types are checked at every call, in this process and not in Ray's workers."""
 install_import_hook(CHECKED, "typechecks.strict")
-hypothesis.settings.register_profile("untimed", deadline=None)  # no test depends on the speed of the machine
-hypothesis.settings.load_profile("untimed")
+# The same examples in every run, so that a failure can be reproduced; and no test depends on the speed of the machine.
+hypothesis.settings.register_profile("reproducible", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("reproducible")
 
 
 def pytest_addoption(parser):
