@@ -110,6 +110,7 @@ class MockAws:
     def close(self) -> None:
         """Stop the servers and the machines."""
         self.metadata.shutdown()
+        self.metadata.server_close()
         self.server.stop()
         for name in self.machines:
             self.hosts.power_off(name)
