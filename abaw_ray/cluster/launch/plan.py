@@ -31,14 +31,13 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     for stage in stages:
         work = _collect(problems, partial(_work, run, stage, stages, problems)) or "unknown, see below"
         gang = isinstance(stage.work, RunWork) and stage.work.gang
-        requests = stage.resources(run.compute)
-        fitting = [capacity.max_workers(available, resources) for resources in requests]
-        for resources, workers in zip(requests, fitting, strict=True):
-            required = resources.workers if gang else 1
-            if work != _DONE and not run.session.size_unknown and workers < required:
-                problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, workers)}"))
-        columns = [(str(resources), f"{workers:,}") for resources, workers in zip(requests, fitting, strict=True)] or [_DRIVER]
-        rows += [(stage.name, work, *pair) for pair in columns]
+        columns = []
+        for resources in stage.resources(run.compute):
+            fitting, required = capacity.max_workers(available, resources), resources.workers if gang else 1
+            if work != _DONE and not run.session.size_unknown and fitting < required:
+                problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, fitting)}"))
+            columns.append((str(resources), f"{fitting:,}"))
+        rows += [(stage.name, work, *pair) for pair in columns or [_DRIVER]]
     echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no rich table: it would wrap lines, because a log has no width
