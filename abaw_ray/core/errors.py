@@ -1,6 +1,6 @@
 """Errors for the user: one line that says where, what, and what to do.
 
-Each class has the exit code of a job that ends with it. Any other exception is a defect of this package and keeps its traceback.
+``exit_code`` is the exit code of a job that ends with the error. Any other exception is a bug in this package and keeps its traceback.
 """
 
 
@@ -17,7 +17,7 @@ class ConfigError(AbawError):
 
 
 class DataError(AbawError):
-    """Input of the user is missing or not in the documented layout: a path, an annotation file, a column."""
+    """User input is missing or not in the documented layout: a path, an annotation file, a column."""
 
     exit_code = 3
 
@@ -39,7 +39,7 @@ class StageError(AbawError):
 
 
 class BusyError(AbawError):
-    """Another run writes the same stage folder."""
+    """Another run is writing to the same stage folder."""
 
     exit_code = 6
 

@@ -1,7 +1,7 @@
 """Expression classes of every data set. Classes are mapped between data sets by name, never by index.
 
 The competition's order is that of the annotation files' header (``docs/data.md``). AffectNet and RAF-DB number the same names
-differently; mapping by index is a known error of public code.
+differently; mapping by index is a known bug in public code.
 """
 
 import numpy as np

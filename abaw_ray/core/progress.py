@@ -21,7 +21,7 @@ def echo(text: str) -> None:
 
 
 class Progress:
-    """Counts completed units and prints them with rates, as well as rates of named figures (frames, faces)."""
+    """Counts completed units and prints them with their rate, and with the rates of named counts (frames, faces)."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
@@ -29,11 +29,11 @@ class Progress:
         self.total_work, self.work_done = 0.0, 0.0
 
     def set_total_work(self, work: float) -> None:
-        """Set the total work, in any unit, where the units of progress differ much in cost: the time left is estimated from it."""
+        """Set the total work, in any unit. The remaining time is then estimated from ``work``, because units may differ in cost."""
         self.total_work = work
 
     def step(self, count: int = 1, figures: Mapping[str, float] | None = None, *, work: float = 0.0) -> None:
-        """Add ``count`` completed units and ``work`` done on them; ``figures`` are summed by name."""
+        """Add ``count`` completed units and ``work`` done on them; ``figures``, counts by name, are summed."""
         self.done += count
         self.work_done += work
         for name, value in (figures or {}).items():
@@ -47,18 +47,18 @@ class Progress:
             echo(self.line())
 
     def set_done(self, done: int, total: int) -> None:
-        """Set the completed units and their total, where the caller counts."""
+        """Set the completed units and their total, for a caller that counts them itself."""
         self.total = total
         self.step(done - self.done)
 
     def line(self) -> str:
-        """One line: completed of total, rates per second, time left."""
+        """One line: completed units of the total, rates per second, remaining time."""
         seconds = max(time.monotonic() - self.started, 1e-3)
         figures = {name: value for name, value in self.sums.items() if value and (name != "rows" or "frames" not in self.sums)}
         rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in figures.items()]
         fraction = self.work_done / self.total_work if self.total_work else self.done / max(self.total, 1)
-        left = (1 - min(fraction, 1)) * seconds / fraction if fraction else 0
-        tail = f", {_clock(left)} left" if fraction and self.done < self.total else ""
+        remaining = (1 - min(fraction, 1)) * seconds / fraction if fraction else 0
+        tail = f", {_clock(remaining)} left" if fraction and self.done < self.total else ""
         return f"  {self.title}: {self.done:,} of {self.total:,} {self.unit}, {', '.join(rates)}{tail}"
 
 
@@ -87,7 +87,7 @@ def _in_place(text: str) -> None:
 
 @contextmanager
 def redirect_library_output(log: Path) -> Iterator[None]:
-    """Redirect stdout and stderr, of C++ code too, to a log file; ``echo`` and ``progress`` still write to the terminal.
+    """Redirect stdout and stderr, also of C++ code, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
         log: The file; it is deleted at the end if it is empty.
@@ -95,10 +95,10 @@ def redirect_library_output(log: Path) -> Iterator[None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with open(log, "ab", buffering=0) as noise, os.fdopen(os.dup(1), "w") as terminal:
-        os.dup2(noise.fileno(), 1)
-        os.dup2(noise.fileno(), 2)
+    saved = [os.dup(1), os.dup(2)]
+    with open(log, "ab", buffering=0) as log_file, os.fdopen(os.dup(1), "w") as terminal:
+        os.dup2(log_file.fileno(), 1)
+        os.dup2(log_file.fileno(), 2)
         console.file = terminal
         try:
             yield
@@ -106,8 +106,8 @@ def redirect_library_output(log: Path) -> Iterator[None]:
             sys.stdout.flush()
             sys.stderr.flush()
             console.file = None  # pyright: ignore[reportAttributeAccessIssue] (None is the default; rich annotates the setter with IO only)
-            for number, copy in enumerate(kept, start=1):
-                os.dup2(copy, number)
-                os.close(copy)
+            for descriptor, duplicate in enumerate(saved, start=1):
+                os.dup2(duplicate, descriptor)
+                os.close(duplicate)
     if not log.stat().st_size:
         log.unlink()

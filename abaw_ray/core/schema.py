@@ -96,7 +96,7 @@ def feature(visual: int, speech: int) -> pa.Schema:
 
 
 def conform(table: pa.Table, schema: pa.Schema, *, stage: str) -> pa.Table:
-    """The table in exactly this schema: order of columns, types and null flags.
+    """The table in exactly this schema: column order, types and nullability.
 
     Raises:
         StageError: a column is missing, unknown, of another type, or null where it must not be. The message names stage and column.

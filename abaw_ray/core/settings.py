@@ -51,7 +51,7 @@ def replace_at(settings: _T, changes: dict[str, Any]) -> _T:
     """A copy with the values at dotted paths replaced; the command line and the sweep use the same paths.
 
     Raises:
-        ConfigError: a path has no field; the message suggests the nearest name.
+        ConfigError: a path names no field; the message suggests the nearest name.
     """
     for path, value in changes.items():
         settings = _replace_one(settings, path, path.split("."), value)

@@ -1,4 +1,4 @@
-"""AffectNet in any of its three layouts -> ``StillImage`` rows, ids mapped by name.
+"""AffectNet in any of its three layouts -> ``StillImage`` objects; class ids are mapped by name.
 
 (a) the original with ``training.csv`` and boxes, (b) the re-release with one ``<id>_exp.npy`` per image, (c) one folder per class.
 No image is opened. Images without an expression (None, Uncertain, Non-Face) or, in (a), without a face box are excluded and counted in the
@@ -53,8 +53,8 @@ def read_affectnet(
         storage: Access to an object store; only endpoint and region are used.
 
     Raises:
-        DataError: no known layout, a list without its columns, an id outside 0..10; the message says file and, where there is one, line.
-        ConfigError: layout (c) with numbered folders and no map, or an unknown choice.
+        DataError: no known layout, a list without its columns, an id outside 0..10; the message has the file and, for a list, the line.
+        ConfigError: layout (c) with numbered folders and no map, or an unknown value of ``contempt``.
     """
     tree = Tree(root, storage)
     lists = next((folder for folder in _LIST_FOLDERS if tree.exists(f"{folder}{_LISTS['train']}")), None)
@@ -83,14 +83,14 @@ def _from_list(tree: Tree, path: str, split: Literal["train", "val"]) -> list[St
         raise DataError(f"{tree.uri(_IMAGE_FOLDERS[0])}: no such folder, although {path} exists; put the images of its rows there")
     table = _read_list(tree, path)
     x, y, width, height, ids = (table.column(name).to_numpy() for name in _NUMBER_COLUMNS)
-    where = tree.uri(path)
+    list_uri = tree.uri(path)
     invalid = np.flatnonzero(~np.isin(ids, np.arange(_NUM_IDS)))
     if len(invalid):
-        raise DataError(f"{where}:{invalid[0] + 2}: expression is {ids[invalid[0]]:g}, not 0..{_NUM_IDS - 1}")
+        raise DataError(f"{list_uri}:{invalid[0] + 2}: expression is {ids[invalid[0]]:g}, not 0..{_NUM_IDS - 1}")
     has_expression, has_box = ids < len(AFFECTNET), (width > 0) & (height > 0)
     log.info(
         "%s: %d rows, %d without an expression, %d more without a face box",
-        where,
+        list_uri,
         len(ids),
         (~has_expression).sum(),
         (has_expression & ~has_box).sum(),
@@ -114,15 +114,15 @@ def _read_list(tree: Tree, path: str) -> pa.Table:
 
 
 def _from_re_release(tree: Tree, folder: str, split: Literal["train", "val"]) -> list[StillImage]:
-    found = [entry.name.removesuffix("_exp.npy") for entry in tree.entries(f"{folder}/annotations") if entry.name.endswith("_exp.npy")]
-    if not found:
+    names = [entry.name.removesuffix("_exp.npy") for entry in tree.entries(f"{folder}/annotations") if entry.name.endswith("_exp.npy")]
+    if not names:
         raise DataError(f"{tree.uri(folder)}/annotations: no <id>_exp.npy found")
     with ThreadPoolExecutor(_READ_THREADS) as pool:
-        ids = list(pool.map(lambda name: _read_id(tree, f"{folder}/annotations/{name}_exp.npy"), found))
+        ids = list(pool.map(lambda name: _read_id(tree, f"{folder}/annotations/{name}_exp.npy"), names))
     log.info("%s: %d images, %d without an expression", tree.uri(folder), len(ids), sum(number >= len(AFFECTNET) for number in ids))
     return [
         _image(tree, f"{folder}/images/{name}.jpg", AFFECTNET[number], split)
-        for name, number in zip(found, ids, strict=True)
+        for name, number in zip(names, ids, strict=True)
         if number < len(AFFECTNET)
     ]
 

@@ -39,8 +39,9 @@ class AffWild2:
 
     Args:
         root: Holds the annotations (``EXPR_Recognition_Challenge`` in a folder of any name) and the folders of raw videos.
-        test_names: File with the names of the test release, below the root or a full address; if the default file is missing, there is no test split.
-        test_example: File with the rows of a submission, likewise; only ``submission_rows`` reads it.
+        test_names: File with the names of the test release, below the root or a full path or URI. If the default file is missing, there is no test
+            split.
+        test_example: File with the required rows of a submission, also below the root or a full path or URI; only ``submission_rows`` reads it.
         allow_missing: Whether raw videos may be missing; ``missing`` names their subjects, which have no ``VIDEO`` row.
         storage: Access to an object store; only endpoint and region are used.
 
@@ -111,8 +112,8 @@ class AffWild2:
 
     def _folders(self) -> tuple[list[str], list[str]]:
         """Paths of the task's folders and of the folders with raw videos."""
-        found = list(_find_folders(self.tree))
-        return [entry.path for entry in found if entry.name == TASK], [entry.path for entry in found if entry.name != TASK]
+        folders = list(_find_folders(self.tree))
+        return [entry.path for entry in folders if entry.name == TASK], [entry.path for entry in folders if entry.name != TASK]
 
     def _annotated(self, split: Split) -> list[str]:
         folder = f"{self._task}/{_SETS[split]}"
@@ -131,7 +132,7 @@ class AffWild2:
         return open_file(path, self.tree.config) if path.startswith("/") or "://" in path else (self.tree, path)
 
     def _find_videos(self, folders: list[str], wanted: set[str]) -> dict[str, Entry]:
-        """Stem -> file of the required videos; names may contain dots, so only the container's suffix is removed."""
+        """Name of a raw video without suffix -> its file; names may contain dots, so only the container's suffix is removed."""
         found: dict[str, Entry] = {}
         for entry in (entry for folder in folders for entry in self.tree.entries(folder, recursive=True)):
             stem, suffix = entry.name[:-4], entry.name[-4:].lower()
@@ -149,10 +150,10 @@ class AffWild2:
 
 
 def is_affwild2(where: str | Path, storage: StorageConfig | None = None) -> bool:
-    """Whether this is a folder with the EXPR annotations, so that ``AffWild2`` can list the subjects of its videos.
+    """Whether this is a folder with EXPR annotations, which ``AffWild2`` can read.
 
-    Lists at most 200 folders, breadth first and at most three levels deep: a large bucket costs seconds, and annotations
-    that lie deep among many other folders are not found. A pattern, a list, a single file or nothing is no such folder.
+    Lists at most 200 folders, breadth first and at most three levels deep, so a large bucket takes seconds; annotations
+    deep among many other folders are not found. False for a pattern, a list, a single file and a missing path.
 
     Raises:
         StorageError: the store cannot be reached.
@@ -165,7 +166,7 @@ def is_affwild2(where: str | Path, storage: StorageConfig | None = None) -> bool
 
 
 def _find_folders(tree: Tree, limit: float = math.inf) -> Iterator[Entry]:
-    """The folders of the task and of raw videos, breadth first; they and the official crops (millions of files) are not searched."""
+    """The folders of the task and of raw videos, breadth first; their content and the official crops (millions of files) are not listed."""
     queue, listed = deque([("", 1)]), 0
     while queue and listed < limit:
         path, depth = queue.popleft()

@@ -38,7 +38,7 @@ def parse_annotation(text: str, where: str) -> Int8[np.ndarray, " rows"]:
     if labels is not None and ((labels >= UNLABELLED) & (labels < len(EXPRESSIONS))).all():
         return labels.astype(np.int8)
     number, row = next((number, row) for number, row in enumerate(rows, start=2) if not _is_label(row))
-    raise DataError(f"{where}:{number}: '{row[:40]}' is no class; a line must hold one integer from {UNLABELLED} to {len(EXPRESSIONS) - 1}")
+    raise DataError(f"{where}:{number}: '{row[:40]}' is not a class; a line must hold one integer from {UNLABELLED} to {len(EXPRESSIONS) - 1}")
 
 
 def _is_label(row: str) -> bool:

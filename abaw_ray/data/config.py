@@ -6,8 +6,8 @@ from typing import Literal
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
 Contempt = Literal["own class", "drop", "other"]
-"""What becomes of AffectNet's eighth expression. Mapped to ``Other`` it reached F1 0.037 (``docs/data.md``, section 2), so the default of the readers
-is a class of its own."""
+"""Handling of AffectNet's eighth expression. Mapped to ``Other`` it reached F1 0.037 (``docs/data.md``, section 2), so by default it is a class of
+its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,12 @@ class DataConfig:
     affwild2: str = ""
     """Root of an Aff-Wild2 tree with its EXPR annotations."""
     videos: str = ""
-    """Any videos, instead of the tree's: a folder, a glob, one video, or a list of paths and URIs (text: one a line; CSV or Parquet: column uri or
-    path, and optionally video for own names). For faces and features; training and scoring need the tree."""
+    """Any videos, instead of the tree's: a folder, a glob, one video, or a list of paths and URIs (text: one per line; CSV or Parquet: column uri or
+    path, and optionally video with names). For faces and features; training and scoring need the tree."""
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"
-    """What AffectNet's eighth expression counts as; ``other`` needs ``Other`` among the encoder's classes."""
+    """Handling of AffectNet's Contempt: a class of its own, excluded, or relabelled ``Other``, which must then be among the encoder's classes."""
     rafdb: str = ""
     """Root of RAF-DB, in either of its layouts."""
     test_names: str = "EXPR_test_release.txt"
@@ -30,9 +30,9 @@ class DataConfig:
     test_example: str = "EXPR_test_example.txt"
     """The example submission that lists the requested rows, relative to ``affwild2``."""
     use_synthetic: bool = False
-    """Generate the synthetic data set into ``synthetic_dir`` unless it is there, and use it in place of all data sets above."""
+    """Use the synthetic data set in place of all data sets above; it is written to ``synthetic_dir`` unless it exists."""
     synthetic_dir: str = "runs/demo/data"
-    """Where the synthetic data set lies: a folder, or an address in an object store. Where results go to an object store and this is a folder, the
-    data set lies beside the results: other machines cannot read a folder of this one."""
+    """Location of the synthetic data set: a folder, or a URI in an object store. If results go to an object store and this is a folder, the data set
+    is written beside the results, because other machines cannot read a local folder."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """Content of the synthetic data set; read only with ``use_synthetic``."""

@@ -15,11 +15,11 @@ from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.data.subjects import recording_of
 
 _MAX_ROWS = 50_000
-"""Approximate maximum number of rows for the stratification; only the class counts per subject matter to it."""
+"""Approximate maximum number of rows for the stratification, which depends only on the class counts per subject."""
 
 
 def assign_folds(labels_by_name: Mapping[str, Int[np.ndarray, " frames"]], *, folds: int = 5, seed: int) -> dict[str, int]:
-    """The fold, 0 to ``folds`` - 1, in which each subject is held out.
+    """Subject's name -> the fold, 0 to ``folds`` - 1, in which the subject is held out.
 
     Each subject contributes its labelled frames, subsampled per class to about 50,000 rows in all (rounded up, so rare expressions remain);
     an unlabelled subject contributes one row of a ninth class. The result does not depend on the order of the subjects.

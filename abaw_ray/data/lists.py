@@ -1,4 +1,4 @@
-"""A list of videos, as text, CSV or Parquet -> address, name and position of each entry.
+"""A list of videos as text, CSV or Parquet -> URI or path, name, and line of each entry.
 
 ``videos.py`` checks that the files exist.
 """
@@ -14,8 +14,8 @@ from abaw_ray.data.trees import Tree
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet")
 """A file with one of these suffixes, in any letter case, is a list of videos."""
-_ADDRESS = ("uri", "path")
-"""Columns that may hold the address; the first one present is used."""
+_LOCATION = ("uri", "path")
+"""Columns that may hold the URI or path of a video; the first one present is used."""
 _NAME = "video"
 
 
@@ -34,19 +34,19 @@ class ListedVideo:
 def read_list(tree: Tree, path: str) -> list[ListedVideo]:
     """Read a list by its suffix.
 
-    A text list has one address per line; ``#`` begins a comment. CSV and Parquet have a column ``uri`` or ``path`` and optionally ``video``;
-    other columns are ignored.
+    A text list has one URI or path per line; lines that begin with ``#`` are comments. CSV and Parquet have a column ``uri`` or ``path`` and
+    optionally ``video``; other columns are ignored.
 
     Raises:
-        DataError: a column is missing, an entry has no address, or the file cannot be parsed.
+        DataError: a column is missing, an entry has no URI or path, or the file cannot be parsed.
         StorageError: the store cannot be reached.
     """
-    kind, where = path.lower().rpartition(".")[2], tree.uri(path)
-    read = {"csv": _from_csv, "parquet": _from_parquet}.get(kind, _from_text)
+    suffix, where = path.lower().rpartition(".")[2], tree.uri(path)
+    read = {"csv": _from_csv, "parquet": _from_parquet}.get(suffix, _from_text)
     listed = read(tree, path, where)
     empty = next((one for one in listed if not one.uri), None)
     if empty:
-        raise DataError(f"{empty.where}: no address; fill it in or remove the entry")
+        raise DataError(f"{empty.where}: no URI or path; fill it in or remove the entry")
     return listed
 
 
@@ -57,14 +57,14 @@ def _from_text(tree: Tree, path: str, where: str) -> list[ListedVideo]:
 
 def _from_csv(tree: Tree, path: str, where: str) -> list[ListedVideo]:
     reader = csv.DictReader(io.StringIO(tree.read_text(path)), skipinitialspace=True)
-    address = _address_column(list(reader.fieldnames or []), f"{where}:1")
-    return [ListedVideo(f"{where}:{reader.line_num}", (row[address] or "").strip(), (row.get(_NAME) or "").strip()) for row in reader]
+    column = _location_column(list(reader.fieldnames or []), f"{where}:1")
+    return [ListedVideo(f"{where}:{reader.line_num}", (row[column] or "").strip(), (row.get(_NAME) or "").strip()) for row in reader]
 
 
 def _from_parquet(tree: Tree, path: str, where: str) -> list[ListedVideo]:
-    table = tree.read_columns(path, (*_ADDRESS, _NAME))
-    address = _address_column(table.column_names, where)
-    uris = _texts(table, address, where)
+    table = tree.read_columns(path, (*_LOCATION, _NAME))
+    column = _location_column(table.column_names, where)
+    uris = _texts(table, column, where)
     names = _texts(table, _NAME, where) if _NAME in table.column_names else [""] * len(table)
     return [ListedVideo(f"{where}, row {row}", uri, name) for row, (uri, name) in enumerate(zip(uris, names, strict=True), start=1)]
 
@@ -77,8 +77,8 @@ def _texts(table: pa.Table, name: str, where: str) -> list[str]:
     return [(text or "").strip() for text in column.to_pylist()]
 
 
-def _address_column(names: list[str], where: str) -> str:
-    found = next((name for name in _ADDRESS if name in names), None)
+def _location_column(names: list[str], where: str) -> str:
+    found = next((name for name in _LOCATION if name in names), None)
     if found is None:
         raise DataError(f"{where}: no column 'uri' or 'path' among {', '.join(names) or 'none'}; one of them is required, video is optional")
     return found

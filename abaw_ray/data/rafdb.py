@@ -1,7 +1,7 @@
-"""RAF-DB (basic emotions) in either of its layouts -> ``StillImage`` rows, ids mapped by name.
+"""RAF-DB (basic emotions) in either of its layouts -> ``StillImage`` objects; class ids are mapped by name.
 
 (a) the original with ``EmoLabel/list_patition_label.txt`` (so spelled) and the aligned faces, (b) one folder ``1`` .. ``7`` per class.
-No image is opened. There is no eighth class; the compound emotions have the same file name and are rejected.
+No image is opened. There is no eighth class. The set of compound emotions has a list of the same name and is rejected.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def read_rafdb(root: str | Path, *, storage: StorageConfig | None = None) -> lis
     """All images of the data set; its test images become the validation split.
 
     Args:
-        root: Holds ``basic/`` or is it; or the folders ``1`` .. ``7``, directly or below ``train/`` and ``test/``.
+        root: The folder ``basic/`` or its parent; or a folder with ``1`` .. ``7``, directly or below ``train/`` and ``test/``.
         storage: Access to an object store; only endpoint and region are used.
 
     Raises:

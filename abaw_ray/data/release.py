@@ -10,15 +10,15 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
 
 HEADER = ",".join(("image_location", *EXPRESSIONS))
-"""First line of example and submission: nine fields, although rows have two."""
+"""First line of the example and of a submission: nine fields, although rows have two."""
 _ROW = re.compile(r"([^,/]+)/(\d+)\.jpg,([^,]*)")
 
 
 def parse_names(text: str, where: str) -> list[str]:
-    """Names of a test release, one per line, with their suffixes, in file order.
+    """Names of the subjects of a test release, one per line, with their suffixes, in file order.
 
     Raises:
-        DataError: a name occurs twice, or there is none.
+        DataError: a name occurs twice, or there are no names.
     """
     names = [line.strip() for line in text.splitlines() if line.strip()]
     seen: set[str] = set()
@@ -42,10 +42,10 @@ def parse_rows(text: str, where: str) -> list[tuple[str, int, str]]:
         raise DataError(f"{where}:1: header is '{header[:160]}', not '{HEADER}'")
     rows = []
     for number, line in enumerate(lines, start=2):
-        found = _ROW.fullmatch(line.strip())
-        if not found or int(found[2]) < 1:
+        match = _ROW.fullmatch(line.strip())
+        if not match or int(match[2]) < 1:
             raise DataError(f"{where}:{number}: '{line[:80]}' is not <name>/<00001>.jpg,<class>; frames count from 1")
-        rows.append((sys.intern(found[1]), int(found[2]), found[3].strip()))
+        rows.append((sys.intern(match[1]), int(match[2]), match[3].strip()))
     return rows
 
 

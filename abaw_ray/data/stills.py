@@ -1,4 +1,4 @@
-"""Still images with one expression each: what the readers of AffectNet and RAF-DB give, whatever the layout.
+"""Still images with one expression each: the result of the readers of AffectNet and RAF-DB, whatever the layout.
 
 Names and paths only; ``encoder/ingest.py`` reads the images, and a missing or broken one becomes a ``FAILURE`` row.
 """
@@ -14,7 +14,7 @@ from abaw_ray.data.trees import Entry, Tree
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-_WORDS = {
+_EXPRESSION_BY_FOLDER = {
     "neutral": "Neutral",
     **dict.fromkeys(("anger", "angry"), "Anger"),
     **dict.fromkeys(("disgust", "disgusted"), "Disgust"),
@@ -33,11 +33,11 @@ class StillImage:
     name: str
     """``<source>/<path below the data set's root>``: unique per image."""
     path: str
-    """Full address of the file."""
+    """Full path or URI of the file."""
     expression: str
     """A name of ``core.expressions``, never a number."""
     box: tuple[float, float, float, float] | None
-    """The face, x0 y0 x1 y1 in pixels of the image; ``None`` where the data set provides cropped faces."""
+    """Face box, x0 y0 x1 y1 in pixels of the image; ``None`` where the data set provides cropped faces."""
     split: Literal["train", "val"]
     source: str
     """``affectnet`` or ``rafdb``."""
@@ -67,24 +67,24 @@ def class_folders(names: Iterable[str], given: Mapping[str, str] | None, where: 
         where: The setting or folder, for error messages.
 
     Raises:
-        ConfigError: a folder is neither in the map nor an expression's English name, or the map has a value that is no expression.
+        ConfigError: a folder is neither in the map nor the English name of an expression, or the map has a value that is not an expression.
     """
     invalid = sorted(set((given or {}).values()) - {*ENCODER_CLASSES, "drop"})
     if invalid:
         raise ConfigError(f"{where}: class map gives '{invalid[0]}', which is none of {', '.join(ENCODER_CLASSES)}, drop")
-    found, unknown = {}, []
+    expressions, unknown = {}, []
     for name in names:
-        expression = given.get(name) if given is not None else _WORDS.get(name.lower())
+        expression = given.get(name) if given is not None else _EXPRESSION_BY_FOLDER.get(name.lower())
         if expression is None:
             unknown.append(name)
         elif expression != "drop":
-            found[name] = expression
+            expressions[name] = expression
     if unknown:
         raise ConfigError(
             f"{where}: unknown class of the folders {', '.join(unknown)}: uploads number them differently; pass a class map such as "
             f"{{'{unknown[0]}': 'Neutral'}} for all folders"
         )
-    return found
+    return expressions
 
 
 def image_files(tree: Tree, folder: str) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Aff-Wild2 names -> raw video, side of the frame, and recording.
+"""Names of Aff-Wild2 subjects -> raw video, side of the frame, and recording.
 
 Works on names only (``docs/data.md``, section 1); no file is read.
 """
@@ -20,14 +20,14 @@ class Subject:
     name: str
     """The annotation's name, with its suffix; the ``track`` of the subject's ``FACE`` rows."""
     video: str
-    """Stem of the raw video's file."""
+    """File name of the raw video without its suffix."""
     side: Side
-    """Side of one of two subjects; empty where the video has one named subject."""
+    """Side of the frame, for one of two subjects; empty where the video has one named subject."""
     split: Split
 
 
 def raw_video(name: str) -> str:
-    """The raw video's stem: the name without ``_left`` or ``_right``."""
+    """File name of the raw video, without suffix: the subject's name without ``_left`` or ``_right``."""
     return name.removesuffix("_left") if name.endswith("_left") else name.removesuffix("_right")
 
 
@@ -37,7 +37,7 @@ def side_of(name: str, names: Iterable[str]) -> Side:
     Args:
         name: The subject.
         names: All names of all splits; a subject without suffix is the left one where ``<name>_right`` exists, the right one where
-            ``<name>_left`` does, and the only one where neither or (never seen) both do.
+            ``<name>_left`` does, and the only one where neither or both do (the latter does not occur).
     """
     if name.endswith("_left"):
         return "left"

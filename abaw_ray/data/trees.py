@@ -1,4 +1,4 @@
-"""Read access to the user's folders, on a local disk or in an object store: listing, size and modification time, content.
+"""Read access to the user's folders on a local disk or in an object store: listings, sizes, modification times and content.
 
 A missing path raises ``DataError``; an unreachable store raises ``StorageError`` and is never reported as an empty folder.
 """
@@ -42,7 +42,7 @@ class Entry:
 
 
 class Tree:
-    """Files below a root address; every listing is sorted by path, whatever the order of the file system."""
+    """Files below a root folder or URI; every listing is sorted by path, whatever the order of the file system."""
 
     def __init__(self, root: str | Path, storage: StorageConfig | None = None) -> None:
         text = str(root)
@@ -51,7 +51,7 @@ class Tree:
         self._files, self._base = resolve(self.root, self.config)
 
     def uri(self, path: str = "") -> str:
-        """The full address of a path below the root: an absolute local path, or ``s3://...``."""
+        """The full location of a path below the root: an absolute local path, or a URI such as ``s3://...``."""
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
     def _full(self, path: str) -> str:
@@ -64,18 +64,18 @@ class Tree:
             raise DataError(f"{self.uri(path)}: no such folder; check the path") from None
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise StorageError(f"{self.uri(path)}: {reason}; check the address, the credentials and storage.endpoint") from error
+            raise StorageError(f"{self.uri(path)}: {reason}; check the URI, the credentials and storage.endpoint") from error
 
     def entries(self, path: str = "", *, recursive: bool = False) -> list[Entry]:
-        """Entries of a folder without hidden names (``.x``), sorted by path.
+        """Entries of a folder, sorted by path; names that begin with a dot are left out.
 
         Raises:
             DataError: the folder does not exist.
             StorageError: the store cannot be reached.
         """
         selector = pafs.FileSelector(self._full(path), recursive=recursive)
-        found = self._request(path, lambda: self._files.get_file_info(selector))
-        entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in found]
+        infos = self._request(path, lambda: self._files.get_file_info(selector))
+        entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in infos]
         visible = [entry for entry in entries if not any(part.startswith(".") for part in entry.path[len(path) :].split("/"))]
         return sorted(visible, key=lambda entry: entry.path)
 
@@ -85,10 +85,10 @@ class Tree:
         full = [self._full(path) for path in paths]
         if is_remote(self.root) and len(full) > 1:
             with ThreadPoolExecutor(_STAT_THREADS) as pool:
-                found = list(pool.map(lambda one: self._request("", lambda: self._files.get_file_info(one)), full))
+                infos = list(pool.map(lambda one: self._request("", lambda: self._files.get_file_info(one)), full))
         else:
-            found = self._request("", lambda: self._files.get_file_info(full))
-        return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(found, paths, strict=True)]
+            infos = self._request("", lambda: self._files.get_file_info(full))
+        return [None if info.type == pafs.FileType.NotFound else self._entry(info, path) for info, path in zip(infos, paths, strict=True)]
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder exists at the path."""
@@ -109,7 +109,7 @@ class Tree:
         """The named columns that exist in a Parquet file; no other column is read.
 
         Raises:
-            DataError: the file does not exist, or is no Parquet file.
+            DataError: the file does not exist, or is not a Parquet file.
         """
 
         def read() -> pa.Table:
@@ -139,9 +139,9 @@ class Tree:
         return Entry(path=path, is_folder=folder, size=0 if folder else info.size, modified_ns=info.mtime_ns or 0)
 
 
-def open_file(address: str | Path, storage: StorageConfig | None = None) -> tuple[Tree, str]:
-    """Tree and relative path of one file, from a full address or a local path; the path of a bucket is empty."""
-    text = str(address)
+def open_file(location: str | Path, storage: StorageConfig | None = None) -> tuple[Tree, str]:
+    """Tree and relative path of one file, from a URI or a local path; the path of a bucket is empty."""
+    text = str(location)
     if is_remote(text) and "/" not in text.partition("://")[2]:
         return Tree(text, storage), ""
     if not is_remote(text):

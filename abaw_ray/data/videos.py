@@ -1,6 +1,6 @@
-"""Any videos as ``VIDEO`` rows: a folder, a pattern, a text, CSV or Parquet list, or one file; on a local disk or in an object store.
+"""A folder, a pattern, a text, CSV or Parquet list, or one file, local or in an object store -> ``VIDEO`` rows.
 
-No file is opened, so a file that is no video becomes a ``FAILURE`` row in a later stage. ``subjects`` is empty: ``faces/`` finds the subjects.
+No file is opened, so a file that is not a video becomes a ``FAILURE`` row in a later stage. ``subjects`` is empty: ``faces/`` finds the subjects.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".
 
 
 def file_identity(uri: str, entry: Entry) -> str:
-    """Digest of address, size and modification time: a replaced file has another identity."""
+    """Digest of URI, size and modification time: a replaced file has another identity."""
     return digest([uri, entry.size, entry.modified_ns])
 
 
@@ -41,13 +41,13 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
 
     Args:
         where: A folder (searched recursively for ``SUFFIXES``; hidden files are ignored), a pattern with ``*``, ``?``, ``[..]`` or ``**``, a
-            ``.txt`` list (one address per line, ``#`` begins a comment), a ``.csv`` or ``.parquet`` list (column ``uri`` or ``path``, and optionally
-            ``video`` for the names), or one video file. Addresses in a list may be relative to it.
+            ``.txt`` list (one path or URI per line; ``#`` begins a comment), a ``.csv`` or ``.parquet`` list (column ``uri`` or ``path``, and
+            optionally ``video`` for the names), or one video file. Paths in a list may be relative to it.
         storage: Access to an object store; only endpoint and region are used.
 
     Returns:
-        Rows of ``schema.VIDEO``. ``video`` is the path below the folder, below the pattern's fixed part, or as the list writes it;
-        an absolute address in a list keeps everything but the scheme, so that its name does not depend on the rest of the list.
+        Rows of ``schema.VIDEO``. ``video`` is the path below the folder, below the pattern's fixed part, or as written in the list;
+        an absolute path or URI in a list keeps everything but the scheme, so that its name does not depend on the rest of the list.
 
     Raises:
         DataError: no video is found, a listed file is missing, or two rows have the same name.
@@ -102,16 +102,16 @@ def _matches(path: list[str], pattern: list[str]) -> bool:
 def _from_list(tree: Tree, path: str) -> list[dict]:
     """Rows of a list; all files of one store are queried together, because a list may be long and name several stores."""
     listed: dict[str, list[tuple[ListedVideo, str]]] = {}
-    for one in read_list(tree, path):
-        root, below = _split(one.uri)
-        listed.setdefault(root, []).append((one, below))
+    for video in read_list(tree, path):
+        root, below = _split(video.uri)
+        listed.setdefault(root, []).append((video, below))
     rows = []
-    for root, own_entries in listed.items():
-        place = Tree(root, tree.config) if root else tree
-        for (one, below), entry in zip(own_entries, place.stat(below for _, below in own_entries), strict=True):
+    for root, videos_below in listed.items():
+        root_tree = Tree(root, tree.config) if root else tree
+        for (video, below), entry in zip(videos_below, root_tree.stat(below for _, below in videos_below), strict=True):
             if entry is None or entry.is_folder:
-                raise DataError(f"{one.where}: '{one.uri}' is no file; addresses are absolute or relative to the list")
-            rows.append(_row(one.video or f"{root.partition('://')[2]}/{below}".lstrip("/"), place, entry))
+                raise DataError(f"{video.where}: '{video.uri}' is not a file; paths must be absolute or relative to the list")
+            rows.append(_row(video.video or f"{root.partition('://')[2]}/{below}".lstrip("/"), root_tree, entry))
     return rows
 
 

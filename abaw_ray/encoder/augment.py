@@ -1,6 +1,6 @@
-"""A stored image to the encoder's input: in training a random crop with rotation, flip, brightness, gamma and PadAug; else the centre crop.
+"""A stored image -> the encoder's input: in training a random crop with rotation, flip, brightness, gamma and PadAug; else the centre crop.
 
-A stored image is a square whose side is a known multiple of the face box's side (``ingest.py``), so scales mean the same as for chips.
+A stored image is a square whose side is a known multiple of the face box's side (``ingest.py``), so scales have the same meaning as for chips.
 """
 
 import math
@@ -13,7 +13,7 @@ from abaw_ray.encoder.config import AugmentConfig
 from abaw_ray.encoder.padaug import apply_padding, sample_padding
 
 _MAX_BILINEAR_SHRINK = 1.3
-"""Crops larger than this factor times the input size are first reduced by area averaging, as bilinear sampling alone would alias."""
+"""Crops larger than this factor times the input size are first reduced by area averaging, because bilinear sampling alone would alias."""
 
 
 def random_crop(
@@ -26,7 +26,7 @@ def random_crop(
         rng: Seeded by (seed, step, image): the same values give the same pixels on every machine.
         size: Side of the result in pixels.
         stored_scale: Side of the stored image over the side of the face box.
-        config: Ranges.
+        config: Ranges of the augmentation.
     """
     draws = 2 * rng.random(7) - 1
     low, high = (math.log(_clamp_scale(scale, config.scales[0], stored_scale)) for scale in config.scales)
@@ -39,13 +39,13 @@ def random_crop(
 
 
 def center_crop(image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float) -> UInt8[np.ndarray, "size size 3"]:
-    """The view for validation: centred, at one scale, or the whole stored image where it is smaller."""
+    """The validation view: a centre crop at one scale, or the whole stored image where that is smaller."""
     scale = min(scale, stored_scale)
     return _crop(image, image.shape[0] * scale / stored_scale, size, shift=np.zeros(2), rotation_deg=0.0, flip=False)
 
 
 def _clamp_scale(scale: float, min_scale: float, stored_scale: float) -> float:
-    """The scale limited to that of the stored image where possible: chips have no black frame on all four sides."""
+    """The scale limited to that of the stored image, but at least ``min_scale``: chips have no black border on all four sides."""
     return max(min_scale, min(scale, stored_scale))
 
 
@@ -67,6 +67,6 @@ def _crop(image: np.ndarray, side: float, size: int, *, shift: np.ndarray, rotat
 
 
 def _tone_curve(*, gain: float, gamma: float) -> np.ndarray:
-    """Look-up table of pixel values; 0 stays 0."""
+    """Lookup table from pixel value to pixel value; 0 stays 0."""
     values = np.arange(256) / 255
     return np.clip(np.rint(255 * gain * values**gamma), 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
 """Settings of Stage I, without tensor libraries: a command that only reads settings starts quickly.
 
-What only timm can check is checked when the model is built and when a job is planned: ``model.check_architecture``.
+The architecture, which only timm can check, is checked when a job is planned and when the model is built: ``model.check_architecture``.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ INGEST_REVISION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig:
-    """How a still image is stored. All values are ours."""
+    """Crop, size and JPEG quality of the stored still images. All values are ours."""
 
     classes: tuple[str, ...] = ENCODER_CLASSES
     """Names of the encoder's classes; a row's label is an index into them. Images of other expressions are skipped."""
@@ -27,7 +27,7 @@ class IngestConfig:
     aligned_scale: float = 1.25
     """Scale assumed for an aligned image without a box: side of the image over the side of the box that a detector would give."""
     max_side: int = 448
-    """Largest side of the stored square in pixels; the encoder's input size times ``scale`` over the smallest training scale loses nothing."""
+    """Largest side of the stored square in pixels. The encoder's input size times ``scale`` over the smallest training scale loses no resolution."""
     quality: int = 92
     """JPEG quality."""
 
@@ -84,10 +84,10 @@ class ModelConfig:
             )
 
     def timm_arguments(self) -> dict[str, Any]:
-        """Arguments of ``timm.create_model`` beside the name; without a classifier, so the output is the class token's vector."""
-        own = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
+        """Arguments of ``timm.create_model`` other than the name; without a classifier, so the output is the class token's vector."""
+        overrides = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
         arguments: dict[str, Any] = {"img_size": self.img_size, "num_classes": 0}
-        arguments |= {key: value for key, value in own.items() if value is not None}
+        arguments |= {key: value for key, value in overrides.items() if value is not None}
         if self.init_values is not None:
             arguments["init_values"] = self.init_values  # 0.0, not None: timm drops arguments that are None
         return arguments
@@ -121,7 +121,7 @@ class MoeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PadAugConfig:
-    """PadAug. Its places (left, right, top, bottom, corners) and "small spatial perturbations" are the paper's, all values are ours."""
+    """PadAug. The places (left, right, top, bottom, corners) and "small spatial perturbations" are the paper's, all values are ours."""
 
     probability: float = 0.5
     """Probability that a training image gets black strips."""
@@ -156,7 +156,7 @@ class AugmentConfig:
     brightness: float = 0.25
     """Pixel values are multiplied by a factor between 1 - brightness and 1 + brightness; black stays black."""
     gamma: float = 0.25
-    """Contrast: the exponent of the pixel values lies between exp(-gamma) and exp(gamma)."""
+    """Gamma correction: the exponent of the pixel values lies between exp(-gamma) and exp(gamma)."""
     padaug: PadAugConfig = field(default_factory=PadAugConfig)
     """Black strips at the borders."""
 

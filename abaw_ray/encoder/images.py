@@ -1,4 +1,4 @@
-"""``IMAGE`` tables in storage to one memory-mapped Arrow file per node, and its rows as pixels.
+"""``IMAGE`` tables in storage -> one memory-mapped Arrow file per node -> pixels by row number.
 
 The first process on a node builds the file; reading a random row then takes a few microseconds, whatever the size of the set.
 """
@@ -22,7 +22,7 @@ from abaw_ray.core.storage.storage import Storage
 
 
 def node_cache_folder() -> Path:
-    """Folder of this node's local copies: the user's own folder in the system's temporary directory."""
+    """Folder of this node's local copies: one per user, in the system's temporary directory."""
     folder = Path(tempfile.gettempdir()) / f"abaw_ray-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -42,7 +42,7 @@ def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None 
     """
     sizes = _sizes(storage, shards)
     path = (folder or node_cache_folder()) / f"images-{digest([storage.uri(), sizes])}.arrow"
-    with FileLock(f"{path}.lock"):  # also while opening: another run that ends may delete the file, but not an open one
+    with FileLock(f"{path}.lock"):  # held while opening too: another run may delete the file when it ends; a mapped file stays readable
         if not path.exists():
             partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
             try:
@@ -57,15 +57,15 @@ def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None 
 
 def _sizes(storage: Storage, shards: Sequence[str]) -> dict[str, int]:
     """Bytes of each shard, sorted by path: a shard with another size has other content."""
-    found = {}
+    sizes = {}
     for folder in sorted({shard.rpartition("/")[0] for shard in shards}):
-        found |= {f"{folder}/{name}".lstrip("/"): size for name, size in storage.files(folder).items()}
-    missing = [shard for shard in shards if shard not in found]
+        sizes |= {f"{folder}/{name}".lstrip("/"): size for name, size in storage.files(folder).items()}
+    missing = [shard for shard in shards if shard not in sizes]
     if missing:
         raise DataError(
             f"{storage.uri(missing[0])}: this shard of the images is missing ({len(missing)} of {len(shards)} are); ingest the images again"
         )
-    return {shard: found[shard] for shard in sorted(shards)}
+    return {shard: sizes[shard] for shard in sorted(shards)}
 
 
 class ImageSet:

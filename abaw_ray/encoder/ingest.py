@@ -1,4 +1,4 @@
-"""Still images of any data set to ``IMAGE`` rows: one square JPEG per image, in which the face has a known size.
+"""Still images of any data set -> ``IMAGE`` rows: one square JPEG per image, in which the face has a known size.
 
 A face with a box is cropped with the margin that training needs. An aligned image without a box is stored whole. The square is black outside
 of the image. ``data/`` lists the images; ``augment.py`` defines the augmentation in training.
@@ -23,7 +23,7 @@ from abaw_ray.media.square_crop import crop_square
 
 
 class IngestResult(NamedTuple):
-    """Result of a shard: each image is a row, a failure, or skipped because its expression is not among the classes."""
+    """Result for a shard: each image is a row, a failure, or skipped because its expression is not among the classes."""
 
     table: pa.Table
     """``IMAGE`` rows in the order of the images."""
@@ -34,10 +34,10 @@ class IngestResult(NamedTuple):
 
 
 class IngestImages:
-    """Lists of still images to ``IMAGE`` tables."""
+    """Lists of still images -> ``IMAGE`` tables."""
 
     def __init__(self, config: IngestConfig, storage: StorageConfig | None = None) -> None:
-        """Read images with the settings of ``storage`` (attempts, endpoint) at any path."""
+        """``storage``: attempts and endpoint for reading the images; its ``uri`` is not used."""
         self.config, self.storage_config = config, storage or StorageConfig()
         self.labels = {name: number for number, name in enumerate(config.classes)}
         self._folder = lru_cache(maxsize=64)(self._open_folder)
@@ -46,7 +46,7 @@ class IngestImages:
         """Rows and failures of a shard's images.
 
         Raises:
-            StorageError: the store cannot be reached; the whole shard fails, no single image.
+            StorageError: the store cannot be reached; the whole shard fails, not a single image.
         """
         rows, failures, skipped = [], [], 0
         for still in shard:
@@ -65,25 +65,25 @@ class IngestImages:
         return IngestResult(pa.Table.from_arrays(arrays, schema=schema.IMAGE), failures, skipped)
 
     def store(self, data: bytes, box: tuple[float, float, float, float] | None) -> tuple[bytes, float]:
-        """The JPEG of an image file's square, and the scale: side of the square over the side of the face box.
+        """The square crop of an image file as JPEG, and its scale: side of the square over the longer side of the face box.
 
         Args:
             data: The file's content.
             box: x0, y0, x1, y1 of the face in pixels; None for an image that is already aligned and cropped.
 
         Raises:
-            ValueError: it cannot be decoded, or the box does not touch the image.
+            ValueError: the file cannot be decoded, or the box is empty or outside the image.
         """
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
             raise ValueError("cannot be decoded as an image")
         height, width = image.shape[:2]
-        whole = box is None
-        square = crop_face(image, (0, 0, width, height) if whole else box, 1 if whole else self.config.scale, self.config.max_side)
-        done, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, self.config.quality])
-        if not done:
+        is_aligned = box is None
+        square = crop_face(image, (0, 0, width, height) if is_aligned else box, 1 if is_aligned else self.config.scale, self.config.max_side)
+        encoded, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, self.config.quality])
+        if not encoded:
             raise ValueError("cannot be encoded as JPEG")
-        return jpeg.tobytes(), self.config.aligned_scale if whole else self.config.scale
+        return jpeg.tobytes(), self.config.aligned_scale if is_aligned else self.config.scale
 
     def _read(self, path: str) -> bytes:
         folder, slash, name = path.rpartition("/")
@@ -96,7 +96,7 @@ class IngestImages:
 def crop_face(
     image: UInt8[np.ndarray, "h w 3"], box: tuple[float, float, float, float], scale: float, max_side: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Crop the square of ``scale`` times the box's larger side around its centre, black outside the image, at most ``max_side`` wide.
+    """The square around a box, with ``scale`` times its longer side: black outside the image, at most ``max_side`` pixels wide.
 
     Raises:
         ValueError: the box is empty or lies outside the image.

@@ -19,7 +19,7 @@ class ValidationSums:
         self.sums = torch.zeros(classes * classes + 3 + experts, dtype=torch.float64)
 
     def add(self, output: MoeOutput, labels: Int[Tensor, " n"]) -> None:
-        """Add the head's output for some images; the cross-entropy is without class weights and label smoothing."""
+        """Add the head's output for a batch of images; the cross-entropy has no class weights and no label smoothing."""
         cells = self.classes**2
         logits, gate = output.logits.float().cpu(), output.gate.float().cpu()
         self.sums[:cells] += torch.bincount(labels * self.classes + logits.argmax(dim=1), minlength=cells)

@@ -1,7 +1,7 @@
-"""The encoder: RGB pixels to one vector per image. It is built, saved and loaded here; the head and the training are elsewhere.
+"""The encoder: RGB pixels -> one vector per image. It is built, saved and loaded here; the head is in ``moe``, the training step in ``task``.
 
-The encoder is a timm model behind a normalisation. A saved encoder is a folder with ``model.safetensors``, which has timm's parameter names,
-and ``config.json``, which has the arguments of ``timm.create_model``; it can be used without this package.
+The encoder is a timm model that includes the normalisation of pixels. A saved encoder is a folder with ``model.safetensors``, which has timm's
+parameter names, and ``config.json``, which has the arguments of ``timm.create_model``; it can be used without this package.
 """
 
 import json
@@ -28,10 +28,10 @@ _REMEDY = "set model.weights to the path or URI of a file of weights, to a repos
 
 
 class Encoder(nn.Module):
-    """A timm vision Transformer behind the normalisation of pixels."""
+    """A timm vision Transformer that includes the normalisation of its uint8 input."""
 
     def __init__(self, vit: nn.Module, config: ModelConfig) -> None:
-        """Wrap the model; mean and deviation of pixels are no parameters and are not saved with it."""
+        """Wrap the model; the mean and standard deviation of pixels are not parameters and are not saved with the weights."""
         super().__init__()
         self.vit: Any = vit
         self.config = config
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         self.vit.set_grad_checkpointing()
 
     def _mean_and_std(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of pixel values 0..255; no buffers, because DeepSpeed would convert buffers to bf16 with the weights."""
+        """Mean and standard deviation of pixel values 0..255; not buffers, because DeepSpeed would convert those to bf16 with the weights."""
         if device not in self._normalisation:
             mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (self.config.mean, self.config.std))
             self._normalisation[device] = (mean, std)
@@ -65,7 +65,7 @@ class Encoder(nn.Module):
 
 
 def check_architecture(config: ModelConfig) -> None:
-    """Refuse a name that timm does not know.
+    """Refuse a name that is not among timm's models.
 
     Raises:
         ConfigError: timm has no model of this name; similar names are suggested.
@@ -187,7 +187,7 @@ def load_encoder(folder: Path) -> Encoder:
 
 
 def layer_of(name: str) -> int | None:
-    """Layer of a timm parameter for learning rate decay: 0 for embeddings, 1 and up for blocks, None for what follows the blocks."""
+    """Layer of a timm parameter for learning rate decay: 0 for embeddings, 1 and up for blocks, None for parameters after the blocks."""
     parts = name.split(".")
     if "blocks" in parts:
         return 1 + int(parts[parts.index("blocks") + 1])

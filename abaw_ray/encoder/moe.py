@@ -1,4 +1,4 @@
-"""Mixture-of-experts classifier: encoder features to logits, router probabilities and gate weights. Used in training only.
+"""Mixture-of-experts classifier: encoder features -> logits, router probabilities and gate weights. Used in training only.
 
 All experts are one stacked parameter and all are computed; the gate masks them. Separate expert modules, called only by the ranks whose
 samples reach them, receive each other's gradients under ZeRO 1 and 2. For a head of this size the cost of computing all experts is negligible.

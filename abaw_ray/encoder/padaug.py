@@ -1,4 +1,4 @@
-"""PadAug: black strips at the borders of a training image, as a large crop has when the face is near the edge of the frame.
+"""PadAug: black strips at the borders of a training image, as in large crops of faces near the edge of a frame.
 
 Input and output: uint8 pixels of the encoder's input size. The other augmentations are in ``augment.py``.
 """
@@ -32,7 +32,7 @@ def sample_padding(rng: np.random.Generator, size: int, config: PadAugConfig) ->
     """A random padding: none with probability ``1 - probability``, else one of the eight places with equal probability.
 
     Args:
-        rng: The same number of values is drawn in every case.
+        rng: Six values are drawn in any case.
         size: Side of the image in pixels.
         config: Probability and ranges.
     """

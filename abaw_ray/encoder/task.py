@@ -1,6 +1,6 @@
-"""The training step of Stage I: sample indices to pixels, pixels to the loss, and the metrics on the validation images.
+"""The training step of Stage I: sample indices -> pixels -> loss, and the metrics on the validation images.
 
-Everything is a function of (seed, step, image); the distribution over ranks changes nothing. This module imports neither DeepSpeed nor Ray.
+Everything is a function of (seed, step, image) and independent of the number of ranks. This module imports neither DeepSpeed nor Ray.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,12 +64,12 @@ class ExpressionModel(nn.Module):
         return self.head(self.encoder(pixels))
 
     def parameter_groups(self, config: EncoderConfig) -> list[dict]:
-        """Parameter groups with layer-wise learning rate decay: the embeddings, each block, and everything after the blocks are a layer each."""
+        """Parameter groups with layer-wise learning rate decay; the layers are the embeddings, each block, and everything after the blocks."""
         layers = self.encoder.depth + 2
 
         def layer(name: str) -> int:
-            found = layer_of(name.removeprefix("encoder.vit.")) if name.startswith("encoder.") else None
-            return layers - 1 if found is None else found
+            index = layer_of(name.removeprefix("encoder.vit.")) if name.startswith("encoder.") else None
+            return layers - 1 if index is None else index
 
         def no_decay(name: str, parameter: nn.Parameter) -> bool:
             return name.split(".")[-1] in ("pos_embed", "cls_token", "reg_token") or name.endswith("_bias")
@@ -78,10 +78,10 @@ class ExpressionModel(nn.Module):
 
 
 class EncoderTask:
-    """Micro-batches, loss and validation of one training set, as one rank sees them."""
+    """Micro-batches, loss and validation of one rank."""
 
     def __init__(self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None) -> None:
-        """Prepare one rank's view.
+        """Select the rows of both splits and count the classes of the training images.
 
         Raises:
             ConfigError: the number of ranks does not divide the batch.
@@ -108,7 +108,7 @@ class EncoderTask:
         return count_micro_batches(self.config.global_batch_size // self.context.world_size, self.config.micro_batch_size)
 
     def seed(self, step: int) -> int:
-        """Seed of PyTorch's random numbers in a step; each rank drops other blocks."""
+        """Seed of PyTorch's random numbers in a step; it differs between ranks, so they drop different blocks (stochastic depth)."""
         return int(np.random.SeedSequence([self.config.seed, step, self.context.rank]).generate_state(1)[0])
 
     def micro_batches(self, step: int) -> list[MicroBatch]:

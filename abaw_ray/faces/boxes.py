@@ -1,6 +1,6 @@
 """Geometry of bounding boxes: IoU, center distance, size ratio, interpolation, matching and non-maximum suppression.
 
-A box is ``x0 y0 x1 y1`` in pixels of the upright frame, x to the right, y down; it may leave the frame.
+A box is ``x0 y0 x1 y1`` in pixels of the upright frame, x to the right, y down; it may extend beyond the frame.
 """
 
 import numpy as np
@@ -48,10 +48,10 @@ def lerp(a: np.ndarray, b: np.ndarray, weight: float) -> np.ndarray:
 
 
 def min_cost_assignment(cost: Float[np.ndarray, "a b"]) -> list[tuple[int, int]]:
-    """Return the assignment of least total cost as index pairs; every row or every column has one.
+    """Return the assignment of least total cost as index pairs; every row or every column is assigned.
 
     Args:
-        cost: Of each ``a`` with each ``b``; neither is empty.
+        cost: Cost of each pair; neither dimension is empty.
     """
     if min(cost.shape) == 1:  # one face, as in most videos: loading scipy would cost half a second in every process
         first, second = np.unravel_index(cost.argmin(), cost.shape)
@@ -64,7 +64,7 @@ def min_cost_assignment(cost: Float[np.ndarray, "a b"]) -> list[tuple[int, int]]
 def nms(boxes: Float[np.ndarray, "boxes 4"], scores: Float[np.ndarray, " boxes"], *, iou_threshold: float) -> list[int]:
     """Return the indices of the boxes kept by non-maximum suppression, highest score first.
 
-    Source: greedy non-maximum suppression, written out; there are a handful of boxes.
+    Source: greedy non-maximum suppression; quadratic, which is fast for a handful of boxes.
     """
     kept: list[int] = []
     overlaps = iou(boxes, boxes)

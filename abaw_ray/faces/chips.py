@@ -1,4 +1,4 @@
-"""A frame and a face box -> the chip: one square JPEG that contains every scale; and any scale cropped from it again.
+"""A frame and a face box -> the chip: one square JPEG that contains every scale; and a chip -> the crop of one scale.
 
 The chip is the square of side ``longer side of the box x largest scale`` around the center of the box, black outside the frame, at native
 resolution: never enlarged, and shrunk only where even its smallest scale would be larger than the encoder's input. Smaller scales are center
@@ -20,8 +20,8 @@ def crop_chip(image: Image | Frame, box: Float[np.ndarray, "4"], config: ChipCon
     """Crop the chip of one face from an upright frame.
 
     Args:
-        image: The whole frame, decoded or in RGB; of a decoded frame only the chip is converted.
-        box: x0 y0 x1 y1 in its pixels; may leave it.
+        image: The whole frame, as a decoded frame or an RGB array; of a decoded frame, only the chip is converted.
+        box: x0 y0 x1 y1 in pixels of the frame; may extend beyond it.
         config: Scales and size.
 
     Raises:
@@ -31,13 +31,13 @@ def crop_chip(image: Image | Frame, box: Float[np.ndarray, "4"], config: ChipCon
 
 
 def crop_scale(chip: UInt8[np.ndarray, "side side 3"], scale: float, config: ChipConfig, size: int | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """Crop one scale from a chip: its center, resized to the encoder's input with subpixel accuracy.
+    """Crop one scale from a chip: the center of the chip, resized to the encoder's input with subpixel accuracy.
 
     Args:
         chip: RGB, from ``crop_chip`` or ``decode_jpeg``.
         scale: In units of the face box, as in ``config.scales``, at most the largest of them.
         config: The settings with which the chip was cropped.
-        size: Pixels of the result's side; ``config.size`` by default.
+        size: Side of the result in pixels; ``config.size`` by default.
 
     Raises:
         ValueError: the chip does not contain this scale.
@@ -64,7 +64,7 @@ def encode_jpeg(rgb: Image, quality: int) -> bytes:
 
 
 def decode_jpeg(data: bytes) -> Image:
-    """Decode to RGB.
+    """Decode a JPEG to RGB.
 
     Raises:
         ValueError: the bytes are not an image.

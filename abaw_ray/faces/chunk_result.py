@@ -1,4 +1,4 @@
-"""The result of processing one chunk of a video: frame times, tracklets and checksums at its boundaries; in memory and as two files.
+"""The result for one chunk of a video: frame times, tracklets and checksums at its boundaries; in memory and as two files.
 
 The rows are in a row buffer (``rows.arrow``). Everything else is small and goes to ``chunk.json``, which is written last.
 """
@@ -17,22 +17,22 @@ ROWS_FILE, META_FILE = "rows.arrow", "chunk.json"
 
 @dataclass(eq=False)
 class ChunkResult:
-    """What one worker extracts from one chunk. Frames are counted from the one at which its decoding starts."""
+    """Result for one chunk. Frames are counted from the first decoded frame."""
 
     first_frame: int = 1
     """Number of the first frame that belongs to the chunk."""
     times: list[float] = field(default_factory=list)
-    """Seconds, of the frames that belong to the chunk."""
+    """Presentation times in seconds of the frames that belong to the chunk."""
     tracklets: list[TrackletSummary] = field(default_factory=list)
-    """The accepted tracklets, segment by segment."""
+    """The accepted tracklets, by segment."""
     start_checksums: list[list[float]] = field(default_factory=list)
-    """Time and checksum of each frame around the start that the previous chunk decodes too."""
+    """Time and checksum of each frame around the start that the previous chunk also decodes."""
     end_checksums: list[list[float]] = field(default_factory=list)
     """The same around the end."""
     reached_end: bool = False
-    """Whether decoding went past the end: then a decoding error belongs to the next chunk."""
+    """Whether decoding passed the end; an error after it belongs to the next chunk."""
     repaired_times: bool = False
-    """Whether frame times were made up: then frames of two chunks cannot be matched by time."""
+    """Whether frame times were estimated (``Clock.repaired``); frames of two chunks can then not be matched by time."""
     error: str | None = None
     """Why decoding stopped before the end of the chunk; None where it did not."""
     batches: dict[int, list[int]] = field(default_factory=dict)

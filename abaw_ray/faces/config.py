@@ -27,9 +27,9 @@ class DetectorConfig:
     """Smallest detected face, longer side as a share of the shorter side of the frame: 32 pixels at 1080p. Boxes of such small faces are up to
     a fifth too small. Default ours."""
     min_score: float = 0.6
-    """Score that starts a new tracklet, 0 to 1; with Haar 0.6 means nine overlapping windows. Default ours."""
+    """Minimum score for a new tracklet, 0 to 1; with Haar, 0.6 means nine overlapping windows. Default ours."""
     keep_score: float = 0.35
-    """Score that continues a tracklet: the lower threshold of a hysteresis, so that a few low scores do not end it. Default ours."""
+    """Minimum score for the continuation of a tracklet: the lower threshold of a hysteresis, so that a few low scores do not end it. Default ours."""
 
     def __post_init__(self) -> None:
         """Refuse settings with which no face could be detected."""
@@ -67,12 +67,12 @@ class WindowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CutConfig:
-    """Thresholds from which on two successive frames belong to different shots."""
+    """Thresholds above which two successive frames belong to different shots."""
 
     min_pixel_change: float = 0.06
     """Mean absolute change of luma per pixel, 0 to 1, above the moving average. Within a shot 0.003 to 0.02 was measured. Default ours."""
     min_histogram_change: float = 0.2
-    """Share of the pixels that change their bin of the luma histogram, 0 to 1. Default ours."""
+    """Fraction of the pixels that change their bin of the luma histogram, 0 to 1. Default ours."""
 
     def __post_init__(self) -> None:
         """Refuse values outside 0 to 1."""
@@ -89,31 +89,31 @@ class TrackConfig:
 
     search_interval_s: float = 2.0
     """Seconds between two detections on the whole frame while all tracked people are found; shorter where the frames in between exceed the
-    buffer. A newcomer is tracked back to her first frame; a person who comes and goes between two searches is missed. A search is the most
+    buffer. A new person is tracked back to the first frame; a person who appears and disappears between two searches is missed. A search is the most
     expensive step after decoding: ``tools/bench/video`` measures its cost."""
     lost_search_interval_s: float = 0.5
     """Seconds between two searches while no person is tracked, or a tracked person is not found. The first frame of every shot is always searched."""
     follow_interval_s: float = 0.2
     """Seconds between two detections in the window around a tracked face; boxes in between are interpolated."""
     static_interval_s: float = 0.4
-    """The same while all tracked faces are static."""
+    """Seconds between two detections in the window while all tracked faces are static."""
     static_iou: float = 0.8
     """A face is static if its boxes of two successive detections have at least this intersection over union. Where they have less, and the
-    detections are further apart than ``follow_interval_s``, the frame halfway between them goes through the detector too."""
+    detections are further apart than ``follow_interval_s``, the detector also runs on the frame halfway between them."""
     max_gap_s: float = 0.5
-    """Seconds without a detection that are interpolated; in a longer gap rows have ``seen = false``."""
+    """Longest gap between two detections that is interpolated, in seconds; in a longer gap rows have ``seen = false``."""
     reid_timeout_s: float = 10.0
-    """Seconds after which a person lost within a shot is no longer re-identified at about the same place."""
+    """Seconds for which a person lost within a shot can be re-identified at about the same place."""
     min_hits: int = 3
-    """Detections that a tracklet needs to be accepted; all of them in a shot with fewer."""
+    """Detections that a tracklet needs to be accepted; in a shot with fewer detections, all of them."""
     max_people: int = 4
     """People tracked at the same time; a larger face replaces the smallest."""
     min_iou: float = 0.1
-    """Match of two successive detections: intersection over union at least this, or centers within ``max_center_distance``."""
+    """Minimum intersection over union of two successive detections of one person; alternatively, their centers are within ``max_center_distance``."""
     max_center_distance: float = 0.7
-    """Match of two successive detections: distance of centers in units of the face's longer side."""
+    """Maximum distance of the centers of two successive detections of one person, in units of the face's longer side."""
     max_size_ratio: float = 2.0
-    """Match of two successive detections: ratio of their longer sides at most this."""
+    """Maximum ratio of the longer sides of two successive detections of one person."""
 
     def __post_init__(self) -> None:
         """Refuse intervals and limits that contradict each other."""
@@ -136,10 +136,9 @@ class PeopleConfig:
     """Matching of tracklets to people across shots. Defaults ours."""
 
     min_histogram_similarity: float = 0.75
-    """Intersection of the color histograms of two tracklets, 0 to 1, from which on they are one person. A histogram covers the face and its
-    surroundings."""
+    """Minimum intersection of the color histograms of two tracklets of one person, 0 to 1. A histogram covers the face and its surroundings."""
     min_area_ratio: float = 0.25
-    """Further tracklets of a named subject: mean area at least this share of that of the largest one; smaller ones are background people."""
+    """Minimum mean area of further tracklets of a named subject, as a fraction of that of the largest one; smaller ones are background people."""
 
     def __post_init__(self) -> None:
         """Refuse values outside 0 to 1."""
@@ -181,7 +180,7 @@ class SegmentConfig:
     """Division of a video into segments. Defaults ours."""
 
     length_s: float = 120.0
-    """Seconds of a segment. Within a segment people are tracked; from one to the next they are matched by their boxes."""
+    """Duration of a segment in seconds. People are tracked within segments and matched between segments by their boxes."""
     overlap_s: float = 1.0
     """Seconds by which a segment extends beyond its start and its end; there its people are matched with those of its neighbours."""
 

@@ -1,4 +1,4 @@
-"""A video -> FACE rows: one decoding pass, faces tracked segment by segment, one chip per frame cropped while decoding.
+"""A video -> FACE rows: one decoding pass, in which faces are tracked by segment and one chip per face and frame is cropped.
 
 ``media/video`` gives frames, ``segment_tracker`` the rows of a segment, ``row_buffer`` keeps them on disk until the video ends, ``stitch``
 joins the segments, ``people`` names the people, ``face_table`` makes the tables. ``cluster/stages/faces.py`` runs this for many videos.
@@ -28,11 +28,11 @@ from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import SeekError, decode
 
 REVISION = 4
-"""Raised by hand whenever the same video and settings give other rows: results of other revisions are made again."""
+"""Raised by hand whenever the same video and settings give other rows: results of other revisions are computed again."""
 
 
 class CropFaces:
-    """``VIDEO`` rows in, ``FACE`` tables out. Built once per worker; does not depend on the engine."""
+    """``VIDEO`` row -> ``FACE`` tables. Built once per worker; does not depend on Ray."""
 
     def __init__(self, config: FacesConfig, detector: Detector | None = None, weights: bytes | None = None) -> None:
         """Build the detector.
@@ -43,9 +43,9 @@ class CropFaces:
             weights: YuNet's weights, where they have been read already.
 
         Raises:
-            ConfigError: YuNet's weights, or the table of boxes, are missing.
-            DataError: the same.
-            StorageError: they cannot be read.
+            ConfigError: YuNet's weights cannot be read, or the table of boxes lacks a column.
+            DataError: the table of boxes is missing, or is neither CSV nor Parquet.
+            StorageError: the store of the weights or of the table cannot be reached.
         """
         self.config = config
         self.boxes: BoxTable | None = None
@@ -59,7 +59,7 @@ class CropFaces:
         """Detect, track and crop the people of one video.
 
         Named subjects and the main subject have one row for every decoded frame, 1 to n; other people from their first to their last
-        observation. Rows are ordered by person, frames ascending. The last frame of a shot always goes through the detector, so no box is
+        observation. Rows are ordered by person, frames ascending. The detector always runs on the last frame of a shot, so no box is
         extrapolated.
 
         Args:
@@ -81,11 +81,11 @@ class CropFaces:
     def crop_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video and write the result to files, to be joined with the other chunks by ``join_chunks``.
 
-        A file that does not support seeking gives an empty result, which ``join_chunks`` refuses.
+        For a file that does not support seeking, the result is empty, and ``join_chunks`` raises ``ChunkMismatchError``.
 
         Args:
             video: A ``VIDEO`` row.
-            chunk: Which segments.
+            chunk: The segments to process.
             folder: An empty folder for ``rows.arrow`` and ``chunk.json``.
             last: Stop after this many frames, counted from where decoding starts.
 
@@ -106,7 +106,7 @@ class CropFaces:
             folders: Written by ``crop_chunk``, in order of time.
 
         Raises:
-            ChunkMismatchError: the chunks do not fit together; the video has to be processed in one pass.
+            ChunkMismatchError: the chunks cannot be joined; the video has to be processed in one pass.
             ItemError: as ``__call__``.
         """
         with ExitStack() as files:
@@ -140,19 +140,19 @@ class CropFaces:
         return self.frame_detector
 
     def _tables(self, video: dict, results: list[ChunkResult], readers: list[RowReader]) -> Iterator[pa.Table]:
-        whole = stitch(results)
-        if whole.error is not None and not len(whole.times):
-            raise ItemError(whole.error)
-        summaries = [tracklet.summary for tracklet in whole.tracklets]
-        by_id = {tracklet.summary.id: tracklet for tracklet in whole.tracklets}
+        stitched = stitch(results)
+        if stitched.error is not None and not len(stitched.times):
+            raise ItemError(stitched.error)
+        summaries = [tracklet.summary for tracklet in stitched.tracklets]
+        by_id = {tracklet.summary.id: tracklet for tracklet in stitched.tracklets}
         people, complete = self._names(video["subjects"], summaries)
         for track, tracklets in people.items():
-            first, last = (1, len(whole.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
-            batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, whole.frame_offsets))
-            for table in fill_frames(batches, first, last, whole.times):
+            first, last = (1, len(stitched.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
+            batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, stitched.frame_offsets))
+            for table in fill_frames(batches, first, last, stitched.times):
                 yield to_face_table(table, video["video"], track)
-        if whole.error is not None:
-            raise ItemError(whole.error, len(whole.times))
+        if stitched.error is not None:
+            raise ItemError(stitched.error, len(stitched.times))
 
     def _names(self, subjects: list[dict], summaries: list[TrackletSummary]) -> tuple[dict[str, list[TrackletSummary]], set[str]]:
         """Return each person's tracklets by name, and the names that have a row for every frame."""
@@ -167,7 +167,7 @@ class CropFaces:
 
 
 class _ChunkReader:
-    """One decoding pass over one chunk: passes each frame to the trackers of the segments that cover it."""
+    """One decoding pass over one chunk: each frame is processed by the trackers of the segments that cover it."""
 
     def __init__(self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, chunk: Chunk, buffer: RowBuffer) -> None:
         self.config, self.frame_detector, self.chunk, self.buffer = config, frame_detector, chunk, buffer

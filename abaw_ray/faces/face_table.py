@@ -1,6 +1,6 @@
 """Rows of one person from the row buffer -> FACE tables: one row for each frame, with or without a face.
 
-No face is made up for a frame without one: its row has ``seen = false``.
+The row of a frame without a face has ``seen = false``.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from abaw_ray.core import schema
 
 MAX_ROWS = 256
-"""Rows of a table at most: some megabytes of chips."""
+"""Maximum number of rows of a table: a few megabytes of chips."""
 
 
 def fill_frames(batches: Iterator[pa.RecordBatch], first: int, last: int, times: Float[np.ndarray, " frames"]) -> Iterator[pa.Table]:
@@ -22,7 +22,7 @@ def fill_frames(batches: Iterator[pa.RecordBatch], first: int, last: int, times:
         batches: Rows without track names, frames ascending.
         first: Number of the first frame.
         last: Number of the last frame.
-        times: Seconds, of all frames of the video, frame 1 first.
+        times: Presentation times in seconds of all frames of the video, frame 1 first.
     """
     start = first
     for batch in batches:

@@ -54,7 +54,7 @@ class IsolatedFaceWriter:
         """As ``FaceWriter.join_chunks``.
 
         Raises:
-            ItemError: two child processes ended.
+            ItemError: both attempts failed.
         """
         outcome = self.crash_retry.call(video["uri"], "join_chunks", video, folders, path)
         if outcome.reason:
@@ -66,7 +66,9 @@ class IsolatedFaceWriter:
         self.crash_retry.child.close()
 
     def _retry_shorter(self, outcome: Outcome[Any], method: str, video: dict, *args: object) -> Any:
-        """Decode only as far as both children got, or to the frame before (one of the two ended them), or half as far (memory fills slowly).
+        """Decode the frames that both attempts reached; else one frame less, or half of them.
+
+        The last frame, or the one after it, may be the cause of a crash; memory may fill slowly.
 
         Raises:
             ItemError: none of these succeeds.
@@ -78,7 +80,7 @@ class IsolatedFaceWriter:
             except self.crash_retry.passthrough_errors:
                 raise
             except Exception as error:
-                logging.warning("%s: %s, and again before frame %d (%s)", uri, outcome.reason, last, error)
+                logging.warning("%s: %s; decoding the first %d frames failed too (%s)", uri, outcome.reason, last, error)
         raise ItemError(outcome.reason)
 
 

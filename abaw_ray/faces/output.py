@@ -22,9 +22,9 @@ from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.tracking.segments import Chunk
 
 _ROW_GROUP = 1024
-"""Rows of a Parquet row group: some ten megabytes of chips, the most that is held in memory while an output is written."""
+"""Rows of a Parquet row group: about ten megabytes of chips, the maximum in memory while an output is written."""
 _COMPRESSION = {"chip": "none"}
-"""JPEG is compressed already: compressing it again costs a twentieth of the whole stage and saves nothing."""
+"""JPEG data is not compressed again: that would take 5% of the stage's time and save nothing."""
 
 
 @dataclass(eq=False)
@@ -35,13 +35,13 @@ class VideoResult:
     faces: int
     """Rows with a face."""
     frames: int
-    """Of the video, however many people are in it."""
+    """Decoded frames of the video."""
     error: ItemError | None
     """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
 
 
 class FaceWriter:
-    """Writes files and returns small values. Built once per child process."""
+    """Writes the outputs of videos and the results of chunks to files, and returns counts. Built once per child process."""
 
     def __init__(self, config: FacesConfig, weights: bytes | None = None) -> None:
         """Build the detector.
@@ -88,7 +88,7 @@ class FaceWriter:
 
 
 def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:
-    """Write FACE tables to a Parquet file as they come.
+    """Write FACE tables to a Parquet file, one row group at a time.
 
     Raises:
         ItemError: raised by ``tables`` before the first row; a later one is in the result instead.

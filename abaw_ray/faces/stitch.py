@@ -1,4 +1,4 @@
-"""Chunks of one video -> the whole video: every frame numbered, every tracklet continued from segment to segment.
+"""Chunks of one video -> the whole video: frames are numbered, and tracklets are continued from segment to segment.
 
 Uses times and boxes only: no frame is decoded and no chip is cropped again. A video processed in one pass goes through the same code.
 """
@@ -15,11 +15,11 @@ from abaw_ray.faces.tracking.people import TrackletSummary
 from abaw_ray.faces.tracking.segment_tracker import segment_of
 
 _MIN_IOU = 0.5
-"""Mean intersection over union of the boxes of one person in two segments, over the frames that both cover; detected at other moments."""
+"""Mean intersection over union of the boxes of one person in two segments, over the frames that both cover; the detector ran on different frames."""
 
 
 class ChunkMismatchError(Exception):
-    """Two chunks do not meet frame by frame: the file decodes to other frames after a seek, and must be decoded from its start."""
+    """The frames of two chunks differ at their boundary: after a seek the file decodes to other frames, so it must be decoded from its start."""
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class StitchedTracklet:
 
     summary: TrackletSummary
     sources: list[tuple[int, int]]
-    """Index of the chunk and id of the tracklet in it, in order of time."""
+    """Pairs of the index of a chunk and the id of the tracklet in it, in order of time."""
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ def stitch(chunks: list[ChunkResult]) -> StitchedVideo:
         chunks: All of a video's chunks in order.
 
     Raises:
-        ChunkMismatchError: two neighbours decoded different frames at their boundary, or frame times were made up.
+        ChunkMismatchError: two neighbours decoded different frames at their boundary, or frame times were estimated.
 
     Source: ours; defined by its result for one chunk that is the whole video.
     """
@@ -116,7 +116,7 @@ def _match(before: list[TrackletSummary], after: list[TrackletSummary]) -> dict[
 
 def _mean_iou(end_boxes: list[list[float]], start_boxes: list[list[float]]) -> float:
     """Return the mean intersection over union at the times that both have; 0 where there are none."""
-    a, b = ({line[0]: line[1:] for line in lines} for lines in (end_boxes, start_boxes))
+    a, b = ({row[0]: row[1:] for row in rows} for rows in (end_boxes, start_boxes))
     common = sorted(a.keys() & b.keys())
     if not common:
         return 0.0

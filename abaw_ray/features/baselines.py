@@ -1,6 +1,6 @@
-"""Features without any model: grey pixels of a chip, mean pitch and energy of the audio around a frame. They are the baselines in a summary.
+"""Input features of the baselines, without a learned model: grey pixels of a chip; mean pitch and energy of the audio around a frame.
 
-A data set on which these already reach a good score is no test of a method. The logistic regression is in ``scoring.baselines``.
+If they reach a good score on a data set, it cannot show the benefit of learned features. The logistic regression is in ``scoring.baselines``.
 """
 
 import cv2
@@ -16,13 +16,13 @@ _PITCH_RANGE_HZ = (60, 500)
 
 
 def first_of_interval(time: Float[np.ndarray, " frames"], interval_s: float) -> Bool[np.ndarray, " frames"]:
-    """Marks the first frame of every interval of ``interval_s`` seconds; ``time`` ascends."""
+    """Mask of the first frame in every interval of ``interval_s`` seconds; ``time`` ascends."""
     interval = np.floor_divide(time, interval_s)
     return np.diff(interval, prepend=interval[:1] - 1) > 0
 
 
 def grey_pixels(jpeg: bytes, img_size: int) -> Float32[np.ndarray, " pixels"]:
-    """Grey values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as one row."""
+    """Grey values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as a flat vector."""
     grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE))
     return cv2.resize(grey, (img_size, img_size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
 

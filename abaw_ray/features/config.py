@@ -1,6 +1,6 @@
 """Settings of feature extraction, without tensor libraries: a command that only reads settings starts quickly.
 
-What depends on the models or the chips is checked when the models are loaded.
+Settings that depend on the models or the chips are checked when the models are loaded.
 """
 
 from dataclasses import dataclass
@@ -30,23 +30,23 @@ class VisualConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomWav2VecConfig:
-    """A small Wav2Vec 2.0 model with random weights, for use without a download. All values are ours, found by trial on synthetic speech.
+    """A small Wav2Vec 2.0 model with random weights, for use without a download. All values are ours, tuned on synthetic speech.
 
-    The filters of the first convolution have random pitches; the other convolutions mix them with random weights that are smooth in time. So the
-    states separate loudness, pitch and timbre. Nothing is learned: the states do not separate words or anything else that needs training.
+    The filters of the first convolution are band-pass filters with random centre frequencies; the other convolutions mix them with random
+    weights that are smooth in time, so the states separate loudness, pitch and timbre. Nothing is learned, so they do not separate words.
     Field names are those of ``transformers.Wav2Vec2Config``.
     """
 
     seed: int = 0
     """Seed of the weights."""
     conv_dim: int = 128
-    """Channels of every convolution; the first has one pitch per channel."""
+    """Channels of every convolution; in the first one, each channel has one centre frequency."""
     hidden_size: int = 96
     """Width of the Transformer and of a state."""
     num_hidden_layers: int = 2
     """Blocks of the Transformer."""
     conv_kernel: tuple[int, ...] = (400, 10, 8)
-    """Kernel size of each convolution: samples, then steps of the previous one."""
+    """Kernel size of each convolution, in samples or in steps of the previous one."""
     conv_stride: tuple[int, ...] = (16, 5, 4)
     """Stride of each convolution; their product is 320 samples, one state per 20 ms, as in the published models."""
     feat_extract_norm: Literal["group", "layer"] = "layer"
@@ -65,7 +65,7 @@ class RandomWav2VecConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechConfig:
-    """The speech feature vector. The paper says Wav2Vec 2.0 on a short window; all else is ours."""
+    """The speech feature vector. The paper specifies Wav2Vec 2.0 on a short window; all else is ours."""
 
     weights: str = WAV2VEC_HUB
     """Path or URI of a folder as transformers saves it; ``owner/name`` for a repository on the model hub; ``hub`` for the default one; ``random``
@@ -73,7 +73,7 @@ class SpeechConfig:
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     mode: Literal["windows", "context"] = "context"
-    """``windows``: each window passes through the model separately, as the paper says; about 30 times slower at 30 frames per second.
+    """``windows``: each window passes through the model separately, as in the paper; about 30 times slower at 30 frames per second.
     ``context``: long chunks pass through the model once, and the states inside the window are pooled. The two give different features and must
     not be mixed."""
     layer: int | Literal["mean"] = "mean"
@@ -83,7 +83,7 @@ class SpeechConfig:
     chunk_s: float = 20.0
     """Length in seconds of a chunk in mode ``context``."""
     margin_s: float = 2.0
-    """Seconds at both ends of a chunk that only give context."""
+    """Seconds at both ends of a chunk that only provide context."""
     random: RandomWav2VecConfig = RandomWav2VecConfig()
     """Sizes of the model that ``random`` selects."""
 
@@ -102,7 +102,7 @@ class SpeechConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
-    """All settings that determine features, beside the encoder and the chips."""
+    """All settings that determine features, other than the encoder and the chips."""
 
     visual: VisualConfig = VisualConfig()
     """The visual vector of a chip."""
@@ -112,19 +112,19 @@ class FeaturesConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig:
-    """Device and batch sizes of one worker; no part of a stage's settings, as they do not change the features. All values are ours."""
+    """Device and batch sizes of one worker; not part of a stage's settings, because they do not change the features. All values are ours."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` is the GPU assigned to the worker, else the CPU."""
     threads: int = 1
-    """Threads of one operation on a CPU; 1, since more workers increase the throughput more than more threads."""
+    """Threads of one operation on a CPU; 1, because more workers increase the throughput more than more threads do."""
     visual_batch_size: int = 96
     """Crops per forward pass of the encoder; bounds the memory."""
     speech_batch_size: int = 2
     """Chunks per forward pass of Wav2Vec 2.0 (in mode ``windows`` eight times as many windows); bounds the memory, about 0.4 GiB for each
     chunk of 20 s with the published base model."""
     decode_workers: int = 0
-    """Threads that decode and crop chips ahead of the encoder; 0 decodes between forward passes, which suits a CPU that is busy anyway."""
+    """Threads that decode and crop chips ahead of the encoder; 0 decodes between forward passes, which suits a CPU without idle cores."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -1,4 +1,4 @@
-"""``FACE`` rows and the audio of one video to its ``FEATURE`` rows: one per FACE row, with a visual vector where the row has a chip and a
+"""``FACE`` rows and the audio of one video -> its ``FEATURE`` rows: one per FACE row, with a visual vector where the row has a chip and a
 speech vector where the frame has audio.
 
 Rows are independent: nothing is copied from a neighbouring frame or from another person. The caller reads and writes.
@@ -65,13 +65,13 @@ class ExtractFeatures:
 
         Raises:
             ItemError: a chip cannot be decoded.
-            StageError: a row is marked as seen and has no chip, or the reverse; a model returns numbers that are not finite.
+            StageError: a row is marked as seen and has no chip, or has a chip and is not seen; a model returns numbers that are not finite.
         """
         batches = (faces.slice(start, _BATCH_ROWS) for start in range(0, len(faces), _BATCH_ROWS))
         return pa.concat_tables([self.schema.empty_table(), *self.stream(batches, faces.column("time").to_numpy(), audio)])
 
     def stream(self, batches: Iterable[pa.Table], times: Float[np.ndarray, " rows"], audio: Audio | None) -> Iterator[pa.Table]:
-        """Features of one video whose chips do not fit into memory together: one table for each batch.
+        """Features of one video whose chips do not fit into memory at once: one table per batch.
 
         The audio passes through the model once, however many people share its frames.
 

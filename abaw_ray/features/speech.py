@@ -1,7 +1,7 @@
-"""Audio and the times of frames to one vector per frame: Wav2Vec 2.0 on a short window around each frame (paper, Stage II).
+"""Audio and the times of frames -> one vector per frame: Wav2Vec 2.0 on a short window around each frame (paper, Stage II).
 
 Times are the frames' own presentation times in seconds, so variable frame rates need no special case. A window without any audio gives no
-vector; silence gives one, because silence is information too. The model itself is in ``wav2vec``.
+vector; a silent one gives a vector, because silence is information too. The model itself is in ``wav2vec``.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from abaw_ray.features.wav2vec import Wav2Vec, weights_source
 from abaw_ray.media.audio import RATE, Audio, windows
 
 _EPSILON = 1e-7
-"""Added to a variance before its root, as in the published models' preprocessor."""
+"""Added to a variance before the square root, as in the published models' preprocessor."""
 _WINDOWS_PER_CHUNK = 8
 """Windows in a batch for each chunk of ``speech_batch_size``."""
 
@@ -159,14 +159,14 @@ class SpeechFeatures:
 
 def has_audio(audio: Audio | None, times: Float[np.ndarray, " n"], window_s: float) -> Bool[np.ndarray, " n"]:
     """Whether the window around each time has any audio: the rule of ``media.audio.windows``, without cutting windows."""
-    found = np.zeros(len(times), bool)
+    heard = np.zeros(len(times), bool)
     if audio is None:
-        return found
+        return heard
     count = round(window_s * RATE)
     start = np.round((times - audio.start) * RATE).astype(np.int64) - count // 2
     for first, last in audio.audible_spans():
-        found |= (start < last) & (start + count > first) & (first < last)
-    return found
+        heard |= (start < last) & (start + count > first) & (first < last)
+    return heard
 
 
 def _inside_audio(audio: Audio, positions: Float[np.ndarray, " states"]) -> Bool[np.ndarray, " states"]:

@@ -1,6 +1,6 @@
-"""Chips of faces to one vector per frame: the encoder's vectors of every scale of a chip, averaged over the scales (paper, Stage II).
+"""Chips of faces -> one vector per frame: the encoder's vectors of every scale of a chip, averaged over the scales (paper, Stage II).
 
-A frame without a chip has no vector; the encoder never gets a black image in its place. ``faces`` determines which frames have chips.
+A frame without a chip has no vector; no black image is encoded in its place. ``faces`` determines which frames have chips.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class VisualFeatures:
             The vectors, and whether each frame has one; rows without a vector are zeros without meaning.
 
         Raises:
-            ItemError: a chip cannot be decoded; the message counts it from 1.
+            ItemError: a chip cannot be decoded; the message has its row number, from 1.
             StageError: the encoder returns numbers that are not finite, or too large for half precision.
         """
         has_chip = np.array([chip is not None for chip in chips], dtype=bool)

@@ -1,4 +1,4 @@
-"""Wav2Vec 2.0: audio samples to hidden states. The model comes from a folder, from the model hub, or is small with random weights.
+"""Wav2Vec 2.0: audio samples -> hidden states. The model is loaded from a folder or the model hub, or is a small one with random weights.
 
 ``speech`` determines the model's input and pools its states.
 """
@@ -23,7 +23,7 @@ from abaw_ray.features.config import WAV2VEC_HUB, RandomWav2VecConfig, SpeechCon
 from abaw_ray.media.audio import RATE
 
 _BAND_HZ = (80.0, 6000.0)
-"""Range of the pitches of the random model; ours."""
+"""Range of the filters' centre frequencies in the random model; ours."""
 _CONFIG_FILE = "config.json"
 _REMEDY = "set features.speech.weights to the path or URI of a folder with a Wav2Vec 2.0 model as transformers saves it, or to random"
 _FILES = (_CONFIG_FILE, "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
@@ -59,12 +59,12 @@ def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
 
 
 def _gabor_filters(rng: np.random.Generator, channels: int, width: int) -> Float[np.ndarray, "channels width"]:
-    """Band-pass filters (Gabor) of unit norm with random pitch and phase, four periods long or as long as the kernel allows."""
+    """Gabor band-pass filters of unit norm with random centre frequency and phase, four periods long or as long as the kernel allows."""
     low, high = np.log(_BAND_HZ)
-    hertz = np.exp(rng.uniform(low, high, channels))[:, None]
+    frequency = np.exp(rng.uniform(low, high, channels))[:, None]
     time = (np.arange(width) - (width - 1) / 2) / RATE
-    spread = np.minimum(2 / hertz, width / RATE / 5)
-    wave = np.exp(-0.5 * (time / spread) ** 2) * np.cos(2 * np.pi * hertz * time + rng.uniform(0, 2 * np.pi, channels)[:, None])
+    std = np.minimum(2 / frequency, width / RATE / 5)
+    wave = np.exp(-0.5 * (time / std) ** 2) * np.cos(2 * np.pi * frequency * time + rng.uniform(0, 2 * np.pi, channels)[:, None])
     wave -= wave.mean(axis=1, keepdims=True)
     return wave / np.linalg.norm(wave, axis=1, keepdims=True)
 
@@ -120,13 +120,13 @@ class Wav2Vec:
         return model
 
     def centers(self, samples: int) -> Float[np.ndarray, " states"]:
-        """Sample positions of the centres of the states of an input of this length, as fractions."""
+        """Centres of the states of an input of ``samples`` samples, as fractional sample positions."""
         count = 0 if samples < self.receptive_field else 1 + (samples - self.receptive_field) // self.stride
         return np.arange(count) * self.stride + (self.receptive_field - 1) / 2
 
     @torch.inference_mode()
     def states(self, samples: Float32[np.ndarray, "n samples"], layer: int | Literal["mean"]) -> Float32[Tensor, "n states dim"]:
-        """Hidden states of inputs of one length, at least ``receptive_field``.
+        """Hidden states of a batch of inputs of equal length, at least ``receptive_field``.
 
         Args:
             samples: At 16 kHz, normalised as the model requires.

@@ -24,7 +24,7 @@ class FusionConfig:
     dropout: float = 0.3
     """Dropout probability of hidden units."""
     modality_dropout: float = 0.3
-    """Share of training frames with both modalities that lose one of them; both modalities are dropped equally often."""
+    """Fraction of the training frames with both modalities from which one is dropped; both modalities are dropped equally often."""
     optim: OptimConfig = OptimConfig(lr=1e-3, layer_decay=1.0, weight_decay=0.05)
     """AdamW; ``layer_decay`` has no effect because all layers start from random weights."""
     loss: LossConfig = LossConfig()
@@ -74,7 +74,7 @@ class SweepConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
     """Baseline settings: the first trial, and every value that ``search_space`` does not vary."""
     search_space: SearchSpaceConfig = field(default_factory=SearchSpaceConfig)
-    """What the other trials vary."""
+    """Settings that the other trials vary."""
     trials: int = 16
     """Number of trials; the first uses ``fusion`` unchanged."""
     folds: int = 5

@@ -1,6 +1,6 @@
 """``FEATURE`` tables and annotations -> arrays with one row per frame, for training in any order.
 
-Rows are sorted by subject, then by frame. ``seen`` and ``heard`` mask missing vectors: their rows hold arbitrary values that no code reads.
+Rows are sorted by subject, then by frame. ``seen`` and ``heard`` mask missing vectors, whose rows hold arbitrary values that are never used.
 Missing vectors are never imputed, neither across a gap nor from another subject. The caller reads the files.
 """
 
@@ -114,13 +114,13 @@ def join_frames(
     An annotated subject without a table, or with more than 2 annotation rows more or fewer than frames, is excluded.
 
     Args:
-        tables: One or more per video; one table holds all rows of a subject, in any order. Consumed one at a time: a generator keeps memory low.
+        tables: One or more per video; one table holds all rows of a subject, in any order. Read one at a time, so a generator keeps memory low.
         labels: Annotation rows by track; row ``i`` belongs to frame ``i``. Other tracks stay unlabelled.
         splits: Split by track, for annotated subjects.
         encoder_train_subjects: As in ``Frames.encoder_train_subjects``.
 
     Raises:
-        StageError: no frame at all, vectors of several widths, a duplicate key, or a labelled subject with missing frames.
+        StageError: no frame, vectors of different widths, a duplicate key, or a labelled subject with missing frames.
     """
     subjects: list[SubjectTrack] = []
     excluded = dict.fromkeys(labels, "its video has no features; see the failures of the faces and features stages")
@@ -160,7 +160,7 @@ def _by_subject(table: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, np
 
 
 def _vectors(column: pa.ChunkedArray) -> Float16[np.ndarray, "rows width"]:
-    """A column of fixed-size lists as a matrix; rows of null vectors hold zeros that no code reads."""
+    """A column of fixed-size lists as a matrix; rows of null vectors are zeros that are never used."""
     array = column.combine_chunks()
     out = np.zeros((len(array), array.type.list_size), np.float16)
     out[array.is_valid().to_numpy(zero_copy_only=False)] = array.flatten().to_numpy().reshape(-1, array.type.list_size)
@@ -178,9 +178,9 @@ def _labels_of(subject: SubjectTrack, rows: np.ndarray | None, frame: np.ndarray
 
 
 def _check(subjects: list[SubjectTrack], columns: dict[str, list[np.ndarray]]) -> None:
-    twice = [name for name, count in Counter(subject.name for subject in subjects).items() if count > 1]
-    if twice:
-        raise StageError(f"fusion: '{twice[0]}' is in two tables; pass each video's features once")
+    duplicates = [name for name, count in Counter(subject.name for subject in subjects).items() if count > 1]
+    if duplicates:
+        raise StageError(f"fusion: '{duplicates[0]}' is in two tables; pass each video's features once")
     for name in ("visual", "speech"):
         widths = sorted({part.shape[1] for part in columns[name]})
         if len(widths) > 1:
@@ -188,7 +188,7 @@ def _check(subjects: list[SubjectTrack], columns: dict[str, list[np.ndarray]]) -
 
 
 def _stack(chunks: list[np.ndarray]) -> np.ndarray:
-    """Concatenation that frees each array once copied, so that peak memory stays below two copies of all data."""
+    """Concatenation that frees each array after copying it, so that peak memory stays below two copies of all data."""
     out = np.empty((sum(map(len, chunks)), *chunks[0].shape[1:]), chunks[0].dtype)
     start = len(out)
     while chunks:

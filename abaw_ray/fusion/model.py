@@ -1,7 +1,7 @@
-"""Gated fusion: the visual and the speech vector of one frame -> logits of eight expressions and the weight of the visual vector.
+"""Gated fusion: the visual and the speech vector of a frame -> logits of the eight expressions and the weight of the visual vector.
 
-Frame-wise, as in the paper (section Stage II); temporal context comes later, from smoothing. Standardization is part of the model, so the
-inputs are the features as extracted. ``train`` holds the training.
+Frame-wise, as in the paper (section Stage II); temporal context comes later, from smoothing. Standardization is part of the model, so its
+inputs are the extracted features. ``train`` holds the training.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from abaw_ray.fusion.frames import Frames
 _CHUNK_ROWS = 65_536
 """Rows summed at a time while means are computed; bounds memory."""
 _MIN_STD = 1e-4
-"""Features with a smaller standard deviation count as constant; they are divided by 1."""
+"""Features with a smaller standard deviation are treated as constant and divided by 1."""
 
 
 class Standardizer(nn.Module):
@@ -84,8 +84,8 @@ class GatedFusion(nn.Module):
         """Logits of each frame, and the weight of its visual vector.
 
         Args:
-            visual: As extracted; rows without ``seen`` are ignored, whatever they hold.
-            speech: As extracted; rows without ``heard`` are ignored.
+            visual: Visual vectors as extracted; rows without ``seen`` are ignored, whatever they hold.
+            speech: Speech vectors as extracted; rows without ``heard`` are ignored, whatever they hold.
             seen: Whether the visual vector is present.
             heard: Whether the speech vector is present.
 
@@ -104,7 +104,7 @@ class GatedFusion(nn.Module):
         return self.classifier(weighted).float(), visual_weight
 
     def _drop_modalities(self, seen: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Modality dropout: masks with one modality removed from some frames that have both, so each modality also learns to classify alone."""
+        """Modality dropout: masks with one modality removed from some frames that have both, so that each alone can be classified."""
         uniform, half = torch.rand(len(seen), device=seen.device), self.config.modality_dropout / 2
         both = seen & heard
         return seen & ~(both & (uniform < half)), heard & ~(both & (uniform > 1 - half))

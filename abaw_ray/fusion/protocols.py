@@ -1,8 +1,8 @@
 """The two evaluation protocols, and the checks that prevent data leakage between training and scoring.
 
-``official``: folds of Train_Set alone select settings and smoothing; then ONE model, trained on all of Train_Set, scores Validation_Set.
+``official``: settings and smoothing are selected on folds of Train_Set alone; then ONE model, trained on all of Train_Set, scores Validation_Set.
 ``cv``: folds over train and validation together; each of the five models scores only its own held-out subjects and, later, subjects of neither
-set. Every model carries its training provenance; a check rejects it wherever it would score its own training data. ``cluster`` runs the trials.
+set. Every model has its training provenance, and checks reject it where it would score its own training data. ``cluster`` runs the trials.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -86,8 +86,10 @@ def run_cv(
     """
     wanted = {*frames.subject_names("train"), *frames.subject_names("val")}
     if set(folds) != wanted or not frames.subject_names("val"):
-        odd = sorted(set(folds) ^ wanted)
-        raise ProtocolError(f"cv: folds must hold exactly the subjects of train and validation; {len(odd)} differ, first '{(odd or ['no one'])[0]}'")
+        mismatched = sorted(set(folds) ^ wanted)
+        raise ProtocolError(
+            f"cv: folds must hold exactly the subjects of train and validation; {len(mismatched)} differ, first '{(mismatched or ['no one'])[0]}'"
+        )
     return run_trial(frames, folds, config, on_fold=on_fold, device=device)
 
 
@@ -129,7 +131,7 @@ def run_trial(
 
 
 def run_fold(data: DeviceFrames, folds: Mapping[str, int], fold: int, config: FusionConfig) -> tuple[TrainedFusion, Int[np.ndarray, " rows"]]:
-    """The model of one fold, and the held-out rows that it may score.
+    """Train the model of one fold; returns it and the held-out rows that it may score.
 
     Raises:
         ProtocolError: the encoder or the model was trained on a recording that the fold holds out.
@@ -166,8 +168,8 @@ def score_ensemble(
 ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
     """Ensemble scores of subjects outside the training data of all models: the test release, or any other video.
 
-    The official sets share recordings, and the test release may share some too. A subject is accepted if only another subject of its recording was
-    trained on, because no metric is computed on it here.
+    The official sets share recordings, and the test release may share some too. A subject is accepted even if a model was trained on another
+    subject of its recording, because no metric is computed here.
 
     Returns:
         Rows, the logarithm of the models' mean probability (as the ensemble's logits), and their mean gate.
@@ -177,9 +179,9 @@ def score_ensemble(
     """
     data, rows, outputs = DeviceFrames(frames, device), frames.rows_of_subjects(names), []
     for trained in models:
-        both = sorted(trained.provenance.subjects & set(names))
-        if both:
-            raise ProtocolError(f"test: the model was trained on '{both[0]}', so it may not score it")
+        overlap = sorted(trained.provenance.subjects & set(names))
+        if overlap:
+            raise ProtocolError(f"test: the model was trained on '{overlap[0]}', so it may not score it")
         check_encoder(trained.provenance.encoder_train_subjects, _subjects(frames, names))
         outputs.append(predict_logits(trained, data, rows))
     log_probabilities = np.stack([logits - logsumexp(logits, axis=1, keepdims=True) for logits, _ in outputs])
@@ -187,11 +189,13 @@ def score_ensemble(
 
 
 def check_official(provenance: TrainingProvenance, val_names: Iterable[str]) -> None:
-    """Reject a model if it or its encoder was trained on a validation subject. Shared recordings are part of the official split."""
-    for who, names in (("the model", provenance.subjects), ("its encoder", provenance.encoder_train_subjects)):
-        both = sorted(names & set(val_names))
-        if both:
-            raise ProtocolError(f"official_val: {who} was trained on {len(both)} subjects of Validation_Set, first '{both[0]}'; use train_official")
+    """Reject a model if it or its encoder was trained on a validation subject. Shared recordings are allowed, as in the official split."""
+    for trained, names in (("the model", provenance.subjects), ("its encoder", provenance.encoder_train_subjects)):
+        overlap = sorted(names & set(val_names))
+        if overlap:
+            raise ProtocolError(
+                f"official_val: {trained} was trained on {len(overlap)} subjects of Validation_Set, first '{overlap[0]}'; use train_official"
+            )
 
 
 def check_cv(provenance: TrainingProvenance, subjects: Iterable[SubjectTrack]) -> None:
@@ -214,7 +218,7 @@ def check_encoder(encoder_train_subjects: Iterable[str], subjects: Iterable[Subj
 
 
 def check_shared_recordings(frames: Frames, folds: Mapping[str, int]) -> None:
-    """Reject folds in which two subjects of one recording have different folds."""
+    """Reject folds that split a recording: two of its subjects are in different folds."""
     first: dict[str, tuple[str, int]] = {}
     for subject in _subjects(frames, folds):
         name, fold = first.setdefault(subject.recording, (subject.name, folds[subject.name]))

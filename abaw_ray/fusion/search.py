@@ -1,7 +1,7 @@
 """Candidates of the sweep, and the selection of postprocessing from a trial's out-of-fold scores. ``cluster`` schedules the trials.
 
 All candidates are sampled before the first trial starts: a resumed sweep runs the same ones, and a larger sweep begins with the candidates of a
-smaller one. Smoothing and bias are not training parameters: one trial's scores serve the whole smoothing grid.
+smaller one. Smoothing and bias are not training hyperparameters: the whole smoothing grid is evaluated on the scores of one trial.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *
         frames: The frames of the trial.
         result: Its scores.
         config: Smoothing grid and calibration.
-        default: Label of a subject without any scored frame: the most frequent of the training set.
+        default: Label of a subject without any scored frame: the most frequent class of the training set.
     """
     subjects = result.out_of_fold(frames)
     logits = np.concatenate([subject.logits[subject.scored] for subject in subjects])

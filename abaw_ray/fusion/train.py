@@ -1,7 +1,7 @@
-"""Trains one fusion model, and computes logits of frames with it. ``protocols`` decides which frames train and which are scored.
+"""Trains one fusion model, and computes logits of frames with it. ``protocols`` selects the frames for training and for scoring.
 
-All tensors stay in memory (on the GPU where there is one) and batches are gathered by index: a data loader with worker processes would take longer
-than the steps.
+All tensors stay in memory (on the GPU where there is one) and batches are gathered by index: a data loader with worker processes would be slower
+than the training steps.
 """
 
 import warnings
@@ -29,7 +29,7 @@ _PREDICT_BATCH_SIZE = 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProvenance:
-    """What a model was trained on; ``protocols`` rejects scores on the same data."""
+    """The subjects and recordings that a model was trained on; ``protocols`` rejects scores on the same data."""
 
     subjects: frozenset[str]
     """Names of the subjects in its training frames."""
@@ -44,7 +44,7 @@ class TrainedFusion:
     """A trained model, its provenance and its training curve."""
 
     model: GatedFusion
-    """In evaluation mode; holds its settings and its standardization."""
+    """In evaluation mode; includes its settings and its standardization."""
     provenance: TrainingProvenance
     curve: list[dict[str, int | float]] = field(default_factory=list)
     """One entry per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where validation rows were given."""
@@ -70,7 +70,7 @@ class DeviceFrames:
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor; on a CPU they share memory, also with other processes, so no code may write to it."""
+    """The array as a tensor; on a CPU they share memory, also with other processes, so the tensor is read-only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).to(device)
@@ -94,7 +94,7 @@ def train_fusion(
         device: ``cpu`` or ``cuda``; by default a GPU where there is one. On a GPU, steps use bfloat16 autocast.
 
     Raises:
-        DataError: no labelled frame with a vector of this mode among the rows.
+        DataError: none of the rows is labelled and has a vector of this mode.
     """
     data = frames if isinstance(frames, DeviceFrames) else DeviceFrames(frames, device)
     frames = data.frames
@@ -171,7 +171,7 @@ def predict_logits(
     *,
     device: str | None = None,
 ) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
-    """Logits of the given rows, without a provenance check: reported scores go through ``protocols``.
+    """Logits of the given rows, without a provenance check; for reported scores, use ``protocols``.
 
     Returns:
         Logits (float32) and the weight of the visual vector; NaN for a frame without a vector that the model reads.

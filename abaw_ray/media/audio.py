@@ -1,4 +1,4 @@
-"""The audio of a video -> 16 kHz mono samples on the clock of its frames, and the window of audio around each frame's time.
+"""The audio of a video -> 16 kHz mono samples on the clock of its frames; and a window of audio around each frame's time.
 
 Audio may begin before or after the frames, end early, have gaps, be silent or be absent (``docs/data.md``). Missing audio is marked as
 missing (``heard``), never passed on as zeros. ``features/speech.py`` turns samples into features.
@@ -21,9 +21,9 @@ from abaw_ray.media.source import Source, open_media
 RATE = 16_000
 """Samples per second: Wav2Vec 2.0 was trained at this rate."""
 _TOLERANCE = 0.05
-"""Seconds by which a block may deviate from its stated time before a new segment begins; ours, below any audible lag."""
+"""Seconds by which a block's timestamp may deviate before a new segment begins; ours, below the lag that is noticeable."""
 _MAX_GAP = 6 * 3600
-"""Seconds: audio after a longer gap has a wrong time and is left out, as a gap takes 230 MB per hour; ours."""
+"""Seconds: audio beyond a longer gap is taken to have a wrong timestamp and is left out; a gap takes 230 MB per hour. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +43,17 @@ class Audio:
 
 
 def decode_audio(uri: str) -> Audio | None:
-    """Decode the main audio stream as a whole: 230 MB for an hour.
+    """Decode the whole main audio stream: 230 MB per hour.
 
-    Each segment of contiguous blocks is resampled as one. Where the file's times jump by more than 50 ms, the next segment is put at its own
-    time; where they are set back by more than a second, the segment continues, as the frames' clock does. Blocks that cannot be decoded leave
-    a gap.
+    Each segment of contiguous blocks is resampled as one. If the timestamps jump by more than 50 ms, a new segment begins at its own time; if
+    they go back by more than a second, the clock was reset and the segment continues, as the clock of the frames does. Blocks that cannot be
+    decoded leave a gap.
 
     Args:
         uri: A local path or a URI that pyarrow understands.
 
     Returns:
-        The audio; None where the file has no audio stream. A stream without any block gives no samples.
+        The audio; None where the file has no audio stream. A stream without any block gives an ``Audio`` without samples.
 
     Raises:
         MissingError: there is no such file.
@@ -80,7 +80,7 @@ def windows(
 
     Args:
         audio: The audio.
-        times: Centres in seconds on the video's clock, in any order. The result has ``4 * RATE * width`` bytes per frame: call it by chunks.
+        times: Centres in seconds on the video's clock, in any order. The result has ``4 * RATE * width`` bytes per frame.
         width: Total width in seconds.
 
     Returns:
@@ -97,7 +97,7 @@ def windows(
         raise ValueError(f"width must be at least one sample of 1/{RATE} s, got {width}")
     total = len(audio.samples)
     first = np.round((np.asarray(times, dtype=np.float64) - audio.start) * RATE).astype(np.int64) - count // 2
-    first = np.clip(first, -count, total)  # how far outside does not matter
+    first = np.clip(first, -count, total)  # a window farther outside has no audio either
     if len(first) == 0:
         return np.zeros((0, count), np.float32), np.zeros(0, bool)
     low, high = first.min(), first.max() + count
@@ -142,14 +142,14 @@ def _without_outliers(segments: list[tuple[float, np.ndarray]]) -> list[tuple[fl
 
 
 def _segments(source: Source, failures: deque) -> Iterator[tuple[float, list[np.ndarray]]]:
-    """Segments of audio without a jump in time: time of the first sample, and blocks at ``RATE``, perhaps none."""
-    resampler, kind, start, clock, blocks = None, None, 0.0, _BlockClock(), []
+    """Segments of audio without a jump in time: time of the first sample, and blocks at ``RATE`` (the list may be empty)."""
+    resampler, previous_format, start, clock, blocks = None, None, 0.0, _BlockClock(), []
     for frame in _frames(source, failures):
-        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        audio_format = (frame.format.name, frame.layout.name, frame.sample_rate)
         time, contiguous = clock.time(to_seconds(frame.pts, frame.time_base), frame.samples / frame.sample_rate)
-        if resampler is None or now != kind or not contiguous:
+        if resampler is None or audio_format != previous_format or not contiguous:
             yield start, blocks + _resample(resampler, None)
-            resampler, kind, start, blocks = av.AudioResampler("flt", "mono", RATE), now, time, []
+            resampler, previous_format, start, blocks = av.AudioResampler("flt", "mono", RATE), audio_format, time, []
         try:
             blocks += _resample(resampler, frame)
         except FFmpegError as error:  # a damaged header may state a hundred channels
@@ -163,12 +163,12 @@ class _BlockClock:
     """The times of audio blocks, in the order in which they are decoded."""
 
     def __init__(self) -> None:
-        self.due: float | None = None  # where the next block is due
-        self.due_before_jump: float | None = None  # where it was due at the last jump ahead
-        self.offset, self.previous_offset = 0.0, None  # added to the file's times; what was added before the last block reset the clock
+        self.due: float | None = None  # expected time of the next block
+        self.due_before_jump: float | None = None  # the same at the last jump forward
+        self.offset, self.previous_offset = 0.0, None  # added to timestamps; its value before the last block reset the clock
 
     def time(self, stated: float | None, length: float) -> tuple[float, bool]:
-        """Time of a block of ``length`` seconds, and whether it is contiguous with the one before."""
+        """Time of a block of ``length`` seconds, and whether it is contiguous with the previous one."""
         due = self.due
         if due is None:
             time, contiguous = stated or 0.0, False
@@ -182,7 +182,7 @@ class _BlockClock:
 
     def _place(self, stated: float, due: float) -> float:
         time, previous, self.previous_offset = stated + self.offset, self.previous_offset, None
-        if previous is not None and abs(stated + previous - due) < abs(time - due):  # the block before had a single wrong time
+        if previous is not None and abs(stated + previous - due) < abs(time - due):  # only the previous block had a wrong timestamp
             time, self.offset = stated + previous, previous
         elif due - time > CLOCK_RESET and (self.due_before_jump is None or abs(time - self.due_before_jump) > CLOCK_RESET):
             time, self.offset, self.previous_offset = due, self.offset + due - time, self.offset
@@ -194,7 +194,7 @@ def _resample(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) 
 
 
 def _frames(source: Source, failures: deque) -> Iterator[av.AudioFrame]:
-    """Decoded blocks; a packet that cannot be decoded gives none."""
+    """Decoded blocks; packets that cannot be decoded are skipped."""
     best = source.container.streams.best("audio")
     stream = best if isinstance(best, av.AudioStream) else source.container.streams.audio[0]
     if stream.codec_context is None:
@@ -214,7 +214,7 @@ def _frames(source: Source, failures: deque) -> Iterator[av.AudioFrame]:
 
 
 def _packets(source: Source, stream: av.AudioStream) -> Iterator[av.Packet]:
-    """Packets up to the end of what can be read: a truncated file has audio up to there."""
+    """Packets up to the end, or up to the first read error: a truncated file has audio up to there."""
     packets = source.packets(stream)
     while True:
         try:

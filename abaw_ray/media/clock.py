@@ -3,17 +3,17 @@
 from fractions import Fraction
 
 JITTER = 0.001
-"""Seconds by which the second of two frames with the same time comes later."""
+"""Seconds between two frames that have the same timestamp."""
 CLOCK_RESET = 1.0
-"""Seconds: a clock that goes back by more has been reset, as in concatenated files; by less, it only jitters."""
+"""Seconds: a larger step back means that the clock was reset, as in concatenated files; a smaller one is jitter."""
 _MAX_STEP = 1.0
-"""Seconds: no missing time is extrapolated by more for each frame."""
+"""Seconds: largest interval per frame with which missing times are extrapolated."""
 _FALLBACK_STEP = 0.04
 """Seconds between frames of a file that states neither times nor a rate."""
 
 
 def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
-    """A time stamp in seconds; None where the file states none."""
+    """A timestamp in seconds; None where the file states none."""
     return None if ticks is None or time_base is None else float(ticks * time_base)
 
 
@@ -27,14 +27,14 @@ class Clock:
         self._last: float | None = None
         self._stated: list[float] = []  # the last two times that the file stated, on this clock
         self._since = 0  # frames since the last of them
-        self._offset, self._previous_offset = 0.0, None  # added to stamps; what was added before the last stamp reset the clock
+        self._offset, self._previous_offset = 0.0, None  # added to stamps; its value before the last stamp reset the clock
 
     def time(self, stamp: float | None, *, exact: bool = True) -> float:
-        """Seconds of the next frame.
+        """Presentation time of the next frame, in seconds.
 
-        A frame without a time follows the last one that has a time, at the last interval. A stamp that is not after the frame before is put
-        1 ms after it. A stamp that is set back by more than a second continues from there, and so do those after it, unless one of the two
-        was a single wrong stamp.
+        A missing stamp is extrapolated from the last stamp, at the last interval. A stamp that is not after the previous frame is moved to 1 ms
+        after it. A step back by more than a second is taken as a reset of the clock: this stamp and the following ones continue from the
+        expected time, unless only one stamp was wrong.
 
         Args:
             stamp: The time that the file states, in seconds; None where it states none.
@@ -57,11 +57,11 @@ class Clock:
         return max(time, self._last + JITTER)
 
     def _place(self, stamp: float) -> float:
-        """A stated time on a clock that is never set back far; missing times are extrapolated from it."""
+        """The time of a stamp on a clock without resets; later missing times are extrapolated from it."""
         time, previous, self._previous_offset = stamp + self._offset, self._previous_offset, None
         if self._last is not None:
             expected = self._extrapolate()
-            if previous is not None and abs(stamp + previous - expected) < abs(time - expected):  # the stamp before was a single wrong one
+            if previous is not None and abs(stamp + previous - expected) < abs(time - expected):  # only the previous stamp was wrong
                 time, self._offset = stamp + previous, previous
             elif self._last - time > CLOCK_RESET and time <= min(self._stated, default=time):
                 time, self._offset, self._previous_offset = expected, self._offset + expected - time, self._offset

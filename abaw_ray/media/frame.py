@@ -1,6 +1,6 @@
 """One decoded frame: its number, its time, and its upright pixels in RGB, at full size, resized, or cropped.
 
-``video.py`` decodes the frames. Pixels are converted from the decoder's planes when they are requested, and only those requested.
+``video.py`` decodes the frames. Only the requested pixels are converted from the decoder's planes.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ Rectangle = tuple[int, int, int, int]
 _COARSE = (36, 64)
 """Rows and columns of ``Frame.coarse_luma``."""
 _GRID = 8
-"""Pixels: no format shares chroma among more than four (4:1:0)."""
+"""Pixels: crops are aligned to this grid; no format shares chroma among more than four pixels (4:1:0)."""
 
 
 class Converter:
-    """libswscale for the frames of one video: a scaler and a converter, which rebuild their tables only when sizes change."""
+    """libswscale for the frames of one video: a scaler and a converter, whose tables are rebuilt only when sizes change."""
 
     def __init__(self) -> None:
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
@@ -53,7 +53,7 @@ class Converter:
         return self._converter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1).to_ndarray()
 
     def luma(self, frame: av.VideoFrame, width: int, height: int) -> UInt8[np.ndarray, "{height} {width}"]:
-        """Luma of the coded frame at the points of a grid of this size."""
+        """Luma of the coded frame, sampled at the points of a grid of this size."""
         return self._scaler.reformat(frame, width, height, "gray", interpolation="POINT", threads=1).to_ndarray()
 
 
@@ -66,7 +66,7 @@ class Frame:
     time: float
     """Presentation time in seconds on the container's clock; ascends from frame to frame."""
     av_frame: av.VideoFrame
-    """As coded: not rotated to the upright."""
+    """As coded, not rotated upright."""
     converter: Converter
     """Shared by the frames of one video."""
 
@@ -77,12 +77,12 @@ class Frame:
 
     @property
     def width(self) -> int:
-        """Pixels, upright."""
+        """Width of the upright frame in pixels."""
         return self.av_frame.width if self.orientation[0] else self.av_frame.height
 
     @property
     def height(self) -> int:
-        """Pixels, upright."""
+        """Height of the upright frame in pixels."""
         return self.av_frame.height if self.orientation[0] else self.av_frame.width
 
     def rgb(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -95,22 +95,22 @@ class Frame:
         return _upright(self.converter.rgb(self.av_frame, *coded), self.orientation)
 
     def crop(self, left: int, top: int, width: int, height: int, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "rows columns 3"]:
-        """One rectangle of the upright frame in RGB; the pixels of ``rgb``, or resized by area averaging.
+        """One rectangle of the upright frame in RGB: the same pixels as in ``rgb``, or resized by area averaging.
 
-        Only this rectangle is converted: for a face that costs a tenth of converting a 1080p frame.
+        Only this rectangle is converted: for a face, that takes a tenth of the time of a whole 1080p frame.
 
         Args:
-            left: Pixels of the upright frame; the rectangle must lie inside it.
-            top: Likewise.
-            width: Likewise, at least 1.
-            height: Likewise, at least 1.
-            size: Width and height of the result; None keeps those of the rectangle.
+            left: Left edge in pixels of the upright frame; the rectangle must lie inside it.
+            top: Top edge.
+            width: At least 1.
+            height: At least 1.
+            size: Width and height of the result in pixels; None keeps those of the rectangle.
 
         Raises:
-            ValueError: the rectangle leaves the frame.
+            ValueError: the rectangle extends beyond the frame.
         """
         if left < 0 or top < 0 or width < 1 or height < 1 or left + width > self.width or top + height > self.height:
-            raise ValueError(f"{width} x {height} pixels at {left}, {top} leave the frame of {self.width} x {self.height}")
+            raise ValueError(f"{width} x {height} pixels at {left}, {top} extend beyond the frame of {self.width} x {self.height}")
         x, y, w, h = _coded_rectangle(left, top, width, height, self.av_frame, self.orientation)
         columns, rows = (w, h) if size is None else size if self.orientation[0] else size[::-1]
         if (columns, rows) == (w, h):
@@ -129,7 +129,7 @@ class Frame:
             return self.converter.luma(self.av_frame, _COARSE[1], _COARSE[0])
         luma = _plane_samples(self.av_frame.planes[0], np.uint8)
         rows, columns = _grid_points(self.av_frame.height, _COARSE[0]), _grid_points(self.av_frame.width, _COARSE[1])
-        return luma.take(rows, axis=0).take(columns, axis=1)  # rows first: to read points far apart in memory costs more than to copy whole rows
+        return luma.take(rows, axis=0).take(columns, axis=1)  # rows first: copying whole rows is cheaper than reading scattered points
 
     def _crop_unscaled(self, x: int, y: int, w: int, h: int) -> np.ndarray:
         """A rectangle of the coded frame, converted with a margin, so that its pixels equal those of the converted whole frame."""
@@ -142,9 +142,9 @@ class Frame:
 
 
 def crop_planes(frame: av.VideoFrame, x: int, y: int, width: int, height: int) -> av.VideoFrame | None:
-    """A rectangle of a coded frame as a frame of its own, in the same format; None for formats that are not plain planes.
+    """A rectangle of a coded frame as a frame of its own, in the same format; None for formats other than plain planes.
 
-    Where the rectangle does not start on the chroma grid, chroma is shifted by up to a pixel; luma is exact.
+    If the rectangle does not start on the chroma grid, chroma is shifted by up to a pixel; luma is exact.
     """
     kind = frame.format
     plain = len(frame.planes) == len(kind.components) <= 3 and not (kind.is_rgb or kind.has_palette or kind.is_bit_stream)

@@ -1,4 +1,4 @@
-"""Decodes audio in a child process that may hang, crash or use too much memory: a file with good frames may still have broken audio."""
+"""Decodes audio in a child process, because broken audio, also of a file with good frames, may make a decoder hang, crash or exhaust memory."""
 
 import functools
 import tempfile
@@ -13,7 +13,7 @@ from abaw_ray.core.process.crash_retry import CrashRetry
 from abaw_ray.media.audio import Audio, decode_audio
 
 _StartAndSpans = tuple[float, np.ndarray | None] | None
-"""What the child returns of an ``Audio``. Its samples, up to a gigabyte, go through a file."""
+"""The child's result: start and spans of an ``Audio``. The samples, up to a gigabyte, are passed in a file."""
 
 
 class IsolatedAudioDecoder:
@@ -27,7 +27,7 @@ class IsolatedAudioDecoder:
         """As ``decode_audio``.
 
         Raises:
-            ItemError: nothing of the audio can be decoded, or it ended two children.
+            ItemError: nothing of the audio can be decoded, or both attempts failed.
             MissingError: there is no such file.
             StorageError: the store or the local disk failed; a retry may succeed.
         """

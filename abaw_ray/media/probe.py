@@ -1,4 +1,4 @@
-"""Start and duration of a video by its header: only a hint for dividing work, as headers are often wrong (``docs/data.md``)."""
+"""Start and duration of a video from its header: only a hint for dividing work, because headers are often wrong (``docs/data.md``)."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,17 @@ def header_start_and_duration(uri: str) -> tuple[float, float]:
     Raises:
         MissingError: there is no such file.
         StorageError: the store cannot be reached.
-        ItemError: it is not a video.
+        ItemError: the file is not a video.
 
     Source: ours.
     """
     with open_media(uri) as source:
         if not source.container.streams.video:
-            raise ItemError("the file holds no video stream")
+            raise ItemError("the file has no video stream")
         start, duration = source.container.start_time or 0, source.container.duration or 0
     return start / av.time_base, max(duration / av.time_base, 0.0)
 
 
 def header_reader() -> Callable[[str], tuple[float, float]]:
-    """``header_start_and_duration``, in the form that a ``ChildProcess`` takes."""
+    """Returns ``header_start_and_duration``: the factory function for a ``ChildProcess``."""
     return header_start_and_duration

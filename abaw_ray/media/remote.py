@@ -1,6 +1,6 @@
-"""An object of a store -> a seekable file for libav: reads ranges, caches some, and retries after a broken connection.
+"""An object in a store -> a seekable file for libav: reads ranges, caches some, and retries after a broken connection.
 
-All bytes come from one version of the object: a replacement while it is read is detected. ``source.py`` assigns error classes to files that
+All bytes come from one version of the object: a replacement during reading is detected. ``source.py`` assigns error classes to files that
 cannot be decoded.
 """
 
@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 _CACHED_BLOCKS = 8
 """Ranges in the cache: libav alternates between a file's index, its video and its audio, which may lie far apart."""
 _PAUSE = 0.3
-"""Seconds, see ``retrying``."""
+"""``pause`` of ``retrying``, in seconds."""
 
 
 class RemoteFile:
@@ -65,15 +65,15 @@ class RemoteFile:
         """Up to ``size`` bytes; fewer at the end of a range.
 
         Returns:
-            No bytes at the end of the file and after a failed read; then ``failure`` is set. An exception is not raised here: libav would
-            ignore it, or read again and again.
+            No bytes at the end of the file and after a failed read; then ``failure`` is set. No exception is raised here, because libav would
+            ignore it or read again indefinitely.
         """
         if self.position >= self.size or self.failure is not None:
             return b""
         begin = self.position % _BLOCK
-        found = self._block(self.position // _BLOCK)[begin : begin + size]
-        self.position += len(found)
-        return found
+        data = self._block(self.position // _BLOCK)[begin : begin + size]
+        self.position += len(data)
+        return data
 
     def check(self) -> None:
         """Check whether the object is still the version that was opened; sets ``failure`` where it is not."""
@@ -97,9 +97,9 @@ class RemoteFile:
             remote, size, version = self._open()
             self.remote = remote
         except FileNotFoundError as error:
-            raise StorageError(f"{self.uri}: it was deleted while it was read; put it back, then run it again") from error
+            raise StorageError(f"{self.uri}: it was deleted while it was read; restore it, then run the command again") from error
         if (size, version) != (self.size, self.version):
-            raise StorageError(f"{self.uri}: it changed while it was read; run it again when it is no longer being written")
+            raise StorageError(f"{self.uri}: it changed while it was read; run the command again when it is no longer being written")
         return remote
 
     def _block(self, number: int) -> bytes:
@@ -128,10 +128,10 @@ class RemoteFile:
         begin, end = number * _BLOCK, min((number + 1) * _BLOCK, self.size)
         try:
             with io_wait():
-                found = remote.read_at(end - begin, begin)
-            if len(found) < end - begin:
-                raise OSError(f"the answer ended after {begin + len(found)} of {self.size} bytes")
-            return found
+                data = remote.read_at(end - begin, begin)
+            if len(data) < end - begin:
+                raise OSError(f"the response ended after {begin + len(data)} of {self.size} bytes")
+            return data
         except OSError:
             self._drop()
             raise
@@ -143,7 +143,7 @@ class RemoteFile:
 
     def _lost(self, error: Exception) -> StorageError:
         reason = " ".join(str(error).split())
-        return StorageError(f"{self.uri}: {reason}; reading was interrupted, run it again when the store can be reached")
+        return StorageError(f"{self.uri}: {reason}; reading was interrupted, run the command again when the store can be reached")
 
 
 def _retrying() -> Retrying:

@@ -1,4 +1,4 @@
-"""A URI -> an open libav container, and the error class for each way in which reading fails. Other modules choose the streams to decode.
+"""A URI -> an open libav container, and the error class for each kind of read failure. Other modules choose the streams to decode.
 
 ``MissingError``: no such file. ``StorageError``: a broken connection or disk, where a retry may succeed. ``MemoryError``: the process is short
 of memory. ``ItemError``: the content is not a video and stays broken. libav reports a connection that is lost within a file as invalid
@@ -33,19 +33,19 @@ class Source:
         self.uri, self.container, self.file = uri, container, file
 
     def error(self, cause: Exception, reason: str, last_frame: int | None = None) -> AbawError | MemoryError:
-        """The error to raise for one of libav: that of the connection, disk or memory where these failed, else an ``ItemError`` with this reason."""
+        """The error to raise for an error of libav: of the connection, disk or memory if these failed, else an ``ItemError`` with ``reason``."""
         return _classify(self.uri, self.file, cause, reason, last_frame)
 
     def packets(self, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
         """Packets of one stream from the container's position to its end, and an empty packet last, which flushes the decoder.
 
-        The empty packets of PyAV are not used: it sends none where libav found further streams on the way, as in a broadcast.
+        PyAV's own empty packets are not used: it yields none if libav found further streams during demuxing, as in a broadcast.
         """
         packets = self.container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
-            except IndexError:  # at the end, PyAV looks up streams found on the way in its list of those found at the beginning
+            except IndexError:  # at the end, PyAV looks up streams found during demuxing in its list of streams found on opening
                 packet = None
             if packet is None:
                 break
@@ -63,10 +63,10 @@ class Source:
         return self.file is not None and self.file.failure is not None
 
     def check(self) -> None:
-        """Check at the end of a pass that the file was read to its end, and that it was the same file all the time.
+        """Check at the end of a pass that the file was read to its end and did not change.
 
         Raises:
-            StorageError: the connection broke (libav takes some of these for the end of the file), or the object was replaced.
+            StorageError: the connection broke (libav reports some of these failures as the end of the file), or the object was replaced.
         """
         if self.file is not None:
             self.file.check()
@@ -76,7 +76,7 @@ class Source:
 
 @contextmanager
 def open_media(uri: str) -> Iterator[Source]:
-    """Open a video or audio file for one pass; remote files are read by ranges.
+    """Open a video or audio file for one pass; remote files are read in ranges.
 
     Args:
         uri: A local path, ``file://``, ``s3://`` or another URI that pyarrow understands.
@@ -106,7 +106,7 @@ def open_media(uri: str) -> Iterator[Source]:
 def _checked_path(uri: str) -> str:
     path = Path(uri.removeprefix("file://"))
     if not path.is_file():
-        raise MissingError(f"{path}: there is no such file; check the path, relative ones start at the working folder")
+        raise MissingError(f"{path}: there is no such file; check the path (relative paths start at the working folder)")
     if path.stat().st_size == 0:
         raise ItemError("the file is empty")
     return str(path.absolute())
@@ -120,8 +120,8 @@ def _classify(uri: str, file: RemoteFile | None, cause: Exception, reason: str, 
             return file.failure
     message = getattr(cause, "strerror", None) or " ".join(str(cause).split())
     number = getattr(cause, "errno", None)
-    if memory_is_short():  # the only evidence: damaged files may request huge memory, and a lack of memory may look like damage
+    if memory_is_short():  # checked first: a lack of memory may look like damage, and a damaged file may request much memory
         return MemoryError(f"{uri}: {message}")
     if number in _IO_ERRORS:
-        return StorageError(f"{uri}: {message}; check the disk or the share that it is on, then run it again")
-    return ItemError(f"no permission to read it ({message})" if number in (errno.EACCES, errno.EPERM) else f"{reason} ({message})", last_frame)
+        return StorageError(f"{uri}: {message}; check its disk or network share, then run the command again")
+    return ItemError(f"no permission to read the file ({message})" if number in (errno.EACCES, errno.EPERM) else f"{reason} ({message})", last_frame)

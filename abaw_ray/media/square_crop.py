@@ -22,9 +22,9 @@ class SquareCrop:
     image: UInt8[np.ndarray, "side side 3"]
     """Black outside the source image; channels in the order of the source."""
     scale: float
-    """Pixels of the crop for one pixel of the source image, at most 1."""
+    """Pixels of the crop per pixel of the source image, at most 1."""
     inside: float
-    """Share of the square that lies inside the source image, 0 to 1."""
+    """Fraction of the square's area that lies inside the source image, 0 to 1."""
 
 
 def square_around(box: Float[np.ndarray, "4"], scale: float) -> tuple[int, int, int]:
@@ -33,7 +33,7 @@ def square_around(box: Float[np.ndarray, "4"], scale: float) -> tuple[int, int, 
     The side is ``scale`` x the longer side of the box, at least 1.
 
     Args:
-        box: x0 y0 x1 y1 in pixels; may leave the image.
+        box: x0 y0 x1 y1 in pixels; may extend beyond the image.
         scale: Side of the square in units of the longer side of the box.
 
     Raises:
@@ -54,8 +54,8 @@ def crop_square(image: Image | Frame, box: Float[np.ndarray, "4"], scale: float,
     """Crop the square of ``scale`` x the longer side of a box around the centre of the box.
 
     Args:
-        image: The whole image, a decoded frame or an array; only the crop of a frame is converted to RGB.
-        box: x0 y0 x1 y1 in pixels of the image; may leave it.
+        image: The whole image, an array or a decoded frame; of a frame, only the crop is converted to RGB.
+        box: x0 y0 x1 y1 in pixels of the image; may extend beyond it.
         scale: Side of the square in units of the longer side of the box.
         max_side: Pixels; a larger square is shrunk to this side.
 

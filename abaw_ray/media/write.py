@@ -1,6 +1,6 @@
-"""Images, their times and audio -> a video file with exactly these presentation times: H.264 and AAC, in an AVI MPEG-4 and PCM.
+"""Images, their times and audio -> a video file with exactly these presentation times: H.264 and AAC; in an AVI, MPEG-4 and PCM.
 
-Used for synthetic data sets and to show results. The file is not written atomically; the caller moves it to its place.
+Used for synthetic data sets and to show results. The file is not written atomically; the caller renames it when it is complete.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from abaw_ray.media.audio import RATE
 _TICKS = 90_000
 """Ticks per second of the video's clock: times are rounded to 1/90000 s (in an MKV to 1 ms)."""
 _MOVIE = 720_000
-"""Ticks per second of MP4's edit lists: a multiple of both clocks, otherwise start times are rounded to 1 ms."""
+"""Ticks per second of MP4's edit lists: a multiple of the rates of both clocks, otherwise start times are rounded to 1 ms."""
 _BLOCK = 1024
 """Samples of one AAC frame."""
 
@@ -36,9 +36,9 @@ def write_video(
 
     Args:
         path: The file; its folder must exist.
-        frames: RGB images of one size with even sides, one for each time; may be a generator, is read once.
+        frames: RGB images of one size with even sides, one for each time; may be a generator.
         times: Presentation times in seconds, 0 or more, ascending; the frame rate may vary. The clock of an AVI counts whole
-            frames: there times start at 0 and are multiples of one frame duration (frames may be left out).
+            frames, so its times start at 0 and are multiples of one frame duration (frames may be missing).
         audio: Mono samples at 16 kHz in -1..1; None writes no audio stream.
         audio_start: Time in seconds of the first sample, 0 or more (AVI: 0), on the clock of ``times``.
         crf: Quality of x264: 18 is visually lossless, 23 is its default, 35 shows blocks; in an AVI, MPEG-4's quantiser is a sixth of it.
@@ -70,7 +70,7 @@ def _write(
     audio: av.AudioStream | None,
     audio_frames: Iterator[tuple[Fraction, av.AudioFrame]],
 ) -> None:
-    """Encode both streams interleaved by time, so that the muxer buffers little. Images come with their ticks, audio with its seconds."""
+    """Encode both streams interleaved by time, so that the muxer buffers little. Images have their ticks, audio frames their seconds."""
     base, pending = video.codec_context.time_base, next(audio_frames, None)
     for image, tick in images:
         if not video.codec_context.is_open:
@@ -89,19 +89,19 @@ def _write(
 
 
 def _add_h264(container: OutputContainer, rate: Fraction, crf: float, preset: str) -> av.VideoStream:
-    """No macroblock trees: with them x264 reads uninitialised memory, and the same images give different bytes each time."""
+    """An H.264 stream without macroblock trees: with them x264 reads uninitialised memory, and the same images give different bytes each time."""
     return container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset, "mbtree": "0"})
 
 
 def _add_mpeg4(container: OutputContainer, rate: Fraction, crf: float) -> av.VideoStream:
-    """The usual codec of AVIs. libav presents H.264 in an AVI one frame late, because an AVI stores no presentation times."""
+    """An MPEG-4 stream, the usual codec of AVIs: libav presents H.264 in an AVI one frame late, because an AVI stores no presentation times."""
     lambda_per_quantiser = 118
     quality = round(max(crf / 6, 1) * lambda_per_quantiser)
     return container.add_stream("mpeg4", rate=rate, options={"flags": "+qscale", "global_quality": str(quality)})
 
 
 def _mean_rate(times: np.ndarray) -> Fraction:
-    """A hint for the encoder and the header; the frames' times do not depend on it."""
+    """Mean frame rate: a hint for the encoder and the header; the frames' times do not depend on it."""
     seconds = (times[-1] - times[0]) / max(len(times) - 1, 1)
     return Fraction(1 / seconds).limit_denominator(1001) if seconds > 0 else Fraction(25)
 

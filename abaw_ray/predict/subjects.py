@@ -51,24 +51,24 @@ def predict_subjects(
     """Predictions of each subject; subjects are smoothed independently.
 
     Args:
-        frames: Where the rows are from.
-        rows: Ascending; all rows of each subject.
+        frames: The frames that ``rows`` index.
+        rows: Row indices, ascending, with all rows of each subject.
         logits: NaN where a frame has no score.
         gate: Weight of the visual vector.
         postprocessing: Steps from logits to labels.
     """
     predictions = []
     for index in np.unique(frames.subject_index[rows]):
-        own = frames.subject_index[rows] == index
-        scored = np.all(np.isfinite(logits[own]), axis=1)
-        probabilities = postprocessing.probabilities(logits[own], frames.time[rows[own]], scored)
+        mask = frames.subject_index[rows] == index
+        scored = np.all(np.isfinite(logits[mask]), axis=1)
+        probabilities = postprocessing.probabilities(logits[mask], frames.time[rows[mask]], scored)
         predictions.append(
             SubjectPrediction(
                 subject=frames.subjects[index],
-                rows=rows[own],
+                rows=rows[mask],
                 probabilities=probabilities,
                 labels=predict_labels(probabilities),
-                gate=gate[own],
+                gate=gate[mask],
             )
         )
     return predictions

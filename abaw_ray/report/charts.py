@@ -1,4 +1,4 @@
-"""Data series -> chart geometry in SVG coordinates: ticks, paths, points. The template renders it; no HTML or colours here."""
+"""Data series -> chart geometry in SVG coordinates: ticks, paths, points. The template adds markup and colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,9 @@ from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 480, 250
-_LEFT, _RIGHT, _MAX_BYTE, _BOTTOM = 52, 14, 14, 44
+"""Size of a chart in SVG units."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
+"""Margins of the plot area in SVG units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class Series:
     x: Float[np.ndarray, " points"]
     y: Float[np.ndarray, " points"]
     style: str = "main"
-    """CSS class: ``main``, ``quiet``."""
+    """CSS class: ``main`` or ``quiet``."""
     markers: bool = True
     """Whether points have markers."""
 
@@ -39,7 +41,7 @@ class Chart:
     """(x, y, tooltip)."""
     vertical_line: tuple[float, str] | None = None
     """A vertical line at x with its label."""
-    box: tuple[int, int, int, int] = (_LEFT, _MAX_BYTE, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
+    box: tuple[int, int, int, int] = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
     size: tuple[int, int] = field(default=(WIDTH, HEIGHT))
 
 
@@ -50,7 +52,7 @@ def _ticks(low: float, high: float, *, integer: bool = False) -> list[float]:
 def line_chart(
     title: str, series: Sequence[Series], *, x_label: str, y_label: str, vertical_line: tuple[float, str] | None = None, integer_x: bool = False
 ) -> Chart | None:
-    """The chart of several series on common axes; None where no series has a finite point."""
+    """Chart of several series on common axes; None if no series has a finite point."""
     finite = [np.isfinite(line.x) & np.isfinite(line.y) for line in series]
     if not any(mask.any() for mask in finite):
         return None
@@ -64,7 +66,7 @@ def line_chart(
         return round(_LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT), 1)
 
     def to_svg_y(y: float) -> float:
-        return round(HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _MAX_BYTE - _BOTTOM), 1)
+        return round(HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM), 1)
 
     paths, markers = [], []
     for line, mask in zip(series, finite, strict=True):

@@ -1,4 +1,4 @@
-"""Input of the report: arrays and numbers of a finished run, with validated shapes. ``page`` renders them."""
+"""Input of the report: arrays and numbers of a finished run; shapes are checked. ``page`` renders them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from abaw_ray.core.expressions import EXPRESSIONS
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """One subject in one video, frame by frame; every frame of the track has an entry, scored or not."""
+    """Annotation, prediction and modalities of one subject in one video; every frame of the track has an entry, scored or not."""
 
     video: str
     track: str
     time: Float[np.ndarray, " frames"]
     """Presentation times in seconds, ascending."""
     predicted: Int[np.ndarray, " frames"]
-    """Index into ``EXPRESSIONS``; -1 where the frame is not scored: the page shows a gap there."""
+    """Index into ``EXPRESSIONS``; -1 where the frame is not scored, which the page shows as a gap."""
     probability: Float[np.ndarray, "frames classes"]
     """Smoothed probabilities; NaN where the frame is not scored."""
     seen: Bool[np.ndarray, " frames"]
@@ -27,9 +27,9 @@ class Timeline:
     label: Int[np.ndarray, " frames"] | None = None
     """Annotated class, -1 where unlabelled; None for a video without annotation."""
     gate: Float[np.ndarray, " frames"] | None = None
-    """Weight of the visual features in the fusion: 1 face only, 0 audio only, NaN where not scored."""
+    """Weight of the visual features in the fusion: 1 without audio, 0 without a face, NaN where not scored."""
     first_frame: int = 1
-    """Frame number of the first row; the track of a subject who appears later begins later."""
+    """Frame number of the first row; above 1 for a subject who appears later."""
     group: str = ""
     """Heading in the list of videos: ``validation``, ``test``, ..."""
 
@@ -53,7 +53,7 @@ class ConfusionMatrix:
     name: str
     """Heading, for example ``Official validation``."""
     counts: Int[np.ndarray, "classes classes"]
-    """Frame counts; rows are true classes, columns predicted classes."""
+    """Frame counts; rows are annotated classes, columns predicted classes."""
     note: str = ""
     """One sentence: which model, which frames."""
 
@@ -77,7 +77,7 @@ class SmoothingCurve:
     in_sample: float | None = None
     """Score with the width selected on the folds that are scored: optimistic."""
     cross_fitted: float | None = None
-    """Score with each fold's width selected on the other folds: without that optimism."""
+    """Score with each fold's width selected on the other folds: without that bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class SubmissionInfo:
     path: str
     rows: int
     filled: int
-    """Rows whose label was filled from a neighbouring frame or with the most frequent class."""
+    """Rows without a score, whose label is that of another frame or the most frequent class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class ReportInput:
 
     summary: Mapping[str, Any]
     """Content of ``summary.json``."""
-    title: str = "Facial expressions, frame by frame"
+    title: str = "Frame-level facial expression recognition"
     run: str = ""
     """Preset and seed, shown under the title."""
     finished: str = ""

@@ -1,7 +1,7 @@
 """Renders the report of a finished run as one self-contained HTML page: style, script and data are inline, so it opens without a network.
 
-Charts are inline SVG; ``timeline.js`` renders the timelines from encoded bytes. A content security policy forbids all requests. This module computes
-no metric.
+Charts are inline SVG; ``timeline.js`` renders the timelines from encoded bytes. A content security policy forbids all requests. Metrics are
+computed elsewhere, except F1 per class from the confusion matrices.
 """
 
 import math
@@ -30,7 +30,7 @@ _TEMPLATE_FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class PageConfig:
-    """Limits on the content of the page; the tables of the run hold everything. All defaults ours."""
+    """Limits on the content of the page; the tables of the run are complete. All defaults ours."""
 
     timelines: TimelineConfig = field(default_factory=TimelineConfig)
     max_trials: int = 30
@@ -54,7 +54,7 @@ def write_report(target: Storage | Path, report: ReportInput, *, name: str = "re
         config: Limits on the content.
 
     Returns:
-        Full address of the page.
+        Local path or URI of the page.
 
     Raises:
         StorageError: the target cannot be written.
@@ -65,12 +65,12 @@ def write_report(target: Storage | Path, report: ReportInput, *, name: str = "re
 
 
 def render(report: ReportInput, config: PageConfig | None = None) -> str:
-    """HTML of the page; deterministic."""
+    """HTML of the page; the same input gives the same text."""
     config = config or PageConfig()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATE_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"score": _score, "duration": _duration, "count": _count, "share": _share, "setting": _setting}
+    environment.filters |= {"score": _score, "duration": _duration, "count": _count, "percent": _percent, "setting": _setting}
     shown = sample_timelines(report.timelines, config.timelines.max_timelines)
     trials = sorted(report.trials, key=lambda trial: (finite_or_none(trial.score) is None, -(finite_or_none(trial.score) or 0.0)))
     return environment.get_template("page.html").render(
@@ -97,7 +97,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted path, the names of the command line options."""
+    """Nested settings -> values by dotted path, as in the command line options."""
     by_path: dict[str, Any] = {}
     for key, value in settings.items():
         path = f"{prefix}{key}"
@@ -114,14 +114,14 @@ def _class_rows(report: ReportInput) -> list[dict[str, Any]]:
     if not columns and (given := get_path(report.summary, ("official_val", "per_class"))):
         columns = [("Official validation", given, [None] * len(EXPRESSIONS))]
     return [
-        {"name": name, "bars": [{"of": of, "f1": finite_or_none(f1[i]), "frames": count[i]} for of, f1, count in columns]}
+        {"name": name, "bars": [{"evaluation": title, "f1": finite_or_none(f1[i]), "frames": count[i]} for title, f1, count in columns]}
         for i, name in enumerate(EXPRESSIONS)
         if columns
     ]
 
 
 def _heatmap_rows(matrix: ConfusionMatrix) -> dict[str, Any]:
-    """Counts with their share of the row; a class that never occurs has NaN shares."""
+    """Counts with their fraction of the row; NaN fractions for a class without annotated frames."""
     total = matrix.counts.sum(axis=1)
     share = np.divide(matrix.counts, total[:, None], out=np.full(matrix.counts.shape, np.nan), where=total[:, None] > 0)
     return {
@@ -139,7 +139,7 @@ def _smoothing_chart(report: ReportInput) -> Chart | None:
     lines = [Series(name=f"fold {i}", x=curve.window_s, y=fold, style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
     lines.append(Series(name="mean", x=curve.window_s, y=curve.score))
     selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
-    return line_chart("Macro-F1 by window width", lines, x_label="window, seconds", y_label="macro-F1", vertical_line=selected)
+    return line_chart("Macro-F1 by window width", lines, x_label="window width (s)", y_label="macro-F1", vertical_line=selected)
 
 
 def _encoder_charts(report: ReportInput) -> list[Chart]:
@@ -156,12 +156,12 @@ def _encoder_charts(report: ReportInput) -> list[Chart]:
 
 
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Stages with the columns of the table; None where the summary has no value."""
+    """Rows of the table of stages; None where the summary has no value. ``fraction``: of the longest wall time."""
     stages = get_path(summary, ("stages",)) or {}
     keys = ("seconds", "rows", "items", "failed")
     rows = [{"name": name, **{key: (stage or {}).get(key) for key in keys}} for name, stage in stages.items()]
     longest = max((finite_or_none(row["seconds"]) or 0.0 for row in rows), default=0.0)
-    return [row | {"part": (finite_or_none(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
+    return [row | {"fraction": (finite_or_none(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
 
 
 def _varying_settings(trials: list) -> list[str]:
@@ -180,7 +180,8 @@ def _setting(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def _share(value: float) -> str:
+def _percent(value: float) -> str:
+    """Fraction in per cent; empty for NaN."""
     return "" if math.isnan(value) else f"{100 * value:.0f}"
 
 

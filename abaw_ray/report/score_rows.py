@@ -1,4 +1,4 @@
-"""Summary of a run -> rows of the score table: each score with its spread and an explanation. Computes no score itself."""
+"""Summary of a run -> rows of the score table: each score with its spread and an explanation. It only formats scores."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,26 @@ _ROWS = (
         ("official_val", "macro_f1_unshared"),
         "Official validation, new recordings only",
         "main",
-        "The same model on recordings that are not in Train_Set: the official split shares some recordings.",
+        "The same model, scored on recordings without a subject in Train_Set: the official split shares some recordings.",
     ),
     (
         ("cv", "macro_f1_mean"),
         "Five folds, mean",
         "main",
-        "Cross-validation over training and validation videos, grouped by recording. Dots: the folds.",
+        "Cross-validation over training and validation videos, grouped by recording; smoothing selected on the other folds. Dots: the folds.",
     ),
-    (("visual_only", "macro_f1"), "Face only", "ablation", "A model of the visual features alone, scored on the official validation videos."),
-    (("audio_only", "macro_f1"), "Audio only", "ablation", "A model of the speech features alone, scored on the official validation videos."),
+    (
+        ("visual_only", "macro_f1"),
+        "Face only",
+        "ablation",
+        "A separate model of the visual features alone, scored on the official validation videos.",
+    ),
+    (
+        ("audio_only", "macro_f1"),
+        "Audio only",
+        "ablation",
+        "A separate model of the speech features alone, scored on the official validation videos.",
+    ),
     (
         ("baselines", "pixels"),
         "Raw pixels",
@@ -55,7 +65,7 @@ _ROWS = (
         "baseline",
         "Logistic regression on mean pitch and energy: a baseline without a learned speech encoder.",
     ),
-    (("chance_macro_f1",), "Chance", "baseline", "Random guessing by class frequency. The dashed line in every bar."),
+    (("chance_macro_f1",), "Chance", "baseline", "Random predictions with the class frequencies of Train_Set. The dashed line in every bar."),
 )
 _OPTIONAL = {("official_val", "macro_f1_unshared")}
 

@@ -42,7 +42,7 @@ class TimelineConfig:
 def timeline_of(
     table: pa.Table, *, label: Int[np.ndarray, " frames"] | None = None, gate: Float[np.ndarray, " frames"] | None = None, group: str = ""
 ) -> Timeline:
-    """The timeline of the ``PREDICTION`` rows of one track.
+    """``PREDICTION`` rows of one track -> ``Timeline``.
 
     Args:
         table: Rows of one video and track, by ascending frame; at least one.
@@ -79,11 +79,11 @@ def frame_accuracy(timeline: Timeline) -> float | None:
 
 
 def sample_timelines(timelines: Sequence[Timeline], limit: int) -> list[Timeline]:
-    """At most ``limit`` timelines in input order, evenly spaced by accuracy from the worst to the best."""
+    """At most ``limit`` timelines in input order, sampled evenly from the ranking by accuracy, the worst and the best included."""
     if len(timelines) <= limit:
         return list(timelines)
-    shares = [frame_accuracy(timeline) for timeline in timelines]
-    ranked = sorted(range(len(timelines)), key=lambda i: (shares[i] is None, shares[i] or 0.0))
+    accuracies = [frame_accuracy(timeline) for timeline in timelines]
+    ranked = sorted(range(len(timelines)), key=lambda i: (accuracies[i] is None, accuracies[i] or 0.0))
     kept = {ranked[round(place)] for place in np.linspace(0, len(ranked) - 1, limit)}
     return [timelines[i] for i in sorted(kept)]
 
@@ -91,20 +91,20 @@ def sample_timelines(timelines: Sequence[Timeline], limit: int) -> list[Timeline
 def encode_timeline(timeline: Timeline, config: TimelineConfig) -> dict[str, Any]:
     """JSON values for ``timeline.js``: texts, and base64 strings of one value per column.
 
-    ``time`` is little-endian float32, the column's first frame in seconds; all others are bytes, 0..254 for 0..1 where they are shares,
+    ``time``: the first frame of each column in seconds, little-endian float32. All others are bytes: class indices, or 0..254 for 0..1;
     255 where there is no value.
     """
     frames = len(timeline.time)
-    per = max(1, -(-frames // config.max_columns))
-    starts = np.arange(0, frames, per)
-    tail = float(np.median(np.diff(timeline.time))) if frames > 1 else 1 / 30
+    frames_per_column = max(1, -(-frames // config.max_columns))
+    starts = np.arange(0, frames, frames_per_column)
+    frame_duration = float(np.median(np.diff(timeline.time))) if frames > 1 else 1 / 30
     times = timeline.time[starts] if frames else np.zeros(0)
-    end = float(timeline.time[-1]) + tail if frames else 0.0
+    end = float(timeline.time[-1]) + frame_duration if frames else 0.0
     return {
         "name": _name(timeline),
         "group": timeline.group,
         "facts": describe(timeline),
-        "per": per,
+        "frames_per_column": frames_per_column,
         "frames": frames,
         "first_frame": timeline.first_frame,
         "end": round(end, 4),
@@ -125,15 +125,15 @@ def _name(timeline: Timeline) -> str:
 
 
 def describe(timeline: Timeline) -> str:
-    """One sentence of statistics about the timeline."""
+    """Statistics of the timeline as one line of text."""
     frames = len(timeline.time)
     if not frames:
         return "no frames"
     statistics = [f"{frames:,} frames, {timeline.time[-1] - timeline.time[0]:,.1f} s"]
     if timeline.label is not None:
         statistics.append(f"{np.mean(timeline.label >= 0):.0%} labelled")
-        share = frame_accuracy(timeline)
-        statistics.append("no labelled and scored frame" if share is None else f"accuracy {share:.0%} on labelled and scored frames")
+        accuracy = frame_accuracy(timeline)
+        statistics.append("no labelled and scored frame" if accuracy is None else f"accuracy {accuracy:.0%} on labelled and scored frames")
     statistics += [f"face detected in {timeline.seen.mean():.0%}", f"audio present in {timeline.heard.mean():.0%}"]
     unscored = int((timeline.predicted < 0).sum())
     return "; ".join([*statistics, f"{unscored:,} frames not scored" if unscored else "every frame scored"])
@@ -153,7 +153,7 @@ def _most_frequent(classes: Int[np.ndarray, " frames"], starts: Int[np.ndarray, 
 
 
 def _means(values: Float[np.ndarray, "frames n"], starts: Int[np.ndarray, " columns"]) -> UInt8[np.ndarray, "columns n"]:
-    """Means over each column's finite values as bytes, ``MISSING_BYTE`` where there is none."""
+    """Mean of the finite values of each column as a byte; ``MISSING_BYTE`` where there is none."""
     if not len(values):
         return np.zeros((0, values.shape[1]), np.uint8)
     finite = np.isfinite(values)

@@ -1,6 +1,6 @@
 """Reference scores: logistic regression on simple features, and guessing by class frequency.
 
-The pipeline applies the regression to raw pixels of face crops and to pitch and energy: it shows how far a linear model gets.
+The pipeline applies the regression to raw pixels of face crops and to pitch and energy, as references without learned features.
 """
 
 import warnings
@@ -47,7 +47,7 @@ def logistic_macro_f1(
 
 
 def chance_macro_f1(train_y: Int[np.ndarray, " train"], test_y: Int[np.ndarray, " test"], seed: int) -> float:
-    """Mean macro-F1 of 20 seeded random predictions drawn from the class frequencies of the training set; labels -1 are ignored."""
+    """Mean macro-F1 of 20 seeded random predictions, sampled with the class frequencies of the training set; labels -1 are ignored."""
     rng = np.random.default_rng(seed)
     labelled = train_y[train_y >= 0]
     return float(np.mean([macro_f1(confusion_matrix(test_y, rng.choice(labelled, size=len(test_y)))) for _ in range(_REPEATS)]))

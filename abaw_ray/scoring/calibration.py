@@ -19,7 +19,7 @@ CLASSES = len(EXPRESSIONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Fitted temperature and bias; the defaults change nothing."""
+    """Fitted temperature and bias; the defaults have no effect."""
 
     temperature: float = 1.0
     """Divisor of the logits."""
@@ -71,7 +71,7 @@ def fit_temperature(logits: Float[np.ndarray, "frames 8"], labels: Int[np.ndarra
 def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " frames"], config: CalibrationConfig) -> tuple[float, ...]:
     """One bias per class that raises the macro-F1 of held-out frames, by coordinate ascent.
 
-    One pass counts all grid values of a class: a frame is assigned to the class once the bias exceeds the margin of the best other class.
+    All grid values of a class are evaluated in one pass: a frame is assigned to the class once the bias exceeds the margin to the best other class.
 
     Args:
         scores: Held-out logits or log-probabilities, finite.
@@ -92,11 +92,11 @@ def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " fr
     for _ in range(config.max_iter):
         before = best
         for target in range(CLASSES):
-            tried = bias.copy()
-            tried[target] = grid[_macro_f1_by_bias(scores, labels, bias, target, grid).argmax()]
-            score = macro_f1(confusion_matrix(labels, (scores + tried).argmax(axis=1)))
+            candidate = bias.copy()
+            candidate[target] = grid[_macro_f1_by_bias(scores, labels, bias, target, grid).argmax()]
+            score = macro_f1(confusion_matrix(labels, (scores + candidate).argmax(axis=1)))
             if score > best + 1e-9:
-                bias, best = tried, score
+                bias, best = candidate, score
         if best == before:
             break
     return tuple((bias - bias.mean()).tolist())
@@ -106,12 +106,12 @@ def _macro_f1_by_bias(scores: np.ndarray, labels: np.ndarray, bias: np.ndarray, 
     """Macro-F1 for every value of one class's bias on the evenly spaced grid; the other biases stay fixed."""
     others = scores + bias
     others[:, target] = -np.inf
-    rival = others.argmax(axis=1)
-    margin = np.take_along_axis(others, rival[:, None], axis=1)[:, 0] - scores[:, target]
+    runner_up = others.argmax(axis=1)
+    margin = np.take_along_axis(others, runner_up[:, None], axis=1)[:, 0] - scores[:, target]
     # Index of the first grid value above the margin.
     first_above = (np.floor((margin - grid[0]) / (grid[1] - grid[0])) + 1).clip(0, len(grid)).astype(np.int64)
-    cell = (first_above * CLASSES + labels) * CLASSES + rival
-    moved = np.bincount(cell, minlength=(len(grid) + 1) * CLASSES**2).reshape(-1, CLASSES, CLASSES)[:-1].cumsum(axis=0)
-    counts = confusion_matrix(labels, rival) - moved
-    counts[:, :, target] += moved.sum(axis=2)
+    cell = (first_above * CLASSES + labels) * CLASSES + runner_up
+    reassigned = np.bincount(cell, minlength=(len(grid) + 1) * CLASSES**2).reshape(-1, CLASSES, CLASSES)[:-1].cumsum(axis=0)
+    counts = confusion_matrix(labels, runner_up) - reassigned
+    counts[:, :, target] += reassigned.sum(axis=2)
     return per_class_f1(counts).mean(axis=1)

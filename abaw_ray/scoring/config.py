@@ -14,13 +14,14 @@ class SmoothingConfig:
     """Temporal smoothing of class probabilities; the sweep selects one of several on out-of-fold scores."""
 
     kind: SmoothingKind = "mean"
-    """Weights inside the window. The paper slides a window and does not say which; a mean beat a median elsewhere (``docs/data.md``, section 3)."""
+    """Weights inside the window. The paper does not name those of its sliding window; a mean was better than a median elsewhere (``docs/data.md``,
+    section 3)."""
     window_s: float = 3.4
     """Full window width in seconds; 0 disables smoothing. Frame rates vary from 6 to 60 per second, so a window is never given in frames.
-    Default ours, the paper does not say; half-widths of 50 frames were best elsewhere (``docs/data.md``, section 3)."""
+    Default ours, not in the paper; half-widths of 50 frames were best elsewhere (``docs/data.md``, section 3)."""
     max_gap_s: float = 2.0
-    """Seconds from scored to scored frame. Unscored frames (no face, no audio) in a shorter gap are interpolated before smoothing; in a longer
-    gap they stay unscored. Default ours, not from the paper."""
+    """Longest gap, in seconds between the scored frames before and after it, in which unscored frames (no face, no audio) are interpolated before
+    smoothing; in a longer gap they stay unscored. Default ours, not from the paper."""
 
     def __post_init__(self) -> None:
         """Reject an unknown kind and negative durations before the run starts."""
@@ -60,4 +61,4 @@ SMOOTHING_GRID: tuple[SmoothingConfig, ...] = (
     *(SmoothingConfig(kind="mean", window_s=window_s) for window_s in (0.0, 0.4, 0.8, 1.6, 2.4, 3.4, 5.0, 8.0, 12.0)),
     *(SmoothingConfig(kind="gaussian", window_s=window_s) for window_s in (1.6, 3.4, 6.8)),
 )
-"""Grid around the widths of 3 to 4 seconds that did best elsewhere (``docs/data.md``, section 3). Default ours, not from the paper."""
+"""Grid around the widths of 3 to 4 seconds that were best elsewhere (``docs/data.md``, section 3). Default ours, not from the paper."""

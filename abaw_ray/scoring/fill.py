@@ -1,4 +1,4 @@
-"""Fills the labels of frames without a score: the challenge counts frames that have neither face nor audio, and requires a label for them.
+"""Fills the labels of frames without a score: the challenge also evaluates frames without face and audio, and requires a label for them.
 
 No other module assigns a label without a score; callers report how many labels were filled (``docs/data.md``, submission).
 """
@@ -13,7 +13,7 @@ NO_LABEL = -1
 
 
 def fill_labels(predicted: Int[np.ndarray, " frames"], default: int) -> Int8[np.ndarray, " frames"]:
-    """Labels in which each unscored frame takes the label of the nearest scored frame; of two equally near ones, the earlier.
+    """The labels with each unscored frame filled from the nearest scored frame; of two equally near ones, from the earlier.
 
     Args:
         predicted: 0..7, or -1 where the frame has no score.
@@ -30,5 +30,5 @@ def fill_labels(predicted: Int[np.ndarray, " frames"], default: int) -> Int8[np.
 
 
 def most_frequent_class(labels: Int[np.ndarray, " frames"]) -> int:
-    """The class with the most annotated frames; of equals, the first."""
+    """The class with the most annotated frames; among ties, the first."""
     return int(np.bincount(labels[labels >= 0], minlength=len(EXPRESSIONS)).argmax())

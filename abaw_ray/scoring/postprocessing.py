@@ -28,7 +28,7 @@ class Postprocessing:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Postprocessing":
-        """The object that ``core.settings.to_plain`` turned into this mapping."""
+        """The inverse of ``core.settings.to_plain``."""
         calibration = {**plain["calibration"], "bias": tuple(plain["calibration"]["bias"])}
         return cls(smoothing=SmoothingConfig(**plain["smoothing"]), calibration=Calibration(**calibration))
 

@@ -1,7 +1,7 @@
 """Selects smoothing and bias on out-of-fold scores and evaluates the selection twice: in-sample and cross-fitted.
 
 ``in_sample``: selected and evaluated on the same folds, so optimistic. ``cross_fitted``: each fold is evaluated with the values selected on the
-other folds. The difference is the optimism of the selection. The module works on one confusion_matrix matrix per subject and trains no model.
+other folds. The difference is the optimism of the selection. The module works on one confusion matrix per subject and trains no model.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def select_postprocessing(
 
     Args:
         subjects: Out-of-fold scores, one entry per subject, of all folds.
-        grid: Candidates; of equals, the first is selected.
+        grid: Candidates; among ties, the first is selected.
         default: Label of a subject without any scored frame (the most frequent of the training set); every labelled frame counts.
         temperature: Softmax temperature, from ``fit_temperature``.
         calibration: Settings of the bias search; by default no bias is fitted.
@@ -102,9 +102,9 @@ def select_postprocessing(
     selected = selector.select(by_fold.sum(axis=1), np.ones(len(subjects), dtype=bool))
     in_sample = np.array([_count(subject, selected, default) for subject in subjects])
     cross_fitted = np.zeros_like(in_sample)
-    for index, inside in enumerate(member):
-        of_other_folds = selector.select(by_fold.sum(axis=1) - by_fold[:, index], ~inside)
-        cross_fitted[inside] = [_count(subject, of_other_folds, default) for subject in subjects if subject.fold == folds[index]]
+    for index, held_out in enumerate(member):
+        selected_without_fold = selector.select(by_fold.sum(axis=1) - by_fold[:, index], ~held_out)
+        cross_fitted[held_out] = [_count(subject, selected_without_fold, default) for subject in subjects if subject.fold == folds[index]]
     scores = per_class_f1(by_fold).mean(axis=-1)
     table = [{**to_plain(one), "macro_f1": macro_f1(by_fold[index].sum(axis=0)), "folds": scores[index].tolist()} for index, one in enumerate(grid)]
     metrics = {"in_sample": fold_metrics(in_sample, member), "cross_fitted": fold_metrics(cross_fitted, member)}
@@ -112,7 +112,7 @@ def select_postprocessing(
 
 
 def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndarray, "folds subjects"]) -> FoldMetrics:
-    """Metrics per fold and pooled, from one matrix per subject and the mask of subjects that each fold holds out."""
+    """Metrics per fold and pooled, from one matrix per subject; ``member`` masks the subjects that each fold holds out."""
     by_fold = np.einsum("fv,vij->fij", member.astype(np.int64), matrices)
     pooled = by_fold.sum(axis=0)
     return FoldMetrics(

@@ -1,7 +1,7 @@
-"""Temporal smoothing of per-frame class probabilities, the last step before the class is chosen.
+"""Temporal smoothing of per-frame class probabilities.
 
 Input: probabilities, presentation times and a mask of scored frames of one subject. Output: smoothed probabilities. Each subject is smoothed
-alone.
+independently.
 """
 
 import numpy as np
@@ -151,11 +151,11 @@ def gaussian_mean(
     values = np.concatenate([np.where(scored, scores.T, 0.0), scored[None]], dtype=np.float32)  # the last row accumulates the weights
     sums = values.copy()
     for step in range(1, len(time)):
-        apart = time[step:] - time[:-step]
-        near = apart <= window_s / 2
-        if not near.any():
+        distance = time[step:] - time[:-step]
+        inside = distance <= window_s / 2
+        if not inside.any():
             break
-        weight = np.exp(-0.5 * np.square((apart * (_SIGMAS / window_s)).astype(np.float32))) * near
+        weight = np.exp(-0.5 * np.square((distance * (_SIGMAS / window_s)).astype(np.float32))) * inside
         sums[:, :-step] += weight * values[:, step:]
         sums[:, step:] += weight * values[:, :-step]
     with np.errstate(invalid="ignore"):

@@ -1,6 +1,6 @@
 """Labels of every subject -> the submission file of the challenge, and validation of such a file.
 
-The file answers every row of the example, in its order. Rows without a predicted label are filled by fixed rules and counted.
+The file has every row of the example, in its order. Rows without a predicted label are filled by fixed rules and counted.
 """
 
 import os
@@ -101,4 +101,4 @@ def validate_submission(text: str, example: Sequence[tuple[str, int]], where: st
         if row[2] not in classes:
             raise DataError(f"{where}:{number}: label is '{row[2]}', not 0..{len(EXPRESSIONS) - 1}")
     if len(rows) != len(example):
-        raise DataError(f"{where}: {len(rows)} rows, the example has {len(example)}; answer every row of it and no other")
+        raise DataError(f"{where}: {len(rows)} rows, the example has {len(example)}; write exactly the rows of the example")

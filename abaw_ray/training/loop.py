@@ -1,4 +1,4 @@
-"""Parts of a training loop: prefetching in threads, and steps with gradient accumulation over an engine.
+"""Parts of a training loop: prefetching in threads, and steps with gradient accumulation on an engine.
 
 An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. This module is independent of the model and of where it runs.
 """
@@ -44,7 +44,7 @@ class PlainEngine:
     def __init__(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, *, max_grad_norm: float = 0.0, gradient_accumulation_steps: int = 1
     ) -> None:
-        """Take over the module; ``max_grad_norm`` 0 disables clipping."""
+        """Wrap the module and its optimizer; ``max_grad_norm`` 0 disables clipping."""
         self.module, self.optimizer = module, optimizer
         self.max_grad_norm, self.gradient_accumulation_steps = max_grad_norm, gradient_accumulation_steps
 

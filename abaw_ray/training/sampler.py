@@ -54,7 +54,9 @@ class Sampler:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if epoch not in self._permutations:
-            for old in [key for key in list(self._permutations) if key < epoch - 1]:  # a copy: batches are made in threads
+            for old in [
+                key for key in list(self._permutations) if key < epoch - 1
+            ]:  # a copy of the keys: prefetching threads call this at the same time
                 self._permutations.pop(old, None)
             self._permutations[epoch] = np.random.default_rng([self.seed, epoch]).permutation(self.size)
         return self._permutations[epoch]

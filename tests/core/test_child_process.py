@@ -31,8 +31,8 @@ def test_an_error_while_the_work_is_built_is_raised_at_each_call():
 @pytest.mark.parametrize(
     ("call", "reason", "progress"),
     [
-        (("die", 41, signal.SIGSEGV), "its process died of signal 11 (SIGSEGV)", 41),
-        (("die", 0, signal.SIGKILL), "its process died of signal 9 (SIGKILL)", 0),
+        (("die", 41, signal.SIGSEGV), "its process was killed by signal 11 (SIGSEGV)", 41),
+        (("die", 0, signal.SIGKILL), "its process was killed by signal 9 (SIGKILL)", 0),
         (("exit_with", 3), "its process ended with exit code 3", 2),
         (("exit_with", 0), "its process ended with exit code 0", 2),
         (("stall", 12), "no progress for 1 s", 12),
@@ -68,7 +68,7 @@ def test_too_little_memory_to_build_the_work_raises_no_child_error():
 def test_children_that_die_before_the_call_starts_raise_no_child_error():
     with (
         ChildProcess(dies_while_building, ChildLimits()) as child,
-        pytest.raises(NoChildError, match=r"3 times: its process died of signal 11 \(SIGSEGV\)"),
+        pytest.raises(NoChildError, match=r"3 times: its process was killed by signal 11 \(SIGSEGV\)"),
     ):
         child("echo", 1)
 

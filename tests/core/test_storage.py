@@ -171,7 +171,7 @@ def test_invalid_settings_are_refused():
 
 def test_an_unwritable_folder_raises_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="check the address") as caught:
+    with pytest.raises(StorageError, match="check the URI") as caught:
         Storage(StorageConfig(uri=str(tmp_path / "file" / "below"), attempts=1)).check()
     assert "\n" not in str(caught.value)
 

@@ -91,7 +91,7 @@ def test_a_missing_bucket_and_a_refused_key_are_not_transient():
 
 @pytest.mark.parametrize("address", ["s3://AKIA123:secret@bucket/x", "s3://AKIA123:secret@bucket", "gs://me:secret@bucket/x"])
 def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(address):
-    with pytest.raises(ConfigError, match=r"@bucket: this address holds a key or password") as refused:
+    with pytest.raises(ConfigError, match=r"@bucket: this URI holds a key or password") as refused:
         resolve(address)
     with pytest.raises(ConfigError, match="a key or password"):
         StorageConfig(uri=address)

@@ -19,7 +19,7 @@ def test_a_file_with_the_header_alone_has_no_labels():
 
 @pytest.mark.parametrize("row", ["8", "-2", "1.0", "0,1", "", "Anger", "99999999999999999999"])
 def test_an_invalid_label_raises_an_error_with_file_and_line(row):
-    with pytest.raises(DataError, match=rf"^x\.txt:4: '{row}' is no class"):
+    with pytest.raises(DataError, match=rf"^x\.txt:4: '{row}' is not a class"):
         parse_annotation(f"{HEADER}\n0\n1\n{row}\n2\n", "x.txt")
 
 

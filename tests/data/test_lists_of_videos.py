@@ -92,8 +92,8 @@ def test_only_required_columns_of_a_parquet_list_are_read_in_any_string_type(cli
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"uri": ["a.mp4", "gone.mp4"]}, r"list\.parquet, row 2: 'gone\.mp4' is no file"),
-        ({"uri": ["a.mp4", None]}, r"list\.parquet, row 2: no address"),
+        ({"uri": ["a.mp4", "gone.mp4"]}, r"list\.parquet, row 2: 'gone\.mp4' is not a file"),
+        ({"uri": ["a.mp4", None]}, r"list\.parquet, row 2: no URI or path"),
         ({"file": ["a.mp4"]}, r"list\.parquet: no column 'uri' or 'path' among none"),
         ({"path": [["a.mp4"]]}, r"list\.parquet: column 'path' is list.*must hold text"),
         (b"no table", r"list\.parquet: not a Parquet file"),
@@ -111,12 +111,12 @@ def test_an_invalid_parquet_list_raises_an_error_with_the_row(clips, columns, me
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is no file"),
+        ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is not a file"),
         ("list.txt", "a.mp4\n./a.mp4\n", r"1 names occur twice, first 'a\.mp4'"),
         ("list.txt", "# nothing\n", "no video found"),
         ("list.csv", "file\na.mp4\n", r"list\.csv:1: no column 'uri' or 'path' among file"),
-        ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no address"),
-        ("list.csv", "uri\na.mp4\n/gone.mp4\n", r"list\.csv:3: '/gone\.mp4' is no file"),
+        ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no URI or path"),
+        ("list.csv", "uri\na.mp4\n/gone.mp4\n", r"list\.csv:3: '/gone\.mp4' is not a file"),
     ],
 )
 def test_an_invalid_list_raises_an_error_with_the_line(clips, name, text, message):

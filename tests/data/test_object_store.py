@@ -53,7 +53,7 @@ def test_a_list_of_objects_keeps_their_order_and_a_missing_one_is_an_error(bucke
     bucket("lists/all.parquet", table.getvalue())
     assert [(row["uri"], row["size"]) for row in list_videos("s3://data/lists/all.parquet")] == [(name, at) for at, name in enumerate(names)]
     bucket("lists/wrong.csv", "uri\n{}\n../many/gone.mp4\n".format("\n".join(names)).encode())
-    with pytest.raises(DataError, match=r"wrong\.csv:42: '\.\./many/gone\.mp4' is no file"):
+    with pytest.raises(DataError, match=r"wrong\.csv:42: '\.\./many/gone\.mp4' is not a file"):
         list_videos("s3://data/lists/wrong.csv")
 
 

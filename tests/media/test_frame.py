@@ -82,7 +82,7 @@ def test_a_frame_is_rotated_by_its_display_matrix(orientation):
 
 @pytest.mark.parametrize("outside", [(-1, 0, 5, 5), (0, -1, 5, 5), (126, 0, 5, 5), (0, 94, 5, 5), (0, 0, 0, 5), (0, 0, 5, 0)])
 def test_a_crop_that_leaves_the_frame_is_refused(outside):
-    with pytest.raises(ValueError, match="leave the frame"):
+    with pytest.raises(ValueError, match="extend beyond the frame"):
         make_frame("yuv420p").crop(*outside)
 
 

@@ -40,7 +40,8 @@ def test_a_video_without_audio_has_none(decode, video):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("crash", "died of signal 11 .*, twice"), ("hang", "no progress for 2 s, twice"), ("defect", "ZeroDivisionError.*report it")]
+    ("name", "reason"),
+    [("crash", "was killed by signal 11 .*, twice"), ("hang", "no progress for 2 s, twice"), ("defect", "ZeroDivisionError.*report it")],
 )
 def test_audio_that_ends_two_children_fails_its_file_only(decode, video_with_tone, name, reason):
     with pytest.raises(ItemError, match=reason):

@@ -77,7 +77,7 @@ def test_a_cover_image_is_not_a_video(tmp_path):
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), layout="mono")
         frame.sample_rate = 16000
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    with pytest.raises(ItemError, match="holds no video stream"):
+    with pytest.raises(ItemError, match="has no video stream"):
         next(decode(with_cover(str(tmp_path / "song.m4a"))))
     assert len(decode_audio(str(tmp_path / "song.m4a")).samples) >= 4096
 

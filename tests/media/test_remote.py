@@ -201,5 +201,5 @@ def test_a_response_that_ends_early_is_a_broken_connection_and_not_the_end_of_th
     if error is None:
         assert contents(URI) == contents(path)
     else:
-        with pytest.raises(StorageError, match="the answer ended after [0-9]+ of [0-9]+ bytes; reading was interrupted"):
+        with pytest.raises(StorageError, match="the response ended after [0-9]+ of [0-9]+ bytes; reading was interrupted"):
             list(decode(URI))

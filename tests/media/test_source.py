@@ -77,7 +77,7 @@ def test_errors_of_a_disk_or_a_mounted_share_raise_a_storage_error(long_video, m
         raise av.error.OSError(number, os.strerror(number), str(long_video))
 
     monkeypatch.setattr(av, "open", broken)
-    with pytest.raises(StorageError, match="check the disk or the share"):
+    with pytest.raises(StorageError, match="check its disk or network share"):
         list(decode(long_video))
 
 
@@ -86,7 +86,7 @@ def test_a_file_without_read_permission_raises_an_item_error(long_video, monkeyp
         raise av.error.PermissionError(errno.EACCES, "Permission denied", str(long_video))
 
     monkeypatch.setattr(av, "open", locked)
-    with pytest.raises(ItemError, match=r"^no permission to read it \(Permission denied\)$"):
+    with pytest.raises(ItemError, match=r"^no permission to read the file \(Permission denied\)$"):
         list(decode(long_video))
 
 

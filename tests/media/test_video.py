@@ -136,7 +136,7 @@ def test_a_file_with_audio_only_raises_an_item_error(tmp_path):
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), layout="mono")
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
-    with pytest.raises(ItemError, match="holds no video stream"):
+    with pytest.raises(ItemError, match="has no video stream"):
         next(decode(str(tmp_path / "audio.wav")))
 
 

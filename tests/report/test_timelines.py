@@ -50,7 +50,7 @@ def slow_columns(timeline, per):
 def test_columns_agree_with_their_definition(columns, per):
     timeline = make_timeline()
     encoded = encode_timeline(timeline, TimelineConfig(max_columns=columns))
-    assert encoded["per"] == per
+    assert encoded["frames_per_column"] == per
     labels, probability, seen = zip(*slow_columns(timeline, per), strict=True)
     assert len(labels) <= columns
     np.testing.assert_array_equal(values(encoded["label"]), labels)

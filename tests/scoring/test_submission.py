@@ -79,5 +79,5 @@ def test_the_tool_reports_in_one_line_whether_a_file_is_valid(tmp_path):
     assert passed.returncode == 0 and "8 rows of 4 subjects" in passed.stdout
     assert (
         refused.returncode == DataError.exit_code
-        and refused.stderr.strip() == f"{bad}: 7 rows, the example has 8; answer every row of it and no other"
+        and refused.stderr.strip() == f"{bad}: 7 rows, the example has 8; write exactly the rows of the example"
     )

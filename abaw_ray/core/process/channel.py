@@ -1,4 +1,4 @@
-"""Bytes over a socket with a timeout; whenever a transfer exceeds it, the other side is checked."""
+"""Sends and receives bytes over a socket with a timeout; ``has_ended`` is called after each timeout."""
 
 import socket
 from collections.abc import Callable
@@ -10,25 +10,25 @@ def send(channel: socket.socket, message: bytes, has_ended: Callable[[], bool]) 
     Args:
         channel: A socket with a timeout.
         message: The bytes.
-        has_ended: Whether the other side has ended; called after each timeout. What it raises ends the transfer.
+        has_ended: Whether the peer has ended; called after each timeout. An exception from it ends the transfer.
 
     Raises:
-        ConnectionError: the other side has ended.
+        ConnectionError: the peer has ended.
     """
-    rest = memoryview(message)
-    while rest:
-        rest = rest[_transfer(channel.send, rest, has_ended) :]
+    remaining = memoryview(message)
+    while remaining:
+        remaining = remaining[_transfer(channel.send, remaining, has_ended) :]
 
 
 def receive(channel: socket.socket, size: int, has_ended: Callable[[], bool]) -> bytearray:
     """Exactly ``size`` bytes; arguments and errors as for ``send``."""
     message = bytearray(size)
-    rest = memoryview(message)
-    while rest:
-        count = _transfer(channel.recv_into, rest, has_ended)
+    remaining = memoryview(message)
+    while remaining:
+        count = _transfer(channel.recv_into, remaining, has_ended)
         if not count:
             raise ConnectionError("the channel is closed")
-        rest = rest[count:]
+        remaining = remaining[count:]
     return message
 
 
@@ -38,6 +38,6 @@ def _transfer(operation: Callable[[memoryview], int], data: memoryview, has_ende
         try:
             return operation(data)
         except TimeoutError:
-            if ended:  # and no more bytes came; the channel may still be open in a process that the other side started
-                raise ConnectionError("the other side has ended") from None
+            if ended:  # one more timeout without bytes; the channel may still be open in a process that the peer started
+                raise ConnectionError("the peer has ended") from None
             ended = has_ended()

@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 MESSAGE_SIZE = struct.Struct("!Q")
-"""Precedes each call and each outcome on the channel: its number of bytes."""
+"""Length prefix of each call and each outcome on the channel: its number of bytes."""
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_THRESHOLD = 32 << 20
-"""Bytes: glibc maps allocations from this size on one by one and returns them to the kernel when freed. It allows no more; a 4K frame has 12 MB."""
+"""Bytes: glibc maps allocations from this size on singly and returns them to the kernel when freed. 32 MiB is its maximum; a 4K frame has 12 MB."""
 _TRIM_THRESHOLD = 256 << 20
 """Bytes of freed memory that a process keeps for reuse: slightly more than two seconds of 1080p frames."""
-_NEARLY_ALL = 7 / 8
-"""Fraction of the memory limit above which memory counts as short: at a limit of 2 GiB the rest is less than two 8K frames of 10 bits."""
+_SHORT_ABOVE = 7 / 8
+"""Fraction of the memory limit above which memory is short: at a limit of 2 GiB, less than two 8K frames of 10 bits fit into the rest."""
 
 
 class SharedStatus(ctypes.Structure):
@@ -35,7 +35,7 @@ class SharedStatus(ctypes.Structure):
 
     _fields_ = (
         ("call_started", ctypes.c_int64),  # 1 once the work is built and the call runs
-        ("progress", ctypes.c_int64),  # what the call last gave to heartbeat
+        ("progress", ctypes.c_int64),  # last value that the call passed to heartbeat
         ("heartbeat_at", ctypes.c_double),
         ("io_wait_since", ctypes.c_double),  # 0 outside io_wait
     )
@@ -45,24 +45,24 @@ _status: SharedStatus | None = None  # set in a child only
 
 
 def map_status(file: int) -> SharedStatus:
-    """The status in this open file, mapped into this process."""
+    """The status in the file of this descriptor, mapped into this process."""
     return SharedStatus.from_buffer(mmap.mmap(file, ctypes.sizeof(SharedStatus)))
 
 
 def heartbeat(progress: int | None = None) -> None:
-    """Report progress of the call; cheap enough for every frame of a video. ``progress`` is a number for the caller; None keeps the last one."""
+    """Report progress of the call; cheap enough for every frame of a video. ``progress`` is a count for the caller; None keeps the last one."""
     if _status is not None:
         _status.progress, _status.heartbeat_at = _status.progress if progress is None else progress, time.monotonic()
 
 
 def memory_is_short() -> bool:
-    """Whether this process uses nearly all private memory that it may: a library that fails then may have failed for lack of it."""
+    """Whether this process is close to its limit of private memory: an error of a library may then be a lack of memory."""
     allowed = resource.getrlimit(resource.RLIMIT_DATA)[0]
     if allowed == resource.RLIM_INFINITY:
         return False
     with open("/proc/self/status") as status:
         used = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
-    return used > _NEARLY_ALL * allowed
+    return used > _SHORT_ABOVE * allowed
 
 
 @contextmanager
@@ -84,8 +84,8 @@ def main(channel_file: int, status_file: int) -> None:
     """Run calls until the parent closes the channel.
 
     Args:
-        channel_file: File descriptor of a socket. First comes a pickled tuple: the parent's process id, the private memory that this process may
-            use in units of 2^20 bytes, and what builds the work, pickled. Then calls come in and outcomes go out, each after ``MESSAGE_SIZE``.
+        channel_file: File descriptor of a socket. The first message is a pickled tuple: the parent's process id, the limit of private
+            memory in units of 2^20 bytes, and the pickled function that builds the work. Calls and outcomes follow, each after ``MESSAGE_SIZE``.
         status_file: File descriptor of the ``SharedStatus``.
 
     Raises:
@@ -115,7 +115,7 @@ def _bind_to_parent(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)  # the parent ended before prctl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for C code that hangs
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a Python handler would not run while C code hangs
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -127,13 +127,13 @@ def _limit_memory(memory_mb: int) -> None:
 
 
 def tune_process() -> None:
-    """Set up a process for heavy work in one thread; call it before anything that reads these settings is imported.
+    """Set up a process for heavy work in one thread; call it before importing libraries that read these settings.
 
     A decoder frees all its frames at the end of a video. glibc would return that memory to the kernel; getting it back for the next video,
     page by page, costs up to a tenth of decoding it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own pool reserves a gigabyte, all of which would count
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own pool reserves a gigabyte, which would count against the limit
     with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
@@ -148,8 +148,8 @@ def _run(build: Callable[[], Callable], status: SharedStatus, args: bytes) -> by
         args: The pickled tuple of the call's arguments.
 
     Returns:
-        A pickled pair: the result and None; or None and what was raised, as a pair of the pickled error (empty where it cannot be pickled) and
-        the text of its traceback.
+        A pickled pair: the result and None; or None and the exception, as a pair of the pickled exception (empty where it cannot be pickled)
+        and the text of its traceback.
     """
     try:
         work = build()
@@ -158,7 +158,7 @@ def _run(build: Callable[[], Callable], status: SharedStatus, args: bytes) -> by
     except SystemExit as end:
         os._exit(end.code if isinstance(end.code, int) else bool(end.code))
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # frees what they hold: after a MemoryError there is room for the rest
+        traceback.clear_frames(error.__traceback__)  # frees local variables: after a MemoryError, pickling the error needs memory
         text, packed = traceback.format_exc(), b""
         with suppress(Exception):
             packed = pickle.dumps(error)

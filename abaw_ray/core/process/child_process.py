@@ -1,7 +1,7 @@
 """Runs code that can hang, crash or use too much memory in a child process: call -> result, or why the child ended, and the call's progress.
 
 A child builds its work once and runs one call after another. It is killed when a call makes no progress for a while, its memory is limited, and
-it never outlives its parent. The caller decides what a lost call means and whether it is retried.
+it never outlives its parent. The caller determines how a lost call is handled and whether it is retried.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ _MAX_STARTS = 3
 _CHECK_INTERVAL = 0.5
 """Seconds between two checks of a child, or a tenth of its limit where that is less. A result does not wait for a check."""
 _END_TIMEOUT = 10.0
-"""Seconds to wait for the end of a killed process: one that waits for a broken disk may not end."""
+"""Seconds to wait for the end of a killed process: a process that is blocked on a broken disk may not end."""
 _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from abaw_ray.core.process.child import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 """The child's program. It imports what its parent can import, but not the parent's ``__main__``: a script without a main guard would run again."""
 
@@ -44,9 +44,9 @@ class ChildLimits:
     """Limits of a child process. Both defaults are ours."""
 
     seconds: float = 120.0
-    """Longest time without progress; time in ``io_wait`` does not add to it, but no single wait may be longer either."""
+    """Longest time without progress; time in ``io_wait`` does not count, but a single wait may not be longer either."""
     memory_mb: int = 2048
-    """Private memory of the child (RLIMIT_DATA: its writable mappings, thread stacks too), in units of 2^20 bytes; Python alone uses some 20."""
+    """Private memory of the child (RLIMIT_DATA: writable mappings including thread stacks), in units of 2^20 bytes; Python alone uses about 20."""
 
     def __post_init__(self) -> None:
         """Refuse limits under which no child could work."""
@@ -59,7 +59,8 @@ class ChildLimits:
 class ChildDied(Exception):  # noqa: N818 (an event; the caller decides whether it is an error)
     """The child ended, or was killed, during a call; ``str`` is the reason, in one line.
 
-    ``progress`` is what the call last gave to ``heartbeat``, 0 before that. ``in_io_wait``: it was inside ``io_wait``, so the work did not cause it.
+    ``progress``: last value that the call passed to ``heartbeat``, 0 before the first. ``in_io_wait``: the call was inside ``io_wait``, so the
+    work is not the cause.
     """
 
     def __init__(self, reason: str, progress: int, in_io_wait: bool) -> None:
@@ -109,7 +110,7 @@ class _Child:
         self.to_send = pickle.dumps((os.getpid(), limits.memory_mb, make))
 
     def run(self, args: bytes) -> bytearray:
-        """Run one call; after any exception from here the child must be ended."""
+        """Run one call; after any exception, the caller must end the child."""
         self.status.call_started, self.sent_at = 0, time.monotonic()
         try:
             send(self.channel, self.to_send + child.MESSAGE_SIZE.pack(len(args)), self._has_ended)
@@ -121,7 +122,7 @@ class _Child:
             raise self._lost() from None
 
     def _has_ended(self) -> bool:
-        """Whether the process has ended; raises where it makes no progress."""
+        """Whether the process has ended; raises an exception if it makes no progress."""
         now = time.monotonic()
         if not self.status.call_started:
             if now - self.sent_at > _START_TIMEOUT:
@@ -135,7 +136,7 @@ class _Child:
             code = self.process.wait(_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             return self._died("its process closed its channel")
-        signals = {-number: f"died of signal {number.value} ({number.name})" for number in signal.Signals}
+        signals = {-number: f"was killed by signal {number.value} ({number.name})" for number in signal.Signals}
         return self._died(f"its process {signals.get(code, f'ended with exit code {code}')}")
 
     def _died(self, reason: str) -> Exception:
@@ -167,9 +168,9 @@ class ChildProcess(Generic[T]):
     """
 
     def __init__(self, make: Callable[[], Callable[..., T]], limits: ChildLimits) -> None:
-        """``make`` builds the work in the child. Plain pickle must find it and all it holds by name, and not in ``__main__``."""
+        """``make`` builds the work in the child. It and its arguments must be picklable, and must not be defined in ``__main__``."""
         self.limits, self.progress = limits, 0
-        """``progress``: what the last call gave to ``heartbeat`` before it ended, in whatever way."""
+        """``progress``: last value that the last call passed to ``heartbeat``, also where the call failed."""
         self._make, self._child, self._lock = pickle.dumps(make), None, threading.RLock()
 
     def __call__(self, *args: object) -> T:
@@ -177,9 +178,9 @@ class ChildProcess(Generic[T]):
 
         Raises:
             ChildDied: the child died during the call, or made no progress and was killed; the next call gets a new one.
-            NoChildError: children end before they start the call.
+            NoChildError: the children end before they start the call.
             MemoryError: the call reached the memory limit; the next call gets a new child.
-            Exception: what ``make`` or the work raises, unchanged; its cause is the traceback in the child.
+            Exception: any exception of ``make`` or of the work, unchanged; its ``__cause__`` has the traceback from the child.
 
         Source: ours.
         """
@@ -187,7 +188,7 @@ class ChildProcess(Generic[T]):
         with self._lock:
             outcome = self._outcome(packed)
             try:
-                return _open(outcome)
+                return _unpack(outcome)
             except MemoryError as error:
                 started = self._child is not None and self._child.status.call_started
                 self.close()  # its remaining memory may be too little for the next call
@@ -232,8 +233,12 @@ class ChildProcess(Generic[T]):
         self.close()
 
 
-def _open(outcome: bytearray) -> Any:
-    """The value that a call returned; or raise what it raised."""
+def _unpack(outcome: bytearray) -> Any:
+    """The value that a call returned.
+
+    Raises:
+        Exception: the one that the call raised.
+    """
     value, raised = pickle.loads(outcome)
     if raised is None:
         return value
@@ -241,5 +246,5 @@ def _open(outcome: bytearray) -> Any:
     try:
         error = pickle.loads(packed)
     except Exception:  # its class cannot be built from its args
-        error = RuntimeError(f"{text.strip().splitlines()[-1]} (an error that cannot be passed between processes as itself)")
+        error = RuntimeError(f"{text.strip().splitlines()[-1]} (the original error cannot be pickled)")
     raise error from ChildTracebackError(text)

@@ -11,7 +11,7 @@ from abaw_ray.core.process.child_process import ChildDied, ChildProcess
 
 T = TypeVar("T")
 _ATTEMPTS = 2
-"""Children that a file may end before it counts as broken."""
+"""Attempts, each in a new child, after which a failure is attributed to the input."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Outcome(Generic[T]):
 
     value: T | None = None
     reason: str = ""
-    """Why there is no value: what ended both children."""
+    """How the last attempt failed; empty where there is a value."""
     progress: int = 0
-    """Progress of both attempts, as given to ``heartbeat``."""
+    """Least progress of the attempts, as passed to ``heartbeat``; 0 where there is a value."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class CrashRetry(Generic[T]):
         return (AbawError, FileNotFoundError, *self.passthrough)
 
     def call(self, uri: str, *args: object) -> Outcome[T]:
-        """The result of a call; or what ended two children.
+        """The result of a call, or the reason why both attempts failed.
 
         Args:
             uri: The file that the call is about, for messages.
@@ -55,11 +55,11 @@ class CrashRetry(Generic[T]):
                 return Outcome(self.call_once(uri, *args))
             except self.passthrough_errors:
                 raise
-            except ChildDied as death:
-                reason = f"{death.reason}, twice"
+            except ChildDied as error:
+                reason = f"{error.reason}, twice"
             except MemoryError:
-                reason = f"it needs more than {self.child.limits.memory_mb} MB, twice; raise compute.limits.memory-mb"
-            except Exception as error:  # a defect of this package that this file reveals: the other files still count
+                reason = f"it needed more than {self.child.limits.memory_mb} MB, twice; raise compute.limits.memory-mb"
+            except Exception as error:  # a bug in this package that this file triggers: the other files are still processed
                 logging.exception("%s", uri)
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}, twice; please report it with this video"
             progress.append(self.child.progress)
@@ -76,7 +76,7 @@ class CrashRetry(Generic[T]):
             return self.child(*args)
         except ChildDied as death:
             if death.in_io_wait:
-                raise StorageError(f"{uri}: {death.reason} while it was read; run it again when the store is reachable") from None
+                raise StorageError(f"{uri}: {death.reason} while it was read; run the command again when the store is reachable") from None
             raise
         except self.passthrough_errors:
             raise

@@ -1,4 +1,4 @@
-"""Resolves an address to a file system and configures the clients of object stores. Credentials come from the store's default chain."""
+"""Resolves a URI to a file system and configures the clients of object stores. Credentials come from the store's default credential chain."""
 
 import os
 from dataclasses import dataclass
@@ -26,31 +26,31 @@ class StorageConfig:
     endpoint: str = ""
     """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
     region: str = ""
-    """S3 region; empty uses the default chain, or us-east-1 where an endpoint is given: other servers than AWS rarely check it."""
+    """S3 region; empty uses AWS's default, or us-east-1 where an endpoint is given: servers other than AWS rarely check it."""
     checksums: Literal["", "when_supported", "when_required"] = ""
-    """``when_required`` for older S3 servers that answer 411 to uploads with trailing checksums (for example Ceph 16); empty uses
+    """``when_required`` for older S3 servers that respond with HTTP 411 to uploads with trailing checksums (for example Ceph 16); empty uses
     ``AWS_REQUEST_CHECKSUM_CALCULATION``, else the client library's default."""
     attempts: int = 5
-    """Attempts of a read or write before the run fails. Default ours."""
+    """Attempts per read or write before the run fails. Default ours."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty address, no attempts, and secrets in addresses."""
+        """Refuse an empty URI, fewer than one attempt, and secrets in URIs."""
         if not self.uri:
             raise ConfigError("storage.uri is empty; give a folder or an s3://bucket/prefix")
         if self.attempts < 1:
             raise ConfigError(f"storage.attempts={self.attempts} must be at least 1")
-        for address in (self.uri, self.endpoint):
-            _refuse_secret(address)
+        for uri in (self.uri, self.endpoint):
+            _refuse_secret(uri)
 
 
 def s3_environment(config: StorageConfig) -> dict[str, str]:
-    """The settings as environment variables that every S3 client reads: for workers, and for videos that are read by address alone."""
-    found = {_CHECKSUM_VARIABLE: checksums} if (checksums := _checksums(config)) else {}
+    """The settings as environment variables that every S3 client reads: for workers, and for videos that are read by their URI alone."""
+    variables = {_CHECKSUM_VARIABLE: checksums} if (checksums := _checksums(config)) else {}
     if config.endpoint:
-        found["AWS_ENDPOINT_URL"] = config.endpoint
+        variables["AWS_ENDPOINT_URL"] = config.endpoint
     if region := _region(config):
-        found["AWS_DEFAULT_REGION"] = region
-    return found
+        variables["AWS_DEFAULT_REGION"] = region
+    return variables
 
 
 def _checksums(config: StorageConfig) -> str:
@@ -68,7 +68,7 @@ def _endpoint(config: StorageConfig) -> str:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the address is that of an object store, not of a local file."""
+    """Whether this is the URI of an object store, not of a local file."""
     return "://" in uri and not uri.startswith("file://")
 
 
@@ -76,8 +76,8 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
     """The file system of a URI or local path, and the path in it.
 
     Raises:
-        ConfigError: the address holds a key or password, which logs and records would repeat.
-        StorageError: pyarrow does not support the scheme, or the address has no bucket.
+        ConfigError: the URI holds a key or password, which logs and records would repeat.
+        StorageError: pyarrow does not support the scheme, or the URI has no bucket.
     """
     _refuse_secret(uri)
     config = config or StorageConfig()
@@ -94,24 +94,24 @@ def resolve(uri: str, config: StorageConfig | None = None) -> tuple[pafs.FileSys
 
 
 def _with_retry_limit(uri: str) -> str:
-    """The address with a retry limit for Google's client, whose default is 15 minutes; ``Storage`` retries what fails."""
+    """The URI with a retry limit for Google's client, whose default is 15 minutes; ``Storage`` retries failed requests."""
     if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={_GCS_RETRY_LIMIT}"
 
 
-def _refuse_secret(address: str) -> None:
-    scheme, there, rest = address.partition("://")
+def _refuse_secret(uri: str) -> None:
+    scheme, separator, rest = uri.partition("://")
     secret, at, host = rest.partition("/")[0].rpartition("@")
-    if there and at and ":" in secret:
+    if separator and at and ":" in secret:
         raise ConfigError(
-            f"{scheme}://...@{host}: this address holds a key or password; give it by the store's environment variables, profiles or roles"
+            f"{scheme}://...@{host}: this URI holds a key or password; pass it through the store's environment variables, profiles or roles"
         )
 
 
 @cache
 def _s3(endpoint: str, region: str, checksums: str) -> pafs.S3FileSystem:
-    """One client for each process: outside a cloud each new one takes seconds, as AWS's library queries the metadata service in any case."""
+    """One client per process: outside a cloud each new client takes seconds, because AWS's library always queries the metadata service."""
     if checksums:
         os.environ[_CHECKSUM_VARIABLE] = checksums
     options = {"region": region} if region else {}

@@ -24,7 +24,7 @@ def _temporary_folder() -> str:
 
 @contextmanager
 def disk_full_to_storage_error() -> Iterator[None]:
-    """Raise a ``StorageError`` where the block fails because the disk of temporary files is full; the input of the block did not cause it.
+    """Raise a ``StorageError`` if the block fails because the disk of temporary files is full, which its input did not cause.
 
     Raises:
         StorageError: the disk is full; the block may succeed on another machine, or later.

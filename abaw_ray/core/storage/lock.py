@@ -1,9 +1,9 @@
 """A lock file that allows one writer for each stage folder: a second run on the same results is refused, a dead writer's lock is taken over.
 
 The lock is a small file in the folder; its owner renews it until it ends. It guards against two people who start the same command. Outputs are
-written atomically anyway, so even two writers cannot leave a half-written result. A writer on this machine is looked up among its processes. A
-writer on another machine, which may be gone, is monitored until it renews its lock or has not renewed it for too long. A writer that lost its
-connection and returns leaves the lock of its successor alone.
+written atomically anyway, so even two writers cannot leave a half-written result. For a writer on this machine, the process
+table shows whether it is alive. The lock of a writer on another machine is monitored until it is renewed or expires. A writer that was
+disconnected and returns does not touch the lock of its successor.
 """
 
 import json
@@ -27,23 +27,23 @@ _HEARTBEAT_INTERVAL = 20.0
 _STALE_AFTER = 6 * _HEARTBEAT_INTERVAL
 """Seconds without a renewal after which a writer on another machine counts as dead."""
 _EXPIRED_AFTER = 3600.0
-"""Seconds since a renewal after which the lock counts as abandoned: no two clocks differ by so much."""
+"""Seconds since a renewal after which the lock counts as abandoned: clocks of two machines do not differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
 _CONFIRM_DELAY = 0.2
-"""Seconds until a new lock is read again: of two writers that lock at the same time, only the last one finds its own name."""
+"""Seconds until a new lock is read again: of two writers that lock at the same time, only the last one reads its own id."""
 
 
 @contextmanager
 def writer_lock(storage: Storage, folder: str) -> Iterator[None]:
-    """Hold the lock of a folder while the block runs. Waits up to two minutes for a renewal where a writer on another machine may be gone.
+    """Hold the lock of a folder while the block runs. If a writer on another machine has the lock, wait up to two minutes for its renewal.
 
     Args:
         storage: The storage of the folder.
         folder: Its path below the storage root.
 
     Raises:
-        BusyError: another run that is still alive holds the lock; the message names its machine and process.
+        BusyError: another live run holds the lock; the message names its machine and process.
     """
     path, claim = f"{folder}/writer.json", _claim()
     if (other := _read(storage, path)) and _is_alive(storage, path, other):
@@ -66,12 +66,12 @@ def writer_lock(storage: Storage, folder: str) -> Iterator[None]:
 
 def _claim() -> dict:
     process = psutil.Process()
-    here = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "started": process.create_time()}
-    return {"owner": uuid.uuid4().hex, **here, "heartbeat": time.time()}
+    details = {"host": socket.gethostname(), "machine": _machine(), "pid": process.pid, "started": process.create_time()}
+    return {"owner": uuid.uuid4().hex, **details, "heartbeat": time.time()}
 
 
 def _machine() -> str:
-    """Identifies the set of processes in which a process id is unique: several machines, and containers of one, may share a host name."""
+    """Id of the PID namespace, in which process ids are unique: several machines, and containers of one machine, may share a host name."""
     return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
@@ -102,24 +102,24 @@ def _process_is_alive(claim: dict) -> bool:
         return True
     try:
         process = psutil.Process(claim["pid"])
-        return abs(process.create_time() - claim["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # a zombie is dead
+        return abs(process.create_time() - claim["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE  # a zombie has ended
     except psutil.NoSuchProcess:
         return False
 
 
 def _is_renewed(storage: Storage, path: str, claim: dict) -> bool:
-    """Whether that writer renews its lock before it counts as dead. Its clock may differ from ours, so any change of the lock is a renewal."""
-    silent = time.time() - claim["heartbeat"]
-    if silent > _EXPIRED_AFTER:
+    """Whether the writer renews its lock within the waiting time. Its clock may differ from this machine's: any change of the file is a renewal."""
+    age = time.time() - claim["heartbeat"]
+    if age > _EXPIRED_AFTER:
         return False
-    left = min(max(_STALE_AFTER - silent, 2 * _HEARTBEAT_INTERVAL), _STALE_AFTER)
-    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {left:.0f} s for its heartbeat")
-    ends = time.monotonic() + left
-    while time.monotonic() < ends:
+    timeout = min(max(_STALE_AFTER - age, 2 * _HEARTBEAT_INTERVAL), _STALE_AFTER)
+    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {timeout:.0f} s for its heartbeat")
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
         time.sleep(_POLL_INTERVAL)
-        now = _read(storage, path)
-        if now != claim:
-            return now is not None
+        current = _read(storage, path)
+        if current != claim:
+            return current is not None
     return False
 
 
@@ -127,7 +127,7 @@ def _renew(storage: Storage, path: str, claim: dict, stop: threading.Event) -> N
     while not stop.wait(_HEARTBEAT_INTERVAL):
         try:
             if not _owns(storage, path, claim):
-                return  # this writer was offline for so long that another one took over; outputs are atomic, whichever writer wrote them
+                return  # another writer took over while this one was offline; both write outputs atomically
             storage.write_bytes(path, json.dumps({**claim, "heartbeat": time.time()}).encode())
         except StorageError:
-            continue  # the next renewal may succeed; outputs report a lost store themselves
+            continue  # the next renewal may succeed; if the store is lost, writing an output raises the error

@@ -1,7 +1,7 @@
 """The outputs of a stage in storage, and the record that marks them as complete.
 
 A stage's store is a folder named by the digest of everything that affects the outputs in it. Each item has one output, written atomically; the
-record comes last: without a record there is no result. This module is independent of what an output holds and where the work runs.
+record comes last: without a record there is no result. This module does not depend on the content of outputs or on where the work runs.
 """
 
 import hashlib
@@ -42,34 +42,39 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """States that a stage is complete for a set of items, and keeps how its outputs were made."""
+    """States that a stage is complete for a set of items, and how its outputs were made."""
 
     stage: str
     store: str
+    """Path of the stage's store below the storage root."""
     outputs: dict[str, str]
     """Item name -> path of its output below the storage root. A failed item has one only if some of its frames were good."""
     failures: list[dict]
     """``FAILURE`` rows; an item that failed after a last good frame has an output as well."""
     settings: dict
     inputs: list[str]
+    """As in ``StageStore.inputs``."""
     figures: dict[str, Any]
+    """Values that the stage reports."""
     seconds: float
     """Wall time of the run that completed the set, in seconds; about 0 where all outputs existed already."""
     revision: int
     versions: dict[str, str] = field(default_factory=dict)
     code: str = ""
+    """Digest of this package's files."""
     git: str = ""
     finished: str = ""
+    """UTC time, ISO 8601."""
 
     @property
     def identity(self) -> str:
-        """Names exactly these outputs: an input of the next stage."""
+        """Digest of exactly these outputs; part of the address of the next stage."""
         return digest([self.store, self.outputs])
 
 
 @dataclass(frozen=True)
 class StageStore:
-    """The folder of one stage under one choice of settings. All paths are relative to the storage root."""
+    """The folder with one stage's results for one choice of settings. All paths are relative to the storage root."""
 
     storage: Storage
     stage: str
@@ -81,8 +86,8 @@ class StageStore:
     @property
     def path(self) -> str:
         """The store's folder below the storage root."""
-        name = digest({"settings": self.settings, "revision": self.revision, "inputs": list(self.inputs)})
-        return f"{self.stage}/{name}"
+        key = digest({"settings": self.settings, "revision": self.revision, "inputs": list(self.inputs)})
+        return f"{self.stage}/{key}"
 
     def output(self, item: Item, suffix: str = ".parquet") -> str:
         """Path of an item's output; a run that writes several files uses a folder (``suffix=""``) and ``complete_folder``."""
@@ -109,14 +114,14 @@ class StageStore:
 
     def finished(self, items: Iterable[Item]) -> dict[str, str]:
         """Item name -> path of its output, for the items that have one."""
-        there = self.storage.files(f"{self.path}/outputs", recursive=True)
-        found = {}
+        existing = self.storage.files(f"{self.path}/outputs", recursive=True)
+        outputs = {}
         for item in items:
-            if f"{item.key}.parquet" in there:
-                found[item.name] = self.output(item)
-            elif f"{item.key}/output.json" in there:
-                found[item.name] = self.output(item, "")
-        return found
+            if f"{item.key}.parquet" in existing:
+                outputs[item.name] = self.output(item)
+            elif f"{item.key}/output.json" in existing:
+                outputs[item.name] = self.output(item, "")
+        return outputs
 
     def write_failure(self, item: Item, error: ItemError) -> dict:
         """Write the reason why an item failed; returns its ``FAILURE`` row."""
@@ -133,9 +138,11 @@ class StageStore:
 
     def failures(self, items: Iterable[Item]) -> dict[str, dict]:
         """Item name -> ``FAILURE`` row, of the items that failed before."""
-        there = self.storage.files(f"{self.path}/failures")
+        existing = self.storage.files(f"{self.path}/failures")
         return {
-            item.name: json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json")) for item in items if f"{item.key}.json" in there
+            item.name: json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json"))
+            for item in items
+            if f"{item.key}.json" in existing
         }
 
     def done(self, items: Iterable[Item]) -> set[str]:
@@ -148,7 +155,7 @@ class StageStore:
         return outputs.keys() | {name for name, row in failures.items() if row["last_frame"] is None}
 
     def forget_failures(self, items: Iterable[Item]) -> None:
-        """Delete the failures of these items, so that they are done again (``--retry-failures``)."""
+        """Delete the failures of these items, so that they are processed again (``--retry-failures``)."""
         for item in items:
             self.storage.delete(f"{self.path}/failures/{item.key}.json")
 
@@ -156,7 +163,7 @@ class StageStore:
         return f"{self.path}/records/{digest(sorted(item.key for item in items))}.json"
 
     def record(self, items: Iterable[Item]) -> Record | None:
-        """The record of exactly this set of items, or None: then the stage is not complete."""
+        """The record of exactly this set of items; None where the stage is not complete for it."""
         try:
             return Record(**json.loads(self.storage.read_bytes(self._record_path(items))))
         except FileNotFoundError:
@@ -167,7 +174,7 @@ class StageStore:
 
         Args:
             items: All items of the stage, done now or before.
-            figures: What the stage reports: JSON values.
+            figures: Values that the stage reports, in types that JSON supports.
             seconds: Wall time of this run.
             max_failures: Fraction of the items that may fail; one item always may.
 
@@ -175,9 +182,9 @@ class StageStore:
             StageError: more failed than allowed, or an item has neither output nor failure; good outputs are kept.
         """
         outputs, failures = self.finished(items), self.failures(items)
-        lost = [item.name for item in items if item.name not in outputs and item.name not in failures]
-        if lost:
-            raise StageError(f"{self.stage}: {len(lost)} of {len(items)} items have no result, first {lost[0]}; run the same command again")
+        missing = [item.name for item in items if item.name not in outputs and item.name not in failures]
+        if missing:
+            raise StageError(f"{self.stage}: {len(missing)} of {len(items)} items have no result, first {missing[0]}; run the same command again")
         if not outputs or not within_failure_budget(len(failures), len(items), max_failures):
             row = next(iter(failures.values()))
             raise StageError(
@@ -231,10 +238,10 @@ def code_digest() -> str:
 
 @cache
 def git_revision() -> str:
-    """The git revision of the checkout, or an empty text."""
+    """The git revision of the checkout; empty outside a checkout."""
     command = ["git", "-C", str(_PACKAGE.parent), "describe", "--always", "--dirty"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return result.stdout.strip()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 _MAX_PAUSE = 10.0
-"""Seconds."""
+"""Upper bound of the pause between two attempts, in seconds."""
 _PERMANENT_CODES = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH")
 """Error codes of object stores, as in pyarrow's messages, for which a retry does not help."""
 
@@ -21,7 +21,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def retrying(attempts: int, *, pause: float = 0.3, sleep: Callable[[float], None] = time.sleep) -> Retrying:
-    """Calls an action again while its error ``is_transient``; raises the last error unchanged.
+    """A tenacity policy: repeats a call while its error ``is_transient``, and raises the last error unchanged.
 
     Args:
         attempts: Number of attempts in all.

@@ -2,7 +2,7 @@
 
 Every read and write goes through ``Storage``. Credentials come from the store's default credential chain and are never stored or logged.
 A local file is written under a temporary name and renamed; an object appears only when its upload is complete. Failed requests are retried
-with growing pauses; what still fails raises a ``StorageError`` that names the address.
+with exponential backoff; after the last attempt a ``StorageError`` names the URI.
 """
 
 import errno
@@ -43,11 +43,11 @@ def _advice(reason: str) -> str:
         return "this store does not support trailing checksums: give --storage.checksums when_required"
     if os.strerror(errno.ENOSPC) in reason:
         return "the disk is full: free space there, or choose another folder"
-    return "check the address, the credentials and storage.endpoint"
+    return "check the URI, the credentials and storage.endpoint"
 
 
 class Storage:
-    """A root address. All paths given to its methods are relative to it, with forward slashes. Picklable."""
+    """Files below a root URI. All paths passed to its methods are relative to the root, with forward slashes. Picklable."""
 
     def __init__(self, config: StorageConfig) -> None:
         self.config = config
@@ -61,7 +61,7 @@ class Storage:
         return {"config": self.config}
 
     def uri(self, path: str = "") -> str:
-        """The full address of a path, for messages and records."""
+        """The full URI (or absolute local path) of a path, for messages and records."""
         base = self.config.uri if is_remote(self.config.uri) else str(Path(self.config.uri.removeprefix("file://")).absolute())
         return f"{base.rstrip('/')}/{path}".rstrip("/")
 
@@ -87,8 +87,8 @@ class Storage:
         """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where there is no such folder."""
 
         def read(fs: pafs.FileSystem, full: str) -> dict[str, int]:
-            found = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive))
-            files = [info for info in found if info.type == pafs.FileType.File and ".tmp-" not in info.base_name]
+            infos = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive))
+            files = [info for info in infos if info.type == pafs.FileType.File and ".tmp-" not in info.base_name]
             return {info.path[len(full) + 1 :]: info.size for info in sorted(files, key=lambda info: info.path)}
 
         return self._try(path, read)
@@ -242,7 +242,7 @@ class Storage:
         """Write and delete a small object, so that a wrong bucket or key fails before any machine starts.
 
         Raises:
-            StorageError: the address cannot be written.
+            StorageError: the root cannot be written.
         """
         probe = f".probe-{uuid.uuid4().hex}"
         self.write_bytes(probe, b"abaw_ray")

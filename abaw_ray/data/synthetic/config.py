@@ -21,23 +21,23 @@ class SyntheticConfig:
     frame_size: tuple[int, int] = (320, 240)
     """Width and height of the videos in pixels; both even (H.264)."""
     train_subjects: int = 36
-    """Annotated subjects of Train_Set, one video each. One of them is the left half of the two-person video."""
+    """Annotated subjects of Train_Set, one video each. One of them is the left person of the two-person video."""
     val_subjects: int = 16
-    """Annotated subjects of Validation_Set. One of them is the right half of the two-person video."""
+    """Annotated subjects of Validation_Set. One of them is the right person of the two-person video."""
     test_subjects: int = 6
     """Subjects of the test release, one video each."""
     video_duration_s: float = 10.0
-    """Mean duration of a video in seconds; durations vary by a fifth either way."""
+    """Mean duration of a video in seconds; durations vary by up to 20% in either direction."""
     fps_range: tuple[float, float] = (12.0, 20.0)
     """Lowest and highest frame rate in frames per second; every video has its own."""
     segment_duration_s: tuple[float, float] = (1.5, 4.0)
-    """Shortest and longest duration in seconds for which a subject keeps one expression."""
+    """Shortest and longest duration in seconds of a segment, in which a subject keeps one expression."""
     expression_intensity: float = 1.0
     """Scale of all facial expressions; below 1 they are harder to classify."""
     head_pose_scale: float = 0.4
     """Scale of head roll, yaw and pitch; at 1 a small encoder needs many more images to become robust to pose."""
     affectnet_train_images: int = 6000
-    """Usable images of AffectNet's training list; the list has some more that a reader must exclude."""
+    """Usable images of AffectNet's training list; the list has about 5% more rows, which a reader must exclude."""
     affectnet_val_images: int = 480
     """Usable images of AffectNet's validation list."""
     rafdb_train_images: int = 2000
@@ -87,5 +87,5 @@ class SyntheticConfig:
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """Random number generator for one named purpose; independent of the order of calls and of the number of workers."""
+    """Random number generator for the purpose with these names: the same in any order of calls and for any number of workers."""
     return np.random.Generator(np.random.PCG64(int(digest([seed, *map(str, names)], 32), 16)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Temporary path with the same extension; when the block ends without an exception, the file is renamed to ``path`` atomically."""
+    """A temporary path with the same extension; if the block ends without an exception, the file is renamed to ``path`` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:

@@ -1,6 +1,7 @@
 """Lists and files of the synthetic still images, in the layouts of AffectNet (the original one, with lists) and of RAF-DB (aligned).
 
-A list exists before any image is rendered; any number of workers render its images in any order. Every image shows another identity.
+The lists are computed before any image is rendered, so any number of workers can render the images in any order. Every image shows a different
+identity.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ COLUMNS = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_lan
 """Header of AffectNet's lists."""
 UNUSED: tuple[int, ...] = (8, 9, 10)
 """AffectNet's ids None, Uncertain and Non-Face."""
-_SHARES: dict[str, float] = {"Neutral": 1.3, "Happiness": 1.3, "Contempt": 0.8}
+_CLASS_SHARES: dict[str, float] = {"Neutral": 1.3, "Happiness": 1.3, "Contempt": 0.8}
 """Relative frequency of expressions, 1 where not named: moderately imbalanced."""
 _AFFECT: dict[str, tuple[float, float]] = {
     "Neutral": (0.0, 0.0),
@@ -41,7 +42,7 @@ class ListedImage:
     """One image of a list."""
 
     name: str
-    """Determines its identity and its random numbers."""
+    """Seeds the image's identity and random numbers."""
     path: str
     """Below the data set's root."""
     label: int
@@ -51,40 +52,43 @@ class ListedImage:
 
 
 def affectnet_lists(config: SyntheticConfig) -> dict[str, list[ListedImage]]:
-    """Images of training.csv and validation.csv; about a twentieth more than asked for, of the kinds that a reader excludes."""
+    """Images of training.csv and validation.csv; the configured number, and about 5% more that a reader excludes."""
     lists = {}
     for name, count in (("training", config.affectnet_train_images), ("validation", config.affectnet_val_images)):
         rng = generator(config.seed, "affectnet", name)
-        labels = _shares(rng, count, AFFECTNET)
+        labels = _sample_labels(rng, count, AFFECTNET)
         extra = [*UNUSED, *([None] * 2)] * max(1, count // 100)
         order = rng.permutation(len(labels) + len(extra))
-        entries = [[*labels.tolist(), *extra][place] for place in order]
-        lists[f"{name}.csv"] = [_affectnet_image(config, name, at, entry) for at, entry in enumerate(entries)]
+        entries = [[*labels.tolist(), *extra][position] for position in order]
+        lists[f"{name}.csv"] = [_affectnet_image(config, name, index, entry) for index, entry in enumerate(entries)]
     return lists
 
 
-def _affectnet_image(config: SyntheticConfig, split: str, at: int, label: int | None) -> ListedImage:
-    name = f"affectnet-{split}-{at:05d}"
-    folder = 1 + at // 200 + (900 if split == "validation" else 0)
+def _affectnet_image(config: SyntheticConfig, split: str, index: int, label: int | None) -> ListedImage:
+    name = f"affectnet-{split}-{index:05d}"
+    folder = 1 + index // 200 + (900 if split == "validation" else 0)
     path = f"{folder}/{digest([config.seed, name], 56)}.jpg"
-    return ListedImage(name=name, path=path, label=at % len(AFFECTNET) if label is None else label, without_box=label is None)
+    return ListedImage(name=name, path=path, label=index % len(AFFECTNET) if label is None else label, without_box=label is None)
 
 
 def rafdb_list(config: SyntheticConfig) -> list[ListedImage]:
     """Images of ``list_patition_label.txt``, labels from 1."""
     images = []
     for split, count in (("train", config.rafdb_train_images), ("test", config.rafdb_test_images)):
-        labels = _shares(generator(config.seed, "rafdb", split), count, RAFDB)
-        images += [ListedImage(name=f"rafdb-{split}-{at:05d}", path=f"{split}_{at:05d}", label=int(label) + 1) for at, label in enumerate(labels, 1)]
+        labels = _sample_labels(generator(config.seed, "rafdb", split), count, RAFDB)
+        images += [
+            ListedImage(name=f"rafdb-{split}-{number:05d}", path=f"{split}_{number:05d}", label=int(label) + 1)
+            for number, label in enumerate(labels, 1)
+        ]
     return images
 
 
-def _shares(rng: np.random.Generator, count: int, names: tuple[str, ...]) -> np.ndarray:
+def _sample_labels(rng: np.random.Generator, count: int, names: tuple[str, ...]) -> np.ndarray:
     """``count`` labels in random order, with the class shares; every class occurs if ``count`` allows it."""
-    share = np.array([_SHARES.get(name, 1.0) for name in names])
-    numbers = np.floor(count * share / share.sum()).astype(int)
-    numbers[: count - numbers.sum()] += 1
-    return rng.permutation(np.repeat(np.arange(len(names)), numbers))
+    shares = np.array([_CLASS_SHARES.get(name, 1.0) for name in names])
+    counts = np.floor(count * shares / shares.sum()).astype(int)
+    counts[: count - counts.sum()] += 1
+    return rng.permutation(np.repeat(np.arange(len(names)), counts))
 
 
 def write_affectnet(config: SyntheticConfig, folder: Path, images: list[ListedImage]) -> list[str]:
@@ -92,17 +96,17 @@ def write_affectnet(config: SyntheticConfig, folder: Path, images: list[ListedIm
     rows = []
     for image in images:
         rng = generator(config.seed, "affectnet-row", image.name)
-        used = image.label < len(AFFECTNET)
-        shown = AFFECTNET[image.label] if used else str(rng.choice(AFFECTNET))
-        still = render_photo(config, image.name, None if image.label == UNUSED[-1] else shown)
+        has_expression = image.label < len(AFFECTNET)
+        expression = AFFECTNET[image.label] if has_expression else str(rng.choice(AFFECTNET))
+        still = render_photo(config, image.name, None if image.label == UNUSED[-1] else expression)
         _write(folder / "Manually_Annotated_Images" / image.path, still)
         x0, y0, x1, y1 = still.box + rng.normal(0, 0.012, 4) * (still.box[2] - still.box[0])
         box = (round(x0), round(y0), round(x1 - x0), round(y1 - y0))
         if image.without_box:
             box = (0, 0, -4, -4)
-        valence, arousal = np.clip(np.array(_AFFECT[shown]) + rng.normal(0, 0.1, 2), -1, 1) if used else (-2, -2)
-        marks = ";".join(f"{value:.2f}" for value in still.landmarks.ravel())
-        rows.append(f"{image.path},{box[0]},{box[1]},{box[2]},{box[3]},{marks},{image.label},{valence:.6f},{arousal:.6f}")
+        valence, arousal = np.clip(np.array(_AFFECT[expression]) + rng.normal(0, 0.1, 2), -1, 1) if has_expression else (-2, -2)
+        landmarks = ";".join(f"{value:.2f}" for value in still.landmarks.ravel())
+        rows.append(f"{image.path},{box[0]},{box[1]},{box[2]},{box[3]},{landmarks},{image.label},{valence:.6f},{arousal:.6f}")
     return rows
 
 

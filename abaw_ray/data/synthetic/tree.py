@@ -28,7 +28,7 @@ from abaw_ray.data.synthetic.still_lists import COLUMNS, affectnet_lists, rafdb_
 from abaw_ray.media.write import write_video
 
 REVISION = 6
-"""Raised by hand when the same settings give other labels or pixels."""
+"""Raised by hand whenever the same settings give other labels or pixels."""
 DONE = "synthetic.json"
 """Completion marker: holds the settings and counts of a complete data set."""
 _FOLDERS = ("affwild2", "affectnet", "rafdb")
@@ -48,7 +48,7 @@ def identity(config: SyntheticConfig) -> str:
 
 
 def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, progress: ProgressCallback | None = None) -> dict[str, int]:
-    """Write the data set into a folder, unless it exists there already.
+    """Write the data set into a folder, unless the folder holds it already.
 
     Args:
         root: The folder; it will hold ``affwild2``, ``affectnet``, ``rafdb`` and ``synthetic.json``.
@@ -62,13 +62,13 @@ def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, pr
     Raises:
         ConfigError: the folder holds another data set or other files.
     """
-    root, name = Path(root), identity(config)
-    done, staging = root / DONE, root / f".staging-{name}"
+    root, data_digest = Path(root), identity(config)
+    done, staging = root / DONE, root / f".staging-{data_digest}"
     if done.exists():
-        found = json.loads(done.read_text())
-        if found["digest"] != name:
+        marker = json.loads(done.read_text())
+        if marker["digest"] != data_digest:
             raise ConfigError(f"{root}: holds a synthetic data set of other settings or another version; delete the folder or name another one")
-        return found["counts"]
+        return marker["counts"]
     _check_target(root, staging)
     staging.mkdir(parents=True, exist_ok=True)
     for folder in _FOLDERS:  # an interrupted call may have moved some of the folders
@@ -77,7 +77,7 @@ def write_synthetic(root: Path, config: SyntheticConfig, *, workers: int = 2, pr
     counts = _write_all(staging, config, workers, progress)
     for folder in _FOLDERS:
         os.replace(staging / folder, root / folder)
-    _text(done, [json.dumps({"digest": name, "revision": REVISION, "settings": to_plain(config), "counts": counts}, indent=1)])
+    _write_lines(done, [json.dumps({"digest": data_digest, "revision": REVISION, "settings": to_plain(config), "counts": counts}, indent=1)])
     shutil.rmtree(staging)
     return counts
 
@@ -93,19 +93,19 @@ def _check_target(root: Path, staging: Path) -> None:
 
 
 def _write_all(staging: Path, config: SyntheticConfig, workers: int, progress: ProgressCallback | None) -> dict[str, int]:
-    """Render everything, videos first (they take longest), then write the lists."""
-    videos, lists, render_aligned = make_script(config), affectnet_lists(config), rafdb_list(config)
+    """Render everything, videos first because they take longest, then write the lists; returns the counts."""
+    videos, lists, rafdb_images = make_script(config), affectnet_lists(config), rafdb_list(config)
     tasks: list[_Task] = [_Task(_write_video, (config, staging / "affwild2", video), video.frames, "frames") for video in videos]
     for name, images in lists.items():
         tasks += [_Task(write_affectnet, (config, staging / "affectnet", batch), len(batch), name) for batch in _batches(images)]
-    tasks += [_Task(write_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(render_aligned)]
+    tasks += [_Task(write_rafdb, (config, staging / "rafdb", batch), len(batch), "rafdb") for batch in _batches(rafdb_images)]
     results = _run(tasks, workers, progress)
     frames = dict(zip([video.name for video in videos], results["frames"], strict=True))
     _write_release(staging / "affwild2", [video for video in videos if video.subjects[0].split == "test"], frames)
     for name in lists:
-        _text(staging / "affectnet" / name, [COLUMNS, *_joined(results[name])])
-    _text(staging / "rafdb/basic/EmoLabel/list_patition_label.txt", _joined(results["rafdb"]))
-    return {"videos": len(videos), "frames": sum(frames.values()), "images": sum(map(len, lists.values())) + len(render_aligned)}
+        _write_lines(staging / "affectnet" / name, [COLUMNS, *_concatenate(results[name])])
+    _write_lines(staging / "rafdb/basic/EmoLabel/list_patition_label.txt", _concatenate(results["rafdb"]))
+    return {"videos": len(videos), "frames": sum(frames.values()), "images": sum(map(len, lists.values())) + len(rafdb_images)}
 
 
 @dataclass(frozen=True)
@@ -121,60 +121,59 @@ class _Task:
 
 def _run(tasks: list[_Task], workers: int, progress: ProgressCallback | None) -> dict[str, list]:
     """Results by kind. One worker runs in this process; more run in spawned processes (a fork would copy the caller's threads)."""
-    total, done, results = sum(task.size for task in tasks), 0, {}
-    report_progress = progress or (lambda done, total: None)
+    total, finished, results = sum(task.size for task in tasks), 0, {}
+    report_progress = progress or (lambda finished, total: None)
     with ExitStack() as stack:
         if workers > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)))
-            stack.callback(
-                pool.shutdown, wait=False, cancel_futures=True
-            )  # runs before the pool's own exit: an error or Ctrl-C does not wait for the remaining tasks
+            # runs before the pool's own exit, so that after an error or Ctrl-C the remaining tasks are cancelled
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             futures = {pool.submit(task.call, *task.arguments): task for task in tasks}
             for future in as_completed(futures):
                 future.result()
-                done += futures[future].size
-                report_progress(done, total)
+                finished += futures[future].size
+                report_progress(finished, total)
             results_in_order = [future.result() for future in futures]
         else:
             results_in_order = []
             for task in tasks:
                 results_in_order.append(task.call(*task.arguments))
-                done += task.size
-                report_progress(done, total)
-    for task, au_gain in zip(tasks, results_in_order, strict=True):
-        results.setdefault(task.kind, []).append(au_gain)
+                finished += task.size
+                report_progress(finished, total)
+    for task, result in zip(tasks, results_in_order, strict=True):
+        results.setdefault(task.kind, []).append(result)
     return results
 
 
 def _write_video(config: SyntheticConfig, tree: Path, video: VideoScript) -> int:
-    """Write one video, unless it exists, and its annotations; returns its number of frames."""
+    """Write one video (unless the file exists) and its annotations; returns its number of frames."""
     scene, path = Scene(config, video), tree / video.path
     if not path.exists():
         samples, start = scene.audio()
         with atomic_path(path) as partial:
             write_video(partial, scene.frames(), scene.times, samples, audio_start=start, crf=config.crf, preset="veryfast")
-    for at, subject in enumerate(video.subjects):
+    for index, subject in enumerate(video.subjects):
         if subject.split in _SETS:
-            _text(tree / _TASK / _SETS[subject.split] / f"{subject.name}.txt", [_HEADER, *map(str, scene.labels(at))])
+            _write_lines(tree / _TASK / _SETS[subject.split] / f"{subject.name}.txt", [_HEADER, *map(str, scene.labels(index))])
     return len(scene.times)
 
 
 def _write_release(tree: Path, videos: list[VideoScript], frames: dict[str, int]) -> None:
     """Write the names and the example rows of the test videos; the first video has one row more than frames."""
-    rows = [f"{video.name}/{row:05d}.jpg," for at, video in enumerate(videos) for row in range(1, frames[video.name] + 1 + (at == 0))]
-    _text(tree / "EXPR_test_release.txt", [video.name for video in videos])
-    _text(tree / "EXPR_test_example.txt", [f"image_location,{_HEADER}", *rows])
+    rows = [f"{video.name}/{row:05d}.jpg," for index, video in enumerate(videos) for row in range(1, frames[video.name] + 1 + (index == 0))]
+    _write_lines(tree / "EXPR_test_release.txt", [video.name for video in videos])
+    _write_lines(tree / "EXPR_test_example.txt", [f"image_location,{_HEADER}", *rows])
 
 
 def _batches(images: list) -> list[list]:
-    return [images[at : at + _BATCH] for at in range(0, len(images), _BATCH)]
+    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
 
 
-def _joined(animations: list[list[str]]) -> list[str]:
-    return [row for part in animations for row in part]
+def _concatenate(batches: list[list[str]]) -> list[str]:
+    return [row for batch in batches for row in batch]
 
 
-def _text(path: Path, lines: list[str]) -> None:
+def _write_lines(path: Path, lines: list[str]) -> None:
     with atomic_path(path) as partial:
         partial.write_text("\n".join(lines) + "\n")

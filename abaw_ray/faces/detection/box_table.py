@@ -26,7 +26,7 @@ _TEXT_TYPES = {"video": pa.string(), "track": pa.string()}
 
 
 class BoxTable:
-    """An opened table; a CSV file is held in memory, of a Parquet file only the rows of one video are read (sort it by ``video``)."""
+    """An opened table. A CSV file is read into memory; of a Parquet file, only the rows of one video are read (fast if sorted by ``video``)."""
 
     def __init__(self, uri: str, storage: StorageConfig | None = None) -> None:
         """Open the table and check its columns.
@@ -75,19 +75,19 @@ class BoxTable:
             StorageError: the table cannot be read.
         """
         if self._table is not None:
-            own = pc.equal(self._table["video"], video)  # pyright: ignore[reportAttributeAccessIssue] (pyarrow.compute defines its functions at import)
-            rows = self._table.filter(own).select(self._columns)
+            mask = pc.equal(self._table["video"], video)  # pyright: ignore[reportAttributeAccessIssue] (pyarrow.compute defines its functions at import)
+            rows = self._table.filter(mask).select(self._columns)
         else:
             rows = self._storage.read_table(self._name, self._columns, [("video", "==", video)])
-        found: dict[int, list[Face]] = {}
+        faces_by_frame: dict[int, list[Face]] = {}
         for row in rows.to_pylist():
             box = np.array([row[corner] for corner in _CORNERS], dtype=np.float64)
             if row["frame"] is None or row["frame"] < 1 or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
                 raise ItemError(f"{self.uri}: frame {row['frame']} with box {box.tolist()}; frames must count from 1, x0 < x1 and y0 < y1")
             score, track = row.get("score"), row.get("track")
             face = Face(box, 1.0 if score is None else float(score), None, "given", None if track is None else str(track))
-            found.setdefault(int(row["frame"]), []).append(face)
-        return GivenBoxes(found)
+            faces_by_frame.setdefault(int(row["frame"]), []).append(face)
+        return GivenBoxes(faces_by_frame)
 
 
 class GivenBoxes:

@@ -1,7 +1,7 @@
 """Successive frames -> whether a cut lies between them. ``tracker.py`` ends tracklets at cuts.
 
-Cheap on purpose: 2,304 pixels of each frame are compared with those of the frame before. It detects hard cuts, not slow dissolves. A jump cut
-that leaves the frame almost unchanged is not detected, and no tracklet needs to end there.
+For speed, only 2,304 pixels of successive frames are compared. This detects hard cuts, but not slow dissolves, nor a jump cut that leaves the
+frame almost unchanged, at which no tracklet needs to end.
 """
 
 import cv2
@@ -12,7 +12,7 @@ from abaw_ray.faces.config import CutConfig
 
 _BINS = 32
 _DECAY = 0.8
-"""Weight of the past in the exponential moving average of pixel changes, per frame."""
+"""Decay per frame of the exponential moving average of pixel changes."""
 _MOTION_FACTOR = 3.0
 """The threshold rises by this many times the moving average (a shaking camera, a low frame rate)."""
 
@@ -41,6 +41,6 @@ class CutDetector:
 
 
 def _histogram_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the share of the pixels that change their histogram bin."""
+    """Return the fraction of the pixels that change their histogram bin."""
     a, b = (cv2.calcHist([luma], [0], None, [_BINS], [0, 256]) for luma in (before, after))
     return float(np.abs(a - b).sum()) / 2 / before.size

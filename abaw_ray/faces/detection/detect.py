@@ -17,8 +17,8 @@ from abaw_ray.faces.config import DetectorConfig
 from abaw_ray.faces.detection.weights import yunet_weights
 
 _HAAR_HALF_COUNT = 6
-"""A Haar cascade gives no probability but the number of overlapping windows that it accepts: this many are a score of 0.5. Faces have about 30,
-false positives 2 to 5."""
+"""Number of overlapping accepted windows that is converted to a score of 0.5: a Haar cascade returns this number and no probability. Faces have
+about 30, false positives 2 to 5."""
 _NMS_IOU = 0.4
 """Boxes with a larger intersection over union are one face."""
 _MAX_NETWORKS = 8
@@ -28,7 +28,7 @@ _STRIDE = 32
 _SQUARE_BELOW = 256
 """Pixels: smaller images are padded to squares, so that windows have few sizes in all."""
 _NO_CONFIG = np.zeros(0, np.uint8)
-"""OpenCV expects a configuration beside the weights; ONNX has none."""
+"""OpenCV expects a configuration in addition to the weights; ONNX has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Face:
     score: float | None
     """0 to 1; not comparable between detectors. None where the face is interpolated between two detections."""
     landmarks: Float[np.ndarray, "5 2"] | None = None
-    """Eyes, nose, mouth corners, x y; those on the left of the image first. None where the detector gives none."""
+    """Eyes, nose, mouth corners, x y; those on the left of the image first. None for a detector without landmarks."""
     source: str = "detected"
     """``detected`` on the whole frame, ``followed`` in a window around a tracked face, ``interpolated`` between two detections, ``given`` by the
     user."""
@@ -49,14 +49,14 @@ class Face:
 
 
 Detector = Callable[[UInt8[np.ndarray, "height width 3"], float], list[Face]]
-"""``(rgb, min_size)``: faces whose longer side has at least ``min_size`` pixels, highest score first."""
+"""``(rgb, min_size)`` -> faces whose longer side has at least ``min_size`` pixels, highest score first."""
 
 
 def make_detector(config: DetectorConfig, weights: bytes | None = None) -> Detector:
     """Return the configured detector; called once per worker.
 
     Args:
-        config: Which detector.
+        config: Selects the detector.
         weights: YuNet's weights, where they have been read already: the nodes of a cluster need neither file nor network.
 
     Raises:
@@ -114,10 +114,10 @@ class HaarDetector:
         """Detect faces; the score is n / (n + 6) for n overlapping windows: 6 are 0.5, 24 are 0.8."""
         grey = self.contrast.apply(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         window = (max(int(min_size), 24),) * 2  # 24 pixels: the cascade's own window
-        found, counts = self.cascade.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=1, minSize=window)
-        if len(found) == 0:
+        windows, counts = self.cascade.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=1, minSize=window)
+        if len(windows) == 0:
             return []
-        boxes = np.asarray(found)
+        boxes = np.asarray(windows)
         corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]).astype(np.float64)
         scores = np.asarray(counts, dtype=np.float64).ravel()
         scores = scores / (scores + _HAAR_HALF_COUNT)

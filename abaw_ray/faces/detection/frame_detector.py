@@ -1,7 +1,7 @@
 """A decoded frame -> the faces in it, in pixels of the upright frame: on the whole frame, or in a window around each tracked face.
 
 ``segment_tracker.py`` decides when, ``tracker.py`` matches the results. The whole frame is shrunk directly from the decoder's planes. A window
-costs a small fraction of that and shows the face at a higher resolution (``docs/performance.md``).
+costs a small fraction of that and has a higher resolution (``docs/performance.md``).
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from abaw_ray.media.square_crop import clip_square
 _SAME_FACE_IOU = 0.4
 """Faces from two windows with a larger intersection over union are one."""
 _SAME_FACE_DISTANCE = 0.4
-"""So are two faces whose centers are nearer than this, in units of their longer side: detectors differ more in size than in position."""
+"""Faces whose centers are nearer than this, in units of their longer side, are also one: two detections differ more in size than in position."""
 
 
 class FrameDetector:
@@ -42,14 +42,14 @@ class FrameDetector:
 
     def follow(self, frame: Frame, boxes: list[np.ndarray]) -> list[Face]:
         """Detect faces in the windows around tracked boxes, each face once."""
-        found = [face for box in boxes for face in self._detect_in_window(frame, box)]
-        if len(found) < 2:
-            return found
-        kept = nms(np.stack([face.box for face in found]), np.array([face.score for face in found]), iou_threshold=_SAME_FACE_IOU)
-        return [found[index] for index in kept]
+        faces = [face for box in boxes for face in self._detect_in_window(frame, box)]
+        if len(faces) < 2:
+            return faces
+        kept = nms(np.stack([face.box for face in faces]), np.array([face.score for face in faces]), iou_threshold=_SAME_FACE_IOU)
+        return [faces[index] for index in kept]
 
     def search_and_follow(self, frame: Frame, boxes: list[np.ndarray]) -> list[Face]:
-        """Do both: tracked faces from their windows, at a higher resolution, all others from the whole frame."""
+        """Detect tracked faces in their windows, at a higher resolution, and all others on the whole frame."""
         followed, searched = self.follow(frame, boxes), self.search(frame)
         if not followed or not searched:
             return followed + searched

@@ -1,7 +1,7 @@
 """Buffered frames between two detections -> further observations of a tracklet: before its first, after its last, and halfway while it moves.
 
 Detections are far apart because they are expensive. The frames in between stay in a buffer for a while (``segment_tracker.py``). Where a
-detection shows that a person appeared, disappeared or moved in between, a few more detections on buffered frames tell when.
+detection shows that a person appeared, disappeared or moved in between, a few more detections on buffered frames determine when.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from abaw_ray.faces.tracking.tracker import Observation, Tracker, Tracklet
 from abaw_ray.media.frame import Frame
 
 _MIN_SPACING = 1.5
-"""In units of ``follow_interval_s``: two detections that are further apart leave room for one between them."""
+"""Two detections are far enough apart for another one between them if they are more than this apart, in units of ``follow_interval_s``."""
 
 
 class Backtracker:
@@ -24,12 +24,12 @@ class Backtracker:
         self.tracker, self.frame_detector, self.recent = tracker, frame_detector, recent
 
     def extend_back(self, tracklet: Tracklet, last_row: int) -> list[Observation]:
-        """Return earlier observations of a newcomer, ascending.
+        """Return earlier observations of a new tracklet, ascending.
 
         Steps back by ``follow_interval_s``, and bisects the rest once the face is not found.
 
         Args:
-            tracklet: Found in the newest frame.
+            tracklet: Detected in the newest frame.
             last_row: Number of the frame up to which the tracklet has rows; 0 for none.
         """
         first, missing = tracklet.last, last_row
@@ -61,7 +61,7 @@ class Backtracker:
         return observations[1:]
 
     def midpoint(self, tracklet: Tracklet) -> list[Observation]:
-        """Return an observation between the last two of a tracklet if these are far apart in time and place; else an empty list."""
+        """Return one observation between the last two of a tracklet if these are far apart in time and position; else an empty list."""
         a, b, tracks = tracklet.interpolate_from, tracklet.last, self.tracker.config
         if a is None or tracklet.last_iou >= tracks.static_iou or b.time - a.time <= tracks.follow_interval_s * _MIN_SPACING:
             return []
@@ -73,7 +73,7 @@ class Backtracker:
         return [] if observation is None else [observation]
 
     def _count_hits(self, tracklet: Tracklet, observations: list[Observation]) -> None:
-        """Count observations at least one interval apart as hits: neighbouring frames share their errors. ``observations``: nearest first."""
+        """Count observations at least one interval apart as hits: errors in neighbouring frames are correlated. ``observations``: nearest first."""
         counted = tracklet.last
         for observation in observations:
             if abs(observation.time - counted.time) >= self.tracker.config.follow_interval_s:

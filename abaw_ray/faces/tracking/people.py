@@ -17,7 +17,7 @@ from abaw_ray.faces.tracking.segments import Segment
 
 @dataclass(eq=False)
 class TrackletSummary:
-    """What is kept in memory of one tracklet."""
+    """Summary of one tracklet, kept in memory until the end of the video."""
 
     id: int
     first_frame: int = 0
@@ -53,7 +53,7 @@ class TrackletSummary:
                 boxes.append([time, *box.tolist()])
 
     def coincides(self, other: "TrackletSummary") -> bool:
-        """Return whether both are in the video at the same time."""
+        """Return whether the frame ranges of both overlap."""
         return self.first_frame <= other.last_frame and other.first_frame <= self.last_frame
 
 
@@ -62,12 +62,12 @@ def name_subjects(tracklets: list[TrackletSummary], subjects: list[dict], config
 
     Args:
         tracklets: All accepted tracklets.
-        subjects: ``{"track": name, "side": "left" | "right" | ""}`` as in the ``VIDEO`` row. A side of "" beside a sibling with one means
-            the other side (``video2`` + ``video2_left``: the first is on the right); alone, the main subject.
+        subjects: ``{"track": name, "side": "left" | "right" | ""}`` as in the ``VIDEO`` row. If only one of two subjects has a side, ""
+            means the opposite side (``video2`` and ``video2_left``: the first is on the right); for a single subject it means the main subject.
         config: Threshold for background people.
 
     Returns:
-        For every name its tracklets in order of time, no two at the same time; empty where that person is never seen.
+        Tracklets by name in order of time, no two at the same time; empty for a person who is never seen.
     """
     sides = {subject["side"] for subject in subjects}
     opposite = {"left": "right", "right": "left"}
@@ -84,7 +84,7 @@ def name_people(tracklets: list[TrackletSummary], config: PeopleConfig) -> dict[
     """Join tracklets of similar color histograms; the person with the largest summed box area is the main subject.
 
     Returns:
-        ``main`` (in any case), ``person-2``, ... in order of summed area; for each its tracklets in order of time.
+        Tracklets by name in order of time; the names are ``main`` (always present), ``person-2``, ... by descending summed area.
     """
     people: list[list[TrackletSummary]] = []
     histograms: list[np.ndarray] = []
@@ -127,7 +127,7 @@ def _split_position(tracklets: list[TrackletSummary]) -> float:
 
 
 def _select(tracklets: list[TrackletSummary], min_area_ratio: float) -> list[TrackletSummary]:
-    """Return the largest tracklet and, while it is not seen, the next largest ones: the subject after a cut or an absence."""
+    """Return the largest tracklet, and the next largest ones in frames that it does not cover: the subject after a cut or an absence."""
     chosen: list[TrackletSummary] = []
     for tracklet in _by_area(tracklets):
         large = not chosen or tracklet.area_sum / tracklet.rows >= min_area_ratio * chosen[0].area_sum / chosen[0].rows

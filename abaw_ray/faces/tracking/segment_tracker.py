@@ -1,7 +1,7 @@
 """The frames of one segment -> rows of tracklets in the row buffer: faces detected on a schedule, tracked, and cropped.
 
-``cuts`` detects shots, ``frame_detector`` faces, and ``tracker`` matches them. This module decides which frames go through the detector, and
-interpolates the boxes in between. It uses nothing of other segments.
+``cuts`` detects shots, ``frame_detector`` faces, and ``tracker`` matches them. This module selects the frames on which the detector runs, and
+interpolates the boxes in between. It does not depend on other segments.
 """
 
 import math
@@ -27,9 +27,9 @@ from abaw_ray.media.frame import Frame
 from abaw_ray.media.square_crop import clip_square, square_around
 
 _MB = 2**20
-"""Bytes."""
+"""Bytes of a mebibyte."""
 _MAX_TRACKLETS = 1_000_000
-"""Tracklets of one segment at most: a tracklet's id contains the index of its segment."""
+"""Maximum number of tracklets of one segment: a tracklet's id is the index of its segment times this, plus its number."""
 _HISTOGRAM_SCALE, _HISTOGRAM_PIXELS = 2.0, 32
 """The square whose colors are counted: its side in units of the face's longer side, and the pixels to which that side is shrunk."""
 
@@ -44,10 +44,10 @@ class SegmentTracker:
             tracks, min_score = replace(tracks, min_hits=1, max_people=_MAX_TRACKLETS), -math.inf
         self.tracker = Tracker(tracks, min_score, segment.index * _MAX_TRACKLETS)
         self.cuts = CutDetector(config.cuts)
-        self._idle_bytes = config.buffer_mb * _MB / 2  # for buffered frames that only a newcomer may need
+        self._idle_bytes = config.buffer_mb * _MB / 2  # limit for buffered frames that are kept only to track new people back
         self.summaries: dict[int, TrackletSummary] = {}
         self.recent: deque[Frame] = deque()
-        """Buffered frames, ascending without a hole."""
+        """Buffered frames, consecutive and ascending."""
         self.backtracker = Backtracker(self.tracker, frame_detector, self.recent) if isinstance(frame_detector, FrameDetector) else None
         self.last_search: float | None = None
         self.last_follow: float | None = None
@@ -73,13 +73,13 @@ class SegmentTracker:
         self._drop_frames()
 
     def _must_search(self, frame: Frame) -> bool:
-        """Search at the configured interval, and before frames without a search since must leave the buffer."""
+        """Return whether to search: at the configured interval, or earlier if frames since the last search would exceed the buffer."""
         tracks = self.config.tracks
         relaxed = self.tracker.all_found and len(self.recent) * self.frame_bytes <= self._idle_bytes
         return _due(frame.time, self.last_search, tracks.search_interval_s if relaxed else tracks.lost_search_interval_s)
 
     def _must_follow(self, frame: Frame) -> bool:
-        """Follow at the configured interval, and before frames that wait for their boxes fill half of the buffer."""
+        """Return whether to follow: at the configured interval, or earlier if frames without boxes fill half of the buffer."""
         tracks = self.config.tracks
         interval = tracks.static_interval_s if self.tracker.all_static else tracks.follow_interval_s
         return bool(self.tracker.active) and (self._buffer_exceeds(0.5) or _due(frame.time, self.last_follow, interval))
@@ -91,7 +91,7 @@ class SegmentTracker:
         return [summary for number, summary in sorted(self.summaries.items()) if number not in rejected and summary.rows]
 
     def _end_shot(self) -> None:
-        """Run the detector on the last frame of the shot, on all of it if the last search is some time ago; then end all tracklets."""
+        """Run the detector on the last frame of the shot (on the whole frame if the last search is long ago), then end all tracklets."""
         if self.recent and self.recent[-1].number != self.tracker.last_frame:
             last = self.recent[-1]
             assert self.last_search is not None  # the first frame of every shot is searched
@@ -106,11 +106,11 @@ class SegmentTracker:
 
     def _update(self, frame: Frame, faces: list[Face], *, searched: bool = False) -> None:
         before = self.tracker.last_frame
-        found = self.tracker.update(frame.number, frame.time, faces)
+        detected = self.tracker.update(frame.number, frame.time, faces)
         for tracklet in self.tracker.active if self.backtracker else []:
-            if tracklet.last.frame == before:  # found in the last detection, but not in this one
+            if tracklet.last.frame == before:  # matched in the last detection, but not in this one
                 self._extend_forward(tracklet, frame)
-        for tracklet in found:
+        for tracklet in detected:
             self._write_observed(tracklet)
             summary = self.summaries[tracklet.id]
             if searched or not summary.histogram.any():
@@ -124,7 +124,7 @@ class SegmentTracker:
             self._write_path(tracklet.id, [before, observation])
 
     def _write_observed(self, tracklet: Tracklet) -> None:
-        """Write the rows up to this detection: since the previous one, or as far back as a newcomer can be tracked."""
+        """Write the rows up to this detection: from the previous one on, or as far back as a new tracklet can be tracked."""
         if tracklet.interpolate_from is not None:
             between = self.backtracker.midpoint(tracklet) if self.backtracker else []
             self._write_path(tracklet.id, [tracklet.interpolate_from, *between, tracklet.last])
@@ -138,7 +138,7 @@ class SegmentTracker:
         self._write_path(tracklet.id, path)
 
     def _is_short_gap(self, before: Observation, after: Observation) -> bool:
-        """Return whether a gap too long from detection to detection is short after detections on the frames in between."""
+        """Return whether a gap that was too long between scheduled detections is short enough after backtracking."""
         return after.time - before.time <= self.config.tracks.max_gap_s and self.recent[0].number <= before.frame + 1
 
     def _write_path(self, tracklet: int, path: list[Observation]) -> None:
@@ -189,8 +189,8 @@ class SegmentTracker:
         while len(self.recent) > pending and (self.recent[0].time <= searched or len(self.recent) * self.frame_bytes > self._idle_bytes):
             self.recent.popleft()
 
-    def _buffer_exceeds(self, share: float) -> bool:
-        return self._pending() * self.frame_bytes > share * self.config.buffer_mb * _MB
+    def _buffer_exceeds(self, fraction: float) -> bool:
+        return self._pending() * self.frame_bytes > fraction * self.config.buffer_mb * _MB
 
 
 def segment_of(tracklet: int) -> int:

@@ -54,7 +54,7 @@ WHOLE_VIDEO = Chunk()
 
 def segments_at(time: float, chunk: Chunk, config: SegmentConfig) -> list[Segment]:
     """Return the one or two segments of the chunk that cover a frame of this time, in order."""
-    low = math.floor((time - config.overlap_s) / config.length_s) - 1  # one further down and up: the quotient above is rounded
+    low = math.floor((time - config.overlap_s) / config.length_s) - 1  # one segment more on each side, because the quotient is rounded
     near = [Segment(index, config) for index in range(low, low + 4) if chunk.contains(index)]
     return [segment for segment in near if segment.covers(time)]
 
@@ -65,7 +65,7 @@ def split_into_chunks(start: float, duration: float, chunk_s: float, config: Seg
     Args:
         start: Time of its first frame in seconds, from the header.
         duration: Seconds, from the header. Headers may be wrong, so the first chunk starts with the video and the last one ends with it.
-        chunk_s: Seconds of a chunk at least; rounded up to whole segments.
+        chunk_s: Minimum duration of a chunk in seconds; rounded up to whole segments.
         config: The segments.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Detections in single frames -> tracklets: the same person from detection to detection within one shot. Uses boxes and times, no pixels.
+"""Detections in single frames -> tracklets: the detections of one person within one shot. Uses boxes and times, no pixels.
 
-A tracklet ends at a cut. It is lost where its face is not found for longer than ``max_gap_s``; a detection at about the same place in the same
+A tracklet ends at a cut. It is lost if its face is not detected for longer than ``max_gap_s``; a detection at about the same place in the same
 shot resumes it. ``people.py`` names the people of tracklets, ``segment_tracker.py`` crops the chips.
 """
 
@@ -30,7 +30,7 @@ class Observation:
 
 @dataclass(eq=False)
 class Tracklet:
-    """One person within one shot, from observation to observation."""
+    """The observations of one person within one shot; only the latest ones are kept."""
 
     id: int
     shot: int
@@ -39,7 +39,7 @@ class Tracklet:
     interpolate_from: Observation | None = None
     """The observation before ``last``, where the frames between the two are to be interpolated."""
     previous: Observation | None = None
-    """The observation before ``last`` in any case; None for a newcomer."""
+    """The observation before ``last``, also where the frames between are not interpolated; None for a new tracklet."""
     last_iou: float = 0.0
     """Intersection over union of ``interpolate_from`` and ``last``; 0 where the former is None."""
 
@@ -54,7 +54,7 @@ class Tracker:
     """Matches faces to tracklets, detection after detection."""
 
     def __init__(self, config: TrackConfig, min_score: float, last_id: int = 0) -> None:
-        """``last_id``: the id of the first tracklet is one more."""
+        """``last_id``: one less than the id of the first tracklet."""
         self.config, self.min_score = config, min_score
         self.active: list[Tracklet] = []
         self.lost: list[Tracklet] = []
@@ -77,13 +77,13 @@ class Tracker:
         """
         before, self.updates, self.last_frame = self.last_frame, self.updates + 1, frame
         strong = [index for index, face in enumerate(faces) if face.score is not None and face.score >= self.min_score]
-        known = self._match(self.active, list(range(len(faces))), faces)
-        matched = {index for _, index in known}
+        continued = self._match(self.active, list(range(len(faces))), faces)
+        matched = {index for _, index in continued}
         resumed = self._match(self.lost, [index for index in strong if index not in matched], faces)
         matched |= {index for _, index in resumed}
-        for tracklet, index in known:
-            short = tracklet.last.frame == before or time - tracklet.last.time <= self.config.max_gap_s
-            tracklet.add(Observation(frame, time, faces[index]), interpolate=short)
+        for tracklet, index in continued:
+            is_short_gap = tracklet.last.frame == before or time - tracklet.last.time <= self.config.max_gap_s
+            tracklet.add(Observation(frame, time, faces[index]), interpolate=is_short_gap)
         for tracklet, index in resumed:
             tracklet.add(Observation(frame, time, faces[index]), interpolate=False)
         new = [self._new(Observation(frame, time, faces[index])) for index in strong if index not in matched]
@@ -97,7 +97,7 @@ class Tracker:
 
     @property
     def all_static(self) -> bool:
-        """Whether they also were static since the detection before."""
+        """Whether, in addition, all of them were static since the previous detection."""
         return self.all_found and all(tracklet.last_iou >= self.config.static_iou for tracklet in self.active)
 
     def match_one(self, tracklet: Tracklet, observation: Observation, faces: list[Face]) -> Face | None:
@@ -108,7 +108,7 @@ class Tracker:
         return free[pairs[0][1]] if pairs else None
 
     def drop_oldest(self) -> None:
-        """Mark the person not found for longest as lost (the frame buffer is full)."""
+        """Mark the person who was not detected for longest as lost, because the frame buffer is full."""
         oldest = min(self.active, key=lambda tracklet: tracklet.last.frame)
         self.active.remove(oldest)
         self.lost.append(oldest)
@@ -120,7 +120,7 @@ class Tracker:
         self.shot, self.updates = self.shot + 1, 0
 
     def _match(self, tracklets: list[Tracklet], rows: list[int], faces: list[Face]) -> list[tuple[Tracklet, int]]:
-        """Return the assignment of faces to tracklets of least cost, without pairs that cannot be one person."""
+        """Return the assignment of faces to tracklets with least cost, without pairs that cannot be one person."""
         if not tracklets or not rows:
             return []
         last, current = np.stack([tracklet.last.face.box for tracklet in tracklets]), np.stack([faces[row].box for row in rows])
@@ -139,12 +139,12 @@ class Tracker:
         return Tracklet(self.last_id, self.shot, observation)
 
     def _update_states(self, time: float, resumed: list[Tracklet], new: list[Tracklet]) -> None:
-        """Decide which tracklets are active, lost or removed."""
-        found = self.active + resumed + new
-        gone = [tracklet for tracklet in found if time - tracklet.last.time > self.config.max_gap_s]
-        found = sorted((t for t in found if t not in gone), key=lambda tracklet: -float(longer_side(tracklet.last.face.box)))
-        lost = [tracklet for tracklet in self.lost if tracklet not in resumed] + gone + found[self.config.max_people :]
-        self.active = found[: self.config.max_people]
+        """Update the lists of active and lost tracklets, and remove those that were lost for too long."""
+        candidates = self.active + resumed + new
+        timed_out = [tracklet for tracklet in candidates if time - tracklet.last.time > self.config.max_gap_s]
+        candidates = sorted((t for t in candidates if t not in timed_out), key=lambda tracklet: -float(longer_side(tracklet.last.face.box)))
+        lost = [tracklet for tracklet in self.lost if tracklet not in resumed] + timed_out + candidates[self.config.max_people :]
+        self.active = candidates[: self.config.max_people]
         self.lost = [tracklet for tracklet in lost if time - tracklet.last.time <= self.config.reid_timeout_s]
         self._remove([tracklet for tracklet in lost if tracklet not in self.lost])
 

@@ -1,4 +1,4 @@
-"""An image to draw on: texts truncated to their width, rectangles, hatching. It records the box of every text."""
+"""A canvas for texts (truncated to their width), rectangles and hatching. It records the box of every text."""
 
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ STATE_COLORS = {
     "interpolated": (235, 178, 62),
     "given": (128, 96, 172),
 }
-"""They differ in lightness too, and each source has a letter."""
+"""Color of each state of a frame. They also differ in lightness, and the contact sheet shows a letter for each source."""
 HATCH = (196, 110, 98)
 _STEP = 8
 """Pixels between two lines of hatching."""
@@ -28,21 +28,21 @@ _STEP = 8
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which comes with matplotlib: the same image on every machine."""
+    """Return DejaVu Sans from matplotlib, so that images are the same on every machine."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
 
 
 def truncate_middle(text: str, width: float, size: int, bold: bool = False) -> str:
-    """Return the text where it fits into this many pixels, else with its middle left out: names differ at both ends."""
-    face = font(size, bold)
-    if face.getlength(text) <= width:
+    """Return the text if it fits into ``width`` pixels, else the text without its middle, because names differ at both ends."""
+    typeface = font(size, bold)
+    if typeface.getlength(text) <= width:
         return text
-    kept = len(text)
-    while kept > 0:
-        kept -= 1
-        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if face.getlength(short) <= width:
-            return short
+    length = len(text)
+    while length > 0:
+        length -= 1
+        shortened = f"{text[: (length + 1) // 2]}…{text[len(text) - length // 2 :]}"
+        if typeface.getlength(shortened) <= width:
+            return shortened
     return ""
 
 
@@ -59,14 +59,14 @@ class Canvas:
         """Draw one line of text whose top is ``y``, truncated to ``width``; returns its width in pixels.
 
         Args:
-            x: Its left (``align`` l), middle (m) or right end (r).
-            y: Its top.
+            x: Left end (``align`` l), middle (m) or right end (r) of the text.
+            y: Top of the text.
             text: Without line breaks.
-            size: Pixels.
-            color: Of the text.
-            width: Pixels that it may take.
+            size: Font size in pixels.
+            color: Color of the text.
+            width: Maximum width in pixels.
             bold: Bold font.
-            align: Where ``x`` is.
+            align: Meaning of ``x``.
         """
         text = truncate_middle(text, width, size, bold)
         if not text:
@@ -109,7 +109,7 @@ class Canvas:
             return
         tile = Image.new("RGB", (x1 - x0, y1 - y0), ground)
         pen = ImageDraw.Draw(tile)
-        for start in range(-tile.height - x0 % _STEP, tile.width, _STEP):  # the lines of neighbours meet
+        for start in range(-tile.height - x0 % _STEP, tile.width, _STEP):  # aligned, so that the lines of adjacent rectangles meet
             pen.line((start, tile.height, start + tile.height, 0), fill=line)
         self.image.paste(tile, (x0, y0))
 

@@ -1,6 +1,6 @@
 """One track of a video -> a contact sheet: a timeline of its states, whole frames with the boxes of all people, and evenly spaced chips.
 
-Takes rows, chips and frames that are in memory; it opens no file. Frames without a face are hatched.
+Rows, chips and frames are passed in memory; no file is opened. Frames without a face are hatched.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from abaw_ray.report.tracks.timeline_bar import Axis, draw_axis, draw_gaps, draw
 from abaw_ray.report.tracks.track import STATES, Track, bin_centers, evenly_spaced, find_gaps, frame_ends, frame_times
 
 Chips = Mapping[int, UInt8[np.ndarray, "side side 3"]]
-"""RGB by frame."""
+"""RGB chips by frame number."""
 _MARGIN, _GUTTER, _SPACE = 28, 124, 10
-"""Pixels around everything, beside the bars for names, between images."""
+"""Pixels of the outer margin, of the column of names beside the bars, and between images."""
 _CELL, _CAPTION = 150, 46
 """Pixels of a chip's side on the sheet, and of its caption."""
 _MIN_WIDTH = 900
-"""Pixels: the least width, whatever the number of columns."""
+"""Pixels: minimum width between the margins."""
 _MAX_OTHERS = 5
-"""Bars of other people, those with the most rows."""
+"""Maximum number of bars of other people; those with the most rows are shown."""
 _BAR, _THIN = 34, 10
 """Pixels: heights of the bars of this track and of the others."""
 _IMAGE_HEIGHT, _MAX_IMAGE_HEIGHT = 190, 330
@@ -34,7 +34,7 @@ _IMAGE_HEIGHT, _MAX_IMAGE_HEIGHT = 190, 330
 
 @dataclass(frozen=True, kw_only=True)
 class SheetConfig:
-    """Number of chips."""
+    """Number of chips on a contact sheet."""
 
     columns: int = 8
     """Chips in a row. Default ours."""
@@ -53,7 +53,7 @@ class SheetConfig:
 
 
 def chip_frames(track: Track, config: SheetConfig) -> Int[np.ndarray, " chosen"]:
-    """Return the frames whose chips are shown: evenly spaced, the first and the last among them."""
+    """Return the frames whose chips are shown: evenly spaced, including the first and the last."""
     return track.frame[evenly_spaced(len(track.frame), config.columns * config.rows)]
 
 
@@ -79,10 +79,10 @@ def draw_sheet(
 
     Args:
         tracks: All tracks of the video.
-        name: Which of them.
-        chips: Those of ``chip_frames``; a frame with a face and no chip is shown grey.
-        images: Of ``image_frames``, at ``image_size``.
-        config: How many chips.
+        name: The track that is shown.
+        chips: Chips of ``chip_frames``; a frame with a face and without a chip is grey.
+        images: Images of ``image_frames``, at ``image_size``.
+        config: Number of chips.
         note: A further message, for example that the video is damaged; may be empty.
     """
     track = tracks[name]
@@ -162,14 +162,14 @@ def _image_layout(inner: int, aspect: float) -> tuple[int, tuple[int, int]]:
 def _draw_images(canvas: Canvas, tracks: Mapping[str, Track], track: Track, images: list[FrameImage], config: SheetConfig, top: float) -> float:
     canvas.text(_MARGIN, top, "Whole frames, with the boxes of all people", 15, width=config.inner, bold=True)
     top, below = top + 28, top
-    slot = (config.inner + _SPACE) / len(images)
-    for at, image in enumerate(images):
-        x, row = _MARGIN + at * slot, track.at(image.frame)
+    spacing = (config.inner + _SPACE) / len(images)
+    for index, image in enumerate(images):
+        x, row = _MARGIN + index * spacing, track.at(image.frame)
         assert row is not None, "images are of frames of the track"
         drawn, labels = draw_people(image, tracks.values(), track.name)
         canvas.image.paste(Image.fromarray(drawn), (round(x), round(top)))
         canvas.texts += [(text, (a + round(x), b + round(top), c + round(x), d + round(top))) for text, (a, b, c, d) in labels]
-        y, width = top + len(drawn) + 5, slot - _SPACE
+        y, width = top + len(drawn) + 5, spacing - _SPACE
         _draw_timestamp(canvas, track, row, x, y, width)
         state = STATES[track.state[row]]
         canvas.text(x, y + 17, state, 12, WARNING if state == STATES[0] else MUTED, width=width)
@@ -179,12 +179,12 @@ def _draw_images(canvas: Canvas, tracks: Mapping[str, Track], track: Track, imag
 
 def _draw_chips(canvas: Canvas, track: Track, chips: Chips, config: SheetConfig, top: float) -> float:
     frames = chip_frames(track, config)
-    every = "every frame" if len(frames) == len(track.frame) else f"{len(frames)} of {len(track.frame):,} frames, evenly spaced"
-    canvas.text(_MARGIN, top, f"Chips: {every}", 15, width=config.inner, bold=True)
+    selection = "every frame" if len(frames) == len(track.frame) else f"{len(frames)} of {len(track.frame):,} frames, evenly spaced"
+    canvas.text(_MARGIN, top, f"Chips: {selection}", 15, width=config.inner, bold=True)
     top += 28
     for at, frame in enumerate(frames.tolist()):
-        line, place = divmod(at, config.columns)
-        _draw_cell(canvas, track, frame, chips.get(frame), _MARGIN + place * (_CELL + _SPACE), top + line * (_CELL + _CAPTION + _SPACE))
+        row, column = divmod(at, config.columns)
+        _draw_cell(canvas, track, frame, chips.get(frame), _MARGIN + column * (_CELL + _SPACE), top + row * (_CELL + _CAPTION + _SPACE))
     return top + -(-len(frames) // config.columns) * (_CELL + _CAPTION + _SPACE)
 
 
@@ -212,6 +212,6 @@ def _draw_cell(canvas: Canvas, track: Track, frame: int, chip: np.ndarray | None
 
 
 def _draw_timestamp(canvas: Canvas, track: Track, row: int, x: float, y: float, width: float) -> None:
-    """Draw number and time of a frame below its image."""
-    number = canvas.text(x, y, f"#{track.frame[row]:,}", 12, width=width / 2, bold=True)
-    canvas.text(x + width, y, format_time(track.time[row]), 12, MUTED, width=width - number - 6, align="r")
+    """Draw the number and the time of a frame below its image."""
+    number_width = canvas.text(x, y, f"#{track.frame[row]:,}", 12, width=width / 2, bold=True)
+    canvas.text(x + width, y, format_time(track.time[row]), 12, MUTED, width=width - number_width - 6, align="r")

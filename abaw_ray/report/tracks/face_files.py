@@ -1,4 +1,4 @@
-"""A video -> the local file of its FACE rows among the results of a run. ``track.py`` reads it."""
+"""A video -> a local file with its FACE rows, from the results of a run. ``track.py`` reads it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def open_face_file(where: str, video: str) -> Iterator[Path]:
         video: Path or URI of the video; its rows may be named after any trailing part of it, with or without the suffix.
 
     Raises:
-        DataError: there is no output of this video, or several.
+        DataError: there is no output of this video, or there are several.
         StorageError: the store cannot be reached.
     """
     where = where.rstrip("/")
@@ -28,8 +28,8 @@ def open_face_file(where: str, video: str) -> Iterator[Path]:
     if not name:
         found = _find_outputs(storage, video)
         if len(found) != 1:
-            seen = f"{len(found)} outputs: {', '.join(found[:2])}" if found else "no output"
-            raise DataError(f"{storage.uri()}: '{video}' has {seen} in the stage 'faces'; name the .parquet file")
+            count = f"{len(found)} outputs: {', '.join(found[:2])}" if found else "no output"
+            raise DataError(f"{storage.uri()}: '{video}' has {count} in the stage 'faces'; name the .parquet file")
         name = found[0]
     if not storage.exists(name):
         raise DataError(f"{storage.uri(name)}: no such file; check the path")
@@ -39,8 +39,8 @@ def open_face_file(where: str, video: str) -> Iterator[Path]:
 
 def _find_outputs(storage: Storage, video: str) -> list[str]:
     """Return the paths of all outputs of the stage that match this video, at any settings."""
-    steps = video.partition("://")[2].split("/") if "://" in video else video.split("/")
-    names = {"/".join(steps[at:]) for at in range(len(steps))}
+    components = video.partition("://")[2].split("/") if "://" in video else video.split("/")
+    names = {"/".join(components[start:]) for start in range(len(components))}
     names |= {name.rpartition(".")[0] for name in names}
     keys = {_key(name) for name in names if name}
     files = [path for path in storage.files("", recursive=True) if path.endswith(".parquet")]

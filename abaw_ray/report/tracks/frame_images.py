@@ -15,7 +15,7 @@ from abaw_ray.report.tracks.track import Track
 _MUTED: Color = (150, 196, 235)
 """Color of the tracks that are not highlighted."""
 _MAX_LABEL = 150
-"""Pixels of a name: more would hide the frame."""
+"""Maximum width of a name in pixels, so that it does not hide the frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class FrameImage:
     frame: int
     rgb: UInt8[np.ndarray, "height width 3"]
     scale: tuple[float, float]
-    """Pixels of the image for one pixel of the video, horizontally and vertically."""
+    """Pixels of the image per pixel of the video, horizontally and vertically."""
 
 
 def draw_people(image: FrameImage, tracks: Iterable[Track], name: str) -> tuple[UInt8[np.ndarray, "height width 3"], list[tuple[str, Box]]]:
@@ -48,17 +48,17 @@ def _scaled(box: Float[np.ndarray, "4"], image: FrameImage) -> Box:
 
 
 def _draw_label(canvas: Canvas, name: str, box: Box, *, highlighted: bool) -> None:
-    """Draw a name above or below its box, inside the image; omitted where all positions are taken."""
+    """Draw a name above, below or inside its box; omitted if all these positions overlap other names or the border."""
     width, height = canvas.image.size
-    size, high = 12, 17
-    long = min(font(size, highlighted).getlength(name) + 8, _MAX_LABEL, width)
-    left = min(max(box[0], 0), width - long)
-    for top in (box[1] - high - 1, box[3] + 1, box[1] + 3):
-        place = (left, top, left + long, top + high)
+    size, label_height = 12, 17
+    label_width = min(font(size, highlighted).getlength(name) + 8, _MAX_LABEL, width)
+    left = min(max(box[0], 0), width - label_width)
+    for top in (box[1] - label_height - 1, box[3] + 1, box[1] + 3):
+        place = (left, top, left + label_width, top + label_height)
         if top < 0 or place[3] > height or any(_overlap(place, taken) for _, taken in canvas.texts):
             continue
         canvas.fill(place, ACCENT if highlighted else _MUTED)
-        canvas.text(left + 4, top + 1, name, size, PAPER if highlighted else INK, width=long - 7, bold=highlighted)
+        canvas.text(left + 4, top + 1, name, size, PAPER if highlighted else INK, width=label_width - 7, bold=highlighted)
         return
 
 

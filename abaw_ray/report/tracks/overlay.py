@@ -1,6 +1,6 @@
 """A video and its tracks -> single frames and chips, and an overlay video with the boxes of all people.
 
-Frame times are checked against the tracks, so tracks of another video are refused.
+Frame times are checked against the tracks, so tracks of another video raise an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +31,11 @@ _WIDTHS = (640, 1280)
 _PANEL = 56
 """Pixels below the frame for the bar and the status text."""
 _SIDE = 12
-"""Pixels beside them."""
+"""Pixels to the left and right of the bar and the text."""
 
 
 def frames_at(uri: str, wanted: Mapping[int, float]) -> Iterator[tuple[int, Frame]]:
-    """Yield the wanted frames of a video, given by number and time: by seeking where the container supports it, else in one pass.
+    """Yield frames of a video, given by number and time: by seeking if the container supports it, else in one pass.
 
     Raises:
         DataError: the file does not exist, or has no frame of that number and time.
@@ -51,7 +51,7 @@ def frames_at(uri: str, wanted: Mapping[int, float]) -> Iterator[tuple[int, Fram
             yield number, found
             del missing[number]
     except (SeekError, ItemError):
-        pass  # the whole pass below raises the error of a damaged file
+        pass  # the pass over the whole video below raises the error of a damaged file
     for frame in decode(uri, max_frames=max(missing)) if missing else ():
         if frame.number in missing:
             _check(uri, frame, missing.pop(frame.number))
@@ -61,13 +61,13 @@ def frames_at(uri: str, wanted: Mapping[int, float]) -> Iterator[tuple[int, Fram
 
 
 def frame_images(uri: str, track: Track, frames: Sequence[int], size: tuple[int, int]) -> list[FrameImage]:
-    """Return whole images of these frames of a track at this width and height; errors as ``frames_at``."""
+    """Return the whole frames of these numbers at this width and height; errors as ``frames_at``."""
     wanted = {frame: float(track.time[track.at(frame)]) for frame in frames}
     return [_frame_image(number, frame, size) for number, frame in frames_at(uri, wanted)]
 
 
 def crop_chips(uri: str, track: Track, frames: Sequence[int], config: ChipConfig) -> dict[int, UInt8[np.ndarray, "side side 3"]]:
-    """Return chips cropped from the video, of those of the frames that have a face; errors as ``frames_at``."""
+    """Return chips, cropped from the video, of those frames that have a face; errors as ``frames_at``."""
     rows = {frame: track.at(frame) for frame in frames}
     wanted = {frame: float(track.time[row]) for frame, row in rows.items() if track.seen[row]}
     return {number: crop_chip(frame, track.box[rows[number]], config).image for number, frame in frames_at(uri, wanted)}

@@ -1,6 +1,6 @@
 """The states of a track over the whole video as a timeline bar, with its time axis and the labels of its gaps.
 
-Each pixel column shows the shares of the states in its time, and no gap is too short to be visible.
+Each pixel column shows the fractions of its time in each state; every gap is visible, however short.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from abaw_ray.report.tracks.track import STATES, Gap, Track, frame_ends
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 """Seconds between two ticks."""
 _MIN_GAP_HEIGHT = 3
-"""Pixels of the bar's height that a gap takes at least, however short it is."""
+"""Minimum height of a gap in a pixel column, in pixels, however short the gap is."""
 _LABEL, _LANE, _LANES = 12, 20, 4
 """Pixels of a label's font and of a lane of labels; number of lanes."""
 
@@ -36,29 +36,29 @@ class Axis:
 
 
 def state_shares(track: Track, axis: Axis) -> Float[np.ndarray, "pixels states"]:
-    """Return the share of each of ``STATES`` in the time of each pixel, 0 to 1; the rest to 1 is time without rows of the track."""
+    """Return the fraction of each pixel's time in each of ``STATES``, 0 to 1; the remainder is time without rows of the track."""
     edges = np.linspace(axis.start, axis.stop, round(axis.right - axis.left) + 1)
     knots = np.append(track.time, frame_ends(track.time)[-1])
-    lasting = np.diff(knots)[:, None] * (track.state[:, None] == np.arange(len(STATES)))
-    before = np.concatenate([np.zeros((1, len(STATES))), np.cumsum(lasting, axis=0)])
-    passed = np.stack([np.interp(edges, knots, column) for column in before.T], axis=1)
-    return np.diff(passed, axis=0) / np.diff(edges)[:, None]
+    durations = np.diff(knots)[:, None] * (track.state[:, None] == np.arange(len(STATES)))
+    elapsed = np.concatenate([np.zeros((1, len(STATES))), np.cumsum(durations, axis=0)])
+    interpolated = np.stack([np.interp(edges, knots, column) for column in elapsed.T], axis=1)
+    return np.diff(interpolated, axis=0) / np.diff(edges)[:, None]
 
 
 def draw_timeline_bar(canvas: Canvas, track: Track, axis: Axis, top: float, height: int) -> None:
-    """Draw the bar: sources from below in their colors, hatched where there is no face, pale where the track has no rows."""
+    """Draw the bar: the sources in their colors from the bottom, hatching where there is no face, pale where the track has no rows."""
     left, top = round(axis.left), round(top)
-    divided = state_shares(track, axis)
-    canvas.fill((left, top, left + len(divided), top + height), FAINT)
-    canvas.hatch((left, top, left + len(divided), top + height))
-    for at, column in enumerate(divided):
-        x, floor = left + at, top + height
+    shares = state_shares(track, axis)
+    canvas.fill((left, top, left + len(shares), top + height), FAINT)
+    canvas.hatch((left, top, left + len(shares), top + height))
+    for offset, column in enumerate(shares):
+        x, floor = left + offset, top + height
         unseen = 0 if column[0] <= 1e-9 else max(_MIN_GAP_HEIGHT, round(height * column[0]))
         empty = round(height * (1 - column.sum()))
         canvas.fill((x, top, x + 1, top + empty), FAINT)
-        room, rising = max(height - unseen - empty, 0), np.cumsum(column[1:])
-        for index, share in enumerate(rising):
-            to = top + height - round(room * share / rising[-1]) if rising[-1] > 1e-9 else floor
+        available, cumulative = max(height - unseen - empty, 0), np.cumsum(column[1:])
+        for index, share in enumerate(cumulative):
+            to = top + height - round(available * share / cumulative[-1]) if cumulative[-1] > 1e-9 else floor
             canvas.fill((x, to, x + 1, floor), STATE_COLORS[STATES[index + 1]])
             floor = min(floor, to)
 
@@ -79,12 +79,12 @@ def draw_axis(canvas: Canvas, axis: Axis, top: float) -> float:
 
 @dataclass
 class _LabelLayout:
-    """Placed labels, and the lines that lead to them."""
+    """Labels that have been placed, with the x of the line that leads to each."""
 
     labels: list[tuple[Box, float, Gap]] = field(default_factory=list)
 
     def fits(self, box: Box, line: float) -> bool:
-        """Return whether a label covers no other label and no line, and its own line crosses no label."""
+        """Return whether a label overlaps no other label and no line, and its own line crosses no label."""
         for other, other_line, _ in self.labels:
             apart = box[2] + 8 < other[0] or other[2] + 8 < box[0]
             if box[1] == other[1] and not apart:
@@ -96,16 +96,16 @@ class _LabelLayout:
 
 
 def draw_gaps(canvas: Canvas, gaps: Sequence[Gap], axis: Axis, bar: float) -> float:
-    """Label every gap below the bar with its start and end, the longest first; gaps without space for a label are counted.
+    """Label every gap below the bar with its start and end, the longest first; the number of gaps without space for a label is shown.
 
     Args:
-        canvas: Where to draw.
-        gaps: Of the track.
-        axis: Of the bar.
+        canvas: The canvas.
+        gaps: Gaps of the track.
+        axis: Time axis of the bar.
         bar: The ``y`` below the bar.
 
     Returns:
-        The ``y`` below all of it.
+        The ``y`` below the labels.
     """
     top = bar + 10
     placed, omitted = _LabelLayout(), []

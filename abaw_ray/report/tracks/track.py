@@ -23,7 +23,7 @@ _COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box", "score")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Track:
-    """One person's rows, frames ascending."""
+    """Rows of one person, frames ascending."""
 
     video: str
     name: str
@@ -59,17 +59,17 @@ class Gap:
 
     first: int
     last: int
-    """Frames."""
+    """Frame numbers."""
     start: float
     stop: float
-    """Seconds: of the first row, and of the frame after the last."""
+    """Presentation times in seconds of the first frame and of the frame after the last."""
 
 
 def read_tracks(path: Path) -> dict[str, Track]:
-    """Return all tracks of a Parquet file of FACE rows by name, without their chips.
+    """Return the tracks in a Parquet file of FACE rows by name, without their chips.
 
     Raises:
-        DataError: the file does not exist, is not of FACE rows, or has the rows of no or of several videos.
+        DataError: the file does not exist, does not hold FACE rows, or does not hold the rows of exactly one video.
     """
     try:
         missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]

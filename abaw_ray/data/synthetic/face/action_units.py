@@ -1,41 +1,41 @@
 """Expression -> vector of action unit activations; nothing is rendered here.
 
-The action units are a coarse version of FACS. Their activations are ours, tuned so that a small network can classify the expressions and a
-linear model on pixels cannot.
+The action units are a coarse version of FACS; the comments give the nearest FACS codes. Their activations are ours, tuned so that a small
+network can classify the expressions and a linear model on pixels cannot.
 """
 
 import numpy as np
 from jaxtyping import Float
 
 ACTION_UNITS: tuple[str, ...] = (
-    "brow_in",  # inner ends of the brows: up (+) or down (-)
-    "brow_out",  # outer ends
-    "frown",  # brows drawn together and down, with furrows between them
-    "lid_up",  # upper lids: wide (+) or drooping (-)
-    "lid_low",  # lower lids drawn up: a squint
-    "nose",  # wrinkled nose, nostrils up
-    "cheek",  # raised cheeks, folds beside the mouth
-    "corner",  # mouth corners: up (+) or down (-)
-    "wide",  # mouth: stretched (+) or narrow (-)
-    "jaw",  # jaw dropped
-    "lip_up",  # upper lip raised
-    "lip_low",  # lower lip drawn down (+) or pushed up by the chin (-)
-    "press",  # lips pressed thin
-    "pout",  # lips pushed forward
-    "teeth",  # teeth bared
-    "side",  # one corner of the mouth drawn out and up: right (+) or left (-)
-    "brow_side",  # one brow raised: right (+) or left (-)
-    "wink",  # one eye shut: right (+) or left (-)
-    "puff",  # cheeks blown up
-    "tongue",  # tongue shown
-    "shut",  # both eyes shut, as in a blink
+    "brow_in",  # inner ends of the brows: up (+, AU1) or down (-)
+    "brow_out",  # outer ends: up (+, AU2) or down (-)
+    "frown",  # brows drawn together and down, with furrows between them (AU4)
+    "lid_up",  # upper lids: raised (+, AU5) or drooping (-)
+    "lid_low",  # lower lids raised, as in a squint (AU7)
+    "nose",  # wrinkled nose, nostrils raised (AU9)
+    "cheek",  # raised cheeks, folds beside the mouth (AU6)
+    "corner",  # mouth corners: up (+, AU12) or down (-, AU15)
+    "wide",  # mouth: stretched (+, AU20) or narrow (-, AU18)
+    "jaw",  # jaw dropped (AU26)
+    "lip_up",  # upper lip raised (AU10)
+    "lip_low",  # lower lip drawn down (+, AU16) or pushed up by the chin (-, AU17)
+    "press",  # lips pressed together (AU24)
+    "pout",  # lips pushed forward (AU22)
+    "teeth",  # teeth shown between parted lips (AU25)
+    "side",  # one corner of the mouth drawn out and up: right (+) or left (-) (unilateral AU14)
+    "brow_side",  # one brow raised: right (+) or left (-) (unilateral AU2)
+    "wink",  # one eye shut: right (+) or left (-) (AU46)
+    "puff",  # cheeks puffed (AD34)
+    "tongue",  # tongue shown (AD19)
+    "shut",  # both eyes shut, as in a blink (AU45)
 )
 """Names of the action units, in the order of every activation vector; 0 is neutral, 1 full activation."""
 
-UNIT_INDEX: dict[str, int] = {name: at for at, name in enumerate(ACTION_UNITS)}
+UNIT_INDEX: dict[str, int] = {name: index for index, name in enumerate(ACTION_UNITS)}
 """Action unit -> index in an activation vector."""
 
-_SIDED = [UNIT_INDEX[name] for name in ("side", "brow_side", "wink")]
+_UNILATERAL = [UNIT_INDEX[name] for name in ("side", "brow_side", "wink")]
 
 EXPRESSION_VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
     "Neutral": ({}, {"corner": -0.12, "lid_up": -0.1}, {"press": 0.25, "brow_out": 0.1}),
@@ -74,25 +74,25 @@ EXPRESSION_VARIANTS: dict[str, tuple[dict[str, float], ...]] = {
         {"lid_up": -1, "jaw": 0.9, "brow_in": 0.35, "lid_low": 0.4, "wide": -0.1},
     ),
 }
-"""Variants of each expression. ``Other`` is one of several odd or mixed configurations."""
+"""Variants of each expression: activations by action unit. ``Other`` has several unusual or mixed configurations."""
 
 
 def sample_activations(rng: np.random.Generator, expression: str, variant: int | None = None) -> Float[np.ndarray, " units"]:
-    """Full-intensity activations of an expression: one variant, a random side where it is one-sided, and random variation."""
-    forms = EXPRESSION_VARIANTS[expression]
-    chance = np.array([2.0 if expression != "Other" and at == 0 else 1.0 for at in range(len(forms))])
-    form = forms[int(rng.choice(len(forms), p=chance / chance.sum())) if variant is None else variant]
+    """Activations of an expression at full intensity: one variant, a random side for unilateral units, and random variation."""
+    variants = EXPRESSION_VARIANTS[expression]
+    weights = np.array([2.0 if expression != "Other" and index == 0 else 1.0 for index in range(len(variants))])
+    chosen = variants[int(rng.choice(len(variants), p=weights / weights.sum())) if variant is None else variant]
     vector = np.zeros(len(ACTION_UNITS))
-    for name, activation in form.items():
+    for name, activation in chosen.items():
         vector[UNIT_INDEX[name]] = activation
-    vector[_SIDED] *= rng.choice([-1.0, 1.0])
+    vector[_UNILATERAL] *= rng.choice([-1.0, 1.0])
     return vector * rng.normal(1.0, 0.12, len(vector))
 
 
 def sample_habits(rng: np.random.Generator) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, " units"]]:
-    """Gain and resting activation of each action unit of an identity (some neutral faces look sad or stern)."""
+    """Gain and resting activation of each action unit of an identity (some people look sad or stern at rest)."""
     au_gain = np.clip(rng.normal(1.0, 0.15, len(ACTION_UNITS)), 0.6, 1.35)
     au_rest = np.zeros(len(ACTION_UNITS))
-    for name, spread in (("brow_in", 0.14), ("brow_out", 0.14), ("frown", 0.12), ("lid_up", 0.14), ("corner", 0.14), ("wide", 0.15), ("press", 0.1)):
-        au_rest[UNIT_INDEX[name]] = rng.normal(0, spread)
+    for name, std in (("brow_in", 0.14), ("brow_out", 0.14), ("frown", 0.12), ("lid_up", 0.14), ("corner", 0.14), ("wide", 0.15), ("press", 0.1)):
+        au_rest[UNIT_INDEX[name]] = rng.normal(0, std)
     return au_gain, au_rest

@@ -13,11 +13,11 @@ from abaw_ray.data.synthetic.face.identity import Identity
 from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, back_layer, beard, face_outline, facial_features, front_layer, scale_colour
 
 _SHIFT = 4
-"""Bits of a pixel's fraction that OpenCV's polygons keep."""
+"""Fractional bits of the pixel coordinates of OpenCV's polygons (argument ``shift``)."""
 _GRID = 20
-"""Pixels per unit of the shading map."""
-_REACH = (1.3, 1.6)
-"""Half width and half height of the shading map."""
+"""Pixels of the shading map per half face width."""
+_HALF_EXTENT = (1.3, 1.6)
+"""Half width and half height of the shading map, in half face widths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class Pose:
     pitch: float = 0.0
     """Radians; positive yaw turns the face to the right of the image, positive pitch down."""
     gaze: tuple[float, float] = (0.0, 0.0)
-    """Gaze direction, -1..1 horizontally and vertically."""
+    """Gaze direction, horizontal and vertical, -1..1."""
 
     def project(self, points: Float[np.ndarray, "n 2"], *, turned: bool = True) -> Float[np.ndarray, "n 2"]:
-        """Pixels of points on the face; ``turned=False`` for outlines, which do not change when the head turns."""
+        """Image pixels of points on the face; ``turned=False`` for outlines, to which only roll is applied."""
         x, y = points[:, 0], points[:, 1]
         if turned:
             depth = 0.75 * np.sqrt(np.maximum(1.1 - x**2 - (y / 1.4) ** 2, 0.02))
@@ -48,18 +48,19 @@ class Pose:
 
 
 def face_box(identity: Identity, pose: Pose) -> tuple[float, float, float, float]:
-    """The square x0, y0, x1, y1 in pixels that OpenCV's frontal-face cascade puts around this face, on average."""
+    """The square x0, y0, x1, y1 in pixels in which OpenCV's frontal-face cascade detects this face, on average."""
     x, y = pose.project(np.array([[0.02, 0.07 * identity.height]]), turned=False)[0]
     half = 1.2 * pose.size
     return float(x - half), float(y - half), float(x + half), float(y + half)
 
 
 def shading(identity: Identity) -> UInt8[np.ndarray, "h w"]:
-    """Shading map of a frontal face, 128 for unchanged: eye sockets dark, bridge of the nose and cheeks bright."""
-    y, x = np.mgrid[-_REACH[1] : _REACH[1] : 1 / _GRID, -_REACH[0] : _REACH[0] : 1 / _GRID]
+    """Shading map of a frontal face: a factor in units of 1/128, low in the eye sockets, high on cheeks and bridge of the nose."""
+    y, x = np.mgrid[-_HALF_EXTENT[1] : _HALF_EXTENT[1] : 1 / _GRID, -_HALF_EXTENT[0] : _HALF_EXTENT[0] : 1 / _GRID]
     h = identity.height
 
     def spot(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
+        """A Gaussian around ``(cx, cy)`` and its mirror image."""
         return np.exp(-0.5 * (((np.abs(x) - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
 
     light = 0.1 * spot(0, -0.75, 0.45, 0.18) + 0.2 * spot(0.48, 0.2, 0.19, 0.16) + 0.22 * spot(0, 0.05, 0.07, 0.2)
@@ -83,40 +84,42 @@ class Head:
         Args:
             image: RGB.
             pose: Position and orientation of the head.
-            activation: Of each action unit, including the resting activation.
+            activation: Activation of each action unit, including the resting activation.
         """
         identity = self.identity
         _fill(image, self._body(), pose, turned=False)
-        reach = np.array([[-1.35, CROWN - 0.3], [1.35, CROWN - 0.3], [1.35, 1.75], [-1.35, 1.75]])
-        corners = pose.project(reach, turned=False)
-        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (image.shape[1], image.shape[0]))
-        if (high - low < 2).any():
+        bounds = np.array([[-1.35, CROWN - 0.3], [1.35, CROWN - 0.3], [1.35, 1.75], [-1.35, 1.75]])
+        corners = pose.project(bounds, turned=False)
+        start = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        stop = np.minimum(np.ceil(corners.max(axis=0)).astype(int), (image.shape[1], image.shape[0]))
+        if (stop - start < 2).any():
             return
-        part = image[low[1] : high[1], low[0] : high[0]]
-        here = Pose(x=pose.x - low[0], y=pose.y - low[1], size=pose.size, roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch, gaze=pose.gaze)
-        part = np.ascontiguousarray(part)
-        edge = face_outline(identity, activation)
-        _fill(part, [*self.back_layer, Shape(edge, identity.skin)], here, turned=False)
-        _fill(part, beard(identity, activation), here)
+        region = image[start[1] : stop[1], start[0] : stop[0]]
+        local_pose = Pose(x=pose.x - start[0], y=pose.y - start[1], size=pose.size, roll=pose.roll, yaw=pose.yaw, pitch=pose.pitch, gaze=pose.gaze)
+        region = np.ascontiguousarray(region)
+        outline = face_outline(identity, activation)
+        _fill(region, [*self.back_layer, Shape(outline, identity.skin)], local_pose, turned=False)
+        _fill(region, beard(identity, activation), local_pose)
         shapes, folds = facial_features(identity, activation, pose.gaze)
-        self._shade(part, here, edge, folds)
-        _fill(part, shapes, here)
-        _fill(part, self.front_layer, here, turned=False)
-        image[low[1] : high[1], low[0] : high[0]] = part
+        self._shade(region, local_pose, outline, folds)
+        _fill(region, shapes, local_pose)
+        _fill(region, self.front_layer, local_pose, turned=False)
+        image[start[1] : stop[1], start[0] : stop[0]] = region
 
     def _body(self) -> list[Shape]:
+        """Neck and shoulders."""
         shirt, skin = self.identity.shirt, scale_colour(self.identity.skin, 0.72)
         shoulders = np.array([[-0.5, 1.45], [-1.2, 1.62], [-1.9, 2.0], [-2.6, 9.0], [2.6, 9.0], [1.9, 2.0], [1.2, 1.62], [0.5, 1.45]])
         neck = np.array([[-0.55, 0.5], [0.55, 0.5], [0.58, 1.5], [0, 1.85], [-0.58, 1.5]])
         return [Shape(shoulders, shirt), Shape(neck, skin)]
 
-    def _shade(self, part: np.ndarray, pose: Pose, edge: np.ndarray, folds: list[Fold]) -> None:
-        size = (part.shape[1], part.shape[0])
-        three = np.array([[-0.6, EYES], [0.6, EYES], [0.0, 0.8]], dtype=np.float32)
-        matrix = cv2.getAffineTransform(((three + _REACH) * _GRID).astype(np.float32), pose.project(three).astype(np.float32))
+    def _shade(self, region: np.ndarray, pose: Pose, outline: np.ndarray, folds: list[Fold]) -> None:
+        """Multiply the pixels inside the outline by the shading map and darken the folds, in place."""
+        size = (region.shape[1], region.shape[0])
+        anchors = np.array([[-0.6, EYES], [0.6, EYES], [0.0, 0.8]], dtype=np.float32)
+        matrix = cv2.getAffineTransform(((anchors + _HALF_EXTENT) * _GRID).astype(np.float32), pose.project(anchors).astype(np.float32))
         shade = cv2.warpAffine(self.shade, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        crease = np.full(part.shape[:2], 128, np.uint8)
+        crease = np.full(region.shape[:2], 128, np.uint8)
         for fold in folds:
             if fold.depth > 0.05:
                 points = np.round(pose.project(fold.points) * (1 << _SHIFT)).astype(np.int32)
@@ -124,11 +127,11 @@ class Head:
                 cv2.polylines(crease, [points], False, 128 * (1 - 0.6 * min(fold.depth, 1.0)), width, cv2.LINE_AA, _SHIFT)
         crease = cv2.GaussianBlur(crease, (0, 0), max(0.035 * pose.size, 0.5))
         shade = cv2.multiply(shade, crease, scale=1 / 128)
-        mask = np.full(part.shape[:2], 128, np.uint8)
-        inside = np.zeros(part.shape[:2], np.uint8)
-        cv2.fillPoly(inside, [np.round(pose.project(edge, turned=False) * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
+        mask = np.full(region.shape[:2], 128, np.uint8)
+        inside = np.zeros(region.shape[:2], np.uint8)
+        cv2.fillPoly(inside, [np.round(pose.project(outline, turned=False) * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(shade, inside, mask)
-        cv2.multiply(part, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), part, scale=1 / 128)
+        cv2.multiply(region, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), region, scale=1 / 128)
 
 
 def _fill(image: np.ndarray, shapes: list[Shape], pose: Pose, *, turned: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Identities: appearance, resting activations and voice, sampled from the seed and a name, so the same name gives the same identity everywhere."""
+"""Identities: appearance, resting activations and voice, sampled from the seed and a name; the same name gives the same identity everywhere."""
 
 from dataclasses import dataclass
 
@@ -30,6 +30,7 @@ class Identity:
     eye_x: float
     eye_size: float
     eye_tilt: float
+    """Height of the outer corner of the eye above its centre."""
     brow_y: float
     brow_width: float
     nose_y: float
@@ -41,10 +42,13 @@ class Identity:
     fringe: float
     """How far the hair comes down the forehead: 0 bald, 1 to just above the brows."""
     parting: float
+    """Horizontal position of the parting, -1 to 1."""
     long_hair: float
+    """Length of the hair below the ears, 0 for short hair."""
     beard: float
-    """Darkness of the beard, 0 for none."""
+    """Opacity of the beard, 0 for none."""
     moustache: float
+    """Opacity of the moustache, 0 for none."""
     glasses: float
     """Radius of the glasses, 0 for none."""
     relief: float
@@ -56,20 +60,23 @@ class Identity:
     pitch: float
     """Mean fundamental frequency of the voice in Hz."""
     tract: float
-    """Scale of all formants: short vocal tracts sound brighter."""
+    """Factor of all formant frequencies; it is higher for a shorter vocal tract."""
     loudness: float
-    """Root mean square of the voice."""
+    """Root mean square of the voice's samples."""
     tilt: float
+    """Added to the spectral tilt of each speaking style."""
     breathiness: float
+    """Minimum noise fraction of the voice source."""
     tempo: float
+    """Factor of the speaking rate."""
 
 
 def make_identity(seed: int, name: str) -> Identity:
-    """The identity of that name."""
+    """The identity with this name."""
     rng = generator(seed, "person", name)
     skin = np.array(_SKIN[rng.integers(len(_SKIN))]) * rng.uniform(0.92, 1.06) + rng.normal(0, 4, 3)
     hair = _colour(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2))
-    bearded, (au_gain, au_rest) = rng.random() < 0.45, sample_habits(rng)
+    has_beard, (au_gain, au_rest) = rng.random() < 0.45, sample_habits(rng)
     return Identity(
         skin=_colour(skin),
         hair=hair,
@@ -90,9 +97,9 @@ def make_identity(seed: int, name: str) -> Identity:
         lip=rng.uniform(0.5, 1.7),
         fringe=0.0 if rng.random() < 0.1 else rng.uniform(0.25, 0.85),
         parting=rng.uniform(-0.6, 0.6),
-        long_hair=rng.uniform(0.5, 1.0) if rng.random() < 0.45 and not bearded else 0.0,
-        beard=rng.uniform(0.3, 0.95) if bearded else 0.0,
-        moustache=rng.uniform(0.4, 0.95) if rng.random() < (0.8 if bearded else 0.15) else 0.0,
+        long_hair=rng.uniform(0.5, 1.0) if rng.random() < 0.45 and not has_beard else 0.0,
+        beard=rng.uniform(0.3, 0.95) if has_beard else 0.0,
+        moustache=rng.uniform(0.4, 0.95) if rng.random() < (0.8 if has_beard else 0.15) else 0.0,
         glasses=rng.uniform(0.25, 0.36) if rng.random() < 0.35 else 0.0,
         relief=rng.uniform(0.8, 1.15),
         au_gain=au_gain,

@@ -20,7 +20,7 @@ def render_occluder(image: UInt8[np.ndarray, "h w 3"], kind: str, identity: Iden
     Args:
         image: RGB, with the face rendered.
         kind: One of ``OCCLUDERS``.
-        identity: Whose face it is; the hand has its skin colour.
+        identity: The subject; the hand has its skin colour.
         pose: Pose of the head.
         shift: Offset of the occluder from the face, in half face widths.
         colour: Colour of bar or mask.
@@ -41,10 +41,10 @@ def render_occluder(image: UInt8[np.ndarray, "h w 3"], kind: str, identity: Iden
 def _hand(image: np.ndarray, identity: Identity, pose: Pose, shift: tuple[float, float]) -> None:
     """Four fingers and a palm over mouth and nose."""
     side = 1 if shift[0] > 0 else -1
-    for at in range(4):
+    for number in range(4):
         finger = _RING * (0.62, 0.13) + (0, 0)
-        finger = finger + (-0.1 * side + shift[0] * 0.3, 0.28 + 0.23 * at + shift[1] * 0.3)
-        _fill(image, finger, pose, scale_colour(identity.skin, 0.92 - 0.07 * (at % 2)))
+        finger = finger + (-0.1 * side + shift[0] * 0.3, 0.28 + 0.23 * number + shift[1] * 0.3)
+        _fill(image, finger, pose, scale_colour(identity.skin, 0.92 - 0.07 * (number % 2)))
     palm = _RING * (0.5, 0.62) + (0.75 * side + shift[0] * 0.3, 0.75 + shift[1] * 0.3)
     _fill(image, palm, pose, scale_colour(identity.skin, 0.88))
 

@@ -36,17 +36,17 @@ class Fold:
 
     points: np.ndarray
     depth: float
-    """0 invisible, 1 as dark as creases get."""
+    """Darkness, 0 invisible to 1."""
     width: float = 0.05
 
 
 def scale_colour(colour: Colour, factor: float) -> Colour:
-    """The colour, darker or lighter."""
+    """The colour multiplied by a factor."""
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
 def ribbon(points: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Outline of a stroke whose width (whole, at each point) varies along it."""
+    """Outline of a stroke along the points; ``widths`` has its full width at each point."""
     along = np.gradient(points, axis=0)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.hypot(*along.T), 1e-6)[:, None]
     offset = across * widths[:, None] / 2
@@ -54,13 +54,13 @@ def ribbon(points: np.ndarray, widths: np.ndarray) -> np.ndarray:
 
 
 def face_outline(identity: Identity, activation: np.ndarray) -> np.ndarray:
-    """Outline of the face, from the right ear over the chin and back over the crown."""
+    """Outline of the face, from the right ear over the chin and the left ear to the crown."""
     exponent = np.log(identity.jaw) / np.log(np.cos(np.arcsin(identity.mouth_y / identity.height)))
     cos, sin = np.cos(_ARC), np.sin(_ARC)
-    low = sin > 0
-    x = np.where(low, np.sign(cos) * np.abs(cos) ** np.clip(exponent, 0.8, 2.2), cos)
-    y = np.where(low, identity.height * sin, -CROWN * sin)
-    y = y + np.where(low, 0.2 * max(activation[UNIT_INDEX["jaw"]], 0) * sin**2, 0)
+    is_lower = sin > 0
+    x = np.where(is_lower, np.sign(cos) * np.abs(cos) ** np.clip(exponent, 0.8, 2.2), cos)
+    y = np.where(is_lower, identity.height * sin, -CROWN * sin)
+    y = y + np.where(is_lower, 0.2 * max(activation[UNIT_INDEX["jaw"]], 0) * sin**2, 0)
     x = x * (1 + 0.13 * activation[UNIT_INDEX["puff"]] * np.exp(-(((y - 0.5) / 0.35) ** 2)))
     return np.stack([x, y], axis=1)
 
@@ -79,7 +79,7 @@ def back_layer(identity: Identity) -> list[Shape]:
 
 
 def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[float, float]) -> tuple[list[Shape], list[Fold]]:
-    """Shapes of eyes, brows, nose and mouth, and the folds that the action units cause."""
+    """Shapes of eyes, brows, nose and mouth, and the folds that the action units produce."""
     shapes, folds = [], _folds(identity, activation)
     for side in (-1, 1):
         shapes += _eye(identity, activation, side, gaze)
@@ -92,19 +92,19 @@ def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[floa
 
 
 def beard(identity: Identity, activation: np.ndarray) -> list[Shape]:
-    """Beard and moustache; shaded like skin."""
+    """Shapes of beard and moustache; they are shaded like skin."""
     shapes = []
-    blend = [np.array(identity.skin) * (1 - part) + 0.75 * np.array(identity.hair) * part for part in (identity.beard, identity.moustache)]
+    colours = [np.array(identity.skin) * (1 - opacity) + 0.75 * np.array(identity.hair) * opacity for opacity in (identity.beard, identity.moustache)]
     if identity.beard > 0:
-        edge = face_outline(identity, activation)
-        low = edge[edge[:, 1] > 0.08]
-        along = (low[:, 1] - 0.08) / (low[:, 1].max() - 0.08)
-        inner = low * np.stack([0.93 - 0.5 * along, np.ones(len(low))], axis=1) - np.stack([0 * along, 0.3 * along], axis=1)
-        shapes.append(Shape(np.concatenate([low * 0.99, inner[::-1]]), tuple(blend[0])))
+        outline = face_outline(identity, activation)
+        lower_outline = outline[outline[:, 1] > 0.08]
+        along = (lower_outline[:, 1] - 0.08) / (lower_outline[:, 1].max() - 0.08)
+        inner = lower_outline * np.stack([0.93 - 0.5 * along, np.ones(len(lower_outline))], axis=1) - np.stack([0 * along, 0.3 * along], axis=1)
+        shapes.append(Shape(np.concatenate([lower_outline * 0.99, inner[::-1]]), tuple(colours[0])))
     if identity.moustache > 0:
         u = np.linspace(-1, 1, 9)
         line = np.stack([0.3 * u, identity.mouth_y - 0.15 - 0.05 * activation[UNIT_INDEX["lip_up"]] + 0.07 * u**2], axis=1)
-        shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(blend[1])))
+        shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(colours[1])))
     return shapes
 
 
@@ -173,18 +173,18 @@ def _nose(identity: Identity, activation: np.ndarray) -> list[Shape]:
 
 
 def _folds(identity: Identity, activation: np.ndarray) -> list[Fold]:
-    at = {name: max(float(activation[place]), 0.0) for name, place in UNIT_INDEX.items()}
-    folds = [Fold(np.array([[x, -0.5], [x * 0.8, -0.34]]), 0.8 * at["frown"], 0.03) for x in (-0.06, 0.06)]
-    raised = max(0.5 * float(activation[UNIT_INDEX["brow_in"]] + activation[UNIT_INDEX["brow_out"]]), 0.6 * at["brow_in"])
+    activations = {name: max(float(activation[index]), 0.0) for name, index in UNIT_INDEX.items()}
+    folds = [Fold(np.array([[x, -0.5], [x * 0.8, -0.34]]), 0.8 * activations["frown"], 0.03) for x in (-0.06, 0.06)]
+    raised = max(0.5 * float(activation[UNIT_INDEX["brow_in"]] + activation[UNIT_INDEX["brow_out"]]), 0.6 * activations["brow_in"])
     folds += [Fold(np.array([[-0.45, y + 0.02], [0, y], [0.45, y + 0.02]]), 0.5 * raised, 0.025) for y in (-0.8, -0.7)]
-    folds += [Fold(np.array([[-0.12, y + 0.03], [0, y], [0.12, y + 0.03]]), at["nose"]) for y in (-0.14, -0.04)]
-    cheek = max(at["cheek"], 0.6 * at["nose"], 0.5 * at["corner"])
+    folds += [Fold(np.array([[-0.12, y + 0.03], [0, y], [0.12, y + 0.03]]), activations["nose"]) for y in (-0.14, -0.04)]
+    cheek = max(activations["cheek"], 0.6 * activations["nose"], 0.5 * activations["corner"])
     for side in (-1, 1):
-        one = max(cheek, float(activation[UNIT_INDEX["side"]]) * side)
-        fold = np.array([[0.19, identity.nose_y - 0.08], [0.33, identity.nose_y + 0.1], [0.44, identity.mouth_y - 0.08]]) * (side, 1)
-        folds.append(Fold(fold, one))
+        depth = max(cheek, float(activation[UNIT_INDEX["side"]]) * side)
+        smile_line = np.array([[0.19, identity.nose_y - 0.08], [0.33, identity.nose_y + 0.1], [0.44, identity.mouth_y - 0.08]]) * (side, 1)
+        folds.append(Fold(smile_line, depth))
         bag = np.array([[0.22, EYES + 0.13], [0.4, EYES + 0.17], [0.58, EYES + 0.12]]) * (side, 1)
-        folds.append(Fold(bag, 0.7 * max(at["lid_low"], at["cheek"])))
+        folds.append(Fold(bag, 0.7 * max(activations["lid_low"], activations["cheek"])))
         crease = np.array([[0.24, EYES - 0.1], [0.4, EYES - 0.17], [0.56, EYES - 0.11]]) * (side, 1)
-        folds.append(Fold(crease, 0.45 + 0.3 * at["lid_up"], 0.05))
+        folds.append(Fold(crease, 0.45 + 0.3 * activations["lid_up"], 0.05))
     return folds

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 _NOISE_MARGIN = 32
-"""Pixels by which the noise image is larger than a frame; every frame crops another part of it."""
+"""Pixels by which the noise image is larger than a frame; every frame uses a random crop of it."""
 
 
 def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
@@ -34,7 +34,7 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndar
 
 @cache
 def _grain(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Noise image around 128; constant, because every frame takes a random crop of it."""
+    """A constant noise image with mean 128, of which every frame takes a random crop."""
     return np.random.Generator(np.random.PCG64(7)).normal(128, 24, (height, width, 3)).clip(0, 255).astype(np.uint8)
 
 
@@ -44,17 +44,16 @@ class Camera:
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         width, height = size
         angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.75)
-        line = np.linspace(-1, 1, 16)
-        across = np.tanh(
-            (line * np.cos(angle) + line[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0)
-        )  # from a soft gradient to a sharp shadow edge
-        cast = 1 + rng.normal(0, 0.05, 3)
+        axis = np.linspace(-1, 1, 16)
+        # the divisor varies from a sharp shadow edge to a soft gradient
+        across = np.tanh((axis * np.cos(angle) + axis[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0))
+        colour_cast = 1 + rng.normal(0, 0.05, 3)
         level = rng.uniform(0.7, 1.15)
-        light = np.clip(128 * level * (1 + strength * across[..., None]) * cast, 0, 255).astype(np.uint8)
+        light = np.clip(128 * level * (1 + strength * across[..., None]) * colour_cast, 0, 255).astype(np.uint8)
         self._light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
         self._grain = _grain(height + _NOISE_MARGIN, width + _NOISE_MARGIN)
-        self._amount = rng.uniform(0.06, 0.34)
-        self._softness = rng.uniform(0.45, 0.95)
+        self._noise_level = rng.uniform(0.06, 0.34)
+        self._blur = rng.uniform(0.45, 0.95)
         self._size = size
 
     def record(self, image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, brightness: float, blur: float) -> UInt8[np.ndarray, "h w 3"]:
@@ -68,7 +67,7 @@ class Camera:
         """
         width, height = self._size
         cv2.multiply(image, self._light, image, scale=brightness / 128)
-        image = cv2.GaussianBlur(image, (0, 0), self._softness + blur)
+        image = cv2.GaussianBlur(image, (0, 0), self._blur + blur)
         x, y = rng.integers(0, _NOISE_MARGIN, 2)
         grain = self._grain[y : y + height, x : x + width]
-        return cv2.addWeighted(image, 1.0, grain, self._amount, -128 * self._amount)
+        return cv2.addWeighted(image, 1.0, grain, self._noise_level, -128 * self._noise_level)

@@ -17,9 +17,9 @@ from abaw_ray.data.synthetic.face.shapes import EYES
 from abaw_ray.data.synthetic.scene.camera import Camera, background
 
 PHOTO_SIZE = (160, 160)
-"""Width and height of an AffectNet image here, pixels."""
+"""Width and height in pixels of the images in AffectNet's layout."""
 ALIGNED_SIZE = (100, 100)
-"""Width and height of RAF-DB's aligned images, pixels."""
+"""Width and height of RAF-DB's aligned images in pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Still:
     box: tuple[float, float, float, float]
     """Face box x0, y0, x1, y1 in pixels; may extend beyond the image."""
     landmarks: Float[np.ndarray, "68 2"]
-    """x and y in pixels, in the usual 68-point order, of the neutral face."""
+    """x and y in pixels of the neutral face, in the usual 68-point order."""
 
 
 def render_photo(config: SyntheticConfig, name: str, expression: str | None) -> Still:
-    """An image with a face at some position, as in AffectNet; without an expression there is no face in it."""
+    """An image with a face at a random position, as in AffectNet; without a face if ``expression`` is None."""
     rng = generator(config.seed, "photograph", name)
     width, height = PHOTO_SIZE
     size = rng.uniform(27, 44)
     x, y = width / 2 + rng.normal(0, 10), height * 0.46 + rng.normal(0, 7)
     if rng.random() < 0.1:
         x = rng.choice([0.35 * size, width - 0.35 * size])
-    roll, yaw, pitch = _turn(rng, config, (0.11, 0.16, 0.08))
-    return _render(config, rng, name, expression, PHOTO_SIZE, Pose(x=x, y=y, size=size, roll=roll, yaw=yaw, pitch=pitch, gaze=_gaze(rng)))
+    roll, yaw, pitch = _sample_rotation(rng, config, (0.11, 0.16, 0.08))
+    return _render(config, rng, name, expression, PHOTO_SIZE, Pose(x=x, y=y, size=size, roll=roll, yaw=yaw, pitch=pitch, gaze=_sample_gaze(rng)))
 
 
 def render_aligned(config: SyntheticConfig, name: str, expression: str) -> Still:
     """An upright face that fills the image, as in RAF-DB."""
     rng = generator(config.seed, "aligned", name)
     width, height = ALIGNED_SIZE
-    roll, yaw, pitch = _turn(rng, config, (0.03, 0.16, 0.08))
+    roll, yaw, pitch = _sample_rotation(rng, config, (0.03, 0.16, 0.08))
     pose = Pose(
         x=width / 2 + rng.normal(0, 2),
         y=height * 0.47 + rng.normal(0, 2),
@@ -58,18 +58,18 @@ def render_aligned(config: SyntheticConfig, name: str, expression: str) -> Still
         roll=roll,
         yaw=yaw,
         pitch=pitch,
-        gaze=_gaze(rng),
+        gaze=_sample_gaze(rng),
     )
     return _render(config, rng, name, expression, ALIGNED_SIZE, pose)
 
 
-def _turn(rng: np.random.Generator, config: SyntheticConfig, spreads: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Roll, yaw and pitch of a head in radians."""
-    roll, yaw, pitch = config.head_pose_scale * rng.normal(0, spreads)
+def _sample_rotation(rng: np.random.Generator, config: SyntheticConfig, stds: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Random roll, yaw and pitch of a head in radians, with these standard deviations."""
+    roll, yaw, pitch = config.head_pose_scale * rng.normal(0, stds)
     return roll, float(np.clip(yaw, -0.5, 0.5)), pitch
 
 
-def _gaze(rng: np.random.Generator) -> tuple[float, float]:
+def _sample_gaze(rng: np.random.Generator) -> tuple[float, float]:
     return float(rng.normal(0, 0.5)), float(rng.normal(0, 0.4))
 
 
@@ -92,8 +92,8 @@ def _render(config: SyntheticConfig, rng: np.random.Generator, name: str, expres
 
 def _landmarks(identity: Identity) -> np.ndarray:
     """Jaw 17, brows 5 and 5, nose 9, eyes 6 and 6, mouth 12 and 8, as in the 68-point annotation; the action units do not move them."""
-    turn = np.linspace(np.pi, 0, 17)
-    jaw = np.stack([0.95 * np.cos(turn), identity.height * np.sin(turn)], axis=1)
+    angle = np.linspace(np.pi, 0, 17)
+    jaw = np.stack([0.95 * np.cos(angle), identity.height * np.sin(angle)], axis=1)
     brow = np.stack([np.linspace(-0.7, -0.18, 5), np.full(5, EYES - identity.brow_y)], axis=1)
     nose = np.stack(
         [np.r_[np.zeros(4), np.linspace(-0.12, 0.12, 5)], np.r_[np.linspace(EYES, identity.nose_y - 0.1, 4), np.full(5, identity.nose_y)]], axis=1
@@ -104,6 +104,6 @@ def _landmarks(identity: Identity) -> np.ndarray:
 
 
 def _ellipse(count: int, width: float, height: float) -> np.ndarray:
-    """Points from the left corner over the top."""
-    turn = np.pi + np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([width * np.cos(turn), height * np.sin(turn)], axis=1)
+    """Points of an ellipse, from the left end over the top."""
+    angle = np.pi + np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([width * np.cos(angle), height * np.sin(angle)], axis=1)

@@ -1,4 +1,4 @@
-"""Speaking styles of each expression: rhythm, pitch contour, timbre, tremor. Mean pitch and loudness carry no information on the expression.
+"""Speaking styles of each expression: rhythm, pitch contour, timbre, tremor. Mean pitch and loudness are independent of the expression.
 
 ``voice.py`` synthesizes the samples. All values ours, following the literature on vocal emotion.
 """
@@ -21,21 +21,21 @@ class SpeakingStyle:
     melody: str = "fall"
     """Pitch contour of a syllable: fall, rise, arc, dip."""
     tilt: float = 1.3
-    """Fall of the harmonics: amplitude of harmonic k is k to the power of -tilt. Small is sharp, large is dull."""
+    """Spectral tilt: the amplitude of harmonic k is k^-tilt. A small tilt sounds sharp, a large one dull."""
     formant_scale: float = 1.0
-    """Scale of the formants: lips spread (above 1) or rounded."""
+    """Factor of the formant frequencies: spread lips (above 1) or rounded lips."""
     nasal: float = 0.0
-    """Depth of the notch at 900 Hz and height of the hum at 300 Hz."""
+    """Strength of nasality: depth of the spectral notch at 900 Hz and height of the peak at 280 Hz."""
     breathiness: float = 0.0
-    """Noise share of the source; 1 is a whisper."""
+    """Noise fraction of the source; 1 is a whisper."""
     tremor: float = 0.0
     """Depth of pitch and loudness modulation at 7 to 9 Hz."""
     roughness: float = 0.0
-    """Depth of amplitude modulation at half the pitch."""
+    """Depth of amplitude modulation at half the fundamental frequency."""
     attack: float = 0.3
-    """Share of a syllable before its loudness peak; small values give a hard onset."""
+    """Fraction of a syllable before its loudness peak; small values give a hard onset."""
     voiced_share: float = 0.6
-    """Share of a syllable that is voiced."""
+    """Fraction of a syllable that is voiced."""
 
 
 SPEAKING_STYLES: dict[str, tuple[SpeakingStyle, ...]] = {
