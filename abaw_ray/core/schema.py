@@ -71,6 +71,25 @@ PREDICTION = pa.schema(
         _column("label", pa.string(), null=True),  # null where not scored
     ]
 )
+ANALYSIS = pa.schema(
+    [
+        _column("video", pa.string()),  # name as in the user's input
+        _column("person", pa.string()),  # main, person-2, ...
+        _column("frame", pa.int32()),
+        _column("time", pa.float64()),
+        _column("seen", pa.bool_()),
+        _column("heard", pa.bool_()),
+        _column("scored", pa.bool_()),
+        _column("label", pa.string(), null=True),  # most probable expression; null where not scored, like all columns below it
+        _column("confidence", pa.float32(), null=True),  # probability of that expression
+        *(_column(f"p_{name.lower()}", pa.float32(), null=True) for name in EXPRESSIONS),  # null for an expression that the model does not have
+        *(_column(f"box_{edge}", pa.float32(), null=True) for edge in ("x0", "y0", "x1", "y1")),  # pixels of the upright frame
+        _column("source", pa.string(), null=True),  # of the box: detected, followed, interpolated, given
+        _column("gate", pa.float32(), null=True),  # weight of the face against the voice; null for models without a voice
+    ]
+)
+"""What users get: one scalar per column."""
+
 FAILURE = pa.schema(
     [
         _column("item", pa.string()),
