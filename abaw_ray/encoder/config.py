@@ -10,7 +10,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
 from abaw_ray.training.config import LossConfig, OptimConfig
 
-REVISION = 1
+REVISION = 2
 """Raised when the same images and settings give another encoder."""
 INGEST_REVISION = 2
 """Raised when the same still images and settings give other ``IMAGE`` rows."""

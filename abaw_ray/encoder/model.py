@@ -1,28 +1,23 @@
-"""The encoder: RGB pixels -> one vector per image. It is built, saved and loaded here; the head is in ``moe``, the training step in ``task``.
+"""The encoder: RGB pixels -> one vector per image. It is built here, and saved and loaded in ``checkpoint``; the head is in ``moe``, the training
+step in ``task``.
 
-The encoder is a timm model that includes the normalisation of pixels. A saved encoder is a folder with ``model.safetensors``, which has timm's
-parameter names, and ``config.json``, which has the arguments of ``timm.create_model``; it can be used without this package.
+The encoder is a timm model that includes the normalisation of pixels.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float, Shaped
-from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.weights import RANDOM, WeightsSource
+from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.encoder.config import ModelConfig
 
-MODEL_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-_WEIGHTS_FILES = (MODEL_FILE, "pytorch_model.bin")
+_WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of timm's files of weights."""
 _REMEDY = "set model.weights to the path or URI of a file of weights, to a repository on the model hub, or to random"
 
@@ -136,54 +131,6 @@ def _with_loaded_weights(config: ModelConfig, source: WeightsSource, arguments: 
         except (RuntimeError, OSError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
-
-
-def save_encoder(folder: Path, encoder: Encoder) -> None:
-    """Write ``model.safetensors`` (float32) and ``config.json`` into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = encoder.config
-    weights = {name: value.detach().float().cpu().contiguous() for name, value in encoder.vit.state_dict().items()}
-    save_file(weights, folder / MODEL_FILE)
-    body = {
-        "architecture": config.name,
-        "arguments": config.timm_arguments(),
-        "size": config.img_size,
-        "dim": encoder.dim,
-        "mean": list(config.mean),
-        "std": list(config.std),
-        "pixels": "RGB, (value / 255 - mean) / std",
-    }
-    (folder / CONFIG_FILE).write_text(json.dumps(body, indent=1))
-
-
-def load_encoder(folder: Path) -> Encoder:
-    """A saved encoder, in evaluation mode.
-
-    Raises:
-        DataError: the folder does not hold a saved encoder.
-    """
-    for name in (CONFIG_FILE, MODEL_FILE):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder}: holds no {name}; give the folder that the encoder's training wrote")
-    try:
-        body = json.loads((folder / CONFIG_FILE).read_text())
-        vit = timm.create_model(body["architecture"], pretrained=False, **body["arguments"])
-        vit.load_state_dict(load_file(folder / MODEL_FILE))
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise DataError(f"{folder}: is not a complete saved encoder: {' '.join(str(error).split())[:200]}") from error
-    arguments = body["arguments"]
-    config = ModelConfig(
-        name=body["architecture"],
-        img_size=body["size"],
-        embed_dim=arguments.get("embed_dim"),
-        depth=arguments.get("depth"),
-        num_heads=arguments.get("num_heads"),
-        init_values=(arguments["init_values"] or 0.0) if "init_values" in arguments else None,
-        weights=RANDOM,
-        mean=tuple(body["mean"]),
-        std=tuple(body["std"]),
-    )
-    return Encoder(vit, config).eval()
 
 
 def layer_of(name: str) -> int | None:

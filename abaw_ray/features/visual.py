@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float16, UInt8
 
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
-from abaw_ray.encoder.model import load_encoder
+from abaw_ray.encoder.checkpoint import load_encoder
 from abaw_ray.faces.chips import crop_scale, decode_jpeg
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import DeviceConfig, VisualConfig

@@ -4,12 +4,13 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from abaw_ray.core.errors import ConfigError, DataError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.encoder.checkpoint import load_encoder, save_encoder
 from abaw_ray.encoder.config import EncoderConfig, ModelConfig
-from abaw_ray.encoder.model import build_encoder, check_architecture, check_weights, layer_of, load_encoder, save_encoder
+from abaw_ray.encoder.model import build_encoder, check_architecture, check_weights, layer_of
 from abaw_ray.encoder.task import ExpressionModel
 
 pytestmark = pytest.mark.slow
@@ -25,17 +26,18 @@ def built(config, seed=0):
 
 
 @torch.no_grad()
-def test_a_saved_encoder_loads_in_plain_timm_and_gives_the_same_vectors(config, tmp_path):
-    encoder = built(config)
+@pytest.mark.parametrize("init_values", [None, 0.0, 0.1])
+def test_a_saved_encoder_loads_in_plain_timm_and_gives_the_same_vectors(config, tmp_path, init_values):
+    encoder = built(replace(config, model=replace(config.model, init_values=init_values, mean=(0.1, 0.2, 0.3))))
     save_encoder(tmp_path, encoder)
-    body = json.loads((tmp_path / "config.json").read_text())
-    plain = timm.create_model(body["architecture"], pretrained=False, **body["arguments"])
-    plain.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    plain = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    data = timm.data.resolve_model_data_config(plain)
+    assert data["input_size"] == (3, 28, 28)
     images = pixels()
-    mean, std = (torch.tensor(body[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(data[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     vectors = plain.eval()((images.float() / 255 - mean) / std)
-    assert vectors.shape == (3, body["dim"]) == (3, 32)
-    torch.testing.assert_close(encoder(images), vectors, atol=1e-5, rtol=1e-4)
+    assert vectors.shape == (3, plain.num_features) == (3, 32)
+    torch.testing.assert_close(encoder(images), vectors, atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -95,7 +97,7 @@ def test_a_folder_without_a_complete_encoder_is_named_in_the_error(config, tmp_p
         load_encoder(tmp_path)
     save_encoder(tmp_path, built(replace(config, model=replace(config.model, depth=3))))
     body = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**body, "arguments": {**body["arguments"], "depth": 2}}))
+    (tmp_path / "config.json").write_text(json.dumps({**body, "model_args": {**body["model_args"], "depth": 2}}))
     with pytest.raises(DataError, match="not a complete saved encoder"):
         load_encoder(tmp_path)
 

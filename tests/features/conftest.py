@@ -3,8 +3,9 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import ModelConfig
-from abaw_ray.encoder.model import build_encoder, save_encoder
+from abaw_ray.encoder.model import build_encoder
 from abaw_ray.media.audio import RATE, Audio
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError
-from abaw_ray.encoder.model import load_encoder
+from abaw_ray.encoder.checkpoint import load_encoder
 from abaw_ray.faces.chips import crop_scale, decode_jpeg, encode_jpeg
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import DeviceConfig, VisualConfig

@@ -22,9 +22,9 @@ from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deeps
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet, open_image_set
-from abaw_ray.encoder.model import save_encoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier

@@ -11,7 +11,8 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from abaw_ray.core import schema
-from abaw_ray.encoder.model import Encoder, build_encoder, save_encoder
+from abaw_ray.encoder.checkpoint import save_encoder
+from abaw_ray.encoder.model import Encoder, build_encoder
 from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
