@@ -1,4 +1,4 @@
-"""Frozen dataclasses of settings -> plain values for records, digests for addresses, and copies changed by dotted path.
+"""Frozen dataclasses of settings -> plain values for records and back, digests for addresses, and copies changed by dotted path.
 
 The dataclasses themselves are in the ``config`` module of each package.
 """
@@ -8,6 +8,8 @@ import difflib
 import enum
 import hashlib
 import json
+import types
+import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,45 @@ _T = TypeVar("_T")
 def to_plain(value: Any) -> Any:
     """The settings as dictionaries, lists and scalars that JSON can hold, with every field."""
     return _plain(value, dataclasses.fields)
+
+
+def from_plain(kind: type[_T], plain: Any, where: str = "") -> _T:
+    """The inverse of ``to_plain``: settings of this dataclass, from dictionaries, lists and scalars.
+
+    A field that ``plain`` lacks keeps its default.
+
+    Args:
+        kind: A dataclass of settings.
+        plain: Its fields by name.
+        where: Name of the settings, for messages.
+
+    Raises:
+        ConfigError: an unknown field, a required field without a value, or a value that the dataclass refuses.
+    """
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{where or kind.__name__}: {plain!r} are no settings; give one value per field")
+    hints = typing.get_type_hints(kind)
+    unknown = plain.keys() - hints.keys()
+    if unknown:
+        raise ConfigError(f"{where or kind.__name__} has no field '{min(unknown)}'; it was written by another version of this package")
+    values = {name: _typed(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in plain.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where or kind.__name__}: {error}") from error
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """The value in the type of its field, as far as JSON has no such type: dataclasses and tuples."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_plain(hint, value, where)
+    options = [option for option in typing.get_args(hint) if isinstance(option, type) and dataclasses.is_dataclass(option)]
+    if isinstance(value, dict) and len(options) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return from_plain(options[0], value, where)
+    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+        element = typing.get_args(hint)[0]
+        return tuple(_typed(element, one, f"{where}[{index}]") for index, one in enumerate(value))
+    return value
 
 
 def digest(value: Any, length: int = 16) -> str:

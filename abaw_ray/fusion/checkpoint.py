@@ -10,14 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import DataError
+from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.settings import to_plain
+from abaw_ray.core.settings import from_plain, to_plain
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
-from abaw_ray.training.config import LossConfig, OptimConfig
 
 WEIGHTS_FILE, METADATA_FILE = "fusion.safetensors", "fusion.json"
 
@@ -46,14 +45,12 @@ def load_fusion(folder: Path) -> TrainedFusion:
     """
     try:
         metadata = json.loads((folder / METADATA_FILE).read_text())
-        config = metadata["config"]
-        optim = OptimConfig(**{**config["optim"], "betas": tuple(config["optim"]["betas"])})
-        model = GatedFusion(metadata["visual"], metadata["speech"], FusionConfig(**{**config, "optim": optim, "loss": LossConfig(**config["loss"])}))
+        model = GatedFusion(metadata["visual"], metadata["speech"], from_plain(FusionConfig, metadata["config"], "config"))
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         provenance = TrainingProvenance(**{name: frozenset(names) for name, names in metadata["provenance"].items()})
     except FileNotFoundError as error:
         raise DataError(f"{folder}: has no {METADATA_FILE} and {WEIGHTS_FILE}; pass the folder of a trained fusion model") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder}: is not a complete fusion model: {' '.join(str(error).split())[:200]}") from error
     if metadata["expressions"] != list(EXPRESSIONS):
         raise DataError(f"{folder}: was trained for {', '.join(metadata['expressions'])}, not {', '.join(EXPRESSIONS)}; train it again")

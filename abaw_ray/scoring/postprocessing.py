@@ -4,9 +4,7 @@ The order is defined here alone, so cross-validation, official validation, submi
 and ``smoothing`` define the steps; ``selection`` chooses their values.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
@@ -25,12 +23,6 @@ class Postprocessing:
     """Temporal smoothing of the probabilities."""
     calibration: Calibration = field(default_factory=Calibration)
     """Temperature and bias, fitted on out-of-fold scores."""
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "Postprocessing":
-        """The inverse of ``core.settings.to_plain``."""
-        calibration = {**plain["calibration"], "bias": tuple(plain["calibration"]["bias"])}
-        return cls(smoothing=SmoothingConfig(**plain["smoothing"]), calibration=Calibration(**calibration))
 
     def probabilities(
         self, logits: Float[np.ndarray, "frames 8"], time: Float[np.ndarray, " frames"], scored: Bool[np.ndarray, " frames"]

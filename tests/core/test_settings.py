@@ -1,9 +1,10 @@
+import json
 from dataclasses import dataclass, field
 
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.settings import digest, replace_at, to_plain
+from abaw_ray.core.settings import digest, from_plain, replace_at, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +52,34 @@ def test_a_field_left_out_of_digests_is_kept_in_plain_values():
 
 def test_settings_become_plain_values():
     assert to_plain(Job()) == {"optim": {"lr": 1e-3, "betas": [0.9, 0.999]}, "epochs": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    jobs: tuple[Job, ...] = (Job(),)
+    model: Model | None = None
+    name: str
+
+    def __post_init__(self):
+        if not self.name:
+            raise ConfigError("name is empty; give one")
+
+
+def test_plain_values_become_the_same_settings_again():
+    outer = Outer(jobs=(Job(epochs=5), Job(optim=Optim(betas=(0.1, 0.2)))), model=Model(size=7), name="a")
+    assert from_plain(Outer, json.loads(json.dumps(to_plain(outer)))) == outer
+    assert from_plain(Outer, {"name": "a"}) == Outer(name="a")
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"name": "a", "jobs": [{"optim": {"lrr": 1}}]}, r"jobs\[0\].optim has no field 'lrr'; it was written by another version"),
+        ({}, "Outer: .*missing 1 required keyword-only argument: 'name'"),
+        ({"name": ""}, "name is empty"),
+        ({"name": "a", "jobs": [3]}, "3 are no settings"),
+    ],
+)
+def test_values_that_are_no_settings_are_named(plain, message):
+    with pytest.raises(ConfigError, match=message):
+        from_plain(Outer, plain)

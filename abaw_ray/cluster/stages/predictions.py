@@ -20,6 +20,7 @@ from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, UNIMODAL
+from abaw_ray.core.settings import from_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.subjects import subjects_with_shared_recordings
@@ -144,7 +145,7 @@ def _model(scoring: Scoring, name: str) -> TrainedFusion:
 
 
 def _postprocessing(selection: dict[str, Any]) -> Postprocessing:
-    return Postprocessing.from_plain(selection["postprocessing"])
+    return from_plain(Postprocessing, selection["postprocessing"], "postprocessing")
 
 
 def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
