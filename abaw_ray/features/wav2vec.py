@@ -5,6 +5,7 @@
 
 import hashlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -143,6 +144,23 @@ def weights_source(config: SpeechConfig, storage: StorageConfig | None = None) -
     return WeightsSource(
         setting="features.speech.weights", value=config.weights, repository=WAV2VEC_HUB, remedy=_REMEDY, storage=storage or StorageConfig()
     )
+
+
+def save_speech_model(folder: Path, config: SpeechConfig, storage: StorageConfig | None = None) -> str:
+    """Save the speech model as transformers does, safetensors and JSON, unless it is one of the model hub; returns the repository or "".
+
+    Raises:
+        ConfigError: it does not exist.
+        DataError: it is not a complete Wav2Vec 2.0 model.
+        StorageError: the object store could not be read after all retries.
+    """
+    source = weights_source(config, storage)
+    if source.hub_repository:
+        return source.hub_repository
+    speech = Wav2Vec(source, config.random, torch.device("cpu"))
+    speech.model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=speech.normalize).save_pretrained(folder)
+    return ""
 
 
 def check_weights(config: SpeechConfig, storage: StorageConfig) -> None:

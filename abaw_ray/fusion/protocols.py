@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import logsumexp
 
 from abaw_ray.core.errors import StageError
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import Frames, SubjectTrack
 from abaw_ray.fusion.train import DeviceFrames, TrainedFusion, TrainingProvenance, frame_macro_f1, predict_logits, train_fusion
 from abaw_ray.scoring.selection import OutOfFoldScores
@@ -184,8 +184,7 @@ def score_ensemble(
             raise ProtocolError(f"test: the model was trained on '{overlap[0]}', so it may not score it")
         check_encoder(trained.provenance.encoder_train_subjects, _subjects(frames, names))
         outputs.append(predict_logits(trained, data, rows))
-    log_probabilities = np.stack([logits - logsumexp(logits, axis=1, keepdims=True) for logits, _ in outputs])
-    return rows, (logsumexp(log_probabilities, axis=0) - np.log(len(outputs))).astype(np.float32), np.mean([gate for _, gate in outputs], axis=0)
+    return rows, *average_outputs(outputs)
 
 
 def check_official(provenance: TrainingProvenance, val_names: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, FeaturesConfig
 from abaw_ray.fusion.config import SweepConfig
+from abaw_ray.predict.config import BundleConfig
 
 _T = TypeVar("_T", bound=RunConfig)
 _OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr is short for --encoder.optim.lr
@@ -82,6 +83,8 @@ class PipelineConfig(DataRunConfig):
     """Stage II."""
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     """Baselines without a model."""
+    bundle: BundleConfig = field(default_factory=BundleConfig)
+    """The model that is written at the end."""
 
     def __post_init__(self) -> None:
         """Check that the stages fit together."""

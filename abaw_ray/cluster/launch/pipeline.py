@@ -8,6 +8,7 @@ from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
+from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
 from abaw_ray.cluster.stages.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
@@ -35,18 +36,20 @@ STAGES: tuple[Stage, ...] = (
 
 
 def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
-    """Write ``summary.json`` and ``report.html``, and print the scores."""
+    """Write ``summary.json``, ``report.html`` and the model bundle, and print the scores."""
     started = time.monotonic()
     summary = run_summary(records)
     run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
     page = write_report(run.storage, report_input(run, records, summary))
+    model = write_model(run, records, summary)
     console.print(score_table(summary))
     echo(f"report:     {page}")
     echo(f"summary:    {run.storage.uri('summary.json')}")
+    echo(f"model:      {model}")
     if summary["failures"]:
         echo(f"failures:   {len(summary['failures'])}; the report lists them with their reasons")
     echo(f"submission: {summary['submission'] or 'no test release was given'}")
-    echo(f"report written in {time.monotonic() - started:.0f} s")
+    echo(f"report and model written in {time.monotonic() - started:.0f} s")
     return summary
 
 

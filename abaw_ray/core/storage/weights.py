@@ -13,7 +13,7 @@ An existing local path is never taken for a repository. A download is kept in th
 import re
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,6 +132,39 @@ class WeightsSource:
             self.store.download_folder("", Path(folder), names=[name for name in self.store.files("") if name.endswith((".json", *_FILE_SUFFIXES))])
             yield folder
 
+    @contextmanager
+    def local_files(self, index: str, listed: Callable[[Path], Iterable[str]]) -> Iterator[Path]:
+        """A local folder with the files that an index file lists: the folder itself, the cache of the hub's client, or a temporary copy.
+
+        Args:
+            index: Name of the index file in the folder.
+            listed: Returns the paths of all other files, relative to the folder, from a local copy of the index file.
+
+        Raises:
+            ConfigError: there is no such folder, it lacks one of the files, or the hub does not respond within seconds.
+            StorageError: the object store cannot be read.
+        """
+        if repository := self.hub_repository:
+            path = self._download(repository, (index,))
+            for name in listed(path):
+                self._download(repository, (name,), revision=path.parent.name)
+            yield path.parent
+            return
+        store, path = self._find_in_store((index,))
+        if path != index:
+            raise self.error(f"is no folder with {index}")
+        if not is_remote(self.value):
+            yield self._path
+            return
+        with tempfile.TemporaryDirectory(prefix="abaw-weights-") as folder:
+            local = Path(folder)
+            store.get_file(index, local / index)
+            try:
+                store.download_folder("", local, names=list(listed(local / index)))
+            except FileNotFoundError as error:
+                raise self.error(f"lacks a file that its {index} lists ({error})") from error
+            yield local
+
     @property
     def _path(self) -> Path:
         return Path(self.value.removeprefix("file://")).expanduser()
@@ -172,15 +205,15 @@ class WeightsSource:
             return name
         raise self.error(f"the repository {repository} on the model hub has no {' or '.join(names)}")
 
-    def _download(self, repository: str, names: tuple[str, ...]) -> Path:
+    def _download(self, repository: str, names: tuple[str, ...], revision: str | None = None) -> Path:
         """Path of the file in the cache of the hub's client, where it is downloaded to if need be."""
         from huggingface_hub import hf_hub_download
 
-        if cached := _cached(repository, names):
+        if cached := _cached(repository, names, revision):
             return cached
         name = self._find_on_hub(repository, names)
         try:
-            return Path(hf_hub_download(repository, name, etag_timeout=_HUB_TIMEOUT_S))
+            return Path(hf_hub_download(repository, name, revision=revision, etag_timeout=_HUB_TIMEOUT_S))
         except Exception as error:  # as above
             raise self._unavailable(repository, error) from error
 
@@ -195,9 +228,9 @@ class WeightsSource:
         return self.error(f"{name}not available from the model hub ({reason})")
 
 
-def _cached(repository: str, names: tuple[str, ...]) -> Path | None:
+def _cached(repository: str, names: tuple[str, ...], revision: str | None = None) -> Path | None:
     """Path of the first of these files that is in the cache of the hub's client."""
     from huggingface_hub import try_to_load_from_cache
 
-    paths = (try_to_load_from_cache(repository, name) for name in names)
+    paths = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
