@@ -1,4 +1,4 @@
-"""Operations on tables keyed by (video, track, frame)."""
+"""Operations on tables with one row per frame and person."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,3 +12,8 @@ def rows_of_track(table: pa.Table, track: str) -> pa.Table:
         track: Name of the track.
     """
     return table.filter(pc.field("track") == track).sort_by("frame")
+
+
+def rows_of_person(table: pa.Table, person: str) -> pa.Table:
+    """The rows of one person of an ``ANALYSIS`` table, in its order; empty where the table has none."""
+    return table.filter(pc.field("person") == person)

@@ -35,6 +35,8 @@ class ChunkResult:
     """Whether frame times were estimated (``Clock.repaired``); frames of two chunks can then not be matched by time."""
     error: str | None = None
     """Why decoding stopped before the end of the chunk; None where it did not."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels of the first upright frame; None without a frame."""
     batches: dict[int, list[int]] = field(default_factory=dict)
     """Indices of the record batches of each tracklet in the row buffer."""
 
@@ -51,4 +53,5 @@ class ChunkResult:
         plain = json.loads((folder / META_FILE).read_text())
         plain["tracklets"] = [TrackletSummary(**{**one, "histogram": np.array(one["histogram"], dtype=np.float64)}) for one in plain["tracklets"]]
         plain["batches"] = {int(number): indices for number, indices in plain["batches"].items()}
+        plain["size"] = plain["size"] and tuple(plain["size"])
         return cls(**plain)

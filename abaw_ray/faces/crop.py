@@ -48,6 +48,8 @@ class CropFaces:
             StorageError: the store of the weights or of the table cannot be reached.
         """
         self.config = config
+        self.frame_size: tuple[int, int] | None = None
+        """Width and height in pixels of the first upright frame of the last video; None before its rows are complete."""
         self.boxes: BoxTable | None = None
         self.frame_detector: FrameDetector | None = None
         if config.detector.kind == "given":
@@ -140,6 +142,7 @@ class CropFaces:
         return self.frame_detector
 
     def _tables(self, video: dict, results: list[ChunkResult], readers: list[RowReader]) -> Iterator[pa.Table]:
+        self.frame_size = next((result.size for result in results if result.size), None)
         stitched = stitch(results)
         if stitched.error is not None and not len(stitched.times):
             raise ItemError(stitched.error)
@@ -183,6 +186,7 @@ class _ChunkReader:
 
     def process(self, frame: Frame) -> bool:
         """Process a frame; returns False once no further frame is needed."""
+        self.result.size = self.result.size or (frame.width, frame.height)
         near_start, near_stop = self._is_near(self.start, frame), self._is_near(self.stop, frame)
         if self.start is not None and frame.time < self.start and not near_start:
             return True

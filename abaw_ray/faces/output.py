@@ -5,7 +5,7 @@ outputs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class VideoResult:
     """Decoded frames of the video."""
     error: ItemError | None
     """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels of the first upright frame."""
 
 
 class FaceWriter:
@@ -76,7 +78,7 @@ class FaceWriter:
             MissingError: the file does not exist.
             StorageError: it cannot be read; a retry may succeed.
         """
-        return write_faces(self.crop(video, last), path)
+        return self._written(self.crop(video, last), path)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""
@@ -84,7 +86,10 @@ class FaceWriter:
 
     def join_chunks(self, video: dict, folders: list[Path], path: Path) -> VideoResult:
         """Join the chunks of a video, as ``CropFaces.join_chunks``, and write the rows to a Parquet file."""
-        return write_faces(self.crop.join_chunks(video, folders), path)
+        return self._written(self.crop.join_chunks(video, folders), path)
+
+    def _written(self, tables: Iterator[pa.Table], path: Path) -> VideoResult:
+        return replace(write_faces(tables, path), size=self.crop.frame_size)
 
 
 def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:

@@ -145,6 +145,22 @@ def join_frames(
     return Frames(subjects=tuple(subjects), encoder_train_subjects=frozenset(encoder_train_subjects), excluded_subjects=excluded, **arrays)
 
 
+def unlabelled_frames(table: pa.Table) -> Frames:
+    """All rows of one ``FEATURE`` table in their order, as frames of one subject without labels: the input of inference."""
+    seen, heard, time, frame = (table.column(name).to_numpy() for name in ("seen", "heard", "time", "frame"))
+    return Frames(
+        visual=_vectors(table.column("visual")),
+        speech=_vectors(table.column("speech")),
+        seen=seen,
+        heard=heard,
+        time=time,
+        frame=frame,
+        labels=np.full(len(table), UNLABELLED, np.int8),
+        subject_index=np.zeros(len(table), np.int32),
+        subjects=(SubjectTrack(video="", track=""),),
+    )
+
+
 def _by_subject(table: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, np.ndarray]]]:
     """Columns of each (video, track) of a table, sorted by frame."""
     videos, tracks = table.column("video").to_numpy(), table.column("track").to_numpy()

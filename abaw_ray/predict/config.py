@@ -1,4 +1,4 @@
-"""Settings of model bundles. Imports no tensor library."""
+"""Settings of model bundles and of the analysis of videos. Imports no tensor library."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from abaw_ray.core.errors import ConfigError
 
 Protocol = Literal["cv", "official"]
+People = Literal["main", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +23,37 @@ class BundleConfig:
         """Refuse an unknown protocol."""
         if self.protocol not in get_args(Protocol):
             raise ConfigError(f"bundle.protocol={self.protocol}: choose cv or official")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisConfig:
+    """What is analyzed in a video."""
+
+    people: People = "all"
+    """``main``: the person with the largest summed face area only; ``all``: everyone. Default ours."""
+    fps: float = 0.0
+    """Frames per second that are scored: of all decoded frames those nearest to a grid of this rate; 0 scores every frame."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.people not in get_args(People):
+            raise ConfigError(f"--people {self.people}: choose main or all")
+        if not 0 <= self.fps <= 1000:
+            raise ConfigError(f"--fps {self.fps}: give frames per second, 0 for every frame")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorChoice:
+    """The face detector of an analysis, where it differs from that of the model's training."""
+
+    kind: Literal["", "yunet", "haar"] = ""
+    """``yunet`` or ``haar``; empty keeps the model's own, or selects YuNet where ``weights`` are given."""
+    weights: str = ""
+    """YuNet's weights: path, URI, ``owner/name`` on the model hub, or ``hub``; empty keeps the default."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown detector."""
+        if self.kind not in ("", "yunet", "haar"):
+            raise ConfigError(f"--detector {self.kind}: choose yunet or haar")
+        if self.kind == "haar" and self.weights:
+            raise ConfigError(f"--weights {self.weights}: the detector haar reads none; leave one of the two options out")
