@@ -17,7 +17,7 @@ from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import AnalysisConfig, DetectorChoice
 from abaw_ray.predict.find_faces import FindFaces
-from abaw_ray.predict.load import load_model
+from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.score_faces import ScoreFaces
 
 

@@ -17,7 +17,7 @@ from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import AnalysisConfig
 from abaw_ray.predict.find_faces import FACES_FILE, FoundFaces, read_found
 from abaw_ray.predict.frame_selection import nearest_to_grid
-from abaw_ray.predict.scores import FrameModel
+from abaw_ray.predict.models.scores import FrameModel
 from abaw_ray.predict.table import FACE_COLUMNS, analysis_table
 
 _LEVEL_INTERVAL_S = 0.1

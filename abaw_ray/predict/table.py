@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int8
 
 from abaw_ray.core import schema
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.predict.scores import FrameScores
+from abaw_ray.predict.models.scores import FrameScores
 from abaw_ray.scoring.postprocessing import Postprocessing
 
 FACE_COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box")

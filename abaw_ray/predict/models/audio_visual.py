@@ -18,7 +18,7 @@ from abaw_ray.fusion.train import DeviceFrames, predict_logits
 from abaw_ray.media.audio import Audio
 from abaw_ray.predict.bundle.metadata import ENCODER_FOLDER, SPEECH_FOLDER
 from abaw_ray.predict.bundle.store import ModelBundle
-from abaw_ray.predict.scores import FrameScores
+from abaw_ray.predict.models.scores import FrameScores
 
 
 class AudioVisualModel:

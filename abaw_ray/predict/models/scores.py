@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ class FrameScores:
     """Whether the frame has audio that the model reads."""
 
 
+@runtime_checkable
 class FrameModel(Protocol):
     """Scores the frames of one video."""
 

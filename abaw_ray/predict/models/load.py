@@ -4,7 +4,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
-from abaw_ray.predict.scores import FrameModel
+from abaw_ray.predict.models.scores import FrameModel
 
 
 def load_model(model: str, device: DeviceConfig | None = None, storage: StorageConfig | None = None) -> tuple[FrameModel, BundleMetadata]:
@@ -21,6 +21,6 @@ def load_model(model: str, device: DeviceConfig | None = None, storage: StorageC
         StorageError: the store cannot be read.
     """
     with open_bundle(model, storage) as bundle:
-        from abaw_ray.predict.audio_visual import AudioVisualModel
+        from abaw_ray.predict.models.audio_visual import AudioVisualModel
 
         return AudioVisualModel(bundle, device, storage), bundle.metadata
