@@ -68,7 +68,7 @@ def process(session, tmp_path):
         items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
         store = StageStore(stage_run.storage, "faces", {}, 1)
         operator = Operator(build=partial(Work, tmp_path / "calls"), resources=Resources(workers=2, memory_gb=0.1))
-        return run_items(stage_run, store, items, lambda: Chain(operators=[operator], longest_pause=0.1), unit="videos")
+        return run_items(stage_run, store, items, lambda todo: Chain(operators=[operator], longest_pause=0.1), unit="videos")
 
     run.calls = lambda: sorted((tmp_path / "calls").read_text().split())
     return run

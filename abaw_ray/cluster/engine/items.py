@@ -15,6 +15,8 @@ from abaw_ray.core.storage.records import Item, Record, StageStore
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
 """The run, unfinished items with their payloads, and the number of workers -> tasks."""
+MakeChain = Callable[[Mapping[Item, dict]], Chain]
+"""Unfinished items with their payloads -> the operators that process them."""
 
 
 def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> list[Task]:
@@ -23,7 +25,7 @@ def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> li
 
 
 def run_items(
-    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: Callable[[], Chain], *, unit: str, split: Split = one_task_each
+    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str, split: Split = one_task_each
 ) -> Record:
     """Complete a stage for these items: only missing outputs are made, the record is written last.
 
@@ -31,7 +33,7 @@ def run_items(
         run: Session, storage and policy.
         store: The stage's storage.
         payloads: Input of each item's work, JSON values.
-        chain: Makes the operators; called only if there is work to do.
+        chain: Makes the operators for the unfinished items; called only if there are some.
         unit: Plural noun for the items in messages.
         split: Makes the tasks; one for each item by default.
 
@@ -45,12 +47,11 @@ def run_items(
     if record is not None and not (run.policy.retry_failures and record.failures):
         echo(f"{store.stage}: already done ({len(record.outputs):,} {unit}) in {store.storage.uri(store.path)}")
         return record
-    operators = chain()
     with writer_lock(store.storage, store.path):
-        return _complete(run, store, payloads, operators, unit, split)
+        return _complete(run, store, payloads, chain, unit, split)
 
 
-def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: Chain, unit: str, split: Split) -> Record:
+def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split) -> Record:
     started, items = time.monotonic(), list(payloads)
     retried = store.failures(items) if run.policy.retry_failures else {}
     done = store.done(items) - retried.keys()
@@ -59,9 +60,11 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], c
     echo(f"{text}; {store.storage.uri(store.path)}")
     figures: dict[str, float] = {}
     if todo:
-        for operator in chain.operators:
-            run.session.start(operator.resources)
-        chain = replace(chain, operators=[_sized(run, operator) for operator in chain.operators])
+        chain = make_chain(todo)
+        if not chain.in_driver:
+            for operator in chain.operators:
+                run.session.start(operator.resources)
+            chain = replace(chain, operators=[_sized(run, operator) for operator in chain.operators])
         with progress(store.stage, len(todo), unit) as shown:
             process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried)
         figures = dict(shown.sums)

@@ -26,6 +26,8 @@ class Chain:
     """Maximum number of items between the first and the last operator, per worker of the last one; unused with one operator. Ours."""
     longest_pause: float = 15.0
     """See ``WorkerConfig``."""
+    in_driver: bool = False
+    """Whether the items are processed in this process, one after the other, without Ray."""
 
     @property
     def in_flight(self) -> int:
@@ -122,10 +124,30 @@ def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[
 
     Each task is a block of its own: a row leaves a block only when the block ends, and a lost worker repeats its whole block.
     """
+    rows = manifest(tasks, retried)
+    for row in _in_driver(store, rows, chain) if chain.in_driver else _on_ray(store, rows, chain, excluded):
+        if row["error"]:
+            raise pickle.loads(row["error"])
+        yield row
+
+
+def _in_driver(store: StageStore, rows: list[dict], chain: Chain) -> Iterator[dict]:
+    last = chain.operators[-1]
+    workers = [
+        ItemWorker(WorkerConfig(store=store, build=operator.build, last=operator is last, on_ray=False, longest_pause=chain.longest_pause))
+        for operator in chain.operators
+    ]
+    for row in rows:
+        for worker in workers:
+            row = worker.process(row)
+        yield row
+
+
+def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Iterator[dict]:
     import ray
 
     slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
-    dataset = ray.data.from_items(manifest(tasks, retried), override_num_blocks=len(tasks))
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for number, operator in enumerate(chain.operators, start=1):
         last, resources = number == len(chain.operators), operator.resources
         config = WorkerConfig(store=store, build=operator.build, last=last, slots=slots, longest_pause=chain.longest_pause)
@@ -134,14 +156,11 @@ def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[
             fn_constructor_args=(config,),
             batch_format="pyarrow",
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(resources.workers, len(tasks))),
+            compute=ray.data.ActorPoolStrategy(size=min(resources.workers, len(rows))),
             num_cpus=resources.cpus,
             num_gpus=resources.gpus or None,
             memory=resources.memory,
             # A restarted machine has a new id and is not excluded.
             label_selector={"ray.io/node-id": f"!in({','.join(sorted(excluded))})"} if excluded else None,
         )
-    for row in dataset.iter_rows():
-        if row["error"]:
-            raise pickle.loads(row["error"])
-        yield row
+    yield from dataset.iter_rows()

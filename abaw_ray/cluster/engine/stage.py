@@ -52,6 +52,8 @@ class ItemWork(Generic[_ConfigT]):
     """The run, unfinished items and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
     describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
     """Additional text about these items in the plan."""
+    in_driver: Callable[[Mapping[Item, dict]], bool] = lambda todo: False
+    """Whether the unfinished items are so few that they are processed in the driver: starting Ray would take longer."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
     """Raises an error if the complete stage is not usable."""
 
@@ -155,8 +157,9 @@ class Stage(Generic[_ConfigT]):
     def _complete_items(self, run: Run[_ConfigT], work: ItemWork[_ConfigT]) -> Record:
         store, items = self.store(run), self.items(run)
 
-        def chain() -> Chain:
-            return Chain(operators=[Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators])
+        def chain(todo: Mapping[Item, dict]) -> Chain:
+            operators = [Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators]
+            return Chain(operators=operators, in_driver=work.in_driver(todo))
 
         record = run_items(run, store, items, chain, unit=work.unit, split=work.split)
         work.verify(run, store, record)

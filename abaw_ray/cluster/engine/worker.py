@@ -5,6 +5,7 @@ Workers may be chained: a later one passes on items that an earlier one failed, 
 
 import json
 import pickle
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class WorkerConfig:
     """Whether no further operator follows."""
     slots: Any = None
     """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one releases it."""
+    on_ray: bool = True
+    """Whether this is an actor of Ray, not an object in the driver."""
     longest_pause: float = 15.0
     """Seconds. A worker that lost an item pauses before the next one, twice as long each time: otherwise a machine with a full disk or without
     network would take all items from the others and lose them. Ours."""
@@ -75,12 +78,11 @@ class ItemWorker:
     """The actor: builds its work at its first item, then processes item after item."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        import ray
-
         self.config, self.losses = config, 0
         self.work: Work | None = None
-        context = ray.get_runtime_context() if ray.is_initialized() else None
-        self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "", "worker": ""}
+        ray = sys.modules.get("ray")  # not imported where the items are processed in the driver
+        context = ray.get_runtime_context() if ray and ray.is_initialized() and config.on_ray else None
+        self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "driver", "worker": "driver"}
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch with their outcomes."""

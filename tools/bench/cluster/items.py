@@ -34,7 +34,7 @@ def _run_stage(run: Run, count: int) -> float:
     store = StageStore(run.storage, "empty", {"items": count}, 1, ())
     items = {Item(name=f"item {number}", identity="1"): {} for number in range(count)}
     start = time.monotonic()
-    run_items(run, store, items, lambda: Chain(operators=[Operator(build=_build, resources=_WORKERS)]), unit="items")
+    run_items(run, store, items, lambda todo: Chain(operators=[Operator(build=_build, resources=_WORKERS)]), unit="items")
     return time.monotonic() - start
 
 
