@@ -2,18 +2,18 @@
 // - currentTime runs ahead of the picture; requestVideoFrameCallback gives the presentation time of the frame that is shown.
 // - Some browsers start a late video at 0, others at its first presentation time: see alignClock.
 // - With a variable frame rate, a seek may show a frame beside the wanted one: see checkSeek.
-const SEEK_POSITIONS = [0.5, 0.9, 0.995, 0.1, 1.2, 1.6, 2.2]; // parts of the wanted frame's duration, one attempt each
-const SETTLE_MS = 120; // after a seek, the time in which the browser reports the frame
+const SEEK_ATTEMPTS = 9;
+const SETTLE_MS = 100; // after a seek, the time in which the browser reports the frame
 
 class VideoClock {
   // onChange(cursor, shown): rows of the position and of the frame on screen; they differ only while the browser seeks.
   constructor(video, data, onChange) {
-    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, shift: 0, target: null, attempt: 0, timer: 0, reported: false });
+    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, shift: 0, target: null, wanted: null, attempt: 0, timer: 0, reported: false });
     this.playable = Boolean(video);
     if (!video) return;
     if (video.requestVideoFrameCallback) this.followFrames(); else this.followTime();
     video.addEventListener("seeked", () => this.checkSeek());
-    video.addEventListener("play", () => { this.target = null; clearTimeout(this.timer); });
+    video.addEventListener("play", () => { this.target = this.wanted = null; clearTimeout(this.timer); });
   }
 
   get paused() { return !this.playable || this.video.paused; }
@@ -52,35 +52,47 @@ class VideoClock {
   seek(row) {
     this.cursor = this.data.clampRow(row);
     if (!this.playable) { this.shown = this.cursor; this.onChange(this.cursor, this.shown); return; }
-    this.target = this.cursor;
-    this.attempt = 0;
+    this.target = this.wanted = this.cursor;
     this.onChange(this.cursor, this.shown);
-    if (!this.video.seeking) this.setTime(); // otherwise checkSeek goes on to the new target
+    if (!this.video.seeking) this.startSeek(); // otherwise checkSeek goes on to the new target
   }
 
-  setTime() {
+  startSeek() {
     const start = this.data.times[this.target], duration = Math.min(this.data.endOf(this.target) - start, 1);
-    this.sought = this.target;
-    this.video.currentTime = Math.max(0, start + SEEK_POSITIONS[this.attempt] * duration - this.shift);
+    Object.assign(this, { sought: this.target, attempt: 0, low: -Infinity, high: Infinity });
+    this.setTime(start + duration / 2 - this.shift);
+  }
+  setTime(time) {
+    this.time = Math.min(Math.max(0, time), this.video.duration || Infinity);
+    this.video.currentTime = this.time;
   }
 
-  // Chromium chooses a frame by a mean frame duration. If it shows another frame than the wanted one, try other positions nearby.
   checkSeek() {
     clearTimeout(this.timer);
     if (this.target === null) return;
-    if (this.target !== this.sought) { this.setTime(); return; }
-    if (!this.video.paused) { this.target = null; return; } // the next frame follows anyway
+    if (this.target !== this.sought) { this.startSeek(); return; }
+    if (!this.video.paused) { this.target = this.wanted = null; return; } // the next frame follows anyway
     this.timer = setTimeout(() => {
-      if (this.target === null || this.video.seeking) return;
-      if (this.shown !== this.target && ++this.attempt < SEEK_POSITIONS.length) { this.setTime(); return; }
+      if (this.target === null || this.video.seeking || this.shown !== this.target && this.seekBeside()) return;
       this.target = null;
       this.cursor = this.shown; // what is on screen counts, even if it is not the wanted frame
       this.onChange(this.cursor, this.shown);
     }, SETTLE_MS);
   }
 
-  // Arrow keys: relative to the wanted frame, so that fast key presses add up.
-  step(rows) { this.pause(); this.seek((this.target ?? this.cursor) + rows); }
+  // Chromium shows the first frame whose time plus a mean duration reaches the wanted time. With a variable frame rate this is often another
+  // one, so the time that gives the wanted frame is found by bisection. Returns whether there is another time to try.
+  seekBeside() {
+    if (this.shown < this.target) this.low = this.time; else this.high = this.time;
+    const step = 2 ** this.attempt * (this.data.end - this.data.start) / this.data.count, before = this.time;
+    if (++this.attempt >= SEEK_ATTEMPTS) return false;
+    if (this.low === -Infinity) this.setTime(this.time - step); else if (this.high === Infinity) this.setTime(this.time + step);
+    else this.setTime((this.low + this.high) / 2);
+    return Math.abs(this.time - before) > 1e-4;
+  }
+
+  // Arrow keys: relative to the wanted frame, so that fast key presses add up, and a frame that the browser cannot show is passed.
+  step(rows) { this.pause(); this.seek((this.wanted ?? this.cursor) + rows); }
   pause() { if (this.playable && !this.video.paused) this.video.pause(); }
   // The file is missing, or the browser has no decoder for it: the page goes on without pictures.
   disable() { this.playable = false; clearTimeout(this.timer); this.target = null; this.shown = this.cursor; this.onChange(this.cursor, this.shown); }
