@@ -55,17 +55,37 @@ def page_of(path: Path, **fields) -> VideoPage:
     """A page whose box in each frame is at ``box_of`` the frame, with the times that the decoder finds."""
     frames = [(frame.time, frame.width, frame.height) for frame in decode(str(path))]
     rows = analysis_rows("A" * len(frames), [time for time, _, _ in frames], box=box_of)
-    return VideoPage(**({"title": path.name, "table": analysis_table(rows), "width": frames[0][1], "height": frames[0][2], "video": path.name} | fields))
+    return VideoPage(
+        **({"title": path.name, "table": analysis_table(rows), "width": frames[0][1], "height": frames[0][2], "video": path.name} | fields)
+    )
+
+
+def screenshot(page: Page, selector: str) -> np.ndarray:
+    """Pixels of an element, as shown."""
+    return np.array(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB")).astype(int)
+
+
+def timeline_point(page: Page, share: float, gutter: int = 88) -> tuple[float, float]:
+    """Coordinates of a place in the timeline, as a share of the visible time; scrolls it into view."""
+    page.locator("#plot").scroll_into_view_if_needed()
+    box = page.locator("#plot").bounding_box()
+    return box["x"] + gutter + share * (box["width"] - gutter), box["y"] + 100
+
+
+def read_number(page: Page) -> int:
+    """Frame number that the picture on screen shows."""
+    return _number(screenshot(page, "#stage"))
 
 
 def read_screen(page: Page) -> tuple[int, float]:
-    """Frame number that the picture on screen shows, and the frame number at whose position the box is drawn (not rounded)."""
-    image = np.array(Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")).astype(int)
-    height, width = image.shape[:2]
-    y = height * 15 // 16
-    number = sum((image[y, round(width * (2 * bit + 2) / 18)].mean() > 120) << bit for bit in range(BITS))
-    size = page.evaluate("[data.width, data.height]")
-    edge = np.flatnonzero(np.abs(image[round(130 / size[1] * height)] - ANGER).max(axis=1) < 30)
+    """``read_number``, and the frame number at whose position the box of an angry person is drawn (not rounded), in the same picture."""
+    image, (width, height) = screenshot(page, "#stage"), page.evaluate("[data.width, data.height]")
+    edge = np.flatnonzero(np.abs(image[round(130 / height * len(image))] - ANGER).max(axis=1) < 30)
     assert len(edge), "no box on the screen"
     line = edge[edge < edge[0] + 8].mean() + 0.5  # center of the left line
-    return number, (line / width * size[0] - LEFT) / STEP
+    return _number(image), float((line / image.shape[1] * width - LEFT) / STEP)
+
+
+def _number(image: np.ndarray) -> int:
+    height, width = image.shape[:2]
+    return int(sum((image[height * 15 // 16, round(width * (2 * bit + 2) / 18)].mean() > 120) << bit for bit in range(BITS)))

@@ -7,13 +7,6 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 
-def pytest_collection_modifyitems(items):
-    """Mark all tests in this folder."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.chromium)
-
-
 @pytest.fixture(scope="session")
 def browser(pytestconfig) -> Iterator[Browser]:
     with sync_playwright() as playwright:

@@ -53,7 +53,7 @@ function disablePlayer(message) {
 }
 
 // Keys of the whole page; links, buttons and menus keep their own.
-const seekSeconds = (seconds) => { clock.seek(data.rowAt(data.times[clock.wanted ?? clock.cursor] + seconds)); };
+const seekSeconds = (seconds) => { clock.seek(data.nearestRow(data.times[clock.wanted ?? clock.cursor] + seconds)); };
 const KEYS = {
   " ": () => clock.toggle(), k: () => clock.toggle(),
   ArrowLeft: (event) => event.shiftKey ? seekSeconds(-1) : clock.step(-1), ArrowRight: (event) => event.shiftKey ? seekSeconds(1) : clock.step(1),
