@@ -9,7 +9,10 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 # Each test file runs in one process. Some files start a Ray cluster, so more processes than cores do not help.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo test test-fast test-clips test-cluster lint docs clean
+# The browser of `make test-browser`; Debian's package is chromium.
+CHROMIUM ?= /usr/bin/chromium
+
+.PHONY: help setup demo test test-fast test-clips test-browser test-cluster lint docs clean
 
 help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
@@ -17,6 +20,7 @@ help:
 	@echo "make test           run the test suite; needs nothing outside this folder"
 	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
 	@echo "make test-clips CLIPS=folder [YUNET=file]   run the tests on real clips"
+	@echo "make test-browser [CHROMIUM=file]   run the tests of the HTML pages in headless Chromium"
 	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
 	@echo "make lint           ruff (rules and format), deptry (declared dependencies) and basedpyright (types)"
 	@echo "make docs           build the documentation into site/; a broken link is an error"
@@ -44,6 +48,10 @@ test-fast: $(STAMP)
 test-clips: $(STAMP)
 	@test -n "$(CLIPS)" || { echo "name the folder of clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
 	@$(BIN)/python -m pytest tests/clips --clips "$(CLIPS)" $(if $(YUNET),--yunet "$(YUNET)")
+
+test-browser: $(STAMP)
+	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) not found; on Debian: apt-get install chromium, or name another one: make test-browser CHROMIUM=file"; exit 2; }
+	@$(BIN)/python -m pytest tests/browser --chromium "$(CHROMIUM)"
 
 test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest tests/cluster/real --cluster

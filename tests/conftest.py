@@ -23,16 +23,16 @@ hypothesis.settings.load_profile("reproducible")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--chromium", metavar="FILE", help="Chromium for the tests in tests/browser; without it they are deselected")
     parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are deselected")
     parser.addoption("--cluster", action="store_true", help="run tests/cluster/real, on several machines; without it, those tests are deselected")
     parser.addoption("--yunet", metavar="FILE", help="YuNet's weights for the tests on clips; without it they use Haar and lower thresholds")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without ``--clips``, deselect the tests that need clips: deselected, not skipped, so that no other skip is overlooked."""
-    if config.getoption("--clips"):
-        return
-    deselected = [item for item in items if item.get_closest_marker("clips")]
+    """Without ``--clips`` or ``--chromium``, deselect the tests that need them: deselected, not skipped, so that no other skip is overlooked."""
+    missing = [name for name in ("clips", "chromium") if not config.getoption(f"--{name}")]
+    deselected = [item for item in items if any(item.get_closest_marker(name) for name in missing)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]

@@ -10,19 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
-from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.charts import Chart, Series, line_chart
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
 from abaw_ray.report.score_rows import finite_or_none, get_path, score_rows
 from abaw_ray.report.timelines import TimelineConfig, encode_timeline, sample_timelines
+from abaw_ray.report.web.html import BASE_CSS, SERIES_JS, content_policy, environment, read_inline, write_page
 from abaw_ray.scoring.metrics import per_class_f1
 
 _TEMPLATE_FOLDER = Path(__file__).parent
@@ -59,24 +57,22 @@ def write_report(target: Storage | Path, report: ReportInput, *, name: str = "re
     Raises:
         StorageError: the target cannot be written.
     """
-    storage = target if isinstance(target, Storage) else Storage(StorageConfig(uri=str(target)))
-    storage.write_bytes(name, render(report, config).encode())
-    return storage.uri(name)
+    return write_page(target, name, render(report, config))
 
 
 def render(report: ReportInput, config: PageConfig | None = None) -> str:
     """HTML of the page; the same input gives the same text."""
     config = config or PageConfig()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATE_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"score": _score, "duration": _duration, "count": _count, "percent": _percent, "setting": _setting}
+    templates = environment(_TEMPLATE_FOLDER)
+    templates.filters |= {"score": _score, "percent": _percent, "setting": _setting}
+    script = read_inline(SERIES_JS, _TEMPLATE_FOLDER / "timeline.js")
     shown = sample_timelines(report.timelines, config.timelines.max_timelines)
     trials = sorted(report.trials, key=lambda trial: (finite_or_none(trial.score) is None, -(finite_or_none(trial.score) or 0.0)))
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         report=report,
-        css=Markup((_TEMPLATE_FOLDER / "page.css").read_text()),
-        script=Markup((_TEMPLATE_FOLDER / "timeline.js").read_text()),
+        css=read_inline(BASE_CSS, _TEMPLATE_FOLDER / "page.css"),
+        script=script,
+        policy=content_policy(script),
         version=__version__,
         expressions=EXPRESSIONS,
         colours=COLOURS,
@@ -183,19 +179,3 @@ def _setting(value: object) -> object:
 def _percent(value: float) -> str:
     """Fraction in per cent; empty for NaN."""
     return "" if math.isnan(value) else f"{100 * value:.0f}"
-
-
-def _count(value: object) -> str:
-    finite = finite_or_none(value)
-    return "–" if finite is None else f"{finite:,.0f}"
-
-
-def _duration(value: object) -> str:
-    finite = finite_or_none(value)
-    if finite is None:
-        return "–"
-    minutes, seconds = divmod(round(finite), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{finite:.1f} s"

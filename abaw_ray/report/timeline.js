@@ -1,14 +1,12 @@
-"use strict";
 // Renders one timeline at a time from the encoded bytes in the page; timelines.py defines the encoding.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const element = (id) => document.getElementById(id);
   const canvas = element("timeline"), context = canvas.getContext("2d");
   const names = data.classes, colours = names.map((name) => data.colours[name]);
-  const MISSING_BYTE = 255, MAX_BYTE = 254, LABEL_WIDTH = 96, AXIS_HEIGHT = 26;
+  const LABEL_WIDTH = 96, AXIS_HEIGHT = 26;
   let video = null, from = 0, to = 1, cursor = null, drag = null, width = 0, height = 0, scale = 1;
 
-  const decodeBase64 = (text) => text === null ? null : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   function decodeTimeline(raw) {
     const time = new Float32Array(decodeBase64(raw.time).buffer);
     const fields = Object.fromEntries(["label", "predicted", "probability", "seen", "heard", "gate"].map((key) => [key, decodeBase64(raw[key])]));
@@ -36,11 +34,7 @@
   const timeToX = (t) => LABEL_WIDTH + (t - from) / (to - from) * (width - LABEL_WIDTH);
   const xToTime = (x) => from + (x - LABEL_WIDTH) / (width - LABEL_WIDTH) * (to - from);
   const snap = (x) => Math.round(x * scale) / scale; // whole device pixels, so that there are no seams between columns
-  function columnAt(t) {
-    let low = 0, high = video.count - 1;
-    while (low < high) { const mid = (low + high + 1) >> 1; if (video.time[mid] <= t) low = mid; else high = mid - 1; }
-    return low;
-  }
+  const columnAt = (t) => lastAtOrBefore(video.time, t);
   function* visibleColumns() {
     for (let i = columnAt(from); i < video.count && startTime(i) < to; i++) {
       const x = snap(Math.max(LABEL_WIDTH, timeToX(startTime(i)))), end = snap(Math.min(width, timeToX(startTime(i + 1))));
@@ -92,7 +86,7 @@
   }
   function drawAxis() {
     const span = to - from, maxTicks = (width - LABEL_WIDTH) / 60;
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600].find((s) => span / s <= maxTicks) || 7200;
+    const step = tickStep(span, maxTicks);
     context.fillStyle = "#5b6670"; context.textAlign = "center"; context.textBaseline = "alphabetic";
     for (let t = Math.ceil(from / step) * step; t <= to + 1e-9; t += step) {
       const x = timeToX(t), text = span < 120 ? `${+t.toFixed(1)} s` : `${Math.floor(t / 60)}:${String(Math.round(t % 60)).padStart(2, "0")}`;

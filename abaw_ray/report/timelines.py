@@ -3,7 +3,6 @@
 A column aggregates consecutive whole frames and keeps the time of the first one, so a variable frame rate keeps its true times.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.report.inputs import Timeline
-
-MISSING_BYTE = 255
-"""Byte for a missing label, prediction or probability."""
-_MAX_BYTE = 254
-"""Byte for 1.0."""
+from abaw_ray.report.web.encoding import MISSING_BYTE, quantize, to_base64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +103,13 @@ def encode_timeline(timeline: Timeline, config: TimelineConfig) -> dict[str, Any
         "frames": frames,
         "first_frame": timeline.first_frame,
         "end": round(end, 4),
-        "time": _base64(times.astype("<f4")),
-        "label": None if timeline.label is None else _base64(_most_frequent(timeline.label, starts)),
-        "predicted": _base64(_most_frequent(timeline.predicted, starts)),
-        "probability": _base64(_means(timeline.probability, starts)),
-        "seen": _base64(_means(timeline.seen[:, None].astype(np.float32), starts)),
-        "heard": _base64(_means(timeline.heard[:, None].astype(np.float32), starts)),
-        "gate": None if timeline.gate is None else _base64(_means(timeline.gate[:, None], starts)),
+        "time": to_base64(times.astype("<f4")),
+        "label": None if timeline.label is None else to_base64(_most_frequent(timeline.label, starts)),
+        "predicted": to_base64(_most_frequent(timeline.predicted, starts)),
+        "probability": to_base64(_means(timeline.probability, starts)),
+        "seen": to_base64(_means(timeline.seen[:, None].astype(np.float32), starts)),
+        "heard": to_base64(_means(timeline.heard[:, None].astype(np.float32), starts)),
+        "gate": None if timeline.gate is None else to_base64(_means(timeline.gate[:, None], starts)),
     }
 
 
@@ -139,10 +134,6 @@ def describe(timeline: Timeline) -> str:
     return "; ".join([*statistics, f"{unscored:,} frames not scored" if unscored else "every frame scored"])
 
 
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
 def _most_frequent(classes: Int[np.ndarray, " frames"], starts: Int[np.ndarray, " columns"]) -> UInt8[np.ndarray, " columns"]:
     """The most frequent class in each column, ``MISSING_BYTE`` where no frame has one."""
     if not len(classes):
@@ -159,5 +150,4 @@ def _means(values: Float[np.ndarray, "frames n"], starts: Int[np.ndarray, " colu
     finite = np.isfinite(values)
     total = np.add.reduceat(np.where(finite, values, 0.0).astype(np.float64), starts, axis=0)
     count = np.add.reduceat(finite.astype(np.int32), starts, axis=0)
-    mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-    return np.where(count > 0, np.rint(np.clip(mean, 0, 1) * _MAX_BYTE), MISSING_BYTE).astype(np.uint8)
+    return quantize(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))

@@ -1,10 +1,10 @@
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from html_page import Page
 from jaxtyping import TypeCheckError
 
 from abaw_ray.core.errors import ConfigError
@@ -25,34 +25,6 @@ SUMMARY = {
     "stages": {"faces": {"seconds": 83.2, "rows": 23810, "items": 37, "failed": 1}, "encoder": {"seconds": 191.0, "rows": 6000}},
     "submission": "runs/demo/submission.txt",
 }
-
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, its text, and the text of each script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags, self.scripts, self.texts, self.open = [], [], [], None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.open = tag
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data):
-        if self.open == "script":
-            self.scripts[-1] += data
-        elif self.open != "style":
-            self.texts.append(data)
-
-    def handle_endtag(self, tag):
-        self.open = None
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
 
 
 def timeline(video="video1", frames=90, *, audio=True, seed=0, **given):
