@@ -19,6 +19,7 @@ from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.still_faces import crop_still
 from abaw_ray.faces.tracking.segments import Chunk
 
 _ROW_GROUP = 1024
@@ -56,13 +57,14 @@ class FaceWriter:
         self.crop = CropFaces(config, weights=weights)
 
     def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
-        """Call ``write_video``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
+        """Call ``write_video``, ``write_still``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
 
         Raises:
             MemoryError: memory ran out, also in OpenCV, which has an error class of its own for that.
         """
         try:
-            return {"write_video": self.write_video, "write_chunk": self.write_chunk, "join_chunks": self.join_chunks}[method](*args)
+            methods = (self.write_video, self.write_still, self.write_chunk, self.join_chunks)
+            return {one.__name__: one for one in methods}[method](*args)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError(error.err) from error
@@ -77,6 +79,10 @@ class FaceWriter:
             StorageError: it cannot be read; a retry may succeed.
         """
         return write_faces(self.crop(video, last), path)
+
+    def write_still(self, image: dict, path: Path) -> VideoResult:
+        """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
+        return write_faces(iter([crop_still(self.crop, image)]), path)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""
