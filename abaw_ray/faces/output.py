@@ -63,8 +63,9 @@ class FaceWriter:
             MemoryError: memory ran out, also in OpenCV, which has an error class of its own for that.
         """
         try:
-            methods = (self.write_video, self.write_still, self.write_chunk, self.join_chunks)
-            return {one.__name__: one for one in methods}[method](*args)
+            methods: dict[str, Any] = {"write_video": self.write_video, "write_still": self.write_still}
+            methods |= {"write_chunk": self.write_chunk, "join_chunks": self.join_chunks}
+            return methods[method](*args)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError(error.err) from error

@@ -1,4 +1,4 @@
-"""Start, duration and shape of the pixels of a video from its header. Start and duration are only hints: headers are often wrong (``docs/data.md``)."""
+"""Start, duration and shape of the pixels of a video from its header. The first two are only hints: they are often wrong (``docs/data.md``)."""
 
 from collections.abc import Callable
 

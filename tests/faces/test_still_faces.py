@@ -52,7 +52,9 @@ def test_an_image_without_a_face_has_one_row_that_is_not_seen(detector, render, 
     weak = (96, 60, 40, 0.6)  # the detector's score is below ``min_score``
     for image in (write(render()), write(render(weak), "weak.png")):
         rows = crop_still(CropFaces(CONFIG, detector), image).to_pylist()
-        assert [(row["track"], row["frame"], row["time"], row["seen"], row["box"], row["chip"]) for row in rows] == [("main", 1, 0.0, False, None, None)]
+        assert [(row["track"], row["frame"], row["time"], row["seen"], row["box"], row["chip"]) for row in rows] == [
+            ("main", 1, 0.0, False, None, None)
+        ]
 
 
 @pytest.mark.parametrize("square", [(96, 70, 40), (96, 70, 33), (5, 70, 40), (180, 140, 60)])
@@ -62,7 +64,9 @@ def test_rows_and_chips_equal_those_of_a_lossless_video_bit_for_bit(tmp_path, de
     rgb += np.random.default_rng(0).integers(0, 20, rgb.shape, dtype=np.uint8)
     crop = CropFaces(FacesConfig(detector=CONFIG.detector, chips=chips), detector)
     still = crop_still(crop, write(rgb)).to_pylist()
-    video = [row for table in crop({"video": "image.png", "uri": lossless_video(tmp_path / "v.mov", rgb), "subjects": []}) for row in table.to_pylist()]
+    video = [
+        row for table in crop({"video": "image.png", "uri": lossless_video(tmp_path / "v.mov", rgb), "subjects": []}) for row in table.to_pylist()
+    ]
     assert still == video and still[0]["seen"] and len(still[0]["chip"]) > 100
 
 

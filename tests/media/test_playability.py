@@ -49,7 +49,13 @@ def test_the_content_counts_not_the_suffix_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "codec", "reason"),
-    [("v.mp4", "aac", ""), ("v.mp4", "libmp3lame", ""), ("v.mp4", "libopus", ""), ("v.mp4", "alac", "audio codec alac"), ("v.mov", "pcm_s16le", "audio codec pcm_s16le")],
+    [
+        ("v.mp4", "aac", ""),
+        ("v.mp4", "libmp3lame", ""),
+        ("v.mp4", "libopus", ""),
+        ("v.mp4", "alac", "audio codec alac"),
+        ("v.mov", "pcm_s16le", "audio codec pcm_s16le"),
+    ],
 )
 def test_audio_decides_too(tmp_path, name, codec, reason):
     assert check_playability(write_flash_and_tone(tmp_path / name, codec)).reason == reason

@@ -133,9 +133,14 @@ def test_after_an_error_there_is_no_file(tmp_path):
     (tmp_path / "text.mp4").write_text("no video" * 100)
     with pytest.raises(ItemError):
         write_proxy(str(tmp_path / "text.mp4"), tmp_path / "proxy.mp4", None, 0.0, FAST)
-    with pytest.raises(RuntimeError), Mp4Writer(tmp_path / "proxy.mp4", (64, 64), FAST, None) as writer:
-        writer.add(np.zeros((64, 64, 3), np.uint8), 0.0)
-        raise RuntimeError
+
+    def interrupted():
+        with Mp4Writer(tmp_path / "proxy.mp4", (64, 64), FAST, None) as writer:
+            writer.add(np.zeros((64, 64, 3), np.uint8), 0.0)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     assert not (tmp_path / "proxy.mp4").exists()
 
 

@@ -52,7 +52,7 @@ class IsolatedVideoWriter:
             StorageError: the store or the local disk failed; a retry may succeed.
         """
         try:
-            start = self._run(uri, "start", uri) if start is None else start
+            start = float(self._run(uri, "start", uri)) if start is None else start
             with tempfile.TemporaryDirectory(prefix="abaw-sound-") as folder:
                 sound_path = Path(folder) / "sound.m4a"
                 outcome = self._crash_retry.call(uri, "sound", uri, sound_path, start)

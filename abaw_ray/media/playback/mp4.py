@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 
+from abaw_ray.media.clock import to_seconds
 from abaw_ray.media.config import EncodingConfig
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.write import MP4_OPTIONS, add_h264
@@ -80,20 +81,20 @@ class Mp4Writer:
 
     def _write_sound(self, time: float) -> None:
         """Write the packets of sound up to a time in seconds."""
-        while self._pending is not None and self._pending.dts * self._pending.time_base <= time:
-            self._container.mux(self._pending)
+        while self._pending is not None and self._pending[0] <= time:
+            self._container.mux(self._pending[1])
             self._pending = next(self._sound, None)
 
-    def _copy_sound(self, container: InputContainer) -> Iterator[av.Packet]:
-        """Add a stream for the sound; its packets are read one by one."""
+    def _copy_sound(self, container: InputContainer) -> Iterator[tuple[float, av.Packet]]:
+        """Add a stream for the sound; its packets, with their times in seconds, are read one by one."""
         source = container.streams.audio[0]
         target = self._container.add_stream_from_template(source)
 
-        def packets() -> Iterator[av.Packet]:
+        def packets() -> Iterator[tuple[float, av.Packet]]:
             for packet in container.demux(source):
                 if packet.size:
                     packet.stream = target
-                    yield packet
+                    yield to_seconds(packet.dts, packet.time_base) or 0.0, packet
 
         return packets()
 

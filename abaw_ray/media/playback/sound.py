@@ -187,7 +187,8 @@ def _decoded_blocks(uri: str) -> Callable[[int, str], Iterator[Block]]:
     def blocks(rate: int, layout: str) -> Iterator[Block]:
         assert (rate, layout) == (RATE, "mono"), "decode_audio has one format"
         audio = decode_audio(uri)
-        for begin, end in [] if audio is None else audio.audible_spans().tolist():
+        assert audio is not None, "called only where there is audio"
+        for begin, end in audio.audible_spans().tolist():
             for at in range(begin, end, _SILENCE):
                 yield audio.start + at / RATE, audio.samples[None, at : min(at + _SILENCE, end)]
 

@@ -103,11 +103,11 @@ class Painter:
     def _draw_panel(self, canvas: Canvas, panel: Box, person: Person, row: int | None, frame: int, time: float) -> None:
         left, top, right = panel[0] + 7, panel[1] + 5, panel[2] - 7
         canvas.text(left, top, f"{person.name}  {_state(person, row)}", self.font, PAPER, width=right - left, bold=True)
-        bar, end = left + self.names, right - 3.2 * self.font
+        bar, end, label = left + self.names, right - 3.2 * self.font, -1 if row is None else int(person.label[row])
         for number, name in enumerate(EXPRESSIONS):
             top += self.row
             probability = np.nan if row is None else person.probability[row, number]
-            best = row is not None and person.label[row] == number
+            best = number == label
             canvas.text(left, top, name, self.font, PAPER, width=self.names, bold=best)
             canvas.fill((bar, top + 2, end, top + self.font + 1), _TRACK)
             text = "\N{EN DASH}" if np.isnan(probability) else f"{probability:.0%}"

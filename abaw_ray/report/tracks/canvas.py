@@ -130,9 +130,9 @@ class Canvas:
 
     def darken(self, box: Box, visible: float) -> None:
         """Blend a rectangle with ``INK``; ``visible`` is the share of the picture that remains."""
-        bounds = tuple(round(side) for side in box)
-        region = self.image.crop(bounds)
-        self.image.paste(Image.blend(Image.new("RGB", region.size, INK), region, visible), bounds[:2])
+        x0, y0, x1, y1 = (round(side) for side in box)
+        region = self.image.crop((x0, y0, x1, y1))
+        self.image.paste(Image.blend(Image.new("RGB", region.size, INK), region, visible), (x0, y0))
 
     def paste(self, image: UInt8[np.ndarray, "height width 3"], box: Box) -> Box:
         """Draw an image as large as fits into the box, centered, with its aspect ratio; returns its box."""
