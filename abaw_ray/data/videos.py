@@ -17,6 +17,15 @@ SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".
 """Suffixes of videos in a folder, in any letter case; patterns and lists may name other files."""
 
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Suffixes of still images (``media/still.py``), in any letter case; of an animated one only the first image counts."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is a still image, by the suffix of its name, path or URI."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
 def file_identity(uri: str, entry: Entry) -> str:
     """Digest of URI, size and modification time: a replaced file has another identity."""
     return digest([uri, entry.size, entry.modified_ns])
@@ -36,14 +45,15 @@ def identity_of(uri: str | Path, storage: StorageConfig | None = None) -> str:
     return file_identity(tree.uri(name), entry)
 
 
-def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list[dict]:
+def list_videos(where: str | Path, storage: StorageConfig | None = None, *, suffixes: tuple[str, ...] = SUFFIXES) -> list[dict]:
     """``VIDEO`` rows of the given videos, sorted by name.
 
     Args:
-        where: A folder (searched recursively for ``SUFFIXES``; hidden files are ignored), a pattern with ``*``, ``?``, ``[..]`` or ``**``, a
+        where: A folder (searched recursively for ``suffixes``; hidden files are ignored), a pattern with ``*``, ``?``, ``[..]`` or ``**``, a
             ``.txt`` list (one path or URI per line; ``#`` begins a comment), a ``.csv`` or ``.parquet`` list (column ``uri`` or ``path``, and
             optionally ``video`` for the names), or one video file. Paths in a list may be relative to it.
         storage: Access to an object store; only endpoint and region are used.
+        suffixes: Of the files that are taken from a folder; ``(*SUFFIXES, *IMAGE_SUFFIXES)`` for images too: each image is one row.
 
     Returns:
         Rows of ``schema.VIDEO``. ``video`` is the path below the folder, below the pattern's fixed part, or as written in the list;
@@ -56,7 +66,7 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
     tree, name = open_file(where, storage)
     entry = tree.stat([name])[0] if name else None
     if not name or (entry and entry.is_folder):
-        rows = _from_folder(Tree(where, storage))
+        rows = _from_folder(Tree(where, storage), suffixes)
     elif entry and entry.name.lower().endswith(LIST_SUFFIXES):
         rows = _from_list(tree, entry.path)
     elif entry:
@@ -66,7 +76,7 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None) -> list
     else:
         raise DataError(f"{where}: no such file or folder; pass a folder, a pattern, a .txt, .csv or .parquet list, or one video")
     if not rows:
-        raise DataError(f"{where}: no video found; videos end in {' '.join(SUFFIXES[:5])} ...")
+        raise DataError(f"{where}: no video found; videos end in {' '.join(suffixes[:5])} ...")
     duplicates = [video for video, count in Counter(row["video"] for row in rows).items() if count > 1]
     if duplicates:
         raise DataError(f"{where}: {len(duplicates)} names occur twice, first '{duplicates[0]}'; list every video once")
@@ -78,8 +88,8 @@ def _row(video: str, tree: Tree, entry: Entry) -> dict:
     return {"video": video, "uri": uri, "identity": file_identity(uri, entry), "size": entry.size, "subjects": []}
 
 
-def _from_folder(tree: Tree) -> list[dict]:
-    return [_row(entry.path, tree, entry) for entry in tree.entries(recursive=True) if entry.path.lower().endswith(SUFFIXES)]
+def _from_folder(tree: Tree, suffixes: tuple[str, ...]) -> list[dict]:
+    return [_row(entry.path, tree, entry) for entry in tree.entries(recursive=True) if entry.path.lower().endswith(suffixes)]
 
 
 def _from_pattern(pattern: str, storage: StorageConfig | None) -> list[dict]:

@@ -120,7 +120,7 @@ class CropFaces:
             yield from self._tables(video, results, readers)
 
     def _process(self, video: dict, chunk: Chunk, buffer: RowBuffer, last: int | None) -> ChunkResult:
-        reader = _ChunkReader(self.config, self._frame_detector(video), chunk, buffer)
+        reader = _ChunkReader(self.config, self.frame_detector_of(video), chunk, buffer)
         clock = Clock()
         try:
             for frame in decode(video["uri"], start=reader.decode_start, max_frames=last, clock=clock):
@@ -135,7 +135,8 @@ class CropFaces:
         reader.result.repaired_times = clock.repaired
         return reader.finish()
 
-    def _frame_detector(self, video: dict) -> FrameDetector | GivenBoxes:
+    def frame_detector_of(self, video: dict) -> FrameDetector | GivenBoxes:
+        """Return the detector, or the user's own boxes of this video."""
         if self.boxes is not None:
             return self.boxes.boxes_of(video["video"])
         assert self.frame_detector is not None  # one of the two is built

@@ -36,6 +36,17 @@ class IsolatedFaceWriter:
         result.error = ItemError(outcome.reason, result.frames)
         return result
 
+    def write_still(self, image: dict, path: Path) -> VideoResult:
+        """As ``FaceWriter.write_still``.
+
+        Raises:
+            ItemError: the file is not an image, is damaged, or both attempts failed.
+        """
+        outcome = self.crash_retry.call(image["uri"], "write_still", image, path)
+        if outcome.reason:
+            raise ItemError(outcome.reason)
+        return _value(outcome)
+
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path) -> ChunkResult:
         """As ``FaceWriter.write_chunk``; where the chunk cannot be decoded to its end, the result has the frames before the failure."""
         outcome = self.crash_retry.call(video["uri"], "write_chunk", video, chunk, folder)

@@ -19,6 +19,7 @@ from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.still_faces import crop_still
 from abaw_ray.faces.tracking.segments import Chunk
 
 _ROW_GROUP = 1024
@@ -58,13 +59,15 @@ class FaceWriter:
         self.crop = CropFaces(config, weights=weights)
 
     def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
-        """Call ``write_video``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
+        """Call ``write_video``, ``write_still``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
 
         Raises:
             MemoryError: memory ran out, also in OpenCV, which has an error class of its own for that.
         """
         try:
-            return {"write_video": self.write_video, "write_chunk": self.write_chunk, "join_chunks": self.join_chunks}[method](*args)
+            methods: dict[str, Any] = {"write_video": self.write_video, "write_still": self.write_still}
+            methods |= {"write_chunk": self.write_chunk, "join_chunks": self.join_chunks}
+            return methods[method](*args)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
                 raise MemoryError(error.err) from error
@@ -79,6 +82,10 @@ class FaceWriter:
             StorageError: it cannot be read; a retry may succeed.
         """
         return self._written(self.crop(video, last), path)
+
+    def write_still(self, image: dict, path: Path) -> VideoResult:
+        """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
+        return write_faces(iter([crop_still(self.crop, image)]), path)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""

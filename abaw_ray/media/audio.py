@@ -5,7 +5,7 @@ missing (``heard``), never passed on as zeros. ``features/speech.py`` turns samp
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -115,7 +115,7 @@ def _concatenate(segments: list[tuple[float, np.ndarray]]) -> Audio:
     """Put segments at their times; where two overlap, the earlier one is kept."""
     if not segments:
         return Audio(np.zeros(0, np.float32), 0.0, np.zeros((0, 2), np.int64))
-    segments = _without_outliers(segments)
+    segments = [segments[index] for index in in_time_order([(time, len(segment) / RATE) for time, segment in segments])]
     start = segments[0][0]
     samples = np.zeros(max(round((time - start) * RATE) + len(segment) for time, segment in segments), np.float32)
     spans, filled = [], 0
@@ -129,22 +129,22 @@ def _concatenate(segments: list[tuple[float, np.ndarray]]) -> Audio:
     return Audio(samples, start, np.array(spans, np.int64).reshape(-1, 2))
 
 
-def _without_outliers(segments: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
-    """In order of time, without those beyond a gap of ``_MAX_GAP`` from the group of the longest segment."""
-    segments = sorted(segments, key=lambda segment: segment[0])
-    longest = first = last = max(range(len(segments)), key=lambda number: len(segments[number][1]))
-    ends = [time + len(segment) / RATE for time, segment in segments]
-    while first > 0 and segments[first][0] - ends[first - 1] <= _MAX_GAP:
+def in_time_order(segments: list[tuple[float, float]]) -> list[int]:
+    """Indices of segments (start and length in seconds), ascending by start, without those beyond a gap of ``_MAX_GAP`` from the longest one."""
+    order = sorted(range(len(segments)), key=lambda index: segments[index][0])
+    longest = first = last = max(range(len(order)), key=lambda place: segments[order[place]][1])
+    starts, ends = [segments[index][0] for index in order], [sum(segments[index]) for index in order]
+    while first > 0 and starts[first] - ends[first - 1] <= _MAX_GAP:
         first -= 1
-    while last + 1 < len(segments) and segments[last + 1][0] - max(ends[longest : last + 1]) <= _MAX_GAP:
+    while last + 1 < len(order) and starts[last + 1] - max(ends[longest : last + 1]) <= _MAX_GAP:
         last += 1
-    return segments[first : last + 1]
+    return order[first : last + 1]
 
 
 def _segments(source: Source, failures: deque) -> Iterator[tuple[float, list[np.ndarray]]]:
     """Segments of audio without a jump in time: time of the first sample, and blocks at ``RATE`` (the list may be empty)."""
-    resampler, previous_format, start, clock, blocks = None, None, 0.0, _BlockClock(), []
-    for frame in _frames(source, failures):
+    resampler, previous_format, start, clock, blocks = None, None, 0.0, BlockClock(), []
+    for frame in audio_frames(source, failures):
         audio_format = (frame.format.name, frame.layout.name, frame.sample_rate)
         time, contiguous = clock.time(to_seconds(frame.pts, frame.time_base), frame.samples / frame.sample_rate)
         if resampler is None or audio_format != previous_format or not contiguous:
@@ -159,7 +159,7 @@ def _segments(source: Source, failures: deque) -> Iterator[tuple[float, list[np.
     yield start, blocks + _resample(resampler, None)
 
 
-class _BlockClock:
+class BlockClock:
     """The times of audio blocks, in the order in which they are decoded."""
 
     def __init__(self) -> None:
@@ -193,20 +193,37 @@ def _resample(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) 
     return [] if resampler is None else [block.to_ndarray()[0] for block in resampler.resample(frame)]
 
 
-def _frames(source: Source, failures: deque) -> Iterator[av.AudioFrame]:
-    """Decoded blocks; packets that cannot be decoded are skipped."""
+def main_audio_stream(source: Source) -> av.AudioStream:
+    """The audio stream that libav selects as best; the container must have one.
+
+    Raises:
+        ItemError: libav has no decoder for it.
+    """
     best = source.container.streams.best("audio")
     stream = best if isinstance(best, av.AudioStream) else source.container.streams.audio[0]
     if stream.codec_context is None:
         raise ItemError("this build of libav has no decoder for its audio codec")
     stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
+    return stream
+
+
+def audio_frames(source: Source, failures: deque, on_packet: Callable[[av.Packet], None] | None = None) -> Iterator[av.AudioFrame]:
+    """Decoded blocks of the main audio stream, as coded; packets that cannot be decoded are skipped.
+
+    Args:
+        source: The open file.
+        failures: The errors of these packets are appended to it.
+        on_packet: Called with each packet that could be decoded.
+    """
     count = 0
-    for packet in _packets(source, stream):
+    for packet in _packets(source, main_audio_stream(source)):
         try:
             frames = packet.decode()
         except FFmpegError as error:
             failures.append(error)
             continue
+        if on_packet is not None and packet.size:
+            on_packet(packet)
         for frame in frames:
             count += 1
             heartbeat(count)

@@ -91,7 +91,7 @@ def open_media(uri: str) -> Iterator[Source]:
     try:
         if file is not None and file.size == 0:
             raise ItemError("the file is empty")
-        target = _checked_path(uri) if file is None else file
+        target = checked_path(uri) if file is None else file
         try:
             container = av.open(target, "r", metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
@@ -103,7 +103,13 @@ def open_media(uri: str) -> Iterator[Source]:
             file.close()
 
 
-def _checked_path(uri: str) -> str:
+def checked_path(uri: str) -> str:
+    """The absolute path of a local file that exists and is not empty.
+
+    Raises:
+        MissingError: there is no such file.
+        ItemError: it is empty.
+    """
     path = Path(uri.removeprefix("file://"))
     if not path.is_file():
         raise MissingError(f"{path}: there is no such file; check the path (relative paths start at the working folder)")

@@ -16,7 +16,7 @@ from abaw_ray.media.audio import RATE
 
 _TICKS = 90_000
 """Ticks per second of the video's clock: times are rounded to 1/90000 s (in an MKV to 1 ms)."""
-_MOVIE = 720_000
+MP4_OPTIONS = {"movie_timescale": "720000"}
 """Ticks per second of MP4's edit lists: a multiple of the rates of both clocks, otherwise start times are rounded to 1 ms."""
 _BLOCK = 1024
 """Samples of one AAC frame."""
@@ -54,9 +54,9 @@ def write_video(
     if len(times) == 0 or times[0] < 0 or audio_start < 0 or (np.diff(times) <= 0).any():
         raise ValueError("times must be 0 s or more and ascend, and audio_start must be 0 s or more")
     base, ticks = _frame_ticks(times, audio_start) if avi else (Fraction(1, _TICKS), np.round(times * _TICKS).astype(np.int64))
-    options = {"movie_timescale": str(_MOVIE)} if str(path).lower().endswith((".mp4", ".mov")) else {}
+    options = MP4_OPTIONS if str(path).lower().endswith((".mp4", ".mov")) else {}
     with av.open(str(path), "w", options=options) as container:
-        video = _add_mpeg4(container, 1 / base, crf) if avi else _add_h264(container, _mean_rate(times), crf, preset)
+        video = _add_mpeg4(container, 1 / base, crf) if avi else add_h264(container, _mean_rate(times), crf, preset)
         video.pix_fmt, video.codec_context.time_base, video.codec_context.thread_count = "yuv420p", base, 1
         audio_stream = container.add_stream("pcm_s16le" if avi else "aac", rate=RATE, layout="mono") if audio is not None else None
         images = zip(_checked(frames, len(times)), ticks.tolist(), strict=True)
@@ -88,7 +88,7 @@ def _write(
         container.mux(audio.encode(None))
 
 
-def _add_h264(container: OutputContainer, rate: Fraction, crf: float, preset: str) -> av.VideoStream:
+def add_h264(container: OutputContainer, rate: Fraction, crf: float, preset: str) -> av.VideoStream:
     """An H.264 stream without macroblock trees: with them x264 reads uninitialised memory, and the same images give different bytes each time."""
     return container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset, "mbtree": "0"})
 

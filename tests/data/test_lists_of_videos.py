@@ -7,7 +7,7 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.data.trees import Tree
-from abaw_ray.data.videos import identity_of, list_videos
+from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, identity_of, is_image, list_videos
 
 
 @pytest.fixture
@@ -152,3 +152,15 @@ def test_the_identity_depends_on_address_size_and_modification_time(clips):
     assert len({first, second, identity_of(clips.root / "a.mp4")}) == 3
     with pytest.raises(DataError, match="no such file"):
         identity_of(clips.root / "gone.mp4")
+
+
+def test_images_of_a_folder_are_items_of_their_own_where_they_are_wanted(clips):
+    for path in ("b/x.JPG", "b/y.webp", "pages/z.tiff", "pages/notes.md"):
+        clips.put(path)
+    assert [row["video"] for row in list_videos(clips.root)] == ["a.mp4", "b/a.mp4", "b/c/d.e.AVI"]
+    both = [row["video"] for row in list_videos(clips.root, suffixes=(*SUFFIXES, *IMAGE_SUFFIXES))]
+    assert both == ["a.mp4", "b/a.mp4", "b/c/d.e.AVI", "b/x.JPG", "b/y.webp", "pages/z.tiff"]
+    assert [name for name in both if is_image(name)] == ["b/x.JPG", "b/y.webp", "pages/z.tiff"]
+    only = list_videos(clips.root / "pages", suffixes=(*SUFFIXES, *IMAGE_SUFFIXES))
+    assert [row["video"] for row in only] == ["z.tiff"]
+    assert [row["video"] for row in list_videos(clips.root / "b/x.JPG")] == ["x.JPG"], "a single image, as a single video"

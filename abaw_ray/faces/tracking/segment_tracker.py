@@ -12,12 +12,12 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from abaw_ray.faces.chips import crop_chip, encode_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.box_table import GivenBoxes
 from abaw_ray.faces.detection.cuts import CutDetector
 from abaw_ray.faces.detection.detect import Face
 from abaw_ray.faces.detection.frame_detector import FrameDetector
+from abaw_ray.faces.face_row import face_row
 from abaw_ray.faces.tracking.backtrack import Backtracker, interpolate
 from abaw_ray.faces.tracking.people import TrackletSummary
 from abaw_ray.faces.tracking.row_buffer import RowBuffer
@@ -157,22 +157,9 @@ class SegmentTracker:
         summary.add_overlap(frame.time, face.box, self.segment)
         if not self.segment.owns(frame.time):
             return
-        box = face.box.astype(np.float32).astype(np.float64)  # as the table stores it, so that cropping again gives the same chip
-        x0, y0, x1, y1 = box.tolist()
+        row = face_row(frame, face, self.config.chips)
+        x0, y0, x1, y1 = row["box"]
         summary.add_row(frame.number, max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height), (x0 + x1) / 2 / frame.width)
-        chip = crop_chip(frame, box, self.config.chips) if self.config.chips.keep == "jpeg" else None
-        row = {
-            "frame": frame.number,
-            "time": frame.time,
-            "seen": True,
-            "source": face.source,
-            "box": [x0, y0, x1, y1],
-            "score": face.score,
-            "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
-            "chip": None if chip is None else encode_jpeg(chip.image, self.config.chips.quality),
-            "chip_scale": None if chip is None else chip.scale,
-            "inside": None if chip is None else chip.inside,
-        }
         self.buffer.add(tracklet, row)
 
     def _active_boxes(self) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """A canvas for texts (truncated to their width), rectangles and hatching. It records the box of every text."""
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
@@ -32,16 +32,30 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
 
 
+@lru_cache(maxsize=4096)
+def _measure(text: str, size: int, bold: bool) -> float:
+    """Return the width of a text in pixels; the texts of a video's frames repeat."""
+    return font(size, bold).getlength(text)
+
+
+@lru_cache(maxsize=1024)
+def _render(text: str, size: int, bold: bool) -> tuple[Image.Image, Box]:
+    """Return a text as a mask, and the box of its letters in pixels relative to the left end and the top of the text."""
+    box = font(size, bold).getbbox(text, anchor="la")
+    mask = Image.new("L", (max(round(box[2]), 1), max(round(box[3]), 1)))
+    ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=font(size, bold), anchor="la")
+    return mask, box
+
+
 def truncate_middle(text: str, width: float, size: int, bold: bool = False) -> str:
     """Return the text if it fits into ``width`` pixels, else the text without its middle, because names differ at both ends."""
-    typeface = font(size, bold)
-    if typeface.getlength(text) <= width:
+    if _measure(text, size, bold) <= width:
         return text
     length = len(text)
     while length > 0:
         length -= 1
         shortened = f"{text[: (length + 1) // 2]}…{text[len(text) - length // 2 :]}"
-        if typeface.getlength(shortened) <= width:
+        if font(size, bold).getlength(shortened) <= width:
             return shortened
     return ""
 
@@ -71,10 +85,11 @@ class Canvas:
         text = truncate_middle(text, width, size, bold)
         if not text:
             return 0.0
-        length = font(size, bold).getlength(text)
-        left = x - {"l": 0.0, "m": length / 2, "r": length}[align]
-        self.draw.text((left, y), text, fill=color, font=font(size, bold), anchor="la")
-        self.texts.append((text, self.draw.textbbox((left, y), text, font=font(size, bold), anchor="la")))
+        length = _measure(text, size, bold)
+        left, top = round(x - {"l": 0.0, "m": length / 2, "r": length}[align]), round(y)
+        mask, box = _render(text, size, bold)
+        self.image.paste(color, (left, top), mask)
+        self.texts.append((text, (box[0] + left, box[1] + top, box[2] + left, box[3] + top)))
         return length
 
     def paragraph(self, x: float, y: float, text: str, size: int, color: Color = INK, *, width: float) -> float:
@@ -112,6 +127,12 @@ class Canvas:
         for start in range(-tile.height - x0 % _STEP, tile.width, _STEP):  # aligned, so that the lines of adjacent rectangles meet
             pen.line((start, tile.height, start + tile.height, 0), fill=line)
         self.image.paste(tile, (x0, y0))
+
+    def darken(self, box: Box, visible: float) -> None:
+        """Blend a rectangle with ``INK``; ``visible`` is the share of the picture that remains."""
+        x0, y0, x1, y1 = (round(side) for side in box)
+        region = self.image.crop((x0, y0, x1, y1))
+        self.image.paste(Image.blend(Image.new("RGB", region.size, INK), region, visible), (x0, y0))
 
     def paste(self, image: UInt8[np.ndarray, "height width 3"], box: Box) -> Box:
         """Draw an image as large as fits into the box, centered, with its aspect ratio; returns its box."""

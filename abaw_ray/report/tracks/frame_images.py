@@ -38,7 +38,8 @@ def draw_people(image: FrameImage, tracks: Iterable[Track], name: str) -> tuple[
         canvas.frame((box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), INK, 4 if highlighted else 3)
         canvas.frame(box, ACCENT if highlighted else _MUTED, 3 if highlighted else 1)
     for label, box in reversed(people):
-        _draw_label(canvas, label, box, highlighted=label == name)
+        highlighted = label == name
+        draw_label(canvas, label, box, LabelStyle(fill=ACCENT if highlighted else _MUTED, ink=PAPER if highlighted else INK, bold=highlighted))
     return np.asarray(canvas.image), canvas.texts
 
 
@@ -47,19 +48,33 @@ def _scaled(box: Float[np.ndarray, "4"], image: FrameImage) -> Box:
     return float(box[0] * across), float(box[1] * down), float(box[2] * across), float(box[3] * down)
 
 
-def _draw_label(canvas: Canvas, name: str, box: Box, *, highlighted: bool) -> None:
-    """Draw a name above, below or inside its box; omitted if all these positions overlap other names or the border."""
+@dataclass(frozen=True, kw_only=True)
+class LabelStyle:
+    """Look of a label beside a box."""
+
+    fill: Color
+    ink: Color
+    size: int = 12
+    """Pixels of the font."""
+    bold: bool = False
+    max_width: float = _MAX_LABEL
+    """Pixels."""
+
+
+def draw_label(canvas: Canvas, text: str, box: Box, style: LabelStyle) -> bool:
+    """Draw a text above, below or inside its box; returns False, without drawing, if all these positions overlap other texts or the border."""
     width, height = canvas.image.size
-    size, label_height = 12, 17
-    label_width = min(font(size, highlighted).getlength(name) + 8, _MAX_LABEL, width)
+    label_height = round(1.4 * style.size)
+    label_width = min(font(style.size, style.bold).getlength(text) + 8, style.max_width, width)
     left = min(max(box[0], 0), width - label_width)
     for top in (box[1] - label_height - 1, box[3] + 1, box[1] + 3):
         place = (left, top, left + label_width, top + label_height)
         if top < 0 or place[3] > height or any(_overlap(place, taken) for _, taken in canvas.texts):
             continue
-        canvas.fill(place, ACCENT if highlighted else _MUTED)
-        canvas.text(left + 4, top + 1, name, size, PAPER if highlighted else INK, width=label_width - 7, bold=highlighted)
-        return
+        canvas.fill(place, style.fill)
+        canvas.text(left + 4, top + 1, text, style.size, style.ink, width=label_width - 7, bold=style.bold)
+        return True
+    return False
 
 
 def _overlap(a: Box, b: Box) -> bool:
