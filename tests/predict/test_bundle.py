@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
-from conftest import METADATA
 from huggingface_hub import ModelCard
+from tiny_bundle import METADATA
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from analysis_rows import analysis_rows, analysis_table, label_of
+from overlay_rows import analysis_rows, analysis_table, label_of
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.report.overlay import painter as painter_module

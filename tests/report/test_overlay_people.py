@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from analysis_rows import analysis_rows, analysis_table, label_of
+from overlay_rows import analysis_rows, analysis_table, label_of
 
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.report.overlay.people import read_people

@@ -5,8 +5,8 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from analysis_rows import analysis_rows, analysis_table, label_of
 from flash_and_tone import flash_time, tone_times, write_flash_and_tone
+from overlay_rows import analysis_rows, analysis_table, label_of
 
 from abaw_ray.core.errors import DataError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
