@@ -85,7 +85,7 @@ class FaceWriter:
 
     def write_still(self, image: dict, path: Path) -> VideoResult:
         """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
-        return write_faces(iter([crop_still(self.crop, image)]), path)
+        return self._written(iter([crop_still(self.crop, image)]), path)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""

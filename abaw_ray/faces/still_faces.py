@@ -33,6 +33,7 @@ def crop_still(crop: CropFaces, image: dict) -> pa.Table:
         ItemError: the file is not an image, or is damaged.
     """
     frame, detector = read_still(image["uri"]), crop.frame_detector_of(image)
+    crop.frame_size = (frame.width, frame.height)
     min_score = -math.inf if detector.trusted else crop.config.detector.min_score
     found = [face for face in detector.search_and_follow(frame, []) if face.score is not None and face.score >= min_score]
     if not found:

@@ -1,12 +1,14 @@
 """Settings of model bundles and of the analysis of videos. Imports no tensor library."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.media.config import EncodingConfig
 
 Protocol = Literal["cv", "official"]
 People = Literal["main", "all"]
+Format = Literal["csv", "parquet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,26 @@ class AnalysisConfig:
             raise ConfigError(f"--people {self.people}: choose main or all")
         if not 0 <= self.fps <= 1000:
             raise ConfigError(f"--fps {self.fps}: give frames per second, 0 for every frame")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """The files that are written for each analyzed video. They are made from the stored analysis, so changing them computes nothing again."""
+
+    formats: tuple[Format, ...] = ("csv",)
+    """Formats of the table."""
+    report: bool = True
+    """Whether a page (``.html``) is written."""
+    overlay: bool = False
+    """Whether a video with boxes and expressions (``.overlay.mp4``) is written."""
+    encoding: EncodingConfig = field(default_factory=EncodingConfig)
+    """Size and quality of the videos that are written: overlays, and copies of videos that browsers cannot play."""
+
+    def __post_init__(self) -> None:
+        """Refuse unknown formats."""
+        unknown = [name for name in self.formats if name not in get_args(Format)]
+        if unknown or not self.formats:
+            raise ConfigError(f"--format {','.join(self.formats)}: choose csv, parquet or csv,parquet")
 
 
 @dataclass(frozen=True, kw_only=True)

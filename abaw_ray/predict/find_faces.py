@@ -8,6 +8,7 @@ import numpy as np
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.data.videos import is_image
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.media.audio import Audio
@@ -51,7 +52,7 @@ class FindFaces:
         self._decode_audio = IsolatedAudioDecoder(limits) if with_audio else None
 
     def __call__(self, video: dict, folder: Path) -> FoundFaces:
-        """Process one video.
+        """Process one video, or one image as a video of one frame without sound.
 
         Args:
             video: A ``VIDEO`` row.
@@ -62,14 +63,15 @@ class FindFaces:
             MissingError: the file does not exist.
             StorageError: it cannot be read, or the disk is full; a retry may succeed.
         """
-        result = self._write_faces.write_video(video, folder / FACES_FILE)
+        still = is_image(video["uri"])
+        result = (self._write_faces.write_still if still else self._write_faces.write_video)(video, folder / FACES_FILE)
         width, height = result.size or (0, 0)
         found = FoundFaces(
             frames=result.frames,
             faces=result.faces,
             width=width,
             height=height,
-            audio=self._store_audio(video["uri"], folder / AUDIO_FILE),
+            audio="absent" if still else self._store_audio(video["uri"], folder / AUDIO_FILE),
             error="" if result.error is None else str(result.error),
         )
         (folder / SUMMARY_FILE).write_text(json.dumps(asdict(found)))

@@ -1,0 +1,102 @@
+"""Writes the files that users get for one video: its table, its page, and a video with boxes."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from abaw_ray.core.errors import DataError, ItemError
+from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.storage import Storage
+from abaw_ray.data.videos import is_image
+from abaw_ray.media.playback.isolated import IsolatedVideoWriter
+from abaw_ray.media.playback.playability import check_playability
+from abaw_ray.media.playback.proxy import write_proxy
+from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.config import OutputConfig
+from abaw_ray.predict.output.page import relative_path, video_page
+from abaw_ray.report.overlay.video import OverlayWriter
+from abaw_ray.report.video.page import write_video_page
+
+OVERLAY, PROXY = ".overlay.mp4", ".proxy.mp4"
+"""Suffixes of the videos that are written."""
+
+
+class OutputWriter:
+    """Writes the files of analyzed videos; built once per worker."""
+
+    def __init__(self, output: Storage, config: OutputConfig, limits: ChildLimits) -> None:
+        """No process starts before the first video is written.
+
+        Args:
+            output: The user's output folder.
+            config: Which files are written.
+            limits: Limits of the child processes that decode.
+        """
+        self.output, self.config = output, config
+        self._write_overlay = OverlayWriter(config.encoding, limits)
+        self._write_proxy = IsolatedVideoWriter(write_proxy, limits)
+
+    def suffixes(self, uri: str) -> list[str]:
+        """Suffixes of the files that every video of this kind gets; a proxy is written only where it is needed."""
+        overlay = [OVERLAY] if self.config.overlay and not is_image(uri) else []
+        return [*(f".{name}" for name in self.config.formats), *([".html"] if self.config.report else []), *overlay]
+
+    def __call__(self, analysis: Analysis, name: str) -> None:
+        """Write all files of one video.
+
+        Args:
+            analysis: The analysis.
+            name: Path of its files below the output folder, without suffix.
+
+        Raises:
+            StorageError: a file cannot be written, or the video cannot be read; a retry may succeed.
+        """
+        if "csv" in self.config.formats:
+            self._put(f"{name}.csv", analysis.to_csv)
+        if "parquet" in self.config.formats:
+            self._put(f"{name}.parquet", analysis.to_parquet)
+        if self.config.overlay and not is_image(analysis.video.uri):
+            self._put_video(f"{name}{OVERLAY}", lambda path: self._write_overlay(analysis.video.uri, analysis.table, path))
+        if self.config.report:
+            depth = name.count("/")
+            file = name.rpartition("/")[2]
+            csv = f"{file}.csv" if "csv" in self.config.formats else None
+            page = video_page(analysis, video=self._playable(analysis, name), csv=csv, index=f"{'../' * depth}index.html")
+            write_video_page(self.output, page, name=f"{name}.html")
+
+    def close(self) -> None:
+        """End the child processes."""
+        self._write_overlay.close()
+        self._write_proxy.close()
+
+    def _put(self, path: str, write: Callable[[Path], object]) -> None:
+        with tempfile.TemporaryDirectory(prefix="abaw-output-") as folder:
+            local = Path(folder) / Path(path).name
+            write(local)
+            self.output.put_file(local, path)
+
+    def _put_video(self, path: str, write: Callable[[Path], object]) -> bool:
+        """Write a video; a damaged one that cannot be decoded again has none. Returns whether it was written."""
+        try:
+            self._put(path, write)
+        except (ItemError, DataError):
+            return False
+        return True
+
+    def _playable(self, analysis: Analysis, name: str) -> str | None:
+        """Path of a video that browsers play, relative to the page: the user's own where possible, else a copy that is written here."""
+        uri = analysis.video.uri
+        if is_image(uri):
+            return None
+        try:
+            plays = check_playability(uri).plays
+        except (ItemError, DataError):
+            return None
+        if plays and not is_remote(uri) and not is_remote(self.output.config.uri):
+            return relative_path(Path(uri.removeprefix("file://")), Path(self.output.uri(f"{name}.html")))
+        proxy = f"{name}{PROXY}"
+        written = self.output.is_file(proxy) or self._put_video(
+            proxy, lambda path: self._write_proxy(uri, path, self.config.encoding, analysis.video.frames, start=analysis.video.start_s)
+        )
+        return proxy.rpartition("/")[2] if written else None
