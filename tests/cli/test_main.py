@@ -13,7 +13,7 @@ import pytest
 from abaw_ray import __version__
 from abaw_ray.cli import main as entry
 from abaw_ray.cli.commands import COMMANDS
-from abaw_ray.cli.jobs import JOBS, command_line
+from abaw_ray.cli.jobs import JOBS, command_line, settings_of
 from abaw_ray.cli.options import SHORT, options_of
 from abaw_ray.core.errors import DataError
 
@@ -88,10 +88,15 @@ def test_the_everyday_page_has_an_example_the_everyday_options_and_their_names(c
     assert lines[0].startswith(f"usage: abaw-ray {command.name}") and any(line.startswith(f"  abaw-ray {command.name}") for line in lines)
     assert "  --help-all" in lines
     if command.name in JOBS:
-        options = [line for line in lines[next(number for number, line in enumerate(lines) if line.startswith("options [")) :] if line.startswith("  -")]
+        options = [line for line in lines if line.startswith("  -")]
         assert 8 <= len(options) - 2 <= 15
         assert any(line.startswith("  -o, --output, --storage, --storage.uri ") for line in options)
         assert "  paper  " in "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_examples_of_a_page_are_valid_command_lines(name):
+    assert JOBS[name].examples and all(settings_of(name, example.split()) for example in JOBS[name].examples)
 
 
 @pytest.mark.parametrize("name", JOBS)
