@@ -1,5 +1,6 @@
 """The commands that run stages: their settings, help pages and stages."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,17 +91,23 @@ def _commands_by_option(but: str) -> Mapping[str, list[str]]:
     return commands
 
 
-def _stages(*names: str) -> Load:
-    """The work of a command that completes these stages; without names all of them, and then the report."""
+def _stages(**names: str) -> Load:
+    """The work of a command that completes these stages; module below ``cluster.stages`` -> name of the stage."""
 
     def load() -> Callable[[Run[Any]], object]:
-        from abaw_ray.cluster.launch import pipeline  # imports every model, which --help and a wrong option do not need
         from abaw_ray.cluster.launch.job import plan_or_run
 
-        stages = [stage for stage in pipeline.STAGES if stage.name in names or not names]
-        return partial(plan_or_run, stages=stages, finish=None if names else pipeline.finish)
+        modules = {module: importlib.import_module(f"abaw_ray.cluster.stages.{module}") for module in names}
+        return partial(plan_or_run, stages=[getattr(modules[module], name) for module, name in names.items()])
 
     return load
+
+
+def _pipeline() -> Callable[[Run[Any]], object]:
+    from abaw_ray.cluster.launch import pipeline  # imports every model, which other commands, --help and a wrong option do not need
+    from abaw_ray.cluster.launch.job import plan_or_run
+
+    return partial(plan_or_run, stages=pipeline.STAGES, finish=pipeline.finish)
 
 
 def _report() -> Callable[[Run[Any]], object]:
@@ -119,7 +126,7 @@ _SAME = "The command finds the results of earlier commands by their settings: gi
 JOBS = {
     "faces": Job(
         config=FacesJob,
-        load=_stages("faces"),
+        load=_stages(faces="PREPARE_FACES"),
         does="Find, track and crop the faces of videos: one Parquet file per video, with one row per frame and person.",
         examples=("clip.mp4 -o out", "videos/ --detector haar --plan", "s3://bucket/videos -o s3://bucket/runs --cluster-size cpu-16"),
         everyday=(
@@ -142,7 +149,7 @@ JOBS = {
     ),
     "train": Job(
         config=EncoderJob,
-        load=_stages("images", "encoder"),
+        load=_stages(images="INGEST_IMAGES", encoder="TRAIN_ENCODER"),
         does="Stage I: train the encoder with its mixture-of-experts head on still images.",
         examples=("smoke --encoder.optim.lr 3e-4", "paper --data.affectnet /data/affectnet --data.rafdb /data/rafdb --plan"),
         everyday=(
@@ -159,7 +166,7 @@ JOBS = {
     ),
     "features": Job(
         config=FeaturesJob,
-        load=_stages("features"),
+        load=_stages(features="EXTRACT_FEATURES"),
         does="Extract one visual and one speech vector per frame from the faces and the audio of videos.",
         examples=("smoke", "paper --data.affwild2 /data/affwild2 --features.speech.window-s 1.5"),
         everyday=(
@@ -176,7 +183,7 @@ JOBS = {
     ),
     "sweep": Job(
         config=SweepJob,
-        load=_stages("fusion"),
+        load=_stages(fusion="SWEEP_FUSION"),
         does="Stage II: search the settings of the fusion model and of the smoothing over folds, then train the final models.",
         examples=("smoke --trials 4", "paper --data.affwild2 /data/affwild2 --trials 64"),
         everyday=(
@@ -191,7 +198,7 @@ JOBS = {
     ),
     "predict": Job(
         config=SweepJob,
-        load=_stages("predictions"),
+        load=_stages(predictions="PREDICT"),
         does="Predict the expression of every frame of the annotated videos and of the test release; compute scores and the submission.",
         examples=("smoke", "paper --data.affwild2 /data/affwild2 --trials 64"),
         everyday=("data.affwild2", "data.test-names", "data.test-example", "sweep.trials"),
@@ -199,7 +206,7 @@ JOBS = {
     ),
     "pipeline": Job(
         config=PipelineConfig,
-        load=_stages(),
+        load=_pipeline,
         does="Run all stages, from videos and still images to scores, report.html and summary.json; what is already done is skipped.",
         examples=(
             "demo",

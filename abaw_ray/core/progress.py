@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -90,7 +90,7 @@ def redirect_library_output(log: Path) -> Iterator[None]:
     """Redirect stdout and stderr, also of C++ code, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
-        log: The file; it is deleted at the end if it is empty.
+        log: The file; it is deleted at the end if it is empty, and its folder if that is empty then.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -111,3 +111,5 @@ def redirect_library_output(log: Path) -> Iterator[None]:
                 os.close(duplicate)
     if not log.stat().st_size:
         log.unlink()
+        with suppress(OSError):  # other logs are in it
+            log.parent.rmdir()
