@@ -95,7 +95,7 @@ def gpu() -> Check:
 
 def nvidia_driver(version_file: Path = _NVIDIA) -> str:
     """Version of the loaded NVIDIA driver, or empty."""
-    match = re.search(r"\s(\d+\.\d+[\d.]*)\s", version_file.read_text()) if version_file.is_file() else None
+    match = re.search(r"NVRM version:.*?\s(\d+\.\d+[\d.]*)", version_file.read_text()) if version_file.is_file() else None
     return match[1] if match else ""
 
 
