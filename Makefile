@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)
 
 demo: $(STAMP)
-	@$(BIN)/python jobs/pipeline.py demo
+	@$(BIN)/abaw-ray pipeline demo
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile

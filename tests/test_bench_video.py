@@ -215,7 +215,7 @@ def replace_part(figures):
 
 def test_missing_weights_are_a_one_line_error_with_an_exit_code(tmp_path, capsys):
     assert run.main(tmp_path, tmp_path / "gone.onnx", only=("stage",)) == 2
-    assert capsys.readouterr().err.startswith("error: detector.weights=")
+    assert capsys.readouterr().err.startswith("error: faces.detector.weights=")
 
 
 def test_the_quick_plan_is_smaller_in_every_size():

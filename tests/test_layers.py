@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict", "cluster"]
+LAYERS = ["core", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict", "cluster", "cli"]
 CLUSTER_PACKAGES = {"ray", "deepspeed"}
 
 

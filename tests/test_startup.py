@@ -18,6 +18,9 @@ LIGHT = [
     "abaw_ray.cluster.launch.config",
     "abaw_ray.cluster.launch.presets",
     "abaw_ray.cluster.launch.command",
+    "abaw_ray.cli.main",
+    "abaw_ray.cli.jobs",
+    "abaw_ray.cli.doctor.run",
     "jobs.pipeline",
 ]
 """Modules that define settings, and all others that ``--help`` imports."""
@@ -28,3 +31,10 @@ def test_a_settings_module_imports_no_heavy_package(module):
     code = f"import sys, {module}; print(*({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_help_of_all_commands_imports_no_installed_package():
+    code = "import sys; sys.argv = ['abaw-ray', '--help']; from abaw_ray.cli.main import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "abaw_ray" in loaded and not loaded & {*HEAVY, "numpy", "pyarrow", "rich", "tyro", "yaml"}

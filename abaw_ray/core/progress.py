@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -90,24 +90,31 @@ def redirect_library_output(log: Path) -> Iterator[None]:
     """Redirect stdout and stderr, also of C++ code, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
-        log: The file; it is deleted at the end if it is empty.
+        log: The file; it is deleted at the end if it is empty, and its folder if that is empty then.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
-    with open(log, "ab", buffering=0) as log_file, os.fdopen(os.dup(1), "w") as terminal:
-        os.dup2(log_file.fileno(), 1)
-        os.dup2(log_file.fileno(), 2)
-        console.file = terminal
-        try:
+    try:
+        with open(log, "ab", buffering=0) as log_file, os.fdopen(os.dup(1), "w") as terminal:
+            os.dup2(log_file.fileno(), 1)
+            os.dup2(log_file.fileno(), 2)
+            console.file = terminal
             yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            console.file = None  # pyright: ignore[reportAttributeAccessIssue] (None is the default; rich annotates the setter with IO only)
-            for descriptor, duplicate in enumerate(saved, start=1):
-                os.dup2(duplicate, descriptor)
-                os.close(duplicate)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        console.file = None  # pyright: ignore[reportAttributeAccessIssue] (None is the default; rich annotates the setter with IO only)
+        for descriptor, duplicate in enumerate(saved, start=1):
+            os.dup2(duplicate, descriptor)
+            os.close(duplicate)
+        _remove_if_empty(log)
+
+
+def _remove_if_empty(log: Path) -> None:
+    """Delete an empty log, and its folder if no other log is in it."""
     if not log.stat().st_size:
         log.unlink()
+        with suppress(OSError):
+            log.parent.rmdir()

@@ -16,9 +16,9 @@ class DataConfig:
 
     affwild2: str = ""
     """Root of an Aff-Wild2 tree with its EXPR annotations."""
-    videos: str = ""
-    """Any videos, instead of the tree's: a folder, a glob, one video, or a list of paths and URIs (text: one per line; CSV or Parquet: column uri or
-    path, and optionally video with names). For faces and features; training and scoring need the tree."""
+    videos: tuple[str, ...] = ()
+    """Any videos, instead of the tree's. Each value is a video, a folder, a glob, or a list of paths and URIs (text: one per line; CSV or Parquet:
+    column uri or path, and optionally video with names). For faces and features; training and scoring need the tree."""
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"

@@ -19,7 +19,7 @@ from abaw_ray.encoder.config import ModelConfig
 
 _WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of timm's files of weights."""
-_REMEDY = "set model.weights to the path or URI of a file of weights, to a repository on the model hub, or to random"
+_REMEDY = "set encoder.model.weights to the path or URI of a file of weights, to a repository on the model hub, or to random"
 
 
 class Encoder(nn.Module):
@@ -68,7 +68,7 @@ def check_architecture(config: ModelConfig) -> None:
     architecture = config.name.partition(".")[0]
     if not timm.is_model(architecture):
         similar = timm.list_models(f"{architecture[:12]}*")[:3]
-        raise ConfigError(f"model.name={config.name}: timm has no such model; similar names are {', '.join(similar) or 'none'}")
+        raise ConfigError(f"encoder.model.name={config.name}: timm has no such model; similar names are {', '.join(similar) or 'none'}")
 
 
 def weights_source(config: ModelConfig, storage: StorageConfig | None = None) -> WeightsSource:
@@ -80,7 +80,8 @@ def weights_source(config: ModelConfig, storage: StorageConfig | None = None) ->
     """
     pretrained = get_pretrained_cfg(config.name)
     repository = pretrained.hf_hub_id if pretrained and pretrained.hf_hub_id else ""
-    return WeightsSource(setting="model.weights", value=config.weights, repository=repository, remedy=_REMEDY, storage=storage or StorageConfig())
+    setting, storage = "encoder.model.weights", storage or StorageConfig()
+    return WeightsSource(setting=setting, value=config.weights, repository=repository, remedy=_REMEDY, storage=storage)
 
 
 def check_weights(config: ModelConfig, storage: StorageConfig) -> None:
@@ -130,7 +131,7 @@ def _with_loaded_weights(config: ModelConfig, source: WeightsSource, arguments: 
             return timm.create_model(config.name, pretrained=True, pretrained_cfg_overlay={"file": str(local)}, **arguments)
         except (RuntimeError, OSError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise DataError(f"model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
+            raise DataError(f"encoder.model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
 
 
 def layer_of(name: str) -> int | None:

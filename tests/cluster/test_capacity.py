@@ -74,9 +74,9 @@ def test_the_endpoint_of_the_store_is_in_the_environment_before_ray_starts_and_r
 def test_compute_presets_have_the_sizes_in_their_names():
     assert compute_preset("laptop") == LAPTOP
     eight, gpus = compute_preset("cpu-8"), compute_preset("gpu-4x2")
-    assert (eight.local_cpus, eight.training.workers, eight.trials.workers, eight.training.gpus) == (8, 8, 8, 0)
+    assert (eight.local_cpus, eight.training.workers, eight.fusion.workers, eight.training.gpus) == (8, 8, 8, 0)
     assert compute_preset("cpu-6").training.workers == 4, "a global batch is divided by a power of two"
-    assert (gpus.training.workers, gpus.training.gpus, gpus.features.workers, gpus.features.gpus, gpus.trials.workers) == (8, 1.0, 8, 1.0, 16)
+    assert (gpus.training.workers, gpus.training.gpus, gpus.features.workers, gpus.features.gpus, gpus.fusion.workers) == (8, 1.0, 8, 1.0, 16)
     assert gpus.object_store_mb == 0, "all features of a large data set pass through it"
     assert gpus.training.cpus == gpus.features.cpus == 4, "most of them prefetch for the GPU"
 
@@ -114,8 +114,8 @@ def test_the_number_of_workers_is_not_guessed_where_the_autoscaler_limit_is_unkn
     [
         ({"features": Resources(cpus=0)}, r"compute\.features\.cpus=0 must be above 0"),
         ({"decode": Resources(memory_gb=-1)}, r"compute\.decode\.memory_gb=-1 must be above 0"),
-        ({"trials": Resources(workers=0)}, r"compute\.trials\.workers=0 must be at least 1"),
-        ({"trials": Resources(workers=1, gpus=-0.5)}, r"compute\.trials\.gpus=-0\.5 must be 0 or more"),
+        ({"fusion": Resources(workers=0)}, r"compute\.fusion\.workers=0 must be at least 1"),
+        ({"fusion": Resources(workers=1, gpus=-0.5)}, r"compute\.fusion\.gpus=-0\.5 must be 0 or more"),
         ({"preemption_poll_s": -1}, r"compute\.preemption_poll_s=-1"),
         ({"object_store_mb": 20}, r"compute\.object_store_mb=20"),
     ],

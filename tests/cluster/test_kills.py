@@ -38,7 +38,7 @@ def start(video, tmp_path):
     started = []
 
     def job() -> subprocess.Popen:
-        options = ["--detector", "haar", "--detector.width", "320", "--segments.length-s", "10", "--compute.local-cpus", "2"]
+        options = ["--detector", "haar", "--faces.detector.width", "320", "--faces.segments.length-s", "10", "--compute.local-cpus", "2"]
         command = [sys.executable, "jobs/prepare_faces.py", "paper", "--videos", str(video), "--storage", str(tmp_path / "runs"), *options]
         with (tmp_path / f"{len(started)}.txt").open("w") as log:
             started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))

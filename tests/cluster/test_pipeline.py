@@ -20,7 +20,7 @@ from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import PipelineConfig
-from abaw_ray.cluster.launch.job import run_job
+from abaw_ray.cluster.launch.job import report_again, run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
@@ -135,9 +135,28 @@ def test_a_second_run_repeats_no_stage_and_starts_no_ray(config, summary):
     assert again == json.loads((Path(config.storage.uri) / "summary.json").read_text())
 
 
+def test_the_report_of_a_finished_run_is_written_again_without_running_a_stage(config, summary):
+    root = Path(config.storage.uri)
+    before = {name: (root / name).read_text() for name in ("summary.json", "report.html")}
+    for name in before:
+        (root / name).unlink()
+    report_again(Run(config, UnusedSession(config.compute)), STAGES, finish)
+    assert {name: (root / name).read_text() for name in before} == before
+
+
+def test_the_report_of_an_unfinished_run_names_the_missing_stage_and_generates_no_data(config, summary, tmp_path):
+    other = replace(config, sweep=replace(config.sweep, folds=2))
+    with pytest.raises(DataError, match="fusion is not done with these settings; run abaw-ray sweep with the same preset and options first"):
+        report_again(Run(other, UnusedSession(config.compute)), STAGES, finish)
+    other = replace(config, data=replace(config.data, synthetic_dir=str(tmp_path / "data")), storage=StorageConfig(uri=str(tmp_path / "runs")))
+    with pytest.raises(DataError, match="faces is not done with these settings; run abaw-ray faces"):
+        report_again(Run(other, UnusedSession(config.compute)), STAGES, finish)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stage_without_its_input_is_an_error_that_names_the_job_to_run(config, summary):
     other = replace(config, faces=replace(config.faces, chips=replace(config.faces.chips, quality=50)))
-    with pytest.raises(DataError, match="run jobs/prepare_faces.py"):
+    with pytest.raises(DataError, match="run abaw-ray faces"):
         EXTRACT_FEATURES.require(Run(other, UnusedSession(config.compute)))
 
 
@@ -147,7 +166,7 @@ def test_a_file_that_is_no_video_is_a_failure_row_and_the_others_are_processed(c
     (tmp_path / f"good{Path(good).suffix}").write_bytes(Path(good).read_bytes())
     (tmp_path / "bad.mp4").write_text("this is no video")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/good{Path(good).suffix}\n{tmp_path}/bad.mp4\n")
-    changed = replace(config, data=replace(config.data, use_synthetic=False, affwild2="", videos=str(tmp_path / "list.txt")))
+    changed = replace(config, data=replace(config.data, use_synthetic=False, affwild2="", videos=(str(tmp_path / "list.txt"),)))
     record = PREPARE_FACES.complete(Run(changed, session))
     assert [row["item"].endswith("bad.mp4") for row in record.failures] == [True]
     assert len(record.outputs) == 1

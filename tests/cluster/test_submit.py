@@ -81,9 +81,9 @@ def test_a_submitted_job_does_its_work_and_reports_its_exit_status(head, tmp_pat
 
 
 def test_the_last_line_of_a_job_that_cannot_run_has_the_reason(head):
-    done = submit(head, sys.executable, "jobs/train_encoder.py", "demo", "--epochs", "0")
+    done = submit(head, sys.executable, "jobs/train_encoder.py", "demo", "--encoder.epochs", "0")
     assert done.returncode == 1
-    assert "exit=2 error: epochs=0 must be at least 1" in done.stdout
+    assert "exit=2 error: --encoder.epochs 0: epochs=0 must be at least 1" in done.stdout
     assert "Traceback" not in done.stdout
 
 

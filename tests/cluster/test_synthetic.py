@@ -48,7 +48,7 @@ def test_a_store_has_the_same_files_as_a_folder_and_is_generated_once(object_sto
 def test_given_videos_need_no_synthetic_ones(tmp_path):
     (tmp_path / "own").mkdir()
     write_video(tmp_path / "own" / "v.mp4", np.zeros((3, 96, 96, 3), np.uint8), np.arange(3) / 10, None)
-    data = DataConfig(use_synthetic=True, synthetic_dir=str(tmp_path / "synthetic"), videos=str(tmp_path / "own"))
+    data = DataConfig(use_synthetic=True, synthetic_dir=str(tmp_path / "synthetic"), videos=(str(tmp_path / "own"),))
     run = Run(DataRunConfig(storage=StorageConfig(uri=str(tmp_path / "runs")), data=data), RaySession(ComputeConfig()))
     assert [item.name for item in videos(run)] == ["v.mp4"]
     assert not (tmp_path / "synthetic").exists()

@@ -88,8 +88,10 @@ def test_more_failures_than_allowed_fail_the_stage_and_finished_outputs_are_kept
     write(store, ITEMS[:2])
     for item in ITEMS[2:]:
         store.write_failure(item, ItemError("broken"))
-    with pytest.raises(StageError, match="2 of 4 items failed.*video 2: broken.*--policy.retry-failures"):
+    with pytest.raises(StageError, match="2 of 4 items failed.*video 2: broken.*--retry-failures, or raise --max-failures") as caught:
         store.finish(ITEMS, {}, 1.0)
+    root = store.storage.uri(store.path)
+    assert f"2 good outputs are kept in {root}/outputs, all reasons in {root}/failures" in str(caught.value) and "\n" not in str(caught.value)
     assert len(store.finished(ITEMS)) == 2
     store.forget_failures(ITEMS)
     assert store.failures(ITEMS) == {}
@@ -98,7 +100,7 @@ def test_more_failures_than_allowed_fail_the_stage_and_finished_outputs_are_kept
 def test_a_stage_without_any_good_item_is_never_complete(tmp_path):
     store = store_of(tmp_path)
     store.write_failure(ITEMS[0], ItemError("broken"))
-    with pytest.raises(StageError):
+    with pytest.raises(StageError, match="1 of 1 items failed, none is good; first video 0: broken; all reasons are in .*/failures; fix them"):
         store.finish(ITEMS[:1], {}, 1.0)
 
 

@@ -39,7 +39,7 @@ def refused(where):
         yunet_weights(where)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.endswith(f"set detector.weights to the path of {YUNET_FILE} (SHA-256 8f2383e4dd3c...), or use --detector haar")
+    assert message.endswith(f"set faces.detector.weights to the path of {YUNET_FILE} (SHA-256 8f2383e4dd3c...), or use --detector haar")
     return message
 
 
@@ -87,7 +87,7 @@ def test_a_file_in_the_cache_of_the_hubs_client_is_used_without_network(hub, cac
 
 def test_a_hub_that_returns_an_error_is_requested_once(hub, cached):
     hub.status = 503
-    assert f"detector.weights=hub: {YUNET_HUB} not available from the model hub (" in refused("hub")
+    assert f"faces.detector.weights=hub: {YUNET_HUB} not available from the model hub (" in refused("hub")
     assert len([line for line in hub.requests if YUNET_FILE in line]) == 1 and not cached.exists()
 
 

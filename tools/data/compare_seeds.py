@@ -40,7 +40,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
     table, wins = Table("seed", "official", "face only", "audio only", "five folds", "raw pixels", title="macro-F1"), 0
     for seed in seeds:
         config = with_seed(PRESETS[preset][1], seed)
-        with redirect_library_output(log_path(config)), RaySession(config.compute, config.storage) as session:
+        with redirect_library_output(log_path(config, "compare_seeds")), RaySession(config.compute, config.storage) as session:
             run = Run(config, session)
             summary = finish(run, run_job(run, STAGES))
         fused, face, audio = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))

@@ -21,7 +21,7 @@ class ComputeConfig:
     training: Resources = field(default_factory=lambda: Resources(workers=2))
     """Ranks of the encoder's training; without GPUs they use gloo. A rank of ViT-L/14 needs about 8 GB; without a GPU, 6 GB of these are weights and
     optimizer state."""
-    trials: Resources = field(default_factory=lambda: Resources(workers=2))
+    fusion: Resources = field(default_factory=lambda: Resources(workers=2))
     """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features use shared memory in addition."""
     limits: ChildLimits = field(default_factory=ChildLimits)
     """Limits of the child process that decodes for a worker."""
@@ -36,7 +36,7 @@ class ComputeConfig:
 
     def __post_init__(self) -> None:
         """Check for values that can never be scheduled."""
-        for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("trials", 1)):
+        for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
             getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
         for name in ("local_cpus", "chunk_minutes", "preemption_poll_s"):
             if getattr(self, name) < 0:
@@ -64,13 +64,13 @@ def compute_preset(name: str) -> ComputeConfig:
     if match := re.fullmatch(r"cpu-([1-9]\d*)", name):
         cpus = int(match[1])
         ranks = 1 << (cpus.bit_length() - 1)  # divides a global batch that is a power of two
-        return ComputeConfig(local_cpus=cpus, features=Resources(memory_gb=4.0), training=Resources(workers=ranks), trials=Resources(workers=cpus))
+        return ComputeConfig(local_cpus=cpus, features=Resources(memory_gb=4.0), training=Resources(workers=ranks), fusion=Resources(workers=cpus))
     if match := re.fullmatch(r"gpu-([1-9]\d*)x([1-9]\d*)", name):
         gpus = int(match[1]) * int(match[2])
         return ComputeConfig(
             features=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=4.0),
             training=Resources(workers=gpus, cpus=4.0, gpus=1.0, memory_gb=8.0),
-            trials=Resources(workers=2 * gpus, gpus=0.5, memory_gb=2.0),
+            fusion=Resources(workers=2 * gpus, gpus=0.5, memory_gb=2.0),
             object_store_mb=0,
         )
     raise ConfigError(f"--cluster-size {name} is unknown; choose laptop, cpu-8 (eight CPUs in all) or gpu-4x2 (four machines with two GPUs each)")

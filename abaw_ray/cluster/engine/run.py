@@ -40,7 +40,7 @@ class RunConfig:
     """Settings of every job that do not affect results: where results go and how the work runs."""
 
     storage: StorageConfig = field(default_factory=StorageConfig)
-    """Where results go."""
+    """The store of the results."""
     cluster_size: str = ""
     """Size of the machine or cluster: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``;
     single options then change it. Empty keeps the preset's values."""

@@ -87,7 +87,7 @@ class Stage(Generic[_ConfigT]):
     work: ItemWork[_ConfigT] | RunWork[_ConfigT]
     """Its work, with the workers that it needs."""
     job: str
-    """Job that runs this stage, for messages: jobs/prepare_faces.py."""
+    """Command that runs this stage, for messages: abaw-ray faces."""
     inputs: tuple["Stage[Any]", ...] = ()
     """Stages whose outputs it reads."""
     sources: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()

@@ -3,9 +3,7 @@ results.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated, TypeVar, get_type_hints
-
-import tyro
+from typing import TypeVar
 
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
@@ -17,7 +15,6 @@ from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.predict.config import BundleConfig
 
 _T = TypeVar("_T", bound=RunConfig)
-_OWN = tyro.conf.arg(name="")  # the job's own stage needs no prefix: --optim.lr is short for --encoder.optim.lr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,82 +27,50 @@ class DataRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FacesJob(DataRunConfig):
-    """Faces of videos: ``jobs/prepare_faces.py``."""
+    """Faces of videos: ``abaw-ray faces``."""
 
-    faces: Annotated[FacesConfig, _OWN] = field(default_factory=FacesConfig)
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    """Detection, tracks and chips."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderJob(DataRunConfig):
-    """Stage I: ``jobs/train_encoder.py``."""
+    """Stage I: ``abaw-ray train``."""
 
-    encoder: Annotated[EncoderConfig, _OWN] = field(default_factory=EncoderConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturesJob(DataRunConfig):
-    """Two vectors per frame: ``jobs/extract_features.py``."""
-
-    faces: FacesConfig = field(default_factory=FacesConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    features: Annotated[FeaturesConfig, _OWN] = field(default_factory=FeaturesConfig)
-
-    def __post_init__(self) -> None:
-        """Check that the stages fit together."""
-        check_fit(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepJob(DataRunConfig):
-    """Stage II: ``jobs/sweep_fusion.py`` and ``jobs/predict.py``."""
-
-    faces: FacesConfig = field(default_factory=FacesConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    sweep: Annotated[SweepConfig, _OWN] = field(default_factory=SweepConfig)
-
-    def __post_init__(self) -> None:
-        """Check that the stages fit together."""
-        check_fit(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineConfig(DataRunConfig):
-    """All stages: ``jobs/pipeline.py``."""
-
-    faces: FacesConfig = field(default_factory=FacesConfig)
-    """Detection, tracks and chips."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """Stage I."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesJob(EncoderJob, FacesJob):
+    """Two vectors per frame: ``abaw-ray features``."""
+
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     """Vectors of Stage I's encoder and of Wav2Vec 2.0."""
+
+    def __post_init__(self) -> None:
+        """Check that the chips have the encoder's input size."""
+        chip_size, img_size = self.faces.chips.size, self.encoder.model.img_size
+        if chip_size != img_size:
+            raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepJob(FeaturesJob):
+    """Stage II: ``abaw-ray sweep`` and ``abaw-ray predict``."""
+
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Stage II."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig(SweepJob):
+    """All stages: ``abaw-ray pipeline`` and ``abaw-ray report``."""
+
     baselines: BaselineConfig = field(default_factory=BaselineConfig)
     """Baselines without a model."""
     bundle: BundleConfig = field(default_factory=BundleConfig)
     """The model that is written at the end."""
-
-    def __post_init__(self) -> None:
-        """Check that the stages fit together."""
-        check_fit(self)
-
-
-def check_fit(config: FeaturesJob | SweepJob | PipelineConfig) -> None:
-    """Check that the chips fit the encoder.
-
-    Raises:
-        ConfigError: the size of the chips is not the encoder's input size.
-    """
-    chip_size, img_size = config.faces.chips.size, config.encoder.model.img_size
-    if chip_size != img_size:
-        raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
-
-
-def own_stage(job: type[RunConfig]) -> str:
-    """Name of the job's field whose options have no prefix; empty if it has none."""
-    hints = get_type_hints(job, include_extras=True)
-    return next((name for name, hint in hints.items() if _OWN in getattr(hint, "__metadata__", ())), "")
 
 
 def part_of(job: type[_T], config: PipelineConfig) -> _T:

@@ -1,15 +1,25 @@
 """Execution of a job: completes a list of stages, then prints where the results are."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, complete_all
+from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 
 Finish = Callable[[Run[Any], dict[str, Record]], Any]
 """The run and the records of its stages by name -> the summary; writes the summary and the report."""
+
+
+def plan_or_run(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None) -> None:
+    """Show the plan of these stages if the settings ask for it, else complete them (``run_job``)."""
+    if run.config.plan:
+        show_plan(run, stages)
+    else:
+        run_job(run, stages, finish)
 
 
 def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None) -> dict[str, Record]:
@@ -34,3 +44,13 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
         for stage in stages:
             echo(f"{stage.name}: {run.storage.uri(stage.store(run).path)}")
     return records
+
+
+def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None:
+    """Write the summary and the report of a finished run again.
+
+    Raises:
+        PendingError: a stage is not complete with these settings; the message names it and the command that runs it.
+    """
+    read_only = replace(run, config=replace(run.config, plan=True))  # a plan generates no data set
+    finish(read_only, {stage.name: stage.require(read_only) for stage in stages})

@@ -1,16 +1,20 @@
 """The plan of a job, printed before any machine is paid for: its stages, finished items, requested resources, and all problems."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
 from abaw_ray.cluster.engine.stage import ItemWork, PendingError, RunWork, Stage
-from abaw_ray.core.errors import AbawError, ConfigError
+from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.storage import Storage
 
 _DONE = "already done"
 _DRIVER = ("in the driver", "")
@@ -18,13 +22,16 @@ _DRIVER = ("in the driver", "")
 
 
 def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
-    """Print the plan of these stages, and every problem found.
+    """Print the plan of these stages, and every problem found, each once.
+
+    Nothing is written, and nothing is started except, where no cluster is joined, a local Ray to measure capacity.
 
     Raises:
-        AbawError: the first problem; nothing has been started except, where no cluster is joined, a local Ray to measure capacity.
+        AbawError: the problem, or the number of problems, which are printed; its exit code is that of the first.
     """
     problems: list[AbawError] = []
-    _collect(problems, run.storage.check)
+    _collect(problems, partial(_check_storage, run.storage))
+    unwritable = bool(problems)
     run.session.start()
     available = capacity.machines()
     rows = [("stage", "work", "requests", "workers that fit")]
@@ -42,11 +49,31 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no rich table: it would wrap lines, because a log has no width
         echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if unwritable:  # no stage can read its results either
+        problems = [*problems[:1], *(problem for problem in problems[1:] if not str(problem).startswith(run.storage.uri()))]
+    if len(problems) == 1:
+        raise problems[0]
     for problem in problems:
         echo(f"PROBLEM {problem}")
     if problems:
-        raise problems[0]
+        raise type(problems[0])(f"the plan has {len(problems)} problems, listed above")
     echo("no problems; the same command without --plan runs it")
+
+
+def _check_storage(storage: Storage) -> None:
+    """Check that results can be written, without creating their folder.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    root = Path(storage.uri())
+    if is_remote(storage.config.uri) or root.is_dir():
+        storage.check()  # writes a small file and deletes it
+        return
+    parent = next(parent for parent in (root, *root.parents) if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        reason = "is not a folder" if not parent.is_dir() else "is not writable"
+        raise StorageError(f"{root}: cannot be created, because {parent} {reason}; choose another folder with -o")
 
 
 def _collect(problems: list[AbawError], call: Callable[[], Any]) -> Any:

@@ -45,7 +45,7 @@ def annotated(run: Run[Any]) -> AnnotationSet:
     """
     data = data_of(run)
     if data.videos:
-        raise ConfigError(f"data.videos={data.videos}: these have no annotations, which training and scoring need; leave the option out here")
+        raise ConfigError(f"data.videos={' '.join(data.videos)}: they have no annotations, which training and scoring need; leave the option out")
     if not data.affwild2:
         raise ConfigError("data.affwild2 is empty; training and scoring need the annotations of an Aff-Wild2 tree")
     tree = affwild2(run)
@@ -82,6 +82,6 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
         name, reason = next(iter(left_out.items()))
         raise StageError(
             f"fusion: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
-            f"(and at least 1) may fail; first {name}: {reason}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
+            f"(and at least 1) may fail; first {name}: {reason}; fix them and add --retry-failures, or raise --max-failures"
         )
     return frames, left_out

@@ -94,7 +94,7 @@ BASELINE_VECTORS = Stage(
         ),
         unit="videos",
     ),
-    job="jobs/pipeline.py",
+    job="abaw-ray pipeline",
 )
 SCORE_BASELINES = Stage(
     name="baselines",
@@ -106,7 +106,7 @@ SCORE_BASELINES = Stage(
         identity=lambda run: annotated(run).identity,
         describe=lambda run: "two logistic regressions",
     ),
-    job="jobs/pipeline.py",
+    job="abaw-ray pipeline",
 )
 
 

@@ -60,5 +60,5 @@ TRAIN_ENCODER = Stage(
     inputs=(INGEST_IMAGES,),
     check=check,
     work=RunWork(run=train, resources=lambda compute: compute.training, describe=describe, gang=True),
-    job="jobs/train_encoder.py",
+    job="abaw-ray train",
 )

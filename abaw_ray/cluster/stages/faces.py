@@ -97,5 +97,5 @@ PREPARE_FACES = Stage(
         split=split_tasks,
         describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
     ),
-    job="jobs/prepare_faces.py",
+    job="abaw-ray faces",
 )

@@ -109,5 +109,5 @@ EXTRACT_FEATURES = Stage(
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),
         unit="videos",
     ),
-    job="jobs/extract_features.py",
+    job="abaw-ray features",
 )

@@ -70,7 +70,7 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any
     """Train the final models, each kind in a separate task; returns the figures of each kind."""
     import ray
 
-    task = ray.remote(**run.compute.trials.task_options, max_retries=3)
+    task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
     jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in UNIMODAL}}
     refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
     figures: dict[str, dict] = {}
@@ -137,6 +137,6 @@ SWEEP_FUSION = Stage(
     settings=lambda config: config.sweep,
     inputs=(EXTRACT_FEATURES,),
     check=annotated,
-    work=RunWork(run=search_and_train, resources=lambda compute: compute.trials, identity=lambda run: annotated(run).identity, describe=describe),
-    job="jobs/sweep_fusion.py",
+    work=RunWork(run=search_and_train, resources=lambda compute: compute.fusion, identity=lambda run: annotated(run).identity, describe=describe),
+    job="abaw-ray sweep",
 )

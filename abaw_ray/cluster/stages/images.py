@@ -112,5 +112,5 @@ INGEST_IMAGES = Stage(
         unit="shards",
         verify=check_failures,
     ),
-    job="jobs/train_encoder.py",
+    job="abaw-ray train",
 )

@@ -72,7 +72,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
 
 def one_trial(compute: ComputeConfig) -> Resources:
     """Resources of prediction: one CPU, with the GPU and the memory of a trial."""
-    return replace(compute.trials, workers=1, cpus=1.0)
+    return replace(compute.fusion, workers=1, cpus=1.0)
 
 
 def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
@@ -172,5 +172,5 @@ PREDICT = Stage(
     inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES),
     check=annotated,
     work=RunWork(run=predict, resources=one_trial, identity=lambda run: annotated(run).identity, describe=describe),
-    job="jobs/predict.py",
+    job="abaw-ray predict",
 )

@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.stage import PendingError
 from abaw_ray.cluster.stages.synthetic import generate, is_generated, location
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
 from abaw_ray.core.storage.records import Item
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.config import DataConfig
@@ -49,22 +49,27 @@ def videos(run: Run[Any]) -> dict[Item, dict]:
         ConfigError: no videos were given.
         DataError: two videos have the same name.
     """
-    storage = run.config.storage
     data = run.config.data if run.config.data.videos else data_of(run)  # with videos given, the synthetic data set is not needed
-    if data.videos and not is_affwild2(data.videos, storage):
-        rows = list_videos(data.videos, storage)
-    elif data.videos:
-        rows = AffWild2(data.videos, test_names=data.test_names, test_example=data.test_example, storage=storage).videos()
+    if data.videos:
+        rows = [row for where in data.videos for row in _videos_at(where, data, run.config.storage)]
     elif data.affwild2:
         rows = affwild2(run).videos()
     else:
-        raise ConfigError("no videos: give data.affwild2 (an Aff-Wild2 tree) or data.videos (a folder, a glob or a list)")
+        raise ConfigError("no videos: give a video, a folder, a glob or a list (data.videos), or an Aff-Wild2 tree (data.affwild2)")
     by_name: dict[str, dict] = {}
     for row in rows:
         if row["video"] in by_name:
-            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {by_name[row['video']]['uri']}")
+            other = by_name[row["video"]]["uri"]
+            raise DataError(f"{row['uri']}: a video named {row['video']} was given twice, also as {other}; give their common folder, or a list")
         by_name[row["video"]] = row
     return {Item(name=row["video"], identity=digest([row["identity"], row["subjects"]])): row for row in rows}
+
+
+def _videos_at(where: str, data: DataConfig, storage: StorageConfig) -> list[dict]:
+    """VIDEO rows of one value of ``data.videos``, which may be an Aff-Wild2 tree."""
+    if is_affwild2(where, storage):
+        return AffWild2(where, test_names=data.test_names, test_example=data.test_example, storage=storage).videos()
+    return list_videos(where, storage)
 
 
 def video_missing(uri: str, error: MissingError) -> AbawError:

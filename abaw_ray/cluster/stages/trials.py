@@ -89,13 +89,13 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str
         data: Any = ray.get(params["frames"][0])
         tune.report({"trial": trial(params["setting"], sweep=sweep, frames=data)})
 
-    trials = run.compute.trials
-    resources = {"cpu": trials.cpus, "gpu": trials.gpus, "memory": trials.memory}
+    pool = run.compute.fusion
+    resources = {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"setting": tune.grid_search(settings), "frames": [frames]},
-            tune_config=tune.TuneConfig(max_concurrent_trials=trials.workers, reuse_actors=True),
+            tune_config=tune.TuneConfig(max_concurrent_trials=pool.workers, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=folder,

@@ -22,9 +22,9 @@ class StorageConfig:
     """Where results go. It does not affect them: the same settings give the same addresses below any ``uri``."""
 
     uri: str = "runs"
-    """A local folder, ``s3://bucket/prefix``, ``gs://bucket/prefix``, or another URI that pyarrow understands."""
+    """Where results go: a local folder, ``s3://bucket/prefix``, ``gs://bucket/prefix``, or another URI that pyarrow understands."""
     endpoint: str = ""
-    """S3 servers other than AWS, e.g. ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
+    """Address of an S3 server other than AWS, as ``http://10.0.0.5:9000``; also read from ``AWS_ENDPOINT_URL``."""
     region: str = ""
     """S3 region; empty uses AWS's default, or us-east-1 where an endpoint is given: servers other than AWS rarely check it."""
     checksums: Literal["", "when_supported", "when_required"] = ""

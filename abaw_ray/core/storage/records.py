@@ -11,6 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -186,11 +187,7 @@ class StageStore:
         if missing:
             raise StageError(f"{self.stage}: {len(missing)} of {len(items)} items have no result, first {missing[0]}; run the same command again")
         if not outputs or not within_failure_budget(len(failures), len(items), max_failures):
-            row = next(iter(failures.values()))
-            raise StageError(
-                f"{self.stage}: {len(failures)} of {len(items)} items failed; at most {max_failures:.1%} (and at least 1) may fail; "
-                f"first {row['item']}: {row['reason']}; fix them and add --policy.retry-failures, or raise --policy.max-failures"
-            )
+            raise StageError(self._too_many(len(items), len(outputs), failures, max_failures))
         record = Record(
             stage=self.stage,
             store=self.path,
@@ -209,6 +206,14 @@ class StageStore:
         self.storage.write_bytes(self._record_path(items), json.dumps(asdict(record), indent=1).encode())
         return record
 
+    def _too_many(self, total: int, kept: int, failures: dict[str, dict], max_failures: float) -> str:
+        """The message for more failures than allowed: how many, the first reason, where outputs and reasons are, what to do."""
+        row, root = next(iter(failures.values())), self.storage.uri(self.path)
+        allowed = f"at most {max_failures:.1%} (always one) may" if kept else "none is good"
+        failed = f"{self.stage}: {len(failures)} of {total} items failed, {allowed}; first {row['item']}: {row['reason']}"
+        outputs = f"{kept} good outputs are kept in {root}/outputs, all reasons" if kept else "all reasons are"
+        return f"{failed}; {outputs} in {root}/failures; fix them and add --retry-failures{', or raise --max-failures' if kept else ''}"
+
 
 def within_failure_budget(failed: float, of: float, fraction: float) -> bool:
     """Whether this number of failures is allowed: up to the fraction, and always one."""
@@ -218,12 +223,10 @@ def within_failure_budget(failed: float, of: float, fraction: float) -> bool:
 @cache
 def versions() -> dict[str, str]:
     """The versions of the packages that affect results."""
-    installed = {}
+    installed: dict[str, str] = dict.fromkeys(_PACKAGES, "not installed")
     for name in _PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            installed[name] = "not installed"
     return installed
 
 

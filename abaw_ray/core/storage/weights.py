@@ -90,7 +90,7 @@ class WeightsSource:
             StorageError: the object store cannot be read.
         """
         if repository := self.hub_repository:
-            if _cached(repository, names) is None:
+            if cached_file(repository, names) is None:
                 self._find_on_hub(repository, names)
         elif not self.is_random:
             self._find_in_store(names)
@@ -209,7 +209,7 @@ class WeightsSource:
         """Path of the file in the cache of the hub's client, where it is downloaded to if need be."""
         from huggingface_hub import hf_hub_download
 
-        if cached := _cached(repository, names, revision):
+        if cached := cached_file(repository, names, revision):
             return cached
         name = self._find_on_hub(repository, names)
         try:
@@ -228,8 +228,8 @@ class WeightsSource:
         return self.error(f"{name}not available from the model hub ({reason})")
 
 
-def _cached(repository: str, names: tuple[str, ...], revision: str | None = None) -> Path | None:
-    """Path of the first of these files that is in the cache of the hub's client."""
+def cached_file(repository: str, names: tuple[str, ...], revision: str | None = None) -> Path | None:
+    """Path of the first of these files that is in the cache of the hub's client, without network access; None where there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     paths = (try_to_load_from_cache(repository, name, revision=revision) for name in names)

@@ -17,7 +17,7 @@ from abaw_ray.faces.config import YUNET_HUB
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 """From OpenCV's model zoo (MIT licence)."""
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-_REMEDY = f"set detector.weights to the path of {YUNET_FILE} (SHA-256 {YUNET_SHA256[:12]}...), or use --detector haar"
+_REMEDY = f"set faces.detector.weights to the path of {YUNET_FILE} (SHA-256 {YUNET_SHA256[:12]}...), or use --detector haar"
 
 
 def yunet_weights(value: str, storage: StorageConfig | None = None) -> bytes:
@@ -34,7 +34,7 @@ def yunet_weights(value: str, storage: StorageConfig | None = None) -> bytes:
 
     Source: ours.
     """
-    source = WeightsSource(setting="detector.weights", value=value, repository=YUNET_HUB, remedy=_REMEDY, storage=storage or StorageConfig())
+    source = WeightsSource(setting="faces.detector.weights", value=value, repository=YUNET_HUB, remedy=_REMEDY, storage=storage or StorageConfig())
     if source.is_random:
         raise source.error("the detector needs its pretrained weights")
     if source.is_local:

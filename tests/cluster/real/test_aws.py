@@ -16,7 +16,7 @@ TRAIN = [
     "smoke",
     "--cluster-size",
     "cpu-2",
-    "--epochs",
+    "--encoder.epochs",
     str(EPOCHS),
     *SMALL_COMPUTE,
     "--compute.decode.workers",

@@ -116,7 +116,7 @@ def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float
     from abaw_ray.data.config import DataConfig
 
     storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
-    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config)
+    job = FacesJob(storage=storage, data=DataConfig(videos=(str(videos),)), compute=compute, faces=config)
     start = time.monotonic()
     with RaySession(compute, storage) as session:
         session.start()

@@ -71,7 +71,7 @@ def measure_scale(config: ScaleConfig) -> dict[str, float]:
         (videos / f"{number:06d}.mp4").write_bytes(b"%06d" % number)
     results = config.folder / "results"
     storage, compute = StorageConfig(uri=str(results)), ComputeConfig(local_cpus=CPUS)
-    job = FacesJob(storage=storage, data=DataConfig(videos=str(videos)), compute=compute, faces=config.faces)
+    job = FacesJob(storage=storage, data=DataConfig(videos=(str(videos),)), compute=compute, faces=config.faces)
     with patch.object(faces, "FaceWork", StubWork), PeakSampler(driver=lambda: resident_mb(os.getpid())) as sampler:
         start = time.monotonic()
         with RaySession(compute, storage) as session:
