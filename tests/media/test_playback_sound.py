@@ -1,5 +1,6 @@
 """The sound of a proxy or overlay: copied or encoded, it plays at its time, from the first frame on."""
 
+import errno
 from pathlib import Path
 
 import av
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from flash_and_tone import tone_times, write_flash_and_tone
 
-from abaw_ray.core.errors import ItemError, MissingError
+from abaw_ray.core.errors import ItemError, MissingError, StorageError
 from abaw_ray.media.audio import RATE, BlockClock, decode_audio
 from abaw_ray.media.playback import sound as sound_module
 from abaw_ray.media.playback.sound import extract_sound
@@ -86,6 +87,15 @@ def test_a_missing_file_and_a_text_are_errors(tmp_path):
         extract_sound(str(tmp_path / "gone.mp4"), tmp_path / "s.m4a", 0.0)
     with pytest.raises(ItemError):
         extract_sound(str(tmp_path / "text.mp4"), tmp_path / "s.m4a", 0.0)
+
+
+def test_a_full_disk_is_not_taken_for_broken_audio(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sound_module, "_encode", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        extract_sound(write_flash_and_tone(tmp_path / "v.mkv", "libopus"), tmp_path / "s.m4a", 0.0)
 
 
 def with_moved_blocks(monkeypatch, move):

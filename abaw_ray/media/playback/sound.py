@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from jaxtyping import Float32
 
 from abaw_ray.core.errors import ItemError
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.media.audio import RATE, BlockClock, audio_frames, decode_audio, in_time_order, main_audio_stream
 from abaw_ray.media.clock import to_seconds
 from abaw_ray.media.source import Source, open_media
@@ -65,27 +66,32 @@ def extract_sound(uri: str, path: Path, start: float) -> Sound:
 
     Raises:
         MissingError: there is no such file.
-        StorageError: a remote file could not be read; a retry may succeed.
+        StorageError: a remote file could not be read, or the disk is full; a retry may succeed.
         ItemError: not a media file.
     """
     with open_media(uri) as source:
         if not source.container.streams.audio:
             return Sound("none", "the video has no audio")
     try:
-        failures, scan, copied = _scan_and_copy(uri, path, start)
-        if not any(at + length > start for at, length in scan.segments):
-            path.unlink(missing_ok=True)
-            return Sound("none", f"its audio cannot be decoded ({failures[0]})" if failures else "no audio at or after its first frame")
-        if copied and not failures and len(scan.segments) == 1 and not scan.format_changes:
-            return Sound("copied")
-        kept = in_time_order(scan.segments)
-        if kept == sorted(kept) and not scan.format_changes:
-            _encode(path, _stream_blocks(uri, set(kept)), *_target(uri), start)
-        else:
-            _encode(path, _decoded_blocks(uri), RATE, "mono", start)
+        with disk_full_to_storage_error():
+            return _extract(uri, path, start)
     except (FFmpegError, ItemError) as error:
         path.unlink(missing_ok=True)
         return Sound("none", f"its audio cannot be used ({' '.join(str(error).split())})")
+
+
+def _extract(uri: str, path: Path, start: float) -> Sound:
+    failures, scan, copied = _scan_and_copy(uri, path, start)
+    if not any(at + length > start for at, length in scan.segments):
+        path.unlink(missing_ok=True)
+        return Sound("none", f"its audio cannot be decoded ({failures[0]})" if failures else "no audio at or after its first frame")
+    if copied and not failures and len(scan.segments) == 1 and not scan.format_changes:
+        return Sound("copied")
+    kept = in_time_order(scan.segments)
+    if kept == sorted(kept) and not scan.format_changes:
+        _encode(path, _stream_blocks(uri, set(kept)), *_target(uri), start)
+    else:
+        _encode(path, _decoded_blocks(uri), RATE, "mono", start)
     return Sound("encoded")
 
 
