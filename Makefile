@@ -51,7 +51,7 @@ test-clips: $(STAMP)
 
 test-browser: $(STAMP)
 	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) not found; on Debian: apt-get install chromium, or name another one: make test-browser CHROMIUM=file"; exit 2; }
-	@$(BIN)/python -m pytest tests/browser --chromium "$(CHROMIUM)"
+	@$(BIN)/python -m pytest tests/browser --chromium "$(CHROMIUM)" -rP
 
 test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest tests/cluster/real --cluster

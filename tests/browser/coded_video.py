@@ -11,12 +11,14 @@ from playwright.sync_api import Page
 
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
-from abaw_ray.report.video.inputs import VideoPage
+from abaw_ray.report.video.inputs import AudioLevel, VideoPage
 
 SIZE = (320, 240)
 BITS, STEP, LEFT = 8, 3, 12
 """Blocks of a number; pixels by which the box moves per frame; its position in frame 0."""
 ANGER = (192, 57, 43)
+TIMES = np.arange(60) / 25
+LABELS = "A" * 20 + "." * 10 + "H" * 30
 
 
 def numbered_image(number: int, width: int, height: int) -> np.ndarray:
@@ -60,6 +62,14 @@ def page_of(path: Path, **fields) -> VideoPage:
     )
 
 
+def page_fields() -> dict:
+    """Fields of a page with two people, audio level and a part without a score, for a video of ``TIMES``."""
+    rows = analysis_rows(LABELS, TIMES, box=box_of)
+    other = analysis_rows("S" * 30, TIMES, "person-2", first=21, box=lambda frame: (200, 20, 260, 80), confidence=0.9)
+    level = AudioLevel(time=np.arange(24) / 10, level=np.linspace(-50, -10, 24))
+    return {"table": analysis_table(rows, other), "audio": level, "notes": ["Trained on drawn faces."], "csv": "v.csv", "index": "list.html"}
+
+
 def screenshot(page: Page, selector: str) -> np.ndarray:
     """Pixels of an element, as shown."""
     return np.array(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB")).astype(int)
@@ -70,6 +80,23 @@ def timeline_point(page: Page, share: float, gutter: int = 88) -> tuple[float, f
     page.locator("#plot").scroll_into_view_if_needed()
     box = page.locator("#plot").bounding_box()
     return box["x"] + gutter + share * (box["width"] - gutter), box["y"] + 100
+
+
+def frame_of(page: Page) -> int:
+    """Frame number in the controls, after the browser has finished seeking."""
+    page.wait_for_function("() => clock.target === null && !(clock.video && clock.video.seeking)")
+    return int(page.text_content("[data-show=frame]").removeprefix("frame "))
+
+
+def plot_pixel(page: Page, share: float, track: int) -> list[int]:
+    """Color of the timeline at a share of the visible time, in the middle of a track."""
+    script = """(track) => {
+      const tracks = tracksOf(person, data), free = timeline.plot.clientHeight - AXIS_HEIGHT - TRACK_GAP * tracks.length;
+      const fixed = tracks.reduce((sum, one) => sum + one.share, 0), heights = tracks.map((one) => Math.round(free * (one.share || 1 - fixed)));
+      return heights.slice(0, track).reduce((a, b) => a + b + TRACK_GAP, 0) + heights[track] / 2;
+    }"""
+    image = screenshot(page, "#plot")
+    return image[int(page.evaluate(script, track)), int(88 + share * (image.shape[1] - 88))].tolist()
 
 
 def read_number(page: Page) -> int:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from coded_video import TIMES, page_fields, page_of, write_numbered
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from abaw_ray.report.video.page import write_video_page
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,18 @@ def show(browser) -> Iterator[Callable[..., Page]]:
         context.close()
     assert [message for message in messages if not any(text in message for text in excused)] == []
     assert [address for address in addresses if not address.startswith(tuple(allowed))] == []
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder with ``v.mp4`` and its page."""
+    write_numbered(tmp_path / "v.mp4", TIMES, 0.0)
+    write_video_page(tmp_path, page_of(tmp_path / "v.mp4", **page_fields()))
+    return tmp_path
+
+
+@pytest.fixture
+def page(folder, show) -> Page:
+    opened = show(folder / "index.html")
+    opened.wait_for_function("() => clock.reported")
+    return opened

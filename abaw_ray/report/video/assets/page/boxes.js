@@ -32,12 +32,10 @@ class BoxLayer {
     const { context } = this, unit = this.data.boxUnits, color = state.label === null ? "#8a949c" : this.data.colors[state.label];
     const [x0, y0, x1, y1] = state.box.map((v, i) => i % 2 ? area.top + v / unit * area.height : area.left + v / unit * area.width);
     const width = selected ? 3 : 2;
-    context.setLineDash(state.source === "interpolated" ? [7, 4] : []);
     for (const [style, extra] of [["rgba(0, 0, 0, 0.45)", 2], [color, 0]]) {
       context.strokeStyle = style; context.lineWidth = width + extra;
       context.beginPath(); context.roundRect(x0, y0, x1 - x0, y1 - y0, 4); context.stroke();
     }
-    context.setLineDash([]);
     const expression = state.label === null ? "not scored" : this.data.names[state.label], small = area.width < 520 && !selected;
     const percent = state.label === null || small ? "" : ` ${formatPercent(state.confidence)}`;
     return { x0, y0, y1, color, small, name: this.data.people.length > 1 && !small ? person.name : "", expression: expression + percent };
