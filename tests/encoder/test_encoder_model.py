@@ -167,7 +167,7 @@ def test_weights_from_the_model_hub_equal_those_of_the_published_file(config, mo
 def test_hub_weights_without_network_give_a_one_line_error_that_suggests_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"^model\.weights=hub: timm/vit_small\S* not available .* set model\.weights to the path or URI"):
+    with pytest.raises(ConfigError, match=r"^encoder\.model\.weights=hub: timm/vit_small\S* not available .* set encoder\.model\.weights to the path or URI"):
         build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", img_size=28))
 
 
@@ -187,5 +187,5 @@ def test_an_unreachable_store_of_the_weights_is_a_storage_error(monkeypatch, con
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     storage = StorageConfig(endpoint="http://127.0.0.1:1", attempts=1)
-    with pytest.raises(StorageError, match=r"^model\.weights=s3://bucket/weights/vit\.pt: "):
+    with pytest.raises(StorageError, match=r"^encoder\.model\.weights=s3://bucket/weights/vit\.pt: "):
         build_encoder(replace(config.model, weights="s3://bucket/weights/vit.pt"), storage)
