@@ -150,7 +150,7 @@ def _convert(settings: _T, given: list[_Given], videos: list[str]) -> _T:
     for one in given:
         if one.option.name in (_VIDEOS, "preset"):
             continue
-        name = one.typed if one.typed == one.option.negative else one.option.full
+        name = one.option.negative if one.typed in one.option.negatives else one.option.full
         if one.option.choices and one.values[0] not in one.option.choices:
             raise ConfigError(f"{one}: choose {_either(one.option.choices)}")
         args += [f"{name}={one.values[0]}"] if one.option.arity == 1 else [name, *one.values]

@@ -20,6 +20,7 @@ class Command:
 _JOBS = "abaw_ray.cli.jobs"
 
 COMMANDS = (
+    Command("analyze", "Videos", "expressions of every person and frame: tables, pages, a summary", "abaw_ray.cli.analyze"),
     Command("faces", "Videos", "find, track and crop the faces of videos", _JOBS),
     Command("pipeline", "Training, from videos and images to scores", "all stages below, then the report", _JOBS),
     Command("train", "Training, from videos and images to scores", "Stage I: train the encoder on still images", _JOBS),

@@ -14,12 +14,18 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SHORT = {
+    "analysis.fps": ("--fps",),
+    "analysis.people": ("--people",),
     "data.videos": ("--videos",),
+    "device.device": ("--device",),
     "faces.chips.keep": ("--chips",),
     "faces.detector.boxes": ("--boxes",),
     "faces.detector.kind": ("--detector",),
     "faces.detector.min-score": ("--min-score",),
     "faces.detector.weights": ("--weights",),
+    "outputs.format": ("--format",),
+    "outputs.overlay": ("--overlay",),
+    "outputs.report": ("--report",),
     "policy.max-failures": ("--max-failures",),
     "policy.retry-failures": ("--retry-failures",),
     "storage.endpoint": ("--endpoint",),
@@ -62,9 +68,14 @@ class Option:
         return f"--{group}{dot}no-{leaf}" if self.is_flag else ""
 
     @property
+    def negatives(self) -> tuple[str, ...]:
+        """All names that switch a flag off."""
+        return (self.negative, *(f"--no-{name.removeprefix('--')}" for name in self.short)) if self.is_flag else ()
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """All names: short ones, the full one, and the one that switches a flag off."""
-        return tuple(name for name in (*self.short, self.full, self.negative) if name)
+        """All names: short ones, the full one, and those that switch a flag off."""
+        return (*self.short, self.full, *self.negatives)
 
     @property
     def is_flag(self) -> bool:

@@ -101,11 +101,11 @@ class Analyzer:
 
 def faces_config(trained: FacesConfig, detector: DetectorChoice | None) -> FacesConfig:
     """The settings of the model's training with another detector; chips stay as the model needs them."""
-    if detector is None or not (detector.kind or detector.weights):
-        return trained
-    kind = detector.kind or "yunet"  # weights are those of YuNet
+    detector = detector or DetectorChoice()
+    kind = detector.kind or ("yunet" if detector.weights else trained.detector.kind)  # weights are those of YuNet
     base = trained.detector if kind == trained.detector.kind else FacesConfig().detector
-    chosen = replace(base, kind=kind, weights=detector.weights or base.weights)
+    min_score = detector.min_score or base.min_score
+    chosen = replace(base, kind=kind, weights=detector.weights or base.weights, min_score=min_score, keep_score=min(base.keep_score, min_score))
     return replace(trained, detector=chosen)
 
 

@@ -1,14 +1,29 @@
 """Settings of model bundles and of the analysis of videos. Imports no tensor library."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.media.config import EncodingConfig
 
 Protocol = Literal["cv", "official"]
 People = Literal["main", "all"]
 Format = Literal["csv", "parquet"]
+
+
+CACHE = ".cache"
+"""Folder in the user's output folder with stored analyses, chips and logs."""
+
+
+def cache_config(storage: StorageConfig) -> StorageConfig:
+    """The storage of analyses: a hidden folder in the user's output folder."""
+    return replace(storage, uri=f"{storage.uri.rstrip('/')}/{CACHE}")
+
+
+def output_config(storage: StorageConfig) -> StorageConfig:
+    """The inverse of ``cache_config``."""
+    return replace(storage, uri=storage.uri.removesuffix(f"/{CACHE}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +54,17 @@ class AnalysisConfig:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if self.people not in get_args(People):
-            raise ConfigError(f"--people {self.people}: choose main or all")
+            raise ConfigError(f"analysis.people={self.people}: choose main or all")
         if not 0 <= self.fps <= 1000:
-            raise ConfigError(f"--fps {self.fps}: give frames per second, 0 for every frame")
+            raise ConfigError(f"analysis.fps={self.fps} must be frames per second, 0 for every frame")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputConfig:
     """The files that are written for each analyzed video. They are made from the stored analysis, so changing them computes nothing again."""
 
-    formats: tuple[Format, ...] = ("csv",)
-    """Formats of the table."""
+    format: str = "csv"
+    """Formats of the table: csv, parquet, or both with a comma."""
     report: bool = True
     """Whether a page (``.html``) is written."""
     overlay: bool = False
@@ -59,9 +74,13 @@ class OutputConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown formats."""
-        unknown = [name for name in self.formats if name not in get_args(Format)]
-        if unknown or not self.formats:
-            raise ConfigError(f"--format {','.join(self.formats)}: choose csv, parquet or csv,parquet")
+        if not set(self.formats) <= set(get_args(Format)):
+            raise ConfigError(f"outputs.format={self.format}: choose csv, parquet or csv,parquet")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats one by one."""
+        return tuple(self.format.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +91,14 @@ class DetectorChoice:
     """``yunet`` or ``haar``; empty keeps the model's own, or selects YuNet where ``weights`` are given."""
     weights: str = ""
     """YuNet's weights: path, URI, ``owner/name`` on the model hub, or ``hub``; empty keeps the default."""
+    min_score: float = 0.0
+    """Minimum score of a new face, 0 to 1; 0 keeps the detector's own."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown detector."""
         if self.kind not in ("", "yunet", "haar"):
-            raise ConfigError(f"--detector {self.kind}: choose yunet or haar")
+            raise ConfigError(f"faces.detector.kind={self.kind}: choose yunet or haar")
         if self.kind == "haar" and self.weights:
-            raise ConfigError(f"--weights {self.weights}: the detector haar reads none; leave one of the two options out")
+            raise ConfigError(f"faces.detector.weights={self.weights}: the detector haar reads none; leave one of the two options out")
+        if not 0 <= self.min_score < 1:
+            raise ConfigError(f"faces.detector.min_score={self.min_score} must be between 0 and 1")

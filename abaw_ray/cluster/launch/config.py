@@ -10,9 +10,9 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.features.config import BaselineConfig, FeaturesConfig
+from abaw_ray.features.config import BaselineConfig, DeviceConfig, FeaturesConfig
 from abaw_ray.fusion.config import SweepConfig
-from abaw_ray.predict.config import BundleConfig
+from abaw_ray.predict.config import AnalysisConfig, BundleConfig, DetectorChoice, OutputConfig
 
 _T = TypeVar("_T", bound=RunConfig)
 
@@ -76,3 +76,47 @@ class PipelineConfig(SweepJob):
 def part_of(job: type[_T], config: PipelineConfig) -> _T:
     """The settings of one job, taken from those of the pipeline."""
     return job(**{item.name: getattr(config, item.name) for item in fields(job)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosConfig:
+    """The user's videos."""
+
+    videos: tuple[str, ...] = ()
+    """Videos and images. Each value is a file, a folder, a glob, or a list of paths and URIs (text: one per line; CSV or Parquet: column uri or path,
+    and optionally video with names)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacesChoice:
+    """Face detection, where it differs from that of the model's training."""
+
+    detector: DetectorChoice = field(default_factory=DetectorChoice)
+    """The face detector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeConfig(RunConfig):
+    """Any videos to tables and pages: ``abaw-ray analyze``."""
+
+    model: str = ""
+    """The model: the folder model/ of a finished pipeline, an s3:// or gs:// URI, or owner/name on the model hub. There is no default."""
+    limit: int = 0
+    """Maximum number of videos, in the order of their names; 0 for all."""
+    keep_chips: bool = False
+    """Keep the face crops and the audio of every video in the cache."""
+    data: VideosConfig = field(default_factory=VideosConfig)
+    """The user's videos."""
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
+    """What is analyzed in a video."""
+    faces: FacesChoice = field(default_factory=FacesChoice)
+    """Face detection."""
+    outputs: OutputConfig = field(default_factory=OutputConfig)
+    """Which files are written."""
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    """Device and batch sizes of a worker."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number of videos."""
+        if self.limit < 0:
+            raise ConfigError(f"limit={self.limit} must be a number of videos, 0 for all")

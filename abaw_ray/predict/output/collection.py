@@ -1,0 +1,155 @@
+"""All analyzed videos -> the files about them: ``summary.csv``, ``failures.csv``, ``run.json`` and ``index.html``."""
+
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from abaw_ray.core.settings import to_plain
+from abaw_ray.core.storage.records import versions
+from abaw_ray.core.storage.storage import Storage
+from abaw_ray.predict.analysis import Analysis, read_analysis
+from abaw_ray.predict.bundle.metadata import BundleMetadata
+from abaw_ray.predict.config import OutputConfig
+from abaw_ray.predict.output.files import OutputWriter
+from abaw_ray.predict.output.page import index_row
+from abaw_ray.predict.output.summary import SUMMARY, summarize
+from abaw_ray.report.video.index import write_index
+from abaw_ray.report.video.inputs import IndexRow, VideoIndex
+
+_THREADS = 16
+FAILURES = pa.schema([pa.field("video", pa.string()), pa.field("reason", pa.string()), pa.field("frames_kept", pa.int32())])
+"""Columns of ``failures.csv``; ``frames_kept``: number of good frames before the damage, empty where nothing could be analyzed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """All videos of a run."""
+
+    videos: Sequence[Mapping[str, Any]]
+    """VIDEO rows with ``output``, the path of their files without suffix."""
+    analyses: Mapping[str, str]
+    """Video -> path of its stored analysis."""
+    failures: Mapping[str, Mapping[str, Any]]
+    """Video -> its ``FAILURE`` row."""
+    metadata: BundleMetadata
+    """The model."""
+    settings: Any
+    """Settings of the run, for ``run.json``."""
+    outputs: OutputConfig
+    """Which files every video has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Analyzed:
+    """What is kept of one analysis while the others are read."""
+
+    summary: pa.Table
+    row: IndexRow
+    notes: tuple[str, ...]
+
+
+def write_collection(collection: Collection, stored: Storage, output: Storage, write: OutputWriter) -> list[str]:
+    """Write the files about all videos, and those of single videos that do not exist, as after a change of the formats.
+
+    Args:
+        collection: The videos.
+        stored: Storage of the analyses.
+        output: The user's output folder.
+        write: Writes the files of one video.
+
+    Returns:
+        Lines for the terminal: counts, notes, and where the files are.
+
+    Raises:
+        StorageError: a file cannot be read or written.
+    """
+    existing = output.files("", recursive=True)
+
+    def read(video: Mapping[str, Any]) -> _Analyzed:
+        with stored.local_copy(collection.analyses[video["video"]]) as path:
+            analysis = read_analysis(path)
+        if not all(f"{video['output']}{suffix}" in existing for suffix in write.suffixes(video["uri"])):
+            write(analysis, video["output"])
+        return _analyzed(analysis, video, collection)
+
+    done = [video for video in collection.videos if video["video"] in collection.analyses]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        analyzed = list(pool.map(read, done))
+    summary = pa.concat_tables([SUMMARY.empty_table(), *(one.summary for one in analyzed)])
+    failures = [{"video": name, "reason": row["reason"], "frames_kept": row["last_frame"]} for name, row in sorted(collection.failures.items())]
+    output.write_bytes("summary.csv", _csv(summary))
+    output.write_bytes("failures.csv", _csv(pa.Table.from_pylist(failures, schema=FAILURES)))
+    output.write_bytes("run.json", json.dumps(_run(collection), indent=1).encode())
+    if collection.outputs.report:
+        failed = [IndexRow(title=name, failure=row["reason"]) for name, row in collection.failures.items() if name not in collection.analyses]
+        write_index(output, VideoIndex(rows=[*(one.row for one in analyzed), *failed], notes=collection.metadata.notices))
+    counts = f"{len(done):,} of {len(collection.videos):,} videos, {len(summary):,} people, {sum(summary['frames'].to_pylist()):,} rows"
+    notes = [f"{video['video']}: {note}" for video, one in zip(done, analyzed, strict=True) for note in one.notes]
+    return [counts, *_limited(notes), *_where(collection, output, done)]
+
+
+def _analyzed(analysis: Analysis, video: Mapping[str, Any], collection: Collection) -> _Analyzed:
+    summary = summarize(analysis)
+    failure = collection.failures.get(analysis.video.name)
+    row = index_row(
+        analysis.video.name,
+        summary,
+        page=f"{video['output']}.html" if collection.outputs.report else None,
+        duration_s=analysis.video.duration_s,
+        thumbnail=analysis.thumbnail,
+        failure=None if failure is None else failure["reason"],
+    )
+    return _Analyzed(summary=summary, row=row, notes=analysis.notes)
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    return sink.getvalue()
+
+
+def _run(collection: Collection) -> dict[str, Any]:
+    """Content of ``run.json``."""
+    metadata = collection.metadata
+    return {
+        "model": {
+            "name": metadata.name,
+            "identity": metadata.identity,
+            "kind": metadata.kind,
+            "protocol": metadata.protocol,
+            "license": to_plain(metadata.license),
+            "notices": list(metadata.notices),
+            "training_data": list(metadata.training_data),
+        },
+        "settings": to_plain(collection.settings),
+        "versions": versions(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "videos": len(collection.videos),
+        "failures": len(collection.failures),
+    }
+
+
+def _limited(lines: list[str], most: int = 10) -> list[str]:
+    """The first lines, and how many more there are."""
+    return lines if len(lines) <= most else [*lines[:most], f"... and {len(lines) - most:,} more notes, each in the page of its video"]
+
+
+def _where(collection: Collection, output: Storage, done: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Paths of the files, the first three videos by name."""
+    lines = [f"summary:  {output.uri('summary.csv')}"]
+    if collection.outputs.report:
+        lines.append(f"pages:    {output.uri('index.html')}")
+    tables = [output.uri(f"{video['output']}.{collection.outputs.formats[0]}") for video in done]
+    lines += [f"{'tables:  ' if number == 0 else '         '} {path}" for number, path in enumerate(tables[:3])]
+    if len(tables) > 3:
+        lines.append(f"          ... and {len(tables) - 3:,} more")
+    if collection.failures:
+        lines.append(f"failures: {output.uri('failures.csv')} ({len(collection.failures):,} videos)")
+    return lines
