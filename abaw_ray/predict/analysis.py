@@ -1,146 +1,39 @@
-"""The result of analyzing one video: the ANALYSIS table, and what a page about it needs. One Parquet file holds all of it."""
+"""The result of analyzing one video: its data, and the page and the overlay video that show it."""
 
-import base64
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
-from jaxtyping import Float32
-
-from abaw_ray.core import schema
-from abaw_ray.core.settings import from_plain, to_plain
-
-_KEY = b"abaw_ray.analysis"
-"""Key of the Parquet file's metadata."""
+from abaw_ray.predict.analysis_data import AnalysisData, read_as
+from abaw_ray.predict.output.single import write_overlay, write_page
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """Facts about the video, from decoding it."""
-
-    name: str
-    """Name in the user's input, as in the table."""
-    uri: str
-    """Path or URI of the file."""
-    width: int
-    """Pixels of the first upright frame."""
-    height: int
-    """Pixels of the first upright frame."""
-    frames: int
-    """Decoded frames."""
-    start_s: float
-    """Presentation time of the first frame in seconds."""
-    duration_s: float
-    """From the first frame to the end of the last one, in seconds."""
-    audio: str = "present"
-    """``present``, ``absent``, ``unused`` where the model reads none, or why it cannot be decoded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelInfo:
-    """The model that made the scores."""
-
-    name: str
-    identity: str
-    """Digest of the model's inputs."""
-    license: str
-    """Identifier of its license."""
-    notices: tuple[str, ...] = ()
-    """Sentences that must be shown with every result."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioLevel:
-    """Loudness of the sound at regular times."""
-
-    start_s: float
-    """Time of the first value in seconds."""
-    interval_s: float
-    """Seconds between two values."""
-    dbfs: Float32[np.ndarray, " n"]
-    """RMS level in decibels of full scale; NaN where there is no audio."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Analysis:
+class Analysis(AnalysisData):
     """The analysis of one video."""
 
-    table: pa.Table
-    """Rows of ``schema.ANALYSIS``, by person, frames ascending."""
-    video: VideoInfo
-    model: ModelInfo
-    level: AudioLevel | None = None
-    """Loudness of the sound; None where there is none."""
-    thumbnail: bytes | None = None
-    """JPEG of the main person's face; None where no face was detected."""
-    notes: tuple[str, ...] = ()
-    """What the user should know about this result: no face, broken audio, decoding that stopped early."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Settings of the analysis as plain values."""
+    def report(self, path: str | Path) -> Path:
+        """Write the page of the video, an HTML file, and beside it a copy of a video that browsers cannot play; returns the path.
 
-    @property
-    def people(self) -> list[str]:
-        """Names of the people, the main person first."""
-        return self.table["person"].unique().to_pylist()
+        Raises:
+            ConfigError: the path does not end in ``.html``.
+            StorageError: a file cannot be written, or the video cannot be read.
+        """
+        return write_page(self, Path(path))
 
-    def to_pandas(self) -> Any:
-        """The table as a pandas ``DataFrame``; missing values are ``NaN`` or ``None``."""
-        return self.table.to_pandas()
+    def overlay(self, path: str | Path) -> Path:
+        """Write the video with boxes, expressions and its sound, an MP4 file; returns the path.
 
-    def to_csv(self, path: str | Path) -> Path:
-        """Write the table as CSV in UTF-8: missing values are empty, booleans 0 or 1; returns the path."""
-        path = Path(path)
-        with pyarrow.csv.CSVWriter(path, _csv_schema(), write_options=pyarrow.csv.WriteOptions(quoting_style="needed")) as writer:
-            writer.write_table(self.table.cast(_csv_schema()))
-        return path
-
-    def to_parquet(self, path: str | Path) -> Path:
-        """Write the table as Parquet; returns the path. ``read_analysis`` reads it back with everything else."""
-        path = Path(path)
-        pq.write_table(self.table.replace_schema_metadata({_KEY: json.dumps(self._metadata()).encode()}), path, compression="zstd")
-        return path
-
-    def _metadata(self) -> dict[str, Any]:
-        level = self.level and {
-            "start_s": self.level.start_s,
-            "interval_s": self.level.interval_s,
-            "dbfs": [None if np.isnan(value) else round(float(value), 1) for value in self.level.dbfs],
-        }
-        return {
-            "video": to_plain(self.video),
-            "model": to_plain(self.model),
-            "level": level,
-            "thumbnail": self.thumbnail and base64.b64encode(self.thumbnail).decode(),
-            "notes": list(self.notes),
-            "settings": self.settings,
-        }
+        Raises:
+            ConfigError: the path does not end in ``.mp4``, or the analysis is of an image.
+            DataError: the video has changed since the analysis, or no longer exists.
+            ItemError: it cannot be decoded again.
+            StorageError: the file cannot be written, or the video cannot be read.
+        """
+        return write_overlay(self, Path(path))
 
 
 def read_analysis(path: str | Path) -> Analysis:
     """Read what ``Analysis.to_parquet`` wrote.
 
     Raises:
-        KeyError: the file was not written by it.
+        DataError: the file was not written by it.
     """
-    table = pq.ParquetFile(path).read()
-    plain = json.loads(table.schema.metadata[_KEY])
-    level = plain["level"] and AudioLevel(**{**plain["level"], "dbfs": np.array(plain["level"]["dbfs"], dtype=np.float32)})
-    return Analysis(
-        table=table.replace_schema_metadata(None).cast(schema.ANALYSIS),
-        video=from_plain(VideoInfo, plain["video"]),
-        model=from_plain(ModelInfo, plain["model"]),
-        level=level,
-        thumbnail=plain["thumbnail"] and base64.b64decode(plain["thumbnail"]),
-        notes=tuple(plain["notes"]),
-        settings=plain["settings"],
-    )
-
-
-def _csv_schema() -> pa.Schema:
-    """The schema with integers for booleans."""
-    return pa.schema([field.with_type(pa.int8()) if pa.types.is_boolean(field.type) else field for field in schema.ANALYSIS])
+    return read_as(Analysis, path)

@@ -12,7 +12,8 @@ from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.core.settings import to_plain
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.playback.audio_level import audio_level
-from abaw_ray.predict.analysis import Analysis, AudioLevel, ModelInfo, VideoInfo
+from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.analysis_data import AudioLevel, ModelInfo, VideoInfo
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import AnalysisConfig
 from abaw_ray.predict.find_faces import FACES_FILE, FoundFaces, read_found

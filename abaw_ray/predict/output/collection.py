@@ -14,7 +14,7 @@ import pyarrow.csv
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.records import versions
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.predict.analysis import Analysis, read_analysis
+from abaw_ray.predict.analysis_data import AnalysisData, read_as
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import OutputConfig
 from abaw_ray.predict.output.files import OutputWriter
@@ -74,7 +74,7 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
 
     def read(video: Mapping[str, Any]) -> _Analyzed:
         with stored.local_copy(collection.analyses[video["video"]]) as path:
-            analysis = read_analysis(path)
+            analysis = read_as(AnalysisData, path)
         if not all(f"{video['output']}{suffix}" in existing for suffix in write.suffixes(video["uri"])):
             write(analysis, video["output"])
         return _analyzed(analysis, video, collection)
@@ -95,7 +95,7 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     return [counts, *_limited(notes), *_where(collection, output, done)]
 
 
-def _analyzed(analysis: Analysis, video: Mapping[str, Any], collection: Collection) -> _Analyzed:
+def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection) -> _Analyzed:
     summary = summarize(analysis)
     failure = collection.failures.get(analysis.video.name)
     row = index_row(

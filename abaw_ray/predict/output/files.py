@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from abaw_ray.core.errors import DataError, ItemError
@@ -12,7 +13,7 @@ from abaw_ray.data.videos import is_image
 from abaw_ray.media.playback.isolated import IsolatedVideoWriter
 from abaw_ray.media.playback.playability import check_playability
 from abaw_ray.media.playback.proxy import write_proxy
-from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.analysis_data import AnalysisData
 from abaw_ray.predict.config import OutputConfig
 from abaw_ray.predict.output.page import relative_path, video_page
 from abaw_ray.report.overlay.video import OverlayWriter
@@ -42,7 +43,7 @@ class OutputWriter:
         overlay = [OVERLAY] if self.config.overlay and not is_image(uri) else []
         return [*(f".{name}" for name in self.config.formats), *([".html"] if self.config.report else []), *overlay]
 
-    def __call__(self, analysis: Analysis, name: str) -> None:
+    def __call__(self, analysis: AnalysisData, name: str) -> None:
         """Write all files of one video.
 
         Args:
@@ -57,13 +58,31 @@ class OutputWriter:
         if "parquet" in self.config.formats:
             self._put(f"{name}.parquet", analysis.to_parquet)
         if self.config.overlay and not is_image(analysis.video.uri):
-            self._put_video(f"{name}{OVERLAY}", lambda path: self._write_overlay(analysis.video.uri, analysis.table, path))
+            with suppress(ItemError, DataError):  # a damaged video that cannot be decoded again has none
+                self.write_overlay(analysis, f"{name}{OVERLAY}")
         if self.config.report:
-            depth = name.count("/")
-            file = name.rpartition("/")[2]
-            csv = f"{file}.csv" if "csv" in self.config.formats else None
-            page = video_page(analysis, video=self._playable(analysis, name), csv=csv, index=f"{'../' * depth}index.html")
-            write_video_page(self.output, page, name=f"{name}.html")
+            csv = f"{name.rpartition('/')[2]}.csv" if "csv" in self.config.formats else None
+            self.write_page(analysis, name, csv=csv, index=f"{'../' * name.count('/')}index.html")
+
+    def write_page(self, analysis: AnalysisData, name: str, *, csv: str | None = None, index: str | None = None) -> None:
+        """Write the page ``name``.html, and beside it a copy of a video that browsers cannot play.
+
+        Args:
+            analysis: The analysis.
+            name: Path of the page below the output folder, without suffix.
+            csv: Path of the table relative to the page.
+            index: Path of the list of videos relative to the page.
+        """
+        write_video_page(self.output, video_page(analysis, video=self._playable(analysis, name), csv=csv, index=index), name=f"{name}.html")
+
+    def write_overlay(self, analysis: AnalysisData, path: str) -> None:
+        """Write the video with boxes and expressions to an ``.mp4`` below the output folder.
+
+        Raises:
+            ItemError: the video cannot be decoded again.
+            DataError: it has changed since the analysis.
+        """
+        self._put(path, lambda local: self._write_overlay(analysis.video.uri, analysis.table, local))
 
     def close(self) -> None:
         """End the child processes."""
@@ -76,15 +95,7 @@ class OutputWriter:
             write(local)
             self.output.put_file(local, path)
 
-    def _put_video(self, path: str, write: Callable[[Path], object]) -> bool:
-        """Write a video; a damaged one that cannot be decoded again has none. Returns whether it was written."""
-        try:
-            self._put(path, write)
-        except (ItemError, DataError):
-            return False
-        return True
-
-    def _playable(self, analysis: Analysis, name: str) -> str | None:
+    def _playable(self, analysis: AnalysisData, name: str) -> str | None:
         """Path of a video that browsers play, relative to the page: the user's own where possible, else a copy that is written here."""
         uri = analysis.video.uri
         if is_image(uri):
@@ -96,7 +107,9 @@ class OutputWriter:
         if plays and not is_remote(uri) and not is_remote(self.output.config.uri):
             return relative_path(Path(uri.removeprefix("file://")), Path(self.output.uri(f"{name}.html")))
         proxy = f"{name}{PROXY}"
-        written = self.output.is_file(proxy) or self._put_video(
-            proxy, lambda path: self._write_proxy(uri, path, self.config.encoding, analysis.video.frames, start=analysis.video.start_s)
-        )
-        return proxy.rpartition("/")[2] if written else None
+        if not self.output.is_file(proxy):
+            try:
+                self._put(proxy, lambda path: self._write_proxy(uri, path, self.config.encoding, analysis.video.frames, start=analysis.video.start_s))
+            except (ItemError, DataError):
+                return None
+        return proxy.rpartition("/")[2]

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.schema import MAIN_TRACK
-from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.analysis_data import AnalysisData
 from abaw_ray.report.video.inputs import AudioLevel, IndexRow, VideoPage
 
 
-def video_page(analysis: Analysis, *, video: str | bytes | None, csv: str | None, index: str | None) -> VideoPage:
+def video_page(analysis: AnalysisData, *, video: str | bytes | None, csv: str | None, index: str | None) -> VideoPage:
     """The page of one video.
 
     Args:

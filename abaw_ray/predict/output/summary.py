@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.tables import rows_of_person
-from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.analysis_data import AnalysisData
 
 MIN_EPISODE_S = 0.2
 """Seconds: shorter runs of one expression are not counted as episodes. Default ours."""
@@ -33,13 +33,13 @@ SUMMARY = pa.schema(
 """Columns of ``summary.csv``. Times are weighted by how long a frame is shown, so a variable frame rate does not distort shares."""
 
 
-def summarize(analysis: Analysis) -> pa.Table:
+def summarize(analysis: AnalysisData) -> pa.Table:
     """One row of ``SUMMARY`` per person, the main person first."""
     rows = [_person(analysis, person) for person in analysis.people]
     return pa.Table.from_pylist(rows, schema=SUMMARY)
 
 
-def _person(analysis: Analysis, person: str) -> dict[str, Any]:
+def _person(analysis: AnalysisData, person: str) -> dict[str, Any]:
     table = rows_of_person(analysis.table, person)
     time = table["time"].to_numpy()
     weight = frame_durations(time)
