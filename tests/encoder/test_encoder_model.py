@@ -165,7 +165,9 @@ def test_weights_from_the_model_hub_equal_those_of_the_published_file(config, mo
 def test_hub_weights_without_network_give_a_one_line_error_that_suggests_a_path(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"^encoder\.model\.weights=hub: timm/vit_small\S* not available .* set encoder\.model\.weights to the path or URI"):
+    with pytest.raises(
+        ConfigError, match=r"^encoder\.model\.weights=hub: timm/vit_small\S* not available .* set encoder\.model\.weights to the path or URI"
+    ):
         build_encoder(ModelConfig(name="vit_small_patch14_dinov2.lvd142m", img_size=28))
 
 
