@@ -96,7 +96,7 @@ def _read(line: CommandLine[_T], args: list[str]) -> tuple[list[str], list[_Give
             words.append(word)
             continue
         typed, equals, value = word.partition("=")
-        option = by_name.get(typed if typed.startswith("-o") else typed.replace("_", "-"))
+        option = by_name.get(typed.replace("_", "-"))
         if option is None:
             raise ConfigError(unknown_option(typed, line.page.command, by_name, line.elsewhere()))
         values = [value] if equals else _take_values(option, rest)

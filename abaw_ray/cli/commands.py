@@ -17,17 +17,20 @@ class Command:
     """Dotted name of its module."""
 
 
+_VIDEOS = "Videos"
+_TRAINING = "Training, from videos and images to scores"
+_MACHINE = "This machine"
 _JOBS = "abaw_ray.cli.jobs"
 
 COMMANDS = (
-    Command("analyze", "Videos", "expressions of every person and frame: tables, pages, a summary", "abaw_ray.cli.analyze"),
-    Command("faces", "Videos", "find, track and crop the faces of videos", _JOBS),
-    Command("pipeline", "Training, from videos and images to scores", "all stages below, then the report", _JOBS),
-    Command("train", "Training, from videos and images to scores", "Stage I: train the encoder on still images", _JOBS),
-    Command("features", "Training, from videos and images to scores", "one visual and one speech vector per frame", _JOBS),
-    Command("sweep", "Training, from videos and images to scores", "Stage II: trials, smoothing and the final fusion models", _JOBS),
-    Command("predict", "Training, from videos and images to scores", "predictions, scores and the submission", _JOBS),
-    Command("report", "Training, from videos and images to scores", "write report.html and summary.json of a finished run again", _JOBS),
-    Command("doctor", "This machine", "check versions, memory, disks, GPU, codecs and weights", "abaw_ray.cli.doctor.run"),
+    Command("analyze", _VIDEOS, "expressions of every person and frame: tables, pages, a summary", "abaw_ray.cli.analyze"),
+    Command("faces", _VIDEOS, "find, track and crop the faces of videos", _JOBS),
+    Command("pipeline", _TRAINING, "all stages below, then the report", _JOBS),
+    Command("train", _TRAINING, "Stage I: train the encoder on still images", _JOBS),
+    Command("features", _TRAINING, "one visual and one speech vector per frame", _JOBS),
+    Command("sweep", _TRAINING, "Stage II: trials, smoothing and the final fusion models", _JOBS),
+    Command("predict", _TRAINING, "predictions, scores and the submission", _JOBS),
+    Command("report", _TRAINING, "write report.html and summary.json of a finished run again", _JOBS),
+    Command("doctor", _MACHINE, "check versions, memory, disks, GPU, codecs and weights", "abaw_ray.cli.doctor.run"),
 )
 """All commands, in the order of the help."""

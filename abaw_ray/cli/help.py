@@ -46,7 +46,11 @@ class Page:
         head += ["", "examples", *(f"  {example}" for example in self.examples), ""]
         if presets:
             width = max(map(len, presets))
-            head += ["presets (as a word, or --preset NAME)", *(f"  {name.ljust(width)}  {text}" for name, (text, _) in presets.items()), ""]
+            head += [
+                "presets, as a word or --preset NAME (together with --help: its values)",
+                *(f"  {name.ljust(width)}  {text}" for name, (text, _) in presets.items()),
+                "",
+            ]
         head += [f"options [defaults{f' of {preset}' if preset else ''}]; full names are the same in every command"]
         if full:
             return "\n".join([*head, *_all(options.values())])

@@ -14,12 +14,13 @@ class DetectorConfig:
     """The face detector, its input size, and its score thresholds."""
 
     kind: Literal["yunet", "haar", "given"] = "yunet"
-    """``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but detects frontal, larger faces only; ``given`` reads ``boxes``."""
+    """Face detector: ``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but finds frontal, larger faces only; ``given`` reads
+    ``boxes``."""
     boxes: str = field(default="", metadata={"in_digest": False})
     """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
     and, optionally, score and track. The address of the results depends on the URI, size and modification time of the table."""
     weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
-    """Where ``face_detection_yunet_2023mar.onnx`` is: a path or URI; ``owner/name`` for a repository on the model hub, from which it is
+    """Where YuNet's file ``face_detection_yunet_2023mar.onnx`` is: a path or URI; ``owner/name`` for a repository on the model hub, from which it is
     downloaded once; ``hub`` for the default one. Its SHA-256 is checked, so the results do not depend on the source."""
     width: int = 640
     """Pixels: a whole frame is shrunk to this width for detection, never enlarged. Default ours."""
@@ -160,7 +161,7 @@ class ChipConfig:
     quality: int = 90
     """JPEG quality, 1 to 100. Default ours."""
     keep: Literal["jpeg", "none"] = "jpeg"
-    """``none`` stores boxes without chips, for tables of boxes or for cropping later; feature extraction needs chips."""
+    """Stored face crops (chips): ``none`` stores boxes alone, for tables of boxes or for cropping later; feature extraction needs chips."""
 
     def __post_init__(self) -> None:
         """Refuse scales, sizes and qualities that give no chip."""

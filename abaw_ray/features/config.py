@@ -68,8 +68,8 @@ class SpeechConfig:
     """The speech feature vector. The paper specifies Wav2Vec 2.0 on a short window; all else is ours."""
 
     weights: str = WAV2VEC_HUB
-    """Path or URI of a folder as transformers saves it; ``owner/name`` for a repository on the model hub; ``hub`` for the default one; ``random``
-    for a small model."""
+    """Speech model: path or URI of a folder as transformers saves it; ``owner/name`` for a repository on the model hub; ``hub`` for the default
+    one; ``random`` for a small model."""
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     mode: Literal["windows", "context"] = "context"

@@ -8,7 +8,7 @@ from abaw_ray.cli.arguments import parse
 from abaw_ray.cli.jobs import JOBS, command_line, settings_of
 from abaw_ray.cli.options import SHORT, options_of
 from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
-from abaw_ray.cluster.launch.presets import DEMO, PAPER, PRESETS, presets_of
+from abaw_ray.cluster.launch.presets import DEMO, PAPER, PRESETS
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
 
@@ -30,7 +30,7 @@ def settings(command: str):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", JOBS)
 def test_the_command_line_gives_each_preset_of_a_job_unchanged(name, preset):
-    expected = presets_of(JOBS[name].config)[preset][1]
+    expected = JOBS[name].presets[preset][1]
     assert digest(settings(f"{name} {preset}")) == digest(settings(f"{name} --preset {preset}")) == digest(expected)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abaw_ray.cli.jobs import JOBS
+from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow
@@ -41,6 +43,13 @@ def clips(tmp_path) -> list[str]:
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not str(path.relative_to(folder)).startswith("home")}
+
+
+def test_every_command_loads_its_stages():
+    stages = {name: [stage.name for stage in job.load().keywords["stages"]] for name, job in JOBS.items()}
+    everything = [stage.name for stage in STAGES]
+    single = {"faces": ["faces"], "train": ["images", "encoder"], "features": ["features"], "sweep": ["fusion"], "predict": ["predictions"]}
+    assert stages == single | {"pipeline": everything, "report": everything}
 
 
 def test_too_many_failures_are_exit_code_5_and_say_where_the_good_outputs_are(abaw_ray, clips, tmp_path):

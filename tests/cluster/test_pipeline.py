@@ -140,6 +140,8 @@ def test_the_report_of_a_finished_run_is_written_again_without_running_a_stage(c
     before = {name: (root / name).read_text() for name in ("summary.json", "report.html")}
     for name in before:
         (root / name).unlink()
+    report_again(Run(replace(config, plan=True), UnusedSession(config.compute)), STAGES, finish)
+    assert not any((root / name).exists() for name in before)
     report_again(Run(config, UnusedSession(config.compute)), STAGES, finish)
     assert {name: (root / name).read_text() for name in before} == before
 
