@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from abaw_ray.cli.analyze import LINE
 from abaw_ray.cli.arguments import parse
 from abaw_ray.cli.jobs import JOBS, command_line, settings_of
 from abaw_ray.cli.options import SHORT, options_of
@@ -68,7 +69,27 @@ def test_a_word_that_is_a_preset_and_a_file_is_refused(tmp_path, monkeypatch):
     assert settings("faces --preset demo").data.use_synthetic and settings("pipeline demo").data.use_synthetic
 
 
-@pytest.mark.parametrize("full", SHORT)
+def in_analyze_only(full):
+    return full.startswith(("analysis.", "device.", "outputs."))
+
+
+@pytest.mark.parametrize("full", [full for full in SHORT if in_analyze_only(full)])
+def test_a_short_name_of_analyze_and_the_full_name_set_the_same_setting(full):
+    given = {"analysis.people": "main", "device.device": "cpu", "outputs.format": "parquet"}.get(full, "3")
+    flag = full in ("outputs.overlay", "outputs.report")
+    for name in (*SHORT[full], f"--{full}"):
+        value = parse(LINE, ["x.mp4", name, *([] if flag else [given])])
+        for part in full.split("."):
+            value = getattr(value, part)
+        assert value is True if flag else str(value) == given.replace("3", "3.0")
+
+
+def test_a_short_name_of_a_flag_can_be_negated():
+    assert not parse(LINE, ["x.mp4", "--no-report"]).outputs.report
+    assert parse(LINE, ["x.mp4"]).outputs.report
+
+
+@pytest.mark.parametrize("full", [full for full in SHORT if not in_analyze_only(full)])
 def test_a_short_name_and_the_full_name_set_the_same_setting(full):
     values = {"faces.detector.kind": "given", "faces.detector.min-score": "0.7", "faces.chips.keep": "none", "policy.max-failures": "0.5"}
     given = "" if full == "policy.retry-failures" else values.get(full, "3")

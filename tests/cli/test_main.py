@@ -78,7 +78,7 @@ def test_the_installed_script_and_the_scripts_for_ray_job_submit_run_these_comma
         (call,) = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         calls[path.stem] = call.args[0].value
     names = {"prepare_faces": "faces", "train_encoder": "train", "extract_features": "features", "sweep_fusion": "sweep"}
-    assert calls == names | {"predict": "predict", "pipeline": "pipeline"}
+    assert calls == names | {name: name for name in ("analyze", "predict", "pipeline")}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
