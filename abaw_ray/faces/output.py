@@ -5,7 +5,7 @@ outputs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,25 @@ class VideoResult:
     """Decoded frames of the video."""
     error: ItemError | None
     """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """Further counts (``CropFaces.__call__``)."""
 
 
 class FaceWriter:
     """Writes the outputs of videos and the results of chunks to files, and returns counts. Built once per child process."""
 
-    def __init__(self, config: FacesConfig, weights: bytes | None = None) -> None:
-        """Build the detector.
+    def __init__(self, config: FacesConfig, weights: bytes | None = None, embedder_weights: bytes | None = None) -> None:
+        """Build the detector and the embedder.
 
         Args:
             config: Settings that determine the rows.
             weights: YuNet's weights, where they have been read already.
+            embedder_weights: SFace's weights, likewise.
 
         Raises:
             ConfigError: as ``CropFaces``.
         """
-        self.crop = CropFaces(config, weights=weights)
+        self.crop = CropFaces(config, weights=weights, embedder_weights=embedder_weights)
 
     def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
         """Call ``write_video``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
@@ -76,7 +79,8 @@ class FaceWriter:
             MissingError: the file does not exist.
             StorageError: it cannot be read; a retry may succeed.
         """
-        return write_faces(self.crop(video, last), path)
+        notes: dict[str, int] = {}
+        return replace(write_faces(self.crop(video, last, notes), path), notes=notes)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""
@@ -84,7 +88,8 @@ class FaceWriter:
 
     def join_chunks(self, video: dict, folders: list[Path], path: Path) -> VideoResult:
         """Join the chunks of a video, as ``CropFaces.join_chunks``, and write the rows to a Parquet file."""
-        return write_faces(self.crop.join_chunks(video, folders), path)
+        notes: dict[str, int] = {}
+        return replace(write_faces(self.crop.join_chunks(video, folders, notes), path), notes=notes)
 
 
 def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:

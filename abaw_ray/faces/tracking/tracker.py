@@ -1,12 +1,15 @@
 """Detections in single frames -> tracklets: the detections of one person within one shot. Uses boxes and times, no pixels.
 
-A tracklet ends at a cut. It is lost if its face is not detected for longer than ``max_gap_s``; a detection at about the same place in the same
-shot resumes it. ``people.py`` names the people of tracklets, ``segment_tracker.py`` crops the chips.
+A tracklet ends at a cut. It is lost if its face is not detected for longer than ``max_gap_s``; a detection of about the same place and size in the
+same shot resumes it, if its embedding agrees, or else if no other face could be meant. ``people.py`` names the people of tracklets,
+``segment_tracker.py`` crops the chips.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from abaw_ray.faces.boxes import center_distance, iou, longer_side, min_cost_assignment, size_ratio
 from abaw_ray.faces.config import TrackConfig
@@ -16,6 +19,13 @@ _INFEASIBLE = 1e6
 """Cost of a pair that cannot be one person."""
 _OCCUPIED_IOU = 0.4
 """A face with a larger intersection over union with the box of another tracklet belongs to that one."""
+
+_WEAK_MIN_IOU = 0.3
+"""Minimum intersection over union for a face of a low score: a hand or a person behind near a face that has just left has less."""
+_RIVAL_DISTANCE = 2.0
+"""A lost person may be any of the faces nearer than this, in units of their longer side."""
+SamePerson = Callable[[int, Face], bool | None]
+"""``(tracklet, face)`` -> whether a face is the person of a lost tracklet; None where that is not known."""
 
 
 @dataclass(eq=False)
@@ -64,22 +74,23 @@ class Tracker:
         self.last_frame: int | None = None
         """Number of the last frame that went through the detector."""
 
-    def update(self, frame: int, time: float, faces: list[Face]) -> list[Tracklet]:
+    def update(self, frame: int, time: float, faces: list[Face], same_person: SamePerson | None = None) -> list[Tracklet]:
         """Match the faces of one frame.
 
         Args:
             frame: Its number.
             time: Seconds.
             faces: The detections, each face once, of any score; new and lost tracklets need ``min_score``, active ones do not.
+            same_person: Compares embeddings; None where there are none.
 
         Returns:
             The tracklets found in this frame, with ``last`` and ``interpolate_from`` updated.
         """
         before, self.updates, self.last_frame = self.last_frame, self.updates + 1, frame
-        strong = [index for index, face in enumerate(faces) if face.score is not None and face.score >= self.min_score]
+        strong = [index for index, face in enumerate(faces) if self._is_strong(face)]
         continued = self._match(self.active, list(range(len(faces))), faces)
         matched = {index for _, index in continued}
-        resumed = self._match(self.lost, [index for index in strong if index not in matched], faces)
+        resumed = self._match_lost([index for index in strong if index not in matched], faces, same_person)
         matched |= {index for _, index in resumed}
         for tracklet, index in continued:
             is_short_gap = tracklet.last.frame == before or time - tracklet.last.time <= self.config.max_gap_s
@@ -123,16 +134,41 @@ class Tracker:
         """Return the assignment of faces to tracklets with least cost, without pairs that cannot be one person."""
         if not tracklets or not rows:
             return []
+        return _assign(*self._compare(tracklets, rows, faces), tracklets, rows)
+
+    def _compare(
+        self, tracklets: list[Tracklet], rows: list[int], faces: list[Face]
+    ) -> tuple[Float[np.ndarray, "tracklets rows"], Bool[np.ndarray, "tracklets rows"]]:
+        """Return the cost of each pair, and whether it can be one person by place and size."""
         last, current = np.stack([tracklet.last.face.box for tracklet in tracklets]), np.stack([faces[row].box for row in rows])
         overlap, distance = iou(last, current), center_distance(last, current)
         feasible = (overlap >= self.config.min_iou) | (distance <= self.config.max_center_distance)
         feasible &= size_ratio(last, current) <= self.config.max_size_ratio
+        feasible &= np.array([self._is_strong(faces[row]) for row in rows]) | (overlap >= _WEAK_MIN_IOU)
         for index, tracklet in enumerate(tracklets):
             for column, row in enumerate(rows):
                 if (tracklet.last.face.track, faces[row].track) != (None, None):  # the user's table names the person
                     feasible[index, column] = tracklet.last.face.track == faces[row].track
-        cost = np.where(feasible, 1 - overlap + distance, _INFEASIBLE)
-        return [(tracklets[a], rows[b]) for a, b in min_cost_assignment(cost) if feasible[a, b]]
+        return 1 - overlap + distance, feasible
+
+    def _match_lost(self, rows: list[int], faces: list[Face], same_person: SamePerson | None) -> list[tuple[Tracklet, int]]:
+        """Return the lost tracklets that faces resume: the embedding agrees, or there is none and no other face or lost person could be meant."""
+        if not self.lost or not rows:
+            return []
+        cost, feasible = self._compare(self.lost, rows, faces)
+        near = center_distance(np.stack([tracklet.last.face.box for tracklet in self.lost]), np.stack([face.box for face in faces])) < _RIVAL_DISTANCE
+        accepted = feasible.copy()
+        for index, column in np.argwhere(feasible).tolist():
+            tracklet, face = self.lost[index], faces[rows[column]]
+            if face.track is not None:
+                continue
+            verdict = None if same_person is None else same_person(tracklet.id, face)
+            alone = len(rows) == 1 and near[index].sum() <= 1 and feasible[:, column].sum() == 1
+            accepted[index, column] = alone if verdict is None else verdict
+        return _assign(cost, accepted, self.lost, rows)
+
+    def _is_strong(self, face: Face) -> bool:
+        return face.score is not None and face.score >= self.min_score
 
     def _new(self, observation: Observation) -> Tracklet:
         self.last_id += 1
@@ -151,3 +187,11 @@ class Tracker:
     def _remove(self, tracklets: list[Tracklet]) -> None:
         needed = min(self.config.min_hits, self.updates)
         self.rejected |= {tracklet.id for tracklet in tracklets if tracklet.hits < needed}
+
+
+def _assign(
+    cost: Float[np.ndarray, "tracklets rows"], feasible: Bool[np.ndarray, "tracklets rows"], tracklets: list[Tracklet], rows: list[int]
+) -> list[tuple[Tracklet, int]]:
+    """Return the feasible pairs of the assignment of least cost."""
+    cost = np.where(feasible, cost, _INFEASIBLE)
+    return [(tracklets[a], rows[b]) for a, b in min_cost_assignment(cost) if feasible[a, b]]
