@@ -1,7 +1,7 @@
 """Detected faces of one segment -> votes of its tracklets, and the times at which a tracklet may change from one person to another.
 
-Faces are embedded at searches of the whole frame, at the start of a tracklet and where it is resumed; and a few more from the buffer where a vote
-differs from those before. Between two votes the frames are compared with both, so that a tracklet can be divided at the right one.
+Faces are embedded at searches of the whole frame, at the start of a tracklet, where it is resumed, and at the end of its shot; and a few more from
+the buffer where a vote differs from those before. Between two votes the rows are compared with both, so that a tracklet is divided at the right one.
 """
 
 from collections import deque
@@ -63,7 +63,7 @@ class VoteCollector:
         if state.votes:
             state.thumbnails.append((frame.number, frame.time, _thumbnail(frame, face.box)))
 
-    def observe(self, tracklet: int, frame: Frame, face: Face, *, searched: bool, started: bool) -> None:
+    def observe(self, tracklet: int, frame: Frame, face: Face, *, searched: bool = False, started: bool = False, ended: bool = False) -> None:
         """Take a vote from a detected face if one is due, after the rows up to it were added.
 
         Args:
@@ -72,15 +72,18 @@ class VoteCollector:
             face: The face.
             searched: Whether the whole frame was searched.
             started: Whether the tracklet starts here, or is resumed.
+            ended: Whether this is the last frame of the shot.
         """
         state = self.tracklets.setdefault(tracklet, TrackletVotes())
         state.detections.append((frame.number, face))
         if started:
             state.start_votes, state.start_time = _START_VOTES, frame.time
         interval = self.tracks.search_interval_s
-        old = not state.votes or frame.time - state.votes[-1].time >= 0.75 * interval  # searches for lost people are more frequent
-        starting = state.start_votes > 0 and frame.time - state.start_time <= interval
-        vote = self._vote(frame, face) if (searched and old) or starting else None
+        age = frame.time - state.votes[-1].time if state.votes else np.inf
+        starting = state.start_votes > 0 and frame.time - state.start_time <= interval and age > 0
+        # searches for lost people are more frequent
+        due = starting or (searched and age >= 0.75 * interval) or (ended and age >= self.tracks.follow_interval_s)
+        vote = self._vote(frame, face) if due else None
         if vote is None:
             return
         state.start_votes = max(state.start_votes - 1, 0)
@@ -104,7 +107,7 @@ class VoteCollector:
 
     def _extra_votes(self, state: TrackletVotes, frame: Frame) -> list[Vote]:
         """Return votes of detections since the last vote whose frames are still buffered, evenly spaced."""
-        found = [(number, face) for number, face in state.detections if self.recent[0].number <= number < frame.number]
+        found = [(number, face) for number, face in state.detections if self.recent and self.recent[0].number <= number < frame.number]
         spaced = found[:: max(len(found) // _EXTRA_VOTES, 1)][:_EXTRA_VOTES]
         votes = [self._vote(self.recent[number - self.recent[0].number], face) for number, face in spaced]
         return [vote for vote in votes if vote is not None and vote.time > state.votes[-1].time]

@@ -54,6 +54,8 @@ class SegmentTracker:
         self.logs: dict[int, TrackletLog] = {}
         self.recent: deque[Frame] = deque()
         """Buffered frames, consecutive and ascending."""
+        self.newest: Frame | None = None
+        """The last frame that was processed, buffered or not."""
         self.backtracker = Backtracker(self.tracker, frame_detector, self.recent) if isinstance(frame_detector, FrameDetector) else None
         self.votes = VoteCollector(config.people.votes, config.tracks, embedder, self.recent) if embedder else None
         self.last_search: float | None = None
@@ -69,6 +71,7 @@ class SegmentTracker:
             self._end_shot()
             self.frame_bytes = sum(plane.buffer_size for plane in frame.av_frame.planes)
         self.recent.append(frame)
+        self.newest = frame
         if self._must_search(frame):
             self.last_search = self.last_follow = frame.time
             self._update(frame, self.frame_detector.search_and_follow(frame, self._active_boxes()), searched=True)
@@ -118,6 +121,10 @@ class SegmentTracker:
                 self._update(last, self.frame_detector.search_and_follow(last, self._active_boxes()), searched=True)
             elif self.tracker.active:
                 self._update(last, self.frame_detector.follow(last, self._active_boxes()))
+        if self.votes is not None and self.newest is not None:
+            for tracklet in self.tracker.active:
+                if tracklet.last.frame == self.newest.number:
+                    self.votes.observe(tracklet.id, self.newest, tracklet.last.face, ended=True)
         self.tracker.end_shot()
         self.buffer.flush()
         self.recent.clear()
@@ -128,9 +135,11 @@ class SegmentTracker:
         votes = self.votes
         same_person = None if votes is None else lambda tracklet, face: votes.same_person(tracklet, frame, face)
         detected = self.tracker.update(frame.number, frame.time, faces, same_person)
-        for tracklet in self.tracker.active if self.backtracker else []:
+        for tracklet in list(self.tracker.active) if self.backtracker else []:
             if tracklet.last.frame == before:  # matched in the last detection, but not in this one
                 self._extend_forward(tracklet, frame)
+                if new := self.tracker.continue_with_new(tracklet):
+                    detected = [tracklet if one is new else one for one in detected]
         for tracklet in detected:
             self._write_observed(tracklet)
             if votes is not None:
