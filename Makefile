@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+CLIPS_STAMP := $(VENV)/installed-clips
 # Ray starts one process per core; one thread per process keeps them from competing for the cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
@@ -19,7 +20,7 @@ help:
 	@echo "make demo           run the whole pipeline on synthetic videos: runs/demo/report.html, runs/demo/summary.json"
 	@echo "make test           run the test suite; needs nothing outside this folder"
 	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
-	@echo "make test-clips CLIPS=folder [YUNET=file]   run the tests on real clips"
+	@echo "make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]   run the tests on real clips"
 	@echo "make test-browser [CHROMIUM=file]   run the tests of the HTML pages in headless Chromium"
 	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
 	@echo "make lint           ruff (rules and format), deptry (declared dependencies) and basedpyright (types)"
@@ -45,9 +46,13 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not slow"
 
-test-clips: $(STAMP)
-	@test -n "$(CLIPS)" || { echo "name the folder of clips: make test-clips CLIPS=folder [YUNET=file]"; exit 2; }
-	@$(BIN)/python -m pytest tests/clips --clips "$(CLIPS)" $(if $(YUNET),--yunet "$(YUNET)")
+$(CLIPS_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clips]'
+	@touch $@
+
+test-clips: $(CLIPS_STAMP)
+	@test -n "$(CLIPS)" || { echo "name the folder of clips: make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]"; exit 2; }
+	@$(BIN)/python -m pytest tests/clips --clips "$(CLIPS)" $(if $(YUNET),--yunet "$(YUNET)") $(if $(PEOPLE),--people "$(PEOPLE)")
 
 test-browser: $(STAMP)
 	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) not found; on Debian: apt-get install chromium, or name another one: make test-browser CHROMIUM=file"; exit 2; }

@@ -1,6 +1,7 @@
 """The result for one chunk of a video: frame times, tracklets and checksums at its boundaries; in memory and as two files.
 
-The rows are in a row buffer (``rows.arrow``). Everything else is small and goes to ``chunk.json``, which is written last.
+The rows are in a row buffer (``rows.arrow``). Everything else is small and goes to ``chunk.json``, which is written last. Both files are deleted
+once the video is joined; the embeddings in the second go nowhere else.
 """
 
 import json
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from abaw_ray.faces.tracking.people import TrackletSummary
+from abaw_ray.faces.identity.votes import Vote
+from abaw_ray.faces.tracking.summary import TrackletSummary
 
 ROWS_FILE, META_FILE = "rows.arrow", "chunk.json"
 """Names of the two files; the presence of the second means that both are complete."""
@@ -44,14 +46,16 @@ class ChunkResult:
         """Write ``chunk.json``; the row buffer must be complete by then."""
         plain = asdict(self)
         for tracklet in plain["tracklets"]:
-            tracklet["histogram"] = tracklet["histogram"].tolist()
+            tracklet["votes"] = [vote | {"embedding": vote["embedding"].tolist()} for vote in tracklet["votes"]]
         (folder / META_FILE).write_text(json.dumps(plain))
 
     @classmethod
     def read(cls, folder: Path) -> "ChunkResult":
         """Read ``chunk.json``; every number is restored exactly."""
         plain = json.loads((folder / META_FILE).read_text())
-        plain["tracklets"] = [TrackletSummary(**{**one, "histogram": np.array(one["histogram"], dtype=np.float64)}) for one in plain["tracklets"]]
+        for tracklet in plain["tracklets"]:
+            tracklet["votes"] = [Vote(**vote | {"embedding": np.array(vote["embedding"], dtype=np.float32)}) for vote in tracklet["votes"]]
+        plain["tracklets"] = [TrackletSummary(**tracklet) for tracklet in plain["tracklets"]]
         plain["batches"] = {int(number): indices for number, indices in plain["batches"].items()}
         plain["size"] = plain["size"] and tuple(plain["size"])
         return cls(**plain)

@@ -18,32 +18,43 @@ from abaw_ray.faces.detection.box_table import BoxTable, GivenBoxes
 from abaw_ray.faces.detection.detect import Detector, make_detector
 from abaw_ray.faces.detection.frame_detector import FrameDetector
 from abaw_ray.faces.face_table import fill_frames, to_face_table
+from abaw_ray.faces.identity.embedder import FaceEmbedder, make_embedder
 from abaw_ray.faces.stitch import StitchedTracklet, stitch
-from abaw_ray.faces.tracking.people import TrackletSummary, name_people, name_subjects, name_tracks
+from abaw_ray.faces.tracking.people import count_mixed, name_people, name_subjects, name_tracks
 from abaw_ray.faces.tracking.row_buffer import RowBuffer, RowReader
 from abaw_ray.faces.tracking.segment_tracker import SegmentTracker
 from abaw_ray.faces.tracking.segments import WHOLE_VIDEO, Chunk, segments_at
+from abaw_ray.faces.tracking.summary import TrackletSummary
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import SeekError, decode
 
-REVISION = 4
+REVISION = 5
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are computed again."""
 
 
 class CropFaces:
     """``VIDEO`` row -> ``FACE`` tables. Built once per worker; does not depend on Ray."""
 
-    def __init__(self, config: FacesConfig, detector: Detector | None = None, weights: bytes | None = None) -> None:
-        """Build the detector.
+    def __init__(
+        self,
+        config: FacesConfig,
+        detector: Detector | None = None,
+        weights: bytes | None = None,
+        embedder: FaceEmbedder | None = None,
+        embedder_weights: bytes | None = None,
+    ) -> None:
+        """Build the detector and the embedder.
 
         Args:
             config: Settings that determine the rows.
-            detector: A detector to use in place of the configured one, for tests.
+            detector: A detector to use in place of the configured one.
             weights: YuNet's weights, where they have been read already.
+            embedder: An embedder to use in place of the configured one.
+            embedder_weights: SFace's weights, where they have been read already.
 
         Raises:
-            ConfigError: YuNet's weights cannot be read, or the table of boxes lacks a column.
+            ConfigError: weights cannot be read, or the table of boxes lacks a column.
             DataError: the table of boxes is missing, or is neither CSV nor Parquet.
             StorageError: the store of the weights or of the table cannot be reached.
         """
@@ -52,12 +63,13 @@ class CropFaces:
         """Width and height in pixels of the first upright frame of the last video; None before its rows are complete."""
         self.boxes: BoxTable | None = None
         self.frame_detector: FrameDetector | None = None
+        self.embedder = embedder or make_embedder(config, embedder_weights)
         if config.detector.kind == "given":
             self.boxes = BoxTable(config.detector.boxes)
         else:
             self.frame_detector = FrameDetector(detector or make_detector(config.detector, weights), config.detector, config.window)
 
-    def __call__(self, video: dict, last: int | None = None) -> Iterator[pa.Table]:
+    def __call__(self, video: dict, last: int | None = None, notes: dict[str, int] | None = None) -> Iterator[pa.Table]:
         """Detect, track and crop the people of one video.
 
         Named subjects and the main subject have one row for every decoded frame, 1 to n; other people from their first to their last
@@ -67,6 +79,8 @@ class CropFaces:
         Args:
             video: A ``VIDEO`` row: ``video``, ``uri`` and ``subjects`` are used.
             last: Stop after this many frames; None goes to the end.
+            notes: Receives what is to be known about the rows, before the first table: ``mixed_subjects``, the number of a data set's subjects
+                whose rows show clearly different faces.
 
         Yields:
             FACE tables of at most 256 rows.
@@ -78,7 +92,7 @@ class CropFaces:
         """
         with RowBuffer() as buffer:
             result = self._process(video, WHOLE_VIDEO, buffer, last)
-            yield from self._tables(video, [result], [buffer.finish()])
+            yield from self._tables(video, [result], [buffer.finish()], notes)
 
     def crop_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video and write the result to files, to be joined with the other chunks by ``join_chunks``.
@@ -100,12 +114,13 @@ class CropFaces:
         result.write(folder)
         return result
 
-    def join_chunks(self, video: dict, folders: list[Path]) -> Iterator[pa.Table]:
+    def join_chunks(self, video: dict, folders: list[Path], notes: dict[str, int] | None = None) -> Iterator[pa.Table]:
         """Join all chunks of a video: yields the tables of ``__call__``, row for row.
 
         Args:
             video: The same ``VIDEO`` row.
             folders: Written by ``crop_chunk``, in order of time.
+            notes: As for ``__call__``.
 
         Raises:
             ChunkMismatchError: the chunks cannot be joined; the video has to be processed in one pass.
@@ -117,10 +132,10 @@ class CropFaces:
                 RowReader(files.enter_context((folder / ROWS_FILE).open("rb")), result.batches)
                 for folder, result in zip(folders, results, strict=True)
             ]
-            yield from self._tables(video, results, readers)
+            yield from self._tables(video, results, readers, notes)
 
     def _process(self, video: dict, chunk: Chunk, buffer: RowBuffer, last: int | None) -> ChunkResult:
-        reader = _ChunkReader(self.config, self.frame_detector_of(video), chunk, buffer)
+        reader = _ChunkReader(self.config, self.frame_detector_of(video), self.embedder, chunk, buffer)
         clock = Clock()
         try:
             for frame in decode(video["uri"], start=reader.decode_start, max_frames=last, clock=clock):
@@ -142,14 +157,17 @@ class CropFaces:
         assert self.frame_detector is not None  # one of the two is built
         return self.frame_detector
 
-    def _tables(self, video: dict, results: list[ChunkResult], readers: list[RowReader]) -> Iterator[pa.Table]:
+    def _tables(self, video: dict, results: list[ChunkResult], readers: list[RowReader], notes: dict[str, int] | None) -> Iterator[pa.Table]:
         self.frame_size = next((result.size for result in results if result.size), None)
-        stitched = stitch(results)
+        thresholds = None if self.embedder is None else self.embedder.thresholds
+        stitched = stitch(results, self.config.people.votes, thresholds)
         if stitched.error is not None and not len(stitched.times):
             raise ItemError(stitched.error)
         summaries = [tracklet.summary for tracklet in stitched.tracklets]
         by_id = {tracklet.summary.id: tracklet for tracklet in stitched.tracklets}
         people, complete = self._names(video["subjects"], summaries)
+        if notes is not None and video["subjects"]:
+            notes["mixed_subjects"] = count_mixed(people, self.config.people, thresholds)
         for track, tracklets in people.items():
             first, last = (1, len(stitched.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
             batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, stitched.frame_offsets))
@@ -166,15 +184,17 @@ class CropFaces:
         if subjects:
             people = name_subjects(summaries, subjects, self.config.people)
             return people, set(people)
-        people = name_people(summaries, self.config.people)
+        people = name_people(summaries, self.config.people, None if self.embedder is None else self.embedder.thresholds)
         return people, {next(iter(people))}
 
 
 class _ChunkReader:
     """One decoding pass over one chunk: each frame is processed by the trackers of the segments that cover it."""
 
-    def __init__(self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, chunk: Chunk, buffer: RowBuffer) -> None:
-        self.config, self.frame_detector, self.chunk, self.buffer = config, frame_detector, chunk, buffer
+    def __init__(
+        self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, embedder: FaceEmbedder | None, chunk: Chunk, buffer: RowBuffer
+    ) -> None:
+        self.config, self.frame_detector, self.embedder, self.chunk, self.buffer = config, frame_detector, embedder, chunk, buffer
         self.trackers: dict[int, SegmentTracker] = {}
         self.result = ChunkResult(first_frame=0)
         self.start = None if chunk.first is None else chunk.first * config.segments.length_s
@@ -201,7 +221,7 @@ class _ChunkReader:
         self._close({segment.index for segment in segments})
         for segment in segments:
             if segment.index not in self.trackers:
-                self.trackers[segment.index] = SegmentTracker(self.config, self.frame_detector, segment, self.buffer)
+                self.trackers[segment.index] = SegmentTracker(self.config, self.frame_detector, segment, self.buffer, self.embedder)
             self.trackers[segment.index].process(frame)
         if any(segment.owns(frame.time) for segment in segments):
             self.result.first_frame = self.result.first_frame or frame.number
@@ -224,5 +244,5 @@ class _ChunkReader:
 
 
 def _read(tracklet: StitchedTracklet, readers: list[RowReader], frame_offsets: list[int]) -> Iterator[pa.RecordBatch]:
-    for chunk, tracklet_id in tracklet.sources:
-        yield from readers[chunk].read(tracklet_id, frame_offsets[chunk])
+    for chunk, part in tracklet.sources:
+        yield from readers[chunk].read(part.buffer_id, part.first_frame, part.last_frame, frame_offsets[chunk])

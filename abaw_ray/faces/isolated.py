@@ -23,9 +23,10 @@ from abaw_ray.faces.tracking.segments import Chunk
 class IsolatedFaceWriter:
     """``FaceWriter`` in a child process."""
 
-    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None) -> None:
-        """Prepare the child process; it starts with the first call."""
-        self.crash_retry: CrashRetry[Any] = CrashRetry(ChildProcess(partial(FaceWriter, config, weights), limits), passthrough=(ChunkMismatchError,))
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None = None, embedder_weights: bytes | None = None) -> None:
+        """Prepare the child process; it starts with the first call. Arguments as ``FaceWriter``."""
+        child = ChildProcess(partial(FaceWriter, config, weights, embedder_weights), limits)
+        self.crash_retry: CrashRetry[Any] = CrashRetry(child, passthrough=(ChunkMismatchError,))
 
     def write_video(self, video: dict, path: Path) -> VideoResult:
         """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure."""

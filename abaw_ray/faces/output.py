@@ -5,7 +5,7 @@ outputs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +41,25 @@ class VideoResult:
     """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
     size: tuple[int, int] | None = None
     """Width and height in pixels of the first upright frame."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """Further counts (``CropFaces.__call__``)."""
 
 
 class FaceWriter:
     """Writes the outputs of videos and the results of chunks to files, and returns counts. Built once per child process."""
 
-    def __init__(self, config: FacesConfig, weights: bytes | None = None) -> None:
-        """Build the detector.
+    def __init__(self, config: FacesConfig, weights: bytes | None = None, embedder_weights: bytes | None = None) -> None:
+        """Build the detector and the embedder.
 
         Args:
             config: Settings that determine the rows.
             weights: YuNet's weights, where they have been read already.
+            embedder_weights: SFace's weights, likewise.
 
         Raises:
             ConfigError: as ``CropFaces``.
         """
-        self.crop = CropFaces(config, weights=weights)
+        self.crop = CropFaces(config, weights=weights, embedder_weights=embedder_weights)
 
     def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
         """Call ``write_video``, ``write_still``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
@@ -81,11 +84,12 @@ class FaceWriter:
             MissingError: the file does not exist.
             StorageError: it cannot be read; a retry may succeed.
         """
-        return self._written(self.crop(video, last), path)
+        notes: dict[str, int] = {}
+        return self._written(self.crop(video, last, notes), path, notes)
 
     def write_still(self, image: dict, path: Path) -> VideoResult:
         """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
-        return self._written(iter([crop_still(self.crop, image)]), path)
+        return self._written(iter([crop_still(self.crop, image)]), path, {})
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""
@@ -93,10 +97,11 @@ class FaceWriter:
 
     def join_chunks(self, video: dict, folders: list[Path], path: Path) -> VideoResult:
         """Join the chunks of a video, as ``CropFaces.join_chunks``, and write the rows to a Parquet file."""
-        return self._written(self.crop.join_chunks(video, folders), path)
+        notes: dict[str, int] = {}
+        return self._written(self.crop.join_chunks(video, folders, notes), path, notes)
 
-    def _written(self, tables: Iterator[pa.Table], path: Path) -> VideoResult:
-        return replace(write_faces(tables, path), size=self.crop.frame_size)
+    def _written(self, tables: Iterator[pa.Table], path: Path, notes: dict[str, int]) -> VideoResult:
+        return replace(write_faces(tables, path), size=self.crop.frame_size, notes=notes)
 
 
 def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:

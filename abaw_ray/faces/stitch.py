@@ -1,6 +1,6 @@
 """Chunks of one video -> the whole video: frames are numbered, and tracklets are continued from segment to segment.
 
-Uses times and boxes only: no frame is decoded and no chip is cropped again. A video processed in one pass goes through the same code.
+Uses times, boxes and votes only: no frame is decoded and no chip is cropped again. A video processed in one pass goes through the same code.
 """
 
 from dataclasses import dataclass, replace
@@ -11,8 +11,11 @@ from jaxtyping import Float
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.boxes import iou, min_cost_assignment
 from abaw_ray.faces.chunk_result import ChunkResult
-from abaw_ray.faces.tracking.people import TrackletSummary
+from abaw_ray.faces.identity.config import VoteConfig
+from abaw_ray.faces.identity.embedder import SimilarityThresholds
+from abaw_ray.faces.identity.votes import select
 from abaw_ray.faces.tracking.segment_tracker import segment_of
+from abaw_ray.faces.tracking.summary import TrackletSummary
 
 _MIN_IOU = 0.5
 """Mean intersection over union of the boxes of one person in two segments, over the frames that both cover; the detector ran on different frames."""
@@ -27,8 +30,8 @@ class StitchedTracklet:
     """One tracklet over all of its segments."""
 
     summary: TrackletSummary
-    sources: list[tuple[int, int]]
-    """Pairs of the index of a chunk and the id of the tracklet in it, in order of time."""
+    sources: list[tuple[int, TrackletSummary]]
+    """Where its rows are: pairs of the index of a chunk and the summary in it, in order of time."""
 
 
 @dataclass(eq=False)
@@ -42,13 +45,15 @@ class StitchedVideo:
     error: str | None
 
 
-def stitch(chunks: list[ChunkResult]) -> StitchedVideo:
+def stitch(chunks: list[ChunkResult], votes: VoteConfig, thresholds: SimilarityThresholds | None = None) -> StitchedVideo:
     """Number the frames and join the tracklets.
 
     Chunks after the one in which decoding fails are dropped: a decoder that starts at the beginning never reaches them.
 
     Args:
         chunks: All of a video's chunks in order.
+        votes: How many votes are kept of a tracklet.
+        thresholds: Of the embedder, where there are votes.
 
     Raises:
         ChunkMismatchError: two neighbours decoded different frames at their boundary, or frame times were estimated.
@@ -69,7 +74,7 @@ def stitch(chunks: list[ChunkResult]) -> StitchedVideo:
         if chunk.error is not None and not chunk.reached_end:
             break
     times = np.concatenate([np.asarray(chunk.times, dtype=np.float64) for chunk in used])
-    return StitchedVideo(times, frame_offsets, _join_tracklets(used, frame_offsets), used[-1].error)
+    return StitchedVideo(times, frame_offsets, _join_tracklets(used, frame_offsets, votes, thresholds), used[-1].error)
 
 
 def _check_boundary(before: ChunkResult, after: ChunkResult) -> None:
@@ -77,23 +82,25 @@ def _check_boundary(before: ChunkResult, after: ChunkResult) -> None:
         raise ChunkMismatchError("its frames differ after a seek")
 
 
-def _join_tracklets(chunks: list[ChunkResult], frame_offsets: list[int]) -> list[StitchedTracklet]:
+def _join_tracklets(
+    chunks: list[ChunkResult], frame_offsets: list[int], votes: VoteConfig, thresholds: SimilarityThresholds | None
+) -> list[StitchedTracklet]:
     joined: list[StitchedTracklet] = []
     by_segment: dict[int, list[tuple[TrackletSummary, StitchedTracklet]]] = {}
     for index, chunk in enumerate(chunks):
         for segment, summaries in _group_by_segment(chunk.tracklets).items():
             heartbeat()
             previous = by_segment.get(segment - 1, [])
-            matches = _match([summary for summary, _ in previous], summaries)
+            matches = _match([summary for summary, _ in previous], summaries, thresholds)
             by_segment[segment] = []
             for number, summary in enumerate(summaries):
                 offset = frame_offsets[index]
                 shifted = replace(summary, first_frame=summary.first_frame + offset, last_frame=summary.last_frame + offset)
                 if number in matches:
                     tracklet = previous[matches[number]][1]
-                    tracklet.summary, tracklet.sources = _merged(tracklet.summary, shifted), [*tracklet.sources, (index, summary.id)]
+                    tracklet.summary, tracklet.sources = _merged(tracklet.summary, shifted, votes), [*tracklet.sources, (index, summary)]
                 else:
-                    tracklet = StitchedTracklet(shifted, [(index, summary.id)])
+                    tracklet = StitchedTracklet(shifted, [(index, summary)])
                     joined.append(tracklet)
                 by_segment[segment].append((summary, tracklet))
     return joined
@@ -106,11 +113,12 @@ def _group_by_segment(summaries: list[TrackletSummary]) -> dict[int, list[Trackl
     return groups
 
 
-def _match(before: list[TrackletSummary], after: list[TrackletSummary]) -> dict[int, int]:
+def _match(before: list[TrackletSummary], after: list[TrackletSummary], thresholds: SimilarityThresholds | None) -> dict[int, int]:
     """Return, for tracklets of a segment, the tracklet of the previous segment that is the same person: index to index."""
     if not before or not after:
         return {}
-    overlaps = np.array([[_mean_iou(a.end_boxes, b.start_boxes) * (a.track == b.track) for b in after] for a in before])
+    possible = [[a.track == b.track and not _differ(a, b, thresholds) for b in after] for a in before]
+    overlaps = np.array([[_mean_iou(a.end_boxes, b.start_boxes) for b in after] for a in before]) * possible
     return {b: a for a, b in min_cost_assignment(-overlaps) if overlaps[a, b] >= _MIN_IOU}
 
 
@@ -123,7 +131,19 @@ def _mean_iou(end_boxes: list[list[float]], start_boxes: list[list[float]]) -> f
     return float(np.mean([iou(np.array([a[time]]), np.array([b[time]]))[0, 0] for time in common]))
 
 
-def _merged(a: TrackletSummary, b: TrackletSummary) -> TrackletSummary:
+def _differ(a: TrackletSummary, b: TrackletSummary, thresholds: SimilarityThresholds | None) -> bool:
+    similarity = None if thresholds is None else a.similarity(b)
+    return thresholds is not None and similarity is not None and similarity < thresholds.different
+
+
+def _merged(a: TrackletSummary, b: TrackletSummary, votes: VoteConfig) -> TrackletSummary:
     return TrackletSummary(
-        a.id, a.first_frame, b.last_frame, a.rows + b.rows, a.area_sum + b.area_sum, a.x_sum + b.x_sum, a.histogram + b.histogram, track=a.track
+        a.id,
+        a.first_frame,
+        b.last_frame,
+        a.rows + b.rows,
+        a.area_sum + b.area_sum,
+        a.x_sum + b.x_sum,
+        select([*a.votes, *b.votes], votes.max_votes),
+        track=a.track,
     )

@@ -10,8 +10,12 @@ from abaw_ray.core.errors import ConfigError, ItemError
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.identity.config import VoteConfig
+from abaw_ray.faces.identity.embedder import SFace
+from abaw_ray.faces.identity.votes import Vote
 from abaw_ray.faces.stitch import ChunkMismatchError, stitch
 from abaw_ray.faces.tracking.segments import Chunk, Segment, segments_at, split_into_chunks
+from abaw_ray.faces.tracking.summary import TrackletSummary
 from abaw_ray.media.write import write_video
 
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=192), segments=SegmentConfig(length_s=2.0, overlap_s=0.5))
@@ -127,9 +131,9 @@ def test_a_video_with_repaired_times_is_not_joined_from_chunks(tmp_path, detecto
 
 def test_chunks_with_different_frames_at_their_boundary_are_refused():
     a = ChunkResult(times=[0.0, 0.5], end_checksums=[[0.5, 7]])
-    assert len(stitch([a, ChunkResult(first_frame=3, times=[1.0], start_checksums=[[0.5, 7]])]).times) == 3
+    assert len(stitch([a, ChunkResult(first_frame=3, times=[1.0], start_checksums=[[0.5, 7]])], VoteConfig()).times) == 3
     with pytest.raises(ChunkMismatchError, match="differ"):
-        stitch([a, ChunkResult(first_frame=3, times=[1.0], start_checksums=[[0.5, 8]])])
+        stitch([a, ChunkResult(first_frame=3, times=[1.0], start_checksums=[[0.5, 8]])], VoteConfig())
 
 
 def test_a_chunk_result_is_read_back_exactly(make_video, detector, render, tmp_path):
@@ -139,7 +143,29 @@ def test_a_chunk_result_is_read_back_exactly(make_video, detector, render, tmp_p
     assert again.times == result.times and again.batches == result.batches and again.end_checksums == result.end_checksums
     for one, other in zip(result.tracklets, again.tracklets, strict=True):
         assert (one.id, one.area_sum, one.x_sum, one.end_boxes) == (other.id, other.area_sum, other.x_sum, other.end_boxes)
-        np.testing.assert_array_equal(one.histogram, other.histogram)
+
+
+def test_the_votes_of_a_chunk_result_are_read_back_exactly(tmp_path):
+    votes = [Vote(0.1, 0.3, np.random.default_rng(k).normal(size=128).astype(np.float32)) for k in range(3)]
+    ChunkResult(tracklets=[TrackletSummary(1, votes=votes), TrackletSummary(2)]).write(tmp_path)
+    first, second = ChunkResult.read(tmp_path).tracklets
+    assert [(vote.time, vote.quality) for vote in first.votes] == [(0.1, 0.3)] * 3 and second.votes == []
+    for vote, again in zip(votes, first.votes, strict=True):
+        np.testing.assert_array_equal(vote.embedding, again.embedding)
+
+
+def test_segments_whose_votes_show_two_people_are_not_joined_at_their_boundary():
+    def summary(number, person):
+        embedding, boxes = np.eye(2, dtype=np.float32)[person], [[2.0, 10.0, 10.0, 30.0, 30.0]]
+        return TrackletSummary(number, number + 1, number + 9, 9, votes=[Vote(float(number), 1.0, embedding)], start_boxes=boxes, end_boxes=boxes)
+
+    def joined(*people):
+        tracklets = [summary(number, person) for number, person in zip((1, 1_000_001), people, strict=True)]
+        found = stitch([ChunkResult(times=[0.0], tracklets=tracklets)], VoteConfig(max_votes=1, min_votes=1), SFace.thresholds).tracklets
+        assert all(len(tracklet.summary.votes) == 1 for tracklet in found)
+        return len(found)
+
+    assert joined(0, 0) == 1 and joined(0, 1) == 2
 
 
 @pytest.mark.parametrize("time", [-3.1, -0.5, 0.0, 0.49999, 0.5, 1.2, 1.5, 2.0, 7.49, 7.5, 8.0])

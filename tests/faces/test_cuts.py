@@ -29,11 +29,18 @@ def test_a_fast_camera_motion_or_a_change_of_light_is_not_a_cut():
     assert cuts_in([room(3, light=4 * k) for k in range(20)]) == [0]
 
 
+def test_a_cut_between_dark_shots_is_detected_and_noise_in_a_black_frame_is_no_cut():
+    shots = [[(room(seed, shift=0.1 * k) * 0.25).astype(np.uint8) for k in range(20)] for seed in range(5)]
+    assert cuts_in([luma for shot in shots for luma in shot]) == [0, 20, 40, 60, 80]
+    noise = np.random.default_rng(0)
+    assert cuts_in([noise.integers(14, 20, (36, 64), dtype=np.uint8) for _ in range(20)]) == [0]
+
+
 def test_a_still_video_has_no_cut():
     assert cuts_in([room(1)] * 10) == [0]
 
 
-@pytest.mark.parametrize("wrong", [{"min_pixel_change": 0}, {"min_histogram_change": 1.5}])
+@pytest.mark.parametrize("wrong", [{"min_pixel_change": 0}, {"min_histogram_change": 1.5}, {"min_correlation": 2}])
 def test_thresholds_outside_0_to_1_are_refused(wrong):
     with pytest.raises(ConfigError, match="cuts"):
         CutConfig(**wrong)

@@ -28,7 +28,7 @@ def filled(frames_of, order, first, last):
                 if frame in frames:
                     buffer.add(tracklet, face_row(frame, b"%d-%d" % (tracklet, frame)))
         reader = buffer.finish()
-        batches = (batch for tracklet in order for batch in reader.read(tracklet))
+        batches = (batch for tracklet in order for batch in reader.read(tracklet, first, last))
         tables = [to_face_table(table, "v", "t") for table in fill_frames(batches, first, last, np.arange(1, last + 1) / 10)]
     assert all(0 < len(table) <= MAX_ROWS for table in tables)
     return [row for table in tables for row in table.to_pylist()]
@@ -66,4 +66,13 @@ def test_the_rows_in_memory_do_not_grow_with_the_video():
         for frame in range(1, 2001):
             buffer.add(7, face_row(frame))
             assert sum(len(rows) for rows in buffer._pending.values()) < 32
-        assert sum(len(batch) for batch in buffer.finish().read(7)) == 2000
+        assert sum(len(batch) for batch in buffer.finish().read(7, 1, 2000)) == 2000
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 100), (20, 61), (32, 33), (64, 64), (101, 200)])
+def test_a_part_of_a_tracklet_has_the_rows_of_its_frames_only(first, last):
+    with RowBuffer() as buffer:
+        for frame in range(1, 101):
+            buffer.add(7, face_row(frame))
+        batches = list(buffer.finish().read(7, first, last, frame_offset=1000))
+    assert [frame for batch in batches for frame in batch["frame"].to_pylist()] == [1000 + k for k in range(first, min(last, 100) + 1)]

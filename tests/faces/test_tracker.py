@@ -4,16 +4,16 @@ import pytest
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.faces.config import TrackConfig
 from abaw_ray.faces.detection.detect import Face
-from abaw_ray.faces.tracking.tracker import Tracker
+from abaw_ray.faces.tracking.tracker import Observation, Tracker, Tracklet
 
 
-def face(x, y=50, side=20, score=0.9):
-    return Face(np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], dtype=float), score)
+def face(x, y=50, side=20, score=0.9, brightness=None):
+    return Face(np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], dtype=float), score, brightness=brightness)
 
 
-def detect(tracker, time, *faces):
+def detect(tracker, time, *faces, same_person=None):
     """One detection at 25 frames per second; returns the ids of the tracklets updated, from left to right."""
-    updated = tracker.update(1 + round(time * 25), time, list(faces))
+    updated = tracker.update(1 + round(time * 25), time, list(faces), same_person)
     return [tracklet.id for tracklet in sorted(updated, key=lambda tracklet: tracklet.last.face.box[0])]
 
 
@@ -68,6 +68,56 @@ def test_a_face_elsewhere_much_later_or_of_another_size_is_a_new_person(tracker)
     assert detect(tracker, 2.6, face(50, side=60)) == [3]
     detect(tracker, 12.0)
     assert detect(tracker, 12.2, face(50)) == [4]
+
+
+@pytest.mark.parametrize(("verdict", "ids"), [(True, [1]), (False, [2]), (None, [1])])
+def test_a_lost_person_is_resumed_if_the_embedding_agrees_and_without_one_by_place(tracker, verdict, ids):
+    detect(tracker, 0.0, face(50))
+    detect(tracker, 1.0)
+    assert detect(tracker, 1.2, face(54), same_person=lambda tracklet, face: verdict) == ids
+
+
+def test_a_face_that_may_be_one_of_two_people_resumes_neither_without_an_embedding(tracker):
+    for others in ([face(50), face(62)], [face(50)]):
+        tracker.end_shot()
+        first = tracker.last_id + 1
+        detect(tracker, 0.0, *others)
+        detect(tracker, 1.0)
+        found = [face(55)] if len(others) == 2 else [face(52), face(200)]
+        assert min(detect(tracker, 1.2, *found)) >= first + len(others), "two lost people for one face, or two faces for one lost person"
+
+
+def test_the_embedding_decides_between_two_lost_people(tracker):
+    detect(tracker, 0.0, face(50), face(62))
+    detect(tracker, 1.0)
+    assert detect(tracker, 1.2, face(52), face(60), same_person=lambda tracklet, face: (tracklet == 1) == (face.box[0] > 45)) == [2, 1]
+
+
+def test_a_lit_face_that_leaves_is_not_continued_by_a_dark_one_behind(tracker):
+    assert detect(tracker, 0.0, face(50, brightness=110.0)) == [1]
+    assert detect(tracker, 0.2, face(54, brightness=80.0)) == [1]
+    assert detect(tracker, 0.4, face(56, brightness=20.0)) == [2]
+
+
+def test_a_face_of_a_low_score_must_overlap_more(tracker):
+    detect(tracker, 0.0, face(50))
+    assert detect(tracker, 0.2, face(62, score=0.5)) == []
+    assert detect(tracker, 0.4, face(58, score=0.5)) == [1]
+
+
+def test_a_tracklet_that_has_just_been_extended_continues_with_the_one_that_started_in_this_frame(tracker):
+    detect(tracker, 0.0, face(50))
+    assert detect(tracker, 0.2, face(90)) == [2], "too far from the last detection"
+    first, second = tracker.active
+    assert tracker.continue_with_new(first) is None
+    first.add(Observation(3, 0.1, face(82)), interpolate=True, hit=False)
+    assert tracker.continue_with_new(first) is second and tracker.active == [first] and first.last.frame == 6
+
+
+def test_between_two_observations_a_box_is_interpolated():
+    tracklet = Tracklet(1, 0, Observation(1, 1.0, face(50)))
+    tracklet.add(Observation(5, 2.0, face(90)), interpolate=True)
+    assert [tracklet.box_at(time)[0] for time in (0.5, 1.0, 1.5, 2.0, 3.0)] == [80, 40, 60, 80, 80]
 
 
 def test_no_tracklet_continues_across_a_cut(tracker):

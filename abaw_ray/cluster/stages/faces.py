@@ -13,20 +13,23 @@ from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.cluster.stages.video_chunks import process_chunk, split_videos, store_output
 from abaw_ray.core.errors import MissingError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.videos import identity_of
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import REVISION
 from abaw_ray.faces.detection.box_table import BoxTable
 from abaw_ray.faces.detection.weights import yunet_weights
+from abaw_ray.faces.identity.embedder import describe
+from abaw_ray.faces.identity.sface_weights import SFACE_SHA256, sface_weights
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 
 
 class FaceWork:
     """Decodes, detects, tracks and crops one video, or one chunk of a long one; the output is written to the local disk and then stored."""
 
-    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None) -> None:
-        self.writer = IsolatedFaceWriter(config, limits, weights)
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None, embedder_weights: bytes | None = None) -> None:
+        self.writer = IsolatedFaceWriter(config, limits, weights, embedder_weights)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Process one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
@@ -46,32 +49,38 @@ class FaceWork:
             raise video_missing(payload["uri"], error) from error
 
 
-def detector_sources(run: Run[Any]) -> tuple[str, ...]:
-    """Identity of the user's table of boxes, where one is used."""
+def face_sources(run: Run[Any]) -> tuple[str, ...]:
+    """Identity of the user's table of boxes and of the embedder's weights, where they are used."""
     detector = run.config.faces.detector
-    return (identity_of(detector.boxes, run.config.storage),) if detector.kind == "given" else ()
+    boxes = (identity_of(detector.boxes, run.config.storage),) if detector.kind == "given" else ()
+    return (*boxes, SFACE_SHA256) if run.config.faces.uses_embeddings else boxes
 
 
 @once_per_run
-def load_detector(run: Run[Any]) -> bytes | None:
-    """Load and check the files that the detector needs, before anything starts.
+def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
+    """Load and check the files that the detector and the embedder need, before anything starts.
 
     Returns:
-        YuNet's weights, which workers may not be able to download; None for other detectors.
+        The weights of YuNet and of SFace, which workers may not be able to download; None for what is not used.
 
     Raises:
         ConfigError: the weights, or the table of boxes, are missing.
         DataError: the table cannot be used.
     """
-    detector = run.config.faces.detector
-    if detector.kind == "given":
-        BoxTable(detector.boxes, run.config.storage).check(item.name for item in videos(run))
-    return yunet_weights(detector.weights, run.config.storage) if detector.kind == "yunet" else None
+    faces, storage = run.config.faces, run.config.storage
+    if faces.detector.kind == "given":
+        BoxTable(faces.detector.boxes, storage).check(item.name for item in videos(run))
+    return (
+        yunet_weights(faces.detector.weights, storage) if faces.detector.kind == "yunet" else None,
+        sface_weights(faces.people.weights, storage) if faces.uses_embeddings else None,
+    )
 
 
 def build_work(run: Run[Any]) -> partial[FaceWork]:
-    """The builder of the work, with the detector's weights."""
-    return partial(FaceWork, run.config.faces, run.compute.limits, load_detector(run))
+    """The builder of the work, with the weights of detector and embedder."""
+    if any(not video["subjects"] for video in videos(run).values()):
+        echo(f"faces: {describe(run.config.faces)}")
+    return partial(FaceWork, run.config.faces, run.compute.limits, *load_weights(run))
 
 
 def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
@@ -88,8 +97,8 @@ PREPARE_FACES = Stage(
     name="faces",
     revision=REVISION,
     settings=lambda config: config.faces,
-    sources=detector_sources,
-    check=load_detector,
+    sources=face_sources,
+    check=load_weights,
     work=ItemWork(
         items=videos,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),

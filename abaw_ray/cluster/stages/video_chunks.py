@@ -126,7 +126,7 @@ def store_output(store: StageStore, item: Item, result: VideoResult, path: Path)
     store.storage.put_file(path, store.output(item))
     if result.error is not None:
         raise result.error
-    return {"rows": result.rows, "faces": result.faces, "frames": result.frames}
+    return {"rows": result.rows, "faces": result.faces, "frames": result.frames, **result.notes}
 
 
 def _store_chunk(writer: IsolatedFaceWriter, store: StageStore, payload: dict, folder: str) -> int:

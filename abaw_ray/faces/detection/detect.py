@@ -46,6 +46,8 @@ class Face:
     user."""
     track: str | None = None
     """The name of the person, where the user's table gives one."""
+    brightness: float | None = None
+    """Mean of the channels in the middle of the box, 0 to 255; None where no detector ran."""
 
 
 Detector = Callable[[UInt8[np.ndarray, "height width 3"], float], list[Face]]

@@ -38,7 +38,8 @@ class FrameDetector:
             width, height = _even(self.config.width), _even(height * self.config.width / width)
         image = frame.resized(width, height)
         zoom = np.array([frame.width / width, frame.height / height])
-        return [_to_frame(face, zoom, np.zeros(2), "detected") for face in self.detector(image, self.config.min_size * min(width, height))]
+        faces = self.detector(image, self.config.min_size * min(width, height))
+        return [_to_frame(face, image, zoom, np.zeros(2), "detected") for face in faces]
 
     def follow(self, frame: Frame, boxes: list[np.ndarray]) -> list[Face]:
         """Detect faces in the windows around tracked boxes, each face once."""
@@ -68,7 +69,7 @@ class FrameDetector:
         image = frame.crop(x0, y0, x1 - x0, y1 - y0, size)
         zoom = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
         faces = self.detector(image, float(longer_side(box)) * self.window.min_size_ratio * scale)
-        return [_to_frame(face, zoom, np.array([x0, y0]), "followed") for face in faces]
+        return [_to_frame(face, image, zoom, np.array([x0, y0]), "followed") for face in faces]
 
 
 def _even(pixels: float) -> int:
@@ -76,7 +77,17 @@ def _even(pixels: float) -> int:
     return max(2 * round(pixels / 2), 2)
 
 
-def _to_frame(face: Face, zoom: np.ndarray, origin: np.ndarray, source: str) -> Face:
-    """Return the face in pixels of the whole frame, with its source."""
+def _to_frame(face: Face, image: np.ndarray, zoom: np.ndarray, origin: np.ndarray, source: str) -> Face:
+    """Return the face in pixels of the whole frame, with its source and brightness."""
     landmarks = None if face.landmarks is None else face.landmarks * zoom + origin
-    return Face((face.box.reshape(2, 2) * zoom + origin).ravel(), face.score, landmarks, source)
+    box = (face.box.reshape(2, 2) * zoom + origin).ravel()
+    return Face(box, face.score, landmarks, source, brightness=_brightness(image, face.box))
+
+
+def _brightness(image: np.ndarray, box: np.ndarray) -> float | None:
+    """Return the mean of the channels in the middle half of a box; None outside of the image."""
+    middle, half = center(box), (box[2:] - box[:2]) / 4
+    x0, y0 = np.maximum(np.floor(middle - half), 0).astype(int).tolist()
+    x1, y1 = np.ceil(middle + half).astype(int).tolist()
+    part = image[y0:y1, x0:x1]
+    return float(part.mean()) if part.size else None

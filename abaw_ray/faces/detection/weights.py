@@ -31,19 +31,34 @@ def yunet_weights(value: str, storage: StorageConfig | None = None) -> bytes:
     Raises:
         ConfigError: the file does not exist, the hub does not respond within seconds, or it is another file; the message says what to do.
         StorageError: the object store cannot be reached.
+    """
+    source = WeightsSource(setting="faces.detector.weights", value=value, repository=YUNET_HUB, remedy=_REMEDY, storage=storage or StorageConfig())
+    return verified_weights(source, YUNET_FILE, YUNET_SHA256)
+
+
+def verified_weights(source: WeightsSource, name: str, sha256: str) -> bytes:
+    """Return the content of the one accepted file of a source.
+
+    Args:
+        source: Where the file is.
+        name: Its name in a folder or repository.
+        sha256: Its digest, in hexadecimal digits.
+
+    Raises:
+        ConfigError: as ``yunet_weights``.
+        StorageError: the object store cannot be reached.
 
     Source: ours.
     """
-    source = WeightsSource(setting="faces.detector.weights", value=value, repository=YUNET_HUB, remedy=_REMEDY, storage=storage or StorageConfig())
     if source.is_random:
-        raise source.error("the detector needs its pretrained weights")
+        raise source.error("this network needs its pretrained weights")
     if source.is_local:
-        return _read(source)
-    cached = cache_folder() / f"{YUNET_SHA256}.onnx"
-    if cached.is_file() and _is_expected(data := cached.read_bytes()):
+        return _read(source, name, sha256)
+    cached = cache_folder() / f"{sha256}.onnx"
+    if cached.is_file() and _digest(data := cached.read_bytes()) == sha256:
         return data
-    data = _read(source)
-    _cache(data, cached)
+    data = _read(source, name, sha256)
+    _cache(data, cached, name)
     return data
 
 
@@ -53,22 +68,22 @@ def cache_folder() -> Path:
     return Path(own).expanduser() if own else Path(shared or os.path.expanduser("~/.cache")) / "abaw_ray"
 
 
-def _is_expected(data: bytes) -> bool:
-    return hashlib.sha256(data).hexdigest() == YUNET_SHA256
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
-def _read(source: WeightsSource) -> bytes:
-    with source.local_file(YUNET_FILE) as path:
+def _read(source: WeightsSource, name: str, sha256: str) -> bytes:
+    with source.local_file(name) as path:
         try:
             data = path.read_bytes()
         except OSError as error:
             raise source.error(f"cannot be read ({error.strerror})") from error
-    if not _is_expected(data):
-        raise source.error(f"is another file, its SHA-256 is {hashlib.sha256(data).hexdigest()[:12]}...")
+    if (found := _digest(data)) != sha256:
+        raise source.error(f"is another file, its SHA-256 is {found[:12]}...")
     return data
 
 
-def _cache(data: bytes, path: Path) -> None:
+def _cache(data: bytes, path: Path, name: str) -> None:
     """Write the file atomically, so that another process finds the complete file or none."""
     temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
@@ -76,5 +91,5 @@ def _cache(data: bytes, path: Path) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        reason = f"YuNet's weights cannot be cached there ({error.strerror}) and are fetched again next time"
+        reason = f"{name} cannot be cached there ({error.strerror}) and is fetched again next time"
         echo(f"{path.parent}: {reason}; set ABAW_RAY_CACHE to a writable folder")

@@ -83,7 +83,7 @@ class Backtracker:
         return [frame for frame in self.recent if low < frame.number < high]
 
     def _detect(self, tracklet: Tracklet, frame: Frame, near: Observation) -> Observation | None:
-        face = self.tracker.match_one(tracklet, near, self.frame_detector.follow(frame, [near.face.box]))
+        face = self.tracker.match_one(tracklet, near, frame.time, self.frame_detector.follow(frame, [near.face.box]))
         return None if face is None else Observation(frame.number, frame.time, face)
 
 

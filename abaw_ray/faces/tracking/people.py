@@ -1,60 +1,16 @@
 """Tracklets of a whole video -> named people. Uses summaries of tracklets, no pixels; nothing is interpolated here.
 
 A data set's subjects are named by their position (left, right, or the main one) in every shot, because annotations hold for the whole video. In
-other videos tracklets are joined by color histogram, and the person with the largest area is the main subject.
+other videos tracklets are joined by face embeddings alone, and the person with the largest area is the main subject.
 """
 
-from dataclasses import dataclass, field
-
-import numpy as np
-from jaxtyping import Float
+from itertools import combinations
 
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.faces.config import PeopleConfig
-from abaw_ray.faces.tracking.segments import Segment
-
-
-@dataclass(eq=False)
-class TrackletSummary:
-    """Summary of one tracklet, kept in memory until the end of the video."""
-
-    id: int
-    first_frame: int = 0
-    last_frame: int = 0
-    rows: int = 0
-    area_sum: float = 0.0
-    """Box areas as shares of the frame's area, summed over its rows."""
-    x_sum: float = 0.0
-    """Horizontal box centers as shares of the frame's width from the left, summed over its rows."""
-    histogram: Float[np.ndarray, " bins"] = field(default_factory=lambda: np.zeros(1))
-    """Color histogram of the face and its surroundings, summed over detections."""
-    start_boxes: list[list[float]] = field(default_factory=list)
-    """Time and box where its segment overlaps the previous one: ``[time, x0, y0, x1, y1]``."""
-    end_boxes: list[list[float]] = field(default_factory=list)
-    """The same where its segment overlaps the next one."""
-    track: str | None = None
-    """The name of its person, where the user's own boxes give one."""
-
-    @property
-    def center_x(self) -> float:
-        """Mean horizontal center as a share of the frame's width from the left."""
-        return self.x_sum / max(self.rows, 1)
-
-    def add_row(self, frame: int, area: float, x: float) -> None:
-        """Add a row, frames ascending."""
-        self.first_frame = self.first_frame if self.rows else frame
-        self.last_frame, self.rows, self.area_sum, self.x_sum = frame, self.rows + 1, self.area_sum + area, self.x_sum + x
-
-    def add_overlap(self, time: float, box: Float[np.ndarray, "4"], segment: Segment) -> None:
-        """Keep the box if a neighbouring segment covers the same time."""
-        for boundary, boxes in ((segment.start, self.start_boxes), (segment.stop, self.end_boxes)):
-            if segment.config.near_boundary(boundary, time):
-                boxes.append([time, *box.tolist()])
-
-    def coincides(self, other: "TrackletSummary") -> bool:
-        """Return whether the frame ranges of both overlap."""
-        return self.first_frame <= other.last_frame and other.first_frame <= self.last_frame
+from abaw_ray.faces.identity.embedder import SimilarityThresholds
+from abaw_ray.faces.tracking.summary import TrackletSummary
 
 
 def name_subjects(tracklets: list[TrackletSummary], subjects: list[dict], config: PeopleConfig) -> dict[str, list[TrackletSummary]]:
@@ -80,28 +36,51 @@ def name_subjects(tracklets: list[TrackletSummary], subjects: list[dict], config
     return named
 
 
-def name_people(tracklets: list[TrackletSummary], config: PeopleConfig) -> dict[str, list[TrackletSummary]]:
-    """Join tracklets of similar color histograms; the person with the largest summed box area is the main subject.
+def count_mixed(named: dict[str, list[TrackletSummary]], config: PeopleConfig, thresholds: SimilarityThresholds | None) -> int:
+    """Return the number of subjects that have two tracklets with clearly different faces: position and annotation may not be one person there."""
+    minimum = config.votes.min_votes
+
+    def differ(a: TrackletSummary, b: TrackletSummary) -> bool:
+        similarity = a.similarity(b, minimum)
+        return thresholds is not None and similarity is not None and similarity < thresholds.different
+
+    return sum(any(differ(a, b) for a, b in combinations(tracklets, 2)) for tracklets in named.values())
+
+
+def name_people(
+    tracklets: list[TrackletSummary], config: PeopleConfig, thresholds: SimilarityThresholds | None = None
+) -> dict[str, list[TrackletSummary]]:
+    """Join tracklets of one person by their votes; the person with the largest summed box area is the main subject.
+
+    A tracklet joins a person if it resembles each of the person's tracklets (complete linkage), coincides with none of them, and resembles nobody
+    else more, also nobody who is seen at the same time. Tracklets with too few votes, and all of them without an embedder, stay apart.
 
     Returns:
         Tracklets by name in order of time; the names are ``main`` (always present), ``person-2``, ... by descending summed area.
     """
     people: list[list[TrackletSummary]] = []
-    histograms: list[np.ndarray] = []
     for tracklet in _by_area(tracklets):
         heartbeat()
-        free = [index for index, person in enumerate(people) if not any(tracklet.coincides(other) for other in person)]
-        similarities = ((_similarity(tracklet.histogram, histograms[index]), -index) for index in free)
-        similarity, index = max(similarities, default=(0.0, 0))
-        if similarity >= config.min_histogram_similarity:
-            people[-index].append(tracklet)
-            histograms[-index] = histograms[-index] + tracklet.histogram
+        similarities = [_complete_linkage(tracklet, person, config.votes.min_votes) for person in people] if thresholds else []
+        best = max(range(len(similarities)), key=lambda index: similarities[index], default=None)
+        if (
+            thresholds is not None
+            and best is not None
+            and similarities[best] >= thresholds.same
+            and not any(tracklet.coincides(other) for other in people[best])
+        ):
+            people[best].append(tracklet)
         else:
             people.append([tracklet])
-            histograms.append(tracklet.histogram)
     people.sort(key=lambda person: (-sum(tracklet.area_sum for tracklet in person), person[0].id))
     names = [MAIN_TRACK, *(f"person-{number}" for number in range(2, len(people) + 1))]
     return {name: sorted(person, key=lambda t: t.first_frame) for name, person in zip(names, people or [[]], strict=True)}
+
+
+def _complete_linkage(tracklet: TrackletSummary, person: list[TrackletSummary], min_votes: int) -> float:
+    """Return the least similarity of a tracklet to those of a person; -1 where one of them has too few votes."""
+    similarities = [tracklet.similarity(other, min_votes) for other in person]
+    return min((-1.0 if similarity is None else similarity for similarity in similarities), default=-1.0)
 
 
 def name_tracks(tracklets: list[TrackletSummary]) -> dict[str, list[TrackletSummary]]:
@@ -134,8 +113,3 @@ def _select(tracklets: list[TrackletSummary], min_area_ratio: float) -> list[Tra
         if large and not any(tracklet.coincides(other) for other in chosen):
             chosen.append(tracklet)
     return sorted(chosen, key=lambda tracklet: tracklet.first_frame)
-
-
-def _similarity(a: Float[np.ndarray, " bins"], b: Float[np.ndarray, " bins"]) -> float:
-    """Return the intersection of two normalized color histograms, 0 to 1."""
-    return float(np.minimum(a / max(a.sum(), 1e-9), b / max(b.sum(), 1e-9)).sum())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -73,12 +74,16 @@ class RowReader:
     def __init__(self, file: BinaryIO, batches: dict[int, list[int]]) -> None:
         self._reader, self._batches = pa.ipc.open_file(file), batches
 
-    def read(self, tracklet: int, frame_offset: int = 0) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a tracklet, with ``frame_offset`` added to their frame numbers."""
+    def read(self, tracklet: int, first: int, last: int, frame_offset: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a tracklet from frame ``first`` to ``last``, with ``frame_offset`` added to their frame numbers."""
         for index in self._batches.get(tracklet, []):
             batch = self._reader.get_batch(index)
+            column = batch.schema.get_field_index("frame")
+            start, stop = np.searchsorted(np.asarray(batch.column(column)), [first, last + 1]).tolist()
+            batch = batch.slice(start, stop - start)
+            if not len(batch):
+                continue
             if frame_offset:
-                column = batch.schema.get_field_index("frame")
                 shifted = pc.add(batch.column(column), pa.scalar(frame_offset, pa.int32()))  # pyright: ignore[reportAttributeAccessIssue] (pyarrow.compute defines its functions at import)
                 batch = batch.set_column(column, ROW_SCHEMA.field(column), shifted)
             yield batch

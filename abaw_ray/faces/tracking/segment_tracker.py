@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import replace
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from abaw_ray.faces.config import FacesConfig
@@ -18,26 +17,33 @@ from abaw_ray.faces.detection.cuts import CutDetector
 from abaw_ray.faces.detection.detect import Face
 from abaw_ray.faces.detection.frame_detector import FrameDetector
 from abaw_ray.faces.face_row import face_row
+from abaw_ray.faces.identity.embedder import FaceEmbedder
+from abaw_ray.faces.identity.vote_collector import VoteCollector
+from abaw_ray.faces.identity.votes import runs, select
 from abaw_ray.faces.tracking.backtrack import Backtracker, interpolate
-from abaw_ray.faces.tracking.people import TrackletSummary
 from abaw_ray.faces.tracking.row_buffer import RowBuffer
 from abaw_ray.faces.tracking.segments import Segment
+from abaw_ray.faces.tracking.summary import TrackletLog, TrackletSummary
 from abaw_ray.faces.tracking.tracker import Observation, Tracker, Tracklet
 from abaw_ray.media.frame import Frame
-from abaw_ray.media.square_crop import clip_square, square_around
 
 _MB = 2**20
 """Bytes of a mebibyte."""
 _MAX_TRACKLETS = 1_000_000
 """Maximum number of tracklets of one segment: a tracklet's id is the index of its segment times this, plus its number."""
-_HISTOGRAM_SCALE, _HISTOGRAM_PIXELS = 2.0, 32
-"""The square whose colors are counted: its side in units of the face's longer side, and the pixels to which that side is shrunk."""
 
 
 class SegmentTracker:
     """One pass over one segment."""
 
-    def __init__(self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, segment: Segment, buffer: RowBuffer) -> None:
+    def __init__(
+        self,
+        config: FacesConfig,
+        frame_detector: FrameDetector | GivenBoxes,
+        segment: Segment,
+        buffer: RowBuffer,
+        embedder: FaceEmbedder | None = None,
+    ) -> None:
         self.config, self.frame_detector, self.segment, self.buffer = config, frame_detector, segment, buffer
         tracks, min_score = config.tracks, config.detector.min_score
         if frame_detector.trusted:
@@ -45,10 +51,13 @@ class SegmentTracker:
         self.tracker = Tracker(tracks, min_score, segment.index * _MAX_TRACKLETS)
         self.cuts = CutDetector(config.cuts)
         self._idle_bytes = config.buffer_mb * _MB / 2  # limit for buffered frames that are kept only to track new people back
-        self.summaries: dict[int, TrackletSummary] = {}
+        self.logs: dict[int, TrackletLog] = {}
         self.recent: deque[Frame] = deque()
         """Buffered frames, consecutive and ascending."""
+        self.newest: Frame | None = None
+        """The last frame that was processed, buffered or not."""
         self.backtracker = Backtracker(self.tracker, frame_detector, self.recent) if isinstance(frame_detector, FrameDetector) else None
+        self.votes = VoteCollector(config.people.votes, config.tracks, embedder, self.recent) if embedder else None
         self.last_search: float | None = None
         self.last_follow: float | None = None
         """Times of the last detection on a whole frame, and of the last detection at all, in this shot."""
@@ -62,6 +71,7 @@ class SegmentTracker:
             self._end_shot()
             self.frame_bytes = sum(plane.buffer_size for plane in frame.av_frame.planes)
         self.recent.append(frame)
+        self.newest = frame
         if self._must_search(frame):
             self.last_search = self.last_follow = frame.time
             self._update(frame, self.frame_detector.search_and_follow(frame, self._active_boxes()), searched=True)
@@ -87,8 +97,20 @@ class SegmentTracker:
     def finish(self) -> list[TrackletSummary]:
         """End the segment; returns the summaries of accepted tracklets that have rows here, by id."""
         self._end_shot()
-        rejected = self.tracker.rejected
-        return [summary for number, summary in sorted(self.summaries.items()) if number not in rejected and summary.rows]
+        return [part for number, log in sorted(self.logs.items()) if number not in self.tracker.rejected for part in self._parts(log)]
+
+    def _parts(self, log: TrackletLog) -> list[TrackletSummary]:
+        """Return the summary of a tracklet, or of each of its parts where its votes show that the person changes."""
+        if self.votes is None or not (found := self.votes.tracklets[log.id]).votes:
+            return log.divide([], [])
+        changes = [found.changes[index - 1] for index in runs(found.votes, self.votes.embedder.thresholds.different)]
+        parts = log.divide(found.votes, changes)
+        for part in parts:
+            part.votes = select(part.votes, self.config.people.votes.max_votes)
+        for part in parts[1:]:
+            self.tracker.last_id += 1
+            part.id = self.tracker.last_id
+        return parts
 
     def _end_shot(self) -> None:
         """Run the detector on the last frame of the shot (on the whole frame if the last search is long ago), then end all tracklets."""
@@ -99,6 +121,10 @@ class SegmentTracker:
                 self._update(last, self.frame_detector.search_and_follow(last, self._active_boxes()), searched=True)
             elif self.tracker.active:
                 self._update(last, self.frame_detector.follow(last, self._active_boxes()))
+        if self.votes is not None and self.newest is not None:
+            for tracklet in self.tracker.active:
+                if tracklet.last.frame == self.newest.number:
+                    self.votes.observe(tracklet.id, self.newest, tracklet.last.face, ended=True)
         self.tracker.end_shot()
         self.buffer.flush()
         self.recent.clear()
@@ -106,15 +132,18 @@ class SegmentTracker:
 
     def _update(self, frame: Frame, faces: list[Face], *, searched: bool = False) -> None:
         before = self.tracker.last_frame
-        detected = self.tracker.update(frame.number, frame.time, faces)
-        for tracklet in self.tracker.active if self.backtracker else []:
+        votes = self.votes
+        same_person = None if votes is None else lambda tracklet, face: votes.same_person(tracklet, frame, face)
+        detected = self.tracker.update(frame.number, frame.time, faces, same_person)
+        for tracklet in list(self.tracker.active) if self.backtracker else []:
             if tracklet.last.frame == before:  # matched in the last detection, but not in this one
                 self._extend_forward(tracklet, frame)
+                if new := self.tracker.continue_with_new(tracklet):
+                    detected = [tracklet if one is new else one for one in detected]
         for tracklet in detected:
             self._write_observed(tracklet)
-            summary = self.summaries[tracklet.id]
-            if searched or not summary.histogram.any():
-                summary.histogram = summary.histogram + _color_histogram(frame, tracklet.last.face.box)
+            if votes is not None:
+                votes.observe(tracklet.id, frame, tracklet.last.face, searched=searched, started=tracklet.interpolate_from is None)
 
     def _extend_forward(self, tracklet: Tracklet, missing: Frame) -> None:
         assert self.backtracker is not None
@@ -129,7 +158,7 @@ class SegmentTracker:
             between = self.backtracker.midpoint(tracklet) if self.backtracker else []
             self._write_path(tracklet.id, [tracklet.interpolate_from, *between, tracklet.last])
             return
-        last_row = self.summaries[tracklet.id].last_frame if tracklet.id in self.summaries else 0
+        last_row = self.logs[tracklet.id].last_frame if tracklet.id in self.logs else 0
         path = [*(self.backtracker.extend_back(tracklet, last_row) if self.backtracker else []), tracklet.last]
         if tracklet.previous is not None and self._is_short_gap(tracklet.previous, path[0]):
             path.insert(0, tracklet.previous)
@@ -153,13 +182,16 @@ class SegmentTracker:
 
     def _write(self, tracklet: int, number: int, face: Face) -> None:
         frame = self._frame(number)
-        summary = self.summaries.setdefault(tracklet, TrackletSummary(tracklet, track=face.track))
-        summary.add_overlap(frame.time, face.box, self.segment)
+        log = self.logs.setdefault(tracklet, TrackletLog(tracklet, face.track))
+        log.add_overlap(frame.time, face.box, self.segment)
+        if self.votes is not None:
+            self.votes.add_row(tracklet, frame, face)
         if not self.segment.owns(frame.time):
             return
         row = face_row(frame, face, self.config.chips)
         x0, y0, x1, y1 = row["box"]
-        summary.add_row(frame.number, max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height), (x0 + x1) / 2 / frame.width)
+        area = max(x1 - x0, 0.0) * max(y1 - y0, 0.0) / (frame.width * frame.height)
+        log.add_row(frame.number, frame.time, area, (x0 + x1) / 2 / frame.width, face.score)
         self.buffer.add(tracklet, row)
 
     def _active_boxes(self) -> list[np.ndarray]:
@@ -188,13 +220,3 @@ def segment_of(tracklet: int) -> int:
 def _due(time: float, last: float | None, interval: float) -> bool:
     """Return whether a multiple of ``interval`` lies between ``last`` and ``time``: the schedule depends on the clock, not on the start."""
     return last is None or math.floor(time / interval) > math.floor(last / interval)
-
-
-def _color_histogram(frame: Frame, box: np.ndarray) -> np.ndarray:
-    """Return the histogram of a face and its surroundings in 6 x 6 x 6 RGB bins; it reflects hair, clothes and room too."""
-    left, top, side = square_around(box, _HISTOGRAM_SCALE)
-    x0, y0, x1, y1 = clip_square(left, top, side, frame.width, frame.height)
-    if x1 <= x0 or y1 <= y0:
-        return np.zeros(6**3)
-    region = frame.crop(x0, y0, x1 - x0, y1 - y0, (_HISTOGRAM_PIXELS, _HISTOGRAM_PIXELS))
-    return cv2.calcHist([region], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel().astype(np.float64)
