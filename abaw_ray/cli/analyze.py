@@ -29,6 +29,7 @@ LINE = CommandLine(
             "faces.detector.weights",
             "faces.detector.kind",
             "faces.detector.min-score",
+            "faces.people.weights",
             "outputs.format",
             "outputs.report",
             "outputs.overlay",

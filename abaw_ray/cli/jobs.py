@@ -84,6 +84,7 @@ JOBS = {
         everyday=(
             "faces.detector.kind",
             "faces.detector.weights",
+            "faces.people.weights",
             "faces.detector.boxes",
             "faces.detector.min-score",
             "faces.tracks.search-interval-s",

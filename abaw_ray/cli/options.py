@@ -23,6 +23,7 @@ SHORT = {
     "faces.detector.kind": ("--detector",),
     "faces.detector.min-score": ("--min-score",),
     "faces.detector.weights": ("--weights",),
+    "faces.people.weights": ("--people-weights",),
     "outputs.format": ("--format",),
     "outputs.overlay": ("--overlay",),
     "outputs.report": ("--report",),

@@ -11,12 +11,11 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import AnalysisConfig, DetectorChoice
-from abaw_ray.predict.find_faces import FindFaces
+from abaw_ray.predict.find_faces import FindFaces, load_face_weights
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.score_faces import ScoreFaces
 
@@ -30,6 +29,7 @@ class Analyzer:
         *,
         config: AnalysisConfig | None = None,
         detector: DetectorChoice | None = None,
+        people_weights: str = "",
         device: DeviceConfig | None = None,
         limits: ChildLimits | None = None,
         storage: StorageConfig | None = None,
@@ -40,6 +40,8 @@ class Analyzer:
             model: A folder, an ``s3://`` or ``gs://`` URI, or ``owner/name`` on the model hub.
             config: What is analyzed in a video.
             detector: The face detector and its weights; by default those of the model's training.
+            people_weights: SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``.
+                Without them nobody is joined across cuts.
             device: Device and batch sizes.
             limits: Limits of the child processes that decode.
             storage: Settings of object stores.
@@ -52,9 +54,8 @@ class Analyzer:
         self.config, self._storage = config or AnalysisConfig(), storage or StorageConfig()
         with open_bundle(model, self._storage) as bundle:
             self.metadata = bundle.metadata
-        self.faces = faces_config(self.metadata.faces, detector)
-        kind = self.faces.detector.kind
-        weights = yunet_weights(self.faces.detector.weights, self._storage) if kind == "yunet" else None
+        self.faces = faces_config(self.metadata.faces, detector, people_weights)
+        weights = load_face_weights(self.faces, self._storage)
         self._find = FindFaces(self.faces, limits or ChildLimits(), weights=weights, with_audio=self.metadata.kind == "audio-visual")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
         self._scorer = self._loader.submit(self._load, model, device)
@@ -99,14 +100,15 @@ class Analyzer:
         self.close()
 
 
-def faces_config(trained: FacesConfig, detector: DetectorChoice | None) -> FacesConfig:
-    """The settings of the model's training with another detector; chips stay as the model needs them."""
+def faces_config(trained: FacesConfig, detector: DetectorChoice | None, people_weights: str) -> FacesConfig:
+    """The settings of the model's training with another detector and embedder; chips stay as the model needs them."""
     detector = detector or DetectorChoice()
     kind = detector.kind or ("yunet" if detector.weights else trained.detector.kind)  # weights are those of YuNet
     base = trained.detector if kind == trained.detector.kind else FacesConfig().detector
     min_score = detector.min_score or base.min_score
     chosen = replace(base, kind=kind, weights=detector.weights or base.weights, min_score=min_score, keep_score=min(base.keep_score, min_score))
-    return replace(trained, detector=chosen)
+    people = replace(trained.people, weights=people_weights)
+    return replace(trained, detector=chosen, people=people)
 
 
 def analyze(video: str | Path, model: str, **options: object) -> Analysis:

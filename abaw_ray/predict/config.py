@@ -84,6 +84,15 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PeopleChoice:
+    """Identification of people."""
+
+    weights: str = ""
+    """SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``; without them nobody is
+    joined across cuts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DetectorChoice:
     """The face detector of an analysis, where it differs from that of the model's training."""
 

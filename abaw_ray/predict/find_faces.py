@@ -8,8 +8,11 @@ import numpy as np
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.videos import is_image
 from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.detection.weights import yunet_weights
+from abaw_ray.faces.identity.sface_weights import sface_weights
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
@@ -36,19 +39,47 @@ class FoundFaces:
     """Why decoding stopped early; empty where it did not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FaceWeights:
+    """Weights of the networks that find and identify faces; None for one that is not used."""
+
+    detector: bytes | None
+    """YuNet's."""
+    embedder: bytes | None
+    """SFace's."""
+
+
+def load_face_weights(config: FacesConfig, storage: StorageConfig | None = None) -> FaceWeights:
+    """Load and verify the weights that these settings need.
+
+    Args:
+        config: Detector and identification of people.
+        storage: Settings of object stores.
+
+    Raises:
+        ConfigError: a file does not exist, is another one, or the hub does not respond.
+        StorageError: the object store cannot be reached.
+    """
+    return FaceWeights(
+        detector=yunet_weights(config.detector.weights, storage) if config.detector.kind == "yunet" else None,
+        embedder=sface_weights(config.people.weights, storage) if config.uses_embeddings else None,
+    )
+
+
 class FindFaces:
     """Detects, tracks and crops the faces of a video, and decodes its audio; built once per worker."""
 
-    def __init__(self, config: FacesConfig, limits: ChildLimits, *, weights: bytes | None = None, with_audio: bool = True) -> None:
+    def __init__(self, config: FacesConfig, limits: ChildLimits, *, weights: FaceWeights | None = None, with_audio: bool = True) -> None:
         """Prepare the child processes; they start with the first video.
 
         Args:
             config: Detector, tracking and chips.
             limits: Limits of the child processes.
-            weights: YuNet's weights, where the detector is YuNet.
+            weights: The weights of detector and embedder; None reads them again.
             with_audio: Whether the audio is decoded.
         """
-        self._write_faces = IsolatedFaceWriter(config, limits, weights)
+        weights = weights or load_face_weights(config)
+        self._write_faces = IsolatedFaceWriter(config, limits, weights.detector, weights.embedder)
         self._decode_audio = IsolatedAudioDecoder(limits) if with_audio else None
 
     def __call__(self, video: dict, folder: Path) -> FoundFaces:

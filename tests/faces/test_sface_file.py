@@ -27,9 +27,9 @@ def test_a_local_file_is_read_and_another_one_is_refused(tmp_path):
     (tmp_path / "sface.onnx").write_bytes(GOOD)
     (tmp_path / "other.onnx").write_bytes(b"another network")
     assert sface_weights(str(tmp_path / "sface.onnx")) == GOOD
-    with pytest.raises(ConfigError, match=r"people.weights=.*other.onnx: is another file, .*to the path of face_recog.* or to none"):
+    with pytest.raises(ConfigError, match=r"faces.people.weights=.*other.onnx: is another file, .*to the path of face_recog.* or to none"):
         sface_weights(str(tmp_path / "other.onnx"))
-    with pytest.raises(ConfigError, match="people.weights=random: this network needs its pretrained weights"):
+    with pytest.raises(ConfigError, match="faces.people.weights=random: this network needs its pretrained weights"):
         sface_weights("random")
 
 
@@ -44,5 +44,5 @@ def test_the_hub_is_requested_once(model_hub, cached, where):
 
 def test_missing_weights_are_an_error_without_a_fallback():
     config = FacesConfig(detector=DetectorConfig(weights="not read"), people=PeopleConfig(weights="/nowhere/sface.onnx"))
-    with pytest.raises(ConfigError, match="people.weights=/nowhere/sface.onnx: there is no such file"):
+    with pytest.raises(ConfigError, match="faces.people.weights=/nowhere/sface.onnx: there is no such file"):
         CropFaces(config, weights=b"given")

@@ -12,7 +12,7 @@ from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, DeviceConfig, FeaturesConfig
 from abaw_ray.fusion.config import SweepConfig
-from abaw_ray.predict.config import AnalysisConfig, BundleConfig, DetectorChoice, OutputConfig
+from abaw_ray.predict.config import AnalysisConfig, BundleConfig, DetectorChoice, OutputConfig, PeopleChoice
 
 _T = TypeVar("_T", bound=RunConfig)
 
@@ -93,6 +93,8 @@ class FacesChoice:
 
     detector: DetectorChoice = field(default_factory=DetectorChoice)
     """The face detector."""
+    people: PeopleChoice = field(default_factory=PeopleChoice)
+    """Identification of people."""
 
 
 @dataclass(frozen=True, kw_only=True)

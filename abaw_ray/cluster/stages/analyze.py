@@ -23,14 +23,14 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, list_videos
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.weights import yunet_weights
+from abaw_ray.faces.identity.embedder import describe
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.analyzer import faces_config
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import AnalysisConfig, OutputConfig, output_config
-from abaw_ray.predict.find_faces import SUMMARY_FILE, FindFaces, read_found
+from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, load_face_weights, read_found
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.output.names import output_names
@@ -48,8 +48,7 @@ class AnalysisWork:
 
     model: str
     faces: FacesConfig
-    weights: bytes | None
-    """YuNet's weights."""
+    weights: FaceWeights
     with_audio: bool
     analysis: AnalysisConfig
     outputs: OutputConfig
@@ -60,7 +59,7 @@ class AnalysisWork:
     storage: StorageConfig
     keep_chips: bool
     notices: tuple[str, ...]
-    """What the user must be told about the model."""
+    """What the user is told about the model and the faces."""
 
     def finder(self) -> FindFaces:
         """The first half."""
@@ -197,19 +196,19 @@ def analysis_work(run: Run[Any]) -> AnalysisWork:
         DataError: the model is damaged.
     """
     config, metadata = run.config, model_metadata(run)
-    faces = faces_config(metadata.faces, config.faces.detector)
+    faces = _faces(run, metadata)
     threads = max(int(run.compute.features.cpus) - 1, 0)
     if config.device.device == "cuda" and not run.compute.features.gpus:
         raise ConfigError("--device cuda: the workers have no GPU; add --compute.features.gpus 1, or a --cluster-size with GPUs")
     return AnalysisWork(
         model=config.model,
         faces=faces,
-        weights=yunet_weights(faces.detector.weights, config.storage) if faces.detector.kind == "yunet" else None,
+        weights=load_face_weights(faces, config.storage),
         with_audio=metadata.kind == "audio-visual",
         analysis=config.analysis,
         outputs=config.outputs,
         output=Storage(output_config(config.storage)),
-        notices=metadata.notices,
+        notices=(*metadata.notices, *([describe(faces)] if config.analysis.people == "all" else [])),
         device=replace(config.device, decode_workers=threads),
         limits=run.compute.limits,
         storage=config.storage,
@@ -217,11 +216,16 @@ def analysis_work(run: Run[Any]) -> AnalysisWork:
     )
 
 
+def _faces(run: Run[Any], metadata: BundleMetadata) -> FacesConfig:
+    chosen = run.config.faces
+    return faces_config(metadata.faces, chosen.detector, chosen.people.weights)
+
+
 def _sources(run: Run[Any]) -> tuple[str, ...]:
     """The model's content, and the settings of the faces that it is given."""
     metadata = model_metadata(run)
     files = {name: file.sha256 for name, file in metadata.files.items()}
-    return (digest([files, faces_config(metadata.faces, run.config.faces.detector), metadata.postprocessing]),)
+    return (digest([files, _faces(run, metadata), metadata.postprocessing]),)
 
 
 def _few(todo: Mapping[Item, dict]) -> bool:

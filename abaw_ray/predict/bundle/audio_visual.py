@@ -53,7 +53,8 @@ def portable_faces(faces: FacesConfig) -> FacesConfig:
     """The settings without locations on the machine of the training."""
     detector = replace(faces.detector, weights=DetectorConfig().weights, boxes="")
     kind = DetectorConfig().kind if detector.kind == "given" else detector.kind
-    return replace(faces, detector=replace(detector, kind=kind), chips=replace(faces.chips, keep="jpeg"))
+    people = replace(faces.people, weights="")
+    return replace(faces, detector=replace(detector, kind=kind), people=people, chips=replace(faces.chips, keep="jpeg"))
 
 
 def _portable_features(features: FeaturesConfig, repository: str) -> FeaturesConfig:
