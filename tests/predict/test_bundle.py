@@ -50,7 +50,7 @@ def test_a_speech_model_of_the_model_hub_stays_there(tmp_path):
     [
         (lambda folder: (folder / "bundle.json").unlink(), "is a folder without bundle.json"),
         (lambda folder: (folder / "bundle.json").write_text("{}"), "does not describe a model of this package"),
-        (lambda folder: (folder / "bundle.json").write_text("{"), "bundle.json is damaged"),
+        (lambda folder: (folder / "bundle.json").write_text("{"), "bundle.json cannot be read"),
         (lambda folder: (folder / "encoder/model.safetensors").unlink(), "encoder/model.safetensors is missing"),
         (lambda folder: (folder / "fusion/fold-1/fusion.json").write_text("{}"), r"fusion/fold-1/fusion.json has 2 bytes instead of"),
         (lambda folder: flip_last_byte(folder / "encoder/model.safetensors"), "the content of encoder/model.safetensors has changed"),

@@ -116,7 +116,7 @@ def read_metadata(path: Path, model: str) -> BundleMetadata:
         files = {name: BundleFile(**entry) for name, entry in plain.pop("files").items()}
         metadata = from_plain(BundleMetadata, plain | {"files": files}, METADATA_FILE)
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{model}: its {METADATA_FILE} is damaged: {' '.join(str(error).split())[:200]}; copy the model again") from error
+        raise DataError(f"{model}: its {METADATA_FILE} cannot be read: {' '.join(str(error).split())[:200]}; copy the model again") from error
     if metadata.expressions != EXPRESSIONS:
         raise DataError(f"{model}: its expressions are {', '.join(metadata.expressions)}, not {', '.join(EXPRESSIONS)}; train it with this package")
     return metadata
