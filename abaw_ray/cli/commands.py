@@ -27,6 +27,7 @@ COMMANDS = (
     Command("sweep", "Training, from videos and images to scores", "Stage II: trials, smoothing and the final fusion models", _JOBS),
     Command("predict", "Training, from videos and images to scores", "predictions, scores and the submission", _JOBS),
     Command("report", "Training, from videos and images to scores", "write report.html and summary.json of a finished run again", _JOBS),
+    Command("models", "Models", "import a public classifier, show a model, copy one", "abaw_ray.cli.models"),
     Command("doctor", "This machine", "check versions, memory, disks, GPU, codecs and weights", "abaw_ray.cli.doctor.run"),
 )
 """All commands, in the order of the help."""

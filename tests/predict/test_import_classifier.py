@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from tiny_classifiers import SEVEN, set_json
+from tiny_classifiers import SEVEN, save_timm, set_json
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.predict.bundle.image import NOT_STATED, ImportOptions, write_image
@@ -143,6 +143,7 @@ def test_files_that_are_no_table_of_tensors_are_refused_unread(copy, tmp_path, k
         (lambda folder: (folder / "config.json").write_text('{"num_classes": 7}'), ConfigError, "its config.json names no architecture"),
         (lambda folder: set_json(folder / "config.json", architecture="resnet10x"), DataError, "it has no architecture 'resnet10x'"),
         (lambda folder: set_json(folder / "config.json", architecture="resnet14t"), DataError, "timm cannot load it"),
+        (lambda folder: set_json(folder / "config.json", model_args={"num_classes": 5}), DataError, "states 7 classes and builds 5"),
         (lambda folder: (folder / "model.safetensors").unlink(), ConfigError, "is a folder without model.safetensors or pytorch_model.bin"),
         (lambda folder: (folder / "model.safetensors").write_text("x" * 99), DataError, "model.safetensors is damaged"),
         (lambda folder: set_json(folder / "config.json", label_names=["happy", "sad"]), ConfigError, "has 2 names for 7 classes"),
@@ -153,6 +154,12 @@ def test_incomplete_checkpoints_are_refused_with_the_reason(copy, tmp_path, dama
     with pytest.raises(error, match=message) as caught:
         write_image(tmp_path / "model", str(copy))
     assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_of_gray_images_is_refused(tmp_path):
+    save_timm(tmp_path / "gray", channels=1)
+    with pytest.raises(ConfigError, match="takes images of 1 channels; only classifiers of RGB images"):
+        write_image(tmp_path / "model", str(tmp_path / "gray"))
 
 
 def test_transformers_with_missing_weights_or_without_an_image_processor_is_refused(copy_of_transformers, tmp_path):

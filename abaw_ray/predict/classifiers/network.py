@@ -66,7 +66,11 @@ def load_network(folder: Path, framework: Framework, source: str) -> Classifier:
 def _load_timm(folder: Path) -> nn.Module:
     if not timm.is_model(name := str(json.loads((folder / CONFIG_FILE).read_text())["architecture"])):
         raise ValueError(f"it has no architecture '{name}'")
-    return timm.create_model(f"local-dir:{folder}", pretrained=True, pretrained_cfg_overlay={"custom_load": False})
+    network: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, pretrained_cfg_overlay={"custom_load": False})
+    stated = network.pretrained_cfg
+    if network.num_classes != stated["num_classes"] or stated.get("label_offset"):  # timm would then have left out saved weights of the last layer
+        raise ValueError(f"it states {stated['num_classes']} classes and builds {network.num_classes}")
+    return network
 
 
 def _load_transformers(folder: Path) -> nn.Module:

@@ -12,12 +12,12 @@ SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 EIGHT = ("Neutral", "Happiness", "Sadness", "Surprise", "Fear", "Disgust", "Anger", "Contempt")
 
 
-def save_timm(folder, labels=SEVEN):
+def save_timm(folder, labels=SEVEN, channels=3):
     """A ResNet of timm for 64 of 72 pixels, with its own mean, standard deviation and names of classes."""
     torch.manual_seed(1)
-    model = timm.create_model("resnet10t", num_classes=len(labels))
+    model = timm.create_model("resnet10t", num_classes=len(labels), in_chans=channels)
     _spread(model)
-    data = {"input_size": [3, 64, 64], "crop_pct": 0.875, "interpolation": "bicubic", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
+    data = {"input_size": [channels, 64, 64], "crop_pct": 0.875, "interpolation": "bicubic", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3]}
     model.pretrained_cfg = model.pretrained_cfg | data
     save_for_hf(model, folder, model_config={"label_names": list(labels)}, safe_serialization=True)
     return folder
