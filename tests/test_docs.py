@@ -15,6 +15,7 @@ from abaw_ray.cli.arguments import parse
 from abaw_ray.cli.commands import COMMANDS
 from abaw_ray.cli.doctor.run import LINE
 from abaw_ray.cli.jobs import JOBS, settings_of
+from abaw_ray.cli.models import settings_of as settings_of_models
 from abaw_ray.cluster.launch.presets import PAPER
 from abaw_ray.core import schema
 
@@ -94,7 +95,7 @@ def test_every_command_line_is_valid():
             with pytest.raises(SystemExit, match="0"):
                 settings_of(name, args)
         else:
-            assert parse(LINE, args) if name == "doctor" else settings_of(name, args)
+            assert parse(LINE, args) if name == "doctor" else settings_of_models(args) if name == "models" else settings_of(name, args)
 
 
 def test_every_option_with_a_dotted_name_is_a_setting():

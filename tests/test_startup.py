@@ -22,6 +22,8 @@ LIGHT = [
     "abaw_ray.cli.main",
     "abaw_ray.cli.jobs",
     "abaw_ray.cli.doctor.run",
+    "abaw_ray.cli.models",
+    "abaw_ray.predict.config",
     "jobs.pipeline",
 ]
 """Modules that define settings, and all others that ``--help`` imports."""

@@ -35,6 +35,8 @@ class CommandLine(Generic[_T]):
     """Settings without a preset; None where one must be given."""
     takes_videos: bool = False
     """Whether words that are no option and no preset are videos."""
+    word: str = ""
+    """Full name of the option that a word without an option gives; empty where words are presets or videos."""
     elsewhere: Callable[[], Mapping[str, list[str]]] = dict
     """Name of an option -> the commands that have it, for messages."""
 
@@ -65,6 +67,8 @@ def parse(line: CommandLine[_T], args: list[str]) -> _T:
         show(line.page.text(_settings_for(line, preset), line.presets, preset=preset, full="--help-all" in wanted))
         sys.exit(0)
     words, given = _read(line, args)
+    if line.word and words:
+        words, given = [], [*given, _given_by_word(line, words)]
     preset, videos = _preset_and_videos(line, words, given)
     settings = _settings_for(line, preset)
     if not preset and line.default is None:
@@ -106,6 +110,12 @@ def _read(line: CommandLine[_T], args: list[str]) -> tuple[list[str], list[_Give
             raise ConfigError(f"{' '.join([typed, *values])}: {'too few values' if values else 'has no value'}; {option.expected}")
         given.append(_Given(option=option, typed=typed, values=values))
     return words, given
+
+
+def _given_by_word(line: CommandLine[_T], words: list[str]) -> _Given:
+    if len(words) > 1:
+        raise ConfigError(f"{line.page.command}: takes one {line.word.upper()}, '{words[0]}'; leave '{words[1]}' out")
+    return _Given(option=options_of(_settings_for(line, ""))[line.word], typed=f"--{line.word}", values=words)
 
 
 def _is_option(word: str) -> bool:

@@ -4,12 +4,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.media.config import EncodingConfig
 
 Protocol = Literal["cv", "official"]
 People = Literal["main", "all"]
 Format = Literal["csv", "parquet"]
+Framework = Literal["timm", "transformers"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "hamming", "box"]
 
 
 CACHE = ".cache"
@@ -40,6 +43,47 @@ class BundleConfig:
         """Refuse an unknown protocol."""
         if self.protocol not in get_args(Protocol):
             raise ConfigError(f"bundle.protocol={self.protocol}: choose cv or official")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig:
+    """An image classifier that was trained elsewhere: its classes, and the preparation of its input. All values but ``crop_scale`` are its own."""
+
+    framework: Framework
+    """The library that builds the network."""
+    labels: tuple[str, ...]
+    """Names of its classes, in the order of its outputs."""
+    expressions: tuple[str, ...]
+    """The expression of each class; empty for a class that is left out: its probability is removed, and the others are renormalized."""
+    resize: int
+    """Pixels: side that the square crop of a face is resized to."""
+    input_size: int
+    """Pixels: side of the network's input, the center of the resized crop."""
+    rescale: float = 1 / 255
+    """Factor of pixel values 0 to 255, before mean and standard deviation."""
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Subtracted from rescaled pixel values: red, green, blue."""
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """Divisor of the differences."""
+    interpolation: Interpolation = "bilinear"
+    """Filter that resizes the crop."""
+    crop_scale: float = 1.25
+    """Side of the square crop over the longer side of the face box. Default ours: about that of the aligned images of AffectNet and RAF-DB."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that give no scores."""
+        unknown = [name for name in self.expressions if name and name not in EXPRESSIONS]
+        if unknown or len(self.labels) != len(self.expressions) or len(set(filter(None, self.expressions))) < 2:
+            raise ConfigError(f"classifier.expressions={self.expressions}: give one of {', '.join(EXPRESSIONS)} or nothing per label, two at least")
+        if not 8 <= self.input_size <= self.resize or not 0.5 <= self.crop_scale <= 4:
+            raise ConfigError(
+                f"classifier.input_size={self.input_size} must be 8 to resize={self.resize} pixels, crop_scale={self.crop_scale} between 0.5 and 4"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or self.interpolation not in get_args(Interpolation):
+            raise ConfigError(
+                f"classifier.mean={self.mean} and std={self.std} must be three values, std above 0; interpolation={self.interpolation} one of "
+                f"{', '.join(get_args(Interpolation))}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "predict"))
 from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.cluster.engine.compute import ComputeConfig

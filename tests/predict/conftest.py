@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tiny_bundle import write_tiny_bundle
+from tiny_classifiers import save_timm, save_transformers
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
@@ -47,3 +48,15 @@ def make_clip(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def timm_checkpoint(tmp_path_factory):
+    """Folder of a classifier as timm saves it."""
+    return save_timm(tmp_path_factory.mktemp("timm") / "faces")
+
+
+@pytest.fixture(scope="session")
+def transformers_checkpoint(tmp_path_factory):
+    """Folder of a classifier as transformers saves it."""
+    return save_transformers(tmp_path_factory.mktemp("transformers") / "faces")

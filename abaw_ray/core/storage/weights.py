@@ -31,6 +31,10 @@ _HUB_TIMEOUT_S = 5.0
 """Seconds for the hub's first response. The client alone retries for half a minute, or for six where packets are lost. Default ours."""
 
 
+class AbsentFileError(ConfigError):
+    """The folder or repository exists, and has no such file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
     """One value of a setting ``weights``."""
@@ -185,7 +189,9 @@ class WeightsSource:
             is_folder = self.store.exists("")
         except StorageError as error:
             raise StorageError(f"{self.setting}={self.value}: {error}") from error
-        raise self.error(f"is a folder without {' or '.join(names)}" if is_folder else "there is no such file or folder")
+        if is_folder:
+            raise AbsentFileError(str(self.error(f"is a folder without {' or '.join(names)}")))
+        raise self.error("there is no such file or folder")
 
     def _find_on_hub(self, repository: str, names: tuple[str, ...]) -> str:
         """Name of the first of these files that the repository has.
@@ -203,7 +209,7 @@ class WeightsSource:
             except Exception as error:  # errors of the client, and of the packages below it, have no other common base class
                 raise self._unavailable(repository, error) from error
             return name
-        raise self.error(f"the repository {repository} on the model hub has no {' or '.join(names)}")
+        raise AbsentFileError(str(self.error(f"the repository {repository} on the model hub has no {' or '.join(names)}")))
 
     def _download(self, repository: str, names: tuple[str, ...], revision: str | None = None) -> Path:
         """Path of the file in the cache of the hub's client, where it is downloaded to if need be."""

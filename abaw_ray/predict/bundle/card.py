@@ -33,7 +33,7 @@ def _front_matter(metadata: BundleMetadata) -> str:
     ]
     data = ModelCardData(
         license=metadata.license.id,
-        license_name=None if metadata.license.id != "other" else "research-only",
+        license_name=None if metadata.license.id != "other" else "research-only" if metadata.kind == "audio-visual" else "see-model-card",
         library_name="abaw_ray",
         pipeline_tag="video-classification",
         tags=["facial-expression-recognition", "affective-computing"],

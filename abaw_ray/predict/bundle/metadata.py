@@ -10,11 +10,13 @@ from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.settings import from_plain, to_plain
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import FeaturesConfig
+from abaw_ray.predict.config import ClassifierConfig
 from abaw_ray.scoring.postprocessing import Postprocessing
 
 METADATA_FILE = "bundle.json"
 CARD_FILE = "README.md"
 ENCODER_FOLDER, SPEECH_FOLDER, FUSION_FOLDER = "encoder", "speech", "fusion"
+CLASSIFIER_FOLDER = "classifier"
 FORMAT = "abaw_ray.model"
 FORMAT_VERSION = 1
 """Raised when an older version of this package cannot read the bundle."""
@@ -68,6 +70,8 @@ class BundleMetadata:
     """Both feature vectors as in training; ``speech.weights`` is a repository on the model hub, or ``speech``, a folder of the bundle."""
     fusion: tuple[str, ...] = ()
     """Folders of the fusion models."""
+    classifier: ClassifierConfig | None = None
+    """The image classifier of kind ``image``."""
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
     """Smoothing and calibration."""
     scores: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,10 @@ def load_model(model: str, device: DeviceConfig | None = None, storage: StorageC
         StorageError: the store cannot be read.
     """
     with open_bundle(model, storage) as bundle:
+        if bundle.metadata.kind == "image":
+            from abaw_ray.predict.models.image_classifier import ImageClassifierModel
+
+            return ImageClassifierModel(bundle, device), bundle.metadata
         from abaw_ray.predict.models.audio_visual import AudioVisualModel
 
         return AudioVisualModel(bundle, device, storage), bundle.metadata
