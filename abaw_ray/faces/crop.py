@@ -197,6 +197,8 @@ class _ChunkReader:
         self.config, self.frame_detector, self.embedder, self.chunk, self.buffer = config, frame_detector, embedder, chunk, buffer
         self.trackers: dict[int, SegmentTracker] = {}
         self.result = ChunkResult(first_frame=0)
+        self.first_time: float | None = None
+        """Time of the first processed frame; segments that end before it own none."""
         self.start = None if chunk.first is None else chunk.first * config.segments.length_s
         self.stop = None if chunk.stop is None else chunk.stop * config.segments.length_s
 
@@ -217,7 +219,8 @@ class _ChunkReader:
             if near:
                 checksums.append([frame.time, zlib.crc32(frame.coarse_luma.tobytes())])
         self.result.reached_end |= self.stop is not None and frame.time >= self.stop
-        segments = segments_at(frame.time, self.chunk, self.config.segments)
+        self.first_time = frame.time if self.first_time is None else self.first_time
+        segments = [segment for segment in segments_at(frame.time, self.chunk, self.config.segments) if segment.stop > self.first_time]
         self._close({segment.index for segment in segments})
         for segment in segments:
             if segment.index not in self.trackers:

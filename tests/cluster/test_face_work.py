@@ -1,9 +1,15 @@
-"""Errors of the work on one video: which are failures of the video, and which are retried or end the job."""
+"""The work on one video: its weights and address, and which errors are failures of the video, and which are retried or end the job."""
+
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
-from abaw_ray.cluster.stages.faces import FaceWork
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.stages import faces as stage
+from abaw_ray.cluster.stages.faces import PREPARE_FACES, FaceWork, build_work
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits
@@ -11,6 +17,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
+from abaw_ray.faces.identity.config import PeopleConfig
 from abaw_ray.faces.output import FaceWriter
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
@@ -90,3 +97,31 @@ def test_a_missing_table_of_boxes_is_a_data_error_and_not_a_failure_of_the_video
 
     with pytest.raises(DataError, match=r"boxes\.csv"):
         work(tmp_path / "v.mp4", no_table)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that returns a run on one video of the user, with these weights of the embedder."""
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "v.mp4").write_bytes(b"not read")
+
+    def make(embedder_weights):
+        faces = FacesConfig(people=PeopleConfig(weights=embedder_weights), chips=SMOKE.faces.chips)
+        data = replace(SMOKE.data, use_synthetic=False, videos=str(tmp_path / "videos"))
+        return Run(replace(SMOKE, faces=faces, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"))), RaySession(SMOKE.compute))
+
+    return make
+
+
+def test_the_address_depends_on_whether_embeddings_are_used_and_not_on_where_the_weights_are(run):
+    addresses = [PREPARE_FACES.store(run(weights)).path for weights in ("", "none", "sface.onnx", "hub")]
+    assert addresses[0] == addresses[1] != addresses[2] == addresses[3]
+
+
+@pytest.mark.parametrize(("weights", "text"), [("", "not joined across cuts"), ("sface.onnx", "identified by face embeddings")])
+def test_the_driver_reads_the_weights_for_the_workers_and_says_how_people_are_identified(run, monkeypatch, capsys, weights, text):
+    monkeypatch.setattr(stage, "yunet_weights", lambda value, storage: b"yunet")
+    monkeypatch.setattr(stage, "sface_weights", lambda value, storage: f"sface of {value}".encode())
+    work = build_work(run(weights))
+    assert work.args[2:] == (b"yunet", b"sface of sface.onnx" if weights else None)
+    assert text in capsys.readouterr().out

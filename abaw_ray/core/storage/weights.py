@@ -1,6 +1,6 @@
 """Sources of pretrained weights.
 
-The settings ``weights`` of the face detector, the encoder and the speech model share one vocabulary:
+The settings ``weights`` of the face detector, the face embedder, the encoder and the speech model share one vocabulary:
 
 * a local path, or a URI that pyarrow understands, of the file or folder;
 * ``owner/name``: a repository on the model hub;

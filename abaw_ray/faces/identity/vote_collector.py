@@ -20,7 +20,7 @@ from abaw_ray.faces.identity.votes import Vote, mean_similarity
 from abaw_ray.media.frame import Frame
 from abaw_ray.media.square_crop import clip_square, square_around
 
-_START_VOTES = 3
+_START_VOTES = 2
 """Votes after the start of a tracklet or its resumption, from successive detections."""
 _EXTRA_VOTES = 4
 """Further votes from buffered detections where a vote differs from those before."""
