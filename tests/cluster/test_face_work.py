@@ -107,7 +107,7 @@ def run(tmp_path):
 
     def make(embedder_weights):
         faces = FacesConfig(people=PeopleConfig(weights=embedder_weights), chips=SMOKE.faces.chips)
-        data = replace(SMOKE.data, use_synthetic=False, videos=str(tmp_path / "videos"))
+        data = replace(SMOKE.data, use_synthetic=False, videos=(str(tmp_path / "videos"),))
         return Run(replace(SMOKE, faces=faces, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"))), RaySession(SMOKE.compute))
 
     return make
