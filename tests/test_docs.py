@@ -6,11 +6,13 @@ import shlex
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from abaw_ray.cli.analyze import settings_of as settings_of_analyze
 from abaw_ray.cli.arguments import parse
 from abaw_ray.cli.commands import COMMANDS
 from abaw_ray.cli.doctor.run import LINE
@@ -95,7 +97,8 @@ def test_every_command_line_is_valid():
             with pytest.raises(SystemExit, match="0"):
                 settings_of(name, args)
         else:
-            assert parse(LINE, args) if name == "doctor" else settings_of_models(args) if name == "models" else settings_of(name, args)
+            own = {"doctor": lambda args: parse(LINE, args), "models": settings_of_models, "analyze": settings_of_analyze}
+            assert own.get(name, partial(settings_of, name))(args)
 
 
 def test_every_option_with_a_dotted_name_is_a_setting():

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -64,3 +66,16 @@ def test_batches_of_paths_give_rows_and_reasons(bundle, clip, tmp_path):
     assert failed["source"].item().startswith("failed: ")
     assert rows["scored"].sum() == len(rows) - 1
     batches.analyzer.close()
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_documentation_runs(bundle, clip, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs/analyze.md").read_text()
+    example = re.search(r"## Python\n\n```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "runs/demo").mkdir(parents=True)
+    (tmp_path / "runs/demo/model").symlink_to(bundle)
+    (tmp_path / "clip.mp4").symlink_to(clip)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/analyze.md", "exec"), {})
+    assert "dominant" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.glob("clip.*")} >= {"clip.csv", "clip.html"}
