@@ -101,6 +101,7 @@ def scene(shots):
             yield render(*((person, 90 + 140 * place, 120) for place, person in enumerate(shown)), room=ROOMS[room]), shown
 
 
+@pytest.mark.slow
 @settings(max_examples=8, phases=[Phase.generate])
 @given(st.lists(SHOT, min_size=2, max_size=5))
 def test_no_track_holds_two_people_and_chunks_give_the_rows_of_one_pass(tmp_path_factory, embedder, shots):

@@ -87,7 +87,7 @@ class VoteCollector:
         if vote is None:
             return
         state.start_votes = max(state.start_votes - 1, 0)
-        extra = self._extra_votes(state, frame) if self._agreement(state, vote) == "doubtful" else []
+        extra = [] if self._agrees(state, vote) else self._extra_votes(state, frame)
         if not state.votes:
             state.thumbnails = [(frame.number, frame.time, _thumbnail(frame, face.box))]
         for one in [*extra, vote]:
@@ -98,12 +98,11 @@ class VoteCollector:
         """Return whether a face is the person of a lost tracklet; None where one of them has no vote."""
         state = self.tracklets.get(tracklet)
         vote = self._vote(frame, face) if state and state.votes and face.landmarks is not None else None
-        return None if state is None or vote is None else self._agreement(state, vote) == "same"
+        return None if state is None or vote is None else self._agrees(state, vote)
 
-    def _agreement(self, state: TrackletVotes, vote: Vote) -> str:
-        if not state.votes:
-            return "same"
-        return "same" if mean_similarity(state.votes[-_COMPARED:], [vote]) >= self.embedder.thresholds.same else "doubtful"
+    def _agrees(self, state: TrackletVotes, vote: Vote) -> bool:
+        """Return whether a vote shows the person of the votes before it; a first vote does."""
+        return not state.votes or mean_similarity(state.votes[-_COMPARED:], [vote]) >= self.embedder.thresholds.same
 
     def _extra_votes(self, state: TrackletVotes, frame: Frame) -> list[Vote]:
         """Return votes of detections since the last vote whose frames are still buffered, evenly spaced."""
