@@ -81,9 +81,11 @@ def test_the_summary_has_the_shares_of_the_person(result):
     assert sum(row[f"mean_{name.lower()}"] for name in EXPRESSIONS) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_lower_rate_scores_the_nearest_frames_and_keeps_their_numbers(bundle, clip, result):
+def test_a_lower_rate_scores_the_nearest_frames_and_keeps_their_numbers(bundle, clip, result, tmp_path):
     with Analyzer(str(bundle), config=AnalysisConfig(fps=5)) as analyzer:
         sparse = analyzer(clip)
+    assert "<video" in sparse.report(tmp_path / "clip.html").read_text()
+    assert sparse.overlay(tmp_path / "clip.mp4").is_file()
     assert 11 <= len(sparse.table) <= 14
     numbers = sparse.table["frame"].to_numpy()
     assert numbers[0] == 1

@@ -119,11 +119,18 @@ def test_tables_of_other_videos_are_refused(video, times, tmp_path):
     for rows, message in (
         (analysis_rows("main", times + 0.01), "are of another video"),
         (analysis_rows("main", np.append(times, times[-1] + 0.05)), "has 40 frames, the rows 41"),
-        (analysis_rows("main", times[:5]) + analysis_rows("main", times[6:], first=7), "have no frame 6"),
     ):
         with pytest.raises(DataError, match=message):
             direct(video, path, rows)
         assert not path.exists()
+
+
+def test_at_a_lower_rate_each_row_is_shown_until_the_next_one(video, times, tmp_path):
+    rows = [row for row in analysis_rows("main", times) if row["frame"] % 3 == 1]
+    assert direct(video, tmp_path / "o.mp4", rows) == rows[-1]["frame"]
+    (main,) = read_people(analysis_table(rows))
+    assert [main.at(frame) for frame in (1, 2, 3, 4)] == [0, 0, 0, 1]
+    assert main.at(rows[-1]["frame"] + 3) is None
 
 
 def test_the_overlay_ends_with_the_table(video, times, tmp_path):

@@ -1,6 +1,6 @@
 """An ANALYSIS table of one video -> arrays for each person, in which a frame's row is found at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +32,13 @@ class Person:
     box: Float[np.ndarray, "rows 4"]
     """x0 y0 x1 y1 in pixels of the upright frame; NaN where not seen."""
 
+    spacing: int = 1
+    """Largest difference of two successive frame numbers of the main person: above 1 where only some frames have rows."""
+
     def at(self, frame: int) -> int | None:
-        """Return the row of a frame; None where the person has none."""
-        row = int(np.searchsorted(self.frame, frame))
-        return row if row < len(self.frame) and self.frame[row] == frame else None
+        """Return the row of a frame, or of the last frame with a row before it, at a lower rate; None where the person has none."""
+        row = int(np.searchsorted(self.frame, frame, side="right")) - 1
+        return row if row >= 0 and frame - self.frame[row] < self.spacing else None
 
 
 def read_people(table: pa.Table) -> list[Person]:
@@ -52,7 +55,9 @@ def read_people(table: pa.Table) -> list[Person]:
     names = table["person"].unique().to_pylist()
     of_row = table["person"].to_numpy()
     people = [_person(table.filter(pa.array(of_row == name)), name) for name in names]
-    return sorted(people, key=lambda person: person.name != schema.MAIN_TRACK)
+    people.sort(key=lambda person: person.name != schema.MAIN_TRACK)
+    spacing = int(np.diff(people[0].frame).max(initial=1))
+    return [replace(person, spacing=spacing) for person in people]
 
 
 def _person(table: pa.Table, name: str) -> Person:

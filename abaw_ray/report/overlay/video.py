@@ -93,5 +93,5 @@ def _check(uri: str, frame: Frame, main: Person) -> None:
     row = main.at(frame.number)
     if row is None:
         raise DataError(f"{uri}: the rows of '{main.name}' have no frame {frame.number}; the main person needs one row for every frame")
-    if abs(frame.time - main.time[row]) > _TOLERANCE_S:
+    if frame.number == main.frame[row] and abs(frame.time - main.time[row]) > _TOLERANCE_S:
         raise DataError(f"{uri}: frame {frame.number} is at {frame.time:.3f} s, the rows say {main.time[row]:.3f} s; they are of another video")

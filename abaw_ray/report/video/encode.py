@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int, Int16, UInt8
 
-from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.report.tracks.track import STATES, frame_ends
 from abaw_ray.report.video.episodes import label_indices
@@ -28,10 +27,8 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
     """JSON values of a page.
 
     ``steps`` has the microseconds from each frame to the next (32 bits), so that sums are exact. Arrays of a person have one entry for each
-    frame from ``first`` (an index) on; missing rows are missing values.
-
-    Raises:
-        DataError: the people together do not have a row for every frame.
+    frame from ``first`` (an index) on; missing rows are missing values. Where only some frames of the video have rows, ``frames`` has their
+    numbers; the page shows each until the next one.
     """
     frame, time = _frames(page.table)
     ticks = np.rint(time * 1e6).astype(np.int64)
@@ -42,6 +39,7 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
         "colors": [COLOURS[name] for name in EXPRESSIONS],
         "boxUnits": _BOX_UNITS,
         "states": list(STATES),
+        "frames": to_base64(frame.astype("<i4")) if _is_sparse(frame) else None,
         "firstFrame": int(frame[0]) if len(frame) else 1,
         "firstTime": int(ticks[0]) if len(frame) else 0,
         "steps": to_base64(np.diff(ticks).astype("<u4")),
@@ -79,9 +77,17 @@ def person_rows(table: pa.Table, name: str) -> pa.Table:
 def _frames(table: pa.Table) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
     """Number and time of every frame for which anybody has a row."""
     frame, first = np.unique(table["frame"].to_numpy(), return_index=True)
-    if len(frame) and frame[-1] - frame[0] + 1 != len(frame):
-        raise DataError(f"frames {frame[0]} to {frame[-1]} have rows for {len(frame)} of them only; give all rows of the main person")
     return frame.astype(np.int64), table["time"].to_numpy()[first]
+
+
+def frame_spacing(table: pa.Table) -> int:
+    """Largest difference of the numbers of two successive frames that have rows; 1 where all frames have."""
+    return int(np.diff(_frames(table)[0]).max(initial=1))
+
+
+def _is_sparse(frame: Int[np.ndarray, " frames"]) -> bool:
+    """Whether frames between the first and the last have no row, as after an analysis at a lower rate."""
+    return len(frame) > 0 and int(frame[-1] - frame[0]) + 1 != len(frame)
 
 
 def _scatter(values: np.ndarray, at: Int[np.ndarray, " rows"], count: int, missing: int) -> str:

@@ -54,11 +54,12 @@ class PersonSummary:
         return {name: value / total if total else 0.0 for name, value in self.seconds.items()}
 
 
-def summarize_person(rows: pa.Table) -> PersonSummary:
+def summarize_person(rows: pa.Table, spacing: int = 1) -> PersonSummary:
     """Summary of one person.
 
     Args:
         rows: ``ANALYSIS`` rows of one person, by ascending frame; at least one.
+        spacing: Largest difference of two successive frame numbers without a missing row: above 1 where only some frames have rows.
     """
     time, frame = rows["time"].to_numpy(), rows["frame"].to_numpy()
     label = label_indices(rows)
@@ -73,7 +74,7 @@ def summarize_person(rows: pa.Table) -> PersonSummary:
             last=int(frame[b - 1]),
             confidence=float(confidence[a:b].mean()),
         )
-        for a, b in _runs(label, np.diff(frame) > 1)
+        for a, b in _runs(label, np.diff(frame) > spacing)
         if label[a] >= 0
     ]
     known = [name for name in EXPRESSIONS if rows[f"p_{name.lower()}"].null_count < len(rows)]

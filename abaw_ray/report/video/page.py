@@ -15,7 +15,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.video.config import VideoPageConfig
-from abaw_ray.report.video.encode import encode_video, person_rows
+from abaw_ray.report.video.encode import encode_video, frame_spacing, person_rows
 from abaw_ray.report.video.episodes import PersonSummary, select_episodes, summarize_person
 from abaw_ray.report.video.inputs import VideoPage, quote_relative
 from abaw_ray.report.web.html import BASE_CSS, FORMAT_JS, SERIES_JS, THEME_CSS, content_policy, environment, format_duration, read_inline, write_page
@@ -48,7 +48,7 @@ def render_video_page(page: VideoPage, config: VideoPageConfig | None = None) ->
     """HTML of the page; the same input gives the same text."""
     config = config or VideoPageConfig()
     data, script = encode_video(page), read_inline(FORMAT_JS, SERIES_JS, *(_ASSETS / name for name in _SCRIPTS))
-    people = [_person(name, summarize_person(person_rows(page.table, name)), config) for name in page.ordered_people()]
+    people = [_person(name, summarize_person(person_rows(page.table, name), frame_spacing(page.table)), config) for name in page.ordered_people()]
     times = page.table["time"].to_numpy()
     start = float(times.min()) if len(times) else 0.0
     templates = environment(_ASSETS)

@@ -6,7 +6,6 @@ import pytest
 from analysis_rows import analysis_rows, analysis_table, long_table
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.report.video.encode import encode_video
 from abaw_ray.report.video.inputs import AudioLevel, VideoPage
@@ -56,10 +55,13 @@ def test_missing_rows_of_a_further_person_are_missing_values():
     assert array(other["label"], np.uint8).tolist() == [happy, 255, 255, happy]
 
 
-def test_a_table_without_a_row_for_each_frame_is_refused():
+def test_a_table_of_some_frames_has_their_numbers():
     rows = analysis_rows("NNNN", np.arange(4) / 10)
-    with pytest.raises(DataError, match="frames 1 to 4 have rows for 3"):
-        encode([rows[0], rows[1], rows[3]])
+    data = encode([rows[0], rows[1], rows[3]])
+    assert array(data["frames"], "<i4").tolist() == [1, 2, 4]
+    assert array(data["steps"], "<u4").tolist() == [100_000, 200_000]
+    assert data["people"][0]["count"] == 3
+    assert encode(rows)["frames"] is None
 
 
 def test_a_model_without_a_voice_has_no_gate():

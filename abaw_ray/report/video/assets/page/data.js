@@ -28,6 +28,7 @@ class VideoData {
   constructor(raw) {
     Object.assign(this, { width: raw.width, height: raw.height, names: raw.expressions, colors: raw.colors, boxUnits: raw.boxUnits });
     Object.assign(this, { firstFrame: raw.firstFrame, end: raw.end });
+    this.frames = raw.frames && new Int32Array(decodeBase64(raw.frames).buffer); // only where some frames have no row
     const steps = new Uint32Array(decodeBase64(raw.steps).buffer);
     this.count = steps.length + 1;
     this.times = new Float64Array(this.count);
@@ -38,7 +39,8 @@ class VideoData {
   }
 
   get start() { return this.times[0]; }
-  frame(row) { return this.firstFrame + row; }
+  frame(row) { return this.frames ? this.frames[row] : this.firstFrame + row; }
+  rowOf(frame) { return this.frames ? this.frames.indexOf(frame) : frame - this.firstFrame; }
   // Time from which the next frame is shown.
   endOf(row) { return row + 1 < this.count ? this.times[row + 1] : this.end; }
   clampRow(row) { return Math.min(Math.max(row, 0), this.count - 1); }

@@ -90,7 +90,7 @@ function connectControls() {
   element("whole").addEventListener("click", () => timeline.setRange(data.start, data.end));
   element("stage").addEventListener("click", () => clock.toggle());
   document.querySelectorAll("[data-select]").forEach((button, index) => button.addEventListener("click", () => announcePerson(index)));
-  document.querySelectorAll("button[data-seek]").forEach((button) => button.addEventListener("click", () => { clock.pause(); clock.seek(Number(button.dataset.seek) - data.firstFrame); }));
+  document.querySelectorAll("button[data-seek]").forEach((button) => button.addEventListener("click", () => { clock.pause(); clock.seek(data.rowOf(Number(button.dataset.seek))); }));
   document.addEventListener("keydown", onKey);
   new ResizeObserver(() => layer.draw(clock.shown, person)).observe(element("stage"));
 }
