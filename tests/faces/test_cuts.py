@@ -36,6 +36,13 @@ def test_a_cut_between_dark_shots_is_detected_and_noise_in_a_black_frame_is_no_c
     assert cuts_in([noise.integers(14, 20, (36, 64), dtype=np.uint8) for _ in range(20)]) == [0]
 
 
+def test_noise_in_every_frame_is_not_a_cut_in_every_frame():
+    rng, detector = np.random.default_rng(0), CutDetector(CutConfig())
+    cuts = [detector.starts_shot(rng.integers(0, 255, (36, 64), dtype=np.uint8)) for _ in range(50)]
+    assert sum(cuts) <= 5
+    assert not any(cuts[5:])
+
+
 def test_a_still_video_has_no_cut():
     assert cuts_in([room(1)] * 10) == [0]
 

@@ -39,11 +39,13 @@ class CutDetector:
             return True
         change = cv2.norm(luma, previous, cv2.NORM_L1) / luma.size / 255
         threshold = self.config.min_pixel_change + _MOTION_FACTOR * self.mean_change
-        cut = change > threshold and _histogram_change(previous, luma) > self.config.min_histogram_change
-        if not cut and change > max(_MIN_CHANGE, _MIN_CHANGE_RATIO * self.mean_change):
-            cut = _correlation(previous, luma) < self.config.min_correlation
-        self.mean_change = 0.0 if cut else _DECAY * self.mean_change + (1 - _DECAY) * change
-        return cut
+        if change > threshold and _histogram_change(previous, luma) > self.config.min_histogram_change:
+            self.mean_change = 0.0
+            return True
+        is_large = change > max(_MIN_CHANGE, _MIN_CHANGE_RATIO * self.mean_change)
+        # The average goes on at such a cut: otherwise every frame of a noisy video, which is uncorrelated with the previous one, would be a cut.
+        self.mean_change = _DECAY * self.mean_change + (1 - _DECAY) * change
+        return is_large and _correlation(previous, luma) < self.config.min_correlation
 
 
 def _histogram_change(before: np.ndarray, after: np.ndarray) -> float:
