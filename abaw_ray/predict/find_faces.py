@@ -127,9 +127,14 @@ class FindFaces:
         return "present"
 
 
+def read_summary(folder: Path) -> FoundFaces:
+    """The result of ``FindFaces`` for a folder, without the audio."""
+    return FoundFaces(**json.loads((folder / SUMMARY_FILE).read_text()))
+
+
 def read_found(folder: Path) -> tuple[FoundFaces, Audio | None]:
     """What ``FindFaces`` wrote into a folder, besides the FACE rows."""
-    found = FoundFaces(**json.loads((folder / SUMMARY_FILE).read_text()))
+    found = read_summary(folder)
     if found.audio != "present":
         return found, None
     with np.load(folder / AUDIO_FILE) as file:

@@ -30,7 +30,7 @@ from abaw_ray.predict.analyzer import faces_config
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import AnalysisConfig, OutputConfig, output_config
-from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, load_face_weights, read_found
+from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, load_face_weights, read_summary
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.output.names import output_names
@@ -146,7 +146,7 @@ def _finish(store: StageStore, item: Item, payload: dict, analysis: Analysis, wr
     Raises:
         ItemError: the video is damaged; raised after its failure, and then the rows of its good frames, are stored.
     """
-    found, _ = read_found(folder)
+    found = read_summary(folder)
     failure = ItemError(found.error, found.frames) if found.error else None
     write(analysis, payload["output"])
     if failure:

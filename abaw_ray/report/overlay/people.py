@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.tables import rows_of_person
 
 _EDGES = ("box_x0", "box_y0", "box_x1", "box_y1")
 
@@ -53,8 +54,7 @@ def read_people(table: pa.Table) -> list[Person]:
     if len(videos) != 1:
         raise DataError(f"the table holds the rows of {len(videos)} videos; pass those of one video")
     names = table["person"].unique().to_pylist()
-    of_row = table["person"].to_numpy()
-    people = [_person(table.filter(pa.array(of_row == name)), name) for name in names]
+    people = [_person(rows_of_person(table, name), name) for name in names]
     people.sort(key=lambda person: person.name != schema.MAIN_TRACK)
     spacing = int(np.diff(people[0].frame).max(initial=1))
     return [replace(person, spacing=spacing) for person in people]

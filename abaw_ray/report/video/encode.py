@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Float, Int, Int16, UInt8
 
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.tables import rows_of_person
 from abaw_ray.report.tracks.track import STATES, frame_ends
 from abaw_ray.report.video.episodes import label_indices
 from abaw_ray.report.video.inputs import AudioLevel, VideoPage
@@ -71,7 +71,7 @@ def encode_person(page: VideoPage, name: str, frame: Int[np.ndarray, " frames"])
 
 def person_rows(table: pa.Table, name: str) -> pa.Table:
     """Rows of one person by ascending frame."""
-    return table.filter(pc.field("person") == name).sort_by("frame").combine_chunks()
+    return rows_of_person(table, name).sort_by("frame").combine_chunks()
 
 
 def _frames(table: pa.Table) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
