@@ -4,158 +4,32 @@ Without a GPU one worker does both halves of a video. With GPUs two operators fo
 GPU workers score them. Chips stay in storage until their video is done.
 """
 
-import tempfile
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.sources import video_missing
-from abaw_ray.core.errors import ConfigError, ItemError, MissingError, StorageError
-from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FindWork, FusedWork, ScoreWork
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.records import Item
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, list_videos
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.identity.embedder import describe
-from abaw_ray.features.config import DeviceConfig
-from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.analyzer import faces_config
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
-from abaw_ray.predict.config import AnalysisConfig, OutputConfig, output_config
-from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, load_face_weights, read_summary
-from abaw_ray.predict.models.load import load_model
-from abaw_ray.predict.output.files import OutputWriter
+from abaw_ray.predict.config import output_config
+from abaw_ray.predict.find_faces import load_face_weights
 from abaw_ray.predict.output.names import output_names
-from abaw_ray.predict.score_faces import ScoreFaces
 
 REVISION = 1
 """Raised when the same video, model and settings give another table."""
 _DRIVER_BYTES = 20_000_000
 """Bytes of video up to which several videos are analyzed in the driver: starting Ray and loading the model in each worker takes longer. Ours."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnalysisWork:
-    """What both halves of the work need; picklable."""
-
-    model: str
-    faces: FacesConfig
-    weights: FaceWeights
-    with_audio: bool
-    analysis: AnalysisConfig
-    outputs: OutputConfig
-    output: Storage
-    """The user's output folder."""
-    device: DeviceConfig
-    limits: ChildLimits
-    storage: StorageConfig
-    keep_chips: bool
-    notices: tuple[str, ...]
-    """What the user is told about the model and the faces."""
-
-    def finder(self) -> FindFaces:
-        """The first half."""
-        return FindFaces(self.faces, self.limits, weights=self.weights, with_audio=self.with_audio)
-
-    def scorer(self) -> ScoreFaces:
-        """The second half; imports the tensor libraries."""
-        model, metadata = load_model(self.model, self.device, self.storage)
-        return ScoreFaces(model, metadata, self.analysis)
-
-    def writer(self) -> OutputWriter:
-        """Writes the user's files."""
-        return OutputWriter(self.output, self.outputs, self.limits)
-
-
-class FindWork:
-    """First operator: finds the faces of one video, and stores chips and audio for the second one."""
-
-    def __init__(self, work: AnalysisWork) -> None:
-        self.find = work.finder()
-
-    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Process one item; its payload is the VIDEO row with ``output``, the name of its files."""
-        with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
-            found = _find(self.find, payload, Path(folder))
-            store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {"frames": found.frames, "faces": found.faces}
-
-
-class ScoreWork:
-    """Second operator: scores the chips of one video, writes its files, and deletes the chips."""
-
-    def __init__(self, work: AnalysisWork) -> None:
-        self.score, self.write, self.keep_chips = work.scorer(), work.writer(), work.keep_chips
-
-    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Process one item, as ``FindWork``."""
-        chips = chips_folder(store, item)
-        with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
-            store.storage.download_folder(chips, Path(folder))
-            if not (Path(folder) / SUMMARY_FILE).is_file():
-                raise StorageError(f"{store.storage.uri(chips)}: the chips of {item.name} are gone; they are made again")
-            try:
-                return _finish(store, item, payload, self.score(payload, Path(folder)), self.write, Path(folder))
-            finally:
-                if not self.keep_chips:
-                    store.storage.delete(chips)
-
-
-class FusedWork:
-    """Both halves in one worker. The model is loaded while the faces of the first video are found."""
-
-    def __init__(self, work: AnalysisWork) -> None:
-        self.find, self.write, self.keep_chips = work.finder(), work.writer(), work.keep_chips
-        loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
-        self.score: Future[ScoreFaces] = loader.submit(work.scorer)
-        loader.shutdown(wait=False)
-
-    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        """Process one item, as ``FindWork``."""
-        with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
-            found = _find(self.find, payload, Path(folder))
-            figures = _finish(store, item, payload, self.score.result()(payload, Path(folder)), self.write, Path(folder))
-            if self.keep_chips:
-                store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {**figures, "frames": found.frames, "faces": found.faces}
-
-
-def chips_folder(store: StageStore, item: Item) -> str:
-    """Where the chips and the audio of a video are stored until it is scored."""
-    return f"{store.path}/chips/{item.key}"
-
-
-def _find(find: FindFaces, payload: dict, folder: Path) -> Any:
-    try:
-        return find(payload, folder)
-    except MissingError as error:
-        raise video_missing(payload["uri"], error) from error
-
-
-def _finish(store: StageStore, item: Item, payload: dict, analysis: Analysis, write: OutputWriter, folder: Path) -> Mapping[str, float]:
-    """Write the user's files, then the stored analysis.
-
-    Raises:
-        ItemError: the video is damaged; raised after its failure, and then the rows of its good frames, are stored.
-    """
-    found = read_summary(folder)
-    failure = ItemError(found.error, found.frames) if found.error else None
-    write(analysis, payload["output"])
-    if failure:
-        store.write_failure(item, failure)
-    with tempfile.TemporaryDirectory(prefix="abaw-analysis-") as local:
-        store.storage.put_file(analysis.to_parquet(Path(local) / "analysis.parquet"), store.output(item))
-    if failure:
-        raise failure
-    return {"rows": len(analysis.table), "people": len(analysis.people)}
 
 
 @once_per_run
