@@ -5,7 +5,7 @@ samples reach them, receive each other's gradients under ZeRO 1 and 2. For a hea
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abaw_ray.encoder.config import MoeConfig
+from abaw_ray.encoder.noise import drop
 
 
 class MoeOutput(NamedTuple):
@@ -34,7 +35,6 @@ class MoeHead(nn.Module):
         super().__init__()
         self.config = config
         self.norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(config.dropout)
         self.router = nn.Linear(dim, config.num_experts)
         if config.hidden_dim:
             self.in_weight = nn.Parameter(torch.empty(config.num_experts, dim, config.hidden_dim))
@@ -47,15 +47,25 @@ class MoeHead(nn.Module):
             nn.init.trunc_normal_(self.in_weight, std=1 / math.sqrt(dim))
         nn.init.trunc_normal_(self.out_weight, std=1 / math.sqrt(config.hidden_dim or dim))
 
-    def forward(self, features: Float[Tensor, "n dim"]) -> MoeOutput:
-        """Logits, router probabilities and gate; with top_k above 1 the gate is normalised to sum 1, with 1 it is the router's probability."""
+    def forward(self, features: Float[Tensor, "n dim"], uniform: Float[Tensor, "n dim"] | None = None) -> MoeOutput:
+        """Logits, router probabilities and gate; with top_k above 1 the gate is normalised to sum 1, with 1 it is the router's probability.
+
+        Args:
+            features: The encoder's vectors.
+            uniform: In training, numbers from 0 to 1 for dropout.
+
+        Raises:
+            RuntimeError: the numbers are missing in training with dropout.
+        """
         features = self.norm(features)
         router_probs = self.router(features).float().softmax(dim=1)
         selected = router_probs.topk(self.config.top_k, dim=1).indices
         gate = router_probs * torch.zeros_like(router_probs).scatter(1, selected, 1.0)
         if self.config.top_k > 1:
             gate = gate / gate.sum(dim=1, keepdim=True)
-        expert_logits = self._expert_logits(self.dropout(features))
+        if self.training and self.config.dropout:
+            features = drop(features, self.config.dropout, uniform)
+        expert_logits = self._expert_logits(features)
         return MoeOutput(torch.einsum("nec,ne->nc", expert_logits.float(), gate), router_probs, gate)
 
     def _expert_logits(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n experts classes"]:
@@ -71,19 +81,28 @@ def identity(values: Tensor) -> Tensor:
     return values
 
 
-def load_balancing_loss(output: MoeOutput, mean_over_ranks: Callable[[Tensor], Tensor] = identity) -> Float[Tensor, ""]:
-    """Auxiliary load-balancing loss: num_experts x sum over experts of (fraction of selections) x (mean router probability); 1 is balanced.
+class ExpertLoad:
+    """Load balancing of the experts over whole steps: fractions of the selections in the last step, and the loss of the next one.
 
-    Args:
-        output: This rank's samples; every rank has equally many.
-        mean_over_ranks: Returns the mean of a vector over all ranks. The fractions carry no gradient and are those of all ranks together; the
-            loss is linear in the probabilities, so the mean of the ranks' losses, and of their gradients, is that of the global batch.
-
-    Source: Fedus et al., Switch Transformers (2021), equation 4, extended to top_k above 1.
+    The loss is num_experts x sum over experts of (fraction of selections) x (mean router probability); 1 is balanced (Fedus et al., Switch
+    Transformers, 2021, equation 4, extended to top_k above 1). There the fractions are those of the same batch. They carry no gradient, so those of
+    the step before serve as well, and then the loss of a step does not depend on how its samples are divided into ranks and micro-batches.
     """
-    selected = (output.gate.detach() > 0).float()
-    fractions = mean_over_ranks(selected.mean(dim=0)) / selected.sum(dim=1).mean().clamp(min=1)
-    return output.router_probs.shape[1] * (fractions * output.router_probs.mean(dim=0)).sum()
+
+    def __init__(self, experts: int, device: str = "cpu", fractions: Sequence[float] | None = None) -> None:
+        """Begin with balanced experts, or with the ``fractions`` of a checkpoint."""
+        self.fractions: Float[Tensor, " experts"] = torch.tensor(fractions or [1 / experts] * experts, dtype=torch.float32).to(device)
+        self._selected: list[Tensor] = []
+
+    def loss(self, output: MoeOutput) -> Float[Tensor, ""]:
+        """The loss of some samples; linear in the probabilities, so its mean over equal parts of a step is that of the step."""
+        self._selected.append((output.gate.detach() > 0).float().mean(dim=0))
+        return len(self.fractions) * (self.fractions * output.router_probs.mean(dim=0)).sum()
+
+    def end_step(self, mean_over_ranks: Callable[[Tensor], Tensor] = identity) -> None:
+        """Take over the fractions of the step's samples on all ranks, which call this together; nothing is read from the device."""
+        selected = mean_over_ranks(torch.stack(self._selected).mean(dim=0))
+        self.fractions, self._selected = selected / selected.sum(), []
 
 
 def normalized_entropy(fractions: Float[Tensor, "*any experts"]) -> Float[Tensor, "*any"]:

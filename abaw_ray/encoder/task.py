@@ -20,7 +20,8 @@ from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.metrics import ValidationSums
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
-from abaw_ray.encoder.moe import MoeHead, MoeOutput, identity, load_balancing_loss
+from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, identity
+from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise, set_noise, use_stochastic_depth
 from abaw_ray.training.loop import prefetch
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import parameter_groups
@@ -32,8 +33,12 @@ class MicroBatch(NamedTuple):
 
     pixels: UInt8[Tensor, "n 3 size size"]
     labels: Int[Tensor, " n"]
+    noise: Noise
+    """Random numbers of these samples."""
     loss_scale: float
     """Factor of the sum of weighted losses; with it, the mean over ranks and micro-batches is the loss of the global batch."""
+    is_last: bool
+    """Whether it is the last one of the step on this rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +60,20 @@ class ExpressionModel(nn.Module):
         super().__init__()
         torch.manual_seed(config.seed)
         self.encoder: Encoder = build_encoder(config.model, storage)
+        self._depth_layers = use_stochastic_depth(self.encoder.vit)
         if config.activation_checkpointing:
             self.encoder.enable_activation_checkpointing()
         self.head = MoeHead(self.encoder.dim, len(config.classes), config.moe)
 
-    def forward(self, pixels: UInt8[Tensor, "n 3 size size"]) -> MoeOutput:
-        """Logits, router probabilities and gate."""
-        return self.head(self.encoder(pixels))
+    def forward(self, pixels: UInt8[Tensor, "n 3 size size"], noise: Noise | None = None) -> MoeOutput:
+        """Logits, router probabilities and gate; in training with stochastic depth or dropout, ``noise`` has the random numbers of these samples."""
+        set_noise(self._depth_layers, None if noise is None else noise.paths)
+        return self.head(self.encoder(pixels), noise.features if noise is not None and self.head.config.dropout else None)
+
+    @property
+    def noise_sizes(self) -> NoiseSizes:
+        """Random numbers that it needs per sample in training."""
+        return NoiseSizes(paths=len(self._depth_layers), features=self.encoder.dim if self.head.config.dropout else 0)
 
     def parameter_groups(self, config: EncoderConfig) -> list[dict]:
         """Parameter groups with layer-wise learning rate decay; the layers are the embeddings, each block, and everything after the blocks."""
@@ -80,8 +92,16 @@ class ExpressionModel(nn.Module):
 class EncoderTask:
     """Micro-batches, loss and validation of one rank."""
 
-    def __init__(self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None) -> None:
+    def __init__(
+        self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None, *, noise_sizes: NoiseSizes | None = None
+    ) -> None:
         """Select the rows of both splits and count the classes of the training images.
+
+        Args:
+            config: Settings of the training.
+            images: All images.
+            context: Position among the ranks.
+            noise_sizes: Random numbers that the model needs per sample.
 
         Raises:
             ConfigError: the number of ranks does not divide the batch.
@@ -96,6 +116,8 @@ class EncoderTask:
         config.check_world_size(self.context.world_size)
         self.sampler = Sampler(size=len(self.train), global_batch_size=config.global_batch_size, seed=config.seed)
         self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes))
+        self.expert_load = ExpertLoad(config.moe.num_experts, self.context.device)
+        self.noise_sizes = noise_sizes or NoiseSizes()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -108,31 +130,36 @@ class EncoderTask:
         return count_micro_batches(self.config.global_batch_size // self.context.world_size, self.config.micro_batch_size)
 
     def seed(self, step: int) -> int:
-        """Seed of PyTorch's random numbers in a step; it differs between ranks, so they drop different blocks (stochastic depth)."""
-        return int(np.random.SeedSequence([self.config.seed, step, self.context.rank]).generate_state(1)[0])
+        """Seed of PyTorch's random numbers in a step, for layers other than those that ``noise`` serves."""
+        return int(np.random.SeedSequence([self.config.seed, step]).generate_state(1)[0])
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """Samples of a step on this rank, in micro-batches."""
-        labels, context = self.images.labels, self.context
-        weight_sum = self.loss.weight_sum(labels[self.train[self.sampler.indices(step)]])
-        local_rows = self.train[self.sampler.rank_indices(step, context.rank, context.world_size)]
-        splits = np.split(local_rows, self.gradient_accumulation_steps)
-        scale = context.world_size * len(splits) / weight_sum
+        labels, context, count = self.images.labels, self.context, self.gradient_accumulation_steps
+        rows = self.train[self.sampler.indices(step)]
+        scale = context.world_size * count / self.loss.weight_sum(labels[rows])
+        noise = draw_noise(self.config.seed, step, len(rows), self.noise_sizes)
+        size = len(rows) // context.world_size // count
 
-        def micro_batch(rows: np.ndarray) -> MicroBatch:
-            pixels = self._stack([self._random_crop(int(row), step) for row in rows])
-            return MicroBatch(pixels, torch.from_numpy(labels[rows]), scale)
+        def micro_batch(number: int) -> MicroBatch:
+            start = (context.rank * count + number) * size
+            samples = slice(start, start + size)
+            pixels = self._stack([self._random_crop(int(row), step) for row in rows[samples]])
+            return MicroBatch(pixels, torch.from_numpy(labels[rows[samples]]), noise.of(samples), scale, is_last=number == count - 1)
 
-        return [micro_batch(rows) for rows in splits]
+        return [micro_batch(number) for number in range(count)]
 
-    def loss_of(self, model: Callable[[Tensor], MoeOutput], micro_batch: MicroBatch) -> Tensor:
+    def loss_of(self, model: Callable[[Tensor, Noise], MoeOutput], micro_batch: MicroBatch) -> Tensor:
         """Weighted cross-entropy plus the load-balancing loss of a micro-batch; a step minimises its mean over ranks and micro-batches."""
         device = self.context.device
-        output = model(micro_batch.pixels.to(device, non_blocking=True))
+        output = model(micro_batch.pixels.to(device, non_blocking=True), micro_batch.noise.to(device))
         cross_entropy = self.loss(output.logits, micro_batch.labels.to(device)).sum() * micro_batch.loss_scale
         if self.config.moe.num_experts == 1 or self.config.moe.aux_loss_weight == 0:
             return cross_entropy
-        return cross_entropy + self.config.moe.aux_loss_weight * load_balancing_loss(output, self.context.mean_over_ranks)
+        balance = self.expert_load.loss(output)
+        if micro_batch.is_last:
+            self.expert_load.end_step(self.context.mean_over_ranks)
+        return cross_entropy + self.config.moe.aux_loss_weight * balance
 
     @torch.no_grad()
     def validate(self, model: nn.Module, batch_size: int = 128, num_workers: int = 0) -> ValidationSums:

@@ -28,7 +28,7 @@ class Engine(Protocol):
         """The optimizer's parameter groups; the next step uses their ``lr``."""
         ...
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, *inputs: Any) -> Any:
         """The model's output in training mode."""
 
     def backward(self, loss: Tensor) -> None:
@@ -53,9 +53,9 @@ class PlainEngine:
         """The optimizer's parameter groups."""
         return self.optimizer.param_groups
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, *inputs: Any) -> Any:
         """The module's output."""
-        return self.module(batch)
+        return self.module(*inputs)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradient of a micro-batch."""

@@ -5,10 +5,11 @@ Input: named parameters and the layer of each. Independent of the model and of t
 
 import math
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
-import torch
 from torch import nn
 
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.config import OptimConfig
 
 
@@ -35,7 +36,7 @@ def parameter_groups(
     layers: int,
     no_decay: Callable[[str, nn.Parameter], bool] | None = None,
 ) -> list[dict]:
-    """Groups of trainable parameters with one learning rate and one weight decay each, lowest layer first.
+    """Two groups of trainable parameters, with and without weight decay; the learning rates of the layers are ``lr_scales`` of their group.
 
     Args:
         named: Names and parameters, as from ``nn.Module.named_parameters``; frozen parameters are left out.
@@ -45,23 +46,31 @@ def parameter_groups(
         no_decay: Selects further parameters without weight decay; vectors and biases never have one.
 
     Returns:
-        Parameter groups for an optimizer, each with its ``peak_lr``, which ``set_learning_rates`` reads.
+        Parameter groups for ``make_adamw``, each with its ``peak_lr``, which ``set_learning_rates`` reads; none is empty. Within a group, parameters
+        are in the order of their layers, so that a flat tensor of the group has few ranges of one rate.
     """
-    groups: dict[tuple[float, float], dict] = {}
+    found: dict[float, list[tuple[int, nn.Parameter]]] = {config.weight_decay: [], 0.0: []}
     for name, parameter in named:
-        if not parameter.requires_grad:
-            continue
-        undecayed = parameter.ndim <= 1 or name.endswith("bias") or (no_decay is not None and no_decay(name, parameter))
-        peak_lr = config.lr * config.layer_decay ** (layers - 1 - layer_of(name))
-        weight_decay = 0.0 if undecayed else config.weight_decay
-        group = groups.setdefault((peak_lr, weight_decay), {"params": [], "lr": peak_lr, "peak_lr": peak_lr, "weight_decay": weight_decay})
-        group["params"].append(parameter)
-    return [groups[key] for key in sorted(groups)]
+        if parameter.requires_grad:
+            undecayed = parameter.ndim <= 1 or name.endswith("bias") or (no_decay is not None and no_decay(name, parameter))
+            found[0.0 if undecayed else config.weight_decay].append((layer_of(name), parameter))
+    return [_group(sorted(members, key=itemgetter(0)), weight_decay, layers, config) for weight_decay, members in found.items() if members]
 
 
-def make_adamw(param_groups: list[dict], config: OptimConfig) -> torch.optim.AdamW:
-    """Fused AdamW over the groups; the implementation that loops over tensors takes three times as long on a CPU."""
-    return torch.optim.AdamW(param_groups, lr=config.lr, betas=config.betas, fused=True)
+def _group(members: list[tuple[int, nn.Parameter]], weight_decay: float, layers: int, config: OptimConfig) -> dict:
+    scales = [config.layer_decay ** (layers - 1 - layer) for layer, _ in members]
+    return {
+        "params": [parameter for _, parameter in members],
+        "lr_scales": scales,
+        "lr": config.lr,
+        "peak_lr": config.lr,
+        "weight_decay": weight_decay,
+    }
+
+
+def make_adamw(param_groups: list[dict], config: OptimConfig) -> SlicedAdamW:
+    """AdamW over the groups, with the learning rate of each of their parameters."""
+    return SlicedAdamW(param_groups, config)
 
 
 def set_learning_rates(param_groups: Iterable[dict], multiplier: float) -> None:

@@ -39,19 +39,6 @@ class Sampler:
         epochs, offsets = np.divmod(positions, self.size)
         return np.concatenate([self._permutation(int(epoch))[offsets[epochs == epoch]] for epoch in np.unique(epochs)])
 
-    def rank_indices(self, step: int, rank: int, world_size: int) -> Int[np.ndarray, " local_batch_size"]:
-        """Indices of one rank's samples of a step: equal contiguous slices of the global batch, in order of the ranks.
-
-        Raises:
-            ConfigError: the number of ranks does not divide the batch size.
-        """
-        if self.global_batch_size % world_size:
-            raise ConfigError(
-                f"global_batch_size={self.global_batch_size} cannot be divided among {world_size} workers; choose a multiple of {world_size}"
-            )
-        local_batch_size = self.global_batch_size // world_size
-        return self.indices(step)[rank * local_batch_size : (rank + 1) * local_batch_size]
-
     def _permutation(self, epoch: int) -> np.ndarray:
         if epoch not in self._permutations:
             for old in [

@@ -14,13 +14,13 @@ from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deeps
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import MoeConfig
-from abaw_ray.encoder.moe import MoeHead, identity, load_balancing_loss
+from abaw_ray.encoder.moe import ExpertLoad, MoeHead, identity
 from abaw_ray.training.config import LossConfig, OptimConfig
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups, set_learning_rates
 
-CASES = [(0, 1), (1, 1), (2, 1), (1, 2), (2, 2)]
-"""ZeRO stage and gradient accumulation steps."""
+CASES = [(0, 1, False), (0, 2, False), (1, 1, False), (2, 1, False), (1, 2, False), (2, 2, False), (1, 1, True), (1, 2, True), (2, 2, True)]
+"""ZeRO stage, gradient accumulation steps of two ranks, and bf16; with bf16 and accumulation, gradients are summed in float32."""
 BATCH, STEPS, HALF = 16, 4, 2
 OPTIM = OptimConfig(lr=1e-2, layer_decay=0.5, max_grad_norm=0.5)
 
@@ -39,7 +39,7 @@ class Model(nn.Module):
             self.head.router.weight.copy_(torch.stack([direction, 0.9 * direction, -direction, -0.9 * direction]))
 
     def features(self, inputs):
-        return self.blocks[1](torch.tanh(self.blocks[0](inputs)))
+        return self.blocks[1](torch.tanh(self.blocks[0](inputs.to(self.blocks[0].weight.dtype))))
 
     def forward(self, inputs):
         return self.head(self.features(inputs))
@@ -62,7 +62,7 @@ def mean_over_ranks(values):
     return values / dist.get_world_size()
 
 
-def losses(model, step, rank, world_size, accumulation, mean=mean_over_ranks):
+def losses(model, step, rank, world_size, accumulation, load, mean=mean_over_ranks):
     """Yields this rank's loss of each micro-batch of a step, and a mask of the experts that its samples select."""
     loss = ClassLoss(LossConfig(), torch.tensor([0] * 6 + [1] * 3 + [2]).numpy(), 3)
     inputs, labels = batch(step)
@@ -70,28 +70,33 @@ def losses(model, step, rank, world_size, accumulation, mean=mean_over_ranks):
     local = slice(rank * BATCH // world_size, (rank + 1) * BATCH // world_size)
     for inputs_part, labels_part in zip(inputs[local].chunk(accumulation), labels[local].chunk(accumulation), strict=True):
         output = model(inputs_part)
-        value = loss(output.logits, labels_part).sum() * scale + 0.1 * load_balancing_loss(output, mean)
+        value = loss(output.logits, labels_part).sum() * scale + 0.1 * load.loss(output)
         yield value, (output.gate > 0).any(dim=0)
+    load.end_step(mean)
 
 
-def run(engine, model, steps, rank, world_size, accumulation):
-    """Take the steps; returns for each its gradients, the parameters after it, and the selected experts."""
-    from deepspeed.utils import safe_get_full_grad
+def run(engine, model, steps, rank, world_size, accumulation, load):
+    """Take the steps; returns for each its gradients, the parameters after it in float32, and the selected experts."""
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
+
+    def values():
+        masters = {name: safe_get_full_fp32_param(parameter) for name, parameter in model.named_parameters()}
+        return {name: (parameter if masters[name] is None else masters[name]).detach().clone() for name, parameter in model.named_parameters()}
 
     results = []
     for step in steps:
         set_learning_rates(engine.param_groups, lr_multiplier(step, STEPS, OPTIM))
         selected = torch.zeros(4, dtype=torch.bool)
-        for value, experts in losses(engine, step, rank, world_size, accumulation):
+        for value, experts in losses(engine, step, rank, world_size, accumulation, load):
             engine.backward(value)
             selected |= experts
         gradients = {name: safe_get_full_grad(parameter).detach().clone() for name, parameter in model.named_parameters()}
         engine.step()
-        results.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}, selected))
+        results.append((gradients, values(), selected))
     return results
 
 
-def engine_of(stage, accumulation, world_size, **more):
+def engine_of(stage, accumulation, world_size, bf16, **more):
     model = Model()
     config = ZeroConfig(
         stage=stage,
@@ -99,45 +104,57 @@ def engine_of(stage, accumulation, world_size, **more):
         gradient_accumulation_steps=accumulation,
         world_size=world_size,
         max_grad_norm=OPTIM.max_grad_norm,
+        bf16=bf16,
     )
     return ZeroEngine(model, model.parameter_groups(), OPTIM, config, **more), model
+
+
+def name_of(case):
+    stage, accumulation, bf16 = case
+    return f"stage{stage}-accumulation{accumulation}-{'bf16' if bf16 else 'float32'}"
 
 
 def train(folder, rank, world_size):
     """Train all cases, with a checkpoint after half of the steps; returns the results of ``run`` by case."""
     results = {}
-    for stage, accumulation in CASES:
-        engine, model = engine_of(stage, accumulation, world_size)
-        first = run(engine, model, range(HALF), rank, world_size, accumulation)
-        shard = checkpoint.write(engine, {"steps": HALF}, rank=rank, world_size=world_size)
-        shard.rename(folder / f"stage{stage}-accumulation{accumulation}-rank{rank}")
-        results[stage, accumulation] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation)
+    for case in CASES:
+        stage, accumulation, bf16 = case
+        (engine, model), load = engine_of(stage, accumulation, world_size, bf16), ExpertLoad(4)
+        first = run(engine, model, range(HALF), rank, world_size, accumulation, load)
+        shard = checkpoint.write(engine, {"steps": HALF, "fractions": load.fractions.tolist()}, rank=rank, world_size=world_size)
+        shard.rename(folder / f"{name_of(case)}-rank{rank}")
+        results[case] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation, load)
     return results
 
 
 def resume(folder, rank, world_size):
-    """Resume all cases from their checkpoints, which any number of ranks may have written; returns the results of ``run`` by case."""
+    """Resume all cases from their checkpoints, which two ranks have written; returns the results of ``run`` by case.
+
+    A single rank takes twice as many micro-batches, so that it runs the same code of DeepSpeed.
+    """
     results = {}
     storage = Storage(StorageConfig(uri=str(folder)))
-    for stage, accumulation in CASES:
-        path = f"stage{stage}-accumulation{accumulation}"
-        shard_folder, universal = checkpoint.fetch(storage, path, world_size=world_size, convert=stage > 0)
+    for case in CASES:
+        stage, accumulation, bf16 = case
+        accumulation *= 2 // world_size if accumulation > 1 else 1
+        shard_folder, universal = checkpoint.fetch(storage, name_of(case), world_size=world_size, convert=stage > 0)
         assert universal == (world_size != 2 and stage > 0)
-        engine, model = engine_of(stage, accumulation, world_size, universal=universal)
+        engine, model = engine_of(stage, accumulation, world_size, bf16, universal=universal)
         state = engine.load(shard_folder)
         dist.barrier()
-        checkpoint.delete_local_copy(storage, path, world_size=world_size)
-        results[stage, accumulation] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation)
+        checkpoint.delete_local_copy(storage, name_of(case), world_size=world_size)
+        load = ExpertLoad(4, fractions=state["fractions"])
+        results[case] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation, load)
     return results
 
 
 def train_in_plain_pytorch():
     """The same steps in plain PyTorch on the global batch; returns the gradients of each and the parameters after it."""
-    model, results = Model(), []
+    model, results, load = Model(), [], ExpertLoad(4)
     optimizer = make_adamw(model.parameter_groups(), OPTIM)
     for step in range(STEPS):
         set_learning_rates(optimizer.param_groups, lr_multiplier(step, STEPS, OPTIM))
-        ((value, _),) = losses(model, step, 0, 1, 1, mean=identity)
+        ((value, _),) = losses(model, step, 0, 1, 1, load, mean=identity)
         optimizer.zero_grad()
         value.backward()
         gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import CASES, HALF, STEPS, train_in_plain_pytorch
+from ranks import CASES, HALF, STEPS, name_of, train_in_plain_pytorch
 
 pytestmark = pytest.mark.slow
 
@@ -34,10 +34,9 @@ def two_ranks(tmp_path_factory):
     """Folder with the checkpoints after half of the steps, merged as in storage, and the results of two ranks for all steps."""
     folder = tmp_path_factory.mktemp("zero")
     results = launch(folder, 2, "train")
-    for stage, accumulation in CASES:
+    for case in CASES:
         for rank in range(2):
-            shard = folder / f"stage{stage}-accumulation{accumulation}-rank{rank}"
-            shutil.copytree(shard, folder / f"stage{stage}-accumulation{accumulation}", dirs_exist_ok=True)
+            shutil.copytree(folder / f"{name_of(case)}-rank{rank}", folder / name_of(case), dirs_exist_ok=True)
     return folder, results
 
 
@@ -47,10 +46,14 @@ def plain():
     return train_in_plain_pytorch()
 
 
-def assert_same(found, wanted, names="gradients and parameters"):
+def assert_same(found, wanted, names="gradients and parameters", *, bf16=False):
+    """In float32 every element; in bf16 the mean difference, because AdamW turns a gradient near zero into a full step of either sign."""
     assert found.keys() == wanted.keys()
     for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], atol=2e-6, rtol=2e-4, msg=lambda text, name=name: f"{names} of {name}: {text}")
+        if bf16:
+            assert (found[name].float() - wanted[name]).abs().mean() < 4e-3, f"{names} of {name}"
+        else:
+            torch.testing.assert_close(found[name], wanted[name], atol=2e-6, rtol=2e-4, msg=lambda text, name=name: f"{names} of {name}: {text}")
 
 
 def test_the_two_ranks_select_disjoint_experts_in_every_step(two_ranks):
@@ -61,30 +64,21 @@ def test_the_two_ranks_select_disjoint_experts_in_every_step(two_ranks):
             assert not (first & second).any()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"stage {case[0]}, {case[1]} micro-batches")
+@pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_every_gradient_and_update_is_that_of_one_rank_on_the_global_batch(two_ranks, plain, case):
     for result in two_ranks[1]:
         assert len(result[case]) == STEPS
         for (gradients, parameters, _), (plain_gradients, plain_parameters) in zip(result[case], plain, strict=True):
-            if case[1] == 1:  # with accumulation the load-balancing loss is that of each micro-batch
-                assert_same(gradients, plain_gradients, "gradient")
-                assert_same(parameters, plain_parameters, "parameter")
+            assert_same(gradients, plain_gradients, "gradient", bf16=case[2])
+            assert_same(parameters, plain_parameters, "parameter", bf16=case[2])
             assert gradients["head.in_weight"].abs().amax(dim=(1, 2)).min() > 0
-
-
-def test_gradient_accumulation_gives_the_same_step_in_both_stages(two_ranks):
-    for (gradients, parameters, _), (others, other_parameters, _) in zip(two_ranks[1][0][1, 2], two_ranks[1][0][2, 2], strict=True):
-        assert_same(gradients, others, "gradient")
-        assert_same(parameters, other_parameters, "parameter")
 
 
 @pytest.mark.parametrize("world_size", [2, 1])
 def test_a_checkpoint_of_two_ranks_resumes_on_two_and_on_one(two_ranks, world_size):
     folder, wanted = two_ranks
     resumed = launch(folder, world_size, "resume")
-    for stage, accumulation in CASES:
-        if accumulation > 1 and world_size == 1:
-            continue  # micro-batches then hold other samples, and the load-balancing loss is that of each micro-batch
-        for one, other in zip(resumed[0][stage, accumulation], wanted[0][stage, accumulation][HALF:], strict=True):
-            assert_same(one[0], other[0], "gradient")
-            assert_same(one[1], other[1], "parameter")
+    for case in CASES:
+        for one, other in zip(resumed[0][case], wanted[0][case][HALF:], strict=True):
+            assert_same(one[0], other[0], f"{name_of(case)}: gradient", bf16=case[2] and world_size == 1)
+            assert_same(one[1], other[1], f"{name_of(case)}: parameter", bf16=case[2] and world_size == 1)

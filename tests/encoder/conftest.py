@@ -1,7 +1,5 @@
 """Image sets of synthetic images, and settings of their training."""
 
-from dataclasses import replace
-
 import pytest
 from synthetic_images import CONFIG, synthetic_table
 
@@ -32,9 +30,3 @@ def many(tmp_path_factory):
 @pytest.fixture(scope="session")
 def images(many):
     return many()
-
-
-@pytest.fixture
-def plain_config():
-    """``CONFIG`` without the load-balancing loss, which is not a mean over samples."""
-    return replace(CONFIG, moe=replace(CONFIG.moe, aux_loss_weight=0.0))

@@ -116,9 +116,11 @@ def test_an_unknown_architecture_and_invalid_sizes_are_refused():
 def test_every_parameter_has_its_layer_and_tokens_and_biases_have_no_weight_decay(config):
     config = replace(config, optim=replace(config.optim, lr=1.0, layer_decay=0.5, weight_decay=0.1))
     model = ExpressionModel(config)
-    group_of = {id(parameter): group for group in model.parameter_groups(config) for parameter in group["params"]}
+    groups = model.parameter_groups(config)
+    group_of = {id(parameter): group for group in groups for parameter in group["params"]}
     assert len(group_of) == len(list(model.parameters()))
-    rates = {name: group_of[id(parameter)]["peak_lr"] for name, parameter in model.named_parameters()}
+    scales = {id(parameter): scale for group in groups for parameter, scale in zip(group["params"], group["lr_scales"], strict=True)}
+    rates = {name: group_of[id(parameter)]["peak_lr"] * scales[id(parameter)] for name, parameter in model.named_parameters()}
     wanted = {"patch_embed": 0.125, "pos_embed": 0.125, "cls_token": 0.125, "blocks.0": 0.25, "blocks.1": 0.5, "norm": 1.0}
     for start, rate in wanted.items():
         assert {value for name, value in rates.items() if name.startswith(f"encoder.vit.{start}")} == {rate}
@@ -150,7 +152,9 @@ def test_the_papers_encoder_is_vit_large_and_takes_224_pixels():
     output = model(pixels(1, 224))
     assert output.logits.shape == (1, 8)
     assert torch.isfinite(output.logits).all()
-    assert len(model.parameter_groups(config)) == 2 * 26
+    groups = model.parameter_groups(config)
+    assert len(groups) == 2
+    assert {len(set(group["lr_scales"])) for group in groups} == {26}
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ def tasks_of_ranks(config, images, world_size):
 
 
 def fit(config, images):
-    task, model = EncoderTask(config, images), ExpressionModel(config)
+    model = ExpressionModel(config)
+    task = EncoderTask(config, images, noise_sizes=model.noise_sizes)
     optimizer = make_adamw(model.parameter_groups(config), config.optim)
     accumulation = task.gradient_accumulation_steps
     engine = PlainEngine(model, optimizer, max_grad_norm=config.optim.max_grad_norm, gradient_accumulation_steps=accumulation)
@@ -80,18 +81,41 @@ def test_another_step_and_another_seed_have_other_pixels(config, images):
     assert not torch.equal(EncoderTask(replace(config, seed=1), images).micro_batches(0)[0].pixels, first)
 
 
-@pytest.mark.parametrize("micro_batch_size", [16, 2])
-def test_the_mean_of_two_ranks_losses_and_gradients_is_that_of_one_rank(plain_config, images, micro_batch_size):
-    model = ExpressionModel(plain_config)
-    one_rank = EncoderTask(plain_config, images)
-    loss = one_rank.loss_of(model, one_rank.micro_batches(3)[0])
-    wanted = torch.autograd.grad(loss, list(model.parameters()))
-    tasks = tasks_of_ranks(replace(plain_config, micro_batch_size=micro_batch_size), images, 2)
-    losses = [task.loss_of(model, micro_batch) for task in tasks for micro_batch in task.micro_batches(3)]
-    mean = sum(losses) / len(losses)
-    torch.testing.assert_close(mean, loss, atol=1e-5, rtol=1e-4)
-    for found, gradient in zip(torch.autograd.grad(mean, list(model.parameters())), wanted, strict=True):
-        torch.testing.assert_close(found, gradient, atol=1e-5, rtol=1e-3)
+@pytest.fixture
+def noisy_config(config):
+    """``CONFIG`` with everything that is random or a statistic over samples: stochastic depth, dropout and load balancing."""
+    model, moe = replace(config.model, drop_path_rate=0.4), replace(config.moe, dropout=0.3, aux_loss_weight=0.1)
+    return replace(config, model=model, moe=moe)
+
+
+@pytest.mark.parametrize(("world_size", "micro_batch_size"), [(1, 4), (2, 16), (2, 2), (4, 1)])
+def test_loss_and_gradient_do_not_depend_on_the_number_of_ranks_and_micro_batches(noisy_config, images, world_size, micro_batch_size):
+    model = ExpressionModel(noisy_config).train()
+    one_rank = EncoderTask(noisy_config, images, noise_sizes=model.noise_sizes)
+    divided = replace(noisy_config, micro_batch_size=micro_batch_size)
+    tasks = [EncoderTask(divided, images, RankContext(rank=rank, world_size=world_size), noise_sizes=model.noise_sizes) for rank in range(world_size)]
+    for step in (3, 4):  # the second step uses the experts' load in the first
+        loss = one_rank.loss_of(model, one_rank.micro_batches(step)[0])
+        wanted = torch.autograd.grad(loss, list(model.parameters()))
+        losses = [task.loss_of(model, micro_batch) for task in tasks for micro_batch in task.micro_batches(step)]
+        mean = sum(losses) / len(losses)
+        torch.testing.assert_close(mean, loss, atol=1e-5, rtol=1e-4)
+        for found, gradient in zip(torch.autograd.grad(mean, list(model.parameters())), wanted, strict=True):
+            torch.testing.assert_close(found, gradient, atol=1e-5, rtol=1e-3)
+        fractions = sum(task.expert_load.fractions for task in tasks) / world_size
+        torch.testing.assert_close(fractions, one_rank.expert_load.fractions)
+        for task in tasks:  # as the mean over ranks, which these tasks do not have
+            task.expert_load.fractions = fractions
+
+
+def test_stochastic_depth_changes_the_loss_and_differs_between_steps(noisy_config, images):
+    model = ExpressionModel(noisy_config).train()
+    task = EncoderTask(noisy_config, images, noise_sizes=model.noise_sizes)
+    (micro_batch,), (later,) = task.micro_batches(3), task.micro_batches(4)
+    with torch.no_grad():
+        losses = {float(task.loss_of(model, micro_batch._replace(noise=noise))) for noise in (micro_batch.noise, later.noise)}
+        losses.add(float(task.loss_of(model.eval(), micro_batch)))
+    assert len(losses) == 3
 
 
 @pytest.mark.parametrize("world_size", [2, 4])

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.encoder.config import MoeConfig
-from abaw_ray.encoder.moe import MoeHead, MoeOutput, load_balancing_loss, normalized_entropy
+from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, normalized_entropy
 
 
 def head_and_features(top_k=2, experts=4, count=12, hidden=5):
@@ -52,25 +52,63 @@ def test_an_expert_that_no_sample_selects_has_a_gradient_of_zeros_and_not_none()
     assert (head.in_weight.grad[0] != 0).any()
 
 
+def load_after(*outputs):
+    load = ExpertLoad(4)
+    for output in outputs:
+        load.loss(output)
+    load.end_step()
+    return load
+
+
 def test_the_load_balancing_loss_is_one_for_balanced_load_and_the_number_of_experts_for_a_single_one():
     even = torch.full((8, 4), 0.25)
-    gate = torch.eye(4).repeat(2, 1)
-    assert load_balancing_loss(MoeOutput(even, even, gate)).item() == pytest.approx(1.0)
+    balanced = MoeOutput(even, even, torch.eye(4).repeat(2, 1))
+    assert load_after(balanced).loss(balanced).item() == pytest.approx(1.0)
     alone = torch.tensor([1.0, 0, 0, 0]).repeat(8, 1)
-    assert load_balancing_loss(MoeOutput(even, alone, alone)).item() == pytest.approx(4.0)
+    single = MoeOutput(even, alone, alone)
+    assert load_after(single).loss(single).item() == pytest.approx(4.0)
+    assert ExpertLoad(4).loss(single).item() == pytest.approx(1.0), "before the first step, experts count as balanced"
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
-def test_the_mean_over_ranks_of_the_load_balancing_loss_and_its_gradient_is_that_of_the_global_batch(top_k):
+def test_the_load_balancing_loss_and_its_gradient_do_not_depend_on_how_a_step_is_divided(top_k):
     head, features = head_and_features(top_k, count=8)
-    whole = load_balancing_loss(head(features))
-    (wanted,) = torch.autograd.grad(whole, head.router.weight)
-    halves = [head(features[:4]), head(features[4:])]
-    shares = [(half.gate > 0).float().mean(dim=0) for half in halves]
-    losses = [load_balancing_loss(half, lambda _: sum(shares) / 2) for half in halves]
-    found = sum(torch.autograd.grad(loss, head.router.weight)[0] for loss in losses) / 2
-    torch.testing.assert_close(sum(losses) / 2, whole)
+    whole, parts = ExpertLoad(4), [ExpertLoad(4), ExpertLoad(4)]
+    whole.loss(head(features))
+    whole.end_step()
+    for rank, load in enumerate(parts):  # two ranks with two micro-batches each
+        for start in (0, 2):
+            load.loss(head(features[4 * rank + start : 4 * rank + start + 2]))
+    shares = [torch.stack(load._selected).mean(dim=0) for load in parts]
+    for load in parts:
+        load.end_step(lambda _: sum(shares) / 2)
+    assert whole.fractions.sum().item() == pytest.approx(1.0)
+    (wanted,) = torch.autograd.grad(whole.loss(head(features)), head.router.weight)
+    found = 0
+    for rank, load in enumerate(parts):
+        torch.testing.assert_close(load.fractions, whole.fractions)
+        for start in (0, 2):
+            part = load.loss(head(features[4 * rank + start : 4 * rank + start + 2]))
+            found += torch.autograd.grad(part, head.router.weight)[0] / 4
     torch.testing.assert_close(found, wanted)
+
+
+def test_the_fractions_of_a_checkpoint_continue_the_run():
+    head, features = head_and_features(count=8)
+    load = load_after(head(features))
+    resumed = ExpertLoad(4, fractions=load.fractions.tolist())
+    assert resumed.loss(head(features)).item() == load.loss(head(features)).item()
+
+
+def test_dropout_zeroes_features_by_the_given_numbers_in_training_only():
+    head, features = head_and_features(count=8)
+    plain = head(features).logits
+    head.config = MoeConfig(num_experts=4, top_k=2, hidden_dim=5, dropout=0.5)
+    torch.testing.assert_close(head(features, torch.ones_like(features)).logits.isfinite().all(), torch.tensor(True))
+    assert not torch.allclose(head(features, torch.rand_like(features)).logits, plain)
+    with pytest.raises(RuntimeError, match="random numbers"):
+        head(features)
+    torch.testing.assert_close(head.eval()(features).logits, plain)
 
 
 def test_normalized_entropy_is_one_for_equal_shares_and_zero_for_a_single_expert():

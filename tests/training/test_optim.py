@@ -35,7 +35,11 @@ def test_the_lr_multiplier_stays_between_zero_and_one_in_the_shortest_runs(steps
 def test_the_learning_rate_decays_by_layer_and_only_matrices_have_weight_decay():
     config = OptimConfig(lr=1.0, layer_decay=0.5, weight_decay=0.1)
     model = three_layers()
-    group_settings = {id(parameter): (group["peak_lr"], group["weight_decay"]) for group in groups_of(model, config) for parameter in group["params"]}
+    group_settings = {
+        id(parameter): (scale * group["peak_lr"], group["weight_decay"])
+        for group in groups_of(model, config)
+        for parameter, scale in zip(group["params"], group["lr_scales"], strict=True)
+    }
     wanted = {"0.weight": (0.25, 0.1), "0.bias": (0.25, 0), "1.weight": (0.5, 0.1), "1.bias": (0.5, 0), "2.weight": (1, 0), "2.bias": (1, 0)}
     assert {name: group_settings[id(parameter)] for name, parameter in model.named_parameters()} == wanted
 
@@ -47,6 +51,15 @@ def test_every_trainable_parameter_is_in_one_group_and_frozen_ones_in_none():
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters() if parameter.requires_grad)
     assert all(group["weight_decay"] == 0 for group in groups)
+
+
+def test_there_are_at_most_two_groups_whose_parameters_are_in_the_order_of_their_layers():
+    model = three_layers()
+    reversed_names = list(model.named_parameters())[::-1]
+    groups = parameter_groups(reversed_names, OptimConfig(layer_decay=0.5), layer_of=lambda name: int(name[0]), layers=3)
+    assert [group["lr_scales"] for group in groups] == [[0.25, 0.5], [0.25, 0.5, 1.0, 1.0]]
+    vectors = parameter_groups([("2.bias", model["2"].bias)], OptimConfig(), layer_of=lambda name: 2, layers=3)
+    assert [group["weight_decay"] for group in vectors] == [0.0]
 
 
 def test_the_fused_optimizer_agrees_with_the_definition_of_adamw():

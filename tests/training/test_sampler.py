@@ -20,21 +20,12 @@ def test_a_step_is_the_same_whether_or_not_the_steps_before_it_were_taken():
         np.testing.assert_array_equal(Sampler(size=50, global_batch_size=8, seed=1).indices(step), steps[step])
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
-def test_the_indices_of_all_ranks_concatenated_are_those_of_the_step(world_size):
-    sampler = Sampler(size=30, global_batch_size=8, seed=0)
-    for step in range(9):
-        parts = [sampler.rank_indices(step, rank, world_size) for rank in range(world_size)]
-        assert {len(part) for part in parts} == {8 // world_size}
-        np.testing.assert_array_equal(np.concatenate(parts), sampler.indices(step))
-
-
 def test_seeds_and_epochs_shuffle_differently():
     first = Sampler(size=64, global_batch_size=64, seed=0)
     assert (first.indices(0) != first.indices(1)).any()
     assert (first.indices(0) != Sampler(size=64, global_batch_size=64, seed=1).indices(0)).any()
 
 
-def test_ranks_that_do_not_divide_the_batch_are_refused():
-    with pytest.raises(ConfigError, match="multiple of 3"):
-        Sampler(size=30, global_batch_size=8, seed=0).rank_indices(0, 0, 3)
+def test_an_empty_set_is_refused():
+    with pytest.raises(ConfigError, match="0 samples"):
+        Sampler(size=0, global_batch_size=8, seed=0)

@@ -6,8 +6,11 @@
 import argparse
 import contextlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 
 def disable_shared_memory_collectives() -> None:
@@ -19,6 +22,19 @@ def disable_shared_memory_collectives() -> None:
 
     ops: Any = deepspeed.ops  # the module computes the attribute on first access, so type checkers do not know it
     ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
+
+
+def flat_ranges(parameters: Iterable[nn.Parameter]) -> list[tuple[int, int] | None]:
+    """First element, and element after the last, of each parameter's part in its group's flat float32 tensor on this rank; None for one without.
+
+    A parameter that crosses the border between two ranks has a part on both.
+    """
+    ranges: list[tuple[int, int] | None] = []
+    for parameter in parameters:
+        mapping: Any = getattr(parameter, "_hp_mapping", None)
+        place = mapping and mapping.get_hp_fragment_address()
+        ranges.append(None if place is None else (place.start, place.start + place.numel))
+    return ranges
 
 
 def convert_to_universal(source: Path, target: Path) -> None:

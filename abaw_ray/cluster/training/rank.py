@@ -25,6 +25,7 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet, open_image_set
+from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier
@@ -101,8 +102,8 @@ class _Rank:
         return values / self.world_size
 
     def _build(self, context: RankContext) -> tuple[ImageSet, EncoderTask, ExpressionModel]:
-        images = open_image_set(self.job.storage, self.job.shards)
-        return images, EncoderTask(self.config, images, context), ExpressionModel(self.config, self.job.storage.config)
+        images, model = open_image_set(self.job.storage, self.job.shards), ExpressionModel(self.config, self.job.storage.config)
+        return images, EncoderTask(self.config, images, context, noise_sizes=model.noise_sizes), model
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
         """The result of ``build``. An error of one rank is raised on all; otherwise the others would block in a collective until its timeout."""
@@ -135,6 +136,7 @@ class _Rank:
         engine = ZeroEngine(self.model, param_groups, config.optim, zero, universal=universal)
         state = engine.load(folder)
         self.curve, self.step, self.loss_sum = state["curve"], state["step"], state["loss_sum"]
+        self.task.expert_load = ExpertLoad(config.moe.num_experts, self.device, state["expert_fractions"])
         dist.barrier()
         if self.first_on_node:
             checkpoint.delete_local_copy(storage, path, world_size=self.world_size)
@@ -155,7 +157,8 @@ class _Rank:
 
     def _save_checkpoint(self, report: dict) -> None:
         """Write a checkpoint and report it to the driver."""
-        state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum}
+        fractions = self.task.expert_load.fractions.tolist()
+        state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
         folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size)
         ray.train.report(
             report,

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from abaw_ray.cluster.training.deepspeed_private import convert_to_universal, disable_shared_memory_collectives
+from abaw_ray.cluster.training.deepspeed_private import convert_to_universal, disable_shared_memory_collectives, flat_ranges
+from abaw_ray.training.adamw import Slice, SlicedAdamW
 from abaw_ray.training.config import OptimConfig
 from abaw_ray.training.optim import make_adamw
 
@@ -49,6 +50,8 @@ class ZeroConfig:
             # The overflow check of every gradient, and the throughput timer, which synchronises the GPU twice per micro-batch, take up to a sixth
             # of a step of ViT-L/14 on an H200. An overflow in bf16 shows in the epoch's loss.
             "bf16": {"enabled": self.bf16, "check_grad_overflow": False},
+            # Sums of many bf16 gradients in bf16 would lose small ones; ZeRO 0 supports no other type than the model's.
+            "data_types": {"grad_accum_dtype": "fp32" if self.bf16 and self.stage and self.gradient_accumulation_steps > 1 else None},
             "timers": {"throughput": {"enabled": False}},
             "zero_optimization": {
                 "stage": self.stage,
@@ -91,17 +94,19 @@ class ZeroEngine:
 
         self.module, self._accumulation_steps, self._accumulated = model, config.gradient_accumulation_steps, 0
         settings, optimizer = config.to_deepspeed_config(universal=universal), make_adamw(param_groups, optim)
+        parameters = [list(group["params"]) for group in optimizer.param_groups]
         initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
         self._engine: Any = initialized[0]
+        _set_slices(optimizer, parameters)
 
     @property
     def param_groups(self) -> list[dict]:
         """The optimizer's parameter groups; the next step uses their ``lr``."""
         return self._engine.optimizer.param_groups
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, *inputs: Any) -> Any:
         """The model's output in training mode."""
-        return self._engine(batch)
+        return self._engine(*inputs)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradient of a micro-batch; gradients are reduced over the ranks after the last one."""
@@ -125,6 +130,23 @@ class ZeroEngine:
         if path is None:
             raise FileNotFoundError(f"{folder} holds no DeepSpeed checkpoint")
         return state
+
+
+def _set_slices(optimizer: SlicedAdamW, parameters: list[list[nn.Parameter]]) -> None:
+    """Give the tensors by which DeepSpeed replaced the parameters their learning rates: one per parameter, or one flat tensor per group.
+
+    Args:
+        optimizer: The optimizer after ``deepspeed.initialize``.
+        parameters: The model's parameters in its groups, before.
+    """
+    for group, originals in zip(optimizer.param_groups, parameters, strict=True):
+        scales, tensors = group["lr_scales"], group["params"]
+        if len(tensors) == len(originals) and all(tensor.shape == original.shape for tensor, original in zip(tensors, originals, strict=True)):
+            for tensor, scale in zip(tensors, scales, strict=True):
+                optimizer.set_slices(tensor, [Slice(0, tensor.numel(), scale)])
+            continue
+        ranges = zip(flat_ranges(originals), scales, strict=True)
+        optimizer.set_slices(tensors[0], [Slice(*place, scale) for place, scale in ranges if place])
 
 
 def to_universal(folder: Path, out: Path) -> None:
