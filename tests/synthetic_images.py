@@ -20,7 +20,6 @@ CONFIG = EncoderConfig(
     optim=OptimConfig(lr=2e-3, layer_decay=1.0, warmup_ratio=0.05),
     epochs=6,
     global_batch_size=16,
-    micro_batch_size=16,
 )
 
 

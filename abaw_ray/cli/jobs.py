@@ -108,7 +108,7 @@ JOBS = {
             "encoder.epochs",
             "encoder.optim.lr",
             "encoder.global-batch-size",
-            "encoder.micro-batch-size",
+            "compute.micro-batch-size",
         ),
         notes=(_PRESET,),
     ),

@@ -10,7 +10,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
 from abaw_ray.training.config import LossConfig, OptimConfig
 
-REVISION = 2
+REVISION = 3
 """Raised when the same images and settings give another encoder."""
 INGEST_REVISION = 2
 """Raised when the same still images and settings give other ``IMAGE`` rows."""
@@ -191,23 +191,23 @@ class EncoderConfig:
     epochs: int = 10
     """Passes over the training images; ours, not from the paper."""
     global_batch_size: int = 256
-    """Images of a step, over all ranks and micro-batches; ours, not from the paper."""
-    micro_batch_size: int = 64
-    """Largest number of images of one forward pass on one rank; a larger local batch uses gradient accumulation. Ours."""
+    """Images of a step, over all ranks and micro-batches (``compute.micro_batch_size``); ours, not from the paper."""
+    ema_decay: float = 0.999
+    """Decay per step of the exponential moving average of the weights, which is validated and saved; 0 uses the weights of the last step. Ours."""
     zero_stage: Literal[0, 1, 2] = 1
     """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Arithmetic of the model: ``auto`` is bf16 on GPUs and float32 on CPUs. DeepSpeed keeps float32 master weights."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more computation."""
     seed: int = 0
     """Seed of initial weights, order of samples, augmentation and stochastic depth."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other, before any machine is started."""
-        for name in ("epochs", "global_batch_size", "micro_batch_size"):
+        for name in ("epochs", "global_batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay={self.ema_decay} must be at least 0 and below 1")
         if self.augment.scales[1] > self.ingest.scale:
             raise ConfigError(f"augment.scales={self.augment.scales} exceed ingest.scale={self.ingest.scale}: the stored images are not large enough")
 

@@ -16,6 +16,7 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.encoder.config import ModelConfig
+from abaw_ray.encoder.memory import EncoderShape
 
 _WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of timm's files of weights."""
@@ -47,8 +48,13 @@ class Encoder(nn.Module):
         mean, std = self._mean_and_std(pixels.device)
         return self.vit(((pixels.float() - mean) / std).to(next(self.vit.parameters()).dtype))
 
-    def enable_activation_checkpointing(self) -> None:
-        """Recompute each block's activations in the backward pass."""
+    @property
+    def shape(self) -> EncoderShape:
+        """Sizes that determine the memory of a pass."""
+        return EncoderShape(self.depth, self.vit.patch_embed.num_patches + self.vit.num_prefix_tokens, self.vit.embed_dim)
+
+    def recompute_activations(self) -> None:
+        """Recompute each block's activations in the backward pass: less memory, a third more computation."""
         self.vit.set_grad_checkpointing()
 
     def _mean_and_std(self, device: torch.device) -> tuple[Tensor, Tensor]:

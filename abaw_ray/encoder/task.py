@@ -50,6 +50,8 @@ class RankContext:
     device: str = "cpu"
     mean_over_ranks: Callable[[Tensor], Tensor] = identity
     """Mean of a vector over the ranks."""
+    micro_batch_size: int = 0
+    """Largest number of images of one forward pass, the same on all ranks; 0 for all of a rank's images."""
 
 
 class ExpressionModel(nn.Module):
@@ -61,8 +63,6 @@ class ExpressionModel(nn.Module):
         torch.manual_seed(config.seed)
         self.encoder: Encoder = build_encoder(config.model, storage)
         self._depth_layers = use_stochastic_depth(self.encoder.vit)
-        if config.activation_checkpointing:
-            self.encoder.enable_activation_checkpointing()
         self.head = MoeHead(self.encoder.dim, len(config.classes), config.moe)
 
     def forward(self, pixels: UInt8[Tensor, "n 3 size size"], noise: Noise | None = None) -> MoeOutput:
@@ -92,9 +92,7 @@ class ExpressionModel(nn.Module):
 class EncoderTask:
     """Micro-batches, loss and validation of one rank."""
 
-    def __init__(
-        self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None, *, noise_sizes: NoiseSizes | None = None
-    ) -> None:
+    def __init__(self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None, *, noise_sizes: NoiseSizes | None = None) -> None:
         """Select the rows of both splits and count the classes of the training images.
 
         Args:
@@ -127,7 +125,8 @@ class EncoderTask:
     @property
     def gradient_accumulation_steps(self) -> int:
         """Number of equally large micro-batches of a rank in a step."""
-        return count_micro_batches(self.config.global_batch_size // self.context.world_size, self.config.micro_batch_size)
+        local_batch_size = self.config.global_batch_size // self.context.world_size
+        return count_micro_batches(local_batch_size, self.context.micro_batch_size or local_batch_size)
 
     def seed(self, step: int) -> int:
         """Seed of PyTorch's random numbers in a step, for layers other than those that ``noise`` serves."""

@@ -50,7 +50,7 @@ class SlicedAdamW(torch.optim.Optimizer):
         self._slices[parameter] = tuple(ordered)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Update every tensor that has a gradient, without synchronizing the device; ``closure`` must be None."""
         if closure is not None:
             raise ValueError("a closure is not supported")
@@ -58,7 +58,7 @@ class SlicedAdamW(torch.optim.Optimizer):
             for scale, pieces in _by_scale(self._pieces(group)).items():
                 parameters, gradients, means, squares, steps = map(list, zip(*pieces, strict=True))
                 # The functional interface would count one step for every slice of a tensor.
-                torch._fused_adamw_(  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+                torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
                     parameters,
                     gradients,
                     means,

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.average import WeightAverage
 from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -22,6 +23,7 @@ from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups,
 CASES = [(0, 1, False), (0, 2, False), (1, 1, False), (2, 1, False), (1, 2, False), (2, 2, False), (1, 1, True), (1, 2, True), (2, 2, True)]
 """ZeRO stage, gradient accumulation steps of two ranks, and bf16; with bf16 and accumulation, gradients are summed in float32."""
 BATCH, STEPS, HALF = 16, 4, 2
+DECAY = 0.2
 OPTIM = OptimConfig(lr=1e-2, layer_decay=0.5, max_grad_norm=0.5)
 
 
@@ -75,8 +77,8 @@ def losses(model, step, rank, world_size, accumulation, load, mean=mean_over_ran
     load.end_step(mean)
 
 
-def run(engine, model, steps, rank, world_size, accumulation, load):
-    """Take the steps; returns for each its gradients, the parameters after it in float32, and the selected experts."""
+def run(engine, model, steps, rank, world_size, accumulation, load, average):
+    """Take the steps; returns for each its gradients, the parameters after it in float32, the selected experts, and the averaged parameters."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
     def values():
@@ -92,8 +94,17 @@ def run(engine, model, steps, rank, world_size, accumulation, load):
             selected |= experts
         gradients = {name: safe_get_full_grad(parameter).detach().clone() for name, parameter in model.named_parameters()}
         engine.step()
-        results.append((gradients, values(), selected))
+        average.update(step)
+        trained = copied(model)
+        with average.applied(model):
+            averaged = copied(model)
+        assert all(torch.equal(value, trained[name]) for name, value in copied(model).items())
+        results.append((gradients, values(), selected, averaged))
     return results
+
+
+def copied(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 def engine_of(stage, accumulation, world_size, bf16, **more):
@@ -106,7 +117,8 @@ def engine_of(stage, accumulation, world_size, bf16, **more):
         max_grad_norm=OPTIM.max_grad_norm,
         bf16=bf16,
     )
-    return ZeroEngine(model, model.parameter_groups(), OPTIM, config, **more), model
+    engine = ZeroEngine(model, model.parameter_groups(), OPTIM, config, **more)
+    return engine, model, WeightAverage(engine.master_weights(), DECAY, sharded=engine.sharded)
 
 
 def name_of(case):
@@ -119,11 +131,12 @@ def train(folder, rank, world_size):
     results = {}
     for case in CASES:
         stage, accumulation, bf16 = case
-        (engine, model), load = engine_of(stage, accumulation, world_size, bf16), ExpertLoad(4)
-        first = run(engine, model, range(HALF), rank, world_size, accumulation, load)
-        shard = checkpoint.write(engine, {"steps": HALF, "fractions": load.fractions.tolist()}, rank=rank, world_size=world_size)
+        (engine, model, average), load = engine_of(stage, accumulation, world_size, bf16), ExpertLoad(4)
+        first = run(engine, model, range(HALF), rank, world_size, accumulation, load, average)
+        state = {"steps": HALF, "fractions": load.fractions.tolist()}
+        shard = checkpoint.write(engine, state, rank=rank, world_size=world_size, average=average)
         shard.rename(folder / f"{name_of(case)}-rank{rank}")
-        results[case] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation, load)
+        results[case] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation, load, average)
     return results
 
 
@@ -139,18 +152,20 @@ def resume(folder, rank, world_size):
         accumulation *= 2 // world_size if accumulation > 1 else 1
         shard_folder, universal = checkpoint.fetch(storage, name_of(case), world_size=world_size, convert=stage > 0)
         assert universal == (world_size != 2 and stage > 0)
-        engine, model = engine_of(stage, accumulation, world_size, bf16, universal=universal)
+        engine, model, average = engine_of(stage, accumulation, world_size, bf16, universal=universal)
         state = engine.load(shard_folder)
+        average.load(shard_folder.parent / checkpoint.AVERAGE)
         dist.barrier()
         checkpoint.delete_local_copy(storage, name_of(case), world_size=world_size)
         load = ExpertLoad(4, fractions=state["fractions"])
-        results[case] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation, load)
+        results[case] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation, load, average)
     return results
 
 
 def train_in_plain_pytorch():
-    """The same steps in plain PyTorch on the global batch; returns the gradients of each and the parameters after it."""
+    """The same steps in plain PyTorch on the global batch; returns the gradients of each, the parameters after it, and their average."""
     model, results, load = Model(), [], ExpertLoad(4)
+    average = copied(model)
     optimizer = make_adamw(model.parameter_groups(), OPTIM)
     for step in range(STEPS):
         set_learning_rates(optimizer.param_groups, lr_multiplier(step, STEPS, OPTIM))
@@ -160,7 +175,9 @@ def train_in_plain_pytorch():
         gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
         nn.utils.clip_grad_norm_(model.parameters(), OPTIM.max_grad_norm)
         optimizer.step()
-        results.append((gradients, {name: value.detach().clone() for name, value in model.named_parameters()}))
+        decay = min(DECAY, (1 + step) / (10 + step))
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in copied(model).items()}
+        results.append((gradients, copied(model), average))
     return results
 
 

@@ -15,6 +15,7 @@ from synthetic_images import CONFIG, synthetic_table
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.training.average import Part, WeightAverage
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
@@ -109,7 +110,10 @@ def test_a_preempted_node_costs_no_step(disturbed):
 
 
 def test_two_workers_with_two_failures_train_the_model_of_one_process(store, disturbed, tmp_path):
-    task, model = EncoderTask(SETTINGS, open_image_set(store.storage, SHARDS, tmp_path)), ExpressionModel(SETTINGS)
+    model = ExpressionModel(SETTINGS)
+    task = EncoderTask(SETTINGS, open_image_set(store.storage, SHARDS, tmp_path), noise_sizes=model.noise_sizes)
+    parts = [Part(name, 0, parameter.detach().view(-1)) for name, parameter in model.named_parameters()]
+    average = WeightAverage(parts, SETTINGS.ema_decay, sharded=False)
     engine = PlainEngine(model, make_adamw(model.parameter_groups(SETTINGS), SETTINGS.optim), max_grad_norm=SETTINGS.optim.max_grad_norm)
     steps = SETTINGS.epochs * task.steps_per_epoch
     for row in disturbed[0]["curve"]:
@@ -122,8 +126,13 @@ def test_two_workers_with_two_failures_train_the_model_of_one_process(store, dis
             lr_multiplier=lambda step: lr_multiplier(step, steps, SETTINGS.optim),
             seed=task.seed,
         )
-        assert row["loss"] == pytest.approx(torch.stack(list(losses)).mean().item(), rel=2e-3)
-        wanted = task.validate(model).metrics(SETTINGS.classes)
+        values = []
+        for step, loss in zip(epoch, losses, strict=True):
+            values.append(loss)
+            average.update(step)
+        assert row["loss"] == pytest.approx(torch.stack(values).mean().item(), rel=2e-3)
+        with average.applied(model):
+            wanted = task.validate(model).metrics(SETTINGS.classes)
         assert row["val_images"] == wanted["val_images"] == 31
         assert row["val_loss"] == pytest.approx(wanted["val_loss"], rel=2e-3)
 

@@ -58,7 +58,7 @@ def assert_same(found, wanted, names="gradients and parameters", *, bf16=False):
 
 def test_the_two_ranks_select_disjoint_experts_in_every_step(two_ranks):
     for case in CASES:
-        for (_, _, first), (_, _, second) in zip(*(result[case] for result in two_ranks[1]), strict=True):
+        for (_, _, first, _), (_, _, second, _) in zip(*(result[case] for result in two_ranks[1]), strict=True):
             assert first.any()
             assert second.any()
             assert not (first & second).any()
@@ -68,9 +68,10 @@ def test_the_two_ranks_select_disjoint_experts_in_every_step(two_ranks):
 def test_every_gradient_and_update_is_that_of_one_rank_on_the_global_batch(two_ranks, plain, case):
     for result in two_ranks[1]:
         assert len(result[case]) == STEPS
-        for (gradients, parameters, _), (plain_gradients, plain_parameters) in zip(result[case], plain, strict=True):
+        for (gradients, parameters, _, average), (plain_gradients, plain_parameters, plain_average) in zip(result[case], plain, strict=True):
             assert_same(gradients, plain_gradients, "gradient", bf16=case[2])
             assert_same(parameters, plain_parameters, "parameter", bf16=case[2])
+            assert_same(average, plain_average, "average", bf16=case[2])
             assert gradients["head.in_weight"].abs().amax(dim=(1, 2)).min() > 0
 
 
@@ -82,3 +83,4 @@ def test_a_checkpoint_of_two_ranks_resumes_on_two_and_on_one(two_ranks, world_si
         for one, other in zip(resumed[0][case], wanted[0][case][HALF:], strict=True):
             assert_same(one[0], other[0], f"{name_of(case)}: gradient", bf16=case[2] and world_size == 1)
             assert_same(one[1], other[1], f"{name_of(case)}: parameter", bf16=case[2] and world_size == 1)
+            assert_same(one[3], other[3], f"{name_of(case)}: average", bf16=case[2] and world_size == 1)

@@ -14,8 +14,9 @@ from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
 
-def tasks_of_ranks(config, images, world_size):
-    return [EncoderTask(config, images, RankContext(rank=rank, world_size=world_size)) for rank in range(world_size)]
+def tasks_of_ranks(config, images, world_size, micro_batch_size=0, noise_sizes=None):
+    contexts = [RankContext(rank=rank, world_size=world_size, micro_batch_size=micro_batch_size) for rank in range(world_size)]
+    return [EncoderTask(config, images, context, noise_sizes=noise_sizes) for context in contexts]
 
 
 def fit(config, images):
@@ -66,10 +67,9 @@ def test_with_shuffled_labels_macro_f1_stays_at_chance(config, many):
 
 @pytest.mark.parametrize("micro_batch_size", [16, 4])
 def test_a_step_has_the_same_pixels_for_any_number_of_ranks(config, images, micro_batch_size):
-    config = replace(config, micro_batch_size=micro_batch_size)
     for step in (0, 7, 40):
-        one_rank = EncoderTask(replace(config, micro_batch_size=16), images).micro_batches(step)[0]
-        two_ranks = [micro_batch for task in tasks_of_ranks(config, images, 2) for micro_batch in task.micro_batches(step)]
+        (one_rank,) = EncoderTask(config, images).micro_batches(step)
+        two_ranks = [micro_batch for task in tasks_of_ranks(config, images, 2, micro_batch_size) for micro_batch in task.micro_batches(step)]
         assert len(two_ranks) == 2 * (8 // min(8, micro_batch_size))
         assert torch.equal(torch.cat([micro_batch.pixels for micro_batch in two_ranks]), one_rank.pixels)
         assert torch.equal(torch.cat([micro_batch.labels for micro_batch in two_ranks]), one_rank.labels)
@@ -92,8 +92,7 @@ def noisy_config(config):
 def test_loss_and_gradient_do_not_depend_on_the_number_of_ranks_and_micro_batches(noisy_config, images, world_size, micro_batch_size):
     model = ExpressionModel(noisy_config).train()
     one_rank = EncoderTask(noisy_config, images, noise_sizes=model.noise_sizes)
-    divided = replace(noisy_config, micro_batch_size=micro_batch_size)
-    tasks = [EncoderTask(divided, images, RankContext(rank=rank, world_size=world_size), noise_sizes=model.noise_sizes) for rank in range(world_size)]
+    tasks = tasks_of_ranks(noisy_config, images, world_size, micro_batch_size, model.noise_sizes)
     for step in (3, 4):  # the second step uses the experts' load in the first
         loss = one_rank.loss_of(model, one_rank.micro_batches(step)[0])
         wanted = torch.autograd.grad(loss, list(model.parameters()))

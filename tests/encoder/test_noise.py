@@ -1,7 +1,7 @@
 import pytest
 import timm
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 
 from abaw_ray.encoder.noise import Noise, NoiseSizes, StochasticDepth, draw_noise, drop, set_noise, use_stochastic_depth
 

@@ -21,6 +21,11 @@ class ComputeConfig:
     training: Resources = field(default_factory=lambda: Resources(workers=2))
     """Ranks of the encoder's training; without GPUs they use gloo. A rank of ViT-L/14 needs about 8 GB; without a GPU, 6 GB of these are weights and
     optimizer state."""
+    micro_batch_size: int = 0
+    """Largest number of images of one forward pass on a rank; gradients of further passes are accumulated, so the result does not depend on it. 0
+    selects it by the GPU's memory: for ViT-L/14 256 with 140 GB, 128 with 80 GB, 32 with 24 GB."""
+    recompute_activations: bool = False
+    """Recompute activations in the backward pass of the training: less memory, a third more computation, the same result."""
     fusion: Resources = field(default_factory=lambda: Resources(workers=2))
     """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features use shared memory in addition."""
     limits: ChildLimits = field(default_factory=ChildLimits)
@@ -38,7 +43,7 @@ class ComputeConfig:
         """Check for values that can never be scheduled."""
         for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
             getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
-        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s"):
+        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
         if self.object_store_mb and self.object_store_mb < 80:

@@ -54,7 +54,6 @@ DEMO = replace(
         optim=replace(PAPER.encoder.optim, lr=3e-4, layer_decay=1.0, betas=(0.9, 0.98), warmup_ratio=0.05),
         epochs=10,
         global_batch_size=32,
-        micro_batch_size=16,
         zero_stage=1,
     ),
     features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),

@@ -26,7 +26,7 @@ def describe(run: Run[Any]) -> str:
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Train on all images; returns the metrics of the last epoch, and those of all epochs as ``curve``."""
-    from abaw_ray.cluster.training.rank import preempted_nodes
+    from abaw_ray.cluster.training.preemption import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 
     config, images = run.config.encoder, INGEST_IMAGES.require(run)
@@ -37,6 +37,8 @@ def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         shards=sorted(images.outputs.values()),
         config=config,
         resources=run.compute.training,
+        micro_batch_size=run.compute.micro_batch_size,
+        recompute_activations=run.compute.recompute_activations,
         preemption_poll_s=run.compute.preemption_poll_s,
         on_report=_show,
         preempted_nodes=preempted_nodes if run.session.shared else None,

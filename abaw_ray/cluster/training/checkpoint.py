@@ -15,21 +15,26 @@ from typing import Any
 
 from filelock import FileLock
 
+from abaw_ray.cluster.training.average import WeightAverage
 from abaw_ray.cluster.training.zero import ZeroEngine, to_universal
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_cache_folder
 
+AVERAGE = "average"
+"""Folder of the average of the weights, beside that of DeepSpeed's files."""
 _META = "meta.json"
 
 
-def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int) -> Path:
+def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, average: WeightAverage | None = None) -> Path:
     """Write this rank's files of a checkpoint into a new local folder, which the uploader deletes. All ranks call this together."""
     folder = Path(tempfile.mkdtemp(prefix="abaw-checkpoint-"))
     with ExitStack() as on_error:
         on_error.callback(shutil.rmtree, folder, ignore_errors=True)  # else each attempt would fill a full disk further
         engine.save(folder / "zero", state)
+        if average and (average.sharded or rank == 0):
+            average.save(folder / AVERAGE, rank)
         if rank == 0:
             (folder / _META).write_text(json.dumps({"world_size": world_size}))
         files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}

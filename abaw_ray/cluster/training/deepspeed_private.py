@@ -8,7 +8,7 @@ import contextlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -24,16 +24,22 @@ def disable_shared_memory_collectives() -> None:
     ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
 
 
-def flat_ranges(parameters: Iterable[nn.Parameter]) -> list[tuple[int, int] | None]:
-    """First element, and element after the last, of each parameter's part in its group's flat float32 tensor on this rank; None for one without.
+class FlatRange(NamedTuple):
+    """Elements of a group's flat float32 tensor on this rank that belong to one parameter."""
 
-    A parameter that crosses the border between two ranks has a part on both.
-    """
-    ranges: list[tuple[int, int] | None] = []
+    start: int
+    stop: int
+    offset: int
+    """Their first element within the flattened parameter."""
+
+
+def flat_ranges(parameters: Iterable[nn.Parameter]) -> list[FlatRange | None]:
+    """The range of each parameter; None for one without elements on this rank. One that crosses the border of two ranks has a range on both."""
+    ranges: list[FlatRange | None] = []
     for parameter in parameters:
         mapping: Any = getattr(parameter, "_hp_mapping", None)
         place = mapping and mapping.get_hp_fragment_address()
-        ranges.append(None if place is None else (place.start, place.start + place.numel))
+        ranges.append(place and FlatRange(place.start, place.start + place.numel, mapping.lp_fragment_address.start))
     return ranges
 
 

@@ -5,6 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.average import WeightAverage
+from abaw_ray.cluster.training.preemption import PreemptionPoll
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
 from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
@@ -25,6 +28,7 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet, open_image_set
+from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
 from abaw_ray.training.loop import run_steps
@@ -50,16 +54,14 @@ class RankJob:
     """CPUs of a rank."""
     gpu: bool
     """Whether each rank has a GPU."""
+    micro_batch_size: int = 0
+    """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
+    recompute_activations: bool = False
+    """Whether activations are recomputed in the backward pass."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
     preemption_poll_s: float = 5.0
     """Interval at which ranks poll for preemption notices, in seconds."""
-
-
-def preempted_nodes() -> frozenset[str]:
-    """IDs of this training's nodes for which Ray has a preemption notice."""
-    info = ray.train.get_preemption_info()
-    return frozenset(info.preempted_node_ids if info else ())
 
 
 def run_rank(job: RankJob) -> dict | AbawError:
@@ -84,16 +86,21 @@ class _Rank:
         self.rank, self.world_size, self.first_on_node = context.get_world_rank(), context.get_world_size(), context.get_local_rank() == 0
         self.device = str(ray.train.torch.get_device())
         self.num_workers = int(job.cpus) - 1
-        rank_context = RankContext(rank=self.rank, world_size=self.world_size, device=self.device, mean_over_ranks=self.mean)
-        self.images, self.task, self.model = self._on_all_ranks(lambda: self._build(rank_context))
+        self.images, self.model = self._on_all_ranks(self._load)
+        rank_context = RankContext(
+            rank=self.rank,
+            world_size=self.world_size,
+            device=self.device,
+            mean_over_ranks=self.mean,
+            micro_batch_size=job.micro_batch_size or self._micro_batch_size(),
+        )
+        self.task = self._on_all_ranks(lambda: EncoderTask(self.config, self.images, rank_context, noise_sizes=self.model.noise_sizes))
         self.curve: list[dict] = []
         """Metrics of the finished epochs."""
         self.step, self.loss_sum = 0, 0.0
         """Number of steps taken, and the sum of the losses that the unfinished epoch had accumulated at a checkpoint."""
-        self.handled_preemptions: frozenset[str] = frozenset()
-        self.engine = self._start_engine()
-        self.last_poll, self.next_poll_step = (self.step, time.monotonic()), self.step
-        """Step and time of the last poll for preemption notices, and the step of the next one."""
+        self.engine, self.average = self._start_engine()
+        self.preemption = PreemptionPoll(job.preempted_nodes, job.preemption_poll_s, self.mean, self.step)
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the ranks."""
@@ -101,9 +108,20 @@ class _Rank:
         dist.all_reduce(values)
         return values / self.world_size
 
-    def _build(self, context: RankContext) -> tuple[ImageSet, EncoderTask, ExpressionModel]:
+    def _load(self) -> tuple[ImageSet, ExpressionModel]:
         images, model = open_image_set(self.job.storage, self.job.shards), ExpressionModel(self.config, self.job.storage.config)
-        return images, EncoderTask(self.config, images, context, noise_sizes=model.noise_sizes), model
+        if self.job.recompute_activations:
+            model.encoder.recompute_activations()
+        return images, model
+
+    def _micro_batch_size(self) -> int:
+        """The largest number of images of a pass that fits on every rank; their GPUs may differ."""
+        memory = torch.cuda.get_device_properties(self.device).total_memory if self.job.gpu else None
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        largest = largest_micro_batch(memory, self.model.encoder.shape, parameters=count, recompute=self.job.recompute_activations)
+        images = torch.tensor(largest).to(self.device)
+        dist.all_reduce(images, dist.ReduceOp.MIN)
+        return int(images)
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
         """The result of ``build``. An error of one rank is raised on all; otherwise the others would block in a collective until its timeout."""
@@ -117,7 +135,7 @@ class _Rank:
             raise first from error
         return results[0]
 
-    def _start_engine(self) -> ZeroEngine:
+    def _start_engine(self) -> tuple[ZeroEngine, WeightAverage | None]:
         config, storage = self.config, self.job.storage
         zero = ZeroConfig(
             stage=config.zero_stage,
@@ -130,17 +148,30 @@ class _Rank:
         )
         param_groups, last = self.model.parameter_groups(config), ray.train.get_checkpoint()
         if last is None:
-            return ZeroEngine(self.model, param_groups, config.optim, zero)
+            engine = ZeroEngine(self.model, param_groups, config.optim, zero)
+            return engine, self._average_of(engine)
         path = f"{self.job.run}/{Path(last.path).name}"
         folder, universal = checkpoint.fetch(storage, path, world_size=self.world_size, convert=config.zero_stage > 0)
         engine = ZeroEngine(self.model, param_groups, config.optim, zero, universal=universal)
         state = engine.load(folder)
         self.curve, self.step, self.loss_sum = state["curve"], state["step"], state["loss_sum"]
         self.task.expert_load = ExpertLoad(config.moe.num_experts, self.device, state["expert_fractions"])
+        average = self._average_of(engine)
+        if average:
+            average.load(folder.parent / checkpoint.AVERAGE)
         dist.barrier()
         if self.first_on_node:
             checkpoint.delete_local_copy(storage, path, world_size=self.world_size)
-        return engine
+        return engine, average
+
+    def _average_of(self, engine: ZeroEngine) -> WeightAverage | None:
+        """The average of the present weights; None where none is used."""
+        decay = self.config.ema_decay
+        return WeightAverage(engine.master_weights(), decay, sharded=engine.sharded) if decay else None
+
+    def _weights_to_use(self) -> AbstractContextManager[None]:
+        """While the block runs, the model has the weights that are validated and saved; all ranks call this together."""
+        return self.average.applied(self.model) if self.average else nullcontext()
 
     def train(self) -> dict:
         """Run all epochs, each with validation, a checkpoint and a report; then save the encoder. Returns the metrics."""
@@ -148,8 +179,9 @@ class _Rank:
             self.curve.append(self._epoch(epoch))
             self.loss_sum = 0.0
             self._save_checkpoint(self.curve[-1])
-        if self.rank == 0:
-            self._write_output()
+        with self._weights_to_use():
+            if self.rank == 0:
+                self._write_output()
         dist.barrier()
         if self.first_on_node:
             self.images.path.unlink(missing_ok=True)
@@ -159,7 +191,7 @@ class _Rank:
         """Write a checkpoint and report it to the driver."""
         fractions = self.task.expert_load.fractions.tolist()
         state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
-        folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size)
+        folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average)
         ray.train.report(
             report,
             checkpoint=ray.train.Checkpoint.from_directory(folder),
@@ -179,22 +211,14 @@ class _Rank:
             num_workers=self.num_workers,
         ):
             losses.append(loss)
+            if self.average:
+                self.average.update(self.step)
             self.step += 1
-            if self.job.preempted_nodes and self.next_poll_step <= self.step < steps.stop:
-                nodes = self.job.preempted_nodes() - self.handled_preemptions
-                if nodes:
-                    self.loss_sum += self._sum_of_means(losses)
-                    losses, self.handled_preemptions = [], self.handled_preemptions | nodes
-                    self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": len(nodes)})
-                self._schedule_next_poll()
+            if self.step < steps.stop and (nodes := self.preemption.new_nodes(self.step)):
+                self.loss_sum += self._sum_of_means(losses)
+                losses = []
+                self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": len(nodes)})
         self.loss_sum += self._sum_of_means(losses)
-
-    def _schedule_next_poll(self) -> None:
-        """Set the step of the next poll from the mean duration of the steps since the last one; it is the same step on every rank."""
-        step, moment = self.last_poll
-        self.last_poll = (self.step, time.monotonic())
-        seconds = float(self.mean(torch.tensor((self.last_poll[1] - moment) / max(self.step - step, 1))))
-        self.next_poll_step = self.step + max(1, int(self.job.preemption_poll_s / max(seconds, 1e-3)))
 
     def _sum_of_means(self, losses: list[Tensor]) -> float:
         """Sum over steps of the losses, each averaged over the ranks.
@@ -217,7 +241,8 @@ class _Rank:
         steps = range(self.step, (epoch + 1) * task.steps_per_epoch)
         self._run_steps(steps, total_steps)
         seconds = time.monotonic() - started
-        validation = task.validate(self.model, num_workers=self.num_workers)
+        with self._weights_to_use():
+            validation = task.validate(self.model, num_workers=self.num_workers)
         validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
         metrics = validation.metrics(self.config.classes)
         self._check_finite(metrics["val_loss"])

@@ -39,6 +39,8 @@ def train_encoder(
     shards: list[str],
     config: EncoderConfig,
     resources: Resources,
+    micro_batch_size: int = 0,
+    recompute_activations: bool = False,
     preemption_poll_s: float = 5.0,
     on_report: Callable[[dict], None] | None = None,
     preempted_nodes: Callable[[], frozenset[str]] | None = None,
@@ -51,6 +53,8 @@ def train_encoder(
         shards: Storage paths of the ``IMAGE`` tables.
         config: All settings that determine the encoder.
         resources: Number and size of the ranks; they do not change the result.
+        micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory. It does not change the result.
+        recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
         preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
         on_report: Called in this process after each epoch with its metrics, and after a checkpoint on preemption with ``step``,
             ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice.
@@ -64,7 +68,13 @@ def train_encoder(
         DataError: the images or the initial weights are not usable.
         StageError: the training failed after all retries; the same command resumes from the last epoch.
     """
-    job = replace(_job(store, item, shards, config, resources), preempted_nodes=preempted_nodes, preemption_poll_s=preemption_poll_s)
+    job = replace(
+        _job(store, item, shards, config, resources),
+        micro_batch_size=micro_batch_size,
+        recompute_activations=recompute_activations,
+        preempted_nodes=preempted_nodes,
+        preemption_poll_s=preemption_poll_s,
+    )
     if store.finished([item]):
         _delete_checkpoints(store.storage, job.run)  # of a run that was killed before it deleted them
         return store.folder_figures(item)

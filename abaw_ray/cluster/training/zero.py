@@ -5,13 +5,15 @@ Only stages 0, 1 and 2 are supported: every rank holds the whole model, so valid
 
 import logging
 import os
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from abaw_ray.cluster.training.deepspeed_private import convert_to_universal, disable_shared_memory_collectives, flat_ranges
+from abaw_ray.cluster.training.average import Part
+from abaw_ray.cluster.training.deepspeed_private import FlatRange, convert_to_universal, disable_shared_memory_collectives, flat_ranges
 from abaw_ray.training.adamw import Slice, SlicedAdamW
 from abaw_ray.training.config import OptimConfig
 from abaw_ray.training.optim import make_adamw
@@ -97,7 +99,13 @@ class ZeroEngine:
         parameters = [list(group["params"]) for group in optimizer.param_groups]
         initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
         self._engine: Any = initialized[0]
-        _set_slices(optimizer, parameters)
+        self._parts = _set_learning_rates_of_parts(optimizer, parameters, {id(parameter): name for name, parameter in model.named_parameters()})
+        self.sharded = config.stage > 0
+        """Whether each rank has the optimizer's state of a part of the parameters."""
+
+    def master_weights(self) -> list[Part]:
+        """The float32 master weights of this rank: views of what the optimizer updates."""
+        return self._parts
 
     @property
     def param_groups(self) -> list[dict]:
@@ -132,21 +140,34 @@ class ZeroEngine:
         return state
 
 
-def _set_slices(optimizer: SlicedAdamW, parameters: list[list[nn.Parameter]]) -> None:
+def _set_learning_rates_of_parts(optimizer: SlicedAdamW, parameters: list[list[nn.Parameter]], names: dict[int, str]) -> list[Part]:
     """Give the tensors by which DeepSpeed replaced the parameters their learning rates: one per parameter, or one flat tensor per group.
 
     Args:
         optimizer: The optimizer after ``deepspeed.initialize``.
         parameters: The model's parameters in its groups, before.
+        names: Name of a parameter by ``id``.
+
+    Returns:
+        The parts of parameters that this rank updates.
     """
+    parts = []
     for group, originals in zip(optimizer.param_groups, parameters, strict=True):
-        scales, tensors = group["lr_scales"], group["params"]
-        if len(tensors) == len(originals) and all(tensor.shape == original.shape for tensor, original in zip(tensors, originals, strict=True)):
-            for tensor, scale in zip(tensors, scales, strict=True):
-                optimizer.set_slices(tensor, [Slice(0, tensor.numel(), scale)])
-            continue
-        ranges = zip(flat_ranges(originals), scales, strict=True)
-        optimizer.set_slices(tensors[0], [Slice(*place, scale) for place, scale in ranges if place])
+        tensors, slices = group["params"], defaultdict(list)
+        for tensor, place, original, scale in zip(*_places(tensors, originals), originals, group["lr_scales"], strict=True):
+            if place:
+                slices[tensor].append(Slice(place.start, place.stop, scale))
+                parts.append(Part(names[id(original)], place.offset, tensor.detach().view(-1)[place.start : place.stop]))
+        for tensor in tensors:
+            optimizer.set_slices(tensor, slices[tensor])
+    return parts
+
+
+def _places(tensors: list[Tensor], originals: list[nn.Parameter]) -> tuple[list[Tensor], list[FlatRange | None]]:
+    """Tensor, and range in it, of each parameter of a group."""
+    if [tensor.shape for tensor in tensors] == [original.shape for original in originals]:
+        return tensors, [FlatRange(0, tensor.numel(), 0) for tensor in tensors]
+    return tensors * len(originals), flat_ranges(originals)
 
 
 def to_universal(folder: Path, out: Path) -> None:

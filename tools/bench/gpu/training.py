@@ -21,6 +21,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import open_image_set
+from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
@@ -32,8 +33,11 @@ _WARMUP_STEPS = 3
 
 def measure_training(work: Work, raw: dict) -> dict:
     """Measure images per second of the same step in plain PyTorch and through DeepSpeed, validation, and a checkpoint."""
-    task = EncoderTask(work.encoder, open_image_set(write_images(work), SHARDS, work.folder), RankContext(device=work.device))
-    step = [MicroBatch(batch.pixels.to(work.device), batch.labels.to(work.device), batch.loss_scale) for batch in task.micro_batches(0)]
+    task = _task(work)
+    step = [
+        batch._replace(pixels=batch.pixels.to(work.device), labels=batch.labels.to(work.device), noise=batch.noise.to(work.device))
+        for batch in task.micro_batches(0)
+    ]
     plain = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
@@ -43,6 +47,17 @@ def measure_training(work: Work, raw: dict) -> dict:
     finally:
         dist.destroy_process_group()
     return {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw)} | figures
+
+
+def _task(work: Work) -> EncoderTask:
+    """The task with the micro-batches that the job would choose for this GPU."""
+    with torch.device("meta"):
+        model = ExpressionModel(work.encoder)
+    memory = torch.cuda.get_device_properties(0).total_memory if work.bf16 else None
+    count = sum(parameter.numel() for parameter in model.parameters())
+    images = largest_micro_batch(memory, model.encoder.shape, parameters=count, recompute=False)
+    context = RankContext(device=work.device, micro_batch_size=images)
+    return EncoderTask(work.encoder, open_image_set(write_images(work), SHARDS, work.folder), context, noise_sizes=model.noise_sizes)
 
 
 def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:

@@ -46,7 +46,7 @@ class Work:
     def tiny(cls, folder: Path, cpus: int) -> "Work":
         """Return sizes that are only large enough to test the benchmark itself."""
         model = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=32, depth=2, num_heads=2, weights="random")
-        encoder = EncoderConfig(model=model, epochs=2, global_batch_size=16, micro_batch_size=8)
+        encoder = EncoderConfig(model=model, epochs=2, global_batch_size=16)
         return cls(folder=folder, cpus=cpus, encoder=encoder, chips=ChipConfig(size=28), images=64, steps=3, frames=40, matrix=256)
 
     @property
