@@ -38,9 +38,14 @@ class VideoInfo:
     start_s: float
     """Presentation time of the first frame in seconds."""
     duration_s: float
-    """From the first frame to the end of the last one, in seconds."""
+    """From the first frame to the end of the last one, in seconds; 0 for a single frame."""
     audio: str = "present"
     """``present``, ``absent``, ``unused`` where the model reads none, or why it cannot be decoded."""
+
+    @property
+    def end_s(self) -> float:
+        """End of the last frame in seconds."""
+        return self.start_s + self.duration_s
 
 
 @dataclass(frozen=True, kw_only=True)

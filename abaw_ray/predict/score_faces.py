@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
+from abaw_ray.core.frame_times import frame_ends
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.core.settings import to_plain
 from abaw_ray.media.audio import Audio
@@ -100,7 +101,6 @@ def _batches(path: Path, selected: Bool[np.ndarray, " rows"]) -> Iterator[pa.Tab
 
 def _video_info(video: dict, found: FoundFaces, rows: pa.Table) -> VideoInfo:
     times = rows["time"].to_numpy()[rows["track"].to_numpy() == MAIN_TRACK]
-    interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     return VideoInfo(
         name=video["video"],
         uri=video["uri"],
@@ -108,7 +108,7 @@ def _video_info(video: dict, found: FoundFaces, rows: pa.Table) -> VideoInfo:
         height=found.height,
         frames=found.frames,
         start_s=float(times[0]) if len(times) else 0.0,
-        duration_s=float(times[-1] - times[0] + interval) if len(times) else 0.0,
+        duration_s=float(frame_ends(times)[-1] - times[0]) if len(times) > 1 else 0.0,
         audio=found.audio,
     )
 

@@ -1,7 +1,6 @@
 """FACE rows and scores of one video -> the ANALYSIS table: each person is smoothed and calibrated separately."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +8,7 @@ from jaxtyping import Bool, Float, Int8
 
 from abaw_ray.core import schema
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.tables import list_array, name_array
 from abaw_ray.predict.models.scores import FrameScores
 from abaw_ray.scoring.postprocessing import Postprocessing
 
@@ -37,16 +37,8 @@ def analysis_table(faces: pa.Table, scores: Sequence[FrameScores], postprocessin
     columns["heard"] = pa.array(_concatenated([part.heard for part in scores], bool))
     columns["gate"] = _nullable(_concatenated([part.gate for part in scores], np.float32))
     columns |= _score_columns(probabilities, labels, missing=np.asarray(np.isneginf(logits).any(axis=0)))
-    boxes: Any = faces["box"].combine_chunks()
-    columns |= {f"box_{edge}": _nullable(column) for edge, column in zip(_EDGES, _box_array(boxes).T, strict=True)}
+    columns |= {f"box_{edge}": _nullable(column) for edge, column in zip(_EDGES, list_array(faces["box"]).T, strict=True)}
     return schema.conform(pa.table(columns), schema.ANALYSIS, stage="analyze")
-
-
-def _box_array(boxes: pa.FixedSizeListArray) -> Float[np.ndarray, "rows 4"]:
-    """The boxes as an array; NaN where there is none."""
-    array = np.full((len(boxes), len(_EDGES)), np.nan, np.float32)
-    array[boxes.is_valid().to_numpy(zero_copy_only=False)] = boxes.flatten().to_numpy().reshape(-1, len(_EDGES))
-    return array
 
 
 def _people(tracks: np.ndarray) -> list[slice]:
@@ -68,7 +60,7 @@ def _score_columns(
     confidence = np.where(scored, probabilities[np.arange(len(labels)), labels], np.nan)
     columns = {
         "scored": pa.array(scored),
-        "label": pa.array([EXPRESSIONS[label] if label >= 0 else None for label in labels], pa.string()),
+        "label": name_array(labels, EXPRESSIONS),
         "confidence": _nullable(confidence),
     }
     for index, name in enumerate(EXPRESSIONS):

@@ -1,4 +1,4 @@
-"""All analyzed videos -> the files about them: ``summary.csv``, ``failures.csv``, ``run.json`` and ``index.html``."""
+"""All analyzed videos -> the files about them: ``summary.csv``, ``episodes.csv``, ``failures.csv``, ``run.json`` and ``index.html``."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import OutputConfig
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.output.page import index_row
-from abaw_ray.predict.output.summary import SUMMARY, summarize
+from abaw_ray.predict.output.summary import EPISODES, SUMMARY, list_episodes, summarize
 from abaw_ray.report.video.index import write_index
 from abaw_ray.report.video.inputs import IndexRow, VideoIndex
 
@@ -51,6 +51,7 @@ class _Analyzed:
     """What is kept of one analysis while the others are read."""
 
     summary: pa.Table
+    episodes: pa.Table
     row: IndexRow
     notes: tuple[str, ...]
 
@@ -85,6 +86,7 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     summary = pa.concat_tables([SUMMARY.empty_table(), *(one.summary for one in analyzed)])
     failures = [{"video": name, "reason": row["reason"], "frames_kept": row["last_frame"]} for name, row in sorted(collection.failures.items())]
     output.write_bytes("summary.csv", _csv(summary))
+    output.write_bytes("episodes.csv", _csv(pa.concat_tables([EPISODES.empty_table(), *(one.episodes for one in analyzed)])))
     output.write_bytes("failures.csv", _csv(pa.Table.from_pylist(failures, schema=FAILURES)))
     output.write_bytes("run.json", json.dumps(_run(collection), indent=1).encode())
     if collection.outputs.report:
@@ -106,7 +108,7 @@ def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Coll
         thumbnail=analysis.thumbnail,
         failure=None if failure is None else failure["reason"],
     )
-    return _Analyzed(summary=summary, row=row, notes=analysis.notes)
+    return _Analyzed(summary=summary, episodes=list_episodes(analysis), row=row, notes=analysis.notes)
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -143,7 +145,7 @@ def _limited(lines: list[str], most: int = 10) -> list[str]:
 
 def _where(collection: Collection, output: Storage, done: Sequence[Mapping[str, Any]]) -> list[str]:
     """Paths of the files, the first three videos by name."""
-    lines = [f"summary:  {output.uri('summary.csv')}"]
+    lines = [f"summary:  {output.uri('summary.csv')}", f"episodes: {output.uri('episodes.csv')}"]
     if collection.outputs.report:
         lines.append(f"pages:    {output.uri('index.html')}")
     tables = [output.uri(f"{video['output']}.{collection.outputs.formats[0]}") for video in done]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-_RESERVED = ("index", "summary", "failures", "run")
+_RESERVED = ("index", "summary", "episodes", "failures", "run")
 """Names of the files about all videos."""
 
 

@@ -27,6 +27,7 @@ def video_page(analysis: AnalysisData, *, video: str | bytes | None, csv: str | 
         table=analysis.table,
         width=max(analysis.video.width, 1),
         height=max(analysis.video.height, 1),
+        end_s=analysis.video.end_s,
         video=video,
         audio=level and AudioLevel(time=level.start_s + level.interval_s * np.arange(len(level.dbfs)), level=level.dbfs.astype(float)),
         notes=[*analysis.model.notices, *analysis.notes],
@@ -42,7 +43,7 @@ def index_row(video: str, summary: pa.Table, *, page: str | None, duration_s: fl
         video: Its name.
         summary: Its rows of ``SUMMARY``.
         page: Path of its page relative to the list.
-        duration_s: Its duration in seconds.
+        duration_s: Its duration in seconds; 0 for an image.
         thumbnail: A small JPEG.
         failure: Why it was not analyzed to its end.
     """
@@ -52,7 +53,7 @@ def index_row(video: str, summary: pa.Table, *, page: str | None, duration_s: fl
         title=video,
         page=page,
         thumbnail=thumbnail,
-        duration_s=duration_s,
+        duration_s=duration_s or None,
         people=len(summary),
         seen=None if main is None else main["share_seen"],
         shares=shares,

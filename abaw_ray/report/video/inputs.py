@@ -38,6 +38,8 @@ class VideoPage:
     width: int
     height: int
     """Pixels of the upright frame, to which the boxes refer."""
+    end_s: float | None = None
+    """End of the video's last frame in seconds; None: the last frame of the table gets the median duration of the others."""
     video: str | bytes | None = None
     """Path of the video relative to the page, or its content to embed; None if there is no video that a browser plays."""
     media_type: str = "video/mp4"
@@ -86,7 +88,7 @@ class IndexRow:
     duration_s: float | None = None
     people: int | None = None
     seen: float | None = None
-    """Fraction of the frames in which the main person's face is seen."""
+    """Fraction of the main person's time in which the face is seen."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Fraction of the main person's scored time with each expression."""
     failure: str | None = None
