@@ -41,6 +41,8 @@ class VideoInfo:
     """From the first frame to the end of the last one, in seconds; 0 for a single frame."""
     audio: str = "present"
     """``present``, ``absent``, ``unused`` where the model reads none, or why it cannot be decoded."""
+    damage: str = ""
+    """Damage at which a browser would stop, or play sound at a wrong time; empty where none was found."""
 
     @property
     def end_s(self) -> float:

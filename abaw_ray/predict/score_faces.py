@@ -24,6 +24,8 @@ from abaw_ray.predict.table import FACE_COLUMNS, analysis_table
 
 _LEVEL_INTERVAL_S = 0.1
 """Seconds between two values of the loudness that pages show; ours."""
+_SOUND_STATES = ("present", "absent", "unused")
+"""Values of ``FoundFaces.audio`` that are not the reason of a failure."""
 _BATCH_ROWS = 1024
 """Rows whose chips are in memory at the same time; ours."""
 
@@ -47,7 +49,7 @@ class ScoreFaces:
         """
         found, audio = read_found(folder)
         rows = pq.ParquetFile(folder / FACES_FILE).read(columns=list(FACE_COLUMNS))
-        info = _video_info(video, found, rows)
+        info = _video_info(video, found, rows, audio)
         selected = self._selected(rows)
         rows = rows.filter(pa.array(selected))
         thumbnail = _Thumbnail()
@@ -99,7 +101,7 @@ def _batches(path: Path, selected: Bool[np.ndarray, " rows"]) -> Iterator[pa.Tab
                 yield pa.Table.from_batches([batch]).filter(pa.array(rows))
 
 
-def _video_info(video: dict, found: FoundFaces, rows: pa.Table) -> VideoInfo:
+def _video_info(video: dict, found: FoundFaces, rows: pa.Table, audio: Audio | None) -> VideoInfo:
     times = rows["time"].to_numpy()[rows["track"].to_numpy() == MAIN_TRACK]
     return VideoInfo(
         name=video["video"],
@@ -110,7 +112,17 @@ def _video_info(video: dict, found: FoundFaces, rows: pa.Table) -> VideoInfo:
         start_s=float(times[0]) if len(times) else 0.0,
         duration_s=float(frame_ends(times)[-1] - times[0]) if len(times) > 1 else 0.0,
         audio=found.audio,
+        damage=_damage(found, audio),
     )
+
+
+def _damage(found: FoundFaces, audio: Audio | None) -> str:
+    """As ``VideoInfo.damage``. A damaged packet of audio leaves a gap in it; audio that the model does not read is not examined."""
+    if found.error:
+        return found.error
+    if found.audio not in _SOUND_STATES:
+        return found.audio
+    return "its audio has gaps" if audio is not None and len(audio.audible_spans()) > 1 else ""
 
 
 def model_info(metadata: BundleMetadata) -> ModelInfo:
@@ -132,6 +144,6 @@ def _notes(found: FoundFaces, audio: Audio | None) -> tuple[str, ...]:
     if not found.faces:
         basis = "its frames are scored by the sound alone" if audio is not None and len(audio.samples) else "no frame is scored"
         notes.append(f"no face in {found.frames:,} frames: {basis}; lower --min-score finds more uncertain faces")
-    if found.audio not in ("present", "absent", "unused"):
+    if found.audio not in _SOUND_STATES:
         notes.append(f"its frames are scored without sound: {found.audio}")
     return tuple(notes)

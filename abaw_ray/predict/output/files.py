@@ -101,7 +101,7 @@ class OutputWriter:
         if is_image(uri):
             return None
         try:
-            plays = check_playability(uri).plays
+            plays = not analysis.video.damage and check_playability(uri).plays  # at damage, a browser stops and shows nothing more
         except (ItemError, DataError):
             return None
         if plays and not is_remote(uri) and not is_remote(self.output.config.uri):
