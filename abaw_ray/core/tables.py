@@ -34,7 +34,7 @@ def list_array(column: pa.ChunkedArray | pa.FixedSizeListArray, missing: float =
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     out = np.full((len(array), array.type.list_size), missing, array.type.value_type.to_pandas_dtype())
-    values = array.drop_null().flatten().to_numpy(zero_copy_only=False)
+    values = array.flatten().to_numpy(zero_copy_only=False)  # without those of null rows
     out[array.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(-1, array.type.list_size)
     return out
 

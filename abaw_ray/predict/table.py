@@ -10,7 +10,7 @@ from abaw_ray.core import schema
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.tables import list_array, name_array
 from abaw_ray.predict.models.scores import FrameScores
-from abaw_ray.scoring.postprocessing import Postprocessing
+from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
 
 FACE_COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box")
 """Columns of FACE that the table needs."""
@@ -31,7 +31,7 @@ def analysis_table(faces: pa.Table, scores: Sequence[FrameScores], postprocessin
     for rows in _people(tracks):
         scored = np.logical_not(np.any(np.isnan(logits[rows]), axis=1))
         probabilities[rows] = postprocessing.probabilities(logits[rows], times[rows], scored)
-    labels = _labels(probabilities)
+    labels = predict_labels(probabilities)
     columns = {name: faces[name] for name in ("video", "frame", "time", "seen", "source")}
     columns["person"] = faces["track"]
     columns["heard"] = pa.array(_concatenated([part.heard for part in scores], bool))
@@ -45,11 +45,6 @@ def _people(tracks: np.ndarray) -> list[slice]:
     """The rows of each person: runs of equal names."""
     starts = [0, *(1 + np.flatnonzero(tracks[1:] != tracks[:-1]))]
     return [slice(first, last) for first, last in zip(starts, [*starts[1:], len(tracks)], strict=True)] if len(tracks) else []
-
-
-def _labels(probabilities: Float[np.ndarray, "rows 8"]) -> Int8[np.ndarray, " rows"]:
-    scored = np.isfinite(probabilities).any(axis=1)
-    return np.where(scored, np.where(np.isnan(probabilities), -1, probabilities).argmax(axis=1), -1).astype(np.int8)
 
 
 def _score_columns(
