@@ -86,12 +86,16 @@ def test_files_mirror_the_folders_and_a_broken_video_loses_nothing(in_driver):
     files = {path.relative_to(in_driver).as_posix() for path in in_driver.rglob("*.*") if ".cache" not in path.parts}
     stems = {"a/clip.mp4", "a/clip.mov", "b/clip"}
     expected = {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "parquet", "html")}
-    assert files == expected | {"summary.csv", "failures.csv", "run.json", "index.html"} | {name for name in files if name.endswith(".proxy.mp4")}
+    expected |= {"summary.csv", "episodes.csv", "failures.csv", "run.json", "index.html"}
+    assert files == expected | {name for name in files if name.endswith(".proxy.mp4")}
     failures = pd.read_csv(in_driver / "failures.csv")
     assert failures["video"].tolist() == ["b/text.mp4"]
     assert "not a video" in failures["reason"].item()
     summary = pd.read_csv(in_driver / "summary.csv")
     assert set(summary["video"]) == {"a/clip.mp4", "a/clip.mov", "b/clip.mp4"}
+    episodes = pd.read_csv(in_driver / "episodes.csv")
+    assert (episodes["end"] - episodes["start"]).min() > 0.19
+    assert len(episodes) == summary.filter(like="episodes_").sum().sum() > 0
     run = json.loads((in_driver / "run.json").read_text())
     assert run["model"]["notices"][0].startswith("This model was trained on generated faces")
     assert run["videos"] == 4
@@ -145,6 +149,6 @@ def test_the_command_prints_where_the_results_are_and_imports_no_ray(model, vide
     args = ["analyze", str(videos / "b/clip.mp4"), "--model", str(model), "-o", str(tmp_path / "out"), "--people", "main", "--overlay"]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
-    for name in ("summary.csv", "index.html", "clip.csv"):
+    for name in ("summary.csv", "episodes.csv", "index.html", "clip.csv"):
         assert f"{tmp_path}/out/{name}" in done.stdout
     assert (tmp_path / "out/clip.overlay.mp4").stat().st_size > 1000
