@@ -78,7 +78,7 @@ def test_audio_that_cannot_be_decoded_gives_no_sound_and_the_reason(tmp_path):
 def test_a_video_without_audio_or_with_earlier_audio_only_gives_no_sound(tmp_path, video):
     assert extract(video([0.0, 0.1]), tmp_path)[0].reason == "the video has no audio"
     path = write_flash_and_tone(tmp_path / "w.mkv", audio_range=(0.0, 1.0))
-    assert extract(path, tmp_path, 5.0)[0].reason == "no audio at or after its first frame"
+    assert extract(path, tmp_path, 5.0)[0].reason == "no audio while its frames are shown"
 
 
 def test_a_missing_file_and_a_text_are_errors(tmp_path):

@@ -97,7 +97,8 @@ def _facts(page: VideoPage, start: float, end: float) -> list[str]:
     """The line under the title."""
     frames = len(np.unique(page.table["frame"].to_numpy()))
     people = len(page.ordered_people())
-    facts = [f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", page.finished, f"abaw_ray {__version__}"]
+    part = [f"analyzed from {format_clock(start)} to {format_clock(end)}"] if page.is_part and frames else []
+    facts = [*part, f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", page.finished, f"abaw_ray {__version__}"]
     if frames:
         facts = [format_duration(end - start), f"{frames:,} frames", f"{frames / (end - start):.4g} frames/s", *facts]
     return [fact for fact in facts if fact]
