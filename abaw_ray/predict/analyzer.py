@@ -56,7 +56,8 @@ class Analyzer:
             self.metadata = bundle.metadata
         self.faces = faces_config(self.metadata.faces, detector, people_weights)
         weights = load_face_weights(self.faces, self._storage)
-        self._find = FindFaces(self.faces, limits or ChildLimits(), weights=weights, with_audio=self.metadata.kind == "audio-visual")
+        with_audio = self.metadata.kind == "audio-visual"
+        self._find = FindFaces(self.faces, limits or ChildLimits(), weights=weights, with_audio=with_audio, time_range=self.config.time_range)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
         self._scorer = self._loader.submit(self._load, model, device)
 

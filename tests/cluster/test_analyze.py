@@ -1,6 +1,7 @@
 """Analysis of several videos: in the driver, by one operator on Ray, and by two; the same rows and files from all of them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import make_script
 from abaw_ray.media.write import write_video
-from abaw_ray.predict.config import OutputConfig, cache_config
+from abaw_ray.predict.analysis import read_analysis
+from abaw_ray.predict.config import AnalysisConfig, OutputConfig, cache_config
 
 pytestmark = pytest.mark.slow
 COMPUTE = ComputeConfig(local_cpus=2, object_store_mb=80, decode=Resources(memory_gb=0.3), features=Resources(memory_gb=0.5))
@@ -134,6 +136,29 @@ def test_a_second_run_computes_nothing_and_another_format_is_made_from_the_cache
     launch.run_analysis(run_of(session, model, videos, output))
     assert "already done" in capsys.readouterr().out
     assert_equal(tables(output), tables(in_driver))
+
+
+def test_parts_of_a_video_have_results_of_their_own_and_files_of_one_name(session, model, videos, tmp_path, capsys, monkeypatch):
+    parts = [AnalysisConfig(start=0.4, end=1.2), AnalysisConfig(start=1.0, end=2.0), AnalysisConfig(start=70.0)]
+
+    def run(part):
+        launch.run_analysis(run_of(session, model, videos / "b/clip.mp4", tmp_path, analysis=part, outputs=OutputConfig(format="csv,parquet")))
+        table = pd.read_csv(tmp_path / "clip.csv")
+        assert read_analysis(tmp_path / "clip.parquet").settings["start"] == part.start
+        assert pd.read_csv(tmp_path / "summary.csv")["frames"].sum() == len(table)
+        return table, re.sub('"level": "[^"]*"', "", (tmp_path / "clip.html").read_text())  # rounded in the stored analysis
+
+    first, second, empty = (run(part) for part in parts)
+    assert first[0]["time"].between(0.4, 1.2).all() and second[0]["time"].between(1.0, 2.0).all() and len(empty[0]) == 0
+    assert "clip.mp4: no frame from 70 s on; the last frame of the video is at" in capsys.readouterr().out
+    both = first[0].merge(second[0], on="frame", suffixes=("", "_2"))
+    assert len(both) and (both["time"] == both["time_2"]).all()
+    monkeypatch.setattr(analyze.FusedWork, "__call__", lambda *_: pytest.fail("a part was analyzed again"))
+    for part, (table, page) in zip(parts, (first, second, empty), strict=True):
+        again, page_again = run(part)
+        pd.testing.assert_frame_equal(again, table)
+        assert page_again == page
+    assert capsys.readouterr().out.count("already done") == 3
 
 
 def test_a_limit_counts_videos_and_all_broken_videos_are_an_error(session, model, videos, tmp_path):

@@ -44,7 +44,7 @@ class AnalysisWork:
 
     def finder(self) -> FindFaces:
         """The first half."""
-        return FindFaces(self.faces, self.limits, weights=self.weights, with_audio=self.with_audio)
+        return FindFaces(self.faces, self.limits, weights=self.weights, with_audio=self.with_audio, time_range=self.analysis.time_range)
 
     def scorer(self) -> ScoreFaces:
         """The second half; imports the tensor libraries."""
@@ -67,7 +67,7 @@ class FindWork:
         with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
             found = _find(self.find, payload, Path(folder))
             store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {"frames": found.frames, "faces": found.faces}
+        return {"frames": found.analyzed, "faces": found.faces}
 
 
 class ScoreWork:
@@ -106,7 +106,7 @@ class FusedWork:
             figures = _finish(store, item, payload, self.score.result()(payload, Path(folder)), self.write, Path(folder))
             if self.keep_chips:
                 store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {**figures, "frames": found.frames, "faces": found.faces}
+        return {**figures, "frames": found.analyzed, "faces": found.faces}
 
 
 def chips_folder(store: StageStore, item: Item) -> str:
@@ -129,7 +129,7 @@ def _finish(store: StageStore, item: Item, payload: dict, analysis: Analysis, wr
     """
     found = read_summary(folder)
     failure = ItemError(found.error, found.frames) if found.error else None
-    write(analysis, payload["output"])
+    write(analysis, payload["output"], store.output(item))
     if failure:
         store.write_failure(item, failure)
     with tempfile.TemporaryDirectory(prefix="abaw-analysis-") as local:

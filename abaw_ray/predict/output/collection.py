@@ -57,7 +57,7 @@ class _Analyzed:
 
 
 def write_collection(collection: Collection, stored: Storage, output: Storage, write: OutputWriter) -> list[str]:
-    """Write the files about all videos, and those of single videos that do not exist, as after a change of the formats.
+    """Write the files about all videos, and those of single videos that do not exist or are of another analysis, as after a change of the formats.
 
     Args:
         collection: The videos.
@@ -76,9 +76,8 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     def read(video: Mapping[str, Any]) -> _Analyzed:
         with stored.local_copy(collection.analyses[video["video"]]) as path:
             analysis = read_as(AnalysisData, path)
-        if not all(f"{video['output']}{suffix}" in existing for suffix in write.suffixes(video["uri"])):
-            write(analysis, video["output"])
-        return _analyzed(analysis, video, collection)
+        notes = write(analysis, video["output"], collection.analyses[video["video"]], existing)
+        return _analyzed(analysis, video, collection, notes)
 
     done = [video for video in collection.videos if video["video"] in collection.analyses]
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -97,7 +96,7 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     return [counts, *_limited(notes), *_where(collection, output, done)]
 
 
-def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection) -> _Analyzed:
+def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection, notes: tuple[str, ...]) -> _Analyzed:
     summary = summarize(analysis)
     failure = collection.failures.get(analysis.video.name)
     row = index_row(
@@ -108,7 +107,7 @@ def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Coll
         thumbnail=analysis.thumbnail,
         failure=None if failure is None else failure["reason"],
     )
-    return _Analyzed(summary=summary, episodes=list_episodes(analysis), row=row, notes=analysis.notes)
+    return _Analyzed(summary=summary, episodes=list_episodes(analysis), row=row, notes=(*analysis.notes, *notes))
 
 
 def _csv(table: pa.Table) -> bytes:

@@ -28,7 +28,7 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
 
     ``steps`` has the microseconds from each frame to the next (32 bits), so that sums are exact. Arrays of a person have one entry for each
     frame from ``first`` (an index) on; missing rows are missing values. Where only some frames of the video have rows, ``frames`` has their
-    numbers; the page shows each until the next one.
+    numbers; the page shows each until the next one. ``from`` and ``to`` are null where the analysis begins and ends with the video.
     """
     frames = FrameTimes.of(page.table["frame"].to_numpy(), page.table["time"].to_numpy(), page.end_s)
     frame, ticks = frames.frame, np.rint(frames.time * 1e6).astype(np.int64)
@@ -43,6 +43,9 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
         "firstFrame": int(frame[0]) if len(frame) else 1,
         "firstTime": int(ticks[0]) if len(frame) else 0,
         "steps": to_base64(np.diff(ticks).astype("<u4")),
+        "videoStart": page.video_start,
+        "from": page.analyzed_from,
+        "to": page.analyzed_to,
         "end": float(frames.ends[-1]) if len(frame) else 0.0,
         "people": [_encode_person(page, name, frames) for name in page.ordered_people()],
         "audio": None if page.audio is None else _encode_audio(page.audio),

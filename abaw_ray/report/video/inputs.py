@@ -44,6 +44,11 @@ class VideoPage:
     """Path of the video relative to the page, or its content to embed; None if there is no video that a browser plays."""
     media_type: str = "video/mp4"
     """Media type of embedded content."""
+    video_start: float | None = None
+    """Time of the first frame of the video in seconds, where the table may begin later; None for that of the table."""
+    analyzed_from: float | None = None
+    analyzed_to: float | None = None
+    """Times in seconds between which frames are analyzed; frames outside have no boxes. None: from the first frame, to the last one."""
     audio: AudioLevel | None = None
     people: Sequence[str] = ()
     """Order of the people; empty: the order of the table, ``main`` first."""
@@ -69,6 +74,11 @@ class VideoPage:
         found = self.table["person"].unique().to_pylist()
         if self.people and set(self.people) != set(found):
             raise ConfigError(f"{self.title}: people are {list(self.people)}, but the table has {found}")
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the video is analyzed."""
+        return self.analyzed_from is not None or self.analyzed_to is not None
 
     def ordered_people(self) -> list[str]:
         """Names of the people in the order in which the page shows them."""

@@ -163,3 +163,18 @@ def test_wrong_input_is_refused():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00.00"), (59.999, "1:00.00"), (65.5, "1:05.50"), (3723.456, "1:02:03.46")])
 def test_times_are_shown_as_minutes_and_seconds(seconds, text):
     assert format_clock(seconds) == text
+
+
+def test_a_page_of_a_part_says_so_and_has_its_bounds_and_the_start_of_the_video():
+    page = render(video_start=0.02, analyzed_from=0.48, analyzed_to=None)
+    data = json.loads(page.scripts[0])
+    assert (data["videoStart"], data["from"], data["to"]) == (0.02, 0.48, None)
+    assert "analyzed from 0:00.50 to 0:02.90" in page.text and "shows the analyzed part" in page.text
+    whole = render(video_start=0.5)
+    assert "analyzed" not in whole.text.replace("not analyzed", "") and "shows the whole video" in whole.text
+
+
+def test_a_page_without_rows_has_its_notes_and_no_player():
+    page = render(table=video_page().table.slice(0, 0), video=None, notes=["no frame between 5 and 6 s"])
+    assert "no frame between 5 and 6 s" in page.text and "640 × 360" in page.text
+    assert not [tag for tag, _ in page.tags if tag in ("video", "canvas")]

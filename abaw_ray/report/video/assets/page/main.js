@@ -12,14 +12,17 @@ const timeline = new Timeline(
 );
 
 function update(cursor, shown) {
+  const analyzed = data.isRow(shown);
   layer.draw(shown, person);
-  timeline.setCursor(cursor);
-  panel.show(cursor, shown);
+  timeline.setCursor(cursor, analyzed);
+  panel.show(cursor, shown, clock.time);
+  element("outside").hidden = analyzed;
   if (clock.paused) describePosition(cursor); // while the video plays, a screen reader would have to read thirty values a second
 }
 
 function describePosition(cursor) {
   slider.setAttribute("aria-valuenow", data.times[cursor].toFixed(2));
+  if (!data.isRow(clock.shown)) { slider.setAttribute("aria-valuetext", `${formatClock(clock.time)}, not analyzed`); return; }
   slider.setAttribute("aria-valuetext", `${formatClock(data.times[cursor])}, frame ${data.frame(cursor)}, ${person.name}: ${panel.describe(person.at(cursor))}`);
 }
 
