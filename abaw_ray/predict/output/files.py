@@ -38,10 +38,18 @@ class OutputWriter:
         self._write_overlay = OverlayWriter(config.encoding, limits)
         self._write_proxy = IsolatedVideoWriter(write_proxy, limits)
 
-    def suffixes(self, uri: str) -> list[str]:
-        """Suffixes of the files that every video of this kind gets; a proxy is written only where it is needed."""
-        overlay = [OVERLAY] if self.config.overlay and not is_image(uri) else []
-        return [*(f".{name}" for name in self.config.formats), *([".html"] if self.config.report else []), *overlay]
+    def suffixes(self, uri: str) -> dict[str, str]:
+        """Kind -> suffix of the files that every video of this kind gets: ``csv``, ``parquet``, ``page``, ``overlay``."""
+        video = not is_image(uri)
+        return {
+            **{name: f".{name}" for name in self.config.formats},
+            **({"page": ".html"} if self.config.report else {}),
+            **({"overlay": OVERLAY} if self.config.overlay and video else {}),
+        }
+
+    def optional_suffixes(self, uri: str) -> dict[str, str]:
+        """As ``suffixes``, of the files that only some videos need: ``proxy``."""
+        return {"proxy": PROXY} if self.config.report and not is_image(uri) else {}
 
     def __call__(self, analysis: AnalysisData, name: str) -> None:
         """Write all files of one video.
