@@ -128,10 +128,14 @@ def _level(audio: Audio | None) -> AudioLevel | None:
 def _notes(found: FoundFaces, audio: Audio | None) -> tuple[str, ...]:
     notes = []
     if found.error:
-        notes.append(f"{found.error}; the first {found.frames:,} frames are analyzed")
+        notes.append(f"{found.error}; the first {_frames(found)} {'is' if found.frames == 1 else 'are'} analyzed")
     if not found.faces:
         basis = "its frames are scored by the sound alone" if audio is not None and len(audio.samples) else "no frame is scored"
-        notes.append(f"no face in {found.frames:,} frames: {basis}; lower --min-score finds more uncertain faces")
+        notes.append(f"no face in {_frames(found)}: {basis}; lower --min-score finds more uncertain faces")
     if found.audio not in ("present", "absent", "unused"):
         notes.append(f"its frames are scored without sound: {found.audio}")
     return tuple(notes)
+
+
+def _frames(found: FoundFaces) -> str:
+    return "1 frame" if found.frames == 1 else f"{found.frames:,} frames"

@@ -40,7 +40,7 @@ class AnalysisWork:
     storage: StorageConfig
     keep_chips: bool
     notices: tuple[str, ...]
-    """What the user is told about the model and the faces."""
+    """Sentences about the model and the identification of people that are shown with every result."""
 
     def finder(self) -> FindFaces:
         """The first half."""

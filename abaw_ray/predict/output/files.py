@@ -21,6 +21,8 @@ from abaw_ray.report.video.page import write_video_page
 
 OVERLAY, PROXY = ".overlay.mp4", ".proxy.mp4"
 """Suffixes of the videos that are written."""
+WRITTEN_SUFFIXES = (OVERLAY, PROXY, ".csv", ".parquet", ".html", ".json")
+"""Suffixes of all files that are written into the output folder."""
 
 
 class OutputWriter:
