@@ -119,8 +119,9 @@ class SpeechFeatures:
             states, centers = states[valid], centers[valid]
         half = self.config.window_s * RATE / 2
         low, high = np.searchsorted(centers, positions - half, side="left"), np.searchsorted(centers, positions + half, side="right")
-        nearest = np.abs(centers[:, None] - positions[low == high]).argmin(axis=0)
-        low[low == high], high[low == high] = nearest, nearest + 1
+        empty = low == high
+        low[empty] = np.abs(centers[:, None] - positions[empty]).argmin(axis=0)
+        high[empty] = low[empty] + 1
         sums, squares = (np.pad(np.cumsum(x, axis=0, dtype=np.float64), ((1, 0), (0, 0))) for x in (states, states.astype(np.float64) ** 2))
         count = (high - low)[:, None]
         mean = (sums[high] - sums[low]) / count

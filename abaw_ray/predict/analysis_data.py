@@ -89,7 +89,7 @@ class AnalysisData:
     thumbnail: bytes | None = None
     """JPEG of the main person's face; None where no face was detected."""
     notes: tuple[str, ...] = ()
-    """What the user should know about this result: no face, broken audio, decoding that stopped early."""
+    """Remarks about this result: no face, broken audio, decoding that stopped early."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the analysis as plain values."""
 

@@ -41,7 +41,7 @@ class Analyzer:
             config: What is analyzed in a video.
             detector: The face detector and its weights; by default those of the model's training.
             people_weights: SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``.
-                Without them nobody is joined across cuts.
+                Without them people are not joined across cuts.
             device: Device and batch sizes.
             limits: Limits of the child processes that decode.
             storage: Settings of object stores.

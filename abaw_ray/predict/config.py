@@ -150,8 +150,8 @@ class PeopleChoice:
     """Identification of people."""
 
     weights: str = ""
-    """SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``; without them nobody is
-    joined across cuts."""
+    """SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``; without them
+    people are not joined across cuts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,11 +158,11 @@ def _notes(found: FoundFaces, audio: Audio | None, config: AnalysisConfig) -> tu
     if not found.analyzed:
         return (_no_frame(found.range_frames, config),)
     if found.error:
-        analyzed = f"frames {skipped + 1:,} to {found.frames:,}" if skipped else f"the first {found.frames:,} frames"
-        notes.append(f"{found.error}; {analyzed} are analyzed")
+        analyzed = f"frames {skipped + 1:,} to {found.frames:,}" if skipped else f"the first {_frames(found.frames)}"
+        notes.append(f"{found.error}; {analyzed} {'is' if found.analyzed == 1 else 'are'} analyzed")
     if not found.faces:
         basis = "its frames are scored by the sound alone" if audio is not None and len(audio.samples) else "no frame is scored"
-        notes.append(f"no face in {found.analyzed:,} frames: {basis}; lower --min-score finds more uncertain faces")
+        notes.append(f"no face in {_frames(found.analyzed)}: {basis}; lower --min-score finds more uncertain faces")
     if found.audio not in _SOUND_STATES:
         notes.append(f"its frames are scored without sound: {found.audio}")
     return tuple(notes)
@@ -179,3 +179,7 @@ def _no_frame(near: RangeFrames, config: AnalysisConfig) -> str:
     if near.before is None:
         return f"no frame {where}; the first frame of the video is at {near.after:.2f} s"
     return f"no frame {where}; the frames around it are at {near.before:.3f} and {near.after:.3f} s"
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count:,} frames"

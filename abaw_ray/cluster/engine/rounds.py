@@ -137,10 +137,14 @@ def _in_driver(store: StageStore, rows: list[dict], chain: Chain) -> Iterator[di
         ItemWorker(WorkerConfig(store=store, build=operator.build, last=operator is last, on_ray=False, longest_pause=chain.longest_pause))
         for operator in chain.operators
     ]
-    for row in rows:
+    try:
+        for row in rows:
+            for worker in workers:
+                row = worker.process(row)
+            yield row
+    finally:
         for worker in workers:
-            row = worker.process(row)
-        yield row
+            worker.close()
 
 
 def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Iterator[dict]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -28,6 +28,15 @@ Task = tuple[Item, dict]
 _OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "machine": "", "worker": ""}
 """Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
 was lost (``StorageError``), a pickled error that ends the job, and the ids of the node and the actor."""
+
+
+@runtime_checkable
+class CloseableWork(Protocol):
+    """Work that holds threads or processes; closed where it is done in the driver, which continues after the stage."""
+
+    def close(self) -> None:
+        """End them."""
+        ...
 
 
 class Unfinished(dict):
@@ -102,6 +111,11 @@ class ItemWorker:
         if self.config.last and self.config.slots is not None:
             _wait_for(self.config.slots.release.remote(key))
         return done
+
+    def close(self) -> None:
+        """End the threads and processes of the work; not called inside an actor, which ends with its process."""
+        if isinstance(self.work, CloseableWork):
+            self.work.close()
 
     def _attempt(self, row: dict) -> dict:
         item = Item(name=row["name"], identity=row["identity"])

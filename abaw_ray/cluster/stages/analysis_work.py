@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class AnalysisWork:
     storage: StorageConfig
     keep_chips: bool
     notices: tuple[str, ...]
-    """What the user is told about the model and the faces."""
+    """Sentences about the model and the identification of people that are shown with every result."""
 
     def finder(self) -> FindFaces:
         """The first half."""
@@ -107,6 +107,12 @@ class FusedWork:
             if self.keep_chips:
                 store.storage.upload_folder(Path(folder), chips_folder(store, item))
         return {**figures, "frames": found.analyzed, "faces": found.faces}
+
+    def close(self) -> None:
+        """End the child processes, and wait for the model: a library may print while it is loaded, and output is redirected until the work ends."""
+        self.find.close()
+        self.write.close()
+        wait([self.score])
 
 
 def chips_folder(store: StageStore, item: Item) -> str:

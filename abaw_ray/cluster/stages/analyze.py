@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FindWork, FusedWork, ScoreWork
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item
 from abaw_ray.core.storage.storage import Storage
@@ -24,6 +24,7 @@ from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import output_config
 from abaw_ray.predict.find_faces import load_face_weights
+from abaw_ray.predict.output.files import WRITTEN_SUFFIXES
 from abaw_ray.predict.output.names import output_names
 
 REVISION = 1
@@ -34,16 +35,21 @@ _DRIVER_BYTES = 20_000_000
 
 @once_per_run
 def analyzed_videos(run: Run[Any]) -> dict[Item, dict]:
-    """VIDEO rows of the given videos and images with the names of their files, by item.
+    """VIDEO rows of the given videos and images, each once, with the names of their files, by item. Files that an earlier run wrote into the output
+    folder are no input.
 
     Raises:
         DataError: no video is found, or a listed file is missing.
         StorageError: a store cannot be reached.
     """
     storage, suffixes = run.config.storage, (*SUFFIXES, *IMAGE_SUFFIXES)
-    rows = [row for where in run.config.data.videos for row in list_videos(where, storage, suffixes=suffixes)]
+    output = f"{Storage(output_config(storage)).uri()}/"
+    listed = {row["uri"]: row for where in run.config.data.videos for row in list_videos(where, storage, suffixes=suffixes)}
+    rows = [row for uri, row in listed.items() if not (uri.startswith(output) and uri.endswith(WRITTEN_SUFFIXES))]
+    if not rows:
+        raise DataError(f"{next(iter(listed))}: only files that this command wrote were given; choose another folder with -o to analyze them")
     if len({row["video"] for row in rows}) < len(rows):
-        rows = [row | {"video": row["uri"]} for row in {row["uri"]: row for row in rows}.values()]  # of several inputs: only paths tell them apart
+        rows = [row | {"video": row["uri"]} for row in rows]  # of several inputs; their paths differ
     rows = rows[: run.config.limit or None]
     names = output_names(row["video"] for row in rows)
     return {Item(name=row["video"], identity=digest([row["identity"]])): row | {"output": names[row["video"]]} for row in rows}

@@ -20,6 +20,8 @@ from abaw_ray.report.video.page import write_video_page
 
 CSV, PARQUET, PAGE, OVERLAY = ".csv", ".parquet", ".html", ".overlay.mp4"
 """Suffixes of the files."""
+WRITTEN_SUFFIXES = (OVERLAY, PROXY, CSV, PARQUET, PAGE, ".json")
+"""Suffixes of all files that are written into the output folder."""
 
 
 class OutputWriter:
@@ -36,6 +38,18 @@ class OutputWriter:
         self.output, self.config = output, config
         self._write_overlay = OverlayWriter(config.encoding, limits)
         self._page_video = PageVideoWriter(output, config, limits)
+
+    def suffixes(self, uri: str) -> dict[str, str]:
+        """Kind -> suffix of the files that every video of this kind gets: ``csv``, ``parquet``, ``overlay``, and last ``page``."""
+        return {
+            **{name: f".{name}" for name in self.config.formats},
+            **({"overlay": OVERLAY} if self.config.overlay and not is_image(uri) else {}),
+            **({"page": PAGE} if self.config.report else {}),
+        }
+
+    def optional_suffixes(self, uri: str) -> dict[str, str]:
+        """As ``suffixes``, of the files that only some videos need: ``proxy``."""
+        return {"proxy": PROXY} if self.config.report and not is_image(uri) else {}
 
     def __call__(self, analysis: AnalysisData, name: str, source: str, existing: Container[str] | None = None) -> tuple[str, ...]:
         """Write the files of one video.
@@ -102,13 +116,9 @@ class OutputWriter:
 
     def _wanted(self, analysis: AnalysisData, source: str) -> dict[str, str]:
         """Suffix of each file that is wanted -> digest of what it depends on; the page is the last."""
-        config = self.config
-        wanted = {f".{name}": digest([source]) for name in config.formats}
-        if config.overlay and not is_image(analysis.video.uri):
-            wanted[OVERLAY] = digest([source, config.encoding])
-        if config.report:
-            wanted[PAGE] = digest([source, config.encoding, config.embed, CSV in wanted])
-        return wanted
+        config, suffixes = self.config, list(self.suffixes(analysis.video.uri).values())
+        further = {OVERLAY: [config.encoding], PAGE: [config.encoding, config.embed, CSV in suffixes]}
+        return {suffix: digest([source, *further.get(suffix, [])]) for suffix in suffixes}
 
     def _write(self, analysis: AnalysisData, name: str, suffix: str) -> None:
         path = f"{name}{suffix}"
