@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from abaw_ray.core.errors import AbawError
+from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
 from tools.bench.analyze.figures import errors, literal, rates, shares
 from tools.bench.analyze.memory import analysis_memory, memory_figures
@@ -137,6 +137,8 @@ def main(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     note = run_metadata(weights, quick, clip, only)
     try:
+        if not weights.is_file():
+            raise ConfigError(f"{weights}: there is no such file; give YuNet's weights")
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
             bench, raw = Bench(QUICK if quick else Plan(), weights.absolute(), clip and clip.absolute(), Path(folder)), {}
             measure_parts(parts_of(bench, raw), only, raw, lambda: json and write_rows(json, _FIGURES, note, raw))
