@@ -11,7 +11,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FindWork, FusedWork, ScoreWork
+from abaw_ray.cluster.stages.analysis_work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item
@@ -121,6 +121,7 @@ ANALYZE = Stage[Any](
         operators=(_operator(FusedWork, "features"),),
         unit="videos",
         in_driver=_few,
+        between=lambda config: "" if config.keep_chips else CHIPS,
         describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
     ),
     job="abaw-ray analyze",
