@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -234,7 +234,8 @@ class Storage:
             if kind == pafs.FileType.File:
                 fs.delete_file(full)
             elif kind == pafs.FileType.Directory:
-                fs.delete_dir(full)
+                with suppress(FileNotFoundError):  # Google's client deletes the content, then an object for the folder, which rarely exists
+                    fs.delete_dir(full)
 
         self._try(path, remove)
 
