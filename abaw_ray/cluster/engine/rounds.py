@@ -23,7 +23,8 @@ class Chain:
 
     operators: Sequence[Operator]
     in_flight_per_worker: int = 2
-    """Maximum number of items between the first and the last operator, per worker of the last one; unused with one operator. Ours."""
+    """Maximum number of items in storage between the first and the last operator, those in work at the last one included, per worker of the last one;
+    unused with one operator. Ours."""
     longest_pause: float = 15.0
     """See ``WorkerConfig``."""
     in_driver: bool = False
@@ -31,7 +32,7 @@ class Chain:
 
     @property
     def in_flight(self) -> int:
-        """Maximum number of items between the first and the last operator."""
+        """Maximum number of items in storage between the first and the last operator."""
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 

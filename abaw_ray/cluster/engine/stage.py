@@ -66,6 +66,8 @@ class ItemWork(Generic[_ConfigT]):
     """The run, unfinished items and number of workers of each operator -> time and size of the output, for the plan."""
     in_driver: Callable[[Mapping[Item, dict]], bool] = lambda todo: False
     """Whether the unfinished items are so few that they are processed in the driver: starting Ray would take longer."""
+    between: Callable[[_ConfigT], str] = lambda config: ""
+    """Folder below the store for what lies between operators; deleted before and after the work, with what killed workers left. Empty: none."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
     """Raises an error if the complete stage is not usable."""
 
@@ -173,7 +175,7 @@ class Stage(Generic[_ConfigT]):
             operators = [Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators]
             return Chain(operators=operators, in_driver=work.in_driver(todo))
 
-        record = run_items(run, store, items, chain, unit=work.unit, split=work.split)
+        record = run_items(run, store, items, chain, unit=work.unit, split=work.split, between=work.between(run.config))
         work.verify(run, store, record)
         return record
 

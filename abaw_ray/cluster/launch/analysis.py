@@ -48,8 +48,6 @@ def run_analysis(run: Run[Any]) -> None:
 def _write_files(run: Run[Any]) -> CollectionResult:
     """Write the files about all videos."""
     work, store, videos = analysis_work(run), analyze_stage(run).store(run), analyzed_videos(run)
-    if not run.config.keep_chips:
-        store.storage.delete(f"{store.path}/chips")  # those of videos that failed in between
     collection = Collection(
         videos=list(videos.values()),
         analyses=store.finished(videos),

@@ -1,7 +1,7 @@
 """The work of the stage ``analysis`` on one video: in one worker, or in two, for a CPU and for a GPU."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,9 @@ from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, re
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.score_faces import ScoreFaces
+
+CHIPS = "chips"
+"""Folder of the stage's store with the chips and the audio of videos that are not scored yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,11 @@ class FindWork:
     def __init__(self, work: AnalysisWork) -> None:
         self.find = work.finder()
 
-    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict, take_slot: Callable[[], None]) -> Mapping[str, float]:
         """Process one item; its payload is the VIDEO row with ``output``, the name of its files."""
         with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
             found = _find(self.find, payload, Path(folder))
+            take_slot()
             store.storage.upload_folder(Path(folder), chips_folder(store, item))
         return {"frames": found.analyzed, "faces": found.faces}
 
@@ -117,7 +121,7 @@ class FusedWork:
 
 def chips_folder(store: StageStore, item: Item) -> str:
     """Where the chips and the audio of a video are stored until it is scored."""
-    return f"{store.path}/chips/{item.key}"
+    return f"{store.path}/{CHIPS}/{item.key}"
 
 
 def _find(find: FindFaces, payload: dict, folder: Path) -> Any:

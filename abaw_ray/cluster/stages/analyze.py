@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Forecast, ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.analysis_plan import forecast
-from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FindWork, FusedWork, ScoreWork
+from abaw_ray.cluster.stages.analysis_work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item
@@ -139,6 +139,7 @@ ANALYZE = Stage[Any](
         operators=(_operator(FusedWork, "features"),),
         unit="videos",
         in_driver=_few,
+        between=lambda config: "" if config.keep_chips else CHIPS,
         forecast=_forecast,
         describe=lambda items: f"{size_text(sum(row['size'] for row in items.values()))} in all",
     ),

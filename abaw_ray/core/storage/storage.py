@@ -227,7 +227,8 @@ class Storage:
             if kind == pafs.FileType.File:
                 fs.delete_file(full)
             elif kind == pafs.FileType.Directory:
-                fs.delete_dir(full)
+                with suppress(FileNotFoundError):  # Google's client deletes the content, then an object for the folder, which rarely exists
+                    fs.delete_dir(full)
 
         self._try(path, remove)
 
