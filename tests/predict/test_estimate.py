@@ -22,7 +22,7 @@ RATES = replace(CPU, frame_ms=1, megapixel_ms=2, sound_ms=5, image_ms=1, gflop_m
 
 def cost(header=HEADER, model=MODEL, outputs=None, fps=0.0, gpu=None, count=1):
     outputs = outputs or OutputConfig()
-    sums = totals(header, fps, outputs).times(count)
+    sums = totals(header, AnalysisConfig(fps=fps), outputs).times(count)
     return estimate(sums, count, model, outputs, AnalysisConfig(fps=fps), RATES, gpu)
 
 
@@ -55,18 +55,26 @@ def test_the_arithmetic_of_a_bundle_follows_from_its_files(tmp_path):
 
 
 def test_the_sums_of_a_video_follow_from_its_header():
-    sums = totals(HEADER, 0.0, OutputConfig())
+    sums = totals(HEADER, AnalysisConfig(), OutputConfig())
     assert (sums.seconds, sums.frames, sums.scored, sums.audio_s) == (10, 300, 300, 10)
     assert sums.megapixels == pytest.approx(300 * 0.9216) == pytest.approx(sums.overlay_megapixels)
     assert sums.proxy_megapixels == 0
-    large = totals(replace(HEADER, width=2560, height=1440, plays=False, has_audio=False), 5.0, OutputConfig())
+    large = totals(replace(HEADER, width=2560, height=1440, plays=False, has_audio=False), AnalysisConfig(fps=5.0), OutputConfig())
     assert large.proxy_megapixels == pytest.approx(sums.megapixels)  # shrunk to 1280 pixels
     assert (large.audio_s, large.scored) == (0, 51)
     assert image_totals(7).frames == 7
 
 
+def test_of_a_part_only_its_frames_are_scored_and_frames_after_it_are_not_decoded():
+    part = totals(replace(HEADER, plays=False), AnalysisConfig(start=4.0, end=6.0), OutputConfig())
+    assert (part.frames, part.scored, part.audio_s) == (180, 60, 10)
+    assert part.overlay_megapixels == pytest.approx(60 * 0.9216)
+    assert part.proxy_megapixels == pytest.approx(180 * 0.9216)
+    assert totals(HEADER, AnalysisConfig(start=20.0, fps=2.0), OutputConfig()).scored == 0
+
+
 def test_a_sample_is_extrapolated_by_the_size_of_the_files():
-    sums = [totals(replace(HEADER, duration_s=seconds), 0.0, OutputConfig()) for seconds in (10, 30)]
+    sums = [totals(replace(HEADER, duration_s=seconds), AnalysisConfig(), OutputConfig()) for seconds in (10, 30)]
     assert extrapolated(sums, 4e6, 40e6).seconds == pytest.approx(400)
     assert extrapolated([], 0, 40e6) == Totals()
 

@@ -66,7 +66,7 @@ def _videos(run: Run[Any], rows: Sequence[dict]) -> tuple[Sample, Totals]:
     known = [(row["size"], header) for row, header in zip(sample, found, strict=True) if isinstance(header, VideoHeader)]
     stated = [(size, header) for size, header in known if header.duration_s]
     unreadable = sum(row["size"] for row, header in zip(sample, found, strict=True) if isinstance(header, str))
-    sums = [totals(header, run.config.analysis.fps, run.config.outputs) for _, header in stated]
+    sums = [totals(header, run.config.analysis, run.config.outputs) for _, header in stated]
     all_bytes = sum(row["size"] for row in videos)
     total = extrapolated(sums, unreadable + sum(size for size, _ in stated), all_bytes) + image_totals(len(rows) - len(videos))
     basis = Sample(

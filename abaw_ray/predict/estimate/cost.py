@@ -57,25 +57,27 @@ class Estimate:
     """Bytes of the face crops of an average video, which are stored until it is scored."""
 
 
-def totals(header: VideoHeader, fps: float, outputs: OutputConfig) -> Totals:
-    """The sums of one video.
+def totals(header: VideoHeader, analysis: AnalysisConfig, outputs: OutputConfig) -> Totals:
+    """The sums of one video. Frames before ``start`` count as those in which faces are found, although they are only decoded.
 
     Args:
         header: What its header states.
-        fps: Frames per second that are scored; 0 for all.
+        analysis: Which part of it is analyzed, and how many frames are scored.
         outputs: Wanted files.
     """
-    frames = header.duration_s * header.fps
+    decoded_s = min(header.duration_s, analysis.end or header.duration_s)
+    part_s = max(decoded_s - analysis.start, 0.0)
+    frames, analyzed = decoded_s * header.fps, part_s * header.fps
     megapixels, scale = header.width * header.height / 1e6, min(outputs.encoding.max_side / max(header.width, header.height, 1), 1.0)
-    shown = frames * megapixels * scale**2
+    shown = megapixels * scale**2
     return Totals(
         seconds=header.duration_s,
         frames=frames,
         megapixels=frames * megapixels,
         audio_s=header.duration_s if header.has_audio else 0.0,
-        scored=min(frames, header.duration_s * fps + 1) if fps else frames,
-        overlay_megapixels=shown,
-        proxy_megapixels=0.0 if header.plays else shown,
+        scored=min(analyzed, part_s * analysis.fps + 1) if analysis.fps else analyzed,
+        overlay_megapixels=analyzed * shown,
+        proxy_megapixels=0.0 if header.plays else frames * shown,
     )
 
 

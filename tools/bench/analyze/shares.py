@@ -139,17 +139,17 @@ def score_seconds(model: Path, faces: FacesConfig, path: Path, fps: float, round
         find(video_row(path), Path(found))
         find.close()
         writer = OutputWriter(Storage(StorageConfig(uri=out)), OutputConfig(format="csv,parquet"), ChildLimits())
-        writer(ScoreFaces(loaded, metadata, AnalysisConfig(fps=_WARMUP_FPS))(video_row(path), Path(found)), "first")
+        writer(ScoreFaces(loaded, metadata, AnalysisConfig(fps=_WARMUP_FPS))(video_row(path), Path(found)), "first", "bench")
         analysis = None
         for _ in range(rounds):
             visual.seconds = speech.seconds = 0.0
             analysis, (score_cpu, score_wall) = timed(lambda: score(video_row(path), Path(found)))
-            _, (write_cpu, write_wall) = timed(lambda analysis=analysis: writer(analysis, "video"))
+            _, (write_cpu, write_wall) = timed(lambda analysis=analysis: writer(analysis, "video", "bench"))
             ratio = (score_wall + write_wall) / (score_cpu + write_cpu)
             for name, value in zip(parts, (visual.seconds, speech.seconds, score_cpu, write_cpu, ratio), strict=True):
                 parts[name].append(value)
         assert analysis is not None, "at least one round"
-        writer(replace(analysis, table=analysis.table.slice(0, len(analysis.table) // 2)), "half")
+        writer(replace(analysis, table=analysis.table.slice(0, len(analysis.table) // 2)), "half", "bench")
         sizes = {name: {file.suffix[1:]: file.stat().st_size for file in Path(out).glob(f"{name}.*")} for name in ("half", "video")}
     return _per_unit({name: median(values) for name, values in parts.items()}, analysis, sizes) | {
         "images": cost.images,
