@@ -56,7 +56,7 @@ def test_a_page_with_an_embedded_video_plays_alone_in_another_folder(tmp_path, s
     write_numbered(tmp_path / name, TIMES, 0.0)
     times = np.array([frame.time for frame in decode(str(tmp_path / name))])
     table = analysis_table(analysis_rows("A" * len(times), times, box=box_of))
-    info = VideoInfo(name=name, uri=str(tmp_path / name), width=320, height=240, frames=len(times), start_s=0.0, duration_s=2.4)
+    info = VideoInfo(name=name, uri=str(tmp_path / name), width=320, height=240, frames=len(times), start_s=0.0, duration_s=2.4, end_s=2.4)
     Analysis(table=table, video=info, model=ModelInfo(name="m", identity="i", license="l")).report(tmp_path / "page.html", embed=True)
     alone = tmp_path / "elsewhere"
     alone.mkdir()

@@ -59,6 +59,12 @@ def test_mode_context_pools_the_states_around_each_frames_own_time(speech):
     assert_close(vectors, slow_context(extractor, speech, TIMES), 4e-3)
 
 
+def test_long_audio_is_normalised_as_one_utterance_although_it_is_read_in_blocks(speech, monkeypatch):
+    extractor = SpeechFeatures(CONTEXT)
+    monkeypatch.setattr("abaw_ray.features.speech._BLOCK", 999)
+    assert_close(extractor(speech, TIMES)[0], slow_context(extractor, speech, TIMES), 4e-3)
+
+
 def test_mode_windows_uses_a_separate_window_around_each_frames_own_time(speech):
     extractor = SpeechFeatures(WINDOWS)
     some = TIMES[(TIMES > 0.1) & (TIMES < 11)][::7]

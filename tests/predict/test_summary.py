@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.predict.analysis_data import AnalysisData, ModelInfo, VideoInfo
-from abaw_ray.predict.output.page import index_row, video_page
+from abaw_ray.predict.output.page import PageVideo, index_row, video_page
 from abaw_ray.predict.output.summary import EPISODES, SUMMARY, list_episodes, summarize
 from abaw_ray.report.video.index import render_index
 from abaw_ray.report.video.inputs import VideoIndex
@@ -26,13 +26,14 @@ LABELS = st.lists(st.sampled_from("NNNHHA."), min_size=1, max_size=25).map("".jo
 
 def analysis_of(*people, duration=0.0):
     table = analysis_table(*people)
-    info = VideoInfo(name="v.mp4", uri="v.mp4", width=160, height=120, frames=len(people[0]), start_s=table["time"][0].as_py(), duration_s=duration)
+    start, size = table["time"][0].as_py(), {"width": 160, "height": 120}
+    info = VideoInfo(name="v.mp4", uri="v.mp4", **size, frames=len(people[0]), start_s=start, duration_s=duration, end_s=start + duration)
     return AnalysisData(table=table, video=info, model=MODEL)
 
 
 def page_tables(analysis):
     """By person: percentages of time scored and seen; share, seconds and number of episodes by expression; rows of episodes."""
-    text = render_video_page(video_page(analysis, video=None, csv=None, index=None))
+    text = render_video_page(video_page(analysis, video=PageVideo(), csv=None, index=None))
     found = {}
     for part in text.split('<div class="tables" data-person="')[1:]:
         words = " ".join(Page(part).text.split())

@@ -44,7 +44,7 @@ class Plan:
 
 
 QUICK = Plan(
-    seconds=1.6, rounds=1, large_seconds=1.0, large_fps=1.0, start_rounds=1, short=1, long=3, pool_videos=12, pool_seconds=1.6, pool_rounds=1
+    seconds=1.6, rounds=1, large_seconds=1.0, large_fps=1.0, start_rounds=1, short=1, long=3, pool_videos=10, pool_seconds=1.6, pool_rounds=1
 )
 
 

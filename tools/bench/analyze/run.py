@@ -129,7 +129,7 @@ def main(
 
     Args:
         weights: YuNet's weights.
-        quick: Small sizes, about three minutes on two cores; the figures are too noisy to keep.
+        quick: Small sizes, three to four minutes on two cores; the figures are too noisy to keep.
         clip: A real clip of 1280x720 at 30 frames per second that shows one face, instead of the drawn one.
         json: Output file of all figures.
         only: Parts to measure; default all.
