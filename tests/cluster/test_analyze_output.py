@@ -72,7 +72,7 @@ def test_json_names_the_files_of_good_videos_and_the_reasons_of_others(model, vi
         "overlay": f"{tmp_path}/good.overlay.mp4",
     }
     assert all(Path(path).is_file() for path in [*video["files"].values(), *result["files"].values()])
-    assert result["files"].keys() == {"summary", "pages", "failures", "run"}
+    assert result["files"].keys() == {"summary", "episodes", "pages", "failures", "run"}
     assert (video["people"][0]["person"], video["people"][0]["share_heard"]) == ("main", 1.0)
     assert "scored by the sound alone" in video["notes"][0]
     assert [(row["video"], "not a video" in row["reason"]) for row in result["failures"]] == [("text.mp4", True)]
