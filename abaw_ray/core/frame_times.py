@@ -28,7 +28,7 @@ def frame_ends(time: Float[np.ndarray, " frames"], end: float | None = None) -> 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameTimes:
-    """The frames of one video for which anybody has a row, ascending.
+    """The frames of one video for which any person has a row, ascending.
 
     Each of them is shown until the next one: at a lower rate (``--fps``) a scored frame stands for the frames after it that were not scored. A row
     lasts as long as its frame. Where one of these frames has no row of a person, none of that person's rows lasts through it.

@@ -54,7 +54,7 @@ class VideoData {
     const row = this.rowAt(t);
     return row + 1 < this.count && this.times[row + 1] - t < t - this.times[row] ? row + 1 : row;
   }
-  // The same for a frame of the whole video: -1 before the analyzed part and the number of rows after it, where nobody has a box.
+  // The same for a frame of the whole video: -1 before the analyzed part and the number of rows after it, where no person has a box.
   shownRow(t) { return t < this.from ? -1 : t >= this.to ? this.count : this.nearestRow(t); }
   isRow(row) { return row >= 0 && row < this.count; }
 }
