@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abaw_ray.predict.analyzer import Analyzer, analyze
     from abaw_ray.predict.batches import BatchAnalyzer
     from abaw_ray.predict.config import AnalysisConfig, DetectorChoice
-    from abaw_ray.predict.output.summary import summarize
+    from abaw_ray.predict.output.summary import list_episodes, summarize
 
 _MODULES = {
     "AbawError": "core.errors",
@@ -34,6 +34,7 @@ _MODULES = {
     "EXPRESSIONS": "core.expressions",
     "StorageConfig": "core.storage.filesystems",
     "analyze": "predict.analyzer",
+    "list_episodes": "predict.output.summary",
     "read_analysis": "predict.analysis",
     "summarize": "predict.output.summary",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "DeviceConfig",
     "StorageConfig",
     "analyze",
+    "list_episodes",
     "read_analysis",
     "summarize",
 ]

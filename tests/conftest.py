@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 from model_hub import model_hub  # noqa: F401  a fixture
 from moto.server import ThreadedMotoServer
 
-_FOLDERS = ("core.expressions", "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict")
+_CORE = ("core.expressions", "core.frame_times", "core.tables")
+_FOLDERS = (*_CORE, "media", "data", "faces", "scoring", "training", "encoder", "features", "fusion", "report", "predict")
 CHECKED = [f"abaw_ray.{name}" for name in _FOLDERS]
 """Modules whose annotated shapes and types are checked at every call, in this process and not in Ray's workers."""
 install_import_hook(CHECKED, "typechecks.strict")

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from abaw_ray.cli.arguments import CommandLine, parse
 from abaw_ray.cli.help import Page
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.launch.command import run_command
+from abaw_ray.cluster.launch.command import OutputMode, run_command
 from abaw_ray.cluster.launch.config import AnalyzeConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -32,12 +32,17 @@ LINE = CommandLine(
             "faces.people.weights",
             "outputs.format",
             "outputs.report",
+            "outputs.embed",
             "outputs.overlay",
             "analysis.people",
             "analysis.fps",
+            "analysis.start",
+            "analysis.end",
             "device.device",
             "limit",
             "keep-chips",
+            "quiet",
+            "json",
             "cluster-size",
             "policy.retry-failures",
             "plan",
@@ -52,7 +57,12 @@ LINE = CommandLine(
 
 def main(name: str, args: list[str]) -> NoReturn:
     """Run the command with these arguments, and end the process with its exit code."""
-    run_command(name, lambda: settings_of(args), _load)
+    run_command(name, lambda: settings_of(args), _load, output_mode(args))
+
+
+def output_mode(args: list[str]) -> OutputMode:
+    """What the command prints. Read before the arguments are parsed, because it also applies to an error in them."""
+    return "json" if "--json" in args else "quiet" if "--quiet" in args else "text"
 
 
 def settings_of(args: list[str]) -> AnalyzeConfig:

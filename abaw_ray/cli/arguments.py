@@ -102,6 +102,8 @@ def _read(line: CommandLine[_T], args: list[str]) -> tuple[list[str], list[_Give
         typed, equals, value = word.partition("=")
         option = by_name.get(typed.replace("_", "-"))
         if option is None:
+            if line.takes_videos and Path(word).exists():
+                raise ConfigError(f"{word}: is not an option; for the file of this name, write ./{word}")
             raise ConfigError(unknown_option(typed, line.page.command, by_name, line.elsewhere()))
         values = [value] if equals else _take_values(option, rest)
         if option.is_flag and equals:

@@ -14,8 +14,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SHORT = {
+    "analysis.end": ("--end",),
     "analysis.fps": ("--fps",),
     "analysis.people": ("--people",),
+    "analysis.start": ("--start",),
     "data.videos": ("--videos",),
     "device.device": ("--device",),
     "faces.chips.keep": ("--chips",),
@@ -24,6 +26,7 @@ SHORT = {
     "faces.detector.min-score": ("--min-score",),
     "faces.detector.weights": ("--weights",),
     "faces.people.weights": ("--people-weights",),
+    "outputs.embed": ("--embed",),
     "outputs.format": ("--format",),
     "outputs.overlay": ("--overlay",),
     "outputs.report": ("--report",),

@@ -6,13 +6,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Literal
 
 from rich.console import Console
 
 _LOG_INTERVAL = 5.0
 """Seconds between two lines of a log."""
+_RATES = ("frames", "faces", "rows")
+"""The counts whose rates are shown; rows only where no frames are counted."""
+EchoTarget = Literal["stdout", "stderr", "nothing"]
+"""Where ``echo`` and ``progress`` write."""
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def echo(text: str) -> None:
@@ -21,11 +26,11 @@ def echo(text: str) -> None:
 
 
 class Progress:
-    """Counts completed units and prints them with their rate, and with the rates of named counts (frames, faces)."""
+    """Counts completed units and prints them with their rate, and with the rates of frames and faces where these are counted."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done, self.sums, self.started, self.printed = 0, {}, time.monotonic(), 0.0
+        self.done, self.sums, self.started, self.printed, self.printed_done = 0, {}, time.monotonic(), 0.0, -1
         self.total_work, self.work_done = 0.0, 0.0
 
     def set_total_work(self, work: float) -> None:
@@ -43,7 +48,7 @@ class Progress:
             self.printed = now
             _in_place(self.line())
         elif not console.is_terminal and now - max(self.printed, self.started) > _LOG_INTERVAL:
-            self.printed = now
+            self.printed, self.printed_done = now, self.done
             echo(self.line())
 
     def set_done(self, done: int, total: int) -> None:
@@ -54,12 +59,13 @@ class Progress:
     def line(self) -> str:
         """One line: completed units of the total, rates per second, remaining time."""
         seconds = max(time.monotonic() - self.started, 1e-3)
-        figures = {name: value for name, value in self.sums.items() if value and (name != "rows" or "frames" not in self.sums)}
-        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] + [f"{value / seconds:,.0f} {name}/s" for name, value in figures.items()]
+        counts = {name: self.sums[name] for name in _RATES if self.sums.get(name) and (name != "rows" or "frames" not in self.sums)}
+        rates = [f"{self.done / seconds:.3g} {self.unit}/s"] if self.total > 1 else []  # of a single unit a rate says nothing
+        rates += [f"{value / seconds:,.0f} {name}/s" for name, value in counts.items()]
         fraction = self.work_done / self.total_work if self.total_work else self.done / max(self.total, 1)
         remaining = (1 - min(fraction, 1)) * seconds / fraction if fraction else 0
         tail = f", {_clock(remaining)} left" if fraction and self.done < self.total else ""
-        return f"  {self.title}: {self.done:,} of {self.total:,} {self.unit}, {', '.join(rates)}{tail}"
+        return f"  {self.title}: {', '.join([f'{self.done:,} of {self.total:,} {self.unit}', *rates])}{tail}"
 
 
 def _clock(seconds: float) -> str:
@@ -76,7 +82,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Progress]:
     finally:
         if console.is_terminal:
             _in_place("")
-        if shown.done:
+        if shown.done and shown.done != shown.printed_done:
             echo(shown.line())
 
 
@@ -86,18 +92,19 @@ def _in_place(text: str) -> None:
 
 
 @contextmanager
-def redirect_library_output(log: Path) -> Iterator[None]:
+def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout") -> Iterator[None]:
     """Redirect stdout and stderr, also of C++ code, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
         log: The file; it is deleted at the end if it is empty, and its folder if that is empty then.
+        echo_to: Where ``echo`` and ``progress`` write.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
     try:
-        with open(log, "ab", buffering=0) as log_file, os.fdopen(os.dup(1), "w") as terminal:
+        with open(log, "ab", buffering=0) as log_file, _open_target(echo_to) as terminal:
             os.dup2(log_file.fileno(), 1)
             os.dup2(log_file.fileno(), 2)
             console.file = terminal
@@ -110,6 +117,13 @@ def redirect_library_output(log: Path) -> Iterator[None]:
             os.dup2(duplicate, descriptor)
             os.close(duplicate)
         _remove_if_empty(log)
+
+
+def _open_target(target: EchoTarget) -> IO[str]:
+    """The stream as it is now; a file name with bytes that are no text is written with escapes."""
+    if target == "nothing":
+        return open(os.devnull, "w")
+    return os.fdopen(os.dup(1 if target == "stdout" else 2), "w", errors="backslashreplace")
 
 
 def _remove_if_empty(log: Path) -> None:

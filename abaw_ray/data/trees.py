@@ -40,6 +40,11 @@ class Entry:
         """The last part of the path."""
         return self.path.rpartition("/")[2]
 
+    @property
+    def folder(self) -> str:
+        """The path of its folder; empty for the root."""
+        return self.path.rpartition("/")[0]
+
 
 class Tree:
     """Files below a root folder or URI; every listing is sorted by path, whatever the order of the file system."""
@@ -70,12 +75,15 @@ class Tree:
         """Entries of a folder, sorted by path; names that begin with a dot are left out.
 
         Raises:
-            DataError: the folder does not exist.
+            DataError: the folder does not exist, or holds a name that is not UTF-8.
             StorageError: the store cannot be reached.
         """
         selector = pafs.FileSelector(self._full(path), recursive=recursive)
         infos = self._request(path, lambda: self._files.get_file_info(selector))
-        entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in infos]
+        try:
+            entries = [self._entry(info, info.path[len(self._base.rstrip("/")) + 1 :]) for info in infos]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.uri(path)}: holds a file whose name is not UTF-8, {error.object!r}; rename it") from None
         visible = [entry for entry in entries if not any(part.startswith(".") for part in entry.path[len(path) :].split("/"))]
         return sorted(visible, key=lambda entry: entry.path)
 

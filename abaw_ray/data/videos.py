@@ -3,6 +3,7 @@
 No file is opened, so a file that is not a video becomes a ``FAILURE`` row in a later stage. ``subjects`` is empty: ``faces/`` finds the subjects.
 """
 
+import os
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -63,6 +64,8 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None, *, suff
         DataError: no video is found, a listed file is missing, or two rows have the same name.
         StorageError: the store cannot be reached.
     """
+    if not _is_utf8(str(where)):
+        raise DataError(f"{os.fsencode(where)!r}: the name is not UTF-8; rename the file")
     tree, name = open_file(where, storage)
     entry = tree.stat([name])[0] if name else None
     if not name or (entry and entry.is_folder):
@@ -72,15 +75,28 @@ def list_videos(where: str | Path, storage: StorageConfig | None = None, *, suff
     elif entry:
         rows = [_row(entry.name, tree, entry)]
     elif any(sign in str(where) for sign in "*?["):
-        rows = _from_pattern(str(where), storage)
+        if not (rows := _from_pattern(str(where), storage)):
+            raise DataError(f"{where}: no file matches this pattern; check it, and quote it so that the shell does not change it")
     else:
         raise DataError(f"{where}: no such file or folder; pass a folder, a pattern, a .txt, .csv or .parquet list, or one video")
     if not rows:
         raise DataError(f"{where}: no video found; videos end in {' '.join(suffixes[:5])} ...")
     duplicates = [video for video, count in Counter(row["video"] for row in rows).items() if count > 1]
     if duplicates:
-        raise DataError(f"{where}: {len(duplicates)} names occur twice, first '{duplicates[0]}'; list every video once")
+        raise DataError(f"{where}: '{duplicates[0]}' occurs twice{_and_others(len(duplicates) - 1)}; list every video once")
     return sorted(rows, key=lambda row: row["video"])
+
+
+def _and_others(count: int) -> str:
+    return f", and {count:,} other {'name' if count == 1 else 'names'}" if count else ""
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps other bytes of a command line as surrogates
+        return False
+    return True
 
 
 def _row(video: str, tree: Tree, entry: Entry) -> dict:
@@ -89,7 +105,17 @@ def _row(video: str, tree: Tree, entry: Entry) -> dict:
 
 
 def _from_folder(tree: Tree, suffixes: tuple[str, ...]) -> list[dict]:
-    return [_row(entry.path, tree, entry) for entry in tree.entries(recursive=True) if entry.path.lower().endswith(suffixes)]
+    entries = [entry for entry in tree.entries(recursive=True) if not entry.is_folder and entry.name.lower().endswith(suffixes)]
+    repeated = set() if is_remote(tree.root) else _links_to_listed_folders(tree, {entry.folder for entry in entries})
+    return [_row(entry.path, tree, entry) for entry in entries if entry.folder not in repeated]
+
+
+def _links_to_listed_folders(tree: Tree, folders: set[str]) -> set[str]:
+    """Those folders that are others by another name: a link to a parent folder would repeat its files without end."""
+    first: dict[str, str] = {}
+    for folder in sorted(folders, key=lambda folder: (folder.count("/"), folder)):
+        first.setdefault(os.path.realpath(tree.uri(folder)), folder)
+    return folders - set(first.values())
 
 
 def _from_pattern(pattern: str, storage: StorageConfig | None) -> list[dict]:

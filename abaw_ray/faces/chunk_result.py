@@ -24,7 +24,11 @@ class ChunkResult:
     first_frame: int = 1
     """Number of the first frame that belongs to the chunk."""
     times: list[float] = field(default_factory=list)
-    """Presentation times in seconds of the frames that belong to the chunk."""
+    """Presentation times in seconds of the frames that belong to the chunk, skipped ones included."""
+    skipped: int = 0
+    """Number of frames before the time range, which have no rows."""
+    after: float | None = None
+    """Presentation time in seconds of the first frame after the time range; None where decoding ended before."""
     tracklets: list[TrackletSummary] = field(default_factory=list)
     """The accepted tracklets, by segment."""
     start_checksums: list[list[float]] = field(default_factory=list)

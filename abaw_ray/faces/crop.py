@@ -4,12 +4,13 @@
 joins the segments, ``people`` names the people, ``face_table`` makes the tables. ``cluster/stages/faces.py`` runs this for many videos.
 """
 
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.faces.chunk_result import ROWS_FILE, ChunkResult
@@ -20,13 +21,13 @@ from abaw_ray.faces.detection.frame_detector import FrameDetector
 from abaw_ray.faces.face_table import fill_frames, to_face_table
 from abaw_ray.faces.identity.embedder import FaceEmbedder, make_embedder
 from abaw_ray.faces.stitch import StitchedTracklet, stitch
+from abaw_ray.faces.tracking.chunk_reader import ChunkReader
 from abaw_ray.faces.tracking.people import count_mixed, name_people, name_subjects, name_tracks
 from abaw_ray.faces.tracking.row_buffer import RowBuffer, RowReader
-from abaw_ray.faces.tracking.segment_tracker import SegmentTracker
-from abaw_ray.faces.tracking.segments import WHOLE_VIDEO, Chunk, segments_at
+from abaw_ray.faces.tracking.segments import WHOLE_VIDEO, Chunk
 from abaw_ray.faces.tracking.summary import TrackletSummary
+from abaw_ray.faces.tracking.time_range import ALL_TIMES, RangeFrames, TimeRange
 from abaw_ray.media.clock import Clock
-from abaw_ray.media.frame import Frame
 from abaw_ray.media.video import SeekError, decode
 
 REVISION = 5
@@ -61,6 +62,8 @@ class CropFaces:
         self.config = config
         self.frame_size: tuple[int, int] | None = None
         """Width and height in pixels of the first upright frame of the last video; None before its rows are complete."""
+        self.range_frames = RangeFrames()
+        """The frames around the range of the last video."""
         self.boxes: BoxTable | None = None
         self.frame_detector: FrameDetector | None = None
         self.embedder = embedder or make_embedder(config, embedder_weights)
@@ -69,10 +72,12 @@ class CropFaces:
         else:
             self.frame_detector = FrameDetector(detector or make_detector(config.detector, weights), config.detector, config.window)
 
-    def __call__(self, video: dict, last: int | None = None, notes: dict[str, int] | None = None) -> Iterator[pa.Table]:
+    def __call__(
+        self, video: dict, last: int | None = None, notes: dict[str, int] | None = None, time_range: TimeRange = ALL_TIMES
+    ) -> Iterator[pa.Table]:
         """Detect, track and crop the people of one video.
 
-        Named subjects and the main subject have one row for every decoded frame, 1 to n; other people from their first to their last
+        Named subjects and the main subject have one row for every frame of the range, by default 1 to n; other people from their first to their last
         observation. Rows are ordered by person, frames ascending. The detector always runs on the last frame of a shot, so no box is
         extrapolated.
 
@@ -81,9 +86,10 @@ class CropFaces:
             last: Stop after this many frames; None goes to the end.
             notes: Receives what is to be known about the rows, before the first table: ``mixed_subjects``, the number of a data set's subjects
                 whose rows show clearly different faces.
+            time_range: The part of the video that has rows. Frames before it are decoded and counted, and decoding ends after it.
 
         Yields:
-            FACE tables of at most 256 rows.
+            FACE tables of at most 256 rows; none where no frame is in the range.
 
         Raises:
             MissingError: the file does not exist.
@@ -91,7 +97,7 @@ class CropFaces:
             ItemError: the file is not a video, or decoding fails midway: then raised after the rows of all good frames.
         """
         with RowBuffer() as buffer:
-            result = self._process(video, WHOLE_VIDEO, buffer, last)
+            result = self._process(video, WHOLE_VIDEO, buffer, last, time_range)
             yield from self._tables(video, [result], [buffer.finish()], notes)
 
     def crop_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
@@ -134,8 +140,8 @@ class CropFaces:
             ]
             yield from self._tables(video, results, readers, notes)
 
-    def _process(self, video: dict, chunk: Chunk, buffer: RowBuffer, last: int | None) -> ChunkResult:
-        reader = _ChunkReader(self.config, self.frame_detector_of(video), self.embedder, chunk, buffer)
+    def _process(self, video: dict, chunk: Chunk, buffer: RowBuffer, last: int | None, time_range: TimeRange = ALL_TIMES) -> ChunkResult:
+        reader = ChunkReader(self.config, self.frame_detector_of(video), self.embedder, chunk, buffer, time_range)
         clock = Clock()
         try:
             for frame in decode(video["uri"], start=reader.decode_start, max_frames=last, clock=clock):
@@ -161,7 +167,8 @@ class CropFaces:
         self.frame_size = next((result.size for result in results if result.size), None)
         thresholds = None if self.embedder is None else self.embedder.thresholds
         stitched = stitch(results, self.config.people.votes, thresholds)
-        if stitched.error is not None and not len(stitched.times):
+        self.range_frames = _range_frames(stitched.times, results[0].skipped, results[-1].after)
+        if stitched.error is not None and self.range_frames.first is None:
             raise ItemError(stitched.error)
         summaries = [tracklet.summary for tracklet in stitched.tracklets]
         by_id = {tracklet.summary.id: tracklet for tracklet in stitched.tracklets}
@@ -169,7 +176,7 @@ class CropFaces:
         if notes is not None and video["subjects"]:
             notes["mixed_subjects"] = count_mixed(people, self.config.people, thresholds)
         for track, tracklets in people.items():
-            first, last = (1, len(stitched.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
+            first, last = (results[0].skipped + 1, len(stitched.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
             batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, stitched.frame_offsets))
             for table in fill_frames(batches, first, last, stitched.times):
                 yield to_face_table(table, video["video"], track)
@@ -188,64 +195,19 @@ class CropFaces:
         return people, {next(iter(people))}
 
 
-class _ChunkReader:
-    """One decoding pass over one chunk: each frame is processed by the trackers of the segments that cover it."""
-
-    def __init__(
-        self, config: FacesConfig, frame_detector: FrameDetector | GivenBoxes, embedder: FaceEmbedder | None, chunk: Chunk, buffer: RowBuffer
-    ) -> None:
-        self.config, self.frame_detector, self.embedder, self.chunk, self.buffer = config, frame_detector, embedder, chunk, buffer
-        self.trackers: dict[int, SegmentTracker] = {}
-        self.result = ChunkResult(first_frame=0)
-        self.first_time: float | None = None
-        """Time of the first processed frame; segments that end before it own none."""
-        self.start = None if chunk.first is None else chunk.first * config.segments.length_s
-        self.stop = None if chunk.stop is None else chunk.stop * config.segments.length_s
-
-    @property
-    def decode_start(self) -> float | None:
-        """Seconds from which frames are needed; None for the start of the video."""
-        return None if self.start is None else self.start - self.config.segments.overlap_s
-
-    def process(self, frame: Frame) -> bool:
-        """Process a frame; returns False once no further frame is needed."""
-        self.result.size = self.result.size or (frame.width, frame.height)
-        near_start, near_stop = self._is_near(self.start, frame), self._is_near(self.stop, frame)
-        if self.start is not None and frame.time < self.start and not near_start:
-            return True
-        if self.stop is not None and frame.time > self.stop and not near_stop:
-            return False
-        for near, checksums in ((near_start, self.result.start_checksums), (near_stop, self.result.end_checksums)):
-            if near:
-                checksums.append([frame.time, zlib.crc32(frame.coarse_luma.tobytes())])
-        self.result.reached_end |= self.stop is not None and frame.time >= self.stop
-        self.first_time = frame.time if self.first_time is None else self.first_time
-        segments = [segment for segment in segments_at(frame.time, self.chunk, self.config.segments) if segment.stop > self.first_time]
-        self._close({segment.index for segment in segments})
-        for segment in segments:
-            if segment.index not in self.trackers:
-                self.trackers[segment.index] = SegmentTracker(self.config, self.frame_detector, segment, self.buffer, self.embedder)
-            self.trackers[segment.index].process(frame)
-        if any(segment.owns(frame.time) for segment in segments):
-            self.result.first_frame = self.result.first_frame or frame.number
-            self.result.times.append(frame.time)
-        return True
-
-    def finish(self) -> ChunkResult:
-        """Finish the open segments; returns the result of the chunk."""
-        self._close(set())
-        self.result.first_frame = self.result.first_frame or 1
-        self.result.batches = self.buffer.batches
-        return self.result
-
-    def _is_near(self, boundary: float | None, frame: Frame) -> bool:
-        return boundary is not None and self.config.segments.near_boundary(boundary, frame.time)
-
-    def _close(self, kept: set[int]) -> None:
-        for index in sorted(self.trackers.keys() - kept):
-            self.result.tracklets += self.trackers.pop(index).finish()
-
-
 def _read(tracklet: StitchedTracklet, readers: list[RowReader], frame_offsets: list[int]) -> Iterator[pa.RecordBatch]:
     for chunk, part in tracklet.sources:
         yield from readers[chunk].read(part.buffer_id, part.first_frame, part.last_frame, frame_offsets[chunk])
+
+
+def _range_frames(times: Float[np.ndarray, " frames"], skipped: int, after: float | None) -> RangeFrames:
+    """``times``: of all decoded frames up to the end of the range."""
+    before, inside = times[:skipped].tolist(), times[skipped:].tolist()
+    return RangeFrames(
+        skipped=skipped,
+        video_start=next(iter([*before, *inside]), after),
+        before=before[-1] if before else None,
+        first=inside[0] if inside else None,
+        last=inside[-1] if inside else None,
+        after=after,
+    )

@@ -18,6 +18,7 @@ from abaw_ray.faces.output import FaceWriter, VideoResult
 from abaw_ray.faces.stitch import ChunkMismatchError
 from abaw_ray.faces.tracking.row_buffer import RowBuffer
 from abaw_ray.faces.tracking.segments import Chunk
+from abaw_ray.faces.tracking.time_range import ALL_TIMES, TimeRange
 
 
 class IsolatedFaceWriter:
@@ -28,12 +29,18 @@ class IsolatedFaceWriter:
         child = ChildProcess(partial(FaceWriter, config, weights, embedder_weights), limits)
         self.crash_retry: CrashRetry[Any] = CrashRetry(child, passthrough=(ChunkMismatchError,))
 
-    def write_video(self, video: dict, path: Path) -> VideoResult:
-        """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure."""
-        outcome = self.crash_retry.call(video["uri"], "write_video", video, path)
+    def write_video(self, video: dict, path: Path, time_range: TimeRange = ALL_TIMES) -> VideoResult:
+        """As ``FaceWriter.write_video``; where the video cannot be decoded to its end, the output has the frames before the failure.
+
+        Raises:
+            ItemError: none of the frames of the range can be decoded.
+        """
+        outcome = self.crash_retry.call(video["uri"], "write_video", video, path, time_range)
         if not outcome.reason:
             return _value(outcome)
-        result: VideoResult = self._retry_shorter(outcome, "write_video", video, path)
+        result: VideoResult = self._retry_shorter(outcome, "write_video", video, path, time_range)
+        if not result.rows:
+            raise ItemError(outcome.reason)
         result.error = ItemError(outcome.reason, result.frames)
         return result
 

@@ -21,6 +21,7 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.still_faces import crop_still
 from abaw_ray.faces.tracking.segments import Chunk
+from abaw_ray.faces.tracking.time_range import ALL_TIMES, RangeFrames, TimeRange
 
 _ROW_GROUP = 1024
 """Rows of a Parquet row group: about ten megabytes of chips, the maximum in memory while an output is written."""
@@ -36,11 +37,13 @@ class VideoResult:
     faces: int
     """Rows with a face."""
     frames: int
-    """Decoded frames of the video."""
+    """Number of the last frame that has rows; 0 without any."""
     error: ItemError | None
     """Why decoding stopped early; the output has the rows of all frames before. None where it did not."""
     size: tuple[int, int] | None = None
     """Width and height in pixels of the first upright frame."""
+    range_frames: RangeFrames = RangeFrames()
+    """The frames around the analyzed range."""
     notes: dict[str, int] = field(default_factory=dict)
     """Further counts (``CropFaces.__call__``)."""
 
@@ -76,8 +79,8 @@ class FaceWriter:
                 raise MemoryError(error.err) from error
             raise
 
-    def write_video(self, video: dict, path: Path, last: int | None = None) -> VideoResult:
-        """Write the FACE rows of a video, or of its first ``last`` frames, to a Parquet file.
+    def write_video(self, video: dict, path: Path, time_range: TimeRange = ALL_TIMES, last: int | None = None) -> VideoResult:
+        """Write the FACE rows of a video, or of a part of it, to a Parquet file; ``last``: decode at most this many frames.
 
         Raises:
             ItemError: no frame can be used; a later failure is in the result instead.
@@ -85,7 +88,7 @@ class FaceWriter:
             StorageError: it cannot be read; a retry may succeed.
         """
         notes: dict[str, int] = {}
-        return self._written(self.crop(video, last, notes), path, notes)
+        return self._written(self.crop(video, last, notes, time_range), path, notes)
 
     def write_still(self, image: dict, path: Path) -> VideoResult:
         """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
@@ -101,7 +104,8 @@ class FaceWriter:
         return self._written(self.crop.join_chunks(video, folders, notes), path, notes)
 
     def _written(self, tables: Iterator[pa.Table], path: Path, notes: dict[str, int]) -> VideoResult:
-        return replace(write_faces(tables, path), size=self.crop.frame_size, notes=notes)
+        result = write_faces(tables, path)
+        return replace(result, size=self.crop.frame_size, range_frames=self.crop.range_frames, notes=notes)
 
 
 def write_faces(tables: Iterator[pa.Table], path: Path) -> VideoResult:

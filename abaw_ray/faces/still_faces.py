@@ -13,6 +13,7 @@ from abaw_ray.faces.crop import CropFaces
 from abaw_ray.faces.face_row import face_row
 from abaw_ray.faces.face_table import to_face_table
 from abaw_ray.faces.tracking.row_buffer import ROW_SCHEMA
+from abaw_ray.faces.tracking.time_range import RangeFrames
 from abaw_ray.media.still import read_still
 
 
@@ -33,7 +34,7 @@ def crop_still(crop: CropFaces, image: dict) -> pa.Table:
         ItemError: the file is not an image, or is damaged.
     """
     frame, detector = read_still(image["uri"]), crop.frame_detector_of(image)
-    crop.frame_size = (frame.width, frame.height)
+    crop.frame_size, crop.range_frames = (frame.width, frame.height), RangeFrames(video_start=0.0, first=0.0, last=0.0)
     min_score = -math.inf if detector.trusted else crop.config.detector.min_score
     found = [face for face in detector.search_and_follow(frame, []) if face.score is not None and face.score >= min_score]
     if not found:

@@ -18,6 +18,8 @@ from abaw_ray.media.audio import RATE, Audio, windows
 
 _EPSILON = 1e-7
 """Added to a variance before the square root, as in the published models' preprocessor."""
+_BLOCK = 1 << 20
+"""Samples whose squares are in memory at the same time."""
 _WINDOWS_PER_CHUNK = 8
 """Windows in a batch for each chunk of ``speech_batch_size``."""
 
@@ -76,29 +78,30 @@ class SpeechFeatures:
         """Mode ``context``: each frame from the chunk whose core, without the margins, holds its time; at both ends of the audio the chunk is
         shifted inwards.
         """
-        config, samples, batch_size = self.config, self._normalized(audio), self.device_config.speech_batch_size
-        core, length = round((config.chunk_s - 2 * config.margin_s) * RATE), min(round(config.chunk_s * RATE), len(samples))
+        config, batch_size, moments = self.config, self.device_config.speech_batch_size, self._moments(audio)
+        total = max(len(audio.samples), self.model.receptive_field)
+        core, length = round((config.chunk_s - 2 * config.margin_s) * RATE), min(round(config.chunk_s * RATE), total)
         position = (times[rows] - audio.start) * RATE
         chunk = np.clip(position, 0, len(audio.samples) - 1).astype(np.int64) // core
         numbers = np.unique(chunk)
-        first = np.clip(numbers * core - round(config.margin_s * RATE), 0, len(samples) - length)
+        first = np.clip(numbers * core - round(config.margin_s * RATE), 0, total - length)
         for start in range(0, len(numbers), batch_size):
             batch = slice(start, start + batch_size)
-            states = self.model.states(np.stack([samples[at : at + length] for at in first[batch]]), config.layer).cpu().numpy()
+            samples = np.stack([_normalized_chunk(audio, at, length, *moments) for at in first[batch]])
+            states = self.model.states(samples, config.layer).cpu().numpy()
             for number, at, chunk_states in zip(numbers[batch], first[batch], states, strict=True):
                 inside = np.flatnonzero(chunk == number)
                 centers = at + self.model.centers(length)
                 yield rows[inside], self._pool_near(chunk_states, centers, _inside_audio(audio, centers), position[inside])
 
-    def _normalized(self, audio: Audio) -> Float32[np.ndarray, " samples"]:
-        """The whole audio, normalised as one utterance; zeros in gaps, and after audio that is shorter than a receptive field."""
-        spans = audio.audible_spans()
-        present = np.concatenate([audio.samples[first:last] for first, last in spans])
-        mean, var = (present.mean(dtype=np.float64), present.var(dtype=np.float64)) if self.model.normalize else (0.0, 1.0 - _EPSILON)
-        out = np.zeros(max(len(audio.samples), self.model.receptive_field), np.float32)
-        for first, last in spans:
-            out[first:last] = (audio.samples[first:last] - mean) / np.sqrt(var + _EPSILON)
-        return out
+    def _moments(self, audio: Audio) -> tuple[np.float64, np.float64]:
+        """Mean and variance of the whole audio, with which it is normalised as one utterance; block by block: a video may last for hours."""
+        if not self.model.normalize:
+            return np.float64(0.0), np.float64(1.0 - _EPSILON)
+        blocks = [audio.samples[at : min(at + _BLOCK, last)] for first, last in audio.audible_spans() for at in range(first, last, _BLOCK)]
+        count = sum(map(len, blocks))
+        mean = np.sum([block.sum(dtype=np.float64) for block in blocks]) / count
+        return mean, np.sum([np.square(block - mean).sum() for block in blocks]) / count
 
     def _pool_near(
         self,
@@ -119,8 +122,9 @@ class SpeechFeatures:
             states, centers = states[valid], centers[valid]
         half = self.config.window_s * RATE / 2
         low, high = np.searchsorted(centers, positions - half, side="left"), np.searchsorted(centers, positions + half, side="right")
-        nearest = np.abs(centers[:, None] - positions[low == high]).argmin(axis=0)
-        low[low == high], high[low == high] = nearest, nearest + 1
+        empty = low == high
+        low[empty] = np.abs(centers[:, None] - positions[empty]).argmin(axis=0)
+        high[empty] = low[empty] + 1
         sums, squares = (np.pad(np.cumsum(x, axis=0, dtype=np.float64), ((1, 0), (0, 0))) for x in (states, states.astype(np.float64) ** 2))
         count = (high - low)[:, None]
         mean = (sums[high] - sums[low]) / count
@@ -167,6 +171,16 @@ def has_audio(audio: Audio | None, times: Float[np.ndarray, " n"], window_s: flo
     for first, last in audio.audible_spans():
         heard |= (start < last) & (start + count > first) & (first < last)
     return heard
+
+
+def _normalized_chunk(audio: Audio, at: int, length: int, mean: np.float64, var: np.float64) -> Float32[np.ndarray, " samples"]:
+    """A chunk of the normalised audio; zeros in gaps and after the end."""
+    out = np.zeros(length, np.float32)
+    for first, last in audio.audible_spans():
+        low, high = max(first, at), min(last, at + length)
+        if low < high:
+            out[low - at : high - at] = (audio.samples[low:high] - mean) / np.sqrt(var + _EPSILON)
+    return out
 
 
 def _inside_audio(audio: Audio, positions: Float[np.ndarray, " states"]) -> Bool[np.ndarray, " states"]:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float16, UInt8
 
-from abaw_ray.core.errors import ConfigError, ItemError, StageError
+from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.encoder.checkpoint import load_encoder
-from abaw_ray.faces.chips import crop_scale, decode_jpeg
+from abaw_ray.faces.chips import crop_scale
 from abaw_ray.faces.config import ChipConfig
+from abaw_ray.features.chip_batches import chip_batches
 from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.device import setup_device
-from abaw_ray.training.loop import prefetch
 
 
 def resolve_scales(config: VisualConfig, chips: ChipConfig) -> tuple[float, ...]:
@@ -62,26 +62,15 @@ class VisualFeatures:
             ItemError: a chip cannot be decoded; the message has its row number, from 1.
             StageError: the encoder returns numbers that are not finite, or too large for half precision.
         """
-        has_chip = np.array([chip is not None for chip in chips], dtype=bool)
-        rows = np.flatnonzero(has_chip)
         step = max(1, self.device_config.visual_batch_size // len(self.scales))
-        batches = [rows[start : start + step] for start in range(0, len(rows), step)]
         out = np.zeros((len(chips), self.dim), np.float16)
-        pixels = prefetch(batches, lambda batch: self._pixels(chips, batch), self.device_config.decode_workers)
-        for batch, crops in zip(batches, pixels, strict=True):
-            out[batch] = self._encode(crops)
-        return out, has_chip
+        for rows, crops in chip_batches(chips, self._crops, step, self.device_config.decode_workers):
+            out[rows] = self._encode(crops)
+        return out, np.array([chip is not None for chip in chips], dtype=bool)
 
-    def _pixels(self, chips: Sequence[bytes | None], rows: np.ndarray) -> UInt8[np.ndarray, "images 3 size size"]:
-        """RGB crops of some chips; the scales of one chip are adjacent."""
-        crops = []
-        for row in rows:
-            try:
-                chip = decode_jpeg(chips[row] or b"")
-            except ValueError as error:
-                raise ItemError(f"the chip of row {row + 1} cannot be decoded: {error}; prepare the video's faces again") from error
-            crops += [crop_scale(chip, scale, self.chips, self.encoder.img_size) for scale in self.scales]
-        return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+    def _crops(self, chip: UInt8[np.ndarray, "side side 3"]) -> list[UInt8[np.ndarray, "size size 3"]]:
+        """One crop per scale."""
+        return [crop_scale(chip, scale, self.chips, self.encoder.img_size) for scale in self.scales]
 
     @torch.inference_mode()
     def _encode(self, pixels: UInt8[np.ndarray, "images 3 size size"]) -> Float16[np.ndarray, "chips dim"]:

@@ -21,6 +21,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.features.config import WAV2VEC_HUB, RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.pretrained import without_progress_bar
 from abaw_ray.media.audio import RATE
 
 _BAND_HZ = (80.0, 6000.0)
@@ -106,7 +107,8 @@ class Wav2Vec:
     def _load(self, folder: str, name: str) -> Wav2Vec2Model:
         """The model from a folder or the hub; its preprocessor settings determine whether samples are normalised."""
         try:
-            loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
+            with without_progress_bar():
+                loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise DataError(f"features.speech.weights={name}: {' '.join(str(error).split())[:160]}; {_REMEDY}") from error
         model, info = loaded

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float16, Int8, Int32, Int64
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import UNLABELLED
+from abaw_ray.core.tables import list_array
 from abaw_ray.data.annotations import align_labels
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import Mode
@@ -177,10 +178,7 @@ def _by_subject(table: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, np
 
 def _vectors(column: pa.ChunkedArray) -> Float16[np.ndarray, "rows width"]:
     """A column of fixed-size lists as a matrix; rows of null vectors are zeros that are never used."""
-    array = column.combine_chunks()
-    out = np.zeros((len(array), array.type.list_size), np.float16)
-    out[array.is_valid().to_numpy(zero_copy_only=False)] = array.flatten().to_numpy().reshape(-1, array.type.list_size)
-    return out
+    return list_array(column, missing=0)
 
 
 def _labels_of(subject: SubjectTrack, rows: np.ndarray | None, frame: np.ndarray) -> Int8[np.ndarray, " frames"]:

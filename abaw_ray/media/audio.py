@@ -115,6 +115,9 @@ def _concatenate(segments: list[tuple[float, np.ndarray]]) -> Audio:
     """Put segments at their times; where two overlap, the earlier one is kept."""
     if not segments:
         return Audio(np.zeros(0, np.float32), 0.0, np.zeros((0, 2), np.int64))
+    if len(segments) == 1:  # the usual case; without a second copy of hours of audio
+        ((start, samples),) = segments
+        return Audio(samples, start, np.array([(0, len(samples))], np.int64))
     segments = [segments[index] for index in in_time_order([(time, len(segment) / RATE) for time, segment in segments])]
     start = segments[0][0]
     samples = np.zeros(max(round((time - start) * RATE) + len(segment) for time, segment in segments), np.float32)

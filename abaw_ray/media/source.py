@@ -125,9 +125,10 @@ def _classify(uri: str, file: RemoteFile | None, cause: Exception, reason: str, 
         if file.failure is not None:
             return file.failure
     message = getattr(cause, "strerror", None) or " ".join(str(cause).split())
+    details = "" if message.startswith("Error number ") else f" ({message})"  # libav's text for a number without a text
     number = getattr(cause, "errno", None)
     if memory_is_short():  # checked first: a lack of memory may look like damage, and a damaged file may request much memory
         return MemoryError(f"{uri}: {message}")
     if number in _IO_ERRORS:
         return StorageError(f"{uri}: {message}; check its disk or network share, then run the command again")
-    return ItemError(f"no permission to read the file ({message})" if number in (errno.EACCES, errno.EPERM) else f"{reason} ({message})", last_frame)
+    return ItemError(f"no permission to read the file ({message})" if number in (errno.EACCES, errno.EPERM) else f"{reason}{details}", last_frame)

@@ -23,7 +23,7 @@ _KEY = b"abaw_ray.analysis"
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """Facts about the video, from decoding it."""
+    """Facts about the video and its analyzed part, from decoding it."""
 
     name: str
     """Name in the user's input, as in the table."""
@@ -34,13 +34,21 @@ class VideoInfo:
     height: int
     """Pixels of the first upright frame."""
     frames: int
-    """Decoded frames."""
+    """Number of the last analyzed frame, counted from the first frame of the video; 0 where no frame is analyzed."""
     start_s: float
-    """Presentation time of the first frame in seconds."""
+    """Presentation time of the first frame of the video in seconds, whether it is analyzed or not."""
     duration_s: float
-    """From the first frame to the end of the last one, in seconds."""
+    """From the first analyzed frame to the end of the last one, in seconds; 0 for a single frame."""
     audio: str = "present"
     """``present``, ``absent``, ``unused`` where the model reads none, or why it cannot be decoded."""
+    damage: str = ""
+    """Damage at which a browser would stop, or play sound at a wrong time; empty where none was found."""
+    analyzed_from_s: float | None = None
+    """Earliest time of an analyzed frame, in seconds: halfway between the first one and the frame before it; None where there is none before it."""
+    analyzed_to_s: float | None = None
+    """End of the analyzed frames, in seconds: halfway between the last one and the frame after it; None where it is the last that was decoded."""
+    end_s: float = 0.0
+    """End of the last analyzed frame, in seconds; 0 where no frame is analyzed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +89,7 @@ class AnalysisData:
     thumbnail: bytes | None = None
     """JPEG of the main person's face; None where no face was detected."""
     notes: tuple[str, ...] = ()
-    """What the user should know about this result: no face, broken audio, decoding that stopped early."""
+    """Remarks about this result: no face, broken audio, decoding that stopped early."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the analysis as plain values."""
 

@@ -41,7 +41,7 @@ class Analyzer:
             config: What is analyzed in a video.
             detector: The face detector and its weights; by default those of the model's training.
             people_weights: SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``.
-                Without them nobody is joined across cuts.
+                Without them people are not joined across cuts.
             device: Device and batch sizes.
             limits: Limits of the child processes that decode.
             storage: Settings of object stores.
@@ -56,7 +56,8 @@ class Analyzer:
             self.metadata = bundle.metadata
         self.faces = faces_config(self.metadata.faces, detector, people_weights)
         weights = load_face_weights(self.faces, self._storage)
-        self._find = FindFaces(self.faces, limits or ChildLimits(), weights=weights, with_audio=self.metadata.kind == "audio-visual")
+        with_audio = self.metadata.kind == "audio-visual"
+        self._find = FindFaces(self.faces, limits or ChildLimits(), weights=weights, with_audio=with_audio, time_range=self.config.time_range)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
         self._scorer = self._loader.submit(self._load, model, device)
 

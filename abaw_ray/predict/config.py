@@ -1,11 +1,13 @@
 """Settings of model bundles and of the analysis of videos. Imports no tensor library."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.faces.tracking.time_range import TimeRange
 from abaw_ray.media.config import EncodingConfig
 
 Protocol = Literal["cv", "official"]
@@ -93,7 +95,17 @@ class AnalysisConfig:
     people: People = "all"
     """``main``: the person with the largest summed face area only; ``all``: everyone. Default ours."""
     fps: float = 0.0
-    """Frames per second that are scored: of all decoded frames those nearest to a grid of this rate; 0 scores every frame."""
+    """Frames per second that are scored: of all analyzed frames those nearest to a grid of this rate; 0 scores every frame."""
+    start: float = 0.0
+    """Start of the analyzed part in seconds on the video's own clock, as in the column time; 0 for the first frame. Images have no time and are
+    analyzed always."""
+    end: float = 0.0
+    """End of the analyzed part in seconds on the video's own clock: frames before it are analyzed; 0 for the last frame."""
+
+    @property
+    def time_range(self) -> TimeRange:
+        """The analyzed part."""
+        return TimeRange(start=self.start, end=self.end)
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -101,6 +113,10 @@ class AnalysisConfig:
             raise ConfigError(f"analysis.people={self.people}: choose main or all")
         if not 0 <= self.fps <= 1000:
             raise ConfigError(f"analysis.fps={self.fps} must be frames per second, 0 for every frame")
+        if not 0 <= self.start < math.inf:
+            raise ConfigError(f"analysis.start={self.start} must be seconds from 0 on")
+        if not (self.end == 0 or self.start < self.end < math.inf):
+            raise ConfigError(f"analysis.end={self.end} must be later than analysis.start={self.start}, or 0 for the end of the video")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +129,8 @@ class OutputConfig:
     """Whether a page (``.html``) is written."""
     overlay: bool = False
     """Whether a video with boxes and expressions (``.overlay.mp4``) is written."""
+    embed: bool = False
+    """Put the video into the page, up to 20 MB, so that the page alone can be passed on. A larger one stays a file beside the page."""
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     """Size and quality of the videos that are written: overlays, and copies of videos that browsers cannot play."""
 
@@ -132,8 +150,8 @@ class PeopleChoice:
     """Identification of people."""
 
     weights: str = ""
-    """SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``; without them nobody is
-    joined across cuts."""
+    """SFace's weights, with which people are recognized across cuts: path, URI, ``owner/name`` on the model hub, or ``hub``; without them
+    people are not joined across cuts."""
 
 
 @dataclass(frozen=True, kw_only=True)

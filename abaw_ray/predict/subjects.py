@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int8, Int64
 
 from abaw_ray.core import schema
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.tables import name_array
 from abaw_ray.fusion.frames import Frames, SubjectTrack
 from abaw_ray.scoring.fill import fill_labels
 from abaw_ray.scoring.metrics import confusion_matrix
@@ -103,7 +104,7 @@ def prediction_table(frames: Frames, predictions: Sequence[SubjectPrediction], b
         "scored": pa.array(labels >= 0),
         "box": _nullable(box, np.all(np.isfinite(box), axis=1)),
         "probability": _nullable(probabilities, labels >= 0),
-        "label": pa.array([EXPRESSIONS[label] if label >= 0 else None for label in labels], pa.string()),
+        "label": name_array(labels, EXPRESSIONS),
     }
     return schema.conform(pa.table(columns), schema.PREDICTION, stage="predict")
 

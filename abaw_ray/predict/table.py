@@ -1,7 +1,6 @@
 """FACE rows and scores of one video -> the ANALYSIS table: each person is smoothed and calibrated separately."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +8,9 @@ from jaxtyping import Bool, Float, Int8
 
 from abaw_ray.core import schema
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.tables import list_array, name_array
 from abaw_ray.predict.models.scores import FrameScores
-from abaw_ray.scoring.postprocessing import Postprocessing
+from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
 
 FACE_COLUMNS = ("video", "track", "frame", "time", "seen", "source", "box")
 """Columns of FACE that the table needs."""
@@ -31,33 +31,20 @@ def analysis_table(faces: pa.Table, scores: Sequence[FrameScores], postprocessin
     for rows in _people(tracks):
         scored = np.logical_not(np.any(np.isnan(logits[rows]), axis=1))
         probabilities[rows] = postprocessing.probabilities(logits[rows], times[rows], scored)
-    labels = _labels(probabilities)
+    labels = predict_labels(probabilities)
     columns = {name: faces[name] for name in ("video", "frame", "time", "seen", "source")}
     columns["person"] = faces["track"]
     columns["heard"] = pa.array(_concatenated([part.heard for part in scores], bool))
     columns["gate"] = _nullable(_concatenated([part.gate for part in scores], np.float32))
     columns |= _score_columns(probabilities, labels, missing=np.asarray(np.isneginf(logits).any(axis=0)))
-    boxes: Any = faces["box"].combine_chunks()
-    columns |= {f"box_{edge}": _nullable(column) for edge, column in zip(_EDGES, _box_array(boxes).T, strict=True)}
+    columns |= {f"box_{edge}": _nullable(column) for edge, column in zip(_EDGES, list_array(faces["box"]).T, strict=True)}
     return schema.conform(pa.table(columns), schema.ANALYSIS, stage="analyze")
-
-
-def _box_array(boxes: pa.FixedSizeListArray) -> Float[np.ndarray, "rows 4"]:
-    """The boxes as an array; NaN where there is none."""
-    array = np.full((len(boxes), len(_EDGES)), np.nan, np.float32)
-    array[boxes.is_valid().to_numpy(zero_copy_only=False)] = boxes.flatten().to_numpy().reshape(-1, len(_EDGES))
-    return array
 
 
 def _people(tracks: np.ndarray) -> list[slice]:
     """The rows of each person: runs of equal names."""
     starts = [0, *(1 + np.flatnonzero(tracks[1:] != tracks[:-1]))]
     return [slice(first, last) for first, last in zip(starts, [*starts[1:], len(tracks)], strict=True)] if len(tracks) else []
-
-
-def _labels(probabilities: Float[np.ndarray, "rows 8"]) -> Int8[np.ndarray, " rows"]:
-    scored = np.isfinite(probabilities).any(axis=1)
-    return np.where(scored, np.where(np.isnan(probabilities), -1, probabilities).argmax(axis=1), -1).astype(np.int8)
 
 
 def _score_columns(
@@ -68,7 +55,7 @@ def _score_columns(
     confidence = np.where(scored, probabilities[np.arange(len(labels)), labels], np.nan)
     columns = {
         "scored": pa.array(scored),
-        "label": pa.array([EXPRESSIONS[label] if label >= 0 else None for label in labels], pa.string()),
+        "label": name_array(labels, EXPRESSIONS),
         "confidence": _nullable(confidence),
     }
     for index, name in enumerate(EXPRESSIONS):

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.schema import MAIN_TRACK
+from abaw_ray.core.tables import index_array, list_array
 from abaw_ray.report.inputs import Timeline
 from abaw_ray.report.web.encoding import MISSING_BYTE, quantize, to_base64
 
@@ -45,17 +46,12 @@ def timeline_of(
         gate: Weight of the visual features in the same rows, NaN where not scored.
         group: Heading in the list of videos.
     """
-    scored = table["scored"].to_numpy()
-    probability = np.full((len(table), len(EXPRESSIONS)), np.nan, np.float32)
-    probability[scored] = np.reshape(
-        table["probability"].combine_chunks().filter(table["scored"].combine_chunks()).flatten().to_numpy(), (-1, len(EXPRESSIONS))
-    )
     return Timeline(
         video=table["video"][0].as_py(),
         track=table["track"][0].as_py(),
         time=table["time"].to_numpy(),
-        predicted=np.array([-1 if name is None else EXPRESSIONS.index(name) for name in table["label"].to_pylist()], np.int8),
-        probability=probability,
+        predicted=index_array(table["label"], EXPRESSIONS).astype(np.int8),
+        probability=list_array(table["probability"]),
         seen=table["seen"].to_numpy(),
         heard=table["heard"].to_numpy(),
         label=label,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.scoring.config import CalibrationConfig
@@ -63,6 +62,8 @@ def fit_temperature(logits: Float[np.ndarray, "frames 8"], labels: Int[np.ndarra
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
         return float(np.log(np.exp(logits * scale).sum(axis=1)).mean() - correct * scale)
+
+    from scipy.optimize import minimize_scalar  # here, because loading scipy takes half a second, and only fitting needs it
 
     result = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(result.x))  # pyright: ignore[reportAttributeAccessIssue]  (scipy's stubs type the result as object)

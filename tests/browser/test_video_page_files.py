@@ -7,9 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 from analysis_rows import analysis_rows, analysis_table, long_table
-from coded_video import TIMES, frame_of, page_fields, page_of, read_number, timeline_point, write_numbered
+from coded_video import TIMES, box_of, frame_of, page_fields, page_of, read_number, timeline_point, write_numbered
 from playwright.sync_api import expect
 
+from abaw_ray.media.video import decode
+from abaw_ray.predict.analysis import Analysis
+from abaw_ray.predict.analysis_data import ModelInfo, VideoInfo
 from abaw_ray.report.video.page import write_video_page
 
 pytestmark = pytest.mark.chromium
@@ -46,6 +49,28 @@ def test_an_embedded_video_plays_and_has_its_boxes(folder, show):
     page.mouse.click(*timeline_point(page, 45.5 / 60))
     assert frame_of(page) == 46
     assert read_number(page) == 46
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mov", "v.m4v"])
+def test_a_page_with_an_embedded_video_plays_alone_in_another_folder(tmp_path, show, name):
+    write_numbered(tmp_path / name, TIMES, 0.0)
+    times = np.array([frame.time for frame in decode(str(tmp_path / name))])
+    table = analysis_table(analysis_rows("A" * len(times), times, box=box_of))
+    info = VideoInfo(name=name, uri=str(tmp_path / name), width=320, height=240, frames=len(times), start_s=0.0, duration_s=2.4, end_s=2.4)
+    Analysis(table=table, video=info, model=ModelInfo(name="m", identity="i", license="l")).report(tmp_path / "page.html", embed=True)
+    alone = tmp_path / "elsewhere"
+    alone.mkdir()
+    (tmp_path / "page.html").rename(alone / "mailed.html")
+    (tmp_path / name).unlink()
+    page = show(alone / "mailed.html")
+    page.wait_for_function("() => clock.reported")
+    page.keyboard.press(" ")
+    page.wait_for_function("() => clock.shown > 10")
+    page.keyboard.press(" ")
+    page.keyboard.press("ArrowRight")
+    assert frame_of(page) == read_number(page) > 10
+    requests = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name.split(':')[0])")
+    assert set(requests) <= {"blob"}
 
 
 def test_names_with_special_characters_are_found(tmp_path, show):

@@ -76,7 +76,7 @@ def in_analyze_only(full):
 @pytest.mark.parametrize("full", [full for full in SHORT if in_analyze_only(full)])
 def test_a_short_name_of_analyze_and_the_full_name_set_the_same_setting(full):
     given = {"analysis.people": "main", "device.device": "cpu", "outputs.format": "parquet"}.get(full, "3")
-    flag = full in ("outputs.overlay", "outputs.report")
+    flag = full in ("outputs.embed", "outputs.overlay", "outputs.report")
     for name in (*SHORT[full], f"--{full}"):
         value = parse(LINE, ["x.mp4", name, *([] if flag else [given])])
         for part in full.split("."):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from abaw_ray.cluster.engine.capacity import Machine, allowed, machines, max_workers
+from abaw_ray.cluster.engine.capacity import Machine, allowed, divide, machines, max_workers
 from abaw_ray.cluster.engine.compute import LAPTOP, compute_preset
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
@@ -32,6 +32,39 @@ def test_a_worker_must_fit_into_one_machine():
     assert workers([GPU], cpus=1, gpus=0.5) == 8
     assert workers([Machine({"CPU": 1.0})], cpus=0.1) == 10
     assert workers([CPU, GPU], cpus=9, gpus=1) == workers([CPU, GPU], cpus=1, gpus=2) == workers([], cpus=1) == 0
+
+
+def divided(machines, *operators):
+    """CPUs and number of workers of each operator."""
+    sizes = divide(machines, [Resources(**{"memory_gb": 1e-9} | operator) for operator in operators])
+    return [(size.cpus, size.workers) for size in sizes]
+
+
+def test_operators_that_follow_each_other_run_at_the_same_time():
+    decode, encode = {}, {"cpus": 4, "gpus": 1}
+    assert divided([CPU, GPU], decode, encode) == [(1, 144), (0, 4)], "also on the CPUs of the GPU machines that are left"
+    assert divided([GPU], decode, encode) == [(1, 16), (0, 4)], "without the CPUs that the GPU workers need"
+    assert divided([GPU], {"workers": 3}, encode | {"workers": 2}) == [(1, 3), (0, 2)]
+    assert divided([Machine({"CPU": 2.0, "GPU": 1.0})], {"workers": 9}, {"gpus": 1}) == [(1, 1), (0, 1)]
+    assert divided([Machine({"CPU": 4.0})], {}, {}) == [(1, 2), (0, 2)], "without GPUs they share the CPUs"
+
+
+def test_operators_share_a_cpu_where_there_are_too_few():
+    decode, encode = {}, {"cpus": 4, "gpus": 1}
+    assert divided([Machine({"CPU": 4.0, "GPU": 1.0})], decode, encode) == [(1, 1), (0, 1)]
+    assert divided([Machine({"CPU": 1.0, "GPU": 1.0})], decode, {"gpus": 1}) == [(1, 1), (0, 1)]
+    assert divided([Machine({"CPU": 8.0})], decode, encode) == [], "no CPU replaces a GPU"
+
+
+def test_a_chain_that_can_never_run_is_refused(monkeypatch):
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0, "memory": gib(5)}}])
+    session, encode = RaySession(LAPTOP), Resources(gpus=1, memory_gb=4)
+    assert [size.workers for size in session.sized([Resources(memory_gb=1), encode])] == [1, 1]
+    with pytest.raises(ConfigError, match=r"no room for 2 GB and 4 GB with 1 GPUs; lower compute\.\*\.memory-gb"):
+        session.sized([Resources(memory_gb=2), encode])
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    sizes = session.sized([Resources(memory_gb=1), replace(encode, workers=3)])
+    assert [size.workers for size in sizes] == [1, 3], "machines may start for the workers that were asked for"
 
 
 def test_memory_is_a_limit_where_it_is_known():

@@ -5,12 +5,17 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tiny_bundle import write_tiny_bundle
+
+from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -78,6 +83,21 @@ def test_a_submitted_job_does_its_work_and_reports_its_exit_status(head, tmp_pat
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
     assert "exit=0" in done.stdout
     assert list((tmp_path / "runs" / "faces").glob("*/records/*.json"))
+
+
+def test_a_submitted_analysis_uses_the_workers_of_the_cluster_and_a_second_one_finds_it_done(head, tmp_path):
+    write_tiny_bundle(tmp_path / "model", tmp_path)
+    (tmp_path / "videos").mkdir()
+    images = (np.full((120, 160, 3), number, np.uint8) for number in range(30))
+    write_video(tmp_path / "a.mp4", images, np.arange(30) / 10, None)
+    free = struct.pack(">I4s", 11_000_000, b"free").ljust(11_000_000, b"\0")  # large enough that they are not analyzed in the driver
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "videos" / name).write_bytes((tmp_path / "a.mp4").read_bytes() + free)
+    job = [sys.executable, "jobs/analyze.py", str(tmp_path / "videos"), "--model", str(tmp_path / "model"), "-o", str(tmp_path / "out")]
+    done = submit(head, *job, "--compute.features.memory-gb", "0.5")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
+    assert "2 of 2 videos" in done.stdout and len((tmp_path / "out/b.csv").read_text().splitlines()) == 31
+    assert "already done (2 videos)" in submit(head, *job).stdout
 
 
 def test_the_last_line_of_a_job_that_cannot_run_has_the_reason(head):

@@ -73,6 +73,10 @@ def test_deleted_folders_are_gone(store):
     assert store.exists("gone/x")
     store.delete("gone/x")
     assert not store.exists("gone/x") and store.files("gone") == {}
+    store.write_bytes("folder/a/x", b"x")
+    store.write_bytes("folder/y", b"y")
+    store.delete("folder")
+    assert store.files("folder", recursive=True) == {}
 
 
 def test_an_unreachable_store_raises_in_bounded_time(monkeypatch):

@@ -112,7 +112,7 @@ def test_an_invalid_parquet_list_raises_an_error_with_the_row(clips, columns, me
     ("name", "text", "message"),
     [
         ("list.txt", "a.mp4\ngone.mp4\n", r"list\.txt:2: 'gone\.mp4' is not a file"),
-        ("list.txt", "a.mp4\n./a.mp4\n", r"1 names occur twice, first 'a\.mp4'"),
+        ("list.txt", "a.mp4\n./a.mp4\n", r"'a\.mp4' occurs twice; list"),
         ("list.txt", "# nothing\n", "no video found"),
         ("list.csv", "file\na.mp4\n", r"list\.csv:1: no column 'uri' or 'path' among file"),
         ("list.csv", "uri,video\na.mp4,\n,b\n", r"list\.csv:3: no URI or path"),
@@ -134,7 +134,7 @@ def test_a_long_list_is_queried_in_one_request(clips, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no video found")]
+    ("where", "message"), [("gone", "no such file or folder"), ("gone/*.mp4", "no such folder"), ("b/c/*.mkv", "no file matches this pattern")]
 )
 def test_an_address_without_videos_is_an_error(clips, where, message):
     with pytest.raises(DataError, match=message):

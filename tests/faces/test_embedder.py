@@ -115,8 +115,8 @@ def test_an_embedder_is_built_from_given_bytes_or_from_the_configured_path(monke
     ("config", "text"),
     [
         (YUNET, "by face embeddings"),
-        (FacesConfig(), "not joined across cuts.*set faces.people.weights to hub"),
-        (FacesConfig(detector=DetectorConfig(kind="haar")), "use --detector yunet and set faces.people.weights"),
+        (FacesConfig(), "not joined across cuts.*give --people-weights the path"),
+        (FacesConfig(detector=DetectorConfig(kind="haar")), "use --detector yunet and give --people-weights"),
         (FacesConfig(detector=DetectorConfig(kind="given", boxes="b.csv")), "tracks of the given boxes"),
     ],
 )

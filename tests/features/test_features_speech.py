@@ -59,6 +59,12 @@ def test_mode_context_pools_the_states_around_each_frames_own_time(speech):
     assert_close(vectors, slow_context(extractor, speech, TIMES), 4e-3)
 
 
+def test_long_audio_is_normalised_as_one_utterance_although_it_is_read_in_blocks(speech, monkeypatch):
+    extractor = SpeechFeatures(CONTEXT)
+    monkeypatch.setattr("abaw_ray.features.speech._BLOCK", 999)
+    assert_close(extractor(speech, TIMES)[0], slow_context(extractor, speech, TIMES), 4e-3)
+
+
 def test_mode_windows_uses_a_separate_window_around_each_frames_own_time(speech):
     extractor = SpeechFeatures(WINDOWS)
     some = TIMES[(TIMES > 0.1) & (TIMES < 11)][::7]
@@ -198,3 +204,15 @@ def test_a_missing_layer_and_a_window_shorter_than_one_state_are_refused_on_load
         SpeechFeatures(replace(CONTEXT, layer=7))
     with pytest.raises(ConfigError, match="shorter than one state"):
         SpeechFeatures(replace(WINDOWS, window_s=0.06))
+
+
+def test_frames_whose_windows_have_no_state_take_the_nearest_one_on_either_side_of_a_gap():
+    extractor = SpeechFeatures(replace(CONTEXT, pooling="mean"))
+    extractor.model.normalize = False
+    extractor.model.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(extractor.model.centers(sound.shape[1])).astype(int), None])
+    spans = np.array([[0, RATE], [3 * RATE, 4 * RATE]])  # a gap of two seconds, more than twice the window
+    ramp = Audio((np.arange(4 * RATE) / RATE).astype(np.float32), 0.0, spans)
+    edge = extractor.config.window_s / 2 - 2 / RATE  # the window has one or two samples of audio
+    vectors, heard = extractor(ramp, np.array([1 + edge, 3 - edge]))
+    assert heard.all()
+    np.testing.assert_allclose(vectors[:, 0].astype(float), [1, 3], atol=0.03)

@@ -17,10 +17,10 @@ COPIED = [("v.mp4", "aac"), ("v.mp4", "libmp3lame"), ("v.mkv", "aac"), ("v.ts", 
 ENCODED = [("v.mkv", "libopus"), ("v.mov", "pcm_s24le"), ("v.avi", "pcm_alaw"), ("v.ts", "ac3"), ("v.mp4", "alac")]
 
 
-def extract(uri, folder, start=0.0):
+def extract(uri, folder, start=0.0, end=None):
     """The result, and the audio of the written file."""
     path = folder / "sound.m4a"
-    sound = extract_sound(str(uri), path, start)
+    sound = extract_sound(str(uri), path, start, end)
     assert path.exists() == (sound.kind != "none")
     return sound, decode_audio(str(path)) if path.exists() else None
 
@@ -78,7 +78,7 @@ def test_audio_that_cannot_be_decoded_gives_no_sound_and_the_reason(tmp_path):
 def test_a_video_without_audio_or_with_earlier_audio_only_gives_no_sound(tmp_path, video):
     assert extract(video([0.0, 0.1]), tmp_path)[0].reason == "the video has no audio"
     path = write_flash_and_tone(tmp_path / "w.mkv", audio_range=(0.0, 1.0))
-    assert extract(path, tmp_path, 5.0)[0].reason == "no audio at or after its first frame"
+    assert extract(path, tmp_path, 5.0)[0].reason == "no audio while its frames are shown"
 
 
 def test_a_missing_file_and_a_text_are_errors(tmp_path):
@@ -159,3 +159,28 @@ def test_long_sound_is_encoded_with_little_memory(tmp_path):
     finally:
         sound_module._frame = original
     assert 0 < largest <= 8 * rate, "blocks of a second at most, never the whole audio"
+
+
+@pytest.mark.parametrize(("name", "codec", "kind"), [("v.mp4", "aac", "copied"), ("v.mkv", "libopus", "encoded"), ("v.avi", "libmp3lame", "copied")])
+def test_sound_ends_where_the_frames_end(tmp_path, name, codec, kind):
+    path = write_flash_and_tone(tmp_path / name, codec)
+    start = 0.4
+    sound, audio = extract(path, tmp_path, start, 1.1)
+    assert sound.kind == kind
+    assert tone_times(audio) == pytest.approx([tone_times(decode_audio(path))[0] - start], abs=0.003)
+    assert 0.7 - 0.001 <= audio.start + len(audio.samples) / RATE < 0.7 + 0.08, "blocks are not divided where they are copied"
+    sound, audio = extract(path, tmp_path, start, 0.7)
+    assert tone_times(audio) == [] and sound.kind == kind
+
+
+def test_a_part_before_the_sound_has_none(tmp_path):
+    path = write_flash_and_tone(tmp_path / "v.mkv", audio_range=(1.0, 2.0))
+    assert extract(path, tmp_path, 0.2, 0.8)[0].reason == "no audio while its frames are shown"
+
+
+def test_sound_with_gaps_ends_where_the_frames_end(tmp_path):
+    path = tmp_path / "v.ts"
+    write_flash_and_tone(path)
+    damaged(path, slice(20, 30))
+    sound, audio = extract(path, tmp_path, 0.3, 1.0)
+    assert sound.kind == "encoded" and audio.start + len(audio.samples) / RATE == pytest.approx(0.7, abs=0.09)

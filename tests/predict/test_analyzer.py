@@ -1,10 +1,15 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from damaged_packets import damage_packets
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.media.video import decode
 from abaw_ray.predict.analysis import read_analysis
 from abaw_ray.predict.analyzer import Analyzer, analyze
 from abaw_ray.predict.config import AnalysisConfig
@@ -112,6 +117,22 @@ def test_a_video_without_face_is_scored_by_its_sound(analyzer, make_clip):
     result = analyzer(make_clip("voice.mp4", audio=tone))
     assert result.to_pandas()["scored"].all()
     assert "scored by the sound alone" in result.notes[0]
+
+
+@pytest.mark.parametrize(("kind", "found"), [("video", "decoding stopped"), ("audio", "its audio has gaps")])
+def test_damage_at_which_a_browser_stops_is_found_and_the_page_gets_a_copy(analyzer, clip, tmp_path, kind, found):
+    copy = Path(shutil.copy(clip, tmp_path / "copy.mp4"))
+    damage_packets(copy, kind, 1.0, 1.4)
+    result = analyzer(copy)
+    assert result.video.damage.startswith(found)
+    assert 'data-src="page.proxy.mp4"' in result.report(tmp_path / "page.html").read_text()
+    assert len(result.table) == sum(1 for _ in decode(str(tmp_path / "page.proxy.mp4")))
+
+
+def test_an_intact_video_is_played_as_it_is(result, clip, tmp_path):
+    assert result.video.damage == ""
+    result.report(tmp_path / "page.html")
+    assert not (tmp_path / "page.proxy.mp4").exists()
 
 
 def test_files_that_are_no_videos_and_missing_ones_are_named(analyzer, tmp_path):

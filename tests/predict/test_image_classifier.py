@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from tiny_classifiers import EIGHT, face_like, save_transformers
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils.logging import is_progress_bar_enabled
 
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.predict.analyzer import Analyzer
 from abaw_ray.predict.bundle.image import NOT_STATED, ImportOptions, write_image
+from abaw_ray.predict.classifiers.network import load_network
 from abaw_ray.predict.config import DetectorChoice
 from abaw_ray.predict.models.image_classifier import expression_logits
 from abaw_ray.predict.models.load import load_model
@@ -132,3 +134,11 @@ def test_a_bundle_that_does_not_describe_its_classifier_is_refused(timm_checkpoi
     (tmp_path / "model/bundle.json").write_text(json.dumps(json.loads(replace(metadata, classifier=None).to_json())))
     with pytest.raises(DataError, match="does not describe its classifier"):
         load_model(str(tmp_path / "model"))
+
+
+def test_loading_prints_no_progress_bar_and_leaves_the_setting_of_transformers(transformers_checkpoint, capfd):
+    assert is_progress_bar_enabled()
+    load_network(transformers_checkpoint, "transformers", "some")
+    assert is_progress_bar_enabled() and capfd.readouterr() == ("", "")
+    AutoModelForImageClassification.from_pretrained(transformers_checkpoint)
+    assert "Loading weights" in capfd.readouterr().err, "without a bar this test checks nothing"

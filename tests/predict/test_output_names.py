@@ -25,10 +25,18 @@ def test_names_that_collide_keep_their_suffix(videos, expected):
     assert list(output_names(videos).values()) == expected
 
 
-@given(st.lists(st.from_regex(r"[ab]{1,2}(/[ab.]{1,2})?\.(mp4|mov|MP4)", fullmatch=True), unique=True, max_size=8))
+@given(st.lists(st.from_regex(r"/?[ab]{1,2}(/[ab.]{1,2})?(\.mp4)?\.(mp4|mov|MP4)", fullmatch=True), unique=True, max_size=8))
 def test_no_two_videos_share_an_output(videos):
     names = output_names(videos)
-    assert len({name.lower() for name in names.values()}) == len({video.lower() for video in videos})
+    assert len({name.lower() for name in names.values()}) == len(videos)
+
+
+@pytest.mark.parametrize("long", ["x" * 251, "ü" * 125])
+def test_names_that_are_too_long_with_the_suffix_of_an_overlay_are_cut_and_stay_distinct(long):
+    names = output_names([f"{long}.mp4", f"{long}1.mp4", f"{long}/clip.mp4", f"{'y' * 220}.mp4"])
+    assert len(set(names.values())) == 4 and names[f"{'y' * 220}.mp4"] == "y" * 220
+    assert all(len(f"{part}.overlay.mp4.tmp-12345678".encode()) <= 255 for name in names.values() for part in name.split("/"))
+    assert names[f"{long}.mp4"][:90] == long[:90] and names[f"{long}/clip.mp4"].endswith("/clip")
 
 
 def slow_nearest(times, fps):

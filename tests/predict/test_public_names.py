@@ -20,6 +20,7 @@ PUBLIC = {
     "EXPRESSIONS",
     "StorageConfig",
     "analyze",
+    "list_episodes",
     "read_analysis",
     "summarize",
 }

@@ -101,7 +101,7 @@ def test_people_without_a_prediction_or_a_face_say_so(drawn):
         assert (image[:150] == 150).all(), "no box"
     _, _, texts = drawn(size, analysis_rows("main", [0.5], without=("Other",)))
     assert "\N{EN DASH}" in [text for text, _ in texts]
-    _, _, texts = drawn(size, analysis_rows("main", [0.5], box=box), frame=9)
+    _, _, texts = drawn(size, analysis_rows("main", [0.5], box=box), frame=0)
     assert "main  no prediction" in [text for text, _ in texts], "no row"
 
 

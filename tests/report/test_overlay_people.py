@@ -11,7 +11,7 @@ def test_rows_are_found_by_person_and_frame_whatever_their_order():
     main, other = read_people(analysis_table(rows))
     assert (main.name, other.name) == ("main", "person-2"), "the main person first"
     assert main.frame.tolist() == [1, 2, 3, 4, 5, 6] and main.time.tolist() == pytest.approx(np.arange(6) / 10)
-    assert [main.at(frame) for frame in (0, 1, 6, 7)] == [None, 0, 5, None] and [other.at(frame) for frame in (2, 3, 4, 5)] == [None, 0, 1, None]
+    assert [main.at(frame) for frame in (0, 1, 6, 7)] == [None, 0, 5, 5] and [other.at(frame) for frame in (2, 3, 4, 5)] == [None, 0, 1, None]
     assert main.label.tolist() == [label_of(frame) for frame in range(1, 7)]
     assert main.confidence == pytest.approx(0.65) and main.probability.sum(axis=1) == pytest.approx(1)
 

@@ -130,7 +130,26 @@ def test_at_a_lower_rate_each_row_is_shown_until_the_next_one(video, times, tmp_
     assert direct(video, tmp_path / "o.mp4", rows) == rows[-1]["frame"]
     (main,) = read_people(analysis_table(rows))
     assert [main.at(frame) for frame in (1, 2, 3, 4)] == [0, 0, 0, 1]
-    assert main.at(rows[-1]["frame"] + 3) is None
+
+
+def test_a_person_without_a_row_in_a_frame_of_the_table_is_not_shown_in_it(times):
+    rows = [row for row in analysis_rows("main", times) if row["frame"] in (1, 2, 4, 9, 10)]
+    other = [row for row in analysis_rows("person-2", times) if row["frame"] in (2, 9)]
+    _, person = read_people(analysis_table(rows, other))
+    assert [person.at(frame) for frame in (1, 2, 3, 4, 5, 8, 9, 10)] == [None, 0, 0, None, None, None, 1, None]
+
+
+def test_the_overlay_of_a_part_has_its_frames_only(video, times, tmp_path):
+    rows = [row for row in analysis_rows("main", times, box=BOX) if 13 <= row["frame"] <= 30]
+    assert direct(video, tmp_path / "o.mp4", rows) == 18
+    frames = list(decode(str(tmp_path / "o.mp4")))
+    np.testing.assert_allclose([frame.time for frame in frames], times[12:30] - times[12], atol=3e-5)
+    for number, frame in enumerate(frames, start=13):
+        rgb = frame.rgb()
+        assert rgb[5:12, 130:150].mean() / 4 == pytest.approx(number, abs=0.6), "the picture of this frame"
+        assert nearest_color(rgb, 20, 55) == label_of(number), "the row of this frame"
+    with pytest.raises(DataError, match="ends before frame 41, the first of the rows"):
+        direct(video, tmp_path / "o.mp4", [row for row in analysis_rows("main", np.append(times, [9.0, 9.1])) if row["frame"] > 40])
 
 
 def test_the_overlay_ends_with_the_table(video, times, tmp_path):

@@ -1,8 +1,8 @@
 """Number of workers that fit on a cluster: on the running nodes or, with an autoscaler, on all nodes that its cluster file allows."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abaw_ray.cluster.engine.resources import Resources
@@ -52,3 +52,37 @@ def max_workers(available: Iterable[Machine], resources: Resources) -> int:
         if fitting := sum(machine.count * resources.per_machine(machine.resources) for machine in chosen):
             return fitting
     return 0
+
+
+def divide(available: Iterable[Machine], operators: Sequence[Resources]) -> list[Resources]:
+    """Sizes of the operators of a chain, with their numbers of workers, so that all of them run on the machines at the same time.
+
+    An operator that had to wait for machines until the one before it ends would never start, for that one waits for it. So all but the first
+    request no CPUs from Ray, and get their workers first; the workers of the first operator are as many as the remaining CPUs, or one.
+
+    Returns:
+        The operators in their order; empty where they have no room, as for lack of memory.
+    """
+    first, *later = operators
+    machines, divided = [Machine(machine.resources) for machine in available for _ in range(machine.count)], list[Resources]()
+    for resources in reversed(later):
+        fitting = max_workers(machines, resources)
+        share = fitting if resources.gpus else max(fitting // len(operators), 1)
+        size = replace(resources, workers=min(resources.workers or share, share))
+        if not fitting:
+            return []
+        machines = _without(machines, size)
+        divided.insert(0, replace(size, cpus=0.0))
+    has_memory = any(machine.resources.get("memory", first.memory) >= first.memory for machine in machines)
+    fitting = max_workers(machines, first) or int(has_memory)
+    return [replace(first, workers=min(first.workers or fitting, fitting)), *divided] if fitting else []
+
+
+def _without(machines: list[Machine], resources: Resources) -> list[Machine]:
+    """What these workers leave of the machines; those without a GPU are filled before the others, as in ``max_workers``."""
+    left, workers = [], resources.workers
+    for machine in sorted(machines, key=lambda machine: machine.resources.get("GPU", 0)):
+        count = min(resources.per_machine(machine.resources), workers)
+        workers -= count
+        left.append(Machine({name: value - count * resources.request.get(name, 0) for name, value in machine.resources.items()}))
+    return left

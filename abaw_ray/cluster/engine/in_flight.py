@@ -1,7 +1,8 @@
 """A bound on the items between two chained operators.
 
-Ray Data bounds the bytes between operators, but only manifest rows pass through it here: a fast decoder would fill the disk with chips that
-wait for the encoder. So the first operator takes a slot before it begins an item, and the last one releases it.
+Ray Data bounds the bytes between operators, but only manifest rows pass through it here: a fast decoder would fill the storage with chips that
+wait for the encoder. So the first operator takes a slot before it stores the chips of an item, and the last one releases it when they are deleted.
+Decoding needs no slot: all decoders work, however few encoders there are.
 """
 
 import asyncio

@@ -1,14 +1,15 @@
 """Execution of a stage whose items are independent: finished items are skipped, the rest is processed, failures are recorded."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.worker import Operator, Task
+from abaw_ray.cluster.engine.worker import Task
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
@@ -25,7 +26,7 @@ def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> li
 
 
 def run_items(
-    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str, split: Split = one_task_each
+    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str, split: Split = one_task_each, between: str = ""
 ) -> Record:
     """Complete a stage for these items: only missing outputs are made, the record is written last.
 
@@ -36,6 +37,7 @@ def run_items(
         chain: Makes the operators for the unfinished items; called only if there are some.
         unit: Plural noun for the items in messages.
         split: Makes the tasks; one for each item by default.
+        between: As in ``ItemWork``.
 
     Raises:
         StageError: too many items failed.
@@ -47,8 +49,21 @@ def run_items(
     if record is not None and not (run.policy.retry_failures and record.failures):
         echo(f"{store.stage}: already done ({len(record.outputs):,} {unit}) in {store.storage.uri(store.path)}")
         return record
-    with writer_lock(store.storage, store.path):
+    with writer_lock(store.storage, store.path), _deleted(store, between):
         return _complete(run, store, payloads, chain, unit, split)
+
+
+@contextmanager
+def _deleted(store: StageStore, folder: str) -> Iterator[None]:
+    """Delete a folder of the store before the block, as a killed run may have left it, and after it."""
+    path = f"{store.path}/{folder}"
+    if folder:
+        store.storage.delete(path)
+    try:
+        yield
+    finally:
+        if folder:
+            store.storage.delete(path)
 
 
 def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split) -> Record:
@@ -62,9 +77,7 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], m
     if todo:
         chain = make_chain(todo)
         if not chain.in_driver:
-            for operator in chain.operators:
-                run.session.start(operator.resources)
-            chain = replace(chain, operators=[_sized(run, operator) for operator in chain.operators])
+            chain = _sized(run, chain)
         with progress(store.stage, len(todo), unit) as shown:
             process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried)
         figures = dict(shown.sums)
@@ -73,10 +86,12 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], m
     return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
 
 
-def _sized(run: Run[Any], operator: Operator) -> Operator:
-    """The operator with its number of workers: that of its settings, or as many as fit on the cluster."""
-    resources = operator.resources
-    return replace(operator, resources=replace(resources, workers=resources.workers or run.session.max_workers(resources)))
+def _sized(run: Run[Any], chain: Chain) -> Chain:
+    """The chain with the number of workers of each operator: that of its settings, or as many as fit on the cluster beside the other operators."""
+    for operator in chain.operators:
+        run.session.start(operator.resources)
+    sizes = run.session.sized([operator.resources for operator in chain.operators])
+    return replace(chain, operators=[replace(operator, resources=size) for operator, size in zip(chain.operators, sizes, strict=True)])
 
 
 def _rows(store: StageStore, outputs: Mapping[str, str]) -> int:

@@ -23,7 +23,8 @@ class Chain:
 
     operators: Sequence[Operator]
     in_flight_per_worker: int = 2
-    """Maximum number of items between the first and the last operator, per worker of the last one; unused with one operator. Ours."""
+    """Maximum number of items in storage between the first and the last operator, those in work at the last one included, per worker of the last one;
+    unused with one operator. Ours."""
     longest_pause: float = 15.0
     """See ``WorkerConfig``."""
     in_driver: bool = False
@@ -31,7 +32,7 @@ class Chain:
 
     @property
     def in_flight(self) -> int:
-        """Maximum number of items between the first and the last operator."""
+        """Maximum number of items in storage between the first and the last operator."""
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 
@@ -137,10 +138,14 @@ def _in_driver(store: StageStore, rows: list[dict], chain: Chain) -> Iterator[di
         ItemWorker(WorkerConfig(store=store, build=operator.build, last=operator is last, on_ray=False, longest_pause=chain.longest_pause))
         for operator in chain.operators
     ]
-    for row in rows:
+    try:
+        for row in rows:
+            for worker in workers:
+                row = worker.process(row)
+            yield row
+    finally:
         for worker in workers:
-            row = worker.process(row)
-        yield row
+            worker.close()
 
 
 def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Iterator[dict]:

@@ -62,6 +62,8 @@ class Run(Generic[_ConfigT]):
     """Results of ``once_per_run`` functions."""
     records: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
     """Records of complete stages that have been read, by name."""
+    result: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What the command prints as JSON at its end, where it can; filled by the command."""
 
     @cached_property
     def storage(self) -> Storage:

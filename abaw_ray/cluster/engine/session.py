@@ -6,6 +6,8 @@ import secrets
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.compute import ComputeConfig
@@ -108,6 +110,22 @@ class RaySession:
                 "the number of nodes that Kubernetes may start is unknown; set compute.decode.workers and compute.features.workers, or --cluster-size"
             )
         return max(fitting, 1)
+
+    def sized(self, operators: Sequence[Resources]) -> list[Resources]:
+        """Sizes of operators that follow each other, with their numbers of workers. Call ``start`` first.
+
+        Raises:
+            ConfigError: they do not fit on the cluster at the same time, or the maximum size of the cluster is unknown.
+        """
+        divided = capacity.divide(capacity.machines(), operators) if len(operators) > 1 else []
+        if self.size_unknown and divided:  # machines may start for the workers that the user has chosen
+            return [replace(size, workers=chosen.workers or size.workers) for size, chosen in zip(divided, operators, strict=True)]
+        if len(operators) == 1 or self.size_unknown:
+            return [replace(resources, workers=resources.workers or self.max_workers(resources)) for resources in operators]
+        if not divided:
+            sizes = " and ".join(f"{one.memory_gb:g} GB" + f" with {one.gpus:g} GPUs" * bool(one.gpus) for one in operators)
+            raise ConfigError(f"the workers of this stage run at the same time, and the machines have no room for {sizes}; lower compute.*.memory-gb")
+        return divided
 
     def _connect(self) -> None:
         for name, value in _QUIET.items():

@@ -15,7 +15,7 @@ from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.worker import Operator, Task, Work
-from abaw_ray.core.errors import DataError
+from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.lock import writer_lock
@@ -39,6 +39,16 @@ class ItemOperator(Generic[_ConfigT]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What the unfinished items of a stage take, for the plan."""
+
+    lines: tuple[str, ...] = ()
+    """Printed below the table."""
+    problem: AbawError | None = None
+    """Why it cannot succeed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ItemWork(Generic[_ConfigT]):
     """Work on independent items: one output each, several at a time."""
 
@@ -52,8 +62,12 @@ class ItemWork(Generic[_ConfigT]):
     """The run, unfinished items and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
     describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
     """Additional text about these items in the plan."""
+    forecast: Callable[[Run[_ConfigT], Mapping[Item, dict], tuple[int, ...]], Forecast] | None = None
+    """The run, unfinished items and number of workers of each operator -> time and size of the output, for the plan."""
     in_driver: Callable[[Mapping[Item, dict]], bool] = lambda todo: False
     """Whether the unfinished items are so few that they are processed in the driver: starting Ray would take longer."""
+    between: Callable[[_ConfigT], str] = lambda config: ""
+    """Folder below the store for what lies between operators; deleted before and after the work, with what killed workers left. Empty: none."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
     """Raises an error if the complete stage is not usable."""
 
@@ -161,7 +175,7 @@ class Stage(Generic[_ConfigT]):
             operators = [Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators]
             return Chain(operators=operators, in_driver=work.in_driver(todo))
 
-        record = run_items(run, store, items, chain, unit=work.unit, split=work.split)
+        record = run_items(run, store, items, chain, unit=work.unit, split=work.split, between=work.between(run.config))
         work.verify(run, store, record)
         return record
 

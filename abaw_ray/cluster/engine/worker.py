@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -18,8 +19,10 @@ from abaw_ray.core.errors import AbawError, ItemError, StorageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 
-Work = Callable[[StageStore, Item, dict], Mapping[str, float]]
-"""Processes one item: reads its payload, writes its output into the store, returns figures to add up (``Unfinished`` where other tasks do the rest).
+Work = Callable[..., Mapping[str, float]]
+"""Processes one item: ``work(store, item, payload)`` reads the payload, writes the output into the store, and returns figures to add up
+(``Unfinished`` where other tasks do the rest). An operator that another one follows gets a fourth argument, ``take_slot``, and calls it before it
+stores what the next one reads: it waits until fewer items than allowed lie between the operators.
 
 Raises ItemError for a bad item; StorageError where a later attempt may succeed. A repeated call with the same arguments must give the same output.
 """
@@ -28,6 +31,15 @@ Task = tuple[Item, dict]
 _OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "machine": "", "worker": ""}
 """Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
 was lost (``StorageError``), a pickled error that ends the job, and the ids of the node and the actor."""
+
+
+@runtime_checkable
+class CloseableWork(Protocol):
+    """Work that holds threads or processes; closed where it is done in the driver, which continues after the stage."""
+
+    def close(self) -> None:
+        """End them."""
+        ...
 
 
 class Unfinished(dict):
@@ -53,7 +65,7 @@ class WorkerConfig:
     last: bool = True
     """Whether no further operator follows."""
     slots: Any = None
-    """Actor of ``InFlightSlots``: the first operator takes a slot for each item, the last one releases it."""
+    """Actor of ``InFlightSlots``: the first operator takes a slot for each item before it stores anything, the last one releases it."""
     on_ray: bool = True
     """Whether this is an actor of Ray, not an object in the driver."""
     longest_pause: float = 15.0
@@ -91,23 +103,26 @@ class ItemWorker:
 
     def process(self, row: dict) -> dict:
         """Process one task, unless an earlier operator has ended it."""
-        key = f"{row['task']}"
-        if row["machine"]:  # an earlier operator has processed it
-            ended = bool(row["finished"] or row["reason"] or row["lost"] or row["error"])
-            done = row if ended else self._attempt(row)
-        else:
-            if self.config.slots is not None:
-                _wait_for(self.config.slots.acquire.remote(key, self.here["machine"]))
-            done = self._attempt(row)
+        ended = row["machine"] and (row["finished"] or row["reason"] or row["lost"] or row["error"])
+        done = row if ended else self._attempt(row)
         if self.config.last and self.config.slots is not None:
-            _wait_for(self.config.slots.release.remote(key))
+            _wait_for(self.config.slots.release.remote(_slot(row)))
         return done
+
+    def _take_slot(self, row: dict) -> None:
+        if self.config.slots is not None:
+            _wait_for(self.config.slots.acquire.remote(_slot(row), self.here["machine"]))
+
+    def close(self) -> None:
+        """End the threads and processes of the work; not called inside an actor, which ends with its process."""
+        if isinstance(self.work, CloseableWork):
+            self.work.close()
 
     def _attempt(self, row: dict) -> dict:
         item = Item(name=row["name"], identity=row["identity"])
         outcome: dict[str, Any] = {}
         try:
-            outcome = (None if row["retry"] else self._kept(item)) or self._do(item, json.loads(row["payload"]))
+            outcome = (None if row["retry"] else self._kept(item)) or self._do(item, row)
         except StorageError as error:
             outcome = {"lost": str(error)}
         except AbawError as error:  # ends the job; returned as a value, because Ray would wrap a raised one
@@ -115,11 +130,12 @@ class ItemWorker:
         self._pause(bool(outcome.get("lost")))
         return row | outcome | self.here
 
-    def _do(self, item: Item, payload: dict) -> dict:
+    def _do(self, item: Item, row: dict) -> dict:
+        between = () if self.config.last else (partial(self._take_slot, row),)
         try:
             with disk_full_to_storage_error():  # covers ``build`` too: it may download a model; a full disk must not end the stage
                 self.work = self.work or self.config.build()
-                figures = self.work(self.config.store, item, payload)
+                figures = self.work(self.config.store, item, json.loads(row["payload"]), *between)
         except ItemError as error:
             failure = self.config.store.write_failure(item, error)
             return {"reason": _reason(failure), "finished": True}
@@ -142,6 +158,11 @@ class ItemWorker:
 
 def _reason(failure: dict) -> str:
     return failure["reason"] + (f"; {failure['last_frame']:,} good frames are kept" if failure["last_frame"] else "")
+
+
+def _slot(row: dict) -> str:
+    """The key of a task's slot."""
+    return str(row["task"])
 
 
 def _wait_for(ref: Any) -> None:

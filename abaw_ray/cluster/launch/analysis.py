@@ -1,4 +1,4 @@
-"""Execution of ``abaw-ray analyze``: completes the stage, then writes the files about all videos and prints where everything is."""
+"""Execution of ``abaw-ray analyze``: completes the stage, then writes the files about all videos and shows where everything is."""
 
 import time
 from typing import Any
@@ -6,42 +6,48 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.stages.analyze import analysis_work, analyze_stage, analyzed_videos, model_metadata
-from abaw_ray.core.errors import StageError
+from abaw_ray.core.errors import StageError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.predict.output.collection import Collection, write_collection
+from abaw_ray.predict.output.result import CollectionResult
 
 
 def run_analysis(run: Run[Any]) -> None:
-    """Show the plan, or analyze all videos and write all files.
+    """Show the plan, or analyze all videos and write all files; ``run.result`` is then the object for ``--json``.
 
     Raises:
         StageError: too many videos failed, or all; the files of the others are complete.
+        StorageError: some videos could not be read, or their files not be written, in any attempt; those of the others are complete.
     """
     stage, started = analyze_stage(run), time.monotonic()
     if run.config.plan:
         show_plan(run, [stage])
         return
     run.storage.check()
-    for notice in analysis_work(run).notices:
+    notices = analysis_work(run).notices
+    for notice in notices:
         echo(f"note: {notice}")
     error = None
     try:
         stage.complete(run)
-    except StageError as failed:  # the good ones are kept and shown
+    except (StageError, StorageError) as failed:  # the good ones are kept and shown
         error = failed
-    lines = _write_files(run)
-    echo(f"analyze: {lines[0]}, {time.monotonic() - started:.0f} s")
-    for line in lines[1:]:
+    try:
+        result = _write_files(run)
+    except StorageError as failed:
+        raise error or failed from None
+    seconds, (counts, *lines) = time.monotonic() - started, result.lines()
+    run.result.update({"seconds": round(seconds, 2), "notes": list(notices), **result.to_plain()})
+    echo(f"analyze: {counts}, {seconds:.0f} s")
+    for line in lines:
         echo(f"  {line}")
     if error:
         raise error
 
 
-def _write_files(run: Run[Any]) -> list[str]:
-    """Write the files about all videos; returns lines for the terminal."""
+def _write_files(run: Run[Any]) -> CollectionResult:
+    """Write the files about all videos."""
     work, store, videos = analysis_work(run), analyze_stage(run).store(run), analyzed_videos(run)
-    if not run.config.keep_chips:
-        store.storage.delete(f"{store.path}/chips")  # those of videos that failed in between
     collection = Collection(
         videos=list(videos.values()),
         analyses=store.finished(videos),

@@ -107,6 +107,10 @@ class AnalyzeConfig(RunConfig):
     """Maximum number of videos, in the order of their names; 0 for all."""
     keep_chips: bool = False
     """Keep the face crops and the audio of every video in the cache."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    json: bool = False
+    """Print one JSON object on stdout at the end: counts, the files of every video, failures with reasons; everything else goes to stderr."""
     data: VideosConfig = field(default_factory=VideosConfig)
     """The user's videos."""
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
@@ -119,6 +123,10 @@ class AnalyzeConfig(RunConfig):
     """Device and batch sizes of a worker."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of videos."""
+        """Refuse a negative number of videos, and two forms of output."""
         if self.limit < 0:
             raise ConfigError(f"limit={self.limit} must be a number of videos, 0 for all")
+        if self.quiet and self.json:
+            raise ConfigError("--quiet and --json: choose one; --quiet prints nothing, --json prints the result as JSON")
+        if self.plan and (self.quiet or self.json):
+            raise ConfigError(f"--plan and {'--json' if self.json else '--quiet'}: a plan is printed as text only; leave one of the two out")

@@ -10,7 +10,7 @@ from typing import Any
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
-from abaw_ray.cluster.engine.stage import ItemWork, PendingError, RunWork, Stage
+from abaw_ray.cluster.engine.stage import Forecast, ItemWork, PendingError, RunWork, Stage
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote
@@ -34,21 +34,25 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     unwritable = bool(problems)
     run.session.start()
     available = capacity.machines()
-    rows = [("stage", "work", "requests", "workers that fit")]
+    rows, lines = [("stage", "work", "requests", "workers that fit")], []
     for stage in stages:
         work = _collect(problems, partial(_work, run, stage, stages, problems)) or "unknown, see below"
         gang = isinstance(stage.work, RunWork) and stage.work.gang
-        columns = []
+        columns, workers = [], []
         for resources in stage.resources(run.compute):
             fitting, required = capacity.max_workers(available, resources), resources.workers if gang else 1
             if work != _DONE and not run.session.size_unknown and fitting < required:
                 problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, fitting)}"))
             columns.append((str(resources), f"{fitting:,}"))
+            workers.append(resources.workers or fitting)
         rows += [(stage.name, work, *pair) for pair in columns or [_DRIVER]]
+        lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
     echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no rich table: it would wrap lines, because a log has no width
         echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in lines:
+        echo(f"  {line}")
     if unwritable:  # no stage can read its results either
         problems = [*problems[:1], *(problem for problem in problems[1:] if not str(problem).startswith(run.storage.uri()))]
     if len(problems) == 1:
@@ -99,6 +103,22 @@ def _work(run: Run[Any], stage: Stage, stages: Sequence[Stage], problems: list[A
         if all(required in stages for required in stage.inputs):
             return str(pending)  # an earlier stage of the same job provides it
         raise
+
+
+def _forecast(run: Run[Any], stage: Stage, workers: tuple[int, ...], problems: list[AbawError]) -> list[str]:
+    """Lines about time and output of the unfinished items; nothing where they are not known yet."""
+    if not isinstance(stage.work, ItemWork) or stage.work.forecast is None or stage.record(run) is not None:
+        return []
+    try:
+        items = stage.items(run)
+    except PendingError:
+        return []
+    done = stage.store(run).done(items)
+    todo = {item: payload for item, payload in items.items() if item.name not in done}
+    forecast = stage.work.forecast(run, todo, workers) if todo else Forecast()
+    if forecast.problem:
+        problems.append(forecast.problem)
+    return [f"{stage.name}: {line}" for line in forecast.lines]
 
 
 def _check(run: Run[Any], stage: Stage) -> None:

@@ -1,8 +1,8 @@
 """The work of the stage ``analysis`` on one video: in one worker, or in two, for a CPU and for a GPU."""
 
 import tempfile
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.score_faces import ScoreFaces
 
+CHIPS = "chips"
+"""Folder of the stage's store with the chips and the audio of videos that are not scored yet."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisWork:
@@ -40,11 +43,11 @@ class AnalysisWork:
     storage: StorageConfig
     keep_chips: bool
     notices: tuple[str, ...]
-    """What the user is told about the model and the faces."""
+    """Sentences about the model and the identification of people that are shown with every result."""
 
     def finder(self) -> FindFaces:
         """The first half."""
-        return FindFaces(self.faces, self.limits, weights=self.weights, with_audio=self.with_audio)
+        return FindFaces(self.faces, self.limits, weights=self.weights, with_audio=self.with_audio, time_range=self.analysis.time_range)
 
     def scorer(self) -> ScoreFaces:
         """The second half; imports the tensor libraries."""
@@ -62,12 +65,13 @@ class FindWork:
     def __init__(self, work: AnalysisWork) -> None:
         self.find = work.finder()
 
-    def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
+    def __call__(self, store: StageStore, item: Item, payload: dict, take_slot: Callable[[], None]) -> Mapping[str, float]:
         """Process one item; its payload is the VIDEO row with ``output``, the name of its files."""
         with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
             found = _find(self.find, payload, Path(folder))
+            take_slot()
             store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {"frames": found.frames, "faces": found.faces}
+        return {"frames": found.analyzed, "faces": found.faces}
 
 
 class ScoreWork:
@@ -106,12 +110,18 @@ class FusedWork:
             figures = _finish(store, item, payload, self.score.result()(payload, Path(folder)), self.write, Path(folder))
             if self.keep_chips:
                 store.storage.upload_folder(Path(folder), chips_folder(store, item))
-        return {**figures, "frames": found.frames, "faces": found.faces}
+        return {**figures, "frames": found.analyzed, "faces": found.faces}
+
+    def close(self) -> None:
+        """End the child processes, and wait for the model: a library may print while it is loaded, and output is redirected until the work ends."""
+        self.find.close()
+        self.write.close()
+        wait([self.score])
 
 
 def chips_folder(store: StageStore, item: Item) -> str:
     """Where the chips and the audio of a video are stored until it is scored."""
-    return f"{store.path}/chips/{item.key}"
+    return f"{store.path}/{CHIPS}/{item.key}"
 
 
 def _find(find: FindFaces, payload: dict, folder: Path) -> Any:
@@ -129,7 +139,7 @@ def _finish(store: StageStore, item: Item, payload: dict, analysis: Analysis, wr
     """
     found = read_summary(folder)
     failure = ItemError(found.error, found.frames) if found.error else None
-    write(analysis, payload["output"])
+    write(analysis, payload["output"], store.output(item))
     if failure:
         store.write_failure(item, failure)
     with tempfile.TemporaryDirectory(prefix="abaw-analysis-") as local:

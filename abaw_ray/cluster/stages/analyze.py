@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FindWork, FusedWork, ScoreWork
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.cluster.engine.stage import Forecast, ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.stages.analysis_plan import forecast
+from abaw_ray.cluster.stages.analysis_work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
+from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, list_videos
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.identity.embedder import describe
@@ -23,7 +25,9 @@ from abaw_ray.predict.analyzer import faces_config
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import output_config
+from abaw_ray.predict.estimate.model import ModelCost, model_cost
 from abaw_ray.predict.find_faces import load_face_weights
+from abaw_ray.predict.output.files import WRITTEN_SUFFIXES
 from abaw_ray.predict.output.names import output_names
 
 REVISION = 1
@@ -34,22 +38,33 @@ _DRIVER_BYTES = 20_000_000
 
 @once_per_run
 def analyzed_videos(run: Run[Any]) -> dict[Item, dict]:
-    """VIDEO rows of the given videos and images with the names of their files, by item.
+    """VIDEO rows of the given videos and images, each once, with the names of their files, by item. Files that an earlier run wrote into the output
+    folder are no input.
 
     Raises:
         DataError: no video is found, or a listed file is missing.
         StorageError: a store cannot be reached.
     """
     storage, suffixes = run.config.storage, (*SUFFIXES, *IMAGE_SUFFIXES)
-    rows = [row for where in run.config.data.videos for row in list_videos(where, storage, suffixes=suffixes)]
+    output = f"{Storage(output_config(storage)).uri()}/"
+    listed = {row["uri"]: row for where in run.config.data.videos for row in list_videos(where, storage, suffixes=suffixes)}
+    rows = [row for uri, row in listed.items() if not (uri.startswith(output) and uri.endswith(WRITTEN_SUFFIXES))]
+    if not rows:
+        raise DataError(f"{next(iter(listed))}: only files that this command wrote were given; choose another folder with -o to analyze them")
     if len({row["video"] for row in rows}) < len(rows):
-        rows = [row | {"video": row["uri"]} for row in {row["uri"]: row for row in rows}.values()]  # of several inputs: only paths tell them apart
+        rows = [row | {"video": row["uri"]} for row in rows]  # of several inputs; their paths differ
     rows = rows[: run.config.limit or None]
     names = output_names(row["video"] for row in rows)
     return {Item(name=row["video"], identity=digest([row["identity"]])): row | {"output": names[row["video"]]} for row in rows}
 
 
 @once_per_run
+def _model(run: Run[Any]) -> tuple[BundleMetadata, ModelCost]:
+    """The description of the model, after it was verified, and its arithmetic."""
+    with open_bundle(run.config.model, run.config.storage) as bundle:
+        return bundle.metadata, model_cost(bundle.folder, bundle.metadata)
+
+
 def model_metadata(run: Run[Any]) -> BundleMetadata:
     """The description of the model, after it was verified.
 
@@ -57,8 +72,7 @@ def model_metadata(run: Run[Any]) -> BundleMetadata:
         ConfigError: no model was given, or there is none.
         DataError: it is damaged.
     """
-    with open_bundle(run.config.model, run.config.storage) as bundle:
-        return bundle.metadata
+    return _model(run)[0]
 
 
 @once_per_run
@@ -106,6 +120,10 @@ def _few(todo: Mapping[Item, dict]) -> bool:
     return len(todo) == 1 or sum(row["size"] for row in todo.values()) <= _DRIVER_BYTES
 
 
+def _forecast(run: Run[Any], todo: Mapping[Item, dict], workers: tuple[int, ...]) -> Forecast:
+    return forecast(run, todo, _model(run)[1], workers, in_driver=_few(todo))
+
+
 def _operator(work: type, pool: str) -> ItemOperator[Any]:
     return ItemOperator(build=lambda run: partial(work, analysis_work(run)), resources=lambda compute: getattr(compute, pool))
 
@@ -121,7 +139,9 @@ ANALYZE = Stage[Any](
         operators=(_operator(FusedWork, "features"),),
         unit="videos",
         in_driver=_few,
-        describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
+        between=lambda config: "" if config.keep_chips else CHIPS,
+        forecast=_forecast,
+        describe=lambda items: f"{size_text(sum(row['size'] for row in items.values()))} in all",
     ),
     job="abaw-ray analyze",
 )

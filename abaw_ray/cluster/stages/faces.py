@@ -15,6 +15,7 @@ from abaw_ray.core.errors import MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import identity_of
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import REVISION
@@ -104,7 +105,7 @@ PREPARE_FACES = Stage(
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),
         unit="videos",
         split=split_tasks,
-        describe=lambda items: f"{sum(row['size'] for row in items.values()) / 1e9:,.1f} GB in all",
+        describe=lambda items: f"{size_text(sum(row['size'] for row in items.values()))} in all",
     ),
     job="abaw-ray faces",
 )

@@ -22,7 +22,7 @@ from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.core.settings import from_plain
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.core.tables import rows_of_track
+from abaw_ray.core.tables import list_array, rows_of_track
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
@@ -154,9 +154,7 @@ def _boxes(scoring: Scoring, frames: Frames, rows: np.ndarray) -> Boxes:
     for video in sorted({frames.subjects[index].video for index in np.unique(frames.subject_index[rows])}):
         table = scoring.store.storage.read_table(scoring.faces[video], columns=["track", "frame", "box"])
         for track in table["track"].unique().to_pylist():
-            column = rows_of_track(table, track)["box"].combine_chunks()
-            boxes[video, track] = np.full((len(column), 4), np.nan, np.float32)
-            boxes[video, track][column.is_valid().to_numpy(zero_copy_only=False)] = column.flatten().to_numpy().reshape(-1, 4)
+            boxes[video, track] = list_array(rows_of_track(table, track)["box"])
     return boxes
 
 

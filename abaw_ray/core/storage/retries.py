@@ -1,5 +1,7 @@
-"""The retry policy for reads and writes: transient errors are retried with exponential backoff, others are raised at once."""
+"""The retry policy for reads and writes: transient errors are retried with exponential backoff, others are raised at once, with advice."""
 
+import errno
+import os
 import time
 from collections.abc import Callable
 
@@ -30,3 +32,12 @@ def retrying(attempts: int, *, pause: float = 0.3, sleep: Callable[[float], None
     """
     wait = wait_random_exponential(multiplier=pause, max=_MAX_PAUSE)
     return Retrying(retry=retry_if_exception(is_transient), stop=stop_after_attempt(attempts), wait=wait, sleep=sleep, reraise=True)
+
+
+def advice(reason: str) -> str:
+    """Advice to the user after a failed request."""
+    if "MissingContentLength" in reason:  # HTTP 411
+        return "this store does not support trailing checksums: give --storage.checksums when_required"
+    if os.strerror(errno.ENOSPC) in reason:
+        return "the disk is full: free space there, or choose another folder"
+    return "check the URI, the credentials and storage.endpoint"

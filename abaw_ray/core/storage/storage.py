@@ -5,7 +5,6 @@ A local file is written under a temporary name and renamed; an object appears on
 with exponential backoff; after the last attempt a ``StorageError`` names the URI.
 """
 
-import errno
 import io
 import os
 import shutil
@@ -13,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote, resolve
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.retries import retrying
+from abaw_ray.core.storage.retries import advice, retrying
 from abaw_ray.core.storage.streams import sync_to_disk, write_stream
 
 _T = TypeVar("_T")
@@ -35,15 +34,6 @@ _PARALLEL_TRANSFERS = 16
 """Files of a folder that are transferred to or from an object store at the same time."""
 _ROW_GROUP = 4096
 """Rows of a Parquet row group: a few megabytes of face chips, so that a reader never holds a whole video."""
-
-
-def _advice(reason: str) -> str:
-    """Advice to the user after a failed request."""
-    if "MissingContentLength" in reason:  # HTTP 411
-        return "this store does not support trailing checksums: give --storage.checksums when_required"
-    if os.strerror(errno.ENOSPC) in reason:
-        return "the disk is full: free space there, or choose another folder"
-    return "check the URI, the credentials and storage.endpoint"
 
 
 class Storage:
@@ -73,7 +63,7 @@ class Storage:
             raise
         except OSError as error:
             reason = " ".join(str(error).split())
-            raise StorageError(f"{self.uri(path)}: {reason}; {_advice(reason)}") from error
+            raise StorageError(f"{self.uri(path)}: {reason}; {advice(reason)}") from error
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder of that name exists."""
@@ -87,9 +77,12 @@ class Storage:
         """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where there is no such folder."""
 
         def read(fs: pafs.FileSystem, full: str) -> dict[str, int]:
-            infos = fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive))
-            files = [info for info in infos if info.type == pafs.FileType.File and ".tmp-" not in info.base_name]
-            return {info.path[len(full) + 1 :]: info.size for info in sorted(files, key=lambda info: info.path)}
+            files: dict[str, int] = {}
+            for info in fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive)):
+                with suppress(UnicodeDecodeError):  # raised for a name that is not UTF-8, which nothing here writes
+                    if info.type == pafs.FileType.File and ".tmp-" not in info.base_name:
+                        files[info.path[len(full) + 1 :]] = info.size
+            return dict(sorted(files.items()))
 
         return self._try(path, read)
 
@@ -234,7 +227,8 @@ class Storage:
             if kind == pafs.FileType.File:
                 fs.delete_file(full)
             elif kind == pafs.FileType.Directory:
-                fs.delete_dir(full)
+                with suppress(FileNotFoundError):  # Google's client deletes the content, then an object for the folder, which rarely exists
+                    fs.delete_dir(full)
 
         self._try(path, remove)
 

@@ -89,6 +89,6 @@ def describe(config: FacesConfig) -> str:
         return "people are identified by face embeddings, within a shot and across cuts"
     if config.detector.kind == "given":
         return "people are identified by the tracks of the given boxes; boxes without a track are not joined across cuts"
-    remedy = "set faces.people.weights to hub or to the path of the weights"
+    remedy = "give --people-weights the path of SFace's weights, or hub"
     remedy = remedy if config.detector.kind == "yunet" else f"use --detector yunet and {remedy}"
     return f"people are not joined across cuts, and within a shot by position only; for face embeddings, {remedy}"

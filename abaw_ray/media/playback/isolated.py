@@ -18,6 +18,8 @@ from abaw_ray.media.playback.sound import Sound, extract_sound
 
 WriteVideo = Callable[..., int]
 """``(uri, path, sound, start, *args)`` -> number of frames, as ``write_proxy``."""
+ExtractSound = Callable[[str, Path, float, float | None], Sound]
+"""As ``extract_sound``."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class WrittenVideo:
 class IsolatedVideoWriter:
     """A function like ``write_proxy`` in a child process."""
 
-    def __init__(self, write: WriteVideo, limits: ChildLimits, sound: Callable[[str, Path, float], Sound] = extract_sound) -> None:
+    def __init__(self, write: WriteVideo, limits: ChildLimits, sound: ExtractSound = extract_sound) -> None:
         """No process starts before the first call. ``write`` and ``sound`` must be picklable."""
         self._crash_retry: CrashRetry[Any] = CrashRetry(ChildProcess(functools.partial(_Work, write, sound), limits))
 
-    def __call__(self, uri: str, path: Path, *args: object, start: float | None = None) -> WrittenVideo:
+    def __call__(self, uri: str, path: Path, *args: object, start: float | None = None, end: float | None = None) -> WrittenVideo:
         """Write a video with its sound.
 
         Args:
@@ -45,6 +47,7 @@ class IsolatedVideoWriter:
             path: An ``.mp4`` file in an existing folder; not written atomically, and deleted after an error.
             args: Further arguments of the function.
             start: Time of the first frame in seconds, where it is known.
+            end: Time at which the sound ends, in seconds; None for all of it.
 
         Raises:
             ItemError: no frame can be decoded, or both attempts failed.
@@ -55,7 +58,7 @@ class IsolatedVideoWriter:
             start = float(self._run(uri, "start", uri)) if start is None else start
             with tempfile.TemporaryDirectory(prefix="abaw-sound-") as folder:
                 sound_path = Path(folder) / "sound.m4a"
-                outcome = self._crash_retry.call(uri, "sound", uri, sound_path, start)
+                outcome = self._crash_retry.call(uri, "sound", uri, sound_path, start, end)
                 sound = outcome.value or Sound("none", f"decoding its audio failed: {outcome.reason}")
                 frames = self._run(uri, "video", uri, path, None if sound.kind == "none" else sound_path, start, *args)
         except BaseException:
@@ -77,7 +80,7 @@ class IsolatedVideoWriter:
 class _Work:
     """The work inside the child: it has one entry point."""
 
-    def __init__(self, write: WriteVideo, sound: Callable[[str, Path, float], Sound]) -> None:
+    def __init__(self, write: WriteVideo, sound: ExtractSound) -> None:
         self.calls = {"start": first_frame_time, "sound": sound, "video": write}
 
     def __call__(self, method: str, *args: object) -> object:

@@ -11,7 +11,7 @@ import av
 from av.stream import Disposition
 
 from abaw_ray.core.errors import ItemError
-from abaw_ray.media.source import open_media
+from abaw_ray.media.source import Source, open_media
 
 _CONTAINERS = {
     ".mp4": ("mov,mp4,m4a,3gp,3g2,mj2", ("h264", "vp9", "av1"), ("aac", "mp3", "opus")),
@@ -57,21 +57,39 @@ def check_playability(uri: str) -> Playability:
 
     Source: ours; the start of the clock was measured with Chromium 150 (``docs/playback.md``).
     """
-    suffix = PurePosixPath(uri).suffix.lower()
     with open_media(uri) as source:
-        container = source.container
-        videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-        if not videos:
-            raise ItemError("the file has no video stream")
-        if suffix not in _CONTAINERS or container.format.name != _CONTAINERS[suffix][0]:
-            return Playability(f"container {container.format.name.split(',')[0]} in a file that ends in {suffix or 'nothing'}")
-        if len(videos) > 1:
-            return Playability("several video streams, of which a browser may show another one")
-        _, video_codecs, audio_codecs = _CONTAINERS[suffix]
-        reason = _video_reason(videos[0], video_codecs) or _audio_reason(container.streams.audio, audio_codecs)
-        if not reason and container.start_time is not None and abs(container.start_time / av.time_base) > _MAX_START:
-            reason = f"its clock starts at {container.start_time / av.time_base:.3f} s, where browsers differ"
-        return Playability(reason)
+        return playability(source)
+
+
+def playability(source: Source) -> Playability:
+    """As ``check_playability``, for an open file.
+
+    Raises:
+        ItemError: the file has no video stream.
+    """
+    suffix, container = PurePosixPath(source.uri).suffix.lower(), source.container
+    videos = video_streams(source)
+    if suffix not in _CONTAINERS or container.format.name != _CONTAINERS[suffix][0]:
+        return Playability(f"container {container.format.name.split(',')[0]} in a file that ends in {suffix or 'nothing'}")
+    if len(videos) > 1:
+        return Playability("several video streams, of which a browser may show another one")
+    _, video_codecs, audio_codecs = _CONTAINERS[suffix]
+    reason = _video_reason(videos[0], video_codecs) or _audio_reason(container.streams.audio, audio_codecs)
+    if not reason and container.start_time is not None and abs(container.start_time / av.time_base) > _MAX_START:
+        reason = f"its clock starts at {container.start_time / av.time_base:.3f} s, where browsers differ"
+    return Playability(reason)
+
+
+def video_streams(source: Source) -> list[av.VideoStream]:
+    """The video streams without cover images.
+
+    Raises:
+        ItemError: there is none.
+    """
+    videos = [stream for stream in source.container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        raise ItemError("the file has no video stream")
+    return videos
 
 
 def _video_reason(stream: av.VideoStream, codecs: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ silence in its gaps: browsers play the samples of an MP4 one after another and d
 so audio that cannot be decoded costs the sound only.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,13 +57,14 @@ class _Scan:
     format_changes: bool = False
 
 
-def extract_sound(uri: str, path: Path, start: float) -> Sound:
-    """Write the main audio stream from a time on.
+def extract_sound(uri: str, path: Path, start: float, end: float | None = None) -> Sound:
+    """Write the main audio stream, or a part of it.
 
     Args:
         uri: A local path or a URI that pyarrow understands.
         path: The file to write, an ``.m4a`` in an existing folder. There is none if the result is "none".
         start: Time of the video's first frame in seconds on the container's clock; earlier audio is left out.
+        end: Time in seconds from which audio is left out, to the length of a block where it is copied; None for none.
 
     Raises:
         MissingError: there is no such file.
@@ -74,33 +76,33 @@ def extract_sound(uri: str, path: Path, start: float) -> Sound:
             return Sound("none", "the video has no audio")
     try:
         with disk_full_to_storage_error():
-            return _extract(uri, path, start)
+            return _extract(uri, path, start, math.inf if end is None else end)
     except (FFmpegError, ItemError) as error:
         path.unlink(missing_ok=True)
         return Sound("none", f"its audio cannot be used ({' '.join(str(error).split())})")
 
 
-def _extract(uri: str, path: Path, start: float) -> Sound:
-    failures, scan, copied = _scan_and_copy(uri, path, start)
-    if not any(at + length > start for at, length in scan.segments):
+def _extract(uri: str, path: Path, start: float, end: float) -> Sound:
+    failures, scan, copied = _scan_and_copy(uri, path, start, end)
+    if not any(at + length > start and at < end for at, length in scan.segments):
         path.unlink(missing_ok=True)
-        return Sound("none", f"its audio cannot be decoded ({failures[0]})" if failures else "no audio at or after its first frame")
+        return Sound("none", f"its audio cannot be decoded ({failures[0]})" if failures else "no audio while its frames are shown")
     if copied and not failures and len(scan.segments) == 1 and not scan.format_changes:
         return Sound("copied")
     kept = in_time_order(scan.segments)
     if kept == sorted(kept) and not scan.format_changes:
-        _encode(path, _stream_blocks(uri, set(kept)), *_target(uri), start)
+        _encode(path, _stream_blocks(uri, set(kept)), *_target(uri), start, end)
     else:
-        _encode(path, _decoded_blocks(uri), RATE, "mono", start)
+        _encode(path, _decoded_blocks(uri), RATE, "mono", start, end)
     return Sound("encoded")
 
 
-def _scan_and_copy(uri: str, path: Path, start: float) -> tuple[deque, _Scan, bool]:
+def _scan_and_copy(uri: str, path: Path, start: float, end: float) -> tuple[deque, _Scan, bool]:
     """Decode the audio once, to find its gaps and damage, and copy its packets while that is possible; returns whether all were copied."""
     failures: deque = deque(maxlen=1)
     with open_media(uri) as source:
         stream = main_audio_stream(source)
-        copy = _PacketCopy(stream, path, start) if _is_copyable(stream) else None
+        copy = _PacketCopy(stream, path, start, end) if _is_copyable(stream) else None
         try:
             scan = _scan(source, failures, copy and copy.add)
             source.check()
@@ -117,17 +119,17 @@ def _is_copyable(stream: av.AudioStream) -> bool:
 class _PacketCopy:
     """Copies packets to a file until one of them has no time or is refused by the container."""
 
-    def __init__(self, stream: av.AudioStream, path: Path, start: float) -> None:
+    def __init__(self, stream: av.AudioStream, path: Path, start: float, end: float) -> None:
         self.container = av.open(str(path), "w", format="mp4", options=MP4_OPTIONS)
         self.target = self.container.add_stream_from_template(stream)
-        self.start, self.rate, self.failed = Fraction(start), stream.codec_context.sample_rate, False
+        self.start, self.end, self.rate, self.failed = Fraction(start), end, stream.codec_context.sample_rate, False
 
     def add(self, packet: av.Packet) -> None:
-        """Copy a packet that does not end before the start; the one in which the start lies may begin before it."""
+        """Copy a packet that overlaps the time from start to end; it may begin before the one, and end after the other."""
         if self.failed or packet.pts is None or packet.dts is None or packet.time_base is None:
             self.failed = True
             return
-        if (packet.pts + (packet.duration or 0)) * packet.time_base <= self.start:
+        if (packet.pts + (packet.duration or 0)) * packet.time_base <= self.start or packet.pts * packet.time_base >= self.end:
             return
         copy = av.Packet(bytes(packet))
         copy.time_base = Fraction(1, self.rate)  # that of an AVI is as long as a block, too coarse for the shift
@@ -201,14 +203,17 @@ def _decoded_blocks(uri: str) -> Callable[[int, str], Iterator[Block]]:
     return blocks
 
 
-def _encode(path: Path, blocks: Callable[[int, str], Iterator[Block]], rate: int, layout: str, start: float) -> None:
-    """Encode blocks at their times, counted from ``start``, with silence between them; where two overlap, the earlier one is kept."""
+def _encode(path: Path, blocks: Callable[[int, str], Iterator[Block]], rate: int, layout: str, start: float, end: float) -> None:
+    """Encode blocks up to ``end`` at their times, counted from ``start``, with silence between them; where two overlap, the earlier one is kept."""
     with av.open(str(path), "w", format="mp4", options=MP4_OPTIONS) as container:
         stream = container.add_stream("aac", rate=rate, layout=layout)
         stream.codec_context.bit_rate = _BIT_RATE_PER_CHANNEL * (1 if layout == "mono" else 2)
         filled: int | None = None
-        for time, samples in blocks(rate, layout):
+        for time, block in blocks(rate, layout):
+            if time >= end:
+                break
             at = round((time - start) * rate)
+            samples = block if end == math.inf else block[:, : max(round((end - time) * rate), 0)]
             filled = max(at, 0) if filled is None else filled
             for first in range(filled, at, _SILENCE):
                 silence = np.zeros((len(samples), min(_SILENCE, at - first)), np.float32)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
 from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.features.pretrained import without_progress_bar
 from abaw_ray.predict.classifiers.source import CONFIG_FILE
 from abaw_ray.predict.config import Framework
 
@@ -74,9 +75,10 @@ def _load_timm(folder: Path) -> nn.Module:
 
 
 def _load_transformers(folder: Path) -> nn.Module:
-    network, info = AutoModelForImageClassification.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-    )
+    with without_progress_bar():
+        network, info = AutoModelForImageClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
     if lacking := [*info["missing_keys"], *info["mismatched_keys"]]:
         raise ValueError(f"{len(lacking)} weights are missing or of another shape, such as {sorted(map(str, lacking))[0]}")
     return network

@@ -65,7 +65,7 @@ def transformers_preprocessing(settings: dict[str, Any] | None, source: str) -> 
     """Fields of ``ClassifierConfig``, from the content of ``preprocessor_config.json``.
 
     Raises:
-        ConfigError: there is no such file, or it asks for a step that is not supported.
+        ConfigError: there is no such file, or it states a step that is not supported.
     """
     if settings is None:
         raise ConfigError(f"{source}: has no {PREPROCESSOR_FILE}, so its normalization is not known; add the file of its image processor")

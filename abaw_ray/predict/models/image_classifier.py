@@ -7,10 +7,11 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float, Float32, UInt8
 
-from abaw_ray.core.errors import DataError, ItemError, StageError
+from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.faces.chips import crop_scale, decode_jpeg
+from abaw_ray.faces.chips import crop_scale
 from abaw_ray.faces.config import ChipConfig
+from abaw_ray.features.chip_batches import chip_batches
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.features.device import setup_device
 from abaw_ray.media.audio import Audio
@@ -20,7 +21,6 @@ from abaw_ray.predict.classifiers.network import load_network
 from abaw_ray.predict.classifiers.preprocessing import resize_and_crop
 from abaw_ray.predict.config import ClassifierConfig
 from abaw_ray.predict.models.scores import FrameScores
-from abaw_ray.training.loop import prefetch
 
 
 class ImageClassifierModel:
@@ -61,26 +61,15 @@ class ImageClassifierModel:
             yield FrameScores(logits=logits, gate=np.full(len(logits), np.nan, np.float32), heard=np.zeros(len(logits), bool))
 
     def _logits(self, chips: Sequence[bytes | None]) -> Float32[np.ndarray, "rows 8"]:
-        rows = np.flatnonzero([chip is not None for chip in chips])
-        step = self._device_config.visual_batch_size
-        batches = [rows[start : start + step] for start in range(0, len(rows), step)]
         out = np.full((len(chips), len(EXPRESSIONS)), np.nan, np.float32)
-        pixels = prefetch(batches, lambda batch: self._pixels(chips, batch), self._device_config.decode_workers)
-        for batch, images in zip(batches, pixels, strict=True):
-            out[batch] = expression_logits(self._classify(images), self._config.expressions)
+        for rows, images in chip_batches(chips, self._crop, self._device_config.visual_batch_size, self._device_config.decode_workers):
+            out[rows] = expression_logits(self._classify(images), self._config.expressions)
         return out
 
-    def _pixels(self, chips: Sequence[bytes | None], rows: np.ndarray) -> UInt8[np.ndarray, "images 3 size size"]:
-        images = []
-        for row in rows:
-            try:
-                chip = decode_jpeg(chips[row] or b"")
-            except ValueError as error:
-                raise ItemError(f"the chip of row {row + 1} cannot be decoded: {error}; prepare the video's faces again") from error
-            scale = self._config.crop_scale
-            side = max(1, round(len(chip) * scale / self._chips.scales[-1]))  # the chip's own resolution; the classifier's filter resizes it
-            images.append(resize_and_crop(crop_scale(chip, scale, self._chips, side), self._config))
-        return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    def _crop(self, chip: UInt8[np.ndarray, "side side 3"]) -> list[UInt8[np.ndarray, "size size 3"]]:
+        scale = self._config.crop_scale
+        side = max(1, round(len(chip) * scale / self._chips.scales[-1]))  # the chip's own resolution; the classifier's filter resizes it
+        return [resize_and_crop(crop_scale(chip, scale, self._chips, side), self._config)]
 
     @torch.inference_mode()
     def _classify(self, pixels: UInt8[np.ndarray, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:

@@ -1,4 +1,4 @@
-"""All analyzed videos -> the files about them: ``summary.csv``, ``failures.csv``, ``run.json`` and ``index.html``."""
+"""All analyzed videos -> the files about them: tables, ``run.json`` and ``index.html``; and where all files are."""
 
 import io
 import json
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from abaw_ray import __version__
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.records import versions
 from abaw_ray.core.storage.storage import Storage
@@ -19,7 +20,8 @@ from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import OutputConfig
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.output.page import index_row
-from abaw_ray.predict.output.summary import SUMMARY, summarize
+from abaw_ray.predict.output.result import CollectionResult, VideoResult
+from abaw_ray.predict.output.summary import EPISODES, SUMMARY, list_episodes, summarize
 from abaw_ray.report.video.index import write_index
 from abaw_ray.report.video.inputs import IndexRow, VideoIndex
 
@@ -51,12 +53,13 @@ class _Analyzed:
     """What is kept of one analysis while the others are read."""
 
     summary: pa.Table
+    episodes: pa.Table
     row: IndexRow
     notes: tuple[str, ...]
 
 
-def write_collection(collection: Collection, stored: Storage, output: Storage, write: OutputWriter) -> list[str]:
-    """Write the files about all videos, and those of single videos that do not exist, as after a change of the formats.
+def write_collection(collection: Collection, stored: Storage, output: Storage, write: OutputWriter) -> CollectionResult:
+    """Write the files about all videos, and those of single videos that do not exist or are of another analysis, as after a change of the formats.
 
     Args:
         collection: The videos.
@@ -65,7 +68,7 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
         write: Writes the files of one video.
 
     Returns:
-        Lines for the terminal: counts, notes, and where the files are.
+        Counts, notes, failures, and where the files are.
 
     Raises:
         StorageError: a file cannot be read or written.
@@ -75,27 +78,53 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     def read(video: Mapping[str, Any]) -> _Analyzed:
         with stored.local_copy(collection.analyses[video["video"]]) as path:
             analysis = read_as(AnalysisData, path)
-        if not all(f"{video['output']}{suffix}" in existing for suffix in write.suffixes(video["uri"])):
-            write(analysis, video["output"])
-        return _analyzed(analysis, video, collection)
+        notes = write(analysis, video["output"], collection.analyses[video["video"]], existing)
+        return _analyzed(analysis, video, collection, notes)
 
     done = [video for video in collection.videos if video["video"] in collection.analyses]
     with ThreadPoolExecutor(_THREADS) as pool:
         analyzed = list(pool.map(read, done))
-    summary = pa.concat_tables([SUMMARY.empty_table(), *(one.summary for one in analyzed)])
     failures = [{"video": name, "reason": row["reason"], "frames_kept": row["last_frame"]} for name, row in sorted(collection.failures.items())]
-    output.write_bytes("summary.csv", _csv(summary))
-    output.write_bytes("failures.csv", _csv(pa.Table.from_pylist(failures, schema=FAILURES)))
-    output.write_bytes("run.json", json.dumps(_run(collection), indent=1).encode())
+    files = _write_files(collection, output, analyzed, failures)
+    existing = output.files("", recursive=True)  # again: an overlay or a proxy may have been written, or could not be
+    return CollectionResult(
+        total=len(collection.videos),
+        videos=[_result(video, one, existing, output, write) for video, one in zip(done, analyzed, strict=True)],
+        failures=failures,
+        files=files,
+        model=_model(collection.metadata),
+        versions={"abaw_ray": __version__, **versions()},
+    )
+
+
+def _write_files(collection: Collection, output: Storage, analyzed: list[_Analyzed], failures: list[dict[str, Any]]) -> dict[str, str]:
+    """Write the files about all videos; returns kind -> path or URI."""
+    files = {"summary": "summary.csv", "episodes": "episodes.csv", "failures": "failures.csv", "run": "run.json"}
+    output.write_bytes(files["summary"], _csv(pa.concat_tables([SUMMARY.empty_table(), *(one.summary for one in analyzed)])))
+    output.write_bytes(files["episodes"], _csv(pa.concat_tables([EPISODES.empty_table(), *(one.episodes for one in analyzed)])))
+    output.write_bytes(files["failures"], _csv(pa.Table.from_pylist(failures, schema=FAILURES)))
+    output.write_bytes(files["run"], json.dumps(_run(collection), indent=1).encode())
     if collection.outputs.report:
+        files["pages"] = "index.html"
         failed = [IndexRow(title=name, failure=row["reason"]) for name, row in collection.failures.items() if name not in collection.analyses]
         write_index(output, VideoIndex(rows=[*(one.row for one in analyzed), *failed], notes=collection.metadata.notices))
-    counts = f"{len(done):,} of {len(collection.videos):,} videos, {len(summary):,} people, {sum(summary['frames'].to_pylist()):,} rows"
-    notes = [f"{video['video']}: {note}" for video, one in zip(done, analyzed, strict=True) for note in one.notes]
-    return [counts, *_limited(notes), *_where(collection, output, done)]
+    return {kind: output.uri(path) for kind, path in files.items()}
 
 
-def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection) -> _Analyzed:
+def _result(video: Mapping[str, Any], analyzed: _Analyzed, existing: Mapping[str, int], output: Storage, write: OutputWriter) -> VideoResult:
+    suffixes = write.suffixes(video["uri"]) | write.optional_suffixes(video["uri"])
+    paths = {kind: f"{video['output']}{suffix}" for kind, suffix in suffixes.items()}
+    return VideoResult(
+        video=video["video"],
+        source=video["uri"],
+        files={kind: output.uri(path) for kind, path in paths.items() if path in existing},
+        people=analyzed.summary.drop_columns(["video"]).to_pylist(),
+        notes=analyzed.notes,
+        failure=analyzed.row.failure,
+    )
+
+
+def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection, notes: tuple[str, ...]) -> _Analyzed:
     summary = summarize(analysis)
     failure = collection.failures.get(analysis.video.name)
     row = index_row(
@@ -106,7 +135,7 @@ def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Coll
         thumbnail=analysis.thumbnail,
         failure=None if failure is None else failure["reason"],
     )
-    return _Analyzed(summary=summary, row=row, notes=analysis.notes)
+    return _Analyzed(summary=summary, episodes=list_episodes(analysis), row=row, notes=(*analysis.notes, *notes))
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -117,17 +146,8 @@ def _csv(table: pa.Table) -> bytes:
 
 def _run(collection: Collection) -> dict[str, Any]:
     """Content of ``run.json``."""
-    metadata = collection.metadata
     return {
-        "model": {
-            "name": metadata.name,
-            "identity": metadata.identity,
-            "kind": metadata.kind,
-            "protocol": metadata.protocol,
-            "license": to_plain(metadata.license),
-            "notices": list(metadata.notices),
-            "training_data": list(metadata.training_data),
-        },
+        "model": _model(collection.metadata),
         "settings": to_plain(collection.settings),
         "versions": versions(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -136,20 +156,14 @@ def _run(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _limited(lines: list[str], most: int = 10) -> list[str]:
-    """The first lines, and how many more there are."""
-    return lines if len(lines) <= most else [*lines[:most], f"... and {len(lines) - most:,} more notes, each in the page of its video"]
-
-
-def _where(collection: Collection, output: Storage, done: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Paths of the files, the first three videos by name."""
-    lines = [f"summary:  {output.uri('summary.csv')}"]
-    if collection.outputs.report:
-        lines.append(f"pages:    {output.uri('index.html')}")
-    tables = [output.uri(f"{video['output']}.{collection.outputs.formats[0]}") for video in done]
-    lines += [f"{'tables:  ' if number == 0 else '         '} {path}" for number, path in enumerate(tables[:3])]
-    if len(tables) > 3:
-        lines.append(f"          ... and {len(tables) - 3:,} more")
-    if collection.failures:
-        lines.append(f"failures: {output.uri('failures.csv')} ({len(collection.failures):,} videos)")
-    return lines
+def _model(metadata: BundleMetadata) -> dict[str, Any]:
+    """The model in ``run.json``."""
+    return {
+        "name": metadata.name,
+        "identity": metadata.identity,
+        "kind": metadata.kind,
+        "protocol": metadata.protocol,
+        "license": to_plain(metadata.license),
+        "notices": list(metadata.notices),
+        "training_data": list(metadata.training_data),
+    }

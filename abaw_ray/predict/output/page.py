@@ -1,6 +1,7 @@
 """An analysis -> the input of its page, and its row in the list of videos."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,24 +13,43 @@ from abaw_ray.predict.analysis_data import AnalysisData
 from abaw_ray.report.video.inputs import AudioLevel, IndexRow, VideoPage
 
 
-def video_page(analysis: AnalysisData, *, video: str | bytes | None, csv: str | None, index: str | None) -> VideoPage:
+@dataclass(frozen=True, kw_only=True)
+class PageVideo:
+    """The video that a page plays."""
+
+    video: str | bytes | None = None
+    """Its path relative to the page, or its content to embed; None for a page without a player."""
+    media_type: str = "video/mp4"
+    """Media type of embedded content."""
+    is_copy: bool = False
+    """Whether it is a copy that was written beside the page."""
+    note: str = ""
+    """What the user should know about it."""
+
+
+def video_page(analysis: AnalysisData, *, video: PageVideo, csv: str | None, index: str | None) -> VideoPage:
     """The page of one video.
 
     Args:
         analysis: The analysis.
-        video: Path of a playable video relative to the page, or its content to embed; None for a page without a player.
+        video: Its video.
         csv: Path of the table relative to the page.
         index: Path of the list of videos relative to the page.
     """
-    level = analysis.level
+    level, info = analysis.level, analysis.video
     return VideoPage(
-        title=analysis.video.name,
+        title=info.name,
         table=analysis.table,
-        width=max(analysis.video.width, 1),
-        height=max(analysis.video.height, 1),
-        video=video,
+        width=max(info.width, 1),
+        height=max(info.height, 1),
+        end_s=info.end_s,
+        video=video.video,
+        media_type=video.media_type,
+        video_start=info.start_s,
+        analyzed_from=info.analyzed_from_s,
+        analyzed_to=info.analyzed_to_s,
         audio=level and AudioLevel(time=level.start_s + level.interval_s * np.arange(len(level.dbfs)), level=level.dbfs.astype(float)),
-        notes=[*analysis.model.notices, *analysis.notes],
+        notes=[*analysis.model.notices, *analysis.notes, *([video.note] if video.note else [])],
         csv=csv,
         index=index,
     )
@@ -42,7 +62,7 @@ def index_row(video: str, summary: pa.Table, *, page: str | None, duration_s: fl
         video: Its name.
         summary: Its rows of ``SUMMARY``.
         page: Path of its page relative to the list.
-        duration_s: Its duration in seconds.
+        duration_s: Duration of its analyzed part in seconds; 0 for an image.
         thumbnail: A small JPEG.
         failure: Why it was not analyzed to its end.
     """
@@ -52,7 +72,7 @@ def index_row(video: str, summary: pa.Table, *, page: str | None, duration_s: fl
         title=video,
         page=page,
         thumbnail=thumbnail,
-        duration_s=duration_s,
+        duration_s=duration_s or None,
         people=len(summary),
         seen=None if main is None else main["share_seen"],
         shares=shares,

@@ -14,11 +14,11 @@ from abaw_ray.predict.config import OutputConfig
 from abaw_ray.predict.output.files import OutputWriter
 
 
-def write_page(analysis: AnalysisData, path: Path) -> Path:
+def write_page(analysis: AnalysisData, path: Path, *, embed: bool = False) -> Path:
     """As ``Analysis.report``."""
     if path.suffix != ".html":
         raise ConfigError(f"{path}: a page ends in .html")
-    with _writer(path) as writer:
+    with _writer(path, OutputConfig(embed=embed)) as writer:
         writer.write_page(analysis, path.stem)
     return path
 
@@ -29,14 +29,14 @@ def write_overlay(analysis: AnalysisData, path: Path) -> Path:
         raise ConfigError(f"{path}: an overlay ends in .mp4")
     if is_image(analysis.video.uri):
         raise ConfigError(f"{analysis.video.uri}: is an image; only videos have an overlay")
-    with _writer(path) as writer:
+    with _writer(path, OutputConfig()) as writer:
         writer.write_overlay(analysis, path.name)
     return path
 
 
 @contextmanager
-def _writer(path: Path) -> Iterator[OutputWriter]:
-    writer = OutputWriter(Storage(StorageConfig(uri=str(path.parent))), OutputConfig(), ChildLimits())
+def _writer(path: Path, config: OutputConfig) -> Iterator[OutputWriter]:
+    writer = OutputWriter(Storage(StorageConfig(uri=str(path.parent))), config, ChildLimits())
     try:
         yield writer
     finally:

@@ -1,6 +1,6 @@
 """An ANALYSIS table of one video -> arrays for each person, in which a frame's row is found at once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.core.tables import rows_of_person
+from abaw_ray.core.frame_times import FrameTimes
+from abaw_ray.core.tables import float_array, index_array, rows_of_person
 
 _EDGES = ("box_x0", "box_y0", "box_x1", "box_y1")
 
@@ -33,13 +34,14 @@ class Person:
     box: Float[np.ndarray, "rows 4"]
     """x0 y0 x1 y1 in pixels of the upright frame; NaN where not seen."""
 
-    spacing: int = 1
-    """Largest difference of two successive frame numbers of the main person: above 1 where only some frames have rows."""
+    frames: FrameTimes
+    """All frames of the table."""
 
     def at(self, frame: int) -> int | None:
-        """Return the row of a frame, or of the last frame with a row before it, at a lower rate; None where the person has none."""
-        row = int(np.searchsorted(self.frame, frame, side="right")) - 1
-        return row if row >= 0 and frame - self.frame[row] < self.spacing else None
+        """Return the row that is shown with a frame of the video: its own, at a lower rate that of the last frame in the table; None without one."""
+        shown = self.frames.shown(frame)
+        row = 0 if shown is None else int(np.searchsorted(self.frame, shown))
+        return row if row < len(self.frame) and self.frame[row] == shown else None
 
 
 def read_people(table: pa.Table) -> list[Person]:
@@ -53,30 +55,21 @@ def read_people(table: pa.Table) -> list[Person]:
     videos = table["video"].unique().to_pylist()
     if len(videos) != 1:
         raise DataError(f"the table holds the rows of {len(videos)} videos; pass those of one video")
-    names = table["person"].unique().to_pylist()
-    people = [_person(rows_of_person(table, name), name) for name in names]
-    people.sort(key=lambda person: person.name != schema.MAIN_TRACK)
-    spacing = int(np.diff(people[0].frame).max(initial=1))
-    return [replace(person, spacing=spacing) for person in people]
+    frames = FrameTimes.of(table["frame"].to_numpy(), table["time"].to_numpy())
+    names = sorted(table["person"].unique().to_pylist(), key=lambda name: name != schema.MAIN_TRACK)
+    return [_person(rows_of_person(table, name), name, frames) for name in names]
 
 
-def _person(table: pa.Table, name: str) -> Person:
-    table = table.sort_by("frame")
-    index = {expression: number for number, expression in enumerate(EXPRESSIONS)}
-    label = table["label"].to_pylist()
+def _person(table: pa.Table, name: str, frames: FrameTimes) -> Person:
     return Person(
         name=name,
         frame=table["frame"].to_numpy(),
         time=table["time"].to_numpy(),
         seen=table["seen"].to_numpy(),
         heard=table["heard"].to_numpy(),
-        label=np.array([index.get(expression, -1) for expression in label], np.int64),
-        confidence=_floats(table, ["confidence"])[:, 0],
-        probability=_floats(table, [f"p_{expression.lower()}" for expression in EXPRESSIONS]),
-        box=_floats(table, list(_EDGES)),
+        label=index_array(table["label"], EXPRESSIONS),
+        confidence=table["confidence"].to_numpy().astype(np.float64),
+        probability=float_array(table, [f"p_{expression.lower()}" for expression in EXPRESSIONS]),
+        box=float_array(table, _EDGES),
+        frames=frames,
     )
-
-
-def _floats(table: pa.Table, names: list[str]) -> np.ndarray:
-    """Columns as one array, null as NaN."""
-    return np.stack([table[name].to_numpy() for name in names], axis=1).astype(np.float64)

@@ -4,7 +4,7 @@ The times of the frames are checked against the table: a table of another video 
 """
 
 import functools
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,13 +31,14 @@ class OverlayWriter:
         """No process starts before the first call."""
         self._writer = IsolatedVideoWriter(functools.partial(write_overlay, encoding=encoding), limits)
 
-    def __call__(self, uri: str, table: pa.Table, path: Path) -> WrittenVideo:
+    def __call__(self, uri: str, table: pa.Table, path: Path, *, end: float | None = None) -> WrittenVideo:
         """Write the overlay of one video.
 
         Args:
             uri: A local path or a URI that pyarrow understands.
             table: ``ANALYSIS`` rows of all people of the video.
             path: An ``.mp4`` file in an existing folder; not written atomically, and deleted after an error.
+            end: Time at which the sound ends, in seconds, where the table ends before the video; None for all of it.
 
         Raises:
             DataError: the rows are of another video, or of none.
@@ -46,7 +47,7 @@ class OverlayWriter:
             StorageError: the store or the local disk failed; a retry may succeed.
         """
         people = read_people(table)
-        return self._writer(uri, path, people, start=float(people[0].time[0]))
+        return self._writer(uri, path, people, start=float(people[0].time[0]), end=end)
 
     def close(self) -> None:
         """End the child."""
@@ -54,18 +55,18 @@ class OverlayWriter:
 
 
 def write_overlay(uri: str, path: Path, sound: Path | None, start: float, people: list[Person], *, encoding: EncodingConfig) -> int:
-    """Write the overlay up to the last frame of the table, which is the last one that could be decoded.
+    """Write the overlay from the first frame of the table to its last one.
 
     Args:
         uri: A local path or a URI that pyarrow understands.
         path: An ``.mp4`` file in an existing folder.
         sound: Written by ``extract_sound`` with the same ``start``; None for no sound.
-        start: Time of the first frame in seconds. A frame of time t is at t - ``start`` in the overlay.
+        start: Time of the first frame of the table in seconds. A frame of time t is at t - ``start`` in the overlay.
         people: All people of the video, the main one first.
         encoding: Size and quality.
 
     Returns:
-        The number of frames.
+        The number of frames in the overlay.
 
     Raises:
         DataError: the rows are of another video.
@@ -73,9 +74,12 @@ def write_overlay(uri: str, path: Path, sound: Path | None, start: float, people
 
     Source: ours.
     """
-    main = people[0]
-    frames, last = decode(uri, max_frames=int(main.frame[-1])), 0
-    first, pixel_aspect = next(frames), header_pixel_aspect(uri)
+    main, last = people[0], 0
+    skipped, wanted = int(main.frame[0]) - 1, int(main.frame[-1])
+    frames = dropwhile(lambda frame: frame.number <= skipped, decode(uri, max_frames=wanted))
+    first, pixel_aspect = next(frames, None), header_pixel_aspect(uri)
+    if first is None:
+        raise DataError(f"{uri}: ends before frame {skipped + 1:,}, the first of the rows; they are of another video")
     size = playback_size(first, pixel_aspect, encoding.max_side)
     painter = Painter(people, size, (size[0] / first.width, size[1] / first.height))
     with Mp4Writer(path, size, encoding, sound) as writer:
@@ -84,9 +88,9 @@ def write_overlay(uri: str, path: Path, sound: Path | None, start: float, people
             scale = (size[0] / frame.width, size[1] / frame.height)
             writer.add(painter.draw(frame.resized(*size), frame.number, frame.time, scale), frame.time - start)
             last = frame.number
-        if last < main.frame[-1]:
-            raise DataError(f"{uri}: has {last:,} frames, the rows {main.frame[-1]:,}; they are of another video")
-    return last
+        if last < wanted:
+            raise DataError(f"{uri}: has {last:,} frames, the rows {wanted:,}; they are of another video")
+    return last - skipped
 
 
 def _check(uri: str, frame: Frame, main: Person) -> None:

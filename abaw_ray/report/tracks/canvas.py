@@ -3,7 +3,6 @@
 from functools import cache, lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -29,6 +28,8 @@ _STEP = 8
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans from matplotlib, so that images are the same on every machine."""
+    import matplotlib  # here, because an analysis without an overlay does not need it
+
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
 
 

@@ -11,10 +11,11 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.frame_times import frame_ends
 from abaw_ray.report.tracks.canvas import FAINT, INK, MUTED, PAPER, STATE_COLORS, WARNING, Canvas, font, format_time
 from abaw_ray.report.tracks.frame_images import FrameImage, draw_people
 from abaw_ray.report.tracks.timeline_bar import Axis, draw_axis, draw_gaps, draw_timeline_bar
-from abaw_ray.report.tracks.track import STATES, Track, bin_centers, evenly_spaced, find_gaps, frame_ends, frame_times
+from abaw_ray.report.tracks.track import STATES, Track, bin_centers, evenly_spaced, find_gaps, frame_times
 
 Chips = Mapping[int, UInt8[np.ndarray, "side side 3"]]
 """RGB chips by frame number."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from abaw_ray.core.errors import DataError, ItemError
+from abaw_ray.core.frame_times import frame_ends
 from abaw_ray.faces.chips import crop_chip
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.media.audio import RATE, Audio
@@ -20,7 +21,7 @@ from abaw_ray.media.write import write_video
 from abaw_ray.report.tracks.canvas import INK, PAPER, WARNING, Canvas, format_time
 from abaw_ray.report.tracks.frame_images import FrameImage, draw_people
 from abaw_ray.report.tracks.timeline_bar import Axis, draw_timeline_bar, format_gap
-from abaw_ray.report.tracks.track import STATES, Track, find_gaps, frame_ends, frame_times
+from abaw_ray.report.tracks.track import STATES, Track, find_gaps, frame_times
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 """Containers that store arbitrary frame times."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from abaw_ray.core.frame_times import frame_ends
 from abaw_ray.report.tracks.canvas import FAINT, MUTED, STATE_COLORS, WARNING, Box, Canvas, font, format_time
-from abaw_ray.report.tracks.track import STATES, Gap, Track, frame_ends
+from abaw_ray.report.tracks.track import STATES, Gap, Track
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 """Seconds between two ticks."""

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.tables import rows_of_track
+from abaw_ray.core.frame_times import FrameTimes, frame_ends
+from abaw_ray.core.tables import index_array, list_array, rows_of_track
 
 STATES = ("not seen", "detected", "followed", "interpolated", "given")
 """States of a frame; the last four are the sources of a FACE row."""
@@ -97,14 +98,8 @@ def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes
 
 def frame_times(tracks: Sequence[Track]) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
     """Return number and time of every frame for which any of the tracks has a row, ascending."""
-    frames, first = np.unique(np.concatenate([track.frame for track in tracks]), return_index=True)
-    return frames, np.concatenate([track.time for track in tracks])[first]
-
-
-def frame_ends(time: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
-    """Return the end of each frame in seconds: the next frame's time; the last frame gets the median duration."""
-    duration = float(np.median(np.diff(time))) if len(time) > 1 else 0.04
-    return np.append(time[1:], time[-1] + duration)
+    frames = FrameTimes.of(np.concatenate([track.frame for track in tracks]), np.concatenate([track.time for track in tracks]))
+    return frames.frame, frames.time
 
 
 def find_gaps(track: Track) -> list[Gap]:
@@ -130,15 +125,12 @@ def bin_centers(count: int, max_count: int) -> Int[np.ndarray, " chosen"]:
 
 
 def _track(table: pa.Table, video: str, name: str) -> Track:
-    seen = table["seen"].to_numpy()
-    box = np.full((len(table), 4), np.nan)
-    box[seen] = np.array(table["box"].filter(table["seen"]).to_pylist(), float).reshape(-1, 4)
     return Track(
         video=video,
         name=name,
         frame=table["frame"].to_numpy(),
         time=table["time"].to_numpy(),
-        state=np.array([STATES.index(source) if source else 0 for source in table["source"].to_pylist()], np.int64),
-        box=box,
-        score=np.array([np.nan if score is None else score for score in table["score"].to_pylist()], np.float64),
+        state=index_array(table["source"], STATES[1:]) + 1,
+        box=list_array(table["box"]).astype(np.float64),
+        score=table["score"].to_numpy().astype(np.float64),
     )

@@ -9,8 +9,6 @@ from abaw_ray.core.errors import ConfigError
 class VideoPageConfig:
     """Limits on the content of the page of a video; its tables are complete."""
 
-    min_episode_s: float = 0.5
-    """Shortest listed episode in seconds: shorter ones are often single frames near a decision boundary. They are counted, not listed."""
     max_episodes: int = 200
     """Maximum number of listed episodes per person, the longest ones."""
     max_embedded_mb: float = 20.0
@@ -18,11 +16,8 @@ class VideoPageConfig:
 
     def __post_init__(self) -> None:
         """Reject limits that list nothing."""
-        if self.min_episode_s < 0 or self.max_episodes < 1 or self.max_embedded_mb <= 0:
-            raise ConfigError(
-                f"min_episode_s={self.min_episode_s} must be at least 0, max_episodes={self.max_episodes} at least 1, "
-                f"max_embedded_mb={self.max_embedded_mb} above 0"
-            )
+        if self.max_episodes < 1 or self.max_embedded_mb <= 0:
+            raise ConfigError(f"max_episodes={self.max_episodes} must be at least 1, max_embedded_mb={self.max_embedded_mb} above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int, Int16, UInt8
+from jaxtyping import Int, Int16, UInt8
 
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
-from abaw_ray.core.tables import rows_of_person
-from abaw_ray.report.tracks.track import STATES, frame_ends
-from abaw_ray.report.video.episodes import label_indices
+from abaw_ray.core.frame_times import FrameTimes
+from abaw_ray.core.tables import float_array, index_array, rows_of_person
+from abaw_ray.report.tracks.track import STATES
 from abaw_ray.report.video.inputs import AudioLevel, VideoPage
 from abaw_ray.report.web.encoding import MISSING_BYTE, quantize, to_base64
 
@@ -28,10 +28,10 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
 
     ``steps`` has the microseconds from each frame to the next (32 bits), so that sums are exact. Arrays of a person have one entry for each
     frame from ``first`` (an index) on; missing rows are missing values. Where only some frames of the video have rows, ``frames`` has their
-    numbers; the page shows each until the next one.
+    numbers; the page shows each until the next one. ``from`` and ``to`` are null where the analysis begins and ends with the video.
     """
-    frame, time = _frames(page.table)
-    ticks = np.rint(time * 1e6).astype(np.int64)
+    frames = FrameTimes.of(page.table["frame"].to_numpy(), page.table["time"].to_numpy(), page.end_s)
+    frame, ticks = frames.frame, np.rint(frames.time * 1e6).astype(np.int64)
     return {
         "width": page.width,
         "height": page.height,
@@ -43,46 +43,33 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
         "firstFrame": int(frame[0]) if len(frame) else 1,
         "firstTime": int(ticks[0]) if len(frame) else 0,
         "steps": to_base64(np.diff(ticks).astype("<u4")),
-        "end": float(frame_ends(time)[-1]) if len(frame) else 0.0,
-        "people": [encode_person(page, name, frame) for name in page.ordered_people()],
+        "videoStart": page.video_start,
+        "from": page.analyzed_from,
+        "to": page.analyzed_to,
+        "end": float(frames.ends[-1]) if len(frame) else 0.0,
+        "people": [_encode_person(page, name, frames) for name in page.ordered_people()],
         "audio": None if page.audio is None else _encode_audio(page.audio),
     }
 
 
-def encode_person(page: VideoPage, name: str, frame: Int[np.ndarray, " frames"]) -> dict[str, Any]:
-    """JSON values of one person; ``frame``: all frames of the page."""
-    rows = person_rows(page.table, name)
-    position = np.searchsorted(frame, rows["frame"].to_numpy())
+def _encode_person(page: VideoPage, name: str, frames: FrameTimes) -> dict[str, Any]:
+    """JSON values of one person."""
+    rows = rows_of_person(page.table, name)
+    position = frames.positions(rows["frame"].to_numpy())
     first, at = int(position[0]), position - position[0]
     count = int(at[-1]) + 1
     gate = rows["gate"]
-    probability = np.stack([rows[f"p_{expression.lower()}"].to_numpy() for expression in EXPRESSIONS], axis=1)
+    probability = float_array(rows, [f"p_{expression.lower()}" for expression in EXPRESSIONS])
     return {
         "name": name,
         "first": first,
         "count": count,
-        "label": _scatter(label_indices(rows).astype(np.uint8), at, count, MISSING_BYTE),  # -1 becomes 255
+        "label": _scatter(index_array(rows["label"], EXPRESSIONS).astype(np.uint8), at, count, MISSING_BYTE),  # -1 becomes 255
         "probability": _scatter(quantize(probability.astype(np.float32)), at, count, MISSING_BYTE),
         "box": _scatter(_boxes(rows, page.width, page.height), at, count, _MISSING_BOX),
         "flags": _scatter(_flags(rows), at, count, 0),
         "gate": None if gate.null_count == len(rows) else _scatter(quantize(gate.to_numpy().astype(np.float32)), at, count, MISSING_BYTE),
     }
-
-
-def person_rows(table: pa.Table, name: str) -> pa.Table:
-    """Rows of one person by ascending frame."""
-    return rows_of_person(table, name).sort_by("frame").combine_chunks()
-
-
-def _frames(table: pa.Table) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """Number and time of every frame for which anybody has a row."""
-    frame, first = np.unique(table["frame"].to_numpy(), return_index=True)
-    return frame.astype(np.int64), table["time"].to_numpy()[first]
-
-
-def frame_spacing(table: pa.Table) -> int:
-    """Largest difference of the numbers of two successive frames that have rows; 1 where all frames have."""
-    return int(np.diff(_frames(table)[0]).max(initial=1))
 
 
 def _is_sparse(frame: Int[np.ndarray, " frames"]) -> bool:
@@ -98,14 +85,14 @@ def _scatter(values: np.ndarray, at: Int[np.ndarray, " rows"], count: int, missi
 
 def _boxes(rows: pa.Table, width: int, height: int) -> Int16[np.ndarray, "rows 4"]:
     """Corners x0 y0 x1 y1 in ``_BOX_UNITS`` per side of the frame."""
-    box = np.stack([rows[f"box_{edge}"].to_numpy() for edge in ("x0", "y0", "x1", "y1")], axis=1).astype(np.float64)
+    box = float_array(rows, [f"box_{edge}" for edge in ("x0", "y0", "x1", "y1")])
     scaled = np.clip(np.rint(box / [width, height, width, height] * _BOX_UNITS), -32767, 32767)
     return np.where(np.isnan(scaled), _MISSING_BOX, scaled).astype("<i2")
 
 
 def _flags(rows: pa.Table) -> UInt8[np.ndarray, " rows"]:
     """Bits: 1 seen, 2 heard, 4 scored; from 8 on the index of the box's source in ``STATES``."""
-    source = np.array([STATES.index(name) if name else 0 for name in rows["source"].to_pylist()], np.uint8)
+    source = (index_array(rows["source"], STATES[1:]) + 1).astype(np.uint8)
     seen, heard, scored = (rows[name].to_numpy().astype(np.uint8) for name in ("seen", "heard", "scored"))
     return seen | heard << 1 | scored << 2 | source << 3
 

@@ -38,10 +38,17 @@ class VideoPage:
     width: int
     height: int
     """Pixels of the upright frame, to which the boxes refer."""
+    end_s: float | None = None
+    """End of the video's last frame in seconds; None: the last frame of the table gets the median duration of the others."""
     video: str | bytes | None = None
     """Path of the video relative to the page, or its content to embed; None if there is no video that a browser plays."""
     media_type: str = "video/mp4"
     """Media type of embedded content."""
+    video_start: float | None = None
+    """Time of the first frame of the video in seconds, where the table may begin later; None for that of the table."""
+    analyzed_from: float | None = None
+    analyzed_to: float | None = None
+    """Times in seconds between which frames are analyzed; frames outside have no boxes. None: from the first frame, to the last one."""
     audio: AudioLevel | None = None
     people: Sequence[str] = ()
     """Order of the people; empty: the order of the table, ``main`` first."""
@@ -68,6 +75,11 @@ class VideoPage:
         if self.people and set(self.people) != set(found):
             raise ConfigError(f"{self.title}: people are {list(self.people)}, but the table has {found}")
 
+    @property
+    def is_part(self) -> bool:
+        """Whether only a part of the video is analyzed."""
+        return self.analyzed_from is not None or self.analyzed_to is not None
+
     def ordered_people(self) -> list[str]:
         """Names of the people in the order in which the page shows them."""
         found = self.table["person"].unique().to_pylist()
@@ -86,7 +98,7 @@ class IndexRow:
     duration_s: float | None = None
     people: int | None = None
     seen: float | None = None
-    """Fraction of the frames in which the main person's face is seen."""
+    """Fraction of the main person's time in which the face is seen."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Fraction of the main person's scored time with each expression."""
     failure: str | None = None

@@ -15,10 +15,10 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.video.config import VideoPageConfig
-from abaw_ray.report.video.encode import encode_video, frame_spacing, person_rows
-from abaw_ray.report.video.episodes import PersonSummary, select_episodes, summarize_person
+from abaw_ray.report.video.encode import encode_video
 from abaw_ray.report.video.inputs import VideoPage, quote_relative
 from abaw_ray.report.web.html import BASE_CSS, FORMAT_JS, SERIES_JS, THEME_CSS, content_policy, environment, format_duration, read_inline, write_page
+from abaw_ray.scoring.episodes import MIN_EPISODE_S, Episode, PersonSummary, summarize_people
 
 _ASSETS = Path(__file__).parent / "assets" / "page"
 _SCRIPTS = ("data.js", "clock.js", "boxes.js", "tracks.js", "timeline.js", "panel.js", "main.js")
@@ -48,7 +48,8 @@ def render_video_page(page: VideoPage, config: VideoPageConfig | None = None) ->
     """HTML of the page; the same input gives the same text."""
     config = config or VideoPageConfig()
     data, script = encode_video(page), read_inline(FORMAT_JS, SERIES_JS, *(_ASSETS / name for name in _SCRIPTS))
-    people = [_person(name, summarize_person(person_rows(page.table, name), frame_spacing(page.table)), config) for name in page.ordered_people()]
+    summaries = summarize_people(page.table, page.end_s)
+    people = [_person(name, summaries[name], config) for name in page.ordered_people()]
     times = page.table["time"].to_numpy()
     start = float(times.min()) if len(times) else 0.0
     templates = environment(_ASSETS)
@@ -85,20 +86,26 @@ def format_clock(seconds: float) -> str:
 
 
 def _person(name: str, summary: PersonSummary, config: VideoPageConfig) -> dict[str, Any]:
-    listed = select_episodes(summary.episodes, config.min_episode_s, config.max_episodes)
-    total = len(summary.episodes)
-    note = f"Consecutive frames with the same expression, of at least {config.min_episode_s:g} s: {len(listed):,} of {total:,}."
-    if len(listed) == config.max_episodes < sum(episode.duration >= config.min_episode_s for episode in summary.episodes):
-        note = f"Consecutive frames with the same expression: the {len(listed):,} longest of {total:,}."
+    listed, total = _longest(summary.episodes, config.max_episodes), len(summary.episodes)
+    number = f"{total:,}" if len(listed) == total else f"the {len(listed):,} longest of {total:,}"
+    note = f"Consecutive frames with the same expression, of at least {MIN_EPISODE_S:g} s: {number}."
     return {"name": name, "summary": summary, "episodes": listed, "note": note}
+
+
+def _longest(episodes: list[Episode], count: int) -> list[Episode]:
+    """At most this many episodes, the longest ones, of equally long ones the first, in order of time."""
+    return sorted(sorted(episodes, key=lambda episode: -round(episode.duration, 6))[:count], key=lambda episode: episode.start)
 
 
 def _facts(page: VideoPage, start: float, end: float) -> list[str]:
     """The line under the title."""
     frames = len(np.unique(page.table["frame"].to_numpy()))
     people = len(page.ordered_people())
-    facts = [f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", page.finished, f"abaw_ray {__version__}"]
-    if frames:
+    part = [f"analyzed from {format_clock(start)} to {format_clock(end)}"] if page.is_part and frames else []
+    facts = [*part, f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", page.finished, f"abaw_ray {__version__}"]
+    if frames == 1:  # an image has no duration
+        facts = ["1 frame", *facts]
+    elif frames:
         facts = [format_duration(end - start), f"{frames:,} frames", f"{frames / (end - start):.4g} frames/s", *facts]
     return [fact for fact in facts if fact]
 

@@ -35,7 +35,7 @@ def test_facts_shares_and_episodes_of_each_person_are_on_the_page():
     for words in ("2.4 s", "60 frames", "25 frames/s", "640 × 360", "2 people", "1 May 2026", "trained on drawn faces", "audio: no decoder"):
         assert words in text, words
     assert "Neutral 60.0 % 1.2 s 1" in text and "Happiness 40.0 % 0.8 s 1" in text
-    assert "83 % of 60 frames are scored" in text
+    assert "83 % of the time of 60 frames is scored" in text
     assert "0:00.50 1.20 s Neutral 65 %" in text and "0:01.70 0.80 s Happiness 65 %" in text
     assert "Expressions of person-2" in text and "0:01.26 1.00 s Sadness" in text
 
@@ -117,12 +117,18 @@ def test_the_script_uses_only_elements_that_exist():
 
 
 def test_many_short_episodes_are_limited_and_counted():
-    labels = "NH" * 400 + "A" * 20
+    labels = "NH" * 40 + "AAAAASSSSS" * 20 + "H" * 20
     table = analysis_table(analysis_rows(labels, np.arange(len(labels)) / 25))
-    text = render(table=table).text
-    assert "of at least 0.5 s: 1 of 801" in text
-    page = Page(render_video_page(video_page(table=table), VideoPageConfig(min_episode_s=0, max_episodes=5)))
-    assert "the 5 longest of 801" in page.text and len(page.values("data-seek")) == 5
+    assert "of at least 0.2 s: 41." in render(table=table).text
+    page = Page(render_video_page(video_page(table=table), VideoPageConfig(max_episodes=5)))
+    assert "of at least 0.2 s: the 5 longest of 41." in page.text
+    assert page.values("data-seek") == ["81", "86", "91", "96", "281"]
+
+
+def test_an_image_has_no_duration_and_no_rate():
+    text = render(table=analysis_table(analysis_rows("N", [0.0])), end_s=0.0).text
+    assert "1 frame · 640 × 360" in text and "frames/s" not in text
+    assert "100 % of the time of 1 frame is scored" in text
 
 
 def test_54000_frames_of_three_people_give_a_page_of_less_than_5_mb():
@@ -157,3 +163,18 @@ def test_wrong_input_is_refused():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00.00"), (59.999, "1:00.00"), (65.5, "1:05.50"), (3723.456, "1:02:03.46")])
 def test_times_are_shown_as_minutes_and_seconds(seconds, text):
     assert format_clock(seconds) == text
+
+
+def test_a_page_of_a_part_says_so_and_has_its_bounds_and_the_start_of_the_video():
+    page = render(video_start=0.02, analyzed_from=0.48, analyzed_to=None)
+    data = json.loads(page.scripts[0])
+    assert (data["videoStart"], data["from"], data["to"]) == (0.02, 0.48, None)
+    assert "analyzed from 0:00.50 to 0:02.90" in page.text and "shows the analyzed part" in page.text
+    whole = render(video_start=0.5)
+    assert "analyzed" not in whole.text.replace("not analyzed", "") and "shows the whole video" in whole.text
+
+
+def test_a_page_without_rows_has_its_notes_and_no_player():
+    page = render(table=video_page().table.slice(0, 0), video=None, notes=["no frame between 5 and 6 s"])
+    assert "no frame between 5 and 6 s" in page.text and "640 × 360" in page.text
+    assert not [tag for tag, _ in page.tags if tag in ("video", "canvas")]

@@ -37,7 +37,7 @@ def run_stage(writer: FaceWriter, path: Path, frames: int | None = None) -> None
         ItemError: the video is damaged.
     """
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as folder:
-        result = writer.write_video(video_row(path), Path(folder) / "output.parquet", frames)
+        result = writer.write_video(video_row(path), Path(folder) / "output.parquet", last=frames)
     if result.error is not None:
         raise ItemError(f"{path}: {result.error}")
 

@@ -1,14 +1,16 @@
-// Which frame of the video is on screen. Three things make this more than reading currentTime:
+// Which frame of the video is on screen. Four things make this more than reading currentTime:
 // - currentTime runs ahead of the picture; requestVideoFrameCallback gives the presentation time of the frame that is shown.
 // - Some browsers start a late video at 0, others at its first presentation time: see alignClock.
+// - The table may be that of a part of the video: a frame outside of it has the row -1 or that after the last one.
 // - With a variable frame rate, a seek may show a frame beside the wanted one: see checkSeek.
 const SEEK_ATTEMPTS = 9;
 const SETTLE_MS = 100; // after a seek, the time in which the browser reports the frame
 
 class VideoClock {
-  // onChange(cursor, shown): rows of the position and of the frame on screen; they differ only while the browser seeks.
+  // onChange(cursor, shown): rows of the position and of the frame on screen; they differ only while the browser seeks, and outside of the table,
+  // where the cursor stays at its end.
   constructor(video, data, onChange) {
-    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, shift: 0, target: null, wanted: null, attempt: 0, timer: 0, reported: false });
+    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, time: 0, shift: 0, target: null, wanted: null, attempt: 0, timer: 0, reported: false });
     this.playable = Boolean(video);
     if (!video) return;
     if (video.requestVideoFrameCallback) this.followFrames(); else this.followTime();
@@ -21,31 +23,31 @@ class VideoClock {
   followFrames() {
     this.video.requestVideoFrameCallback((now, metadata) => {
       this.alignClock(metadata.mediaTime);
-      this.showFrame(this.data.nearestRow(metadata.mediaTime + this.shift));
+      this.showFrame(metadata.mediaTime + this.shift);
       this.followFrames();
     });
   }
 
   // For browsers without requestVideoFrameCallback: the frame at currentTime, up to one frame early while the video plays.
   followTime() {
-    const update = () => this.showFrame(this.data.rowAt(this.video.currentTime + this.shift + 1e-3));
+    const update = () => { const t = this.video.currentTime + this.shift + 1e-3, row = this.data.shownRow(t); this.showFrame(t, this.data.isRow(row) ? this.data.rowAt(t) : row); };
     const loop = () => { if (this.video.paused) return; update(); requestAnimationFrame(loop); };
     this.video.addEventListener("play", loop);
     for (const name of ["loadeddata", "seeked", "timeupdate", "pause"]) this.video.addEventListener(name, update);
   }
 
-  // The table has the times of the file. A frame before the first of them can only mean that the browser moved the start of the file to 0.
+  // The table has the times of the file. A frame before its first one can only mean that the browser moved the start of the file to 0.
   alignClock(mediaTime) {
-    const tolerance = (this.data.endOf(0) - this.data.start) / 2;
-    if (mediaTime + this.shift < this.data.start - tolerance) this.shift = this.data.start - mediaTime;
+    const { videoStart, interval } = this.data;
+    if (mediaTime + this.shift < videoStart - interval / 2) this.shift = videoStart - mediaTime;
   }
 
-  showFrame(row) {
-    this.shown = row;
+  showFrame(time, row = this.data.shownRow(time)) {
+    Object.assign(this, { time, shown: row });
     const opened = !this.reported;
     this.reported = true;
-    if (opened && this.paused && this.target === null && row > 0) { this.seek(0); return; } // with late audio, some files open in the middle
-    if (this.target === null) this.cursor = row;
+    if (opened && this.paused && this.target === null && row !== 0) { this.seek(0); return; } // with late audio, some files open in the middle
+    if (this.target === null) this.cursor = this.data.clampRow(row);
     this.onChange(this.cursor, this.shown);
   }
 
@@ -75,7 +77,7 @@ class VideoClock {
     this.timer = setTimeout(() => {
       if (this.target === null || this.video.seeking || this.shown !== this.target && this.seekBeside()) return;
       this.target = null;
-      this.cursor = this.shown; // what is on screen counts, even if it is not the wanted frame
+      this.cursor = this.data.clampRow(this.shown); // what is on screen counts, even if it is not the wanted frame
       this.onChange(this.cursor, this.shown);
     }, SETTLE_MS);
   }
@@ -92,7 +94,7 @@ class VideoClock {
   }
 
   // Arrow keys: relative to the wanted frame, so that fast key presses add up, and a frame that the browser cannot show is passed.
-  step(rows) { this.pause(); this.seek((this.wanted ?? this.cursor) + rows); }
+  step(rows) { this.pause(); this.seek((this.wanted ?? this.shown) + rows); }
   pause() { if (this.playable && !this.video.paused) this.video.pause(); }
   // The file is missing, or the browser has no decoder for it: the page goes on without pictures.
   disable() { this.playable = false; clearTimeout(this.timer); this.target = null; this.shown = this.cursor; this.onChange(this.cursor, this.shown); }

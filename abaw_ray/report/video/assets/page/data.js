@@ -27,18 +27,21 @@ class Person {
 class VideoData {
   constructor(raw) {
     Object.assign(this, { width: raw.width, height: raw.height, names: raw.expressions, colors: raw.colors, boxUnits: raw.boxUnits });
-    Object.assign(this, { firstFrame: raw.firstFrame, end: raw.end });
+    Object.assign(this, { firstFrame: raw.firstFrame, end: raw.end, from: raw.from ?? -Infinity, to: raw.to ?? Infinity });
     this.frames = raw.frames && new Int32Array(decodeBase64(raw.frames).buffer); // only where some frames have no row
     const steps = new Uint32Array(decodeBase64(raw.steps).buffer);
     this.count = steps.length + 1;
     this.times = new Float64Array(this.count);
     let ticks = raw.firstTime; // whole microseconds, so that rounding errors do not add up
     for (let i = 0; i < this.count; ticks += steps[i++]) this.times[i] = ticks / 1e6;
+    this.videoStart = raw.videoStart ?? this.start;
     this.people = raw.people.map((person) => new Person(person, raw.states));
     this.audio = raw.audio && { time: new Float32Array(decodeBase64(raw.audio.time).buffer), level: decodeBase64(raw.audio.level) };
   }
 
   get start() { return this.times[0]; }
+  // Mean time between two frames of the video, near its first rows.
+  get interval() { return (this.endOf(0) - this.start) / (this.count > 1 ? this.frame(1) - this.frame(0) : 1); }
   frame(row) { return this.frames ? this.frames[row] : this.firstFrame + row; }
   rowOf(frame) { return this.frames ? this.frames.indexOf(frame) : frame - this.firstFrame; }
   // Time from which the next frame is shown.
@@ -51,6 +54,9 @@ class VideoData {
     const row = this.rowAt(t);
     return row + 1 < this.count && this.times[row + 1] - t < t - this.times[row] ? row + 1 : row;
   }
+  // The same for a frame of the whole video: -1 before the analyzed part and the number of rows after it, where no person has a box.
+  shownRow(t) { return t < this.from ? -1 : t >= this.to ? this.count : this.nearestRow(t); }
+  isRow(row) { return row >= 0 && row < this.count; }
 }
 
 // Black or white, whichever is easier to read on a color "#rrggbb".

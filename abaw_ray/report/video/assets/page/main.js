@@ -12,14 +12,17 @@ const timeline = new Timeline(
 );
 
 function update(cursor, shown) {
+  const analyzed = data.isRow(shown);
   layer.draw(shown, person);
-  timeline.setCursor(cursor);
-  panel.show(cursor, shown);
+  timeline.setCursor(cursor, analyzed);
+  panel.show(cursor, shown, clock.time);
+  element("outside").hidden = analyzed;
   if (clock.paused) describePosition(cursor); // while the video plays, a screen reader would have to read thirty values a second
 }
 
 function describePosition(cursor) {
   slider.setAttribute("aria-valuenow", data.times[cursor].toFixed(2));
+  if (!data.isRow(clock.shown)) { slider.setAttribute("aria-valuetext", `${formatClock(clock.time)}, not analyzed`); return; }
   slider.setAttribute("aria-valuetext", `${formatClock(data.times[cursor])}, frame ${data.frame(cursor)}, ${person.name}: ${panel.describe(person.at(cursor))}`);
 }
 
@@ -101,7 +104,9 @@ function connectVideo() {
     element("mute").classList.toggle("muted", video.muted);
     element("mute").setAttribute("aria-label", video.muted ? "Unmute" : "Mute");
   });
-  video.addEventListener("error", () => disablePlayer("The browser cannot play this video: the file is missing, or it has no decoder for it."));
+  video.addEventListener("error", () => disablePlayer(video.error.code === MediaError.MEDIA_ERR_DECODE
+    ? `The browser stopped at ${formatClock(clock.data.times[clock.shown])}: the file is damaged there. Boxes and timeline go on without pictures.`
+    : "The browser cannot play this video: the file is missing, or it has no decoder for it."));
   video.addEventListener("loadedmetadata", () => {
     if (!video.videoWidth) { disablePlayer("The browser has no decoder for the pictures of this video."); return; }
     if (Math.abs(video.videoWidth / video.videoHeight - data.width / data.height) > 0.05) element("message").textContent = "The browser shows this video with another aspect ratio or rotation: boxes are in the wrong place.";

@@ -21,11 +21,12 @@ class Panel {
     return state.label === null ? "not scored" : `${this.data.names[state.label]} ${formatPercent(state.confidence)}`;
   }
 
-  show(cursor, shown) {
-    const { data } = this, state = this.person.at(shown);
-    this.find("time").textContent = formatClock(data.times[cursor]);
-    this.find("frame").textContent = `frame ${data.frame(cursor).toLocaleString("en")}`;
-    this.find("label").textContent = state && state.label !== null ? data.names[state.label] : this.describe(state);
+  // time: of the frame on screen, where that is outside of the analyzed part.
+  show(cursor, shown, time) {
+    const { data } = this, state = this.person.at(shown), analyzed = data.isRow(shown);
+    this.find("time").textContent = formatClock(analyzed ? data.times[cursor] : time);
+    this.find("frame").textContent = analyzed ? `frame ${data.frame(cursor).toLocaleString("en")}` : "not analyzed";
+    this.find("label").textContent = !analyzed ? "not analyzed" : state && state.label !== null ? data.names[state.label] : this.describe(state);
     this.find("label").classList.toggle("missing", !state || state.label === null);
     this.find("confidence").textContent = state && state.label !== null ? formatPercent(state.confidence) : "";
     this.find("swatch").style.background = state && state.label !== null ? data.colors[state.label] : "transparent";
@@ -35,7 +36,7 @@ class Panel {
       bar.fill.style.width = `${100 * (value ?? 0)}%`;
       bar.text.textContent = value === null ? "–" : formatPercent(value);
     }
-    const frame = data.frame(shown);
+    const frame = analyzed ? data.frame(shown) : NaN;
     this.markEpisode(this.episodes.find(({ first, last }) => first <= frame && frame <= last) ?? null);
   }
 

@@ -78,8 +78,9 @@ class Timeline {
   }
 
   // Follow the position: while the video plays, the visible part moves on page by page.
-  setCursor(row) {
+  setCursor(row, visible) {
     this.cursor = row;
+    this.playhead.hidden = this.marker.hidden = !visible;
     const time = this.data.times[row], span = this.to - this.from;
     if (time < this.from || time >= this.to) this.setRange(time - 0.05 * span, time + 0.95 * span); else this.placePlayhead();
   }
