@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,50 +17,21 @@ from torch import Tensor
 
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.average import WeightAverage
+from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.preemption import PreemptionPoll
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
-from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
-from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet, open_image_set
-from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankJob:
-    """Input of every rank."""
-
-    storage: Storage
-    """Storage of the images, the checkpoints and the encoder."""
-    output: str
-    """Path of the stage's output below the storage root."""
-    run: str
-    """Path of the run's checkpoints below the storage root."""
-    shards: tuple[str, ...]
-    """Paths of the ``IMAGE`` tables below the storage root."""
-    config: EncoderConfig
-    cpus: float
-    """CPUs of a rank."""
-    gpu: bool
-    """Whether each rank has a GPU."""
-    micro_batch_size: int = 0
-    """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
-    recompute_activations: bool = False
-    """Whether activations are recomputed in the backward pass."""
-    preempted_nodes: Callable[[], frozenset[str]] | None = None
-    """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
-    preemption_poll_s: float = 5.0
-    """Interval at which ranks poll for preemption notices, in seconds."""
 
 
 def run_rank(job: RankJob) -> dict | AbawError:
@@ -92,7 +62,7 @@ class _Rank:
             world_size=self.world_size,
             device=self.device,
             mean_over_ranks=self.mean,
-            micro_batch_size=job.micro_batch_size or self._micro_batch_size(),
+            micro_batch_size=job.choose_micro_batch_size(self.model, self.device),
         )
         self.task = self._on_all_ranks(lambda: EncoderTask(self.config, self.images, rank_context, noise_sizes=self.model.noise_sizes))
         self.curve: list[dict] = []
@@ -114,15 +84,6 @@ class _Rank:
             model.encoder.recompute_activations()
         return images, model
 
-    def _micro_batch_size(self) -> int:
-        """The largest number of images of a pass that fits on every rank; their GPUs may differ."""
-        memory = torch.cuda.get_device_properties(self.device).total_memory if self.job.gpu else None
-        count = sum(parameter.numel() for parameter in self.model.parameters())
-        largest = largest_micro_batch(memory, self.model.encoder.shape, parameters=count, recompute=self.job.recompute_activations)
-        images = torch.tensor(largest).to(self.device)
-        dist.all_reduce(images, dist.ReduceOp.MIN)
-        return int(images)
-
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
         """The result of ``build``. An error of one rank is raised on all; otherwise the others would block in a collective until its timeout."""
         results: list[_T] = []
@@ -137,15 +98,7 @@ class _Rank:
 
     def _start_engine(self) -> tuple[ZeroEngine, WeightAverage | None]:
         config, storage = self.config, self.job.storage
-        zero = ZeroConfig(
-            stage=config.zero_stage,
-            global_batch_size=config.global_batch_size,
-            gradient_accumulation_steps=self.task.gradient_accumulation_steps,
-            world_size=self.world_size,
-            bf16=config.precision == "bf16" or (config.precision == "auto" and self.job.gpu),
-            max_grad_norm=config.optim.max_grad_norm,
-            gpu=self.job.gpu,
-        )
+        zero = self.job.zero_config(self.world_size, self.task.gradient_accumulation_steps)
         param_groups, last = self.model.parameter_groups(config), ray.train.get_checkpoint()
         if last is None:
             engine = ZeroEngine(self.model, param_groups, config.optim, zero)

@@ -19,7 +19,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.user_errors import to_user_error
-from abaw_ray.cluster.training.rank import RankJob, run_rank
+from abaw_ray.cluster.training.job import RankJob
+from abaw_ray.cluster.training.rank import run_rank
 from abaw_ray.cluster.training.ray_private import worker_error, worker_message
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
