@@ -5,7 +5,8 @@ import numpy as np
 import pyarrow as pa
 
 from abaw_ray.core import schema
-from abaw_ray.encoder.config import AugmentConfig, EncoderConfig, IngestConfig, ModelConfig, MoeConfig, PadAugConfig
+from abaw_ray.encoder.augmentation.config import NO_DEGRADATION, AugmentConfig, PadAugConfig
+from abaw_ray.encoder.config import EncoderConfig, IngestConfig, ModelConfig, MoeConfig
 from abaw_ray.training.config import LossConfig, OptimConfig
 
 TINY = ModelConfig(
@@ -15,7 +16,7 @@ CONFIG = EncoderConfig(
     ingest=IngestConfig(classes=("one", "two", "three"), max_side=56),
     model=TINY,
     moe=MoeConfig(num_experts=3, top_k=2, hidden_dim=16, dropout=0.0),
-    augment=AugmentConfig(scales=(1.5, 2.0), padaug=PadAugConfig(probability=0.3, max_fraction=0.2)),
+    augment=AugmentConfig(scales=(1.5, 2.0), degrade=NO_DEGRADATION, padaug=PadAugConfig(probability=0.3)),
     loss=LossConfig(label_smoothing=0.0),
     optim=OptimConfig(lr=2e-3, layer_decay=1.0, warmup_ratio=0.05),
     epochs=6,

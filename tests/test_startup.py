@@ -10,6 +10,7 @@ HEAVY = ("torch", "timm", "transformers", "ray", "pandas", "scipy", "matplotlib"
 LIGHT = [
     "abaw_ray.training.config",
     "abaw_ray.encoder.config",
+    "abaw_ray.encoder.augmentation.config",
     "abaw_ray.features.config",
     "abaw_ray.media.config",
     "abaw_ray.faces.config",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import ENCODER_CLASSES
+from abaw_ray.encoder.augmentation.config import AugmentConfig
 from abaw_ray.training.config import LossConfig, OptimConfig
 
 REVISION = 3
@@ -116,59 +117,6 @@ class MoeConfig:
         if self.hidden_dim < 0 or self.aux_loss_weight < 0 or not 0 <= self.dropout < 1:
             raise ConfigError(
                 f"moe: hidden_dim={self.hidden_dim}, aux_loss_weight={self.aux_loss_weight} and dropout={self.dropout} (below 1) must be at least 0"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PadAugConfig:
-    """PadAug. The places (left, right, top, bottom, corners) and "small spatial perturbations" are the paper's, all values are ours."""
-
-    probability: float = 0.5
-    """Probability that a training image gets black strips."""
-    max_fraction: float = 0.3
-    """Width of the widest strip as a fraction of the image's side."""
-    max_shift: float = 0.04
-    """Largest shift of the whole image before the strips are applied, as a fraction of its side; uncovered pixels are black."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that could hide the face."""
-        if not 0 <= self.probability <= 1:
-            raise ConfigError(f"padaug.probability={self.probability} must lie between 0 and 1")
-        if not 0 <= self.max_fraction <= 0.45 or not 0 <= self.max_shift <= 0.25:
-            raise ConfigError(
-                f"padaug.max_fraction={self.max_fraction} must be at most 0.45 and padaug.max_shift={self.max_shift} at most 0.25, both at least 0"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """Random augmentation of training images. All values are ours; the paper names only PadAug."""
-
-    scales: tuple[float, float] = (1.0, 1.7)
-    """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
-    feature extraction uses. A crop of an aligned image never exceeds the image."""
-    max_shift: float = 0.05
-    """Largest shift of the crop's centre as a fraction of its side; it simulates the inaccuracy of detectors."""
-    max_rotation_deg: float = 10.0
-    """Largest rotation in degrees, in either direction."""
-    hflip_prob: float = 0.5
-    """Probability of a horizontal flip."""
-    brightness: float = 0.25
-    """Pixel values are multiplied by a factor between 1 - brightness and 1 + brightness; black stays black."""
-    gamma: float = 0.25
-    """Gamma correction: the exponent of the pixel values lies between exp(-gamma) and exp(gamma)."""
-    padaug: PadAugConfig = field(default_factory=PadAugConfig)
-    """Black strips at the borders."""
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        if not 0 < self.scales[0] <= self.scales[1]:
-            raise ConfigError(f"augment.scales={self.scales} must be two ascending numbers above 0")
-        ranged = 0 <= self.max_shift < 0.5 and 0 <= self.max_rotation_deg <= 90 and 0 <= self.hflip_prob <= 1 and 0 <= self.brightness < 1
-        if not ranged or self.gamma < 0:
-            raise ConfigError(
-                f"augment: max_shift={self.max_shift} must be below 0.5, max_rotation_deg={self.max_rotation_deg} at most 90, "
-                f"hflip_prob={self.hflip_prob} at most 1, brightness={self.brightness} below 1, gamma={self.gamma} and all of them at least 0"
             )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.encoder.augment import center_crop, random_crop
+from abaw_ray.encoder.augmentation.view import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.metrics import ValidationSums

@@ -5,16 +5,17 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from abaw_ray.encoder.augment import center_crop
+from abaw_ray.encoder.augmentation.config import DegradeConfig
+from abaw_ray.encoder.augmentation.degrade import degrade
+from abaw_ray.encoder.augmentation.view import center_crop
 from abaw_ray.encoder.config import MoeConfig
 from abaw_ray.encoder.moe import MoeHead
-from abaw_ray.encoder.padaug import Padding, apply_padding
 from abaw_ray.encoder.task import ExpressionModel
 
 
 @pytest.mark.parametrize("image", [np.zeros((40, 41, 3), np.uint8), np.zeros((40, 40, 4), np.uint8), np.zeros((40, 40, 3), np.float32)])
 def test_images_that_are_not_square_uint8_rgb_are_refused(image):
-    for call in (lambda: center_crop(image, size=20, stored_scale=2.0, scale=1.0), lambda: apply_padding(image, Padding(left=1))):
+    for call in (lambda: center_crop(image, size=20, stored_scale=2.0, scale=1.0), lambda: degrade(image, np.random.default_rng(0), DegradeConfig())):
         with pytest.raises(TypeCheckError):
             call()
 

@@ -9,7 +9,8 @@ from abaw_ray.cluster.launch.config import PipelineConfig, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
-from abaw_ray.encoder.config import AugmentConfig, EncoderConfig, ModelConfig, MoeConfig, PadAugConfig
+from abaw_ray.encoder.augmentation.config import AugmentConfig, PadAugConfig
+from abaw_ray.encoder.config import EncoderConfig, ModelConfig, MoeConfig
 from abaw_ray.features.config import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=RunConfig)

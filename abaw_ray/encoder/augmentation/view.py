@@ -1,4 +1,4 @@
-"""A stored image -> the encoder's input: in training a random crop with rotation, flip, brightness, gamma and PadAug; else the centre crop.
+"""A stored image -> the encoder's input: in training a random crop, degraded, as if the picture ended near the face; else the center crop.
 
 A stored image is a square whose side is a known multiple of the face box's side (``ingest.py``), so scales have the same meaning as for chips.
 """
@@ -7,10 +7,11 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from abaw_ray.encoder.config import AugmentConfig
-from abaw_ray.encoder.padaug import apply_padding, sample_padding
+from abaw_ray.encoder.augmentation.config import AugmentConfig
+from abaw_ray.encoder.augmentation.degrade import degrade
+from abaw_ray.encoder.augmentation.padaug import apply_border, sample_border
 
 _MAX_BILINEAR_SHRINK = 1.3
 """Crops larger than this factor times the input size are first reduced by area averaging, because bilinear sampling alone would alias."""
@@ -32,16 +33,19 @@ def random_crop(
     low, high = (math.log(_clamp_scale(scale, config.scales[0], stored_scale)) for scale in config.scales)
     scale = math.exp(low + (high - low) * (draws[0] + 1) / 2)
     side = image.shape[0] * scale / stored_scale
-    flip = bool((draws[4] + 1) / 2 < config.hflip_prob)
-    view = _crop(image, side, size, shift=config.max_shift * draws[1:3], rotation_deg=config.max_rotation_deg * draws[3], flip=flip)
+    shift = config.max_shift * draws[1:3]
+    to_image = _rotation(math.radians(config.max_rotation_deg * draws[3]), flip=bool((draws[4] + 1) / 2 < config.hflip_prob))
+    view = _crop(image, side, size, shift=shift, to_image=to_image)
     view = cv2.LUT(view, _tone_curve(gain=1 + config.brightness * draws[5], gamma=math.exp(config.gamma * draws[6])))
-    return apply_padding(view, sample_padding(rng, size, config.padaug))
+    border = sample_border(rng, config.padaug, config.scales[1])
+    view = degrade(view, rng, config.degrade)
+    return apply_border(view, border, scale, np.linalg.solve(to_image, -shift) * size)
 
 
 def center_crop(image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float) -> UInt8[np.ndarray, "size size 3"]:
-    """The validation view: a centre crop at one scale, or the whole stored image where that is smaller."""
+    """The validation view: a center crop at one scale, or the whole stored image where that is smaller."""
     scale = min(scale, stored_scale)
-    return _crop(image, image.shape[0] * scale / stored_scale, size, shift=np.zeros(2), rotation_deg=0.0, flip=False)
+    return _crop(image, image.shape[0] * scale / stored_scale, size, shift=np.zeros(2), to_image=np.eye(2))
 
 
 def _clamp_scale(scale: float, min_scale: float, stored_scale: float) -> float:
@@ -49,21 +53,21 @@ def _clamp_scale(scale: float, min_scale: float, stored_scale: float) -> float:
     return max(min_scale, min(scale, stored_scale))
 
 
-def _crop(image: np.ndarray, side: float, size: int, *, shift: np.ndarray, rotation_deg: float, flip: bool) -> np.ndarray:
-    """A square of ``side`` pixels, rotated about its centre and resized to ``size``; black outside of the image."""
+def _rotation(angle: float, *, flip: bool) -> Float[np.ndarray, "2 2"]:
+    """Directions of the view's axes in the image."""
+    cos, sin, sign = math.cos(angle), math.sin(angle), -1.0 if flip else 1.0
+    return np.array([[sign * cos, -sin], [sign * sin, cos]])
+
+
+def _crop(image: np.ndarray, side: float, size: int, *, shift: np.ndarray, to_image: Float[np.ndarray, "2 2"]) -> np.ndarray:
+    """A square of ``side`` pixels, turned about its center and resized to ``size``; outside of the image its reflection, which is not black."""
     if side > _MAX_BILINEAR_SHRINK * size:
         reduced = max(size, round(image.shape[0] * size / side))
         image, side = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA), side * reduced / image.shape[0]
-    step = side / size
-    angle = math.radians(rotation_deg)
-    cos, sin = step * math.cos(angle), step * math.sin(angle)
-    sign = -1.0 if flip else 1.0
-    middle = (size - 1) / 2
-    x, y = (image.shape[0] - 1) / 2 + side * shift
-    to_source = np.array([[sign * cos, -sin, x - sign * cos * middle + sin * middle], [sign * sin, cos, y - sign * sin * middle - cos * middle]])
-    return cv2.warpAffine(
-        image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    matrix = side / size * to_image
+    center = (image.shape[0] - 1) / 2 + side * shift
+    to_source = np.column_stack([matrix, center - matrix @ np.full(2, (size - 1) / 2)])
+    return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _tone_curve(*, gain: float, gamma: float) -> np.ndarray:

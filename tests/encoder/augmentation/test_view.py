@@ -5,11 +5,20 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.encoder.augment import center_crop, random_crop
-from abaw_ray.encoder.config import AugmentConfig, PadAugConfig
+from abaw_ray.encoder.augmentation.config import NO_DEGRADATION, AugmentConfig, PadAugConfig
+from abaw_ray.encoder.augmentation.padaug import Border
+from abaw_ray.encoder.augmentation.view import center_crop, random_crop
 
+NO_PADDING = PadAugConfig(probability=0.0)
 FIXED = AugmentConfig(
-    scales=(1.5, 1.5), max_shift=0.0, max_rotation_deg=0.0, hflip_prob=0.0, brightness=0.0, gamma=0.0, padaug=PadAugConfig(probability=0.0)
+    scales=(1.5, 1.5),
+    max_shift=0.0,
+    max_rotation_deg=0.0,
+    hflip_prob=0.0,
+    brightness=0.0,
+    gamma=0.0,
+    degrade=NO_DEGRADATION,
+    padaug=NO_PADDING,
 )
 
 
@@ -88,6 +97,34 @@ def test_a_crop_of_an_aligned_image_never_exceeds_the_image():
     assert all((view == 120).all() for view in [*crops, center_crop(image, size=70, stored_scale=1.25, scale=1.35)])
     sides = [np.sqrt(abs(np.linalg.det(geometry(view)[0]))) * 70 for view in views(config, side=100, stored_scale=1.25)]
     assert 79 < min(sides) < 83 and 97 < max(sides) < 102
+
+
+def test_rotation_and_shift_leave_no_black():
+    config = replace(FIXED, scales=(1.25, 1.25), max_shift=0.1, max_rotation_deg=20.0)
+    image = np.full((100, 100, 3), 120, np.uint8)
+    views_of_aligned = [random_crop(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(50)]
+    assert min(view.min() for view in views_of_aligned) == 120
+
+
+@pytest.mark.parametrize("scale", [1.2, 1.7])
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_black_begins_where_the_picture_ends_relative_to_the_face_for_every_shift_rotation_and_flip(monkeypatch, scale, side):
+    config = replace(FIXED, scales=(scale, scale), max_shift=0.1, max_rotation_deg=15.0, hflip_prob=0.5)
+    image = np.full((140, 140, 3), 90, np.uint8)
+    image[68:72, 68:72] = (250, 90, 90)  # the center of the face
+    plain = views_of(image, config, 40)
+    monkeypatch.setattr("abaw_ray.encoder.augmentation.view.sample_border", lambda *_: Border(**{side: 0.4}))
+    for view, unpadded in zip(views_of(image, config, 40), plain, strict=True):
+        row, column = np.argwhere(unpadded[..., 0] > 170).mean(axis=0)
+        lines = (view == 0).all(axis=(0, 2) if side in ("left", "right") else (1, 2))
+        face, count = column if side in ("left", "right") else row, lines.sum()
+        assert lines[:count].all() if side in ("left", "top") else lines[len(lines) - count :].all()
+        edge = count - 0.5 if side in ("left", "top") else 69.5 - count
+        assert abs(edge - face) * scale / 70 == pytest.approx(0.4, abs=0.02 * scale)
+
+
+def views_of(image, config, count):
+    return [random_crop(image, np.random.default_rng(number), size=70, stored_scale=2.0, config=config) for number in range(count)]
 
 
 def test_brightness_and_gamma_change_the_image_and_black_stays_black():
