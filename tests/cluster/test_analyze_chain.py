@@ -14,7 +14,6 @@ import psutil
 import pytest
 from held_analysis import ray_with_a_gpu, run_chain
 from ray import cloudpickle
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
@@ -29,13 +28,6 @@ BOUND = 2
 """Two videos for the one encoder."""
 TIMEOUT_S = 100.0
 """Seconds after which a wait counts as a defect, on a machine with much other work."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 @pytest.fixture(scope="module")
