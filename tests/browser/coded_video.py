@@ -113,7 +113,13 @@ def read_screen(page: Page) -> tuple[int, float]:
     return _number(image), float((line / image.shape[1] * width - LEFT) / STEP)
 
 
-def read_settled(page, seconds=2.0):
+def settle(page: Page, paint_ms: float = 80) -> None:
+    """Wait until the browser has finished seeking and the page has checked the frame, and then for the frame to be painted."""
+    page.wait_for_function("() => clock.reported && clock.target === null && !clock.video.seeking && clock.video.readyState >= 2")
+    page.wait_for_timeout(paint_ms)
+
+
+def read_settled(page: Page, seconds: float = 2.0) -> tuple[int, float]:
     """As ``read_screen``, once both agree: after two seeks in a row the browser reports the new frame some tenths of a second before it paints it."""
     for _ in range(int(seconds / 0.05)):
         number, box = read_screen(page)

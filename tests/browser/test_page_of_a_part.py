@@ -1,5 +1,8 @@
 """A page of a part of a video: boxes match the picture inside of the part, and outside of it the page says that nothing is analyzed."""
 
+from functools import partial
+
+import coded_video
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -58,9 +61,8 @@ def shown(request, tmp_path, show) -> Page:
     return opened
 
 
-def settle(page: Page) -> None:
-    page.wait_for_function("() => clock.reported && clock.target === null && !clock.video.seeking && clock.video.readyState >= 2")
-    page.wait_for_timeout(300)  # the frame is reported before it is painted
+settle = partial(coded_video.settle, paint_ms=300)
+"""After two seeks in a row, a frame is reported some tenths of a second before it is painted."""
 
 
 def test_the_page_opens_at_the_first_analyzed_frame_and_its_timeline_has_the_part_only(shown):
