@@ -66,7 +66,7 @@ def decode_audio(uri: str) -> Audio | None:
         if not source.container.streams.audio:
             return None
         failures = deque(maxlen=1)
-        segments = [(start, np.concatenate(blocks)) for start, blocks in _segments(source, failures) if blocks]
+        segments = [(start, np.frombuffer(samples, np.float32)) for start, samples in _segments(source, failures) if samples]
         source.check()
         if failures and not segments:
             raise source.error(failures[0], "its audio cannot be decoded") from failures[0]
@@ -144,22 +144,27 @@ def in_time_order(segments: list[tuple[float, float]]) -> list[int]:
     return order[first : last + 1]
 
 
-def _segments(source: Source, failures: deque) -> Iterator[tuple[float, list[np.ndarray]]]:
-    """Segments of audio without a jump in time: time of the first sample, and blocks at ``RATE`` (the list may be empty)."""
-    resampler, previous_format, start, clock, blocks = None, None, 0.0, BlockClock(), []
+def _segments(source: Source, failures: deque) -> Iterator[tuple[float, bytearray]]:
+    """Segments of audio without a jump in time: time of the first sample, and float32 samples at ``RATE`` (perhaps none).
+
+    A bytearray grows in place: joining a list of blocks would hold an hour of audio twice.
+    """
+    resampler, previous_format, start, clock, samples = None, None, 0.0, BlockClock(), bytearray()
     for frame in audio_frames(source, failures):
         audio_format = (frame.format.name, frame.layout.name, frame.sample_rate)
         time, contiguous = clock.time(to_seconds(frame.pts, frame.time_base), frame.samples / frame.sample_rate)
         if resampler is None or audio_format != previous_format or not contiguous:
-            yield start, blocks + _resample(resampler, None)
-            resampler, previous_format, start, blocks = av.AudioResampler("flt", "mono", RATE), audio_format, time, []
+            samples += _resample(resampler, None)
+            yield start, samples
+            resampler, previous_format, start, samples = av.AudioResampler("flt", "mono", RATE), audio_format, time, bytearray()
         try:
-            blocks += _resample(resampler, frame)
+            samples += _resample(resampler, frame)
         except FFmpegError as error:  # a damaged header may state a hundred channels
             failures.append(error)
-            yield start, blocks
-            resampler, blocks = None, []
-    yield start, blocks + _resample(resampler, None)
+            yield start, samples
+            resampler, samples = None, bytearray()
+    samples += _resample(resampler, None)
+    yield start, samples
 
 
 class BlockClock:
@@ -192,8 +197,8 @@ class BlockClock:
         return time
 
 
-def _resample(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) -> list[np.ndarray]:
-    return [] if resampler is None else [block.to_ndarray()[0] for block in resampler.resample(frame)]
+def _resample(resampler: av.AudioResampler | None, frame: av.AudioFrame | None) -> bytes:
+    return b"" if resampler is None else b"".join(block.to_ndarray()[0].tobytes() for block in resampler.resample(frame))
 
 
 def main_audio_stream(source: Source) -> av.AudioStream:

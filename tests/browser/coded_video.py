@@ -113,6 +113,22 @@ def read_screen(page: Page) -> tuple[int, float]:
     return _number(image), float((line / image.shape[1] * width - LEFT) / STEP)
 
 
+def settle(page: Page, paint_ms: float = 80) -> None:
+    """Wait until the browser has finished seeking and the page has checked the frame, and then for the frame to be painted."""
+    page.wait_for_function("() => clock.reported && clock.target === null && !clock.video.seeking && clock.video.readyState >= 2")
+    page.wait_for_timeout(paint_ms)
+
+
+def read_settled(page: Page, seconds: float = 2.0) -> tuple[int, float]:
+    """As ``read_screen``, once both agree: after two seeks in a row the browser reports the new frame some tenths of a second before it paints it."""
+    for _ in range(int(seconds / 0.05)):
+        number, box = read_screen(page)
+        if abs(number - box) <= 0.4:
+            break
+        page.wait_for_timeout(50)
+    return number, box
+
+
 def _number(image: np.ndarray) -> int:
     height, width = image.shape[:2]
     return int(sum((image[height * 15 // 16, round(width * (2 * bit + 2) / 18)].mean() > 120) << bit for bit in range(BITS)))

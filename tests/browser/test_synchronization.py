@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from coded_video import page_of, read_screen, timeline_point, write_numbered
+from coded_video import page_of, read_screen, settle, timeline_point, write_numbered
 from playwright.sync_api import Page
 
 from abaw_ray.report.video.page import write_video_page
@@ -36,12 +36,6 @@ def shown(request, tmp_path, show) -> Page:
     page = show(tmp_path / "index.html")
     settle(page)
     return page
-
-
-def settle(page: Page) -> None:
-    """Wait until the browser has finished seeking and the page has checked the frame."""
-    page.wait_for_function("() => clock.reported && clock.target === null && !clock.video.seeking && clock.video.readyState >= 2")
-    page.wait_for_timeout(80)
 
 
 def test_the_page_opens_at_the_first_frame_with_its_box(shown):

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
@@ -32,13 +31,6 @@ class NoRay(RaySession):
 
     def start(self, *_, **__):
         pass
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 @pytest.fixture

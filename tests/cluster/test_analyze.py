@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
@@ -36,13 +35,6 @@ COMPUTE = ComputeConfig(local_cpus=2, object_store_mb=80, decode=Resources(memor
 def session():
     with RaySession(COMPUTE, StorageConfig()) as session:
         yield session
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 @pytest.fixture(scope="module")

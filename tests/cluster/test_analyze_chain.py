@@ -14,7 +14,6 @@ import psutil
 import pytest
 from held_analysis import ray_with_a_gpu, run_chain
 from ray import cloudpickle
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
@@ -29,13 +28,6 @@ BOUND = 2
 """Two videos for the one encoder."""
 TIMEOUT_S = 100.0
 """Seconds after which a wait counts as a defect, on a machine with much other work."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -167,27 +159,27 @@ def test_a_stopped_encoder_stops_the_finder_and_bounds_the_chips(session, model,
     assert found[0] == found[1] and len(found[0]) == BOUND + 1, "beyond the bound, the finder holds one video in its own folder"
 
 
-def test_a_killed_encoder_scores_its_video_again_from_the_same_chips(session, model, videos, undisturbed, disturbed):
-    def act():
-        until(lambda: disturbed.begun("score"))
-        disturbed.process("score").kill()
-        disturbed.release("score")
+def run_with_a_kill(operator, disturbed, session, model, videos):
+    """Run the chain, and kill the worker of an operator while it holds its first video."""
 
-    disturbed.hold("score")
+    def act():
+        until(lambda: disturbed.begun(operator))
+        disturbed.process(operator).kill()
+        disturbed.release(operator)
+
+    disturbed.hold(operator)
     disturbed.run(act, lambda: run_chain(session, disturbed.folder, model, videos))
+
+
+def test_a_killed_encoder_scores_its_video_again_from_the_same_chips(session, model, videos, undisturbed, disturbed):
+    run_with_a_kill("score", disturbed, session, model, videos)
     check(disturbed, undisturbed)
     assert sorted(disturbed.begun("find")) == NAMES
     assert len(disturbed.begun("score")) == len(NAMES) + 1
 
 
 def test_a_killed_finder_finds_the_faces_of_its_video_again(session, model, videos, undisturbed, disturbed):
-    def act():
-        until(lambda: disturbed.begun("find"))
-        disturbed.process("find").kill()
-        disturbed.release("find")
-
-    disturbed.hold("find")
-    disturbed.run(act, lambda: run_chain(session, disturbed.folder, model, videos))
+    run_with_a_kill("find", disturbed, session, model, videos)
     check(disturbed, undisturbed)
     assert len(disturbed.begun("find")) == len(NAMES) + 1
 

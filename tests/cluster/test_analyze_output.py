@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.media.write import write_video
 
@@ -32,13 +31,6 @@ analysis_work.load_model = noisy
 main()
 """
 """The command with a model that prints while it is loaded."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_analyze_output import analyze
-from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.media.write import write_video
 
@@ -62,13 +61,6 @@ def sound_alone(path, codec):
         for block in av.AudioResampler(stream.codec_context.codec.audio_formats[0].name, "mono", 16000, 576).resample(frame):
             container.mux(stream.encode(block))
         container.mux(stream.encode(None))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_tiny_bundle(folder, tmp_path_factory.mktemp("parts"))
-    return folder
 
 
 def run(model, output, *args, code=0):

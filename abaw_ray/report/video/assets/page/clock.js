@@ -10,7 +10,7 @@ class VideoClock {
   // onChange(cursor, shown): rows of the position and of the frame on screen; they differ only while the browser seeks, and outside of the table,
   // where the cursor stays at its end.
   constructor(video, data, onChange) {
-    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, time: 0, shift: 0, target: null, wanted: null, attempt: 0, timer: 0, reported: false });
+    Object.assign(this, { video, data, onChange, cursor: 0, shown: 0, time: 0, soughtTime: 0, shift: 0, target: null, wanted: null, attempt: 0, timer: 0, reported: false });
     this.playable = Boolean(video);
     if (!video) return;
     if (video.requestVideoFrameCallback) this.followFrames(); else this.followTime();
@@ -65,8 +65,8 @@ class VideoClock {
     this.setTime(start + duration / 2 - this.shift);
   }
   setTime(time) {
-    this.time = Math.min(Math.max(0, time), this.video.duration || Infinity);
-    this.video.currentTime = this.time;
+    this.soughtTime = Math.min(Math.max(0, time), this.video.duration || Infinity);
+    this.video.currentTime = this.soughtTime;
   }
 
   checkSeek() {
@@ -85,12 +85,12 @@ class VideoClock {
   // Chromium shows the first frame whose time plus a mean duration reaches the wanted time. With a variable frame rate this is often another
   // one, so the time that gives the wanted frame is found by bisection. Returns whether there is another time to try.
   seekBeside() {
-    if (this.shown < this.target) this.low = this.time; else this.high = this.time;
-    const step = 2 ** this.attempt * (this.data.end - this.data.start) / this.data.count, before = this.time;
+    if (this.shown < this.target) this.low = this.soughtTime; else this.high = this.soughtTime;
+    const step = 2 ** this.attempt * (this.data.end - this.data.start) / this.data.count, before = this.soughtTime;
     if (++this.attempt >= SEEK_ATTEMPTS) return false;
-    if (this.low === -Infinity) this.setTime(this.time - step); else if (this.high === Infinity) this.setTime(this.time + step);
+    if (this.low === -Infinity) this.setTime(this.soughtTime - step); else if (this.high === Infinity) this.setTime(this.soughtTime + step);
     else this.setTime((this.low + this.high) / 2);
-    return Math.abs(this.time - before) > 1e-4;
+    return Math.abs(this.soughtTime - before) > 1e-4;
   }
 
   // Arrow keys: relative to the wanted frame, so that fast key presses add up, and a frame that the browser cannot show is passed.

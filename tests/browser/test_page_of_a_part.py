@@ -1,9 +1,12 @@
 """A page of a part of a video: boxes match the picture inside of the part, and outside of it the page says that nothing is analyzed."""
 
+from functools import partial
+
+import coded_video
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from coded_video import page_of, read_number, read_screen, screenshot, timeline_point, write_numbered
+from coded_video import page_of, read_number, read_settled, screenshot, timeline_point, write_numbered
 from playwright.sync_api import Page, expect
 
 from abaw_ray.core.process.child_process import ChildLimits
@@ -58,13 +61,12 @@ def shown(request, tmp_path, show) -> Page:
     return opened
 
 
-def settle(page: Page) -> None:
-    page.wait_for_function("() => clock.reported && clock.target === null && !clock.video.seeking && clock.video.readyState >= 2")
-    page.wait_for_timeout(80)
+settle = partial(coded_video.settle, paint_ms=300)
+"""After two seeks in a row, a frame is reported some tenths of a second before it is painted."""
 
 
 def test_the_page_opens_at_the_first_analyzed_frame_and_its_timeline_has_the_part_only(shown):
-    assert read_screen(shown) == (FIRST, pytest.approx(FIRST, abs=0.4))
+    assert read_settled(shown) == (FIRST, pytest.approx(FIRST, abs=0.4))
     expect(shown.locator("[data-show=frame]")).to_have_text(f"frame {FIRST}")
     assert shown.evaluate("[timeline.from, timeline.to]") == shown.evaluate("[data.times[0], data.end]")
     expect(shown.locator("#outside")).to_be_hidden()
@@ -76,7 +78,7 @@ def test_a_click_on_the_timeline_shows_the_frame_of_that_time_with_its_box(shown
     for share in (0.7, 0.2):
         shown.mouse.click(*timeline_point(shown, share))
         settle(shown)
-        number, box = read_screen(shown)
+        number, box = read_settled(shown)
         assert times[number - FIRST] == pytest.approx(times[0] + share * (times[-1] - times[0]), abs=0.2)
         assert box == pytest.approx(number, abs=0.4)
         assert shown.text_content("[data-show=frame]") == f"frame {number}"
@@ -97,7 +99,7 @@ def test_outside_of_the_part_there_is_no_box_and_the_page_says_so(shown):
         expect(shown.locator("#timeline")).to_have_attribute("aria-valuetext", shown.text_content("[data-show=time]") + ", not analyzed")
         shown.keyboard.press("Home")
         settle(shown)
-        assert read_screen(shown) == (FIRST, pytest.approx(FIRST, abs=0.4))
+        assert read_settled(shown) == (FIRST, pytest.approx(FIRST, abs=0.4))
         expect(shown.locator("#outside")).to_be_hidden()
 
 
@@ -110,7 +112,7 @@ def test_at_the_ends_of_the_part_frame_by_frame_only_its_own_frames_have_boxes(s
         shown.keyboard.press("End")
         shown.evaluate(f"clock.seek({number - FIRST})")
         settle(shown)
-        found, box = read_screen(shown)
+        found, box = read_settled(shown)
         assert box == pytest.approx(found, abs=0.4)
         assert found == number or variable
 
@@ -126,4 +128,4 @@ def test_playback_goes_on_after_the_part_and_says_that_it_is_not_analyzed(shown)
     shown.wait_for_function("() => clock.paused")
     shown.keyboard.press("ArrowLeft")
     settle(shown)
-    assert read_screen(shown)[0] in (LAST - 1, LAST)
+    assert read_settled(shown)[0] in (LAST - 1, LAST)
