@@ -23,7 +23,13 @@ from abaw_ray.core import schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = {"prepare_faces": "faces", "train_encoder": "train", "extract_features": "features", "sweep_fusion": "sweep"}
+SCRIPTS = {
+    "prepare_faces": "faces",
+    "train_encoder": "train",
+    "search_encoder": "search",
+    "extract_features": "features",
+    "sweep_fusion": "sweep",
+}
 """Scripts for ``ray job submit`` whose name is not that of their command."""
 FOLDERS = ("abaw_ray", "docs", "jobs", "tests", "tools")
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}

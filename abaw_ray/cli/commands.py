@@ -25,8 +25,9 @@ _JOBS = "abaw_ray.cli.jobs"
 COMMANDS = (
     Command("analyze", _VIDEOS, "expressions of every person and frame: tables, pages, a summary", "abaw_ray.cli.analyze"),
     Command("faces", _VIDEOS, "find, track and crop the faces of videos", _JOBS),
-    Command("pipeline", _TRAINING, "all stages below, then the report", _JOBS),
+    Command("pipeline", _TRAINING, "all stages below but search, then the report", _JOBS),
     Command("train", _TRAINING, "Stage I: train the encoder on still images", _JOBS),
+    Command("search", _TRAINING, "search Stage I's learning rate, layer decay and augmentation on a subset", _JOBS),
     Command("features", _TRAINING, "one visual and one speech vector per frame", _JOBS),
     Command("sweep", _TRAINING, "Stage II: trials, smoothing and the final fusion models", _JOBS),
     Command("predict", _TRAINING, "predictions, scores and the submission", _JOBS),

@@ -13,7 +13,7 @@ from abaw_ray.cli.options import options_of
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.command import run_command
 from abaw_ray.cluster.launch.config import DataRunConfig, EncoderJob, FacesJob, FeaturesJob, PipelineConfig, SweepJob
-from abaw_ray.cluster.launch.presets import PAPER, presets_of
+from abaw_ray.cluster.launch.presets import PAPER, presets_of, search_presets
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 
@@ -109,6 +109,24 @@ JOBS = {
             "encoder.optim.lr",
             "encoder.global-batch-size",
             "compute.micro-batch-size",
+        ),
+        notes=(_PRESET,),
+    ),
+    "search": Job(
+        presets=search_presets(),
+        load=load_stages(images="INGEST_IMAGES", encoder_search="SEARCH_ENCODER"),
+        does="Stage I: search learning rate, layer-wise decay and augmentation strength on a subset of the images; prints the options of the best.",
+        examples=("smoke", "paper --data.affectnet /data/affectnet --data.rafdb /data/rafdb --search.trials 32 --cluster-size gpu-1x8"),
+        everyday=(
+            "data.affectnet",
+            "data.rafdb",
+            "encoder.model.weights",
+            "search.trials",
+            "search.images",
+            "search.epochs",
+            "search.space.lr",
+            "search.space.layer-decay",
+            "search.space.strength",
         ),
         notes=(_PRESET,),
     ),

@@ -18,6 +18,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.augmentation.view import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
+from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.metrics import ValidationSums
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
 from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, identity
@@ -75,6 +76,12 @@ class ExpressionModel(nn.Module):
         """Random numbers that it needs per sample in training."""
         return NoiseSizes(paths=len(self._depth_layers), features=self.encoder.dim if self.head.config.dropout else 0)
 
+    def largest_micro_batch(self, device: str, *, recompute: bool) -> int:
+        """Number of images of a pass that fits into the memory of this device, with or without recomputation of activations."""
+        memory = torch.cuda.get_device_properties(device).total_memory if torch.device(device).type == "cuda" else None
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return largest_micro_batch(memory, self.encoder.shape, parameters=count, recompute=recompute)
+
     def parameter_groups(self, config: EncoderConfig) -> list[dict]:
         """Parameter groups with layer-wise learning rate decay; the layers are the embeddings, each block, and everything after the blocks."""
         layers = self.encoder.depth + 2
@@ -92,7 +99,15 @@ class ExpressionModel(nn.Module):
 class EncoderTask:
     """Micro-batches, loss and validation of one rank."""
 
-    def __init__(self, config: EncoderConfig, images: ImageSet, context: RankContext | None = None, *, noise_sizes: NoiseSizes | None = None) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        images: ImageSet,
+        context: RankContext | None = None,
+        *,
+        noise_sizes: NoiseSizes | None = None,
+        train: Int[np.ndarray, " rows"] | None = None,
+    ) -> None:
         """Select the rows of both splits and count the classes of the training images.
 
         Args:
@@ -100,6 +115,7 @@ class EncoderTask:
             images: All images.
             context: Position among the ranks.
             noise_sizes: Random numbers that the model needs per sample.
+            train: Rows of the training images; None for all.
 
         Raises:
             ConfigError: the number of ranks does not divide the batch.
@@ -107,12 +123,13 @@ class EncoderTask:
         """
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
-        self.train, self.val = images.rows("train"), images.rows("val")
+        self.train, self.val = images.rows("train") if train is None else train, images.rows("val")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
                 raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is validated on the other")
         config.check_world_size(self.context.world_size)
         self.sampler = Sampler(size=len(self.train), global_batch_size=config.global_batch_size, seed=config.seed)
+        self.augment = config.augment.scaled()
         self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes))
         self.expert_load = ExpertLoad(config.moe.num_experts, self.context.device)
         self.noise_sizes = noise_sizes or NoiseSizes()
@@ -185,7 +202,7 @@ class EncoderTask:
     def _random_crop(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
         stored_scale = float(self.images.scale[row])
-        return random_crop(self.images.pixels(row), rng, size=self.config.model.img_size, stored_scale=stored_scale, config=self.config.augment)
+        return random_crop(self.images.pixels(row), rng, size=self.config.model.img_size, stored_scale=stored_scale, config=self.augment)
 
     @staticmethod
     def _stack(images: list[np.ndarray]) -> Tensor:

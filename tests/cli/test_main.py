@@ -77,7 +77,8 @@ def test_the_installed_script_and_the_scripts_for_ray_job_submit_run_these_comma
     for path in (ROOT / "jobs").glob("*.py"):
         (call,) = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         calls[path.stem] = call.args[0].value
-    names = {"prepare_faces": "faces", "train_encoder": "train", "extract_features": "features", "sweep_fusion": "sweep"}
+    stages = {"prepare_faces": "faces", "extract_features": "features", "sweep_fusion": "sweep"}
+    names = stages | {"train_encoder": "train", "search_encoder": "search"}
     assert calls == names | {name: name for name in ("analyze", "predict", "pipeline")}
 
 
@@ -106,7 +107,7 @@ def test_the_full_page_has_every_option_with_all_of_its_names(name, monkeypatch,
     options = options_of(command_line(name).presets["paper"][1])
     shown = {word.rstrip(",") for line in printed.splitlines() if line.startswith("  -") for word in line.split() if word.startswith("-")}
     assert shown == {spelling for option in options.values() for spelling in option.names if ".smoothing." not in spelling or ".0." in spelling}
-    assert (set(SHORT) & set(options) and "Sides of the squares in units of" in printed) or name == "train"
+    assert (set(SHORT) & set(options) and "Sides of the squares in units of" in printed) or name in ("train", "search")
 
 
 def test_the_pages_show_the_defaults_of_the_named_preset(monkeypatch, capsys):

@@ -9,6 +9,7 @@ from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, DeviceConfig, FeaturesConfig
 from abaw_ray.fusion.config import SweepConfig
@@ -39,6 +40,14 @@ class EncoderJob(DataRunConfig):
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """Stage I."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSearchJob(EncoderJob):
+    """Hyperparameters of Stage I: ``abaw-ray search``."""
+
+    search: EncoderSearchConfig = field(default_factory=EncoderSearchConfig)
+    """The search; ``encoder`` has the settings of its first trial."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,13 @@ from typing import TypeVar
 
 from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
 from abaw_ray.cluster.engine.run import RunConfig
-from abaw_ray.cluster.launch.config import PipelineConfig, part_of
+from abaw_ray.cluster.launch.config import EncoderJob, EncoderSearchJob, PipelineConfig, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.encoder.augmentation.config import AugmentConfig, PadAugConfig
 from abaw_ray.encoder.config import EncoderConfig, ModelConfig, MoeConfig
+from abaw_ray.encoder.search.config import EncoderSearchConfig, EncoderSearchSpaceConfig
 from abaw_ray.features.config import SpeechConfig
 
 _JobT = TypeVar("_JobT", bound=RunConfig)
@@ -88,6 +89,26 @@ PRESETS = {
     "demo": ("Synthetic videos, small models: minutes on two cores.", DEMO),
     "smoke": ("The same pipeline in about two minutes; its scores mean nothing.", SMOKE),
 }
+
+
+SEARCHES = {
+    "paper": EncoderSearchConfig(),
+    "demo": EncoderSearchConfig(
+        space=EncoderSearchSpaceConfig(lr=(1e-4, 1e-3), layer_decay=(0.85, 1.0), strength=(0.5, 1.0)),
+        trials=6,
+        images=2_000,
+        grace_epochs=2,
+    ),
+    "smoke": EncoderSearchConfig(
+        space=EncoderSearchSpaceConfig(lr=(1e-4, 1e-3), layer_decay=(1.0,), strength=(1.0,)), trials=3, images=128, epochs=2
+    ),
+}
+"""The search of Stage I's hyperparameters in each preset."""
+
+
+def search_presets() -> dict[str, tuple[str, EncoderSearchJob]]:
+    """All presets with the settings of the search of Stage I: name -> description and settings."""
+    return {name: (text, EncoderSearchJob(**vars(job), search=SEARCHES[name])) for name, (text, job) in presets_of(EncoderJob).items()}
 
 
 def presets_of(job: type[_JobT]) -> dict[str, tuple[str, _JobT]]:

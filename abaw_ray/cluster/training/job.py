@@ -9,7 +9,6 @@ import torch.distributed as dist
 from abaw_ray.cluster.training.zero import ZeroConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.task import ExpressionModel
 
 
@@ -56,9 +55,7 @@ class RankJob:
         """The largest number of images of a pass, on every rank the same; all ranks call this together. Their GPUs may differ in memory."""
         if self.micro_batch_size:
             return self.micro_batch_size
-        memory = torch.cuda.get_device_properties(device).total_memory if self.gpu else None
-        count = sum(parameter.numel() for parameter in model.parameters())
-        largest = largest_micro_batch(memory, model.encoder.shape, parameters=count, recompute=self.recompute_activations)
+        largest = model.largest_micro_batch(device, recompute=self.recompute_activations)
         images = torch.tensor(largest).to(device)
         dist.all_reduce(images, dist.ReduceOp.MIN)
         return int(images)

@@ -1,6 +1,6 @@
 """Settings of the augmentation of training images, without tensor libraries. The paper names only PadAug; all values are ours."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from abaw_ray.core.errors import ConfigError
@@ -102,6 +102,8 @@ class AugmentConfig:
     """Blur, low resolution, noise, compression, color and erasing."""
     padaug: PadAugConfig = field(default_factory=PadAugConfig)
     """Black where the crop leaves the picture."""
+    strength: float = 1.0
+    """Factor of the probabilities of ``degrade`` and of all ranges here but ``scales``; one number for a search, 0 disables them."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -113,3 +115,20 @@ class AugmentConfig:
                 f"augment: max_shift={self.max_shift} must be below 0.5, max_rotation_deg={self.max_rotation_deg} at most 90, "
                 f"hflip_prob={self.hflip_prob} at most 1, brightness={self.brightness} below 1, gamma={self.gamma} and all of them at least 0"
             )
+        if not 0 <= self.strength <= 4:
+            raise ConfigError(f"augment.strength={self.strength} must lie between 0 and 4")
+
+    def scaled(self) -> "AugmentConfig":
+        """The settings with ``strength`` applied, limited to what is valid."""
+        probabilities = ("motion_blur", "defocus", "low_resolution", "noise", "jpeg", "erasing", "saturation")
+        most = {"motion_blur": 0.5, "defocus": 0.5}
+        values = {name: min(self.strength * getattr(self.degrade, name), most.get(name, 1.0)) for name in probabilities}
+        return replace(
+            self,
+            strength=1.0,
+            max_shift=min(self.strength * self.max_shift, 0.45),
+            max_rotation_deg=min(self.strength * self.max_rotation_deg, 90.0),
+            brightness=min(self.strength * self.brightness, 0.9),
+            gamma=self.strength * self.gamma,
+            degrade=replace(self.degrade, **values),
+        )

@@ -1,0 +1,137 @@
+"""One trial of the search of Stage I's hyperparameters: a candidate is trained on a subset of the images, in one process.
+
+The steps, pixels and losses are those of Stage I (``encoder.task``); PyTorch takes the place of DeepSpeed, with float32 weights and, on a GPU, bf16
+arithmetic. The weights are those of the last step, because a moving average lags behind in so short a training.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from abaw_ray.core.settings import replace_at
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.images import ImageSet
+from abaw_ray.encoder.moe import MoeOutput
+from abaw_ray.encoder.search.config import EncoderSearchConfig
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
+from abaw_ray.training.loop import PlainEngine, run_steps
+from abaw_ray.training.optim import lr_multiplier, make_adamw
+
+
+def sample_candidates(config: EncoderSearchConfig) -> list[dict[str, Any]]:
+    """Overrides of the encoder's settings by dotted path, one mapping per trial; the first is empty. A larger search extends a smaller one."""
+    rng, space = np.random.default_rng(config.seed), config.space
+    candidates: list[dict[str, Any]] = [{}]
+    for _ in range(config.trials - 1):
+        candidates.append(
+            {
+                "optim.lr": float(f"{np.exp(rng.uniform(*np.log(space.lr))):.2e}"),
+                "optim.layer_decay": float(rng.choice(space.layer_decay)),
+                "augment.strength": float(rng.choice(space.strength)),
+            }
+        )
+    return candidates
+
+
+def candidate_config(config: EncoderConfig, search: EncoderSearchConfig, overrides: dict[str, Any]) -> EncoderConfig:
+    """Settings of one trial."""
+    return replace(replace_at(config, overrides), epochs=search.epochs)
+
+
+def subset(images: ImageSet, config: EncoderSearchConfig) -> Int[np.ndarray, " rows"]:
+    """Rows of the training images of every trial, ascending: ``config.images`` of them, or all where there are fewer."""
+    rows = images.rows("train")
+    if len(rows) <= config.images:
+        return rows
+    return np.sort(np.random.default_rng([config.seed, len(rows)]).choice(rows, config.images, replace=False))
+
+
+class EncoderTrial:
+    """Model, task and engine of one candidate."""
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        images: ImageSet,
+        train: Int[np.ndarray, " rows"],
+        *,
+        device: str = "cpu",
+        micro_batch_size: int = 0,
+        recompute_activations: bool = False,
+        num_workers: int = 0,
+        storage: StorageConfig | None = None,
+    ) -> None:
+        """Build the model with its initial weights.
+
+        Args:
+            config: The candidate's settings.
+            images: All images.
+            train: Rows of its training images.
+            device: Device of the model.
+            micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory.
+            recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
+            num_workers: Threads that prefetch images.
+            storage: Settings of object stores, for weights at a URI.
+
+        Raises:
+            ConfigError: the model cannot be built, or its weights do not exist.
+            DataError: the images or the weights are not usable.
+        """
+        self.config, self.num_workers, self._device_type = config, num_workers, torch.device(device).type
+        self.model = ExpressionModel(config, storage).to(device)
+        if recompute_activations:
+            self.model.encoder.recompute_activations()
+        size = micro_batch_size or self.model.largest_micro_batch(device, recompute=recompute_activations)
+        context = RankContext(device=device, micro_batch_size=size)
+        self.task = EncoderTask(config, images, context, noise_sizes=self.model.noise_sizes, train=train)
+        self.engine = PlainEngine(
+            self.model,
+            make_adamw(self.model.parameter_groups(config), config.optim),
+            max_grad_norm=config.optim.max_grad_norm,
+            gradient_accumulation_steps=self.task.gradient_accumulation_steps,
+        )
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Train, and yield after each pass ``epoch`` (from 1), ``loss``, and the metrics of all validation images.
+
+        Ends early where the loss is not finite; the last row then has a ``reason`` and no metrics.
+        """
+        for epoch in range(self.config.epochs):
+            loss = self._train(epoch)
+            if not math.isfinite(loss):
+                yield {"epoch": epoch + 1, "reason": "the loss is not finite"}
+                return
+            with self._arithmetic():
+                metrics = self.task.validate(self.model, num_workers=self.num_workers).metrics(self.config.classes)
+            yield {"epoch": epoch + 1, "loss": loss, **metrics}
+
+    def _train(self, epoch: int) -> float:
+        task, steps = self.task, self.task.steps_per_epoch
+        losses = run_steps(
+            range(epoch * steps, (epoch + 1) * steps),
+            task.micro_batches,
+            self._loss_of,
+            self.engine,
+            lr_multiplier=lambda step: lr_multiplier(step, self.config.epochs * steps, self.config.optim),
+            seed=task.seed,
+            num_workers=self.num_workers,
+        )
+        return float(torch.stack(list(losses)).mean())
+
+    def _loss_of(self, micro_batch: MicroBatch) -> torch.Tensor:
+        def forward(*inputs: Any) -> MoeOutput:
+            with self._arithmetic():
+                return self.engine(*inputs)
+
+        return self.task.loss_of(forward, micro_batch)
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        reduced = self.config.precision == "bf16" or (self.config.precision == "auto" and self._device_type == "cuda")
+        return torch.autocast(self._device_type, torch.bfloat16) if reduced else nullcontext()
