@@ -48,5 +48,5 @@ class EncoderSearchConfig:
                 raise ConfigError(f"search.{name}={getattr(self, name)} must be at least 1")
         if self.grace_epochs > self.epochs or self.reduction < 2:
             raise ConfigError(
-                f"search.grace_epochs={self.grace_epochs} must not exceed epochs={self.epochs}, and reduction={self.reduction} be 2 or more"
+                f"search.grace_epochs={self.grace_epochs} must not exceed epochs={self.epochs}, search.reduction={self.reduction} must be at least 2"
             )
