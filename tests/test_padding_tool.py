@@ -45,5 +45,5 @@ def test_settings_and_sheet_are_made_from_a_folder_of_faces(tmp_path, capsys):
 
 
 def test_a_folder_without_faces_is_named_in_one_line(tmp_path, capsys):
-    assert padding.main(tmp_path) == 2
+    assert padding.main(tmp_path) == 3
     assert capsys.readouterr().err == f"error: {tmp_path}: no output of the stage 'faces'; give a file or a folder of its results\n"
