@@ -132,6 +132,6 @@ class EncoderTrial:
 
         return self.task.loss_of(forward, micro_batch)
 
-    def _arithmetic(self) -> AbstractContextManager[None]:
+    def _arithmetic(self) -> AbstractContextManager[object]:
         reduced = self.config.precision == "bf16" or (self.config.precision == "auto" and self._device_type == "cuda")
         return torch.autocast(self._device_type, torch.bfloat16) if reduced else nullcontext()
