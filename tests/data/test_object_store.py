@@ -7,7 +7,7 @@ import pytest
 from abaw_ray.core.errors import DataError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, resolve
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
-from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.still_images.rafdb import read_rafdb
 from abaw_ray.data.trees import Tree
 from abaw_ray.data.videos import identity_of, list_videos
 
