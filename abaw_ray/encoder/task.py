@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int, Shaped, UInt8
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
@@ -199,7 +199,7 @@ class EncoderTask:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
-def weights_by_source(config: EncoderConfig, sources: np.ndarray) -> Float64[np.ndarray, " n"]:
+def weights_by_source(config: EncoderConfig, sources: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Factors of the losses of training images, by the name of their data set.
 
     Raises:

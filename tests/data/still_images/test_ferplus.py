@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.data.still_images.ferplus import read_ferplus
+from abaw_ray.data.still_images.ferplus import count_votes, read_ferplus
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 ROWS = [
@@ -40,6 +41,22 @@ def test_images_with_a_majority_for_an_expression_are_read_and_the_test_images_a
 def test_the_required_agreement_is_a_setting(tree):
     found = [[image.name[-8:-4] for image in read_ferplus(tree[0].root, min_agreement=share)] for share in (0.0, 0.45, 0.74, 0.8)]
     assert found == [["0000", "0001", "0018", "0070", "8638"], ["0001", "0018", "0070", "8638"], ["0001", "8638"], ["8638"]]
+
+
+def majority(votes, min_agreement):
+    """The rule of FER+ for the votes of one image, vote by vote; None without a majority for an expression."""
+    votes = [count if count > 1 else 0 for count in votes]
+    leaders = [column for column, count in enumerate(votes) if count == max(votes)]
+    if len(leaders) > 1 or max(votes) <= min_agreement * sum(votes) or leaders[0] in (8, 9):
+        return None
+    return leaders[0]
+
+
+@pytest.mark.parametrize("min_agreement", [0.0, 0.4, 0.5, 0.75])
+def test_votes_are_counted_as_by_their_definition(min_agreement):
+    votes = np.random.default_rng(0).multinomial(10, [0.3, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.02, 0.05, 0.03], size=500).astype(np.float64)
+    winner, agreed = count_votes(votes, min_agreement)
+    assert [int(column) if ok else None for column, ok in zip(winner, agreed, strict=True)] == [majority(row, min_agreement) for row in votes]
 
 
 @pytest.mark.parametrize(
