@@ -38,10 +38,17 @@ def synthetic_image(label, rng, side=56):
 
 
 def synthetic_table(count, *, split, seed, shuffled=False):
-    """An IMAGE table of ``count`` rows, with true or shuffled labels."""
+    """An IMAGE table of ``count`` rows of the data sets ``even`` and ``odd`` in turn, with true or shuffled labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
     jpegs = [cv2.imencode(".jpg", synthetic_image(label, rng))[1].tobytes() for label in labels]
     labels = rng.permutation(labels) if shuffled else labels
-    columns = [[f"{split}-{row}" for row in range(count)], jpegs, labels, ["synthetic"] * count, [split] * count, [2.0] * count]
+    columns = [
+        [f"{split}-{row}" for row in range(count)],
+        jpegs,
+        labels,
+        [("even", "odd")[row % 2] for row in range(count)],
+        [split] * count,
+        [2.0] * count,
+    ]
     return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE)

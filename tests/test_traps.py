@@ -7,10 +7,10 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.core.storage.filesystems import resolve
-from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.data.annotations import HEADER, parse_annotation
 from abaw_ray.data.folds import assign_folds
+from abaw_ray.data.still_images.affectnet import read_affectnet
 from abaw_ray.data.subjects import make_subjects, raw_video, recording_of
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.chips import decode_jpeg

@@ -103,6 +103,7 @@ JOBS = {
         everyday=(
             "data.affectnet",
             "data.rafdb",
+            "data.image-folders",
             "encoder.model.name",
             "encoder.model.weights",
             "encoder.epochs",

@@ -1,6 +1,6 @@
 """Expression classes of every data set. Classes are mapped between data sets by name, never by index.
 
-The competition's order is that of the annotation files' header (``docs/data.md``). AffectNet and RAF-DB number the same names
+The competition's order is that of the annotation files' header (``docs/data.md``). Every data set numbers the same names
 differently; mapping by index is a known bug in public code.
 """
 
@@ -22,6 +22,12 @@ AFFECTNET: tuple[str, ...] = ("Neutral", "Happiness", "Sadness", "Surprise", "Fe
 RAFDB: tuple[str, ...] = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neutral")
 """RAF-DB's basic ids 1..7; the first name has id 1."""
 
+FERPLUS: tuple[str, ...] = ("Neutral", "Happiness", "Surprise", "Sadness", "Anger", "Disgust", "Fear", "Contempt")
+"""FER+'s columns of votes, whose names are these in lower case."""
+
+EXPW: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Neutral")
+"""ExpW's ids 0..6."""
+
 COLOURS: dict[str, str] = {
     "Neutral": "#7f8c8d",
     "Anger": "#c0392b",
@@ -35,10 +41,17 @@ COLOURS: dict[str, str] = {
 """One colour for each expression, the same in every plot."""
 
 
-def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float64[np.ndarray, " {classes}"]:
-    """Class weights ``n_max / n_c``; 0 for a class without examples.
+def class_counts(
+    labels: Int[np.ndarray, " n"], classes: int, sample_weights: Float64[np.ndarray, " n"] | None = None
+) -> Float64[np.ndarray, " {classes}"]:
+    """Number of samples of each class, or the sum of their weights; negative labels are ignored."""
+    used = labels >= 0
+    return np.bincount(labels[used], None if sample_weights is None else sample_weights[used], minlength=classes).astype(np.float64)
+
+
+def class_weights(count: Float64[np.ndarray, " classes"]) -> Float64[np.ndarray, " classes"]:
+    """Class weights ``n_max / n_c`` of these counts; 0 for a class without examples.
 
     Source: several winners of earlier ABAW competitions use these weights (``docs/data.md``).
     """
-    count = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
-    return np.divide(count.max(initial=0.0), count, out=np.zeros(classes), where=count > 0)
+    return np.divide(count.max(initial=0.0), count, out=np.zeros_like(count), where=count > 0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.synthetic.config import SyntheticConfig
 
 Contempt = Literal["own class", "drop", "other"]
@@ -22,9 +23,27 @@ class DataConfig:
     affectnet: str = ""
     """Root of AffectNet, in any of its three layouts."""
     contempt: Contempt = "own class"
-    """Handling of AffectNet's Contempt: a class of its own, excluded, or relabelled ``Other``, which must then be among the encoder's classes."""
+    """Handling of Contempt (AffectNet, FER+, class folders): a class of its own, excluded, or relabelled ``Other``, which must then be among the
+    encoder's classes."""
     rafdb: str = ""
     """Root of RAF-DB, in either of its layouts."""
+    ferplus: str = ""
+    """Root of FER+: fer2013new.csv and the folders of images that its authors' script writes."""
+    ferplus_min_agreement: float = 0.5
+    """An image of FER+ is used if one expression has more than this fraction of its votes, single votes removed. Default: the majority of FER+'s
+    authors."""
+    expw: str = ""
+    """Root of ExpW: label.lst and the images."""
+    image_folders: tuple[str, ...] = ()
+    """Further still images: folders in the layout <train and val>/<class>/*, or <class>/* with a fraction of each class held out. A data set has the
+    name of its folder."""
+    class_map: tuple[str, ...] = ()
+    """Expressions of class folders that are not named after one, as <folder>=<expression>: 0=Neutral 1=Happiness; drop excludes a folder. For one
+    data set only: affectnet/0=Neutral."""
+    val_fraction: float = 0.1
+    """Fraction of a data set without a split (ExpW, image folders) that is held out for validation. Default ours."""
+    val_seed: int = 0
+    """Seed that selects the images of val_fraction."""
     test_names: str = "EXPR_test_release.txt"
     """Names of the test release, relative to ``affwild2``; where the file does not exist there is no test release."""
     test_example: str = "EXPR_test_example.txt"
@@ -36,3 +55,10 @@ class DataConfig:
     is written beside the results, because other machines cannot read a local folder."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     """Content of the synthetic data set; read only with ``use_synthetic``."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(f"data.val_fraction={self.val_fraction} must be above 0 and below 1")
+        if not 0 <= self.ferplus_min_agreement < 1:
+            raise ConfigError(f"data.ferplus_min_agreement={self.ferplus_min_agreement} must be at least 0 and below 1")

@@ -3,6 +3,7 @@
 The architecture, which only timm can check, is checked when a job is planned and when the model is built: ``model.check_architecture``.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -136,6 +137,9 @@ class EncoderConfig:
     """Class balancing and label smoothing."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimizer and learning rate schedule."""
+    source_weights: tuple[str, ...] = ()
+    """Factors of the loss of the images of a data set, as ``<data set>=<factor>``: ``rafdb=2``; 1 for the others. Every image still occurs once per
+    epoch. Class balancing counts an image by its factor. Ours."""
     epochs: int = 10
     """Passes over the training images; ours, not from the paper."""
     global_batch_size: int = 256
@@ -154,6 +158,7 @@ class EncoderConfig:
         for name in ("epochs", "global_batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
+        parse_source_weights(self.source_weights)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay} must be at least 0 and below 1")
         if self.augment.scales[1] > self.ingest.scale:
@@ -174,3 +179,24 @@ class EncoderConfig:
     def classes(self) -> tuple[str, ...]:
         """Names of the encoder's classes."""
         return self.ingest.classes
+
+
+def parse_source_weights(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Data set -> factor of the loss of its images.
+
+    Raises:
+        ConfigError: a pair has another form, a factor is not above 0, or a data set occurs twice.
+    """
+    weights: dict[str, float] = {}
+    for pair in pairs:
+        name, _, factor = pair.rpartition("=")
+        try:
+            weight = float(factor)
+        except ValueError:
+            weight = math.nan
+        if not name or not 0 < weight < math.inf:
+            raise ConfigError(f"encoder.source_weights: '{pair}' is not <data set>=<factor above 0>; write for example rafdb=2")
+        if name in weights:
+            raise ConfigError(f"encoder.source_weights: '{name}' is given twice; leave one of the two out")
+        weights[name] = weight
+    return weights

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Float64, Int, Shaped, UInt8
 from torch import Tensor, nn
 
-from abaw_ray.core.errors import DataError
+from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.augmentation.view import center_crop, random_crop
-from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.config import EncoderConfig, parse_source_weights
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.metrics import ValidationSums
@@ -34,6 +34,8 @@ class MicroBatch(NamedTuple):
 
     pixels: UInt8[Tensor, "n 3 size size"]
     labels: Int[Tensor, " n"]
+    weights: Float[Tensor, " n"]
+    """Factors of the samples' losses (``encoder.source_weights``)."""
     noise: Noise
     """Random numbers of these samples."""
     loss_scale: float
@@ -120,6 +122,7 @@ class EncoderTask:
         Raises:
             ConfigError: the number of ranks does not divide the batch.
             DataError: a split is empty.
+            ConfigError: a data set with a weight has no training image.
         """
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
@@ -130,7 +133,8 @@ class EncoderTask:
         config.check_world_size(self.context.world_size)
         self.sampler = Sampler(size=len(self.train), global_batch_size=config.global_batch_size, seed=config.seed)
         self.augment = config.augment.scaled()
-        self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes))
+        self.sample_weights = weights_by_source(config, images.source[self.train])
+        self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes), self.sample_weights)
         self.expert_load = ExpertLoad(config.moe.num_experts, self.context.device)
         self.noise_sizes = noise_sizes or NoiseSizes()
 
@@ -152,8 +156,9 @@ class EncoderTask:
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """Samples of a step on this rank, in micro-batches."""
         labels, context, count = self.images.labels, self.context, self.gradient_accumulation_steps
-        rows = self.train[self.sampler.indices(step)]
-        scale = context.world_size * count / self.loss.weight_sum(labels[rows])
+        indices = self.sampler.indices(step)
+        rows, weights = self.train[indices], self.sample_weights[indices]
+        scale = context.world_size * count / self.loss.weight_sum(labels[rows], weights)
         noise = draw_noise(self.config.seed, step, len(rows), self.noise_sizes)
         size = len(rows) // context.world_size // count
 
@@ -161,7 +166,8 @@ class EncoderTask:
             start = (context.rank * count + number) * size
             samples = slice(start, start + size)
             pixels = self._stack([self._random_crop(int(row), step) for row in rows[samples]])
-            return MicroBatch(pixels, torch.from_numpy(labels[rows[samples]]), noise.of(samples), scale, is_last=number == count - 1)
+            sample_weights = torch.from_numpy(weights[samples]).float()
+            return MicroBatch(pixels, torch.from_numpy(labels[rows[samples]]), sample_weights, noise.of(samples), scale, is_last=number == count - 1)
 
         return [micro_batch(number) for number in range(count)]
 
@@ -169,7 +175,8 @@ class EncoderTask:
         """Weighted cross-entropy plus the load-balancing loss of a micro-batch; a step minimises its mean over ranks and micro-batches."""
         device = self.context.device
         output = model(micro_batch.pixels.to(device, non_blocking=True), micro_batch.noise.to(device))
-        cross_entropy = self.loss(output.logits, micro_batch.labels.to(device)).sum() * micro_batch.loss_scale
+        losses = self.loss(output.logits, micro_batch.labels.to(device)) * micro_batch.weights.to(device)
+        cross_entropy = losses.sum() * micro_batch.loss_scale
         if self.config.moe.num_experts == 1 or self.config.moe.aux_loss_weight == 0:
             return cross_entropy
         balance = self.expert_load.loss(output)
@@ -207,6 +214,22 @@ class EncoderTask:
     @staticmethod
     def _stack(images: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def weights_by_source(config: EncoderConfig, sources: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Factors of the losses of training images, by the name of their data set.
+
+    Raises:
+        ConfigError: no image is of a data set that has a weight.
+    """
+    weights = np.ones(len(sources))
+    for name, weight in parse_source_weights(config.source_weights).items():
+        of_source = sources == name
+        if not of_source.any():
+            known = ", ".join(sorted(set(sources)))
+            raise ConfigError(f"encoder.source_weights: no training image is of the data set '{name}'; the training images are of {known}")
+        weights[of_source] = weight
+    return weights
 
 
 def count_micro_batches(local_batch_size: int, micro_batch_size: int) -> int:

@@ -113,3 +113,20 @@ def test_a_global_batch_that_cannot_be_divided_among_the_ranks_is_a_problem_of_t
 
 def test_counting_contempt_as_a_missing_class_is_an_error(plan, data):
     assert "data.contempt=other: Other is none of encoder.ingest.classes" in "".join(map(str, plan(data=replace(data, contempt="other"))))
+
+
+def test_a_weight_of_a_data_set_that_the_run_does_not_use_is_a_problem_of_the_plan(plan):
+    weighted = replace(SMOKE.encoder, source_weights=("rafdb=2", "ferplus=2"))
+    _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), encoder=weighted)
+    assert str(error) == "encoder.source_weights: 'ferplus' is no data set of this run, which has affectnet, rafdb"
+    assert plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), encoder=replace(weighted, source_weights=("rafdb=2",)))[1] is None
+
+
+def test_a_plan_counts_the_images_of_class_folders_and_reports_an_unknown_class(plan, data, tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / f"mine/{split}/3").mkdir(parents=True)
+        (tmp_path / f"mine/{split}/3/a.png").touch()
+    mine = replace(data, use_synthetic=False, image_folders=(str(tmp_path / "mine"),))
+    assert "--data.class-map 3=Neutral (or mine/3=Neutral for this data set only" in "".join(map(str, plan(stages=(INGEST_IMAGES,), data=mine)))
+    printed, error = plan(stages=(INGEST_IMAGES,), data=replace(mine, class_map=("mine/3=Fear",)))
+    assert error is None and "2 of 2 shards" in printed

@@ -3,7 +3,7 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
-from abaw_ray.core.expressions import AFFECTNET, ENCODER_CLASSES, EXPRESSIONS, RAFDB, class_weights
+from abaw_ray.core.expressions import AFFECTNET, ENCODER_CLASSES, EXPRESSIONS, RAFDB, class_counts, class_weights
 
 FAILURES = [{"item": "a", "stage": "faces", "reason": "broken", "last_frame": None}]
 
@@ -36,4 +36,6 @@ def test_the_data_sets_share_seven_names_at_different_indices():
 def test_class_weights_are_the_largest_count_over_each_and_zero_where_there_is_none():
     import numpy as np
 
-    assert class_weights(np.array([0, 0, 0, 1, -1, -1]), 3).tolist() == [1.0, 3.0, 0.0]
+    labels = np.array([0, 0, 0, 1, -1, -1])
+    assert class_weights(class_counts(labels, 3)).tolist() == [1.0, 3.0, 0.0]
+    assert class_weights(class_counts(labels, 3, np.array([1.0, 1.0, 1.0, 3.0, 9.0, 9.0]))).tolist() == [1.0, 1.0, 0.0]

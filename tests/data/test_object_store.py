@@ -7,7 +7,8 @@ import pytest
 from abaw_ray.core.errors import DataError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, resolve
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
-from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.still_images.image_folders import read_image_folder
+from abaw_ray.data.still_images.rafdb import read_rafdb
 from abaw_ray.data.trees import Tree
 from abaw_ray.data.videos import identity_of, list_videos
 
@@ -69,6 +70,21 @@ def test_data_sets_are_read_from_an_object_store(bucket):
     assert [row["uri"] for row in tree.videos()] == ["s3://data/aff/batch1/1.mp4", "s3://data/aff/batch2/2.avi"]
     assert tree.labels("1").tolist() == [0, 1]
     assert [image.path for image in read_rafdb("s3://data/raf")] == ["s3://data/raf/basic/Image/aligned/train_00001_aligned.jpg"]
+
+
+def test_images_by_class_are_read_from_an_object_store(bucket):
+    for path in ("mine/Happy/a.jpg", "mine/Happy/b.jpg", "split/train/sad/c.jpg", "split/val/sad/d.jpg"):
+        bucket(path, b"x")
+    mine = read_image_folder("s3://data/mine/", "mine", val_fraction=0.5)
+    assert [(image.name, image.path, image.expression) for image in mine] == [
+        ("mine/Happy/a.jpg", "s3://data/mine/Happy/a.jpg", "Happiness"),
+        ("mine/Happy/b.jpg", "s3://data/mine/Happy/b.jpg", "Happiness"),
+    ]
+    assert sorted(image.split for image in mine) == ["train", "val"]
+    assert [(image.path, image.split) for image in read_image_folder("s3://data/split", "split")] == [
+        ("s3://data/split/train/sad/c.jpg", "train"),
+        ("s3://data/split/val/sad/d.jpg", "val"),
+    ]
 
 
 def test_an_unreachable_store_is_an_error_and_not_an_empty_folder(monkeypatch):

@@ -11,9 +11,9 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import AFFECTNET, EXPRESSIONS, RAFDB
-from abaw_ray.data.affectnet import read_affectnet
 from abaw_ray.data.affwild2 import AffWild2
-from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.still_images.affectnet import read_affectnet
+from abaw_ray.data.still_images.rafdb import read_rafdb
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.script import make_script
 from abaw_ray.data.synthetic.still_lists import affectnet_lists, rafdb_list

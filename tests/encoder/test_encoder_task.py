@@ -107,6 +107,41 @@ def test_loss_and_gradient_do_not_depend_on_the_number_of_ranks_and_micro_batche
             task.expert_load.fractions = fractions
 
 
+@pytest.mark.parametrize(("world_size", "micro_batch_size"), [(1, 16), (2, 2), (4, 1)])
+def test_the_loss_is_the_mean_weighted_by_data_set_and_class_for_any_number_of_ranks(config, images, world_size, micro_batch_size):
+    config = replace(config, source_weights=("odd=2.5",), moe=replace(config.moe, aux_loss_weight=0.0))
+    model, tasks = ExpressionModel(config).eval(), tasks_of_ranks(config, images, world_size, micro_batch_size)
+    train, step = images.rows("train"), 5
+    factors = np.where(images.source[train] == "odd", 2.5, 1.0)
+    counts = np.bincount(images.labels[train], weights=factors)
+    weights = factors * (counts.max() / counts)[images.labels[train]]
+    indices = tasks[0].sampler.indices(step)
+    assert len(set(factors[indices])) == 2
+    with torch.no_grad():
+        batches = [micro_batch for task in tasks for micro_batch in task.micro_batches(step)]
+        losses = [task.loss_of(model, micro_batch) for task in tasks for micro_batch in task.micro_batches(step)]
+        logits = torch.cat([model(micro_batch.pixels).logits for micro_batch in batches])
+        each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(images.labels[train[indices]]), reduction="none").numpy()
+    assert float(sum(losses) / len(losses)) == pytest.approx(np.average(each, weights=weights[indices]), rel=1e-5)
+
+
+def test_data_sets_of_equal_weight_give_the_steps_of_no_weights(config, images):
+    weighted = EncoderTask(replace(config, source_weights=("even=3", "odd=3")), images).micro_batches(2)[0]
+    plain = EncoderTask(config, images).micro_batches(2)[0]
+    assert torch.equal(weighted.pixels, plain.pixels)
+    torch.testing.assert_close(weighted.weights * weighted.loss_scale, plain.weights * plain.loss_scale)
+
+
+def test_weights_that_name_no_data_set_or_no_factor_are_refused(config, images):
+    with pytest.raises(ConfigError, match=r"no training image is of the data set 'rafdb'; the training images are of even, odd"):
+        EncoderTask(replace(config, source_weights=("rafdb=2",)), images)
+    for pair in ("rafdb", "rafdb=0", "rafdb=-1", "rafdb=inf", "rafdb=nan", "=2"):
+        with pytest.raises(ConfigError, match="is not <data set>=<factor above 0>"):
+            EncoderConfig(source_weights=(pair,))
+    with pytest.raises(ConfigError, match="'rafdb' is given twice"):
+        EncoderConfig(source_weights=("rafdb=2", "rafdb=3"))
+
+
 def test_stochastic_depth_changes_the_loss_and_differs_between_steps(noisy_config, images):
     model = ExpressionModel(noisy_config).train()
     task = EncoderTask(noisy_config, images, noise_sizes=model.noise_sizes)

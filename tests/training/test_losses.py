@@ -46,6 +46,16 @@ def test_losses_of_ranks_divided_by_the_weight_sum_of_the_global_batch_add_up_to
     torch.testing.assert_close(sum(ranks) / 2, whole)
 
 
+@pytest.mark.parametrize("class_balancing", ["weights", "logits"])
+def test_a_sample_of_weight_two_is_balanced_and_counted_like_two_samples(class_balancing):
+    config, labels, weights = LossConfig(class_balancing=class_balancing), np.array([0, 0, 0, 1, 2, 2]), np.array([1.0, 1, 2, 2, 1, 1])
+    weighted = ClassLoss(config, labels, 3, weights)
+    repeated = ClassLoss(config, np.repeat(labels, weights.astype(int)), 3)
+    torch.testing.assert_close(weighted.weights, repeated.weights)
+    torch.testing.assert_close(weighted.logit_adjustment, repeated.logit_adjustment)
+    assert weighted.weight_sum(labels, weights) == pytest.approx(repeated.weight_sum(np.repeat(labels, weights.astype(int))))
+
+
 def test_a_class_without_samples_has_weight_zero_and_finite_logits():
     loss = ClassLoss(LossConfig(), np.array([0, 0, 2]), 4)
     assert loss.weights.tolist() == [1, 0, 2, 0]

@@ -21,7 +21,7 @@ from abaw_ray.core.expressions import ENCODER_CLASSES
 from abaw_ray.core.progress import console, echo
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.data.affectnet import read_affectnet
+from abaw_ray.data.still_images.affectnet import read_affectnet
 from abaw_ray.data.stills import StillImage
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.files import atomic_path

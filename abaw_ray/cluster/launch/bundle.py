@@ -78,8 +78,9 @@ def _training_data(run: Run[Any]) -> tuple[str, ...]:
     data = run.config.data
     if data.use_synthetic:
         return ("generated talking faces (abaw_ray.data.synthetic)",)
-    names = {"Aff-Wild2": data.affwild2, "AffectNet": data.affectnet, "RAF-DB": data.rafdb}
-    return tuple(name for name, path in names.items() if path)
+    names = {"Aff-Wild2": data.affwild2, "AffectNet": data.affectnet, "RAF-DB": data.rafdb, "FER+": data.ferplus, "ExpW": data.expw}
+    folders = (f"images of the folder {folder.rstrip('/').rpartition('/')[2]}" for folder in data.image_folders)
+    return (*(name for name, path in names.items() if path), *folders)
 
 
 def _scores(summary: dict[str, Any], protocol: Protocol) -> dict[str, float]:

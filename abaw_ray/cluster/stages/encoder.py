@@ -5,17 +5,23 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.encoder.config import REVISION
+from abaw_ray.encoder.config import REVISION, parse_source_weights
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the pretrained weights exist and that the number of ranks divides the batch."""
+    """Check that the pretrained weights exist, that the number of ranks divides the batch, and that weighted data sets are used."""
+    from abaw_ray.data.still_images.read import source_names
     from abaw_ray.encoder.model import check_weights
 
     check_weights(run.config.encoder.model, run.config.storage)
     run.config.encoder.check_world_size(run.compute.training.workers)
+    sources = source_names(run.config.data)
+    unknown = [name for name in parse_source_weights(run.config.encoder.source_weights) if name not in sources]
+    if unknown:
+        raise ConfigError(f"encoder.source_weights: '{unknown[0]}' is no data set of this run, which has {', '.join(sources) or 'none'}")
 
 
 def describe(run: Run[Any]) -> str:

@@ -43,17 +43,12 @@ def stills(run: Run[Any]) -> list[StillImage]:
     Raises:
         ConfigError: none were given.
     """
-    from abaw_ray.data.affectnet import read_affectnet
-    from abaw_ray.data.rafdb import read_rafdb
+    from abaw_ray.data.still_images.read import read_still_images
 
-    data, images = data_of(run), list[StillImage]()
-    if data.affectnet:
-        images += read_affectnet(data.affectnet, contempt=data.contempt, storage=run.config.storage)
-    if data.rafdb:
-        images += read_rafdb(data.rafdb, storage=run.config.storage)
+    images = read_still_images(data_of(run), run.config.storage)
     if not images:
-        raise ConfigError("no still images: give data.affectnet, data.rafdb or both")
-    return sorted(images, key=lambda still: (still.source, still.split, still.name))
+        raise ConfigError("no still images: give one or more of data.affectnet, data.rafdb, data.ferplus, data.expw, data.image_folders")
+    return images
 
 
 def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:

@@ -31,7 +31,8 @@ def data_of(run: Run[Any]) -> DataConfig:
     if run.config.plan and not is_generated(root, run.storage):
         raise PendingError("after the synthetic data set is generated")
     generate(root, data.synthetic, run.storage)
-    return replace(data, use_synthetic=False, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
+    given = replace(data, use_synthetic=False, ferplus="", expw="", image_folders=(), class_map=())
+    return replace(given, affwild2=f"{root}/affwild2", affectnet=f"{root}/affectnet", rafdb=f"{root}/rafdb")
 
 
 @once_per_run

@@ -1,7 +1,7 @@
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.data.rafdb import read_rafdb
+from abaw_ray.data.still_images.rafdb import read_rafdb
 
 LABELS = "EmoLabel/list_patition_label.txt"
 

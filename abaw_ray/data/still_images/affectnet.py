@@ -7,7 +7,7 @@ log.
 
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -19,8 +19,9 @@ import pyarrow.csv as pacsv
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.expressions import AFFECTNET
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.data.config import Contempt
-from abaw_ray.data.stills import StillImage, apply_contempt, class_folders, image_files
+from abaw_ray.data.still_images.class_folders import files_by_class, has_splits, split_folder
+from abaw_ray.data.still_images.class_map import ClassMap
+from abaw_ray.data.stills import StillImage
 from abaw_ray.data.trees import Tree
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ _NUM_IDS = 11
 """Expression ids 0..10; 8, 9 and 10 are None, Uncertain and Non-Face."""
 _LISTS: dict[Literal["train", "val"], str] = {"train": "training.csv", "val": "validation.csv"}
 _SETS: dict[Literal["train", "val"], str] = {"train": "train_set", "val": "val_set"}
-_CLASS_SETS: dict[Literal["train", "val"], tuple[str, ...]] = {"train": ("train", "Train"), "val": ("val", "valid", "validation", "test", "Test")}
 _LIST_FOLDERS = ("", "Manually_Annotated_file_lists/", "Manually_Annotated/")
 _IMAGE_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
 _NUMBER_COLUMNS = ("face_x", "face_y", "face_width", "face_height", "expression")
@@ -37,36 +37,27 @@ _READ_THREADS = 16
 """Threads that read the small files of layout (b); reading them is bound by storage latency."""
 
 
-def read_affectnet(
-    root: str | Path,
-    *,
-    contempt: Contempt = "own class",
-    class_map: Mapping[str, str] | None = None,
-    storage: StorageConfig | None = None,
-) -> list[StillImage]:
+def read_affectnet(root: str | Path, *, class_map: ClassMap | None = None, storage: StorageConfig | None = None) -> list[StillImage]:
     """All usable images of the data set, in the order of its lists (a) or of their paths (b, c).
 
     Args:
         root: Folder in one of the three layouts (``docs/data.md``, section 2).
-        contempt: Handling of the eighth expression.
-        class_map: Layout (c) only: folder name -> expression; needed where folders are numbered.
+        class_map: Layout (c) only: expressions of the folders; needed where they are numbered.
         storage: Access to an object store; only endpoint and region are used.
 
     Raises:
         DataError: no known layout, a list without its columns, an id outside 0..10; the message has the file and, for a list, the line.
-        ConfigError: layout (c) with numbered folders and no map, or an unknown value of ``contempt``.
+        ConfigError: layout (c) with numbered folders that the map does not have.
     """
     tree = Tree(root, storage)
     lists = next((folder for folder in _LIST_FOLDERS if tree.exists(f"{folder}{_LISTS['train']}")), None)
     if lists is not None:
-        images = _both_splits(lambda split: _from_list(tree, f"{lists}{_LISTS[split]}", split))
-    elif tree.exists(f"{_SETS['train']}/annotations"):
-        images = _both_splits(lambda split: _from_re_release(tree, _SETS[split], split))
-    elif any(tree.exists(name) for name in _CLASS_SETS["train"]):
-        images = _both_splits(lambda split: _from_class_folders(tree, split, class_map))
-    else:
-        raise DataError(f"{tree.root}: no AffectNet layout found; expected training.csv, train_set/annotations, or train/<class>")
-    return apply_contempt(images, contempt)
+        return _both_splits(lambda split: _from_list(tree, f"{lists}{_LISTS[split]}", split))
+    if tree.exists(f"{_SETS['train']}/annotations"):
+        return _both_splits(lambda split: _from_re_release(tree, _SETS[split], split))
+    if has_splits(tree):
+        return _both_splits(lambda split: _from_class_folders(tree, split, class_map or ClassMap()))
+    raise DataError(f"{tree.root}: no AffectNet layout found; expected training.csv, train_set/annotations, or train/<class>")
 
 
 def _both_splits(read: Callable[[Literal["train", "val"]], list[StillImage]]) -> list[StillImage]:
@@ -138,9 +129,6 @@ def _read_id(tree: Tree, path: str) -> int:
     return number
 
 
-def _from_class_folders(tree: Tree, split: Literal["train", "val"], class_map: Mapping[str, str] | None) -> list[StillImage]:
-    top = next((name for name in _CLASS_SETS[split] if tree.exists(name)), None)
-    if top is None:
-        raise DataError(f"{tree.root}: no folder {' or '.join(_CLASS_SETS[split])}; expected <set>/<class>/*.jpg for both sets")
-    classes = class_folders([entry.name for entry in tree.entries(top) if entry.is_folder], class_map, tree.uri(top))
-    return [_image(tree, entry.path, expression, split) for name, expression in classes.items() for entry in image_files(tree, f"{top}/{name}")]
+def _from_class_folders(tree: Tree, split: Literal["train", "val"], class_map: ClassMap) -> list[StillImage]:
+    classes = files_by_class(tree, split_folder(tree, split), "affectnet", class_map)
+    return [_image(tree, entry.path, expression, split) for expression, entries in classes for entry in entries]
