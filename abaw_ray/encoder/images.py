@@ -84,9 +84,11 @@ class ImageSet:
         if not self._jpegs:
             raise DataError("images: the set is empty; see the failures of the stage that prepared it")
         self._starts = np.cumsum([0, *(len(jpegs) for jpegs in self._jpegs)])
-        table = pa.Table.from_batches(batches).select(["label", "split", "scale"])
+        table = pa.Table.from_batches(batches).select(["label", "source", "split", "scale"])
         self.labels: Int[np.ndarray, " n"] = table.column("label").to_numpy().astype(np.int64)
         """Index into the encoder's classes, by row."""
+        self.source = np.array(table.column("source").to_pylist(), dtype=object)
+        """Data set, by row."""
         self.split = np.array(table.column("split").to_pylist(), dtype=object)
         """``train`` or ``val``, by row."""
         self.scale: Float[np.ndarray, " n"] = table.column("scale").to_numpy()
