@@ -1,7 +1,5 @@
-import struct
-
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from event_files import read_scalars
 
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -13,24 +11,8 @@ def storage(tmp_path):
     return Storage(StorageConfig(uri=str(tmp_path / "store")))
 
 
-def events(data):
-    """Content of an event file: records of length, checksum, event, checksum."""
-    found = []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        found.append(Event.FromString(data[12 : 12 + length]))
-        data = data[16 + length :]
-    return found
-
-
 def scalars(storage):
-    """Tag, step, value and time of all scalars, in the order in which TensorBoard reads them."""
-    return [
-        (value.tag, event.step, round(value.simple_value, 4), event.wall_time)
-        for name in sorted(storage.files("run/tensorboard"))
-        for event in events(storage.read_bytes(f"run/tensorboard/{name}"))
-        for value in event.summary.value
-    ]
+    return read_scalars(storage, "run/tensorboard")
 
 
 def log_of(storage, step):
