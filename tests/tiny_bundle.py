@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from abaw_ray.core.licenses import License
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import ModelConfig
 from abaw_ray.encoder.model import build_encoder
@@ -14,7 +15,7 @@ from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
-from abaw_ray.predict.bundle.metadata import BundleMetadata, License
+from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.scoring.config import SmoothingConfig
 from abaw_ray.scoring.postprocessing import Postprocessing
 

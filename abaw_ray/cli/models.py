@@ -151,11 +151,12 @@ def _overview(*, full: bool) -> str:
 
 
 def _import(config: ImportConfig) -> int:
+    from abaw_ray.core.licenses import License
     from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
     from abaw_ray.core.storage.storage import Storage
     from abaw_ray.predict.bundle.copy import check_empty, copy_files
     from abaw_ray.predict.bundle.image import ImportOptions, write_image
-    from abaw_ray.predict.bundle.metadata import METADATA_FILE, License
+    from abaw_ray.predict.bundle.metadata import METADATA_FILE
 
     storage = Storage(config.storage)
     check_empty(storage)

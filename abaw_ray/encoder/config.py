@@ -16,6 +16,8 @@ REVISION = 3
 """Raised when the same images and settings give another encoder."""
 INGEST_REVISION = 2
 """Raised when the same still images and settings give other ``IMAGE`` rows."""
+Select = Literal["best", "last"]
+"""Which epoch's encoder is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,11 @@ class EncoderConfig:
     """Images of a step, over all ranks and micro-batches (``compute.micro_batch_size``); ours, not from the paper."""
     ema_decay: float = 0.999
     """Decay per step of the exponential moving average of the weights, which is validated and saved; 0 uses the weights of the last step. Ours."""
+    select: Select = "best"
+    """Epoch whose encoder is used: the one with the highest mean over the data sets of the macro-F1 of validation images, or the last one. The other
+    one is kept beside it. Ours: the paper does not say which epoch it uses."""
+    probe_images_per_class: int = 500
+    """Training images of each class, at most, for the linear probe of the encoder after the last epoch; 0 for no probe. Ours."""
     zero_stage: Literal[0, 1, 2] = 1
     """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -159,6 +166,8 @@ class EncoderConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
         parse_source_weights(self.source_weights)
+        if self.probe_images_per_class < 0:
+            raise ConfigError(f"probe_images_per_class={self.probe_images_per_class} must be at least 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay} must be at least 0 and below 1")
         if self.augment.scales[1] > self.ingest.scale:

@@ -17,9 +17,10 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.augmentation.view import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig, parse_source_weights
+from abaw_ray.encoder.evaluation.metrics import ValidationSums
+from abaw_ray.encoder.evaluation.sets import validation_sets
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.memory import largest_micro_batch
-from abaw_ray.encoder.metrics import ValidationSums
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
 from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, identity
 from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise, set_noise, use_stochastic_depth
@@ -131,6 +132,7 @@ class EncoderTask:
             if len(rows) == 0:
                 raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is validated on the other")
         config.check_world_size(self.context.world_size)
+        self.validation_sets = validation_sets(images.labels, images.source, self.val, config.classes)
         self.sampler = Sampler(size=len(self.train), global_batch_size=config.global_batch_size, seed=config.seed)
         self.augment = config.augment.scaled()
         self.sample_weights = weights_by_source(config, images.source[self.train])
@@ -187,22 +189,36 @@ class EncoderTask:
     @torch.no_grad()
     def validate(self, model: nn.Module, batch_size: int = 128, num_workers: int = 0) -> ValidationSums:
         """Sums over this rank's validation images: every ``world_size``-th one, each exactly once; ``num_workers`` threads prefetch."""
-        sums = ValidationSums(len(self.config.classes), self.config.moe.num_experts)
+        sums = ValidationSums(len(self.config.classes), self.config.moe.num_experts, self.validation_sets)
         training = model.training
         model.eval()
-        for pixels, labels in self._validation_batches(batch_size, num_workers):
-            sums.add(model(pixels.to(self.context.device)), labels)
+        local_rows = self.val[self.context.rank :: self.context.world_size]
+        for rows, pixels in self._evaluation_batches(local_rows, batch_size, num_workers):
+            sums.add(model(pixels.to(self.context.device)), torch.from_numpy(self.images.labels[rows]), self.images.source[rows])
         model.train(training)
         return sums
 
-    def _validation_batches(self, batch_size: int, num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-        local_rows = self.val[self.context.rank :: self.context.world_size]
-        batches = [local_rows[start : start + batch_size] for start in range(0, len(local_rows), batch_size)]
-        for rows, pixels in zip(batches, prefetch(batches, self._center_crops, num_workers), strict=True):
-            yield pixels, torch.from_numpy(self.images.labels[rows])
+    @torch.no_grad()
+    def vectors(self, model: ExpressionModel, rows: Int[np.ndarray, " n"], batch_size: int = 128, num_workers: int = 0) -> Float[np.ndarray, "n dim"]:
+        """The encoder's vectors of these images, without augmentation; each rank encodes a part, and all get all. All ranks call this together."""
+        context, vectors = self.context, torch.zeros(len(rows), model.encoder.dim)
+        training = model.training
+        model.eval()
+        places = np.arange(len(rows))[context.rank :: context.world_size]
+        start = 0
+        for batch, pixels in self._evaluation_batches(rows[places], batch_size, num_workers):
+            vectors[places[start : start + len(batch)]] = model.encoder(pixels.to(context.device)).float().cpu()
+            start += len(batch)
+        model.train(training)
+        return (context.mean_over_ranks(vectors).cpu() * context.world_size).numpy()
+
+    def _evaluation_batches(self, rows: Int[np.ndarray, " n"], batch_size: int, num_workers: int) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Rows and pixels of these images in batches, in order, without augmentation."""
+        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        yield from zip(batches, prefetch(batches, self._center_crops, num_workers), strict=True)
 
     def _center_crops(self, rows: np.ndarray) -> Tensor:
-        """Pixels of these rows for validation."""
+        """Pixels of these rows without augmentation."""
         size, scale, images = self.config.model.img_size, sum(self.config.augment.scales) / 2, self.images
         return self._stack([center_crop(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
 

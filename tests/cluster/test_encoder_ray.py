@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from event_files import read_scalars
 from synthetic_images import CONFIG, synthetic_table
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
@@ -133,8 +135,34 @@ def test_two_workers_with_two_failures_train_the_model_of_one_process(store, dis
         assert row["loss"] == pytest.approx(torch.stack(values).mean().item(), rel=1e-6)
         with average.applied(model):
             wanted = task.validate(model).metrics(SETTINGS.classes)
+            if row["epoch"] == disturbed[0]["selection"]["epoch"]:
+                saved = load_encoder(Path(store.storage.uri(f"{store.output(ITEM, '')}/encoder")))
+                vectors = task.vectors(model, task.val)
+                np.testing.assert_allclose(task.vectors(replace_encoder(saved), task.val), vectors, atol=0.05)
         assert row["val_images"] == wanted["val_images"] == 31
         assert row["val_loss"] == pytest.approx(wanted["val_loss"], rel=1e-6)
+
+
+def replace_encoder(encoder):
+    model = ExpressionModel(SETTINGS)
+    model.encoder = encoder
+    return model
+
+
+def test_the_events_have_every_step_once_in_spite_of_two_failures(store, disturbed):
+    folder = f"{store.output(ITEM, '')}/tensorboard"
+    losses = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "train/loss"]
+    epochs = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "macro_f1/synthetic"]
+    assert losses == list(range(1, 37))
+    assert epochs == list(range(6, 37, 6))
+
+
+def test_the_metrics_are_those_of_the_selected_epoch(disturbed):
+    metrics = disturbed[0]
+    selection, scores = metrics["selection"], [row["mean_macro_f1"] for row in metrics["curve"]]
+    assert selection["best_epoch"] == selection["epoch"] == metrics["epoch"] == scores.index(max(scores)) + 1
+    assert metrics["data_sets"] == metrics["curve"][selection["epoch"] - 1]["data_sets"]
+    assert metrics["probe"]["data_sets"]["synthetic"]["images"] == 31
 
 
 def test_the_output_holds_the_encoder_and_its_curve_and_the_checkpoints_are_deleted(store, disturbed):

@@ -53,7 +53,7 @@ def test_the_best_trial_is_the_best_of_those_that_reached_the_last_epoch(figures
     curves = [trial["curve"] for trial in figures["trials"]]
     assert len(curves) == 4 and figures["trials"][0]["changes"] == {}
     complete = [trial for trial in figures["trials"] if len(trial["curve"]) == 3]
-    assert complete and max(complete, key=lambda trial: trial["curve"][-1]["macro_f1"])["changes"] == figures["changes"]
+    assert complete and max(complete, key=lambda trial: trial["curve"][-1]["mean_macro_f1"])["changes"] == figures["changes"]
     assert all([row["epoch"] for row in curve] == list(range(1, len(curve) + 1)) for curve in curves)
 
 

@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.metrics import ValidationSums
+from abaw_ray.encoder.evaluation.metrics import ValidationSums
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext, count_micro_batches
 from abaw_ray.training.loop import PlainEngine, run_steps
@@ -174,7 +174,7 @@ def test_metrics_agree_with_scikit_learn_and_describe_the_router(classes):
     logits[:, 4:] -= 100  # a class that does not occur at all
     for rows in (slice(0, 50), slice(50, 90)):
         router = torch.tensor([[1.0, 0.0]]).repeat(len(labels[rows]), 1)
-        sums.add(MoeOutput(torch.tensor(logits[rows]), router, router), torch.tensor(labels[rows]))
+        sums.add(MoeOutput(torch.tensor(logits[rows]), router, router), torch.tensor(labels[rows]), np.full(len(labels[rows]), "any"))
     metrics, predicted = sums.metrics("abcde"[:classes]), logits.argmax(axis=1)
     assert metrics["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     np.testing.assert_allclose(list(metrics["per_class"].values()), f1_score(labels, predicted, average=None, labels=range(classes), zero_division=0))

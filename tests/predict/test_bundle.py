@@ -9,12 +9,13 @@ from huggingface_hub import ModelCard
 from tiny_bundle import METADATA
 
 from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.licenses import License
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.features.config import SpeechConfig
 from abaw_ray.features.wav2vec import save_speech_model
 from abaw_ray.predict.bundle.card import render_card
-from abaw_ray.predict.bundle.metadata import License, read_metadata
+from abaw_ray.predict.bundle.metadata import read_metadata
 from abaw_ray.predict.bundle.store import has_bundle, open_bundle, upload_bundle
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from tiny_classifiers import SEVEN, save_timm, set_json
 
 from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.licenses import License
 from abaw_ray.predict.bundle.image import NOT_STATED, ImportOptions, write_image
-from abaw_ray.predict.bundle.metadata import License, read_metadata
+from abaw_ray.predict.bundle.metadata import read_metadata
 from abaw_ray.predict.bundle.store import open_bundle
 
 pytestmark = pytest.mark.slow

@@ -7,23 +7,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
+from abaw_ray.core.licenses import RESEARCH_LICENSE, SYNTHETIC_LICENSE
 from abaw_ray.core.settings import digest, from_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Record, versions
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
-from abaw_ray.predict.bundle.metadata import BundleMetadata, License
+from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import has_bundle, upload_bundle
 from abaw_ray.predict.config import Protocol
 from abaw_ray.scoring.postprocessing import Postprocessing
 
 MODEL_FOLDER = "model"
 """Path of the bundle below the storage root."""
-_SYNTHETIC = License(id="apache-2.0", terms="Trained on generated data; free to use under the Apache License 2.0.")
-_RESEARCH = License(
-    id="other",
-    terms="For research only, not for commercial use: the weights were trained on data sets whose licenses allow nothing else.",
-)
 
 
 def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, Any]) -> str:
@@ -40,7 +36,7 @@ def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, An
         metadata = BundleMetadata(
             kind="audio-visual",
             name=name,
-            license=_SYNTHETIC if run.config.data.use_synthetic else _RESEARCH,
+            license=SYNTHETIC_LICENSE if run.config.data.use_synthetic else RESEARCH_LICENSE,
             training_data=_training_data(run),
             is_synthetic=run.config.data.use_synthetic,
             protocol=bundle.protocol,

@@ -31,7 +31,7 @@ def describe(run: Run[Any]) -> str:
 
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Train on all images; returns the metrics of the last epoch, and those of all epochs as ``curve``."""
+    """Train on all images; returns the metrics of the selected epoch, and those of all epochs as ``curve``."""
     from abaw_ray.cluster.training.preemption import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 
@@ -46,10 +46,20 @@ def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         micro_batch_size=run.compute.micro_batch_size,
         recompute_activations=run.compute.recompute_activations,
         preemption_poll_s=run.compute.preemption_poll_s,
+        is_synthetic=run.config.data.use_synthetic,
         on_report=_show,
         preempted_nodes=preempted_nodes if run.session.shared else None,
     )
+    selection = figures["selection"]
+    echo(f"encoder: the {selection['select']} epoch is used, {selection['epoch']} of {selection['last_epoch']}; {_scores(figures['data_sets'])}")
+    if figures["probe"]:
+        echo(f"encoder: linear probe of its vectors, {_scores(figures['probe']['data_sets'])}")
     return {**figures, "rows": images.figures["rows"]}
+
+
+def _scores(data_sets: dict[str, dict[str, float]]) -> str:
+    """Macro-F1 by validation set."""
+    return "macro-F1 " + ", ".join(f"{name} {scores['macro_f1']:.3f}" for name, scores in data_sets.items())
 
 
 def _show(figures: dict) -> None:
@@ -58,7 +68,7 @@ def _show(figures: dict) -> None:
         echo(f"  encoder: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
-    echo(f"  encoder: {done}, loss {figures['loss']:.3f}, macro-F1 of held-out images {figures['macro_f1']:.3f}, {rate}")
+    echo(f"  encoder: {done}, loss {figures['loss']:.3f}, {_scores(figures['data_sets'])}, {rate}")
 
 
 TRAIN_ENCODER = Stage(

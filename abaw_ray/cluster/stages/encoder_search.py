@@ -106,9 +106,9 @@ def search_encoder(run: Run[Any], store: StageStore, item: Item) -> dict[str, An
     if not complete:
         lr = f"encoder.optim.lr={config.encoder.optim.lr:g} and search.space.lr={config.search.space.lr}"
         raise StageError(f"encoder_search: the loss of every trial became infinite; lower {lr}")
-    best = max(complete, key=lambda trial: trial["curve"][-1]["macro_f1"])
+    best = max(complete, key=lambda trial: trial["curve"][-1]["mean_macro_f1"])
     options = " ".join(f"--encoder.{path.replace('_', '-')} {value:g}" for path, value in best["changes"].items())
-    echo(f"  best: macro-F1 of held-out images {best['curve'][-1]['macro_f1']:.3f} with {options or 'the settings as they are'}")
+    echo(f"  best: mean macro-F1 of the data sets {best['curve'][-1]['macro_f1']:.3f} with {options or 'the settings as they are'}")
     store.storage.write_bytes(f"{store.output(item, '')}/trials.json", json.dumps(trials, indent=1).encode())
     figures = {"rows": images.figures["rows"], "trials": trials, "changes": best["changes"], "options": options}
     store.complete_folder(item, figures)
@@ -128,7 +128,7 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
         curve = []
         for metrics in train_trial(params["overrides"], search):
             curve.append(metrics)
-            score = metrics.get("macro_f1", 0.0)  # only ranks trials: one whose loss is infinite comes last
+            score = metrics.get("mean_macro_f1", 0.0)  # only ranks trials: one whose loss is infinite comes last
             tune.report({"epoch": metrics["epoch"], "score": score, "curve": curve, "overrides": params["overrides"]})
 
     pool, config = run.compute.training, search.search

@@ -33,6 +33,8 @@ class RankJob:
     """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
     recompute_activations: bool = False
     """Whether activations are recomputed in the backward pass."""
+    is_synthetic: bool = False
+    """Whether the images are generated, which the model card says."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
     preemption_poll_s: float = 5.0

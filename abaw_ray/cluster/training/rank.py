@@ -1,8 +1,6 @@
 """One rank of Stage I's training in a Ray Train worker: from the stored images to checkpoints, metrics and the encoder."""
 
-import json
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,16 +16,19 @@ from torch import Tensor
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.average import WeightAverage
 from abaw_ray.cluster.training.job import RankJob
+from abaw_ray.cluster.training.output import EVENTS_FOLDER, write_output
 from abaw_ray.cluster.training.preemption import PreemptionPoll
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
 from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.encoder.checkpoint import save_encoder
+from abaw_ray.encoder.evaluation.metrics import scalars_of
 from abaw_ray.encoder.images import ImageSet, open_image_set
 from abaw_ray.encoder.moe import ExpertLoad
+from abaw_ray.encoder.output.best import BestEncoder
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
+from abaw_ray.training.events import EventLog
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier
 
@@ -70,6 +71,8 @@ class _Rank:
         self.step, self.loss_sum = 0, 0.0
         """Number of steps taken, and the sum of the losses that the unfinished epoch had accumulated at a checkpoint."""
         self.engine, self.average = self._start_engine()
+        self.best = BestEncoder(job.storage, job.run)
+        self.events = EventLog(job.storage, f"{job.output}/{EVENTS_FOLDER}", self.step) if self.rank == 0 else None
         self.preemption = PreemptionPoll(job.preempted_nodes, job.preemption_poll_s, self.mean, self.step)
 
     def mean(self, values: Tensor) -> Tensor:
@@ -127,21 +130,22 @@ class _Rank:
         return self.average.applied(self.model) if self.average else nullcontext()
 
     def train(self) -> dict:
-        """Run all epochs, each with validation, a checkpoint and a report; then save the encoder. Returns the metrics."""
+        """Run all epochs, each with validation, a checkpoint and a report; then write the output. Returns the metrics of the selected epoch."""
         for epoch in range(len(self.curve), self.config.epochs):
             self.curve.append(self._epoch(epoch))
             self.loss_sum = 0.0
             self._save_checkpoint(self.curve[-1])
         with self._weights_to_use():
-            if self.rank == 0:
-                self._write_output()
+            figures = write_output(self.job, self.task, self.model, self.curve, self.best, num_workers=self.num_workers)
         dist.barrier()
         if self.first_on_node:
             self.images.path.unlink(missing_ok=True)
-        return {**self.curve[-1], "seconds": round(sum(epoch["seconds"] for epoch in self.curve), 2), "curve": self.curve}
+        return {**figures, "seconds": round(sum(epoch["seconds"] for epoch in self.curve), 2), "curve": self.curve}
 
     def _save_checkpoint(self, report: dict) -> None:
         """Write a checkpoint and report it to the driver."""
+        if self.events:
+            self.events.upload(self.step)
         fractions = self.task.expert_load.fractions.tolist()
         state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
         folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average)
@@ -153,7 +157,7 @@ class _Rank:
 
     def _run_steps(self, steps: range, total_steps: int) -> None:
         """Take these steps and accumulate their losses; save a checkpoint when a node gets a preemption notice."""
-        task, losses = self.task, []
+        task, losses, moments = self.task, [], []
         for loss in run_steps(
             steps,
             task.micro_batches,
@@ -164,22 +168,30 @@ class _Rank:
             num_workers=self.num_workers,
         ):
             losses.append(loss)
+            moments.append(time.time())
             if self.average:
                 self.average.update(self.step)
             self.step += 1
             if self.step < steps.stop and (nodes := self.preemption.new_nodes(self.step)):
-                self.loss_sum += self._sum_of_means(losses)
-                losses = []
+                self._add_losses(losses, moments, total_steps)
+                losses, moments = [], []
                 self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": len(nodes)})
-        self.loss_sum += self._sum_of_means(losses)
+        self._add_losses(losses, moments, total_steps)
 
-    def _sum_of_means(self, losses: list[Tensor]) -> float:
-        """Sum over steps of the losses, each averaged over the ranks.
+    def _add_losses(self, losses: list[Tensor], moments: list[float], total_steps: int) -> None:
+        """Add the losses of the last steps, averaged over the ranks, to the sum of the epoch and to the events.
 
         Raises:
-            StageError: the sum is not finite.
+            StageError: their sum is not finite.
         """
-        return self._check_finite(float(self.mean(torch.stack(losses).sum()))) if losses else 0.0
+        if not losses:
+            return
+        means = self.mean(torch.stack(losses)).tolist()
+        self.loss_sum += self._check_finite(sum(means))
+        if self.events:
+            for step, (loss, moment) in enumerate(zip(means, moments, strict=True), start=self.step - len(means)):
+                self.events.add("train/loss", loss, step + 1, moment)
+                self.events.add("train/learning_rate", self.config.optim.lr * lr_multiplier(step, total_steps, self.config.optim), step + 1, moment)
 
     def _check_finite(self, loss: float) -> float:
         if not math.isfinite(loss):
@@ -195,10 +207,9 @@ class _Rank:
         self._run_steps(steps, total_steps)
         seconds = time.monotonic() - started
         with self._weights_to_use():
-            validation = task.validate(self.model, num_workers=self.num_workers)
-        validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
-        metrics = validation.metrics(self.config.classes)
-        self._check_finite(metrics["val_loss"])
+            metrics = self._validate()
+            if self.rank == 0:
+                self.best.keep(self.model.encoder, [*self.curve, metrics])
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,
@@ -210,10 +221,17 @@ class _Rank:
             "workers": self.world_size,
         }
 
-    def _write_output(self) -> None:
-        storage, output = self.job.storage, self.job.output
-        with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-            save_encoder(Path(folder), self.model.encoder)
-            for path in sorted(Path(folder).iterdir()):
-                storage.put_file(path, f"{output}/encoder/{path.name}")
-        storage.write_bytes(f"{output}/curve.json", json.dumps(self.curve, indent=1).encode())
+    def _validate(self) -> dict:
+        """Metrics on the validation images of all ranks.
+
+        Raises:
+            StageError: the loss is not finite.
+        """
+        validation = self.task.validate(self.model, num_workers=self.num_workers)
+        validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
+        metrics = validation.metrics(self.config.classes)
+        self._check_finite(metrics["val_loss"])
+        if self.events:
+            for name, value in scalars_of(metrics).items():
+                self.events.add(name, value, self.step)
+        return metrics

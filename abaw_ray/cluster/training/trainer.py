@@ -43,6 +43,7 @@ def train_encoder(
     micro_batch_size: int = 0,
     recompute_activations: bool = False,
     preemption_poll_s: float = 5.0,
+    is_synthetic: bool = False,
     on_report: Callable[[dict], None] | None = None,
     preempted_nodes: Callable[[], frozenset[str]] | None = None,
 ) -> dict:
@@ -57,12 +58,15 @@ def train_encoder(
         micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory. It does not change the result.
         recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
         preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
+        is_synthetic: Whether the images are generated, which the model card says.
         on_report: Called in this process after each epoch with its metrics, and after a checkpoint on preemption with ``step``,
             ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice.
         preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
     Returns:
-        The metrics of the last epoch, and ``curve``, those of all epochs. The output holds ``encoder/`` (for ``load_encoder``) and ``curve.json``.
+        The metrics of the selected epoch, ``selection`` (which it is), ``probe`` (scores of the linear probe) and ``curve``, the metrics of all
+        epochs. The output holds ``encoder/`` (for ``load_encoder``), ``other/`` where the best and the last epoch differ, ``tensorboard/`` and
+        ``curve.json``.
 
     Raises:
         ConfigError: the number of workers does not divide the batch.
@@ -75,6 +79,7 @@ def train_encoder(
         recompute_activations=recompute_activations,
         preempted_nodes=preempted_nodes,
         preemption_poll_s=preemption_poll_s,
+        is_synthetic=is_synthetic,
     )
     if store.finished([item]):
         _delete_checkpoints(store.storage, job.run)  # of a run that was killed before it deleted them

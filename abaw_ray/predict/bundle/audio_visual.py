@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig
@@ -33,7 +34,7 @@ def write_audio_visual(
         DataError: the speech model is not complete.
         StorageError: the object store of the speech model cannot be read.
     """
-    shutil.copytree(encoder, folder / ENCODER_FOLDER)
+    shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(CARD_FILE))  # the bundle has a card of its own
     for name, source in fusion.items():
         shutil.copytree(source, folder / FUSION_FOLDER / name)
     repository = save_speech_model(folder / SPEECH_FOLDER, metadata.features.speech, storage)

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 from huggingface_hub import ModelCardData
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.licenses import License
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import versions
 from abaw_ray.faces.config import ChipConfig, FacesConfig
-from abaw_ray.predict.bundle.metadata import CLASSIFIER_FOLDER, BundleMetadata, License
+from abaw_ray.predict.bundle.metadata import CLASSIFIER_FOLDER, BundleMetadata
 from abaw_ray.predict.bundle.store import finish_bundle
 from abaw_ray.predict.classifiers.labels import Contempt, map_labels, split_labels
 from abaw_ray.predict.classifiers.network import framework_of, load_network

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.licenses import License
 from abaw_ray.core.settings import from_plain, to_plain
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import FeaturesConfig
@@ -14,7 +15,6 @@ from abaw_ray.predict.config import ClassifierConfig
 from abaw_ray.scoring.postprocessing import Postprocessing
 
 METADATA_FILE = "bundle.json"
-CARD_FILE = "README.md"
 ENCODER_FOLDER, SPEECH_FOLDER, FUSION_FOLDER = "encoder", "speech", "fusion"
 CLASSIFIER_FOLDER = "classifier"
 FORMAT = "abaw_ray.model"
@@ -30,16 +30,6 @@ class BundleFile:
     """Bytes."""
     sha256: str
     """Hexadecimal digest of its content."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class License:
-    """What the weights may be used for."""
-
-    id: str
-    """Identifier of the model hub's list, such as ``apache-2.0``; ``other`` for one that is not in it."""
-    terms: str
-    """One sentence for people: shown on the terminal, in pages and in the model card."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.predict.bundle.card import render_card
-from abaw_ray.predict.bundle.metadata import CARD_FILE, METADATA_FILE, BundleFile, BundleMetadata, read_metadata
+from abaw_ray.predict.bundle.metadata import METADATA_FILE, BundleFile, BundleMetadata, read_metadata
 
 _SUFFIXES = (".safetensors", ".json")
 """Files of a bundle besides its card: formats that cannot run code when they are read."""

@@ -10,6 +10,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.presets import DEMO, PAPER
+from abaw_ray.core.licenses import License
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.config import ModelConfig
 from abaw_ray.encoder.model import build_encoder
@@ -19,7 +20,7 @@ from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
 from abaw_ray.media.audio import RATE
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
-from abaw_ray.predict.bundle.metadata import BundleMetadata, License
+from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.scoring.config import SmoothingConfig
 from abaw_ray.scoring.postprocessing import Postprocessing
 
