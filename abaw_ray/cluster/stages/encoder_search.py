@@ -108,7 +108,7 @@ def search_encoder(run: Run[Any], store: StageStore, item: Item) -> dict[str, An
         raise StageError(f"encoder_search: the loss of every trial became infinite; lower {lr}")
     best = max(complete, key=lambda trial: trial["curve"][-1]["mean_macro_f1"])
     options = " ".join(f"--encoder.{path.replace('_', '-')} {value:g}" for path, value in best["changes"].items())
-    echo(f"  best: mean macro-F1 of the data sets {best['curve'][-1]['macro_f1']:.3f} with {options or 'the settings as they are'}")
+    echo(f"  best: mean macro-F1 of the data sets {best['curve'][-1]['mean_macro_f1']:.3f} with {options or 'the settings as they are'}")
     store.storage.write_bytes(f"{store.output(item, '')}/trials.json", json.dumps(trials, indent=1).encode())
     figures = {"rows": images.figures["rows"], "trials": trials, "changes": best["changes"], "options": options}
     store.complete_folder(item, figures)
