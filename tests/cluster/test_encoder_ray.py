@@ -152,7 +152,7 @@ def replace_encoder(encoder):
 def test_the_events_have_every_step_once_in_spite_of_two_failures(store, disturbed):
     folder = f"{store.output(ITEM, '')}/tensorboard"
     losses = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "train/loss"]
-    epochs = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "macro_f1/synthetic"]
+    epochs = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "macro_f1/even"]
     assert losses == list(range(1, 37))
     assert epochs == list(range(6, 37, 6))
 
@@ -162,7 +162,7 @@ def test_the_metrics_are_those_of_the_selected_epoch(disturbed):
     selection, scores = metrics["selection"], [row["mean_macro_f1"] for row in metrics["curve"]]
     assert selection["best_epoch"] == selection["epoch"] == metrics["epoch"] == scores.index(max(scores)) + 1
     assert metrics["data_sets"] == metrics["curve"][selection["epoch"] - 1]["data_sets"]
-    assert metrics["probe"]["data_sets"]["synthetic"]["images"] == 31
+    assert metrics["probe"]["data_sets"]["even"]["images"] == 16
 
 
 def test_the_output_holds_the_encoder_and_its_curve_and_the_checkpoints_are_deleted(store, disturbed):
