@@ -43,5 +43,16 @@ def synthetic_table(count, *, split, seed, shuffled=False):
     labels = np.arange(count) % 3
     jpegs = [cv2.imencode(".jpg", synthetic_image(label, rng))[1].tobytes() for label in labels]
     labels = rng.permutation(labels) if shuffled else labels
-    columns = [[f"{split}-{row}" for row in range(count)], jpegs, labels, ["synthetic"] * count, [split] * count, [2.0] * count]
+    columns = [
+        [f"{split}-{row}" for row in range(count)],
+        jpegs,
+        labels,
+        ["synthetic"] * count,
+        [split] * count,
+        [2.0] * count,
+        [None] * count,
+        [None] * count,
+        [1.0] * count,
+        [None] * count,
+    ]
     return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE)

@@ -103,8 +103,10 @@ JOBS = {
         everyday=(
             "data.affectnet",
             "data.rafdb",
+            "faces.detector.weights",
             "encoder.model.name",
             "encoder.model.weights",
+            "encoder.no-face",
             "encoder.epochs",
             "encoder.optim.lr",
             "encoder.global-batch-size",

@@ -113,3 +113,15 @@ def test_a_global_batch_that_cannot_be_divided_among_the_ranks_is_a_problem_of_t
 
 def test_counting_contempt_as_a_missing_class_is_an_error(plan, data):
     assert "data.contempt=other: Other is none of encoder.ingest.classes" in "".join(map(str, plan(data=replace(data, contempt="other"))))
+
+
+def test_scales_that_training_does_not_cover_are_a_warning_of_the_plan_once(plan):
+    narrow = replace(SMOKE.encoder, augment=replace(SMOKE.encoder.augment, scales=(1.0, 1.2)))
+    printed, error = plan(encoder=narrow)
+    assert error is None and printed.count("WARNING encoder.augment.scales=1 to 1.2 do not include the features' scales 1.4") == 1
+
+
+def test_a_detector_without_its_weights_is_a_problem_of_the_still_images_too(plan):
+    faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
+    _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), faces=faces)
+    assert "yunet.onnx: there is no such file" in str(error)

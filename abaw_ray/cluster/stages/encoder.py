@@ -5,17 +5,19 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.encoder.config import REVISION
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the pretrained weights exist and that the number of ranks divides the batch."""
+    """Check the pretrained weights, the ranges of scales, and that the number of ranks divides the batch."""
     from abaw_ray.encoder.model import check_weights
 
     check_weights(run.config.encoder.model, run.config.storage)
     run.config.encoder.check_world_size(run.compute.training.workers)
+    check_scales(run)
 
 
 def describe(run: Run[Any]) -> str:
@@ -61,6 +63,7 @@ TRAIN_ENCODER = Stage(
     settings=lambda config: config.encoder,
     inputs=(INGEST_IMAGES,),
     check=check,
+    warnings=scale_warnings,
     work=RunWork(run=train, resources=lambda compute: compute.training, describe=describe, gang=True),
     job="abaw-ray train",
 )
