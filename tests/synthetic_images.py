@@ -50,5 +50,9 @@ def synthetic_table(count, *, split, seed, shuffled=False):
         [("even", "odd")[row % 2] for row in range(count)],
         [split] * count,
         [2.0] * count,
+        [None] * count,
+        [None] * count,
+        [1.0] * count,
+        [None] * count,
     ]
     return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE)

@@ -55,7 +55,11 @@ IMAGE = pa.schema(
         _column("label", pa.int32()),  # index into ENCODER_CLASSES
         _column("source", pa.string()),
         _column("split", pa.string()),  # train or val
-        _column("scale", pa.float32()),  # side of the stored square divided by that of the face's box
+        _column("scale", pa.float32()),  # side of the stored square over the longer side of the detector's box
+        _column("box", pa.list_(pa.float32(), 4), null=True),  # x0 y0 x1 y1 of the detector's box in pixels of the stored square
+        _column("landmarks", pa.list_(pa.float32(), 10), null=True),  # x y of eyes, nose, mouth corners, likewise
+        _column("inside", pa.float32()),  # fraction of the stored square that lies inside the picture
+        _column("no_face", pa.string(), null=True),  # why no face was found; null where one was
     ]
 )
 LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])

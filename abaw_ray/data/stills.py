@@ -24,7 +24,8 @@ class StillImage:
     expression: str
     """A name of ``core.expressions``, never a number."""
     box: tuple[float, float, float, float] | None
-    """Face box, x0 y0 x1 y1 in pixels of the image; ``None`` where the data set provides cropped faces."""
+    """The data set's face box, x0 y0 x1 y1 in pixels of the image; ``None`` where it has none. It tells which face is labelled; the size of the
+    face is that of the detector's box, as for videos."""
     split: Literal["train", "val"]
     source: str
     """Name of the data set: ``affectnet``, ``rafdb``, ``ferplus``, ``expw``, or that of a folder of images."""

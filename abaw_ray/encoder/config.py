@@ -14,7 +14,7 @@ from abaw_ray.training.config import LossConfig, OptimConfig
 
 REVISION = 3
 """Raised when the same images and settings give another encoder."""
-INGEST_REVISION = 2
+INGEST_REVISION = 3
 """Raised when the same still images and settings give other ``IMAGE`` rows."""
 Select = Literal["best", "last"]
 """Which epoch's encoder is used."""
@@ -27,9 +27,11 @@ class IngestConfig:
     classes: tuple[str, ...] = ENCODER_CLASSES
     """Names of the encoder's classes; a row's label is an index into them. Images of other expressions are skipped."""
     scale: float = 2.0
-    """Side of the stored square over the larger side of the face box: the largest training scale, with a margin for shifts and rotations."""
+    """Side of the stored square over the longer side of the detector's box: the largest training scale, with a margin for shifts and rotations.
+    Smaller where the picture ends sooner on three sides."""
     aligned_scale: float = 1.25
-    """Scale assumed for an aligned image without a box: side of the image over the side of the box that a detector would give."""
+    """Scale assumed for a picture in which the detector finds no face and for which the data set has no box: side of the picture over the longer
+    side of the box that the detector would give."""
     max_side: int = 448
     """Largest side of the stored square in pixels. The encoder's input size times ``scale`` over the smallest training scale loses no resolution."""
     quality: int = 92
@@ -153,6 +155,9 @@ class EncoderConfig:
     one is kept beside it. Ours: the paper does not say which epoch it uses."""
     probe_images_per_class: int = 500
     """Training images of each class, at most, for the linear probe of the encoder after the last epoch; 0 for no probe. Ours."""
+    no_face: Literal["skip", "whole"] = "skip"
+    """Training images in which the detector finds no face: ``skip``, because features are never computed of such images, or ``whole``, the stored
+    picture at its assumed scale. Validation uses all images, so that its scores are those of the whole data set. Ours."""
     zero_stage: Literal[0, 1, 2] = 1
     """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -170,6 +175,8 @@ class EncoderConfig:
             raise ConfigError(f"probe_images_per_class={self.probe_images_per_class} must be at least 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay} must be at least 0 and below 1")
+        if self.no_face not in ("skip", "whole"):
+            raise ConfigError(f"no_face='{self.no_face}' is neither 'skip' nor 'whole'")
         if self.augment.scales[1] > self.ingest.scale:
             raise ConfigError(f"augment.scales={self.augment.scales} exceed ingest.scale={self.ingest.scale}: the stored images are not large enough")
 

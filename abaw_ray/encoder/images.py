@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
@@ -84,7 +84,7 @@ class ImageSet:
         if not self._jpegs:
             raise DataError("images: the set is empty; see the failures of the stage that prepared it")
         self._starts = np.cumsum([0, *(len(jpegs) for jpegs in self._jpegs)])
-        table = pa.Table.from_batches(batches).select(["label", "source", "split", "scale"])
+        table = pa.Table.from_batches(batches).select(["label", "source", "split", "scale", "box", "no_face"])
         self.labels: Int[np.ndarray, " n"] = table.column("label").to_numpy().astype(np.int64)
         """Index into the encoder's classes, by row."""
         self.source = np.array(table.column("source").to_pylist(), dtype=object)
@@ -92,15 +92,25 @@ class ImageSet:
         self.split = np.array(table.column("split").to_pylist(), dtype=object)
         """``train`` or ``val``, by row."""
         self.scale: Float[np.ndarray, " n"] = table.column("scale").to_numpy()
-        """Side of the stored square over the side of the face box, by row."""
+        """Side of the stored square over the longer side of the face box, by row."""
+        self.has_face: Bool[np.ndarray, " n"] = table.column("no_face").is_null().to_numpy()
+        """Whether the detector found a face, by row."""
+        boxes = table.column("box").combine_chunks()
+        corners = boxes.fill_null([np.nan] * 4).flatten().to_numpy(zero_copy_only=False).reshape(-1, 2, 2)
+        self._centers: Float[np.ndarray, "n 2"] = corners.mean(axis=1, dtype=np.float64)
 
     def __len__(self) -> int:
         """Number of rows of both splits."""
         return int(self._starts[-1])
 
-    def rows(self, split: str) -> Int[np.ndarray, " rows"]:
-        """Row numbers of a split, ascending."""
-        return np.flatnonzero(self.split == split)
+    def rows(self, split: str, *, with_face: bool = False) -> Int[np.ndarray, " rows"]:
+        """Row numbers of a split, ascending; ``with_face`` leaves out images in which the detector found no face."""
+        return np.flatnonzero((self.split == split) & (self.has_face if with_face else True))
+
+    def face(self, row: int) -> Float[np.ndarray, "2"] | None:
+        """Center of the face box in pixels of the stored image, x and y; None where there is no box."""
+        center = self._centers[row]
+        return None if np.isnan(center).any() else center
 
     def pixels(self, row: int) -> UInt8[np.ndarray, "d d 3"]:
         """The stored image, RGB."""

@@ -99,6 +99,11 @@ class ExpressionModel(nn.Module):
         return parameter_groups(self.named_parameters(), config.optim, layer_of=layer, layers=layers, no_decay=no_decay)
 
 
+def training_rows(config: EncoderConfig, images: ImageSet) -> Int[np.ndarray, " rows"]:
+    """Rows of the training images that these settings use, ascending."""
+    return images.rows("train", with_face=config.no_face == "skip")
+
+
 class EncoderTask:
     """Micro-batches, loss and validation of one rank."""
 
@@ -127,7 +132,7 @@ class EncoderTask:
         """
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
-        self.train, self.val = images.rows("train") if train is None else train, images.rows("val")
+        self.train, self.val = training_rows(config, images) if train is None else train, images.rows("val")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
                 raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is validated on the other")
@@ -220,12 +225,17 @@ class EncoderTask:
     def _center_crops(self, rows: np.ndarray) -> Tensor:
         """Pixels of these rows without augmentation."""
         size, scale, images = self.config.model.img_size, sum(self.config.augment.scales) / 2, self.images
-        return self._stack([center_crop(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
+        return self._stack(
+            [
+                center_crop(images.pixels(row), size=size, stored_scale=float(images.scale[row]), scale=scale, face=images.face(row))
+                for row in map(int, rows)
+            ]
+        )
 
     def _random_crop(self, row: int, step: int) -> np.ndarray:
-        rng = np.random.default_rng([self.config.seed, step, row])
-        stored_scale = float(self.images.scale[row])
-        return random_crop(self.images.pixels(row), rng, size=self.config.model.img_size, stored_scale=stored_scale, config=self.augment)
+        rng, images = np.random.default_rng([self.config.seed, step, row]), self.images
+        size, stored_scale, augment = self.config.model.img_size, float(images.scale[row]), self.augment
+        return random_crop(images.pixels(row), rng, size=size, stored_scale=stored_scale, config=augment, face=images.face(row))
 
     @staticmethod
     def _stack(images: list[np.ndarray]) -> Tensor:

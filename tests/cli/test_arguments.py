@@ -117,8 +117,8 @@ def test_a_short_name_and_the_full_name_set_the_same_setting(full):
             "(see abaw-ray pipeline --help-all)",
         ),
         (
-            "train demo --detector haar",
-            "--detector is an option of faces, pipeline, features, sweep, predict and report, not of abaw-ray train; see abaw-ray train --help-all",
+            "train demo --folds 3",
+            "--folds is an option of pipeline, sweep, predict and report, not of abaw-ray train; see abaw-ray train --help-all",
         ),
         ("faces x --trials 3", "--trials is an option of pipeline, sweep, predict and report, not of abaw-ray faces; see abaw-ray faces --help-all"),
         ("faces x --chips jpg", "--chips jpg: choose jpeg or none"),

@@ -130,3 +130,15 @@ def test_a_plan_counts_the_images_of_class_folders_and_reports_an_unknown_class(
     assert "--data.class-map 3=Neutral (or mine/3=Neutral for this data set only" in "".join(map(str, plan(stages=(INGEST_IMAGES,), data=mine)))
     printed, error = plan(stages=(INGEST_IMAGES,), data=replace(mine, class_map=("mine/3=Fear",)))
     assert error is None and "2 of 2 shards" in printed
+
+
+def test_scales_that_training_does_not_cover_are_a_warning_of_the_plan_once(plan):
+    narrow = replace(SMOKE.encoder, augment=replace(SMOKE.encoder.augment, scales=(1.0, 1.2)))
+    printed, error = plan(encoder=narrow)
+    assert error is None and printed.count("WARNING encoder.augment.scales=1 to 1.2 do not include the features' scales 1.4") == 1
+
+
+def test_a_detector_without_its_weights_is_a_problem_of_the_still_images_too(plan):
+    faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
+    _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), faces=faces)
+    assert "yunet.onnx: there is no such file" in str(error)

@@ -70,10 +70,12 @@ WORDS = Stage(
     revision=1,
     settings=lambda config: config.words,
     check=refuse_whispers,
+    warnings=lambda run: ("texts: one is short",) if "one" in run.config.texts else (),
     work=ItemWork(
         items=texts,
         operators=(ItemOperator(build=lambda run: lambda: split_text, resources=lambda compute: SMALL),),
         unit="texts",
+        summarize=lambda run, outputs: {"longest": max(run.storage.table_rows(path) for path in outputs.values())},
         describe=lambda items: f"{sum(len(payload['text']) for payload in items.values())} letters",
     ),
     job="jobs/words.py",
@@ -137,6 +139,20 @@ def test_a_complete_stage_is_skipped_and_only_added_items_are_processed(run):
     assert run.processed() == ["text 0", "text 1", "text 2", "text 3"]
     assert more["total"].figures["total"] == 7
     assert first["words"].store == more["words"].store and first["total"].outputs != more["total"].outputs
+
+
+def test_a_summary_of_all_outputs_covers_those_of_earlier_runs_too(run):
+    assert run_job(run(), (WORDS,))["words"].figures == {"rows": 6, "longest": 3}
+    assert run_job(run(texts=("three more words", "four")), (WORDS,))["words"].figures["longest"] == 3
+    assert run_job(run(texts=("three more words", "four", "five six")), (WORDS,))["words"].figures == {"rows": 6, "longest": 3}
+
+
+def test_a_warning_is_printed_by_the_plan_and_by_an_unfinished_run(run, capsys, monkeypatch):
+    assert "  WARNING texts: one is short\n" in plan_of(run(), capsys, monkeypatch)
+    run_job(run(), (WORDS,))
+    assert "warning: texts: one is short" in capsys.readouterr().out
+    run_job(run(), (WORDS,))
+    assert "warning: " not in capsys.readouterr().out
 
 
 def test_other_settings_change_the_address_of_the_stage_and_of_those_after_it(run):

@@ -14,7 +14,18 @@ from abaw_ray.encoder.images import open_image_set
 
 def table(names, split="train"):
     jpegs = [cv2.imencode(".png", np.full((8, 8, 3), number % 251, np.uint8))[1].tobytes() for number in range(len(names))]
-    columns = [names, jpegs, range(len(names)), ["synthetic"] * len(names), [split] * len(names), [2.0] * len(names)]
+    columns = [
+        names,
+        jpegs,
+        range(len(names)),
+        ["synthetic"] * len(names),
+        [split] * len(names),
+        [2.0] * len(names),
+        [None] * len(names),
+        [None] * len(names),
+        [1.0] * len(names),
+        [None] * len(names),
+    ]
     return pa.Table.from_arrays(
         [pa.array(list(column), field.type) for column, field in zip(columns, schema.IMAGE, strict=True)], schema=schema.IMAGE
     )
@@ -87,3 +98,15 @@ def test_a_set_without_images_and_a_shard_with_another_schema_are_refused(storag
     storage.write_table("b.parquet", pa.table({"image": ["x"]}))
     with pytest.raises(StageError, match="jpeg"):
         open_image_set(storage, ["b.parquet"], tmp_path)
+
+
+def test_rows_with_a_face_can_be_selected_and_have_its_center(storage, tmp_path):
+    rows = table(["a", "b", "c"])
+    for name, values in (("box", [[1.0, 2.0, 5.0, 8.0], None, [0.0, 0.0, 2.0, 2.0]]), ("no_face", [None, "no face found", None])):
+        field = schema.IMAGE.field(name)
+        rows = rows.set_column(rows.column_names.index(name), field, pa.array(values, field.type))
+    storage.write_table("a.parquet", rows)
+    images = open_image_set(storage, ["a.parquet"], tmp_path)
+    np.testing.assert_array_equal(images.rows("train"), [0, 1, 2])
+    np.testing.assert_array_equal(images.rows("train", with_face=True), [0, 2])
+    assert images.face(0).tolist() == [3, 5] and images.face(1) is None and images.face(2).tolist() == [1, 1]

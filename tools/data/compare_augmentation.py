@@ -149,7 +149,7 @@ def _drawn_images(folder: Path, config: SyntheticConfig) -> tuple[list[StillImag
         with atomic_path(folder / name) as partial:
             partial.write_text("\n".join([COLUMNS, *rows]) + "\n")
     stills, storage = read_affectnet(folder), Storage(StorageConfig(uri=str(folder / "stored")))
-    storage.write_table("images.parquet", IngestImages(DEMO.encoder.ingest)(stills).table)
+    storage.write_table("images.parquet", IngestImages(DEMO.encoder.ingest, None)(stills).table)
     return stills, open_image_set(storage, ["images.parquet"], folder)
 
 

@@ -26,7 +26,15 @@ def one_task_each(run: Run[Any], items: Mapping[Item, dict], workers: int) -> li
 
 
 def run_items(
-    run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str, split: Split = one_task_each, between: str = ""
+    run: Run[Any],
+    store: StageStore,
+    payloads: Mapping[Item, dict],
+    chain: MakeChain,
+    *,
+    unit: str,
+    split: Split = one_task_each,
+    between: str = "",
+    summarize: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda outputs: {},
 ) -> Record:
     """Complete a stage for these items: only missing outputs are made, the record is written last.
 
@@ -38,6 +46,7 @@ def run_items(
         unit: Plural noun for the items in messages.
         split: Makes the tasks; one for each item by default.
         between: As in ``ItemWork``.
+        summarize: Paths of all outputs by item's name -> further figures of the record.
 
     Raises:
         StageError: too many items failed.
@@ -50,7 +59,9 @@ def run_items(
         echo(f"{store.stage}: already done ({len(record.outputs):,} {unit}) in {store.storage.uri(store.path)}")
         return record
     with writer_lock(store.storage, store.path), _deleted(store, between):
-        return _complete(run, store, payloads, chain, unit, split)
+        started, figures = time.monotonic(), _process(run, store, payloads, chain, unit, split)
+        figures |= summarize(store.finished(items))
+        return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
 
 
 @contextmanager
@@ -66,14 +77,15 @@ def _deleted(store: StageStore, folder: str) -> Iterator[None]:
             store.storage.delete(path)
 
 
-def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split) -> Record:
-    started, items = time.monotonic(), list(payloads)
+def _process(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split) -> dict[str, Any]:
+    """Process the unfinished items; returns the sums of the figures."""
+    items = list(payloads)
     retried = store.failures(items) if run.policy.retry_failures else {}
     done = store.done(items) - retried.keys()
     todo = {item: payloads[item] for item in items if item.name not in done}
     text = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already done" if done else "")
     echo(f"{text}; {store.storage.uri(store.path)}")
-    figures: dict[str, float] = {}
+    figures: dict[str, Any] = {}
     if todo:
         chain = make_chain(todo)
         if not chain.in_driver:
@@ -83,7 +95,7 @@ def _complete(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], m
         figures = dict(shown.sums)
     uncounted = done | store.failures(items).keys()  # failed items have an output too, but returned no figures
     figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))
-    return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
+    return figures
 
 
 def _sized(run: Run[Any], chain: Chain) -> Chain:

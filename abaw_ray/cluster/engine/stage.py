@@ -7,6 +7,7 @@ item on Ray Data, with one output each; ``RunWork`` is one run over all inputs.
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
@@ -68,6 +69,8 @@ class ItemWork(Generic[_ConfigT]):
     """Whether the unfinished items are so few that they are processed in the driver: starting Ray would take longer."""
     between: Callable[[_ConfigT], str] = lambda config: ""
     """Folder below the store for what lies between operators; deleted before and after the work, with what killed workers left. Empty: none."""
+    summarize: Callable[[Run[_ConfigT], Mapping[str, str]], Mapping[str, Any]] = lambda run, outputs: {}
+    """The run and the paths of all outputs by item's name -> figures of the complete stage, beside the sums of what the work returned."""
     verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
     """Raises an error if the complete stage is not usable."""
 
@@ -108,6 +111,8 @@ class Stage(Generic[_ConfigT]):
     """Identities of files that affect its outputs and belong to no stage, such as pretrained weights."""
     check: Callable[[Run[_ConfigT]], object] = lambda run: None
     """Raises errors that would stop the stage later, before anything starts: missing weights, unusable annotations."""
+    warnings: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()
+    """Sentences about settings that do not fit together; printed by the plan, and before an unfinished stage runs."""
 
     def store(self, run: Run[_ConfigT]) -> StageStore:
         """Its store for this run's settings."""
@@ -175,7 +180,8 @@ class Stage(Generic[_ConfigT]):
             operators = [Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators]
             return Chain(operators=operators, in_driver=work.in_driver(todo))
 
-        record = run_items(run, store, items, chain, unit=work.unit, split=work.split, between=work.between(run.config))
+        summarize = partial(work.summarize, run)
+        record = run_items(run, store, items, chain, unit=work.unit, split=work.split, between=work.between(run.config), summarize=summarize)
         work.verify(run, store, record)
         return record
 

@@ -35,8 +35,8 @@ class FacesJob(DataRunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderJob(DataRunConfig):
-    """Stage I: ``abaw-ray train``."""
+class EncoderJob(FacesJob):
+    """Stage I: ``abaw-ray train``. The detector of the videos finds the faces of still images too."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """Stage I."""
@@ -51,7 +51,7 @@ class EncoderSearchJob(EncoderJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesJob(EncoderJob, FacesJob):
+class FeaturesJob(EncoderJob):
     """Two vectors per frame: ``abaw-ray features``."""
 
     features: FeaturesConfig = field(default_factory=FeaturesConfig)

@@ -34,9 +34,13 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
         The stages' records by name.
     """
     run.storage.check()
+    warnings: dict[str, None] = {}
     for stage in stages:  # reports a wrong bucket, missing weights or unusable annotations before hours of work
         if stage.record(run) is None:
             stage.check(run)
+            warnings |= dict.fromkeys(stage.warnings(run))
+    for text in warnings:
+        echo(f"warning: {text}")
     records = complete_all(run, stages)
     if finish:
         finish(run, records)

@@ -47,11 +47,12 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
             workers.append(resources.workers or fitting)
         rows += [(stage.name, work, *pair) for pair in columns or [_DRIVER]]
         lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
+        lines += [f"WARNING {text}" for text in _collect(problems, partial(stage.warnings, run)) or ()]
     echo(f"plan, results in {run.storage.uri()}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no rich table: it would wrap lines, because a log has no width
         echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for line in lines:
+    for line in dict.fromkeys(lines):  # two stages may give the same warning
         echo(f"  {line}")
     if unwritable:  # no stage can read its results either
         problems = [*problems[:1], *(problem for problem in problems[1:] if not str(problem).startswith(run.storage.uri()))]

@@ -5,6 +5,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Item, StageStore
@@ -12,7 +13,7 @@ from abaw_ray.encoder.config import REVISION, parse_source_weights
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the pretrained weights exist, that the number of ranks divides the batch, and that weighted data sets are used."""
+    """Check weights, ranges of scales, that the number of ranks divides the batch, and that weighted data sets are used."""
     from abaw_ray.data.still_images.read import source_names
     from abaw_ray.encoder.model import check_weights
 
@@ -22,6 +23,7 @@ def check(run: Run[Any]) -> None:
     unknown = [name for name in parse_source_weights(run.config.encoder.source_weights) if name not in sources]
     if unknown:
         raise ConfigError(f"encoder.source_weights: '{unknown[0]}' is no data set of this run, which has {', '.join(sources) or 'none'}")
+    check_scales(run)
 
 
 def describe(run: Run[Any]) -> str:
@@ -77,6 +79,7 @@ TRAIN_ENCODER = Stage(
     settings=lambda config: config.encoder,
     inputs=(INGEST_IMAGES,),
     check=check,
+    warnings=scale_warnings,
     work=RunWork(run=train, resources=lambda compute: compute.training, describe=describe, gang=True),
     job="abaw-ray train",
 )

@@ -62,7 +62,7 @@ def train_trial(overrides: dict[str, Any], search: Search) -> Iterable[dict[str,
     yield from EncoderTrial(
         candidate_config(search.config, search.search, overrides),
         images,
-        subset(images, search.search),
+        subset(search.config, search.search, images),
         device="cuda" if search.gpu else "cpu",
         micro_batch_size=search.micro_batch_size,
         recompute_activations=search.recompute_activations,

@@ -58,6 +58,17 @@ def face_sources(run: Run[Any]) -> tuple[str, ...]:
 
 
 @once_per_run
+def load_detector(run: Run[Any]) -> bytes | None:
+    """Load and check YuNet's weights, which workers may not be able to download; None for another detector.
+
+    Raises:
+        ConfigError: the weights are missing, or are another file.
+    """
+    faces, storage = run.config.faces, run.config.storage
+    return yunet_weights(faces.detector.weights, storage) if faces.detector.kind == "yunet" else None
+
+
+@once_per_run
 def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
     """Load and check the files that the detector and the embedder need, before anything starts.
 
@@ -71,10 +82,7 @@ def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
     faces, storage = run.config.faces, run.config.storage
     if faces.detector.kind == "given":
         BoxTable(faces.detector.boxes, storage).check(item.name for item in videos(run))
-    return (
-        yunet_weights(faces.detector.weights, storage) if faces.detector.kind == "yunet" else None,
-        sface_weights(faces.people.weights, storage) if faces.uses_embeddings else None,
-    )
+    return load_detector(run), sface_weights(faces.people.weights, storage) if faces.uses_embeddings else None
 
 
 def build_work(run: Run[Any]) -> partial[FaceWork]:

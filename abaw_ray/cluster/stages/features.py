@@ -13,6 +13,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.core.errors import ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
@@ -97,13 +98,20 @@ def build_work(run: Run[Any]) -> partial[FeatureWork]:
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
 
 
+def check(run: Run[Any]) -> None:
+    """Check the speech model's weights and the ranges of scales."""
+    check_weights(run.config.features.speech, run.config.storage)
+    check_scales(run)
+
+
 EXTRACT_FEATURES = Stage(
     name="features",
     revision=REVISION,
     settings=lambda config: config.features,
     inputs=(PREPARE_FACES, TRAIN_ENCODER),
     sources=lambda run: (weights_identity(weights_source(run.config.features.speech, run.config.storage)),),
-    check=lambda run: check_weights(run.config.features.speech, run.config.storage),
+    check=check,
+    warnings=scale_warnings,
     work=ItemWork(
         items=feature_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),

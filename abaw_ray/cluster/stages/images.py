@@ -2,31 +2,44 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.stages.faces import load_detector
 from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
+from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, Record, StageStore
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig
 from abaw_ray.encoder.ingest import IngestImages
+from abaw_ray.faces.config import DetectorConfig
+from abaw_ray.faces.detection.detect import make_detector
+from abaw_ray.faces.detection.still_detector import StillDetector
 
 _SHARD_SIZE = 1000
 """Number of images of a shard: about 20 MB, so that one read is quick. Ours."""
 
+_READ_THREADS = 8
+"""Threads that read columns of the shards, which is bound by storage latency. Ours."""
+
 
 class ImageWork:
-    """Crops the images of one shard and encodes them as JPEG; each unreadable image is a separate failure."""
+    """Finds the faces of the images of one shard, crops them and encodes them as JPEG; each unreadable image is a separate failure."""
 
-    def __init__(self, config: IngestConfig, access: StorageConfig) -> None:
-        self.ingest = IngestImages(config, access)
+    def __init__(self, config: IngestConfig, detector: DetectorConfig, weights: bytes | None, access: StorageConfig) -> None:
+        detect = None if detector.kind == "given" else StillDetector(make_detector(detector, weights), detector)
+        self.ingest = IngestImages(config, detect, access)
 
     def __call__(self, store: StageStore, item: Item, shard: dict) -> Mapping[str, float]:
         """Process one item; its payload lists the images."""
@@ -68,23 +81,52 @@ def shards(run: Run[Any]) -> dict[Item, dict]:
     return shards_of(stills(run))
 
 
-def check_contempt(run: Run[Any]) -> None:
-    """Check that AffectNet's contempt images are not dropped silently.
+def check(run: Run[Any]) -> None:
+    """Check that the detector's weights exist, and that AffectNet's contempt images are not dropped silently.
 
     Raises:
-        ConfigError: contempt counts as ``Other``, which is none of the encoder's classes.
+        ConfigError: the weights are missing, or contempt counts as ``Other``, which is none of the encoder's classes.
     """
+    load_detector(run)
     classes = run.config.encoder.ingest.classes
     if run.config.data.contempt == "other" and "Other" not in classes:
         raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(classes)}; add it there, or choose drop")
 
 
+def summarize(run: Run[Any], outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Figures of each data set: images by split, those without a face, and the scales of its training images.
+
+    ``scales`` are those of the stored squares: the deciles of training images with a face, from the smallest to the largest.
+    """
+    columns = ["source", "split", "scale", "no_face"]
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        tables = list(pool.map(lambda path: run.storage.read_table(path, columns=columns), outputs.values()))
+    table = pa.concat_tables([schema.IMAGE.empty_table().select(columns), *tables])
+    sources, splits = (np.array(table[name].to_pylist(), dtype=object) for name in ("source", "split"))
+    scales, has_face = table["scale"].to_numpy(), table["no_face"].is_null().to_numpy()
+    figures = {}
+    for source in sorted(set(sources)):
+        of_source = sources == source
+        training = scales[of_source & has_face & (splits == "train")]
+        figures[source] = {
+            "train": int((of_source & (splits == "train")).sum()),
+            "val": int((of_source & (splits == "val")).sum()),
+            "no_face": int((of_source & ~has_face).sum()),
+            "scales": [round(float(value), 3) for value in np.quantile(training, np.linspace(0, 1, 11))] if len(training) else [],
+        }
+    return {"data_sets": figures}
+
+
 def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
-    """Check the number of unreadable images: the stage's items are shards, so the engine does not count images.
+    """Report images without a face, and check the number of unreadable ones: the stage's items are shards, so the engine does not count images.
 
     Raises:
         StageError: more images than ``max_failures`` allows cannot be read.
     """
+    for name, counts in record.figures["data_sets"].items():
+        if counts["no_face"]:
+            use = "training leaves them out" if run.config.encoder.no_face == "skip" else "training uses them whole"
+            echo(f"images: {name}: no face found in {counts['no_face']:,} of {counts['train'] + counts['val']:,} images; {use} (encoder.no_face)")
     unreadable, rows = record.figures.get("unreadable", 0), record.figures["rows"]
     if not run.policy.within_budget(unreadable, unreadable + rows):
         raise StageError(
@@ -95,16 +137,18 @@ def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
 INGEST_IMAGES = Stage(
     name="images",
     revision=INGEST_REVISION,
-    settings=lambda config: config.encoder.ingest,
-    check=check_contempt,
+    settings=lambda config: {"ingest": config.encoder.ingest, "detector": config.faces.detector},
+    check=check,
     work=ItemWork(
         items=shards,
         operators=(
             ItemOperator(
-                build=lambda run: partial(ImageWork, run.config.encoder.ingest, run.config.storage), resources=lambda compute: compute.decode
+                build=lambda run: partial(ImageWork, run.config.encoder.ingest, run.config.faces.detector, load_detector(run), run.config.storage),
+                resources=lambda compute: compute.decode,
             ),
         ),
         unit="shards",
+        summarize=summarize,
         verify=check_failures,
     ),
     job="abaw-ray train",

@@ -1,6 +1,7 @@
 """A stored image -> the encoder's input: in training a random crop, degraded, as if the picture ended near the face; else the center crop.
 
-A stored image is a square whose side is a known multiple of the face box's side (``ingest.py``), so scales have the same meaning as for chips.
+A stored image is a square whose side is a known multiple of the longer side of the detector's box (``ingest.py``), as that of a chip, so that scales
+mean the same for both.
 """
 
 import math
@@ -18,7 +19,13 @@ _MAX_BILINEAR_SHRINK = 1.3
 
 
 def random_crop(
-    image: UInt8[np.ndarray, "d d 3"], rng: np.random.Generator, *, size: int, stored_scale: float, config: AugmentConfig
+    image: UInt8[np.ndarray, "d d 3"],
+    rng: np.random.Generator,
+    *,
+    size: int,
+    stored_scale: float,
+    config: AugmentConfig,
+    face: Float[np.ndarray, "2"] | None = None,
 ) -> UInt8[np.ndarray, "size size 3"]:
     """An augmented training view of a stored image.
 
@@ -28,6 +35,7 @@ def random_crop(
         size: Side of the result in pixels.
         stored_scale: Side of the stored image over the side of the face box.
         config: Ranges of the augmentation.
+        face: Center of the face box in pixels of the image, x and y; None for the center of the image.
     """
     draws = 2 * rng.random(7) - 1
     low, high = (math.log(_clamp_scale(scale, config.scales[0], stored_scale)) for scale in config.scales)
@@ -35,17 +43,19 @@ def random_crop(
     side = image.shape[0] * scale / stored_scale
     shift = config.max_shift * draws[1:3]
     to_image = _rotation(math.radians(config.max_rotation_deg * draws[3]), flip=bool((draws[4] + 1) / 2 < config.hflip_prob))
-    view = _crop(image, side, size, shift=shift, to_image=to_image)
+    view = _crop(image, side, size, face=face, shift=shift, to_image=to_image)
     view = cv2.LUT(view, _tone_curve(gain=1 + config.brightness * draws[5], gamma=math.exp(config.gamma * draws[6])))
     border = sample_border(rng, config.padaug, config.scales[1])
     view = degrade(view, rng, config.degrade)
     return apply_border(view, border, scale, np.linalg.solve(to_image, -shift) * size)
 
 
-def center_crop(image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float) -> UInt8[np.ndarray, "size size 3"]:
-    """The validation view: a center crop at one scale, or the whole stored image where that is smaller."""
+def center_crop(
+    image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float, face: Float[np.ndarray, "2"] | None = None
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The validation view: a crop around the face at one scale, or the whole stored image where that is smaller."""
     scale = min(scale, stored_scale)
-    return _crop(image, image.shape[0] * scale / stored_scale, size, shift=np.zeros(2), to_image=np.eye(2))
+    return _crop(image, image.shape[0] * scale / stored_scale, size, face=face, shift=np.zeros(2), to_image=np.eye(2))
 
 
 def _clamp_scale(scale: float, min_scale: float, stored_scale: float) -> float:
@@ -59,13 +69,17 @@ def _rotation(angle: float, *, flip: bool) -> Float[np.ndarray, "2 2"]:
     return np.array([[sign * cos, -sin], [sign * sin, cos]])
 
 
-def _crop(image: np.ndarray, side: float, size: int, *, shift: np.ndarray, to_image: Float[np.ndarray, "2 2"]) -> np.ndarray:
-    """A square of ``side`` pixels, turned about its center and resized to ``size``; outside of the image its reflection, which is not black."""
+def _crop(image: np.ndarray, side: float, size: int, *, face: np.ndarray | None, shift: np.ndarray, to_image: Float[np.ndarray, "2 2"]) -> np.ndarray:
+    """A square of ``side`` pixels, turned about its center and resized to ``size``; outside of the image its reflection: black only where the image
+    itself is, because its picture ends there.
+    """
+    middle = np.full(2, image.shape[0] / 2) if face is None else face
     if side > _MAX_BILINEAR_SHRINK * size:
         reduced = max(size, round(image.shape[0] * size / side))
-        image, side = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA), side * reduced / image.shape[0]
+        ratio = reduced / image.shape[0]
+        image, side, middle = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA), side * ratio, middle * ratio
     matrix = side / size * to_image
-    center = (image.shape[0] - 1) / 2 + side * shift
+    center = middle - 0.5 + side * shift
     to_source = np.column_stack([matrix, center - matrix @ np.full(2, (size - 1) / 2)])
     return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
 

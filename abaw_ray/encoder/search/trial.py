@@ -20,7 +20,7 @@ from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.search.config import EncoderSearchConfig
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
+from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext, training_rows
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
@@ -45,12 +45,12 @@ def candidate_config(config: EncoderConfig, search: EncoderSearchConfig, overrid
     return replace(replace_at(config, overrides), epochs=search.epochs)
 
 
-def subset(images: ImageSet, config: EncoderSearchConfig) -> Int[np.ndarray, " rows"]:
-    """Rows of the training images of every trial, ascending: ``config.images`` of them, or all where there are fewer."""
-    rows = images.rows("train")
-    if len(rows) <= config.images:
+def subset(config: EncoderConfig, search: EncoderSearchConfig, images: ImageSet) -> Int[np.ndarray, " rows"]:
+    """Rows of the training images of every trial, ascending: ``search.images`` of them, or all where there are fewer."""
+    rows = training_rows(config, images)
+    if len(rows) <= search.images:
         return rows
-    return np.sort(np.random.default_rng([config.seed, len(rows)]).choice(rows, config.images, replace=False))
+    return np.sort(np.random.default_rng([search.seed, len(rows)]).choice(rows, search.images, replace=False))
 
 
 class EncoderTrial:

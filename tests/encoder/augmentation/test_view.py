@@ -150,3 +150,12 @@ def test_the_same_seed_step_and_image_give_the_same_pixels():
 def test_scales_that_descend_are_refused():
     with pytest.raises(ConfigError, match="scales"):
         AugmentConfig(scales=(1.7, 1.0))
+
+
+def test_views_are_centered_on_the_face_and_not_on_the_stored_image():
+    face = np.array([60.0, 75.0])
+    np.testing.assert_array_equal(center_crop(ramp(), size=70, stored_scale=2.0, scale=1.0, face=face), ramp()[40:110, 25:95])
+    view = random_crop(ramp(), np.random.default_rng(0), size=70, stored_scale=2.0, config=FIXED, face=face)
+    np.testing.assert_allclose(geometry(view)[1], face - 0.5, atol=0.3)
+    reduced = center_crop(ramp(), size=35, stored_scale=2.0, scale=1.0, face=face)
+    np.testing.assert_allclose(geometry(reduced)[1], face - 0.5, atol=0.6)

@@ -44,11 +44,11 @@ def test_overrides_become_settings_of_the_encoder():
 
 
 def test_every_trial_has_the_same_subset_of_training_images(images):
-    rows = subset(images, SEARCH)
+    rows = subset(CONFIG, SEARCH, images)
     assert len(set(rows.tolist())) == 64 and set(rows) < set(images.rows("train")) and (np.diff(rows) > 0).all()
-    assert (rows == subset(images, replace(SEARCH, trials=3))).all()
-    assert (rows != subset(images, replace(SEARCH, seed=1))).any()
-    assert (subset(images, replace(SEARCH, images=1000)) == images.rows("train")).all()
+    assert (rows == subset(CONFIG, replace(SEARCH, trials=3), images)).all()
+    assert (rows != subset(CONFIG, replace(SEARCH, seed=1), images)).any()
+    assert (subset(CONFIG, replace(SEARCH, images=1000), images) == images.rows("train")).all()
 
 
 def test_a_trial_learns_and_reports_every_epoch(images):
@@ -61,20 +61,23 @@ def test_a_trial_learns_and_reports_every_epoch(images):
 
 def test_micro_batches_and_recomputation_do_not_change_a_trial(images):
     config = candidate_config(CONFIG, SEARCH, {})
-    whole = next(EncoderTrial(config, images, subset(images, SEARCH)).epochs())
-    parts = next(EncoderTrial(config, images, subset(images, SEARCH), micro_batch_size=4, recompute_activations=True, num_workers=2).epochs())
+    whole = next(EncoderTrial(config, images, subset(CONFIG, SEARCH, images)).epochs())
+    rows = subset(CONFIG, SEARCH, images)
+    parts = next(EncoderTrial(config, images, rows, micro_batch_size=4, recompute_activations=True, num_workers=2).epochs())
     assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-5) and parts["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-4)
 
 
 def test_a_trial_in_bf16_differs_by_its_rounding_only(images):
     config = candidate_config(CONFIG, SEARCH, {})
-    exact, rounded = (next(EncoderTrial(replace(config, precision=name), images, subset(images, SEARCH)).epochs()) for name in ("float32", "bf16"))
+    exact, rounded = (
+        next(EncoderTrial(replace(config, precision=name), images, subset(CONFIG, SEARCH, images)).epochs()) for name in ("float32", "bf16")
+    )
     assert exact["loss"] != rounded["loss"] == pytest.approx(exact["loss"], rel=0.05)
 
 
 def test_a_trial_whose_loss_is_infinite_ends_with_the_reason(images):
     config = candidate_config(CONFIG, SEARCH, {"optim.lr": 1e38})
-    assert list(EncoderTrial(config, images, subset(images, SEARCH)).epochs()) == [{"epoch": 1, "reason": "the loss is not finite"}]
+    assert list(EncoderTrial(config, images, subset(CONFIG, SEARCH, images)).epochs()) == [{"epoch": 1, "reason": "the loss is not finite"}]
 
 
 def test_stronger_augmentation_changes_the_pixels_and_none_leaves_only_the_crop(images):

@@ -130,7 +130,9 @@ def write_images(work: Work) -> Storage:
         jpegs = [cv2.imencode(".jpg", image, quality)[1].tobytes() for image in synthetic_images(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
-            rows = [(f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "synthetic", split, scale) for row in range(count)]
+            rows = [
+                (f"{split}-{row}", jpegs[row % len(jpegs)], row % classes, "synthetic", split, scale, None, None, 1.0, None) for row in range(count)
+            ]
             columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema.IMAGE, strict=True)]
             storage.write_table(name, pa.Table.from_arrays(columns, schema=schema.IMAGE))
     return storage
