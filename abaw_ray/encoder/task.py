@@ -22,6 +22,7 @@ from abaw_ray.encoder.metrics import ValidationSums
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
 from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, identity
 from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise, set_noise, use_stochastic_depth
+from abaw_ray.encoder.vit.preprocessing import preprocessing_of
 from abaw_ray.training.loop import prefetch
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import parameter_groups
@@ -84,7 +85,7 @@ class ExpressionModel(nn.Module):
             return layers - 1 if index is None else index
 
         def no_decay(name: str, parameter: nn.Parameter) -> bool:
-            return name.split(".")[-1] in ("pos_embed", "cls_token", "reg_token") or name.endswith("_bias")
+            return self.encoder.has_no_weight_decay(name.removeprefix("encoder.vit.")) or name.endswith("_bias")
 
         return parameter_groups(self.named_parameters(), config.optim, layer_of=layer, layers=layers, no_decay=no_decay)
 
@@ -107,6 +108,7 @@ class EncoderTask:
         """
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
+        self.img_size = preprocessing_of(config.model).img_size
         self.train, self.val = images.rows("train"), images.rows("val")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
@@ -179,13 +181,13 @@ class EncoderTask:
 
     def _center_crops(self, rows: np.ndarray) -> Tensor:
         """Pixels of these rows for validation."""
-        size, scale, images = self.config.model.img_size, sum(self.config.augment.scales) / 2, self.images
+        size, scale, images = self.img_size, sum(self.config.augment.scales) / 2, self.images
         return self._stack([center_crop(images.pixels(int(row)), size=size, stored_scale=float(images.scale[row]), scale=scale) for row in rows])
 
     def _random_crop(self, row: int, step: int) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, step, row])
         stored_scale = float(self.images.scale[row])
-        return random_crop(self.images.pixels(row), rng, size=self.config.model.img_size, stored_scale=stored_scale, config=self.config.augment)
+        return random_crop(self.images.pixels(row), rng, size=self.img_size, stored_scale=stored_scale, config=self.config.augment)
 
     @staticmethod
     def _stack(images: list[np.ndarray]) -> Tensor:
