@@ -15,8 +15,7 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.encoder.config import Pool
 from abaw_ray.encoder.model import Encoder
 from abaw_ray.encoder.vit.preprocessing import Preprocessing
-
-WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+from abaw_ray.encoder.vit.saved_encoder import CONFIG_FILE, WEIGHTS_FILE
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
@@ -60,27 +59,28 @@ def timm_config(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def load_encoder(folder: Path, *, pool: Pool = "own") -> Encoder:
+def load_encoder(folder: Path, *, pool: Pool = "own", name: str = "") -> Encoder:
     """A saved encoder, in evaluation mode: one of ``save_encoder``, or any plain vision Transformer in timm's format; a classifier is left out.
 
     Args:
         folder: The folder.
         pool: The vector, for a folder that does not say it, because it was not saved by this package.
+        name: Name of the encoder in messages; empty for the folder.
 
     Raises:
         DataError: the folder does not hold a saved encoder.
     """
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder}: holds no {name}; give the folder that the encoder's training wrote")
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise DataError(f"{name or folder}: holds no {file}; give the folder that the encoder's training wrote")
     try:
         body = json.loads((folder / CONFIG_FILE).read_text())
         vit: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, pretrained_cfg_overlay={"custom_load": False})
         vit.reset_classifier(0)
         pretrained = vit.pretrained_cfg
-        name = ".".join(filter(None, (body["architecture"], pretrained.get("tag"))))
+        architecture = ".".join(filter(None, (body["architecture"], pretrained.get("tag"))))
         preprocessing = Preprocessing(img_size=vit.patch_embed.img_size[0], mean=tuple(pretrained["mean"]), std=tuple(pretrained["std"]))
         model_args = {**body.get("model_args", {}), "img_size": preprocessing.img_size}
-        return Encoder(vit, preprocessing, pool=body.get("pool", pool), name=name, model_args=model_args).eval()
+        return Encoder(vit, preprocessing, pool=body.get("pool", pool), name=architecture, model_args=model_args).eval()
     except (AttributeError, AssertionError, KeyError, OSError, TypeError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
-        raise DataError(f"{folder}: is not a complete saved encoder: {' '.join(str(error).split())[:200]}") from error
+        raise DataError(f"{name or folder}: is not a complete saved encoder: {' '.join(str(error).split())[:200]}") from error

@@ -131,6 +131,10 @@ class MoeConfig:
 class EncoderConfig:
     """Stage I. The defaults are the paper's method as far as it is published; every value without a source is ours."""
 
+    path: str = ""
+    """An encoder to use instead of training one: path or URI of a folder as timm saves it, of an earlier output of Stage I, or of a model bundle;
+    ``owner/name`` for one on the model hub. Of the other settings of Stage I, only ``model.pool`` then has an effect, and only where the folder does
+    not state it. Empty trains an encoder."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
     """Storage of the still images: a stage of its own, whose results depend on nothing else here."""
     model: ModelConfig = field(default_factory=ModelConfig)

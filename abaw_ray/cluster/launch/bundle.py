@@ -75,11 +75,12 @@ def _fusion_folders(fusion: Record, protocol: Protocol) -> dict[str, str]:
 
 
 def _training_data(run: Run[Any]) -> tuple[str, ...]:
-    data = run.config.data
+    data, encoder = run.config.data, run.config.encoder.path
+    foreign = (f"those of the encoder {encoder}",) if encoder else ()
     if data.use_synthetic:
-        return ("generated talking faces (abaw_ray.data.synthetic)",)
-    names = {"Aff-Wild2": data.affwild2, "AffectNet": data.affectnet, "RAF-DB": data.rafdb}
-    return tuple(name for name, path in names.items() if path)
+        return ("generated talking faces (abaw_ray.data.synthetic)", *foreign)
+    names = {"Aff-Wild2": data.affwild2} | ({} if encoder else {"AffectNet": data.affectnet, "RAF-DB": data.rafdb})
+    return (*(name for name, path in names.items() if path), *foreign)
 
 
 def _scores(summary: dict[str, Any], protocol: Protocol) -> dict[str, float]:

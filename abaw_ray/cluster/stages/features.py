@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER, check_input_size
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.core.errors import ItemError, MissingError
@@ -81,6 +81,12 @@ class FeatureWork:
             return None, ItemError(f"its frames have no audio features: {error}", last_frame=last_frame)
 
 
+def check(run: Run[Any]) -> None:
+    """Check that the chips have the encoder's input size, and that the speech model exists."""
+    check_input_size(run)
+    check_weights(run.config.features.speech, run.config.storage)
+
+
 def feature_items(run: Run[Any]) -> dict[Item, dict]:
     """One item for each video with faces: its FACE output and the video's address. Its identity includes the encoder."""
     faces, encoder = PREPARE_FACES.require(run), TRAIN_ENCODER.require(run)
@@ -103,7 +109,7 @@ EXTRACT_FEATURES = Stage(
     settings=lambda config: config.features,
     inputs=(PREPARE_FACES, TRAIN_ENCODER),
     sources=lambda run: (weights_identity(weights_source(run.config.features.speech, run.config.storage)),),
-    check=lambda run: check_weights(run.config.features.speech, run.config.storage),
+    check=check,
     work=ItemWork(
         items=feature_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),

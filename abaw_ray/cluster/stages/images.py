@@ -101,6 +101,7 @@ INGEST_IMAGES = Stage(
     name="images",
     revision=INGEST_REVISION,
     settings=lambda config: config.encoder.ingest,
+    is_needed=lambda config: not config.encoder.path,
     check=check_contempt,
     work=ItemWork(
         items=shards,
