@@ -18,6 +18,8 @@ INGEST_REVISION = 3
 """Raised when the same still images and settings give other ``IMAGE`` rows."""
 Select = Literal["best", "last"]
 """Which epoch's encoder is used."""
+Pool = Literal["own", "cls_mean"]
+"""How the tokens of an image become its vector: see ``ModelConfig.pool``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +56,14 @@ class ModelConfig:
     """The timm model and its initial weights. The architecture is the paper's, all else is ours."""
 
     name: str = "vit_large_patch14_dinov2.lvd142m"
-    """Name of a vision Transformer in timm."""
-    img_size: int = 224
-    """Side of the input in pixels, a multiple of the patch size; position embeddings of pretrained weights are resampled to it."""
+    """Name of a plain vision Transformer in timm; the patch size is the architecture's."""
+    img_size: int | None = 224
+    """Side of the input in pixels, a multiple of the patch size; position embeddings of pretrained weights are resampled to it. None is timm's size
+    for the model: 518 for DINOv2, for which 224 is the size of most of its pretraining and a fifth of the tokens."""
+    pool: Pool = "own"
+    """Vector of an image. ``own`` is what timm's model returns: the class token (DINOv2, CLIP), the mean of the patch tokens (DINOv3, EVA-02) or
+    attention pooling (SigLIP). ``cls_mean`` joins the class token and the mean of the patch tokens, the input of DINOv2's linear classifiers (Oquab
+    et al., 2023), twice as wide."""
     embed_dim: int | None = None
     """Width of a smaller model of the same kind; None keeps the architecture's own, which pretrained weights need."""
     depth: int | None = None
@@ -75,24 +82,24 @@ class ModelConfig:
     """Standard deviation of random initial position embeddings, with Xavier initialisation of the other weights. At 0.3 a small model that
     learns from scratch leaves chance level about three epochs earlier than at timm's own 0.02. None keeps timm's initialisation; pretrained
     weights are never changed. Ours."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Mean of red, green, blue in 0..1 for the normalisation of pixels; DINOv2's values."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Standard deviation of red, green, blue for the normalisation of pixels; DINOv2's values."""
+    mean: tuple[float, float, float] | None = None
+    """Mean of red, green, blue in 0..1 for the normalization of pixels. None is timm's value for the model, with which its weights were trained."""
+    std: tuple[float, float, float] | None = None
+    """Standard deviation of red, green, blue for the normalization of pixels. None is timm's value for the model."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if not self.weights:
             raise ConfigError("model.weights is empty; give a path, a URI, hub, a repository on the model hub (owner/name), or random")
-        if self.img_size < 1 or not 0 <= self.drop_path_rate < 1 or min(self.std) <= 0:
+        if (self.img_size is not None and self.img_size < 1) or not 0 <= self.drop_path_rate < 1 or (self.std is not None and min(self.std) <= 0):
             raise ConfigError(
                 f"model.img_size={self.img_size} must be above 0, drop_path_rate={self.drop_path_rate} below 1 and std={self.std} above 0"
             )
 
-    def timm_arguments(self) -> dict[str, Any]:
-        """Arguments of ``timm.create_model`` other than the name; without a classifier, so the output is the class token's vector."""
+    def timm_arguments(self, img_size: int) -> dict[str, Any]:
+        """Arguments of ``timm.create_model`` other than the name, for an input of this size; without a classifier, so the output is a vector."""
         overrides = {"embed_dim": self.embed_dim, "depth": self.depth, "num_heads": self.num_heads}
-        arguments: dict[str, Any] = {"img_size": self.img_size, "num_classes": 0}
+        arguments: dict[str, Any] = {"img_size": img_size, "num_classes": 0}
         arguments |= {key: value for key, value in overrides.items() if value is not None}
         if self.init_values is not None:
             arguments["init_values"] = self.init_values  # 0.0, not None: timm drops arguments that are None
@@ -129,6 +136,10 @@ class MoeConfig:
 class EncoderConfig:
     """Stage I. The defaults are the paper's method as far as it is published; every value without a source is ours."""
 
+    path: str = ""
+    """An encoder to use instead of training one: path or URI of a folder as timm saves it, of an earlier output of Stage I, or of a model bundle;
+    ``owner/name`` for one on the model hub. Of the other settings of Stage I, only ``model.pool`` then has an effect, and only where the folder does
+    not state it. Empty trains an encoder."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
     """Storage of the still images: a stage of its own, whose results depend on nothing else here."""
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,22 +1,24 @@
 """The encoder: RGB pixels -> one vector per image. It is built here, and saved and loaded in ``checkpoint``; the head is in ``moe``, the training
 step in ``task``.
 
-The encoder is a timm model that includes the normalisation of pixels.
+The encoder is a plain vision Transformer of timm (its classes ``VisionTransformer`` and ``Eva``: DINOv2 and DINOv3, SigLIP, CLIP, EVA-02, ...) that
+includes the normalization of pixels.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float, Shaped
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.weights import WeightsSource
-from abaw_ray.encoder.config import ModelConfig
+from abaw_ray.encoder.config import ModelConfig, Pool
 from abaw_ray.encoder.memory import EncoderShape
+from abaw_ray.encoder.vit.preprocessing import Preprocessing, preprocessing_of, pretrained_config
 
 _WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of timm's files of weights."""
@@ -24,15 +26,36 @@ _REMEDY = "set encoder.model.weights to the path or URI of a file of weights, to
 
 
 class Encoder(nn.Module):
-    """A timm vision Transformer that includes the normalisation of its uint8 input."""
+    """A timm vision Transformer that includes the normalization of its uint8 input."""
 
-    def __init__(self, vit: nn.Module, config: ModelConfig) -> None:
-        """Wrap the model; the mean and standard deviation of pixels are not parameters and are not saved with the weights."""
+    def __init__(
+        self,
+        vit: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        pool: Pool = "own",
+        name: str = "",
+        model_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Wrap the model; the mean and standard deviation of pixels are not parameters and are not saved with the weights.
+
+        Args:
+            vit: The model, without a classifier.
+            preprocessing: Size and normalization of its input.
+            pool: As in ``ModelConfig.pool``.
+            name: Its name in timm.
+            model_args: Arguments of ``timm.create_model`` that build it again.
+
+        Raises:
+            ConfigError: it is no plain vision Transformer with square images, or has no class token where ``pool`` needs one.
+        """
         super().__init__()
         self.vit: Any = vit
-        self.config = config
-        self.img_size, self.dim, self.depth = config.img_size, int(self.vit.num_features), len(self.vit.blocks)
-        self._normalisation: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self.preprocessing, self.pool, self.name, self.model_args = preprocessing, pool, name, dict(model_args or {})
+        _check_vit(self.vit, preprocessing.img_size, pool, name)
+        self.img_size, self.depth = preprocessing.img_size, len(self.vit.blocks)
+        self.dim: int = int(self.vit.num_features) * (2 if pool == "cls_mean" else 1)
+        self._normalization: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def forward(self, pixels: Shaped[Tensor, "n 3 size size"]) -> Float[Tensor, "n dim"]:
         """Vectors of RGB images.
@@ -44,14 +67,27 @@ class Encoder(nn.Module):
             TypeError: the pixels are not uint8, so their range is unknown.
         """
         if pixels.dtype != torch.uint8:
-            raise TypeError(f"the encoder takes uint8 RGB pixels and normalises them itself, got {pixels.dtype}")
+            raise TypeError(f"the encoder takes uint8 RGB pixels and normalizes them itself, got {pixels.dtype}")
         mean, std = self._mean_and_std(pixels.device)
-        return self.vit(((pixels.float() - mean) / std).to(next(self.vit.parameters()).dtype))
+        normalized = ((pixels.float() - mean) / std).to(next(self.vit.parameters()).dtype)
+        return self.vit(normalized) if self.pool == "own" else self._class_token_and_mean(normalized)
+
+    def _class_token_and_mean(self, normalized: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n dim"]:
+        """Class token and mean of the patch tokens, after the model's last norm."""
+        tokens = self.vit.forward_features(normalized)
+        both = torch.stack([tokens[:, 0], tokens[:, self.vit.num_prefix_tokens :].mean(dim=1)], dim=1)
+        return self.vit.fc_norm(both).flatten(1)  # models that pool by the mean have their last norm after it, all others have none there
 
     @property
     def shape(self) -> EncoderShape:
         """Sizes that determine the memory of a pass."""
         return EncoderShape(self.depth, self.vit.patch_embed.num_patches + self.vit.num_prefix_tokens, self.vit.embed_dim)
+
+    @property
+    def has_no_weight_decay(self) -> Callable[[str], bool]:
+        """Whether a parameter, by its name in timm, has no weight decay besides vectors and biases: positions and tokens that timm lists."""
+        names = self.vit.no_weight_decay()
+        return lambda name: name in names
 
     def recompute_activations(self) -> None:
         """Recompute each block's activations in the backward pass: less memory, a third more computation."""
@@ -59,22 +95,34 @@ class Encoder(nn.Module):
 
     def _mean_and_std(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of pixel values 0..255; not buffers, because DeepSpeed would convert those to bf16 with the weights."""
-        if device not in self._normalisation:
-            mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (self.config.mean, self.config.std))
-            self._normalisation[device] = (mean, std)
-        return self._normalisation[device]
+        if device not in self._normalization:
+            mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (self.preprocessing.mean, self.preprocessing.std))
+            self._normalization[device] = (mean, std)
+        return self._normalization[device]
+
+
+def _check_vit(vit: Any, img_size: int, pool: Pool, name: str) -> None:
+    if not all(hasattr(vit, attribute) for attribute in ("blocks", "patch_embed", "num_prefix_tokens", "fc_norm", "no_weight_decay")):
+        raise ConfigError(f"encoder.model.name={name}: is no plain vision Transformer of timm; choose a vit_*, deit3_* or eva02_* model")
+    patch = vit.patch_embed.patch_size
+    if patch[0] != patch[1] or img_size % patch[0]:
+        raise ConfigError(f"encoder.model.img_size={img_size} is no multiple of the patch size of {name}, {patch[0]} pixels")
+    if pool == "cls_mean" and getattr(vit, "cls_token", None) is None:
+        raise ConfigError(f"encoder.model.pool=cls_mean: {name} has no class token; choose own")
 
 
 def check_architecture(config: ModelConfig) -> None:
-    """Refuse a name that is not among timm's models.
+    """Refuse a model that timm does not have or cannot build with these sizes; no memory is used for its weights.
 
     Raises:
-        ConfigError: timm has no model of this name; similar names are suggested.
+        ConfigError: timm has no model of this name (similar names are suggested), it is no plain vision Transformer, or it does not accept the sizes.
     """
     architecture = config.name.partition(".")[0]
     if not timm.is_model(architecture):
         similar = timm.list_models(f"{architecture[:12]}*")[:3]
         raise ConfigError(f"encoder.model.name={config.name}: timm has no such model; similar names are {', '.join(similar) or 'none'}")
+    with torch.device("meta"):
+        _assemble(config, lambda arguments: timm.create_model(architecture, **arguments))
 
 
 def weights_source(config: ModelConfig, storage: StorageConfig | None = None) -> WeightsSource:
@@ -84,8 +132,7 @@ def weights_source(config: ModelConfig, storage: StorageConfig | None = None) ->
         config: The model.
         storage: Settings of object stores, for a URI.
     """
-    pretrained = get_pretrained_cfg(config.name)
-    repository = pretrained.hf_hub_id if pretrained and pretrained.hf_hub_id else ""
+    repository = pretrained_config(config.name).hf_hub_id or ""
     setting, storage = "encoder.model.weights", storage or StorageConfig()
     return WeightsSource(setting=setting, value=config.weights, repository=repository, remedy=_REMEDY, storage=storage)
 
@@ -113,19 +160,28 @@ def build_encoder(config: ModelConfig, storage: StorageConfig | None = None) -> 
         DataError: the weights do not fit the architecture.
         StorageError: the object store could not be read after all retries.
     """
-    check_architecture(config)
-    arguments = {**config.timm_arguments(), "drop_path_rate": config.drop_path_rate}
     source = weights_source(config, storage)
+    check_architecture(config)
+    if source.is_random:
+        return _assemble(config, lambda arguments: _with_random_weights(config, arguments))
+    return _assemble(config, lambda arguments: _with_loaded_weights(config, source, arguments))
+
+
+def _assemble(config: ModelConfig, create: Callable[[dict], nn.Module]) -> Encoder:
+    """The encoder around the model that ``create`` makes from the arguments for timm."""
+    preprocessing = preprocessing_of(config)
+    stored = config.timm_arguments(preprocessing.img_size)
+    arguments = {**stored, "drop_path_rate": config.drop_path_rate}
     try:
-        vit = _with_random_weights(config, arguments) if source.is_random else _with_loaded_weights(config, source, arguments)
+        vit = create(arguments)
     except (TypeError, AssertionError) as error:
-        raise ConfigError(f"model: timm cannot build {config.name} with {arguments}: {error}") from error
-    return Encoder(vit, config)
+        raise ConfigError(f"encoder.model: timm cannot build {config.name} with {arguments}: {error}") from error
+    return Encoder(vit, preprocessing, pool=config.pool, name=config.name, model_args=stored)
 
 
 def _with_random_weights(config: ModelConfig, arguments: dict) -> nn.Module:
     vit: Any = timm.create_model(config.name, **arguments)
-    if config.pos_embed_std is not None:
+    if config.pos_embed_std is not None and getattr(vit, "pos_embed", None) is not None:
         vit.init_weights("jax")
         nn.init.normal_(vit.pos_embed, std=config.pos_embed_std)
     return vit
@@ -145,5 +201,5 @@ def layer_of(name: str) -> int | None:
     parts = name.split(".")
     if "blocks" in parts:
         return 1 + int(parts[parts.index("blocks") + 1])
-    embeddings = ("patch_embed", "pos_embed", "cls_token", "reg_token")
+    embeddings = ("patch_embed", "pos_embed", "cls_token", "reg_token", "dist_token", "norm_pre", "rope")
     return 0 if any(part in embeddings for part in parts) else None

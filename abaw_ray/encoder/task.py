@@ -14,19 +14,17 @@ from jaxtyping import Float, Float64, Int, Shaped, UInt8
 from torch import Tensor, nn
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.augmentation.view import center_crop, random_crop
 from abaw_ray.encoder.config import EncoderConfig, parse_source_weights
 from abaw_ray.encoder.evaluation.metrics import ValidationSums
 from abaw_ray.encoder.evaluation.sets import validation_sets
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import ImageSet
-from abaw_ray.encoder.memory import largest_micro_batch
-from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
-from abaw_ray.encoder.moe import ExpertLoad, MoeHead, MoeOutput, identity
-from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise, set_noise, use_stochastic_depth
+from abaw_ray.encoder.moe import ExpertLoad, MoeOutput, identity
+from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise
+from abaw_ray.encoder.vit.preprocessing import preprocessing_of
 from abaw_ray.training.loop import prefetch
 from abaw_ray.training.losses import ClassLoss
-from abaw_ray.training.optim import parameter_groups
 from abaw_ray.training.sampler import Sampler
 
 
@@ -56,47 +54,6 @@ class RankContext:
     """Mean of a vector over the ranks."""
     micro_batch_size: int = 0
     """Largest number of images of one forward pass, the same on all ranks; 0 for all of a rank's images."""
-
-
-class ExpressionModel(nn.Module):
-    """Encoder and classification head as they are trained."""
-
-    def __init__(self, config: EncoderConfig, storage: StorageConfig | None = None) -> None:
-        """Build with weights initialised from the seed, or loaded; ``storage`` has the settings of object stores, for weights at a URI."""
-        super().__init__()
-        torch.manual_seed(config.seed)
-        self.encoder: Encoder = build_encoder(config.model, storage)
-        self._depth_layers = use_stochastic_depth(self.encoder.vit)
-        self.head = MoeHead(self.encoder.dim, len(config.classes), config.moe)
-
-    def forward(self, pixels: UInt8[Tensor, "n 3 size size"], noise: Noise | None = None) -> MoeOutput:
-        """Logits, router probabilities and gate; in training with stochastic depth or dropout, ``noise`` has the random numbers of these samples."""
-        set_noise(self._depth_layers, None if noise is None else noise.paths)
-        return self.head(self.encoder(pixels), noise.features if noise is not None and self.head.config.dropout else None)
-
-    @property
-    def noise_sizes(self) -> NoiseSizes:
-        """Random numbers that it needs per sample in training."""
-        return NoiseSizes(paths=len(self._depth_layers), features=self.encoder.dim if self.head.config.dropout else 0)
-
-    def largest_micro_batch(self, device: str, *, recompute: bool) -> int:
-        """Number of images of a pass that fits into the memory of this device, with or without recomputation of activations."""
-        memory = torch.cuda.get_device_properties(device).total_memory if torch.device(device).type == "cuda" else None
-        count = sum(parameter.numel() for parameter in self.parameters())
-        return largest_micro_batch(memory, self.encoder.shape, parameters=count, recompute=recompute)
-
-    def parameter_groups(self, config: EncoderConfig) -> list[dict]:
-        """Parameter groups with layer-wise learning rate decay; the layers are the embeddings, each block, and everything after the blocks."""
-        layers = self.encoder.depth + 2
-
-        def layer(name: str) -> int:
-            index = layer_of(name.removeprefix("encoder.vit.")) if name.startswith("encoder.") else None
-            return layers - 1 if index is None else index
-
-        def no_decay(name: str, parameter: nn.Parameter) -> bool:
-            return name.split(".")[-1] in ("pos_embed", "cls_token", "reg_token") or name.endswith("_bias")
-
-        return parameter_groups(self.named_parameters(), config.optim, layer_of=layer, layers=layers, no_decay=no_decay)
 
 
 def training_rows(config: EncoderConfig, images: ImageSet) -> Int[np.ndarray, " rows"]:
@@ -132,6 +89,7 @@ class EncoderTask:
         """
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
+        self.img_size = preprocessing_of(config.model).img_size
         self.train, self.val = training_rows(config, images) if train is None else train, images.rows("val")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
@@ -224,7 +182,7 @@ class EncoderTask:
 
     def _center_crops(self, rows: np.ndarray) -> Tensor:
         """Pixels of these rows without augmentation."""
-        size, scale, images = self.config.model.img_size, sum(self.config.augment.scales) / 2, self.images
+        size, scale, images = self.img_size, sum(self.config.augment.scales) / 2, self.images
         return self._stack(
             [
                 center_crop(images.pixels(row), size=size, stored_scale=float(images.scale[row]), scale=scale, face=images.face(row))
@@ -234,7 +192,7 @@ class EncoderTask:
 
     def _random_crop(self, row: int, step: int) -> np.ndarray:
         rng, images = np.random.default_rng([self.config.seed, step, row]), self.images
-        size, stored_scale, augment = self.config.model.img_size, float(images.scale[row]), self.augment
+        size, stored_scale, augment = self.img_size, float(images.scale[row]), self.augment
         return random_crop(images.pixels(row), rng, size=size, stored_scale=stored_scale, config=augment, face=images.face(row))
 
     @staticmethod

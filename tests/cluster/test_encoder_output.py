@@ -15,9 +15,10 @@ from abaw_ray.cluster.training.output import write_output
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import load_encoder
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.output.best import BestEncoder
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.encoder.task import EncoderTask
 
 SHARDS = ("images/train.parquet", "images/val.parquet")
 

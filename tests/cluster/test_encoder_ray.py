@@ -25,8 +25,9 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import load_encoder
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.encoder.task import EncoderTask
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 

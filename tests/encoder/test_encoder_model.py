@@ -10,8 +10,8 @@ from abaw_ray.core.errors import ConfigError, DataError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.checkpoint import load_encoder, save_encoder
 from abaw_ray.encoder.config import EncoderConfig, ModelConfig
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.model import build_encoder, check_architecture, check_weights, layer_of
-from abaw_ray.encoder.task import ExpressionModel
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from abaw_ray.encoder.augmentation.config import DegradeConfig
 from abaw_ray.encoder.augmentation.degrade import degrade
 from abaw_ray.encoder.augmentation.view import center_crop
 from abaw_ray.encoder.config import MoeConfig
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.moe import MoeHead
-from abaw_ray.encoder.task import ExpressionModel
 
 
 @pytest.mark.parametrize("image", [np.zeros((40, 41, 3), np.uint8), np.zeros((40, 40, 4), np.uint8), np.zeros((40, 40, 3), np.float32)])

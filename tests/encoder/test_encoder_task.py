@@ -8,8 +8,9 @@ from sklearn.metrics import f1_score
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.evaluation.metrics import ValidationSums
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.moe import MoeOutput
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext, count_micro_batches
+from abaw_ray.encoder.task import EncoderTask, RankContext, count_micro_batches
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 

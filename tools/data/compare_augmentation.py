@@ -155,7 +155,7 @@ def _drawn_images(folder: Path, config: SyntheticConfig) -> tuple[list[StillImag
 
 def _test_pixels(stills: Sequence[StillImage], test: str, seed: int) -> UInt8[np.ndarray, "images scales 3 size size"]:
     """The crops that the demo's chips have, at all of their scales."""
-    views, size = [], DEMO.encoder.model.img_size
+    views, size = [], DEMO.faces.chips.size
     for number, still in enumerate(stills):
         photo = np.asarray(cv2.imread(still.path, cv2.IMREAD_COLOR_RGB))
         photo, box = TESTS[test](photo, np.array(still.box, dtype=np.float64), np.random.default_rng([seed, number]))

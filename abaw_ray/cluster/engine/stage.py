@@ -89,6 +89,8 @@ class RunWork(Generic[_ConfigT]):
     """Text of the work in the plan."""
     gang: bool = False
     """Whether all workers must run at the same time."""
+    in_driver: Callable[[_ConfigT], bool] = lambda config: False
+    """Whether these settings leave so little to do that it is done in the driver."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,9 @@ class Stage(Generic[_ConfigT]):
     job: str
     """Command that runs this stage, for messages: abaw-ray faces."""
     inputs: tuple["Stage[Any]", ...] = ()
-    """Stages whose outputs it reads."""
+    """Stages whose outputs it reads, as far as the settings need them."""
+    is_needed: Callable[[_ConfigT], bool] = lambda config: True
+    """Whether any stage reads its outputs with these settings; else it is left out of runs and plans."""
     sources: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()
     """Identities of files that affect its outputs and belong to no stage, such as pretrained weights."""
     check: Callable[[Run[_ConfigT]], object] = lambda run: None
@@ -116,7 +120,7 @@ class Stage(Generic[_ConfigT]):
 
     def store(self, run: Run[_ConfigT]) -> StageStore:
         """Its store for this run's settings."""
-        inputs = (*(stage.store(run).path for stage in self.inputs), *self.sources(run))
+        inputs = (*(stage.store(run).path for stage in needed(run, self.inputs)), *self.sources(run))
         return StageStore(run.storage, self.name, self.settings(run.config), self.revision, inputs)
 
     def items(self, run: Run[_ConfigT]) -> Mapping[Item, dict]:
@@ -128,7 +132,7 @@ class Stage(Generic[_ConfigT]):
         """
         if isinstance(self.work, ItemWork):
             return self.work.items(run)
-        read = [stage.require(run).identity for stage in self.inputs]
+        read = [stage.require(run).identity for stage in needed(run, self.inputs)]
         return {Item(name="run", identity=digest([*read, self.work.identity(run)])): {}}
 
     def record(self, run: Run[_ConfigT]) -> Record | None:
@@ -150,16 +154,18 @@ class Stage(Generic[_ConfigT]):
             PendingError: the stage is not complete with these settings; names the job that runs it.
         """
         if (record := self.record(run)) is None:
-            for stage in self.inputs:
+            for stage in needed(run, self.inputs):
                 stage.require(run)  # names the first job that is missing
             where = run.storage.uri(self.store(run).path)
             raise PendingError(f"{where}: {self.name} is not done with these settings; run {self.job} with the same preset and options first")
         return record
 
-    def resources(self, compute: ComputeConfig) -> tuple[Resources, ...]:
+    def resources(self, run: Run[_ConfigT]) -> tuple[Resources, ...]:
         """Resources of each of its worker pools; empty for work in the driver."""
+        if isinstance(self.work, RunWork) and self.work.in_driver(run.config):
+            return ()
         pools = self.work.operators if isinstance(self.work, ItemWork) else (self.work,)
-        return tuple(pool.resources(compute) for pool in pools if pool.resources is not None)
+        return tuple(pool.resources(run.compute) for pool in pools if pool.resources is not None)
 
     def complete(self, run: Run[_ConfigT]) -> Record:
         """Bring the stage to completion: only what is missing is done, the record is written last.
@@ -194,9 +200,14 @@ class Stage(Generic[_ConfigT]):
         with writer_lock(store.storage, store.path):
             if (record := store.record([item])) is not None:  # another run has completed it while this one waited for the lock
                 return record
-            if work.resources is not None:
-                run.session.start(work.resources(run.compute), gang=work.gang)
+            for resources in self.resources(run):
+                run.session.start(resources, gang=work.gang)
             return store.finish([item], work.run(run, store, item), time.monotonic() - started)
+
+
+def needed(run: Run[Any], stages: Iterable[Stage[Any]]) -> tuple[Stage[Any], ...]:
+    """Those of the stages whose outputs are read with these settings, in the same order."""
+    return tuple(stage for stage in stages if stage.is_needed(run.config))
 
 
 def complete_all(run: Run[_ConfigT], stages: Iterable[Stage[_ConfigT]]) -> dict[str, Record]:

@@ -71,12 +71,14 @@ def _fusion_folders(fusion: Record, protocol: Protocol) -> dict[str, str]:
 
 
 def _training_data(run: Run[Any]) -> tuple[str, ...]:
-    data = run.config.data
+    data, encoder = run.config.data, run.config.encoder.path
+    foreign = (f"those of the encoder {encoder}",) if encoder else ()
     if data.use_synthetic:
-        return ("generated talking faces (abaw_ray.data.synthetic)",)
-    names = {"Aff-Wild2": data.affwild2, "AffectNet": data.affectnet, "RAF-DB": data.rafdb, "FER+": data.ferplus, "ExpW": data.expw}
-    folders = (f"images of the folder {folder.rstrip('/').rpartition('/')[2]}" for folder in data.image_folders)
-    return (*(name for name, path in names.items() if path), *folders)
+        return ("generated talking faces (abaw_ray.data.synthetic)", *foreign)
+    stills = {"AffectNet": data.affectnet, "RAF-DB": data.rafdb, "FER+": data.ferplus, "ExpW": data.expw}
+    folders = () if encoder else tuple(f"images of the folder {folder.rstrip('/').rpartition('/')[2]}" for folder in data.image_folders)
+    names = {"Aff-Wild2": data.affwild2} | ({} if encoder else stills)
+    return (*(name for name, path in names.items() if path), *folders, *foreign)
 
 
 def _scores(summary: dict[str, Any], protocol: Protocol) -> dict[str, float]:

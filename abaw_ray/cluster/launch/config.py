@@ -58,9 +58,9 @@ class FeaturesJob(EncoderJob):
     """Vectors of Stage I's encoder and of Wav2Vec 2.0."""
 
     def __post_init__(self) -> None:
-        """Check that the chips have the encoder's input size."""
+        """Check that the chips have the encoder's input size; where timm or ``encoder.path`` determines it, that is checked before the stage runs."""
         chip_size, img_size = self.faces.chips.size, self.encoder.model.img_size
-        if chip_size != img_size:
+        if not self.encoder.path and img_size is not None and chip_size != img_size:
             raise ConfigError(f"faces.chips.size={chip_size} is not encoder.model.img_size={img_size}; set both to the encoder's input size")
 
 

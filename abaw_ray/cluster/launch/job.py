@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import Stage, complete_all
+from abaw_ray.cluster.engine.stage import Stage, complete_all, needed
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
@@ -33,6 +33,7 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
     Returns:
         The stages' records by name.
     """
+    stages = needed(run, stages)
     run.storage.check()
     warnings: dict[str, None] = {}
     for stage in stages:  # reports a wrong bucket, missing weights or unusable annotations before hours of work
@@ -57,7 +58,7 @@ def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None
         PendingError: a stage is not complete with these settings; the message names it and the command that runs it.
     """
     read_only = replace(run, config=replace(run.config, plan=True))  # a plan generates no data set
-    records = {stage.name: stage.require(read_only) for stage in stages}
+    records = {stage.name: stage.require(read_only) for stage in needed(read_only, stages)}
     if run.config.plan:
         echo("no problems; the same command without --plan writes the report")
     else:

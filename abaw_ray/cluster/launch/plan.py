@@ -10,7 +10,7 @@ from typing import Any
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
-from abaw_ray.cluster.engine.stage import Forecast, ItemWork, PendingError, RunWork, Stage
+from abaw_ray.cluster.engine.stage import Forecast, ItemWork, PendingError, RunWork, Stage, needed
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote
@@ -29,6 +29,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     Raises:
         AbawError: the problem, or the number of problems, which are printed; its exit code is that of the first.
     """
+    stages = needed(run, stages)
     problems: list[AbawError] = []
     _collect(problems, partial(_check_storage, run.storage))
     unwritable = bool(problems)
@@ -39,7 +40,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         work = _collect(problems, partial(_work, run, stage, stages, problems)) or "unknown, see below"
         gang = isinstance(stage.work, RunWork) and stage.work.gang
         columns, workers = [], []
-        for resources in stage.resources(run.compute):
+        for resources in stage.resources(run):
             fitting, required = capacity.max_workers(available, resources), resources.workers if gang else 1
             if work != _DONE and not run.session.size_unknown and fitting < required:
                 problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, fitting)}"))
@@ -94,14 +95,15 @@ def _collect(problems: list[AbawError], call: Callable[[], Any]) -> Any:
 def _work(run: Run[Any], stage: Stage, stages: Sequence[Stage], problems: list[AbawError]) -> str:
     """Text of what remains to be done in a stage."""
     _collect(problems, partial(_check, run, stage))
-    for required in stage.inputs:
+    inputs = needed(run, stage.inputs)
+    for required in inputs:
         if required not in stages:
             required.require(run)
-    missing = [required.name for required in stage.inputs if required.record(run) is None]
+    missing = [required.name for required in inputs if required.record(run) is None]
     try:
         return f"{_run_text(run, stage)}after {' and '.join(missing)}" if missing else _remaining(run, stage)
     except PendingError as pending:
-        if all(required in stages for required in stage.inputs):
+        if all(required in stages for required in inputs):
             return str(pending)  # an earlier stage of the same job provides it
         raise
 

@@ -25,7 +25,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         summary=summary,
         run=f"results in {run.storage.uri()}",
         finished=records["predictions"].finished,
-        notes=[_SYNTHETIC] if run.config.data.use_synthetic else [],
+        notes=[*([_SYNTHETIC] if run.config.data.use_synthetic else []), *_encoder_notes(records["encoder"])],
         confusion_matrices=[
             ConfusionMatrix(
                 name="Official validation",
@@ -47,6 +47,11 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         settings={name: record.settings for name, record in records.items()},
         versions=records["predictions"].versions,
     )
+
+
+def _encoder_notes(encoder: Record) -> list[str]:
+    source = encoder.figures.get("copied_from")
+    return [f"The encoder was not trained in this run; it is a copy of {source} (SHA-256 {encoder.figures['source_sha256']})."] if source else []
 
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:

@@ -1,35 +1,117 @@
-"""Stage ``encoder`` (paper, Stage I): one training run over all images; its output is ``encoder/`` as timm loads it, without the head."""
+"""Stage ``encoder`` (paper, Stage I): one training run over all images; its output is ``encoder/`` as timm loads it, without the head.
 
+With ``encoder.path`` it copies an encoder that was trained before, in the driver, and no still images are needed.
+"""
+
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.encoder.config import REVISION, parse_source_weights
+from abaw_ray.encoder.config import REVISION, EncoderConfig, parse_source_weights
 
 
 def check(run: Run[Any]) -> None:
-    """Check weights, ranges of scales, that the number of ranks divides the batch, and that weighted data sets are used."""
-    from abaw_ray.data.still_images.read import source_names
+    """Check that the encoder to copy exists; or weights, scales and data sets of its training, and that the number of ranks divides the batch."""
     from abaw_ray.encoder.model import check_weights
+    from abaw_ray.encoder.vit.saved_encoder import SavedEncoder
 
+    if run.config.encoder.path:
+        SavedEncoder(run.config.encoder.path, run.config.storage).check()
+        return
     check_weights(run.config.encoder.model, run.config.storage)
     run.config.encoder.check_world_size(run.compute.training.workers)
+    check_source_weights(run)
+    check_scales(run)
+
+
+def check_source_weights(run: Run[Any]) -> None:
+    """Check that every weighted data set is used.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    from abaw_ray.data.still_images.read import source_names
+
     sources = source_names(run.config.data)
     unknown = [name for name in parse_source_weights(run.config.encoder.source_weights) if name not in sources]
     if unknown:
         raise ConfigError(f"encoder.source_weights: '{unknown[0]}' is no data set of this run, which has {', '.join(sources) or 'none'}")
-    check_scales(run)
+
+
+def check_input_size(run: Run[Any]) -> None:
+    """Check that the chips have the size of the encoder's input.
+
+    Raises:
+        ConfigError: they have another size.
+    """
+    from abaw_ray.encoder.vit.preprocessing import preprocessing_of
+    from abaw_ray.encoder.vit.saved_encoder import SavedEncoder
+
+    config, chip_size = run.config.encoder, run.config.faces.chips.size
+    saved = SavedEncoder(config.path, run.config.storage) if config.path else None
+    img_size = saved.img_size() if saved else preprocessing_of(config.model).img_size
+    if chip_size != img_size:
+        where = f"the encoder at encoder.path={config.path}" if saved else config.model.name
+        raise ConfigError(f"faces.chips.size={chip_size} is not the input size of {where}; set faces.chips.size={img_size} for all commands")
+
+
+@once_per_run
+def identity_of_saved(run: Run[Any]) -> tuple[str, ...]:
+    """Identity of the encoder that is copied; empty where one is trained."""
+    from abaw_ray.encoder.vit.saved_encoder import SavedEncoder
+
+    path = run.config.encoder.path
+    return (SavedEncoder(path, run.config.storage).identity(),) if path else ()
+
+
+def settings(config: EncoderConfig) -> Any:
+    """What determines the encoder: all settings of Stage I, or of an encoder that is copied, besides its content, how its tokens become a vector."""
+    return {"pool": config.model.pool} if config.path else config
 
 
 def describe(run: Run[Any]) -> str:
     """Text of the work in the plan."""
+    if run.config.encoder.path:
+        return f"a copy of {run.config.encoder.path}"
     images, epochs = INGEST_IMAGES.record(run), run.config.encoder.epochs
     return f"{epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "")
+
+
+def train_or_copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
+    """Train the encoder or copy one; returns the figures."""
+    return copy(run, store, item) if run.config.encoder.path else train(run, store, item)
+
+
+def copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
+    """Write the encoder at ``encoder.path`` as the output, without a classifier; returns where it is from and the digest of its weights.
+
+    Raises:
+        ConfigError: it does not exist.
+        DataError: it is not complete, or no plain vision Transformer.
+        StorageError: it cannot be read, or the output cannot be written.
+    """
+    from abaw_ray.encoder.checkpoint import load_encoder, save_encoder
+    from abaw_ray.encoder.vit.saved_encoder import WEIGHTS_FILE, SavedEncoder, file_sha256
+
+    config = run.config.encoder
+    with disk_full_to_storage_error(), tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
+        with SavedEncoder(config.path, run.config.storage).local_folder() as source:
+            encoder = load_encoder(source, pool=config.model.pool, name=config.path)
+            source_sha256 = file_sha256(source / WEIGHTS_FILE)
+        save_encoder(Path(folder), encoder)
+        store.storage.upload_folder(Path(folder), f"{store.output(item, '')}/encoder")
+    figures = {"rows": 0, "curve": [], "copied_from": config.path, "source_sha256": source_sha256, "architecture": encoder.name, "dim": encoder.dim}
+    store.complete_folder(item, figures)
+    echo(f"encoder: not trained, a copy of {config.path}: {encoder.name}, vectors of {encoder.dim:,} numbers, SHA-256 {source_sha256[:12]}")
+    return figures
 
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
@@ -76,10 +158,17 @@ def _show(figures: dict) -> None:
 TRAIN_ENCODER = Stage(
     name="encoder",
     revision=REVISION,
-    settings=lambda config: config.encoder,
+    settings=lambda config: settings(config.encoder),
     inputs=(INGEST_IMAGES,),
+    sources=identity_of_saved,
     check=check,
     warnings=scale_warnings,
-    work=RunWork(run=train, resources=lambda compute: compute.training, describe=describe, gang=True),
+    work=RunWork(
+        run=train_or_copy,
+        resources=lambda compute: compute.training,
+        describe=describe,
+        gang=True,
+        in_driver=lambda config: bool(config.encoder.path),
+    ),
     job="abaw-ray train",
 )

@@ -13,7 +13,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.cluster.stages.images import INGEST_IMAGES
-from abaw_ray.core.errors import StageError
+from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
@@ -172,9 +172,15 @@ def _storing_callback(search: Search, step: Any) -> Any:
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the pretrained weights exist."""
+    """Check that the pretrained weights exist, and that an encoder is to be trained at all.
+
+    Raises:
+        ConfigError: ``encoder.path`` names one that is used as it is.
+    """
     from abaw_ray.encoder.model import check_weights
 
+    if run.config.encoder.path:
+        raise ConfigError("encoder.path: a saved encoder is not trained, so there is nothing to search; leave it out")
     check_weights(run.config.encoder.model, run.config.storage)
 
 

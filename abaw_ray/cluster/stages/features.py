@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER, check_input_size
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.sources import video_missing, videos
@@ -82,6 +82,13 @@ class FeatureWork:
             return None, ItemError(f"its frames have no audio features: {error}", last_frame=last_frame)
 
 
+def check(run: Run[Any]) -> None:
+    """Check that the chips have the encoder's input size and trained scales, and that the speech model exists."""
+    check_input_size(run)
+    check_weights(run.config.features.speech, run.config.storage)
+    check_scales(run)
+
+
 def feature_items(run: Run[Any]) -> dict[Item, dict]:
     """One item for each video with faces: its FACE output and the video's address. Its identity includes the encoder."""
     faces, encoder = PREPARE_FACES.require(run), TRAIN_ENCODER.require(run)
@@ -96,12 +103,6 @@ def build_work(run: Run[Any]) -> partial[FeatureWork]:
     config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
     device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0))
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
-
-
-def check(run: Run[Any]) -> None:
-    """Check the speech model's weights and the ranges of scales."""
-    check_weights(run.config.features.speech, run.config.storage)
-    check_scales(run)
 
 
 EXTRACT_FEATURES = Stage(

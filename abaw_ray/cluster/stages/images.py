@@ -138,6 +138,7 @@ INGEST_IMAGES = Stage(
     name="images",
     revision=INGEST_REVISION,
     settings=lambda config: {"ingest": config.encoder.ingest, "detector": config.faces.detector},
+    is_needed=lambda config: not config.encoder.path,
     check=check,
     work=ItemWork(
         items=shards,

@@ -28,12 +28,14 @@ def check_scales(run: Run[Any]) -> None:
         ConfigError: it covers none.
     """
     scales, trained = feature_scales(run.config), run.config.encoder.augment.scales
-    if not any(_covers(trained, scale) for scale in scales):
+    if not run.config.encoder.path and not any(_covers(trained, scale) for scale in scales):
         raise ConfigError(f"{_uncovered(scales, trained)}, none of which is trained; {_remedy(scales)}")
 
 
 def scale_warnings(run: Run[Any]) -> tuple[str, ...]:
     """Sentences about scales of the features that training hardly covers, by its settings or by what the prepared images show."""
+    if run.config.encoder.path:  # its training is unknown
+        return ()
     scales, trained = feature_scales(run.config), run.config.encoder.augment.scales
     outside = tuple(scale for scale in scales if not _covers(trained, scale))
     warnings = (f"{_uncovered(outside, trained)}; {_remedy(scales)}",) if outside else ()

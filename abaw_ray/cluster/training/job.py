@@ -9,7 +9,7 @@ import torch.distributed as dist
 from abaw_ray.cluster.training.zero import ZeroConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.encoder.task import ExpressionModel
+from abaw_ray.encoder.expression_model import ExpressionModel
 
 
 @dataclass(frozen=True, kw_only=True)

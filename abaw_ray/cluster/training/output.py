@@ -14,9 +14,10 @@ from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.encoder.checkpoint import WEIGHTS_FILE, save_encoder
 from abaw_ray.encoder.evaluation.probe import probe_encoder
 from abaw_ray.encoder.evaluation.selection import Selection, select_epoch
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.output.best import BestEncoder
 from abaw_ray.encoder.output.card import render_encoder_card, training_data
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.encoder.task import EncoderTask
 
 SELECTED_FOLDER, OTHER_FOLDER = "encoder", "other"
 """Folders of the selected encoder, and of the other candidate where that is another epoch's."""

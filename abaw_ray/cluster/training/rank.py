@@ -24,10 +24,11 @@ from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.encoder.evaluation.metrics import scalars_of
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import ImageSet, open_image_set
 from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.output.best import BestEncoder
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
+from abaw_ray.encoder.task import EncoderTask, RankContext
 from abaw_ray.training.events import EventLog
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier

@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from abaw_ray.encoder.evaluation.metrics import count_confusions, scores_of
 from abaw_ray.encoder.evaluation.sets import ValidationSet
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.encoder.expression_model import ExpressionModel
+from abaw_ray.encoder.task import EncoderTask
 
 _C = 0.01
 """Inverse strength of the L2 penalty on standardised vectors; ours. Weaker penalties overfit a few thousand images with a thousand dimensions."""

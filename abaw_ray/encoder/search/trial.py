@@ -17,10 +17,11 @@ from jaxtyping import Int
 from abaw_ray.core.settings import replace_at
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.search.config import EncoderSearchConfig
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext, training_rows
+from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext, training_rows
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 

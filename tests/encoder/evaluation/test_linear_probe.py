@@ -5,7 +5,8 @@ import pytest
 
 from abaw_ray.encoder.evaluation.probe import linear_probe, probe_encoder, probe_rows
 from abaw_ray.encoder.evaluation.sets import ValidationSet
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, RankContext
+from abaw_ray.encoder.expression_model import ExpressionModel
+from abaw_ray.encoder.task import EncoderTask, RankContext
 
 SETS = (ValidationSet(name="any", source="any", classes=(0, 1, 2)),)
 

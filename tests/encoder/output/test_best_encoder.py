@@ -4,8 +4,8 @@ import torch
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import load_encoder
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.output.best import BestEncoder
-from abaw_ray.encoder.task import ExpressionModel
 
 
 @pytest.fixture

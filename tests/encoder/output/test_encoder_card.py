@@ -3,8 +3,9 @@ from dataclasses import replace
 from huggingface_hub import ModelCard
 
 from abaw_ray.encoder.evaluation.probe import probe_encoder
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.output.card import TrainingData, render_encoder_card, training_data
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel
+from abaw_ray.encoder.task import EncoderTask
 
 
 def card_of(config, images, *, is_synthetic, probed=True):

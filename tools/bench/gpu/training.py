@@ -20,9 +20,11 @@ from abaw_ray.core import schema
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.memory import largest_micro_batch
-from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch, RankContext
+from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext
+from abaw_ray.encoder.vit.preprocessing import preprocessing_of
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
@@ -126,7 +128,7 @@ def write_images(work: Work) -> Storage:
     storage = Storage(StorageConfig(uri=str(work.folder / "store")))
     if not storage.exists(SHARDS[0]):
         quality = [cv2.IMWRITE_JPEG_QUALITY, work.encoder.ingest.quality]
-        side = min(work.encoder.ingest.max_side, 2 * work.encoder.model.img_size)
+        side = min(work.encoder.ingest.max_side, 2 * preprocessing_of(work.encoder.model).img_size)
         jpegs = [cv2.imencode(".jpg", image, quality)[1].tobytes() for image in synthetic_images(side)]
         for name, split, count in zip(SHARDS, ("train", "val"), (work.images, max(work.images // 10, 16)), strict=True):
             classes, scale = len(work.encoder.classes), work.encoder.ingest.scale
