@@ -92,6 +92,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), images: int = 6000, test_images: in
         epochs: Passes over the training images.
         out: JSON file of all figures.
     """
+    torch.set_num_threads(1)  # the model is so small that a second thread costs more than it saves
     predictions: Predictions = {(name, test): [] for name in AUGMENTATIONS for test in TESTS}
     labels = []
     for seed in seeds:
