@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from filelock import FileLock
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -95,7 +94,7 @@ class ImageSet:
         self.has_face: Bool[np.ndarray, " n"] = table.column("no_face").is_null().to_numpy()
         """Whether the detector found a face, by row."""
         boxes = table.column("box").combine_chunks()
-        corners = pc.list_flatten(boxes.fill_null([np.nan] * 4)).to_numpy(zero_copy_only=False).reshape(-1, 2, 2)
+        corners = boxes.fill_null([np.nan] * 4).flatten().to_numpy(zero_copy_only=False).reshape(-1, 2, 2)
         self._centers: Float[np.ndarray, "n 2"] = corners.mean(axis=1, dtype=np.float64)
 
     def __len__(self) -> int:

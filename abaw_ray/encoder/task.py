@@ -108,6 +108,8 @@ class EncoderTask:
         cv2.setNumThreads(1)
         self.config, self.images, self.context = config, images, context or RankContext()
         self.train, self.val = images.rows("train", with_face=config.no_face == "skip"), images.rows("val")
+        if len(self.train) == 0 and len(images.rows("train")):
+            raise DataError("images: no face was found in any training image; set encoder.no_face to whole, or choose another detector")
         for name, rows in (("train", self.train), ("val", self.val)):
             if len(rows) == 0:
                 raise DataError(f"images: the '{name}' split is empty; Stage I trains on one and is validated on the other")
