@@ -182,5 +182,3 @@ def test_images_without_a_face_are_left_out_of_training_but_not_of_validation(co
     monkeypatch.setattr(images, "has_face", np.zeros(len(images), dtype=bool))
     with pytest.raises(DataError, match="no face was found in any training image; set encoder.no_face to whole"):
         EncoderTask(config, images)
-    with pytest.raises(ConfigError, match="no_face='no' is neither"):
-        replace(config, no_face="no")
