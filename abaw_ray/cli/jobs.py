@@ -107,7 +107,6 @@ JOBS = {
             "faces.detector.weights",
             "encoder.model.name",
             "encoder.model.weights",
-            "encoder.no-face",
             "encoder.epochs",
             "encoder.optim.lr",
             "encoder.global-batch-size",

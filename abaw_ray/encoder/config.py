@@ -186,8 +186,6 @@ class EncoderConfig:
             raise ConfigError(f"probe_images_per_class={self.probe_images_per_class} must be at least 0")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay} must be at least 0 and below 1")
-        if self.no_face not in ("skip", "whole"):
-            raise ConfigError(f"no_face='{self.no_face}' is neither 'skip' nor 'whole'")
         if self.augment.scales[1] > self.ingest.scale:
             raise ConfigError(f"augment.scales={self.augment.scales} exceed ingest.scale={self.ingest.scale}: the stored images are not large enough")
 

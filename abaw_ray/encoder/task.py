@@ -57,8 +57,15 @@ class RankContext:
 
 
 def training_rows(config: EncoderConfig, images: ImageSet) -> Int[np.ndarray, " rows"]:
-    """Rows of the training images that these settings use, ascending."""
-    return images.rows("train", with_face=config.no_face == "skip")
+    """Rows of the training images that these settings use, ascending.
+
+    Raises:
+        DataError: there are some, and none of them shows a face.
+    """
+    rows = images.rows("train", with_face=config.no_face == "skip")
+    if len(rows) == 0 and len(images.rows("train")):
+        raise DataError("images: no face was found in any training image; set encoder.no_face to whole, or choose another detector")
+    return rows
 
 
 class EncoderTask:

@@ -206,3 +206,15 @@ def test_the_defaults_have_padaug_contempt_and_a_sparse_mixture_of_experts():
     assert config.classes[-1] == "Contempt"
     assert config.augment.padaug.probability > 0
     assert config.moe.num_experts > config.moe.top_k > 0
+
+
+def test_images_without_a_face_are_left_out_of_training_but_not_of_validation(config, images, monkeypatch):
+    has_face = np.ones(len(images), dtype=bool)
+    has_face[images.rows("train")[:100]] = has_face[images.rows("val")[:5]] = False
+    monkeypatch.setattr(images, "has_face", has_face)
+    skipped, used = EncoderTask(config, images), EncoderTask(replace(config, no_face="whole"), images)
+    assert (len(skipped.train), len(skipped.val)) == (200, 45) and has_face[skipped.train].all()
+    assert (len(used.train), len(used.val)) == (300, 45)
+    monkeypatch.setattr(images, "has_face", np.zeros(len(images), dtype=bool))
+    with pytest.raises(DataError, match="no face was found in any training image; set encoder.no_face to whole"):
+        EncoderTask(config, images)
