@@ -83,11 +83,9 @@ class Encoder(nn.Module):
         """Sizes that determine the memory of a pass."""
         return EncoderShape(self.depth, self.vit.patch_embed.num_patches + self.vit.num_prefix_tokens, self.vit.embed_dim)
 
-    @property
-    def has_no_weight_decay(self) -> Callable[[str], bool]:
-        """Whether a parameter, by its name in timm, has no weight decay besides vectors and biases: positions and tokens that timm lists."""
-        names = self.vit.no_weight_decay()
-        return lambda name: name in names
+    def has_no_weight_decay(self, name: str) -> bool:
+        """Whether timm lists a parameter of its model as one without weight decay: position embeddings and tokens."""
+        return name in self.vit.no_weight_decay()
 
     def recompute_activations(self) -> None:
         """Recompute each block's activations in the backward pass: less memory, a third more computation."""
@@ -188,12 +186,20 @@ def _with_random_weights(config: ModelConfig, arguments: dict) -> nn.Module:
 
 
 def _with_loaded_weights(config: ModelConfig, source: WeightsSource, arguments: dict) -> nn.Module:
+    """The model with weights from a file that has all of its tensors, and possibly its classifier, which is left out."""
+    errors = []
     with source.local_file(*_WEIGHTS_FILES) as local:
-        try:
-            return timm.create_model(config.name, pretrained=True, pretrained_cfg_overlay={"file": str(local)}, **arguments)
-        except (RuntimeError, OSError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"encoder.model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from error
+        # timm accepts a file that lacks tensors where its numbers of classes differ, so each is tried with an equal number.
+        for classes in dict.fromkeys((0, pretrained_config(config.name).num_classes)):
+            overlay = {"file": str(local), "num_classes": classes}
+            try:
+                vit: Any = timm.create_model(config.name, pretrained=True, pretrained_cfg_overlay=overlay, **{**arguments, "num_classes": classes})
+                vit.reset_classifier(0)
+                return vit
+            except (RuntimeError, OSError, KeyError) as error:
+                errors.append(error)
+    reason = " ".join(str(errors[0]).split())[:200]
+    raise DataError(f"encoder.model.weights={config.weights}: cannot be loaded into {config.name}: {reason}") from errors[0]
 
 
 def layer_of(name: str) -> int | None:

@@ -226,6 +226,21 @@ def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(config, session,
     assert len(run.storage.files(trials_folder(larger, item))) == 2
 
 
+def test_the_encoder_of_an_earlier_model_replaces_stage_one(config, session, summary, tmp_path):
+    root = tmp_path / "runs"
+    for done in ("faces", "baseline_vectors", "baselines"):
+        shutil.copytree(Path(config.storage.uri) / done, root / done)
+    data = replace(config.data, affectnet="", rafdb="")
+    encoder = replace(config.encoder, path=f"{config.storage.uri}/model")
+    again = pipeline(Run(replace(config, data=data, encoder=encoder, storage=StorageConfig(uri=str(root))), session))
+    assert set(again["stages"]) == set(summary["stages"]) - {"images"}
+    assert again["official_val"] == summary["official_val"]
+    name = "model/encoder/model.safetensors"
+    assert (root / name).read_bytes() == (Path(config.storage.uri) / name).read_bytes()
+    assert f"those of the encoder {encoder.path}" in json.loads((root / "model/bundle.json").read_text())["training_data"]
+    assert "The encoder was not trained in this run" in (root / "report.html").read_text()
+
+
 def test_a_trial_that_is_killed_more_often_than_tune_retries_gives_the_same_result(config, session, summary, tmp_path):
     undisturbed = Run(config, session)
     before = SWEEP_FUSION.require(undisturbed).figures["trials"]

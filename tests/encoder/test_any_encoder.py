@@ -166,6 +166,25 @@ def test_a_folder_that_timm_saved_with_a_classifier_loads_without_it(tmp_path):
     assert not [name for name in load_file(tmp_path / "again/model.safetensors") if name.startswith("head")]
 
 
+@torch.no_grad()
+def test_initial_weights_may_include_the_classifier_and_must_include_all_other_tensors(tmp_path):
+    config = replace(TINY["clip"], drop_path_rate=0.0)
+    torch.manual_seed(0)
+    published = timm.create_model(config.name, num_classes=512, img_size=48, embed_dim=32, depth=3, num_heads=2).eval()
+    weights, images = {name: value.clone() for name, value in published.state_dict().items()}, pixels(config)
+    encoders = []
+    for file, names in {"all": set(weights), "bare": {name for name in weights if not name.startswith("head")}}.items():
+        save_file({name: weights[name] for name in names}, tmp_path / f"{file}.safetensors")
+        encoders.append(build_encoder(replace(config, weights=str(tmp_path / f"{file}.safetensors"))).eval())
+    torch.testing.assert_close(encoders[0](images), encoders[1](images), atol=0, rtol=0)
+    published.reset_classifier(0)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255 for values in encoders[0].preprocessing[1:])
+    torch.testing.assert_close(encoders[0](images), published((images.float() - mean) / std), atol=1e-6, rtol=0)
+    save_file({name: value for name, value in weights.items() if name != "norm_pre.weight"}, tmp_path / "part.safetensors")
+    with pytest.raises(DataError, match=r"part\.safetensors: cannot be loaded into vit_base_patch16_clip_224\.openai: .*norm_pre\.weight"):
+        build_encoder(replace(config, weights=str(tmp_path / "part.safetensors")))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
