@@ -134,7 +134,7 @@ def test_the_use_of_the_experts_is_listed_by_class():
 def test_an_encoder_without_probe_selection_and_scores_has_its_charts_only():
     bare = encoder_training(data_sets=[], experts=None, select="", selected_epoch=None)
     text = Page(render(report_input(encoder=bare))).text
-    assert "Training loss" in text and "linear probe" not in text and "used: epoch" not in text
+    assert "Training loss" in text and "Linear probe" not in text and "used: epoch" not in text
     last = Page(render(report_input(encoder=encoder_training(select="last")))).text
     assert "optimistic" not in last.split("Encoder training")[-1]
 
