@@ -11,6 +11,8 @@ WIDTH, HEIGHT = 480, 250
 """Size of a chart in SVG units."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
 """Margins of the plot area in SVG units."""
+STYLES = ("main", "second", "third", "fourth", "fifth", "sixth")
+"""CSS classes of curves that are told apart by color and dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class Series:
     x: Float[np.ndarray, " points"]
     y: Float[np.ndarray, " points"]
     style: str = "main"
-    """CSS class: ``main`` or ``quiet``."""
+    """CSS class: one of ``STYLES`` or ``quiet``."""
     markers: bool = True
     """Whether points have markers."""
 
@@ -37,8 +39,10 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     paths: list[tuple[str, str]]
     """(style, SVG path)."""
-    markers: list[tuple[float, float, str]]
-    """(x, y, tooltip)."""
+    markers: list[tuple[float, float, str, str]]
+    """(x, y, tooltip, style)."""
+    legend: list[tuple[str, str]]
+    """(style, name) of the curves, where several are told apart by their style."""
     vertical_line: tuple[float, str] | None = None
     """A vertical line at x with its label."""
     box: tuple[int, int, int, int] = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
@@ -74,7 +78,8 @@ def line_chart(
         paths.append((line.style, _path(points)))
         if line.markers:
             values = zip(points, line.x, line.y, strict=True)
-            markers += [(*point, f"{line.name}: {y_label} {y:.3f} at {x_label} {x:g}") for point, x, y in values if point]
+            markers += [(*point, f"{line.name}: {y_label} {y:.3f} at {x_label} {x:g}", line.style) for point, x, y in values if point]
+    named = [(line.style, line.name) for line in series if line.style in STYLES]
     return Chart(
         title=title,
         x_label=x_label,
@@ -83,6 +88,7 @@ def line_chart(
         y_ticks=[(to_svg_y(tick), f"{tick:.3g}") for tick in y_ticks],
         paths=paths,
         markers=markers,
+        legend=named if len(named) > 1 else [],
         vertical_line=(to_svg_x(vertical_line[0]), vertical_line[1]) if vertical_line else None,
     )
 

@@ -100,8 +100,46 @@ class Epoch:
     epoch: int
     loss: float
     """Mean training loss."""
-    score: float | None = None
-    """Macro-F1 on held-out still images, over the encoder's classes."""
+    macro_f1: Mapping[str, float] = field(default_factory=dict)
+    """Macro-F1 on validation images by the name of the data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetScore:
+    """Scores of Stage I on the validation images of one data set."""
+
+    name: str
+    images: int
+    accuracy: float
+    macro_f1: float
+    probe_macro_f1: float | None = None
+    """Macro-F1 of the linear probe; None without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertUse:
+    """How often the router of Stage I's head selects each expert."""
+
+    classes: Sequence[str]
+    per_class: Float[np.ndarray, "classes experts"]
+    """Fraction of the validation images of a class for which the expert is selected."""
+    total: Float[np.ndarray, " experts"]
+    """The same over all validation images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderTraining:
+    """The training of Stage I."""
+
+    epochs: Sequence[Epoch]
+    selected_epoch: int | None = None
+    """Epoch whose encoder is used."""
+    select: str = ""
+    """Rule of the selection: ``best`` or ``last``."""
+    data_sets: Sequence[DataSetScore] = ()
+    """Scores of the selected epoch."""
+    experts: ExpertUse | None = None
+    """Use of the experts in the selected epoch; None for a single expert."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +167,7 @@ class ReportInput:
     confusion_matrices: Sequence[ConfusionMatrix] = ()
     smoothing: SmoothingCurve | None = None
     trials: Sequence[Trial] = ()
-    epochs: Sequence[Epoch] = ()
+    encoder: EncoderTraining | None = None
     timelines: Sequence[Timeline] = ()
     submission: SubmissionInfo | None = None
     failures: Sequence[Mapping[str, Any]] = ()

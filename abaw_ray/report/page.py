@@ -17,6 +17,7 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.charts import Chart, Series, line_chart
+from abaw_ray.report.encoder import encoder_section
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
 from abaw_ray.report.score_rows import finite_or_none, get_path, score_rows
 from abaw_ray.report.timelines import TimelineConfig, encode_timeline, sample_timelines
@@ -81,7 +82,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         classes=_class_rows(report),
         confusion_matrices=[_heatmap_rows(matrix) for matrix in report.confusion_matrices],
         smoothing=_smoothing_chart(report),
-        encoder=_encoder_charts(report),
+        encoder=encoder_section(report.encoder),
         timelines=[encode_timeline(timeline, config.timelines) for timeline in shown],
         trials=trials[: config.max_trials],
         trial_columns=_varying_settings(trials),
@@ -136,19 +137,6 @@ def _smoothing_chart(report: ReportInput) -> Chart | None:
     lines.append(Series(name="mean", x=curve.window_s, y=curve.score))
     selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
     return line_chart("Macro-F1 by window width", lines, x_label="window width (s)", y_label="macro-F1", vertical_line=selected)
-
-
-def _encoder_charts(report: ReportInput) -> list[Chart]:
-    epochs = np.array([epoch.epoch for epoch in report.epochs], float)
-    curves = {
-        "Training loss": ("loss", [epoch.loss for epoch in report.epochs]),
-        "Held-out macro-F1": ("macro-F1", [epoch.score for epoch in report.epochs]),
-    }
-    charts = [
-        line_chart(title, [Series(name=title, x=epochs, y=np.array(values, float))], x_label="epoch", y_label=label, integer_x=True)
-        for title, (label, values) in curves.items()
-    ]
-    return [chart for chart in charts if chart is not None]
 
 
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

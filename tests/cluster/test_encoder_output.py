@@ -66,6 +66,7 @@ def test_the_selected_and_the_other_encoder_are_beside_each_other(storage, proce
     assert figures["probe"]["train_images"] == 30
     cards = {folder: storage.read_bytes(f"out/{folder}/README.md").decode() for folder in ("encoder", "other")}
     assert f"Epoch {selected} of 3" in cards["encoder"] and f"Epoch {other} of 3" in cards["other"]
+    assert "optimistic" not in cards["other"] and ("optimistic" in cards["encoder"]) == (select == "best")
     assert "not measured" in cards["other"] and "not measured" not in cards["encoder"]
     assert [row["epoch"] for row in json.loads(storage.read_bytes("out/curve.json"))] == [1, 2, 3]
 

@@ -10,8 +10,8 @@ def chart(x, y, **given):
 def test_points_lie_inside_the_frame_and_rise_with_their_values():
     layout = chart([0, 1, 2, 5], [0.1, 0.2, 0.4, 0.3])
     left, top, right, bottom = layout.box
-    assert all(left <= x <= right and top <= y <= bottom for x, y, _ in layout.markers)
-    heights = [y for _, y, _ in layout.markers]
+    assert all(left <= x <= right and top <= y <= bottom for x, y, *_ in layout.markers)
+    heights = [y for _, y, *_ in layout.markers]
     assert heights[0] > heights[1] > heights[3] > heights[2], "larger values are higher in the image, at smaller y"
     assert all(0 <= x <= WIDTH for x, _ in layout.x_ticks) and all(0 <= y <= HEIGHT for y, _ in layout.y_ticks)
 
@@ -44,3 +44,12 @@ def test_an_axis_of_integers_has_integer_ticks():
 def test_a_vertical_line_outside_the_curve_widens_the_axis():
     layout = chart([0, 1], [0, 1], vertical_line=(2.0, "selected"))
     assert layout.vertical_line == (layout.box[2], "selected")
+
+
+def test_curves_that_their_style_tells_apart_have_a_legend_and_others_have_none():
+    x = np.arange(3.0)
+    several = [Series(name=name, x=x, y=x, style=style) for name, style in (("a", "main"), ("b", "second"), ("mean", "quiet"))]
+    layout = line_chart("title", several, x_label="x", y_label="y")
+    assert layout.legend == [("main", "a"), ("second", "b")]
+    assert {style for *_, style in layout.markers} == {"main", "second", "quiet"}
+    assert chart([1, 2], [1, 2]).legend == []

@@ -11,7 +11,18 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
+from abaw_ray.report.inputs import (
+    ConfusionMatrix,
+    DataSetScore,
+    EncoderTraining,
+    Epoch,
+    ExpertUse,
+    ReportInput,
+    SmoothingCurve,
+    SubmissionInfo,
+    Timeline,
+    Trial,
+)
 from abaw_ray.report.page import PageConfig, flatten, render, write_report
 from abaw_ray.report.timelines import TimelineConfig
 
@@ -37,6 +48,22 @@ def timeline(video="video1", frames=90, *, audio=True, seed=0, **given):
     return Timeline(video=video, predicted=predicted, probability=probability, seen=seen, heard=heard, **fields)
 
 
+def encoder_training(**changes):
+    fields = {
+        "epochs": [Epoch(epoch=i, loss=2.0 / i, macro_f1={"AffectNet-8": 0.1 * i, "RAF-DB": 0.9 - 0.15 * abs(i - 3)}) for i in range(1, 5)],
+        "selected_epoch": 3,
+        "select": "best",
+        "data_sets": [
+            DataSetScore(name="AffectNet-8", images=4000, accuracy=0.3125, macro_f1=0.3, probe_macro_f1=0.2875),
+            DataSetScore(name="RAF-DB", images=3068, accuracy=0.8812, macro_f1=0.9),
+        ],
+        "experts": ExpertUse(
+            classes=["Neutral", "Anger"], per_class=np.array([[1.0, 0.63, 0.37], [0.9, 0.1, 1.0]]), total=np.array([0.95, 0.36, 0.69])
+        ),
+    }
+    return EncoderTraining(**(fields | changes))
+
+
 def report_input(**changes):
     counts = np.random.default_rng(1).integers(0, 900, (8, 8)) + 500 * np.eye(8, dtype=int)
     window = np.array([0.0, 1.0, 3.4, 8.0])
@@ -48,7 +75,7 @@ def report_input(**changes):
             window_s=window, score=0.5 + window / 100, folds=np.ones((5, 4)) * 0.5, selected_s=3.4, in_sample=0.6211, cross_fitted=0.6158
         ),
         "trials": [Trial(name=f"trial-{i}", settings={"lr": 10.0**-i / 3, "seed": 7}, score=0.5 + i / 100, selected=i == 2) for i in range(4)],
-        "epochs": [Epoch(epoch=i, loss=2.0 / i, score=0.1 * i) for i in range(1, 5)],
+        "encoder": encoder_training(),
         "timelines": [timeline(f"video{i}", seed=i, group="validation") for i in range(3)],
         "submission": SubmissionInfo(path="runs/demo/submission.txt", rows=10226, filled=214),
         "failures": [{"item": "broken.mp4", "stage": "faces", "reason": "not a video", "last_frame": None}],
@@ -88,6 +115,33 @@ def test_every_part_of_the_run_is_on_the_page():
         assert words in text, words
     assert "seed" not in re.sub("preset demo, seed 7", "", text), "a setting in which no trial differs is listed"
     assert "0.03333" in text and "0.033333" not in text
+
+
+def test_the_scores_of_stage_i_are_listed_by_data_set():
+    text = Page(render(report_input())).text
+    assert "AffectNet-8 4,000 0.312 0.300 0.287" in text
+    assert "RAF-DB 3,068 0.881 0.900 not measured" in text
+    assert "that of epoch 3 of 4 , which has the highest mean macro-F1" in text or "that of epoch 3 of 4, which has the highest mean macro-F1" in text
+    assert "used: epoch 3" in text
+
+
+def test_the_use_of_the_experts_is_listed_by_class():
+    text = Page(render(report_input())).text
+    assert "expert 1 expert 2 expert 3 all classes 95 36 69 Neutral 100 63 37 Anger 90 10 100" in text
+    assert "expert 1" not in Page(render(report_input(encoder=encoder_training(experts=None)))).text
+
+
+def test_an_encoder_without_probe_selection_and_scores_has_its_charts_only():
+    bare = encoder_training(data_sets=[], experts=None, select="", selected_epoch=None)
+    text = Page(render(report_input(encoder=bare))).text
+    assert "Training loss" in text and "Linear probe" not in text and "used: epoch" not in text
+    last = Page(render(report_input(encoder=encoder_training(select="last")))).text
+    assert "optimistic" not in last.split("Encoder training")[-1]
+
+
+def test_without_epochs_there_is_no_section_on_the_encoder():
+    for encoder in (None, encoder_training(epochs=[])):
+        assert "Encoder training" not in Page(render(report_input(encoder=encoder))).text
 
 
 def test_per_class_f1_is_computed_from_the_confusion_matrix():

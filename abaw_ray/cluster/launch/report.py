@@ -10,7 +10,18 @@ from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
-from abaw_ray.report.inputs import ConfusionMatrix, Epoch, ReportInput, SmoothingCurve, SubmissionInfo, Timeline, Trial
+from abaw_ray.report.inputs import (
+    ConfusionMatrix,
+    DataSetScore,
+    EncoderTraining,
+    Epoch,
+    ExpertUse,
+    ReportInput,
+    SmoothingCurve,
+    SubmissionInfo,
+    Timeline,
+    Trial,
+)
 from abaw_ray.report.page import flatten
 from abaw_ray.report.timelines import timeline_of
 
@@ -40,7 +51,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         ],
         smoothing=_smoothing(fusion["official"]),
         trials=_trials(fusion, flatten(records["fusion"].settings["fusion"])),
-        epochs=[Epoch(epoch=row["epoch"], loss=row["loss"], score=row.get("macro_f1")) for row in records["encoder"].figures["curve"]],
+        encoder=_encoder(records["encoder"].figures),
         timelines=_timelines(run, records["predictions"]),
         submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
         failures=summary["failures"],
@@ -52,6 +63,32 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
 def _encoder_notes(encoder: Record) -> list[str]:
     source = encoder.figures.get("copied_from")
     return [f"The encoder was not trained in this run; it is a copy of {source} (SHA-256 {encoder.figures['source_sha256']})."] if source else []
+
+
+def _encoder(figures: dict[str, Any]) -> EncoderTraining:
+    """Epochs of Stage I, and the scores of the selected one; nothing of an encoder that was copied."""
+    if "copied_from" in figures:
+        return EncoderTraining(epochs=())
+    probe = (figures["probe"] or {"data_sets": {}})["data_sets"]
+    per_class = figures["router_use_per_class"]
+    return EncoderTraining(
+        epochs=[
+            Epoch(
+                epoch=row["epoch"],
+                loss=row["loss"],
+                macro_f1={name: scores["macro_f1"] for name, scores in row["data_sets"].items()},
+            )
+            for row in figures["curve"]
+        ],
+        selected_epoch=figures["selection"]["epoch"],
+        select=figures["selection"]["select"],
+        data_sets=[
+            DataSetScore(name=name, probe_macro_f1=probe.get(name, {}).get("macro_f1"), **scores) for name, scores in figures["data_sets"].items()
+        ],
+        experts=ExpertUse(classes=list(per_class), per_class=np.array(list(per_class.values())), total=np.array(figures["router_use"]))
+        if len(figures["router_use"]) > 1
+        else None,
+    )
 
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:

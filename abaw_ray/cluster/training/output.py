@@ -82,6 +82,7 @@ def _upload(
             curve[epoch - 1],
             probe if epoch == selection.epoch else None,
             dim=model.encoder.dim,
+            selected_by_score=selection.select == "best" and epoch == selection.epoch,
             is_synthetic=job.is_synthetic,
         )
         (folder / str(epoch) / CARD_FILE).write_text(card, encoding="utf-8")

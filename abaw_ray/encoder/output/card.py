@@ -36,7 +36,14 @@ def training_data(images: ImageSet) -> list[TrainingData]:
 
 
 def render_encoder_card(
-    config: EncoderConfig, data: list[TrainingData], epoch: Mapping[str, Any], probe: Mapping[str, Any] | None, *, dim: int, is_synthetic: bool
+    config: EncoderConfig,
+    data: list[TrainingData],
+    epoch: Mapping[str, Any],
+    probe: Mapping[str, Any] | None,
+    *,
+    dim: int,
+    selected_by_score: bool,
+    is_synthetic: bool,
 ) -> str:
     """The text of the card.
 
@@ -46,6 +53,7 @@ def render_encoder_card(
         epoch: Metrics of the epoch whose encoder it is.
         probe: Scores of the linear probe of this encoder; None where there are none.
         dim: Width of the encoder's vectors.
+        selected_by_score: Whether the epoch was selected by these scores.
         is_synthetic: Whether the images are generated.
     """
     license_ = SYNTHETIC_LICENSE if is_synthetic else RESEARCH_LICENSE
@@ -61,5 +69,14 @@ def render_encoder_card(
         ),
     )
     return render_model_card(
-        _TEMPLATE, front_matter, config=config, data=data, epoch=epoch, probe=probe, dim=dim, is_synthetic=is_synthetic, license=license_
+        _TEMPLATE,
+        front_matter,
+        config=config,
+        data=data,
+        epoch=epoch,
+        probe=probe,
+        dim=dim,
+        selected_by_score=selected_by_score,
+        is_synthetic=is_synthetic,
+        license=license_,
     )

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from huggingface_hub import ModelCard
 
 from abaw_ray.encoder.evaluation.probe import probe_encoder
@@ -8,11 +6,12 @@ from abaw_ray.encoder.output.card import TrainingData, render_encoder_card, trai
 from abaw_ray.encoder.task import EncoderTask
 
 
-def card_of(config, images, *, is_synthetic, probed=True):
+def card_of(config, images, *, is_synthetic, probed=True, selected=True):
     task, model = EncoderTask(config, images), ExpressionModel(config)
     epoch = task.validate(model).metrics(config.classes) | {"epoch": 2, "epochs": 6}
     probe = probe_encoder(task, model, rank=0) if probed else None
-    return epoch, probe, render_encoder_card(config, training_data(images), epoch, probe, dim=model.encoder.dim, is_synthetic=is_synthetic)
+    facts = {"dim": model.encoder.dim, "selected_by_score": selected, "is_synthetic": is_synthetic}
+    return epoch, probe, render_encoder_card(config, training_data(images), epoch, probe, **facts)
 
 
 def test_the_card_has_data_scores_license_and_limits(config, images):
@@ -28,7 +27,7 @@ def test_the_card_has_data_scores_license_and_limits(config, images):
 
 
 def test_the_card_of_an_encoder_of_real_faces_is_for_research_and_missing_scores_are_not_measured(config, images):
-    _, _, text = card_of(replace(config, select="last"), images, is_synthetic=False, probed=False)
+    _, _, text = card_of(config, images, is_synthetic=False, probed=False, selected=False)
     card = ModelCard(text, ignore_metadata_errors=False)
     assert (card.data.license, card.data.license_name) == ("other", "research-only")
     assert "For research only" in card.text and "not measured" in card.text
