@@ -21,6 +21,8 @@ def test_tiny_parts_run_on_a_cpu_and_report_figures(tmp_path):
     body = json.loads(out.read_text())
     assert (body["gpu"], body["ray_of_plain"]) == ("none", None)
     assert min(body[key] for key in ("tflops", "zero_of_plain", "read_of_zero", "checkpoint_s", "chips_of_forward", "speech_per_s")) > 0
+    counts = body["raw"]["training"]["operators_per_step"]
+    assert set(counts) == {"plain", "ddp", "zero"} and all(0 < step["copies"] < step["operators"] for step in counts.values())
     assert body["raw"]["training"]["images_in_step"] == 16 and "zero_of_plain" in done.stdout
 
 

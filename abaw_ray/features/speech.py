@@ -7,7 +7,10 @@ vector; a silent one gives a vector, because silence is information too. The mod
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float16, Float32, Int
+from torch import Tensor
+from torch.nn import functional
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -67,9 +70,8 @@ class SpeechFeatures:
         if audio is None or not len(rows):
             return out, heard
         batches = self._from_windows(audio, times, rows) if self.config.mode == "windows" else self._from_chunks(audio, times, rows)
-        with np.errstate(over="ignore"):  # an overflow is detected below
-            for batch, vectors in batches:
-                out[batch] = vectors
+        for batch, vectors in batches:
+            out[batch] = vectors
         if not np.isfinite(out).all():
             raise StageError(f"features: {self.config.weights} returns numbers that are not finite in half precision; are its files complete?")
         return out, heard
@@ -88,7 +90,7 @@ class SpeechFeatures:
         for start in range(0, len(numbers), batch_size):
             batch = slice(start, start + batch_size)
             samples = np.stack([_normalized_chunk(audio, at, length, *moments) for at in first[batch]])
-            states = self.model.states(samples, config.layer).cpu().numpy()
+            states = self.model.states(samples, config.layer)
             for number, at, chunk_states in zip(numbers[batch], first[batch], states, strict=True):
                 inside = np.flatnonzero(chunk == number)
                 centers = at + self.model.centers(length)
@@ -105,30 +107,31 @@ class SpeechFeatures:
 
     def _pool_near(
         self,
-        states: Float[np.ndarray, "states dim"],
+        states: Float[Tensor, "states dim"],
         centers: Float[np.ndarray, " states"],
         valid: Bool[np.ndarray, " states"],
         positions: Float[np.ndarray, " n"],
-    ) -> Float[np.ndarray, "n pooled"]:
+    ) -> Float16[np.ndarray, "n pooled"]:
         """Pool, for each position, the states within half a window of it.
 
         Args:
-            states: States of one chunk.
+            states: States of one chunk, on their device; only the pooled ones are copied to the host.
             centers: Sample position of each state's centre.
             valid: Whether the audio covers the centre; other states are ignored, unless none is valid.
             positions: Sample positions of the frames, as fractions; a frame without a state in its window uses the nearest one.
         """
         if valid.any():
-            states, centers = states[valid], centers[valid]
+            states, centers = states[torch.from_numpy(valid).to(states.device)], centers[valid]
         half = self.config.window_s * RATE / 2
         low, high = np.searchsorted(centers, positions - half, side="left"), np.searchsorted(centers, positions + half, side="right")
         empty = low == high
         low[empty] = np.abs(centers[:, None] - positions[empty]).argmin(axis=0)
         high[empty] = low[empty] + 1
-        sums, squares = (np.pad(np.cumsum(x, axis=0, dtype=np.float64), ((1, 0), (0, 0))) for x in (states, states.astype(np.float64) ** 2))
-        count = (high - low)[:, None]
-        mean = (sums[high] - sums[low]) / count
-        return self._pooled(mean, (squares[high] - squares[low]) / count - mean**2)
+        last, first = (torch.from_numpy(bound).to(states.device) for bound in (high, low))
+        sums, squares = (functional.pad(x.cumsum(dim=0), (0, 0, 1, 0)) for x in (states.double(), states.double() ** 2))
+        count = (last - first)[:, None]
+        mean = (sums[last] - sums[first]) / count
+        return self._pooled(mean, (squares[last] - squares[first]) / count - mean**2)
 
     def _from_windows(self, audio: Audio, times: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Mode ``windows``: each frame from its own window, normalised as one utterance; states in gaps of the audio are ignored."""
@@ -140,12 +143,13 @@ class SpeechFeatures:
             batch = rows[start : start + batch_size]
             samples, _ = windows(audio, times[batch], width=self.config.window_s)
             mask, _ = windows(indicator, times[batch], width=self.config.window_s)
-            states = self.model.states(self._normalized_windows(samples, mask), self.config.layer).cpu().numpy().astype(np.float64)
+            states = self.model.states(self._normalized_windows(samples, mask), self.config.layer).double()
             weight = mask[:, np.round(self.model.centers(samples.shape[1])).astype(np.int64), None].astype(np.float64)
             weight[~np.any(weight, axis=(1, 2))] = 1
             weight /= weight.sum(axis=1, keepdims=True)
-            mean = (weight * states).sum(axis=1)
-            yield batch, self._pooled(mean, (weight * states**2).sum(axis=1) - mean**2)
+            weights = torch.from_numpy(weight).to(states.device)
+            mean = (weights * states).sum(dim=1)
+            yield batch, self._pooled(mean, (weights * states**2).sum(dim=1) - mean**2)
 
     def _normalized_windows(
         self, samples: Float32[np.ndarray, "n samples"], mask: Float32[np.ndarray, "n samples"]
@@ -157,8 +161,9 @@ class SpeechFeatures:
         var = ((samples - mean) ** 2 * mask).sum(axis=1, keepdims=True) / count
         return (samples - mean) / np.sqrt(var + _EPSILON) * mask
 
-    def _pooled(self, mean: Float[np.ndarray, "n dim"], var: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n pooled"]:
-        return np.concatenate([mean, np.sqrt(var.clip(min=0))], axis=1) if self.config.pooling == "mean_std" else mean
+    def _pooled(self, mean: Float[Tensor, "n dim"], var: Float[Tensor, "n dim"]) -> Float16[np.ndarray, "n pooled"]:
+        pooled = torch.cat([mean, var.clamp(min=0).sqrt()], dim=1) if self.config.pooling == "mean_std" else mean
+        return pooled.half().cpu().numpy()
 
 
 def has_audio(audio: Audio | None, times: Float[np.ndarray, " n"], window_s: float) -> Bool[np.ndarray, " n"]:

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float16, UInt8
+from jaxtyping import Bool, Float16
+from torch import Tensor
 
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.encoder.checkpoint import load_encoder
-from abaw_ray.faces.chips import crop_scale
+from abaw_ray.encoder.inference.layer_scale import fold_layer_scale
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.chip_batches import chip_batches
 from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.device import setup_device
+from abaw_ray.features.late_results import one_batch_late
+from abaw_ray.features.scale_crops import DeviceCrops, HostCrops, PreparedChips, ScaleCrops
+from abaw_ray.training.loop import Prefetcher
 
 
 def resolve_scales(config: VisualConfig, chips: ChipConfig) -> tuple[float, ...]:
@@ -41,11 +45,19 @@ class VisualFeatures:
             DataError: the folder does not hold an encoder.
             ConfigError: a scale exceeds the chips, or the device is not available.
         """
-        self.chips, self.scales, self.device_config = chips, resolve_scales(config, chips), device or DeviceConfig()
+        self.scales, self.device_config = resolve_scales(config, chips), device or DeviceConfig()
         self.device = setup_device(self.device_config)
-        self.encoder = load_encoder(encoder).to(self.device)
-        if self.device.type == "cuda":
+        self.encoder = load_encoder(encoder)
+        fold_layer_scale(self.encoder.vit)
+        self.encoder.to(self.device)
+        gpu = self.device.type == "cuda"
+        if gpu:
             self.encoder.vit.to(torch.bfloat16)
+        size = self.encoder.img_size
+        self.crops: ScaleCrops = DeviceCrops(self.scales, chips, size, self.device) if gpu else HostCrops(self.scales, chips, size)
+        """Cuts the scales; on a CPU the readers' threads do, because OpenCV needs fewer operations than matrix products."""
+        self.readers = Prefetcher(self.device_config.decode_workers)
+        """Threads that decode chips."""
         self.dim: int = self.encoder.dim
         """Length of a vector."""
 
@@ -64,18 +76,14 @@ class VisualFeatures:
         """
         step = max(1, self.device_config.visual_batch_size // len(self.scales))
         out = np.zeros((len(chips), self.dim), np.float16)
-        for rows, crops in chip_batches(chips, self._crops, step, self.device_config.decode_workers):
-            out[rows] = self._encode(crops)
+        batches = chip_batches(chips, self.crops.prepare, step, self.readers)
+        for rows, means in one_batch_late((rows, self._encode(prepared)) for rows, prepared in batches):
+            if not np.isfinite(means).all():
+                raise StageError("features: the encoder returns numbers that are not finite in half precision; check its training")
+            out[rows] = means
         return out, np.array([chip is not None for chip in chips], dtype=bool)
 
-    def _crops(self, chip: UInt8[np.ndarray, "side side 3"]) -> list[UInt8[np.ndarray, "size size 3"]]:
-        """One crop per scale."""
-        return [crop_scale(chip, scale, self.chips, self.encoder.img_size) for scale in self.scales]
-
     @torch.inference_mode()
-    def _encode(self, pixels: UInt8[np.ndarray, "images 3 size size"]) -> Float16[np.ndarray, "chips dim"]:
-        vectors = self.encoder(torch.from_numpy(pixels).to(self.device)).float()
-        means = vectors.unflatten(0, (-1, len(self.scales))).mean(dim=1).half().cpu().numpy()
-        if not np.isfinite(means).all():
-            raise StageError("features: the encoder returns numbers that are not finite in half precision; check its training")
-        return means
+    def _encode(self, prepared: PreparedChips) -> Float16[Tensor, "chips dim"]:
+        vectors = self.encoder(self.crops.crop(prepared)).float()
+        return vectors.unflatten(0, (-1, len(self.scales))).mean(dim=1).half()

@@ -6,6 +6,7 @@ An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. Th
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -69,26 +70,45 @@ class PlainEngine:
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def prefetch(items: Iterable[Any], make: Callable[[Any], _T], num_workers: int) -> Iterator[_T]:
-    """Yield ``make(item)`` in order; up to ``num_workers`` threads compute results before they are requested, 0 computes each on request.
+class Prefetcher:
+    """Threads that compute results before they are requested; they live as long as this object, so many short series share them."""
 
-    An exception of ``make`` is raised where its result would have been yielded.
-    """
-    if num_workers < 1:
-        yield from map(make, items)
-        return
-    with ThreadPoolExecutor(num_workers) as pool:
+    def __init__(self, num_workers: int) -> None:
+        """Prepare the threads, which start with the first item; with 0, each result is computed on request."""
+        self.num_workers = num_workers
+        self._pool = ThreadPoolExecutor(num_workers) if num_workers > 0 else None
+
+    def __call__(self, items: Iterable[Any], make: Callable[[Any], _T]) -> Iterator[_T]:
+        """Yield ``make(item)`` in order; up to ``num_workers`` results are computed or waiting beside the one that is yielded.
+
+        An exception of ``make`` is raised where its result would have been yielded. When the iterator is closed, items that were not begun are
+        not computed.
+        """
+        if self._pool is None:
+            yield from map(make, items)
+            return
         pending: deque[Future[_T]] = deque()
         try:
             for item in items:
-                pending.append(pool.submit(make, item))
-                if len(pending) > num_workers:
+                pending.append(self._pool.submit(make, item))
+                if len(pending) > self.num_workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
+
+    def close(self) -> None:
+        """Wait for the items that were begun, and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def prefetch(items: Iterable[Any], make: Callable[[Any], _T], num_workers: int) -> Iterator[_T]:
+    """Yield ``make(item)`` in order, as ``Prefetcher`` does, with threads that end with the iterator."""
+    with closing(Prefetcher(num_workers)) as prefetcher:
+        yield from prefetcher(items, make)
 
 
 def run_steps(

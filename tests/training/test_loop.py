@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from abaw_ray.training.loop import PlainEngine, prefetch, run_steps
+from abaw_ray.training.loop import PlainEngine, Prefetcher, prefetch, run_steps
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
@@ -83,3 +83,35 @@ def test_a_resumed_run_repeats_the_dropout_of_an_uninterrupted_run():
     torch.testing.assert_close(torch.cat([first, second]), losses)
     for one, other in zip(whole.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_the_threads_of_a_prefetcher_serve_several_series_and_end_with_it():
+    prefetcher, threads = Prefetcher(2), set()
+
+    def make(number):
+        threads.add(threading.current_thread())
+        return number
+
+    for _ in range(5):
+        assert list(prefetcher(range(8), make)) == list(range(8))
+    assert len(threads) <= 2
+    prefetcher.close()
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_items_that_were_not_begun_are_not_computed_after_an_iterator_is_closed():
+    prefetcher, made, go = Prefetcher(1), [], threading.Event()
+
+    def make(number):
+        if number > 0:
+            go.wait(timeout=10)
+        made.append(number)
+        return number
+
+    series = prefetcher(range(100), make)
+    assert next(series) == 0
+    series.close()
+    go.set()
+    assert list(prefetcher([7], make)) == [7]
+    assert len(made) <= 4
+    prefetcher.close()

@@ -11,7 +11,7 @@ from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.faces.chips import crop_scale
 from abaw_ray.faces.config import ChipConfig
-from abaw_ray.features.chip_batches import chip_batches
+from abaw_ray.features.chip_batches import Chip, chip_batches
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.features.device import setup_device
 from abaw_ray.media.audio import Audio
@@ -21,6 +21,7 @@ from abaw_ray.predict.classifiers.network import load_network
 from abaw_ray.predict.classifiers.preprocessing import resize_and_crop
 from abaw_ray.predict.config import ClassifierConfig
 from abaw_ray.predict.models.scores import FrameScores
+from abaw_ray.training.loop import Prefetcher
 
 
 class ImageClassifierModel:
@@ -46,6 +47,7 @@ class ImageClassifierModel:
         self._chips: ChipConfig = bundle.metadata.faces.chips
         self._device_config = device or DeviceConfig()
         self._device = setup_device(self._device_config)
+        self._readers = Prefetcher(self._device_config.decode_workers)
         self._network = load_network(bundle.folder / CLASSIFIER_FOLDER, config.framework, name).to(self._device)
         self._mean, self._std = (torch.tensor(values, device=self._device).view(1, 3, 1, 1) for values in (config.mean, config.std))
 
@@ -62,14 +64,17 @@ class ImageClassifierModel:
 
     def _logits(self, chips: Sequence[bytes | None]) -> Float32[np.ndarray, "rows 8"]:
         out = np.full((len(chips), len(EXPRESSIONS)), np.nan, np.float32)
-        for rows, images in chip_batches(chips, self._crop, self._device_config.visual_batch_size, self._device_config.decode_workers):
+        for rows, images in chip_batches(chips, self._crops, self._device_config.visual_batch_size, self._readers):
             out[rows] = expression_logits(self._classify(images), self._config.expressions)
         return out
 
-    def _crop(self, chip: UInt8[np.ndarray, "side side 3"]) -> list[UInt8[np.ndarray, "size size 3"]]:
+    def _crops(self, chips: list[Chip]) -> UInt8[np.ndarray, "images 3 size size"]:
+        return np.ascontiguousarray(np.stack([self._crop(chip) for chip in chips]).transpose(0, 3, 1, 2))
+
+    def _crop(self, chip: Chip) -> UInt8[np.ndarray, "size size 3"]:
         scale = self._config.crop_scale
         side = max(1, round(len(chip) * scale / self._chips.scales[-1]))  # the chip's own resolution; the classifier's filter resizes it
-        return [resize_and_crop(crop_scale(chip, scale, self._chips, side), self._config)]
+        return resize_and_crop(crop_scale(chip, scale, self._chips, side), self._config)
 
     @torch.inference_mode()
     def _classify(self, pixels: UInt8[np.ndarray, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:

@@ -17,6 +17,7 @@ from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.features.config import DeviceConfig, FeaturesConfig, SpeechConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.media.audio import RATE, Audio
+from abaw_ray.training.loop import Prefetcher
 from tools.bench.gpu.work import Work, median_seconds, share_of_ceiling, synthetic_images
 
 _FPS = 30
@@ -33,10 +34,11 @@ def measure_features(work: Work, raw: dict) -> dict:
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", device)
     by_workers = {}
     for count in sorted({0, 1, 2, work.cpus - 1, 2 * work.cpus - 1}):
-        extract.visual.device_config = replace(device, decode_workers=count)
+        extract.visual.readers = Prefetcher(count)
         extract.visual(chips[:256])
         by_workers[count] = _per_second(lambda: extract.visual(chips), work.frames)
-    extract.visual.device_config = device
+        extract.visual.readers.close()
+    extract.visual.readers = Prefetcher(device.decode_workers)
     times = np.arange(work.frames) / _FPS
     rng = np.random.default_rng(0)
     audio = Audio(rng.normal(0, 0.1, (round((times[-1] + 1) * RATE),)).astype(np.float32), 0.0)

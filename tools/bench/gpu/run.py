@@ -25,6 +25,15 @@ FIGURES = (
     ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the GPU's ceiling"),
     ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in plain PyTorch, pixels on the GPU: share of the ceiling"),
     ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "training step through DeepSpeed, pixels on the GPU / plain PyTorch"),
+    ("zero_of_ddp", ("training", "zero_of_ddp"), "", "training step through DeepSpeed / DistributedDataParallel with float32 weights and autocast"),
+    (
+        "synchronizations",
+        ("training", "synchronizations_zero_of_plain"),
+        "",
+        "device values that the host reads in a step, DeepSpeed / plain PyTorch",
+    ),
+    ("copies", ("training", "copies_zero_of_plain"), "", "copies and conversions of tensors in a step, DeepSpeed / plain PyTorch"),
+    ("operators", ("training", "operators_zero_of_plain"), "", "operators in a step, DeepSpeed / plain PyTorch"),
     ("read_of_zero", ("training", "read_of_zero"), ">= 0.95", "training step with prefetched and augmented images / pixels on the GPU"),
     ("ray_of_plain", ("ray", "ray_of_plain"), ">= 0.9", "steps of an epoch under Ray Train / plain PyTorch"),
     ("train_images_per_s", ("ray", "images_per_second"), ">= 810", "training images per second under Ray Train"),
@@ -65,7 +74,7 @@ def main(
                 "ray": lambda: measure_ray_training(work, raw),
                 "features": lambda: measure_features(work, raw),
             }
-            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, run_metadata(only, cpus), raw))
+            measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, run_metadata(only, cpus, tiny=tiny), raw))
         show_rows(FIGURES, raw)
     except AbawError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,8 +82,8 @@ def main(
     return 0
 
 
-def run_metadata(only: tuple[Part, ...], cpus: int) -> dict:
+def run_metadata(only: tuple[Part, ...], cpus: int, *, tiny: bool) -> dict:
     """Return the command, the GPU, the machine and the versions of a run."""
-    command = f"python -m tools.bench.gpu --cpus {cpus}" + (f" --only {' '.join(only)}" if only else "")
+    command = f"python -m tools.bench.gpu --cpus {cpus}" + " --tiny" * tiny + (f" --only {' '.join(only)}" if only else "")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {"command": command, "gpu": gpu, **metadata("torch", "timm", "transformers", "deepspeed")}

@@ -28,6 +28,7 @@ from abaw_ray.encoder.vit.preprocessing import preprocessing_of
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
+from tools.bench.gpu.yardsticks import count_operators, make_ddp_engine
 
 SHARDS = ["train.parquet", "val.parquet"]
 _WARMUP_STEPS = 3
@@ -40,15 +41,21 @@ def measure_training(work: Work, raw: dict) -> dict:
         batch._replace(pixels=batch.pixels.to(work.device), labels=batch.labels.to(work.device), noise=batch.noise.to(work.device))
         for batch in task.micro_batches(0)
     ]
-    plain = _plain_pytorch(work, task, step)
+    plain, plain_operators = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     dist.init_process_group("nccl" if work.bf16 else "gloo", init_method=f"file://{work.folder / 'group'}", rank=0, world_size=1)
     try:
+        ddp = make_ddp_engine(work, len(step))
+        ddp_rate, ddp_operators = _images_per_second(work, task, ddp, lambda number: step, 0), count_operators(task, ddp, step)
+        del ddp
         figures = _deepspeed(work, task, step, plain)
     finally:
         dist.destroy_process_group()
-    return {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw)} | figures
+    operators = {"plain": plain_operators, "ddp": ddp_operators, "zero": figures.pop("operators")}
+    ratios = {f"{kind}_zero_of_plain": operators["zero"][kind] / max(count, 1) for kind, count in plain_operators.items()}
+    yardsticks = {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw), "ddp_images_per_second": ddp_rate}
+    return {**yardsticks, **figures, "zero_of_ddp": figures["zero_images_per_second"] / ddp_rate, "operators_per_step": operators, **ratios}
 
 
 def _task(work: Work) -> EncoderTask:
@@ -77,6 +84,7 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     model = ExpressionModel(config)
     engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
     zero = _images_per_second(work, task, engine, lambda number: step, 0)
+    operators = count_operators(task, engine, step)
     prefetched = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
     start = time.perf_counter()
     metrics = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
@@ -91,6 +99,7 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
         "zero_of_plain": zero / plain,
         "read_images_per_second": prefetched,
         "read_of_zero": prefetched / zero,
+        "operators": operators,
         "scored_images_per_second": validation_rate,
         "scored": metrics["macro_f1"],
         "checkpoint_s": seconds,
@@ -140,16 +149,16 @@ def write_images(work: Work) -> Storage:
     return storage
 
 
-def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> float:
-    """Return images per second of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
+def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> tuple[float, dict[str, float]]:
+    """Return images per second and operators of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
     optimizer = make_adamw(model.parameter_groups(work.encoder), work.encoder.optim)
     engine = PlainEngine(model, optimizer, max_grad_norm=work.encoder.optim.max_grad_norm, gradient_accumulation_steps=len(step))
-    rate = _images_per_second(work, task, engine, lambda number: step, 0)
+    rate, operators = _images_per_second(work, task, engine, lambda number: step, 0), count_operators(task, engine, step)
     del model, optimizer
     if work.bf16:
         torch.cuda.empty_cache()
-    return rate
+    return rate, operators
 
 
 def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batches: Callable[[int], list[MicroBatch]], num_workers: int) -> float:
