@@ -4,6 +4,8 @@
 a frame without a face has ``seen = false``, one without audio ``heard = false``.
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from abaw_ray.core.errors import StageError
@@ -104,8 +106,12 @@ FAILURE = pa.schema(
 )
 
 
-def feature(visual: int, speech: int) -> pa.Schema:
-    """Schema of the ``FEATURE`` table for vectors of the given widths. A vector is null where its modality is missing, never zeros."""
+def feature(visual: int, speech: int, classes: Sequence[str] = ()) -> pa.Schema:
+    """Schema of the ``FEATURE`` table for vectors of the given widths. A vector is null where its modality is missing, never zeros.
+
+    With ``classes``, the column ``logits`` has one number for each; their names are in its metadata (``classes``, separated by commas).
+    """
+    logits = [pa.field("logits", pa.list_(pa.float16(), len(classes)), metadata={"classes": ",".join(classes)})] if classes else []
     return pa.schema(
         [
             *_KEY,
@@ -114,6 +120,7 @@ def feature(visual: int, speech: int) -> pa.Schema:
             _column("heard", pa.bool_()),
             _column("visual", pa.list_(pa.float16(), visual), null=True),
             _column("speech", pa.list_(pa.float16(), speech), null=True),
+            *logits,
         ]
     )
 

@@ -22,6 +22,9 @@ class VisualConfig:
     """Sides of the square crops over the side of the face box, at most the chips' largest; empty uses the chips' own scales. Ours, not from
     the paper."""
 
+    logits: bool = False
+    """Keep the logits of Stage I's head beside the vector, averaged over the scales, in a column of its own; Stage II does not use them."""
+
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if any(scale <= 0 for scale in self.scales):

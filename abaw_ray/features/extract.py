@@ -51,7 +51,7 @@ class ExtractFeatures:
         """
         self.visual = VisualFeatures(encoder_folder, config.visual, chips, device)
         self.speech = SpeechFeatures(config.speech, device, storage)
-        self.schema = schema.feature(self.visual.dim, self.speech.dim)
+        self.schema = schema.feature(self.visual.dim, self.speech.dim, self.visual.classes)
 
     def __call__(self, faces: pa.Table, audio: Audio | None) -> pa.Table:
         """Features of one video.
@@ -96,13 +96,14 @@ class ExtractFeatures:
     def _table(self, faces: pa.Table, speech: Float16[np.ndarray, "n dim"], heard: Bool[np.ndarray, " n"]) -> pa.Table:
         chips = faces.column("chip").to_pylist()
         seen = faces.column("seen").to_numpy()
-        visual, has_chip = self.visual(chips)
+        visual, has_chip, logits = self.visual(chips)
         if (has_chip != seen).any():
             row = int(np.flatnonzero(has_chip != seen)[0])
             track, frame = (faces.column(name)[row].as_py() for name in ("track", "frame"))
             raise StageError(f"features: track '{track}' frame {frame} is seen={bool(seen[row])} and has {'a' if has_chip[row] else 'no'} chip")
         columns = {name: faces.column(name) for name in _KEY} | {"seen": pa.array(seen), "heard": pa.array(heard)}
         columns |= {"visual": _vector_column(visual, seen), "speech": _vector_column(speech, heard)}
+        columns |= {"logits": _vector_column(logits, seen)} if self.visual.classes else {}
         return schema.conform(pa.table(columns), self.schema, stage="features")
 
 

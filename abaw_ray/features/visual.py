@@ -5,6 +5,7 @@ A frame without a chip has no vector; no black image is encoded in its place. ``
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.encoder.checkpoint import load_encoder
 from abaw_ray.encoder.inference.layer_scale import fold_layer_scale
+from abaw_ray.encoder.output.head import load_head
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.chip_batches import chip_batches
 from abaw_ray.features.config import DeviceConfig, VisualConfig
@@ -35,6 +37,15 @@ def resolve_scales(config: VisualConfig, chips: ChipConfig) -> tuple[float, ...]
     return scales
 
 
+class VisualOutput(NamedTuple):
+    """Visual features of chips. Rows without a chip are zeros without meaning."""
+
+    vectors: Float16[np.ndarray, "n dim"]
+    has_chip: Bool[np.ndarray, " n"]
+    logits: Float16[np.ndarray, "n classes"]
+    """Of Stage I's head, averaged over the scales; no columns where they are not kept."""
+
+
 class VisualFeatures:
     """The encoder, loaded once per worker."""
 
@@ -42,7 +53,7 @@ class VisualFeatures:
         """Load the encoder from its folder.
 
         Raises:
-            DataError: the folder does not hold an encoder.
+            DataError: the folder does not hold an encoder, or no head where its logits are kept.
             ConfigError: a scale exceeds the chips, or the device is not available.
         """
         self.scales, self.device_config = resolve_scales(config, chips), device or DeviceConfig()
@@ -50,6 +61,10 @@ class VisualFeatures:
         self.encoder = load_encoder(encoder)
         fold_layer_scale(self.encoder.vit)
         self.encoder.to(self.device)
+        self.head, self.classes = load_head(encoder) if config.logits else (None, ())
+        """Stage I's head, in float32, and the names of its classes; none where its logits are not kept."""
+        if self.head is not None:
+            self.head.to(self.device)
         gpu = self.device.type == "cuda"
         if gpu:
             self.encoder.vit.to(torch.bfloat16)
@@ -61,29 +76,29 @@ class VisualFeatures:
         self.dim: int = self.encoder.dim
         """Length of a vector."""
 
-    def __call__(self, chips: Sequence[bytes | None]) -> tuple[Float16[np.ndarray, "n dim"], Bool[np.ndarray, " n"]]:
-        """Visual vectors of chips.
+    def __call__(self, chips: Sequence[bytes | None]) -> VisualOutput:
+        """Visual vectors of chips, and the logits where they are kept.
 
         Args:
             chips: JPEG of each frame, None where the frame has none.
-
-        Returns:
-            The vectors, and whether each frame has one; rows without a vector are zeros without meaning.
 
         Raises:
             ItemError: a chip cannot be decoded; the message has its row number, from 1.
             StageError: the encoder returns numbers that are not finite, or too large for half precision.
         """
         step = max(1, self.device_config.visual_batch_size // len(self.scales))
-        out = np.zeros((len(chips), self.dim), np.float16)
+        out = np.zeros((len(chips), self.dim + len(self.classes)), np.float16)
         batches = chip_batches(chips, self.crops.prepare, step, self.readers)
         for rows, means in one_batch_late((rows, self._encode(prepared)) for rows, prepared in batches):
             if not np.isfinite(means).all():
                 raise StageError("features: the encoder returns numbers that are not finite in half precision; check its training")
             out[rows] = means
-        return out, np.array([chip is not None for chip in chips], dtype=bool)
+        return VisualOutput(out[:, : self.dim], np.array([chip is not None for chip in chips], dtype=bool), out[:, self.dim :])
 
     @torch.inference_mode()
-    def _encode(self, prepared: PreparedChips) -> Float16[Tensor, "chips dim"]:
+    def _encode(self, prepared: PreparedChips) -> Float16[Tensor, "chips columns"]:
+        """Vector and logits of each chip, side by side."""
         vectors = self.encoder(self.crops.crop(prepared)).float()
+        if self.head is not None:
+            vectors = torch.cat([vectors, self.head(vectors).logits], dim=1)
         return vectors.unflatten(0, (-1, len(self.scales))).mean(dim=1).half()

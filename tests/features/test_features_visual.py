@@ -36,7 +36,7 @@ def slow_vector(folder, jpeg, scales=CHIPS.scales):
 
 def test_a_vector_is_the_mean_of_the_encoder_over_the_scales_in_rgb(features, encoder_folder):
     jpegs = [chip(seed) for seed in range(5)]
-    vectors, present = features(jpegs)
+    vectors, present, _ = features(jpegs)
     assert present.all() and vectors.dtype == np.float16 and vectors.shape == (5, 24)
     slow = np.array([slow_vector(encoder_folder, jpeg) for jpeg in jpegs])
     np.testing.assert_allclose(vectors.astype(np.float32), slow, atol=3e-3)
@@ -47,7 +47,7 @@ def test_a_vector_is_the_mean_of_the_encoder_over_the_scales_in_rgb(features, en
 def test_a_frame_without_a_chip_has_no_vector_and_does_not_pass_through_the_encoder(features):
     batch_sizes, inner = [], features.encoder.forward
     features.encoder.forward = lambda pixels: (batch_sizes.append(len(pixels)), inner(pixels))[1]
-    vectors, present = features([None, chip(0), None, None, chip(1)])
+    vectors, present, _ = features([None, chip(0), None, None, chip(1)])
     features.encoder.forward = inner
     np.testing.assert_array_equal(present, [False, True, False, False, True])
     assert sum(batch_sizes) == 2 * len(CHIPS.scales)

@@ -15,7 +15,7 @@ from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER, check_input_size
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.sources import video_missing, videos
-from abaw_ray.core.errors import ItemError, MissingError
+from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
@@ -83,7 +83,13 @@ class FeatureWork:
 
 
 def check(run: Run[Any]) -> None:
-    """Check that the chips have the encoder's input size and trained scales, and that the speech model exists."""
+    """Check that the chips have the encoder's input size and trained scales, that the speech model exists, and that there are logits to keep.
+
+    Raises:
+        ConfigError: one of them is not so.
+    """
+    if run.config.features.visual.logits and run.config.encoder.path:
+        raise ConfigError("features.visual.logits: the encoder at encoder.path has no head of Stage I; leave out one of the two")
     check_input_size(run)
     check_weights(run.config.features.speech, run.config.storage)
     check_scales(run)

@@ -17,6 +17,7 @@ from abaw_ray.encoder.evaluation.selection import Selection, select_epoch
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.output.best import BestEncoder
 from abaw_ray.encoder.output.card import render_encoder_card, training_data
+from abaw_ray.encoder.output.head import save_head
 from abaw_ray.encoder.task import EncoderTask
 
 SELECTED_FOLDER, OTHER_FOLDER = "encoder", "other"
@@ -46,6 +47,7 @@ def write_output(
         folder = Path(name)
         if rank == 0:
             save_encoder(folder / str(selection.last_epoch), model.encoder)
+            save_head(folder / str(selection.last_epoch), model.head, job.config.classes)
             if selection.best_epoch != selection.last_epoch:
                 best.fetch(selection.best_epoch, folder / str(selection.best_epoch))
         if selection.epoch != selection.last_epoch:

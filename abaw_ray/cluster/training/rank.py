@@ -210,7 +210,7 @@ class _Rank:
         with self._weights_to_use():
             metrics = self._validate()
             if self.rank == 0:
-                self.best.keep(self.model.encoder, [*self.curve, metrics])
+                self.best.keep(self.model, self.config.classes, [*self.curve, metrics])
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,

@@ -1,4 +1,4 @@
-"""Keeps the encoder of the best epoch in storage while later epochs are trained."""
+"""Keeps the encoder and the head of the best epoch in storage while later epochs are trained."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ from typing import Any
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.evaluation.selection import best_epoch
-from abaw_ray.encoder.model import Encoder
+from abaw_ray.encoder.expression_model import ExpressionModel
+from abaw_ray.encoder.output.head import save_head
 
 
 class BestEncoder:
@@ -26,12 +27,13 @@ class BestEncoder:
         """
         self.storage, self.folder = storage, f"{run}/best"
 
-    def keep(self, encoder: Encoder, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Save the encoder if the last epoch of the curve is the best so far. Call this before the epoch's checkpoint is written."""
+    def keep(self, model: ExpressionModel, classes: tuple[str, ...], curve: Sequence[Mapping[str, Any]]) -> None:
+        """Save encoder and head if the last epoch of the curve is the best so far. Call this before the epoch's checkpoint is written."""
         if best_epoch(curve) != len(curve):
             return
         with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-            save_encoder(Path(folder), encoder)
+            save_encoder(Path(folder), model.encoder)
+            save_head(Path(folder), model.head, classes)
             self.storage.upload_folder(Path(folder), f"{self.folder}/{len(curve)}")
         # A run can resume from the two checkpoints before this one.
         needed = {str(best_epoch(curve[:count])) for count in range(max(len(curve) - 2, 0), len(curve) + 1)}

@@ -19,6 +19,8 @@ _REGION = 3.0
 _SIDES = (160, 320, 640)
 """Pixels: sides to which the searched square is resized, the next one where nothing is found. A tight crop's face then has 50 to 100 pixels, a face
 with a box about 53, and a small face in a large picture is found at a larger side. Ours."""
+_MAX_ENLARGEMENT = 2.0
+"""Sides at which the square would be enlarged by more than this are left out, but for the first: they take long and show nothing more. Ours."""
 _MIN_PIXELS = 24
 """Smaller faces are detected again at the next side: boxes of faces of few pixels are up to a fifth too small. Ours."""
 _MIN_BOX_RATIO = 0.3
@@ -46,9 +48,10 @@ class StillDetector:
         """
         middle, side = _searched_square(rgb, box)
         smallest = self.config.min_size * min(rgb.shape[:2]) if box is None else _MIN_BOX_RATIO * float(longer_side(box))
-        for pixels in _SIDES:
+        sides = [pixels for pixels in _SIDES if pixels == _SIDES[0] or pixels <= _MAX_ENLARGEMENT * side]
+        for pixels in sides:
             region, scale = _resized(rgb, middle, side, pixels)
-            found = self.detector(region, max(smallest * scale, 0 if pixels == _SIDES[-1] else _MIN_PIXELS))
+            found = self.detector(region, max(smallest * scale, 0 if pixels == sides[-1] else _MIN_PIXELS))
             faces = [_moved(face, scale, middle - side / 2) for face in found if face.score is not None and face.score >= self.config.min_score]
             if faces and (chosen := _choose(faces, box, rgb.shape)):
                 return chosen

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.encoder.output.head import HEAD_CONFIG_FILE, HEAD_WEIGHTS_FILE
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig
 from abaw_ray.features.wav2vec import save_speech_model
@@ -34,7 +35,8 @@ def write_audio_visual(
         DataError: the speech model is not complete.
         StorageError: the object store of the speech model cannot be read.
     """
-    shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(CARD_FILE))  # the bundle has a card of its own
+    unused = shutil.ignore_patterns(CARD_FILE, HEAD_CONFIG_FILE, HEAD_WEIGHTS_FILE)  # the bundle has a card of its own, and fusion models
+    shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=unused)
     for name, source in fusion.items():
         shutil.copytree(source, folder / FUSION_FOLDER / name)
     repository = save_speech_model(folder / SPEECH_FOLDER, metadata.features.speech, storage)
@@ -59,4 +61,8 @@ def portable_faces(faces: FacesConfig) -> FacesConfig:
 
 
 def _portable_features(features: FeaturesConfig, repository: str) -> FeaturesConfig:
-    return replace(features, speech=replace(features.speech, weights=repository or SPEECH_FOLDER, random=RandomWav2VecConfig()))
+    return replace(
+        features,
+        visual=replace(features.visual, logits=False),
+        speech=replace(features.speech, weights=repository or SPEECH_FOLDER, random=RandomWav2VecConfig()),
+    )
