@@ -85,6 +85,22 @@ class AffWild2:
         wanted = {subject.video for subject in self.subjects if subject.split in set(splits)}
         return [self._row(video, self._videos[video]) for video in sorted(wanted & self._videos.keys())]
 
+    def crop_folders(self, kind: str) -> dict[str, str]:
+        """Folders of official crops by subject; a subject may have none.
+
+        Args:
+            kind: ``cropped`` or ``cropped_aligned``; folders below ``<kind>_new_50_vids`` are included.
+
+        Raises:
+            DataError: the tree has no such crops.
+        """
+        tops = [name for name in (kind, f"{kind}_new_50_vids") if self.tree.exists(name)]
+        names = {subject.name for subject in self.subjects}
+        found = {entry.name: self.tree.uri(entry.path) for top in tops for entry in self.tree.entries(top) if entry.is_folder and entry.name in names}
+        if not found:
+            raise DataError(f"{self.tree.uri(kind)}: no folder of a subject; expected {kind}/<subject>/00001.jpg, or leave data.affwild2_crops empty")
+        return found
+
     def subject_names(self, split: Split) -> list[str]:
         """Names of the subjects of one split."""
         return [subject.name for subject in self.subjects if subject.split == split]

@@ -17,6 +17,8 @@ class DataConfig:
 
     affwild2: str = ""
     """Root of an Aff-Wild2 tree with its EXPR annotations."""
+    affwild2_crops: Literal["", "cropped", "cropped_aligned"] = ""
+    """Official crops of the tree to use in place of faces that are detected in its videos; the videos are still read, for times and audio."""
     videos: tuple[str, ...] = ()
     """Any videos, instead of the tree's. Each value is a video, a folder, a glob, or a list of paths and URIs (text: one per line; CSV or Parquet:
     column uri or path, and optionally video with names). For faces and features; training and scoring need the tree."""

@@ -201,6 +201,8 @@ class FacesConfig:
     """The crop that is stored for each face."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """Division of a video into segments."""
+    crop_scale: float = 1.25
+    """Side of an official crop of Aff-Wild2 over the longer side of its face box, where the detector finds no face in it. Default ours."""
     buffer_mb: int = 384
     """Megabytes of decoded frames that may be buffered until their boxes are known. Half of it holds two seconds of 1080p at 30 frames per
     second. Larger or faster video (4K, 60 frames per second) is searched more often and has shorter gaps interpolated. Default ours."""
@@ -209,6 +211,8 @@ class FacesConfig:
         """Refuse a buffer too small for two frames, and segment overlaps shorter than an interpolated gap."""
         if self.buffer_mb < 64:
             raise ConfigError(f"buffer_mb={self.buffer_mb} must be at least 64: two 8K frames need as much")
+        if self.crop_scale <= 0:
+            raise ConfigError(f"crop_scale={self.crop_scale} must be above 0")
         if self.segments.overlap_s < self.tracks.max_gap_s:
             raise ConfigError(f"segments.overlap_s={self.segments.overlap_s} must be at least tracks.max_gap_s={self.tracks.max_gap_s}")
 

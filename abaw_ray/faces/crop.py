@@ -18,6 +18,7 @@ from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.box_table import BoxTable, GivenBoxes
 from abaw_ray.faces.detection.detect import Detector, make_detector
 from abaw_ray.faces.detection.frame_detector import FrameDetector
+from abaw_ray.faces.detection.still_detector import StillDetector
 from abaw_ray.faces.face_table import fill_frames, to_face_table
 from abaw_ray.faces.identity.embedder import FaceEmbedder, make_embedder
 from abaw_ray.faces.stitch import StitchedTracklet, stitch
@@ -155,6 +156,10 @@ class CropFaces:
             return ChunkResult(repaired_times=True)
         reader.result.repaired_times = clock.repaired
         return reader.finish()
+
+    def still_detector(self) -> StillDetector | None:
+        """Return the detector for single images; None with the user's own boxes."""
+        return StillDetector(self.frame_detector.detector, self.config.detector) if self.frame_detector else None
 
     def frame_detector_of(self, video: dict) -> FrameDetector | GivenBoxes:
         """Return the detector, or the user's own boxes of this video."""

@@ -55,6 +55,17 @@ class IsolatedFaceWriter:
             raise ItemError(outcome.reason)
         return _value(outcome)
 
+    def write_crops(self, video: dict, path: Path) -> VideoResult:
+        """As ``FaceWriter.write_crops``.
+
+        Raises:
+            ItemError: no frame of the video can be decoded, or both attempts failed.
+        """
+        outcome = self.crash_retry.call(video["uri"], "write_crops", video, path)
+        if outcome.reason:
+            raise ItemError(outcome.reason)
+        return _value(outcome)
+
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path) -> ChunkResult:
         """As ``FaceWriter.write_chunk``; where the chunk cannot be decoded to its end, the result has the frames before the failure."""
         outcome = self.crash_retry.call(video["uri"], "write_chunk", video, chunk, folder)

@@ -19,6 +19,7 @@ from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.chunk_result import ChunkResult
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.crop import CropFaces
+from abaw_ray.faces.official_crops import OfficialCrops
 from abaw_ray.faces.still_faces import crop_still
 from abaw_ray.faces.tracking.segments import Chunk
 from abaw_ray.faces.tracking.time_range import ALL_TIMES, RangeFrames, TimeRange
@@ -65,14 +66,14 @@ class FaceWriter:
         self.crop = CropFaces(config, weights=weights, embedder_weights=embedder_weights)
 
     def __call__(self, method: str, *args: object) -> VideoResult | ChunkResult:
-        """Call ``write_video``, ``write_still``, ``write_chunk`` or ``join_chunks`` by name: a child process has one entry point.
+        """Call a method by its name: a child process has one entry point.
 
         Raises:
             MemoryError: memory ran out, also in OpenCV, which has an error class of its own for that.
         """
         try:
             methods: dict[str, Any] = {"write_video": self.write_video, "write_still": self.write_still}
-            methods |= {"write_chunk": self.write_chunk, "join_chunks": self.join_chunks}
+            methods |= {"write_chunk": self.write_chunk, "join_chunks": self.join_chunks, "write_crops": self.write_crops}
             return methods[method](*args)
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
@@ -93,6 +94,11 @@ class FaceWriter:
     def write_still(self, image: dict, path: Path) -> VideoResult:
         """Write the FACE rows of an image to a Parquet file; errors as ``crop_still``."""
         return self._written(iter([crop_still(self.crop, image)]), path, {})
+
+    def write_crops(self, video: dict, path: Path) -> VideoResult:
+        """Write the FACE rows of a video's official crops to a Parquet file; errors as ``OfficialCrops``."""
+        notes: dict[str, int] = {}
+        return replace(write_faces(OfficialCrops(self.crop.config, self.crop.still_detector())(video, notes), path), notes=notes)
 
     def write_chunk(self, video: dict, chunk: Chunk, folder: Path, last: int | None = None) -> ChunkResult:
         """Process one chunk of a video, as ``CropFaces.crop_chunk``."""

@@ -135,3 +135,21 @@ def test_detection_lists_a_bounded_number_of_folders(aff, monkeypatch):
     listed.clear()
     assert is_affwild2(aff.root)
     assert len(listed) < 5, "the nearest folders are listed first, and the search ends at the first match"
+
+
+def test_folders_of_official_crops_are_found_by_subject_also_those_of_the_new_videos(aff):
+    for path in ("cropped_aligned/12/00001.jpg", "cropped_aligned/10-60-1280x720_right/00003.jpg", "cropped_aligned/stranger/00001.jpg"):
+        aff.put(path)
+    aff.put("cropped_aligned_new_50_vids/video2_left/00001.jpg")
+    folders = AffWild2(aff.root).crop_folders("cropped_aligned")
+    assert {name: folder.removeprefix(str(aff.root)) for name, folder in folders.items()} == {
+        "12": "/cropped_aligned/12",
+        "10-60-1280x720_right": "/cropped_aligned/10-60-1280x720_right",
+        "video2_left": "/cropped_aligned_new_50_vids/video2_left",
+    }
+
+
+def test_a_tree_without_official_crops_is_a_data_error(aff):
+    aff.put("cropped/stranger/00001.jpg")
+    with pytest.raises(DataError, match=r"cropped: no folder of a subject; expected cropped/<subject>/00001\.jpg, or leave data\.affwild2_crops"):
+        AffWild2(aff.root).crop_folders("cropped")

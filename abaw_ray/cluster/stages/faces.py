@@ -9,11 +9,12 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.engine.worker import Task
-from abaw_ray.cluster.stages.sources import video_missing, videos
+from abaw_ray.cluster.stages.sources import affwild2, video_missing, videos
 from abaw_ray.cluster.stages.video_chunks import process_chunk, split_videos, store_output
-from abaw_ray.core.errors import MissingError
+from abaw_ray.core.errors import ConfigError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo
+from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import identity_of
@@ -41,6 +42,10 @@ class FaceWork:
             DataError: the user's table of boxes cannot be read here.
         """
         try:
+            if "crops" in payload:
+                with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
+                    path = Path(folder) / "output.parquet"
+                    return store_output(store, item, self.writer.write_crops(payload, path), path)
             if "chunk" in payload:
                 return process_chunk(self.writer, store, item, payload)
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
@@ -48,6 +53,24 @@ class FaceWork:
                 return store_output(store, item, self.writer.write_video(payload, path), path)
         except MissingError as error:
             raise video_missing(payload["uri"], error) from error
+
+
+@once_per_run
+def face_items(run: Run[Any]) -> dict[Item, dict]:
+    """VIDEO rows by item; with official crops, also their folder for each subject. Their content is not part of the identity: millions of files.
+
+    Raises:
+        ConfigError: crops are used with other videos than those of an Aff-Wild2 tree.
+        DataError: the tree has no such crops.
+    """
+    kind, rows = run.config.data.affwild2_crops, videos(run)
+    if not kind:
+        return rows
+    if run.config.data.videos:
+        raise ConfigError("data.affwild2_crops: crops are those of the Aff-Wild2 tree at data.affwild2; leave out data.videos")
+    folders = affwild2(run).crop_folders(kind)
+    crops = {item: {subject["track"]: folders.get(subject["track"], "") for subject in row["subjects"]} for item, row in rows.items()}
+    return {Item(name=item.name, identity=digest([item.identity, crops[item]])): row | {"crops": crops[item]} for item, row in rows.items()}
 
 
 def face_sources(run: Run[Any]) -> tuple[str, ...]:
@@ -87,7 +110,7 @@ def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
 
 def build_work(run: Run[Any]) -> partial[FaceWork]:
     """The builder of the work, with the weights of detector and embedder."""
-    if any(not video["subjects"] for video in videos(run).values()):
+    if not run.config.data.affwild2_crops and any(not video["subjects"] for video in videos(run).values()):
         echo(f"faces: {describe(run.config.faces)}")
     return partial(FaceWork, run.config.faces, run.compute.limits, *load_weights(run))
 
@@ -95,9 +118,8 @@ def build_work(run: Run[Any]) -> partial[FaceWork]:
 def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:
     """Tasks, the largest first; a video that would occupy one worker after all others have finished is divided."""
     faces = run.config.faces
-    minutes = (
-        0 if faces.detector.kind == "given" else run.compute.chunk_minutes
-    )  # 0 divides none: the user's boxes are numbered from a video's first frame
+    undivided = faces.detector.kind == "given" or run.config.data.affwild2_crops  # both are numbered from a video's first frame
+    minutes = 0 if undivided else run.compute.chunk_minutes
     tasks = split_videos(todo, faces.segments, workers=workers, minutes=minutes)
     return sorted(tasks, key=lambda task: -task[1]["size"])
 
@@ -109,7 +131,7 @@ PREPARE_FACES = Stage(
     sources=face_sources,
     check=load_weights,
     work=ItemWork(
-        items=videos,
+        items=face_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),
         unit="videos",
         split=split_tasks,
