@@ -110,7 +110,6 @@ JOBS = {
             "encoder.epochs",
             "encoder.optim.lr",
             "encoder.global-batch-size",
-            "compute.micro-batch-size",
         ),
         notes=(_PRESET,),
     ),

@@ -48,7 +48,7 @@ def write(storage, folder, select, scores):
         curve.append(metrics | {"epoch": epoch, "epochs": len(scores), "mean_macro_f1": score})
         with torch.no_grad():
             model.encoder.vit.norm.bias[0] = epoch
-        best.keep(model.encoder, curve)
+        best.keep(model, config.classes, curve)
     job = RankJob(storage=storage, output="out", run="run", shards=SHARDS, config=config, cpus=1, gpu=False, is_synthetic=True)
     return write_output(job, task, model, curve, best, num_workers=0), model
 
