@@ -13,9 +13,10 @@ from jaxtyping import Float, UInt8
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.data.trees import Tree
-from abaw_ray.faces.chips import crop_chip, decode_jpeg, encode_jpeg
+from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.detection.detect import Face
+from abaw_ray.faces.face_row import face_columns
 from abaw_ray.faces.face_table import fill_frames, to_face_table
 from abaw_ray.faces.tracking.row_buffer import ROW_SCHEMA
 from abaw_ray.media.video import decode
@@ -87,27 +88,14 @@ class OfficialCrops:
         face = found or _assumed_face(image, self.config.crop_scale)
         notes["crops"] += 1
         notes["crops_without_face"] += found is None
-        box = face.box.astype(np.float32).astype(np.float64)
-        chip = crop_chip(image, box, self.config.chips) if self.config.chips.keep == "jpeg" else None
-        return {
-            "frame": number,
-            "time": time,
-            "seen": True,
-            "source": "given" if found is None else "detected",
-            "box": box.tolist(),
-            "score": face.score,
-            "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
-            "chip": None if chip is None else encode_jpeg(chip.image, self.config.chips.quality),
-            "chip_scale": None if chip is None else chip.scale,
-            "inside": None if chip is None else chip.inside,
-        }
+        return {"frame": number, "time": time} | face_columns(image, face, self.config.chips)
 
 
 def _assumed_face(image: UInt8[np.ndarray, "height width 3"], crop_scale: float) -> Face:
     """The face in the middle of a crop in which the detector finds none: the challenge's own detector found one."""
     height, width = image.shape[:2]
     middle, half = np.array([width, height]) / 2, max(width, height) / crop_scale / 2
-    return Face(np.concatenate([middle - half, middle + half]), None, None)
+    return Face(np.concatenate([middle - half, middle + half]), None, source="given")
 
 
 def _files_of(tree: Tree) -> dict[int, str]:

@@ -145,10 +145,8 @@ def in_time_order(segments: list[tuple[float, float]]) -> list[int]:
 
 
 def _segments(source: Source, failures: deque) -> Iterator[tuple[float, bytearray]]:
-    """Segments of audio without a jump in time: time of the first sample, and float32 samples at ``RATE`` (perhaps none).
-
-    A bytearray grows in place: joining a list of blocks would hold an hour of audio twice.
-    """
+    """Segments of audio without a jump in time: time of the first sample, and float32 samples at ``RATE`` (perhaps none)."""
+    # a bytearray grows in place: joining a list of blocks would hold an hour of audio twice
     resampler, previous_format, start, clock, samples = None, None, 0.0, BlockClock(), bytearray()
     for frame in audio_frames(source, failures):
         audio_format = (frame.format.name, frame.layout.name, frame.sample_rate)

@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
 """Margins of the plot area in SVG units."""
 STYLES = ("main", "second", "third", "fourth", "fifth", "sixth")
-"""CSS classes of curves that are told apart by color and dashes."""
+"""CSS classes of curves that differ in color and dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Chart:
     markers: list[tuple[float, float, str, str]]
     """(x, y, tooltip, style)."""
     legend: list[tuple[str, str]]
-    """(style, name) of the curves, where several are told apart by their style."""
+    """(style, name) of the curves, where several differ in style."""
     vertical_line: tuple[float, str] | None = None
     """A vertical line at x with its label."""
     box: tuple[int, int, int, int] = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)

@@ -12,6 +12,7 @@ from abaw_ray.core.settings import digest, from_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Record, versions
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.data.still_images.image_folders import name_folders
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import has_bundle, upload_bundle
@@ -76,7 +77,7 @@ def _training_data(run: Run[Any]) -> tuple[str, ...]:
     if data.use_synthetic:
         return ("generated talking faces (abaw_ray.data.synthetic)", *foreign)
     stills = {"AffectNet": data.affectnet, "RAF-DB": data.rafdb, "FER+": data.ferplus, "ExpW": data.expw}
-    folders = () if encoder else tuple(f"images of the folder {folder.rstrip('/').rpartition('/')[2]}" for folder in data.image_folders)
+    folders = () if encoder else tuple(f"images of the folder {name}" for name in name_folders(data.image_folders, ()))
     names = {"Aff-Wild2": data.affwild2} | ({} if encoder else stills)
     return (*(name for name, path in names.items() if path), *folders, *foreign)
 

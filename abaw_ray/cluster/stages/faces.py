@@ -42,15 +42,12 @@ class FaceWork:
             DataError: the user's table of boxes cannot be read here.
         """
         try:
-            if "crops" in payload:
-                with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
-                    path = Path(folder) / "output.parquet"
-                    return store_output(store, item, self.writer.write_crops(payload, path), path)
             if "chunk" in payload:
                 return process_chunk(self.writer, store, item, payload)
+            write = self.writer.write_crops if "crops" in payload else self.writer.write_video
             with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
                 path = Path(folder) / "output.parquet"
-                return store_output(store, item, self.writer.write_video(payload, path), path)
+                return store_output(store, item, write(payload, path), path)
         except MissingError as error:
             raise video_missing(payload["uri"], error) from error
 

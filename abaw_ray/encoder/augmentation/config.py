@@ -5,6 +5,9 @@ from itertools import pairwise
 
 from abaw_ray.core.errors import ConfigError
 
+_SCALED = ("motion_blur", "defocus", "low_resolution", "noise", "jpeg", "erasing", "saturation")
+"""Fields of ``DegradeConfig`` from 0 to 1, which ``AugmentConfig.strength`` multiplies."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PadAugConfig:
@@ -60,7 +63,7 @@ class DegradeConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for name in ("motion_blur", "defocus", "low_resolution", "noise", "jpeg", "erasing", "saturation"):
+        for name in _SCALED:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"degrade.{name}={getattr(self, name)} must lie between 0 and 1")
         if self.motion_blur + self.defocus > 1:
@@ -120,9 +123,8 @@ class AugmentConfig:
 
     def scaled(self) -> "AugmentConfig":
         """The settings with ``strength`` applied, limited to what is valid."""
-        probabilities = ("motion_blur", "defocus", "low_resolution", "noise", "jpeg", "erasing", "saturation")
         most = {"motion_blur": 0.5, "defocus": 0.5}
-        values = {name: min(self.strength * getattr(self.degrade, name), most.get(name, 1.0)) for name in probabilities}
+        values = {name: min(self.strength * getattr(self.degrade, name), most.get(name, 1.0)) for name in _SCALED}
         return replace(
             self,
             strength=1.0,
