@@ -45,14 +45,14 @@ class Job:
         return self.default if self.default is not None else next(iter(self.presets.values()))[1]
 
 
-def load_stages(**names: str) -> Load:
-    """The work of a command that completes these stages; module below ``cluster.stages`` -> name of the stage."""
+def load_stages(*paths: str) -> Load:
+    """The work of a command that completes these stages, each given by its path below ``cluster.stages``: ``faces.PREPARE_FACES``."""
 
     def load() -> Callable[[Run[Any]], object]:
         from abaw_ray.cluster.launch.job import plan_or_run
 
-        modules = {module: importlib.import_module(f"abaw_ray.cluster.stages.{module}") for module in names}
-        return partial(plan_or_run, stages=[getattr(modules[module], name) for module, name in names.items()])
+        names = [path.rsplit(".", 1) for path in paths]
+        return partial(plan_or_run, stages=[getattr(importlib.import_module(f"abaw_ray.cluster.stages.{module}"), name) for module, name in names])
 
     return load
 

@@ -78,7 +78,7 @@ _FACES_PRESETS = {name: (_FACES_TEXTS[name], settings) for name, (_, settings) i
 JOBS = {
     "faces": Job(
         presets=_FACES_PRESETS,
-        load=load_stages(faces="PREPARE_FACES"),
+        load=load_stages("faces.PREPARE_FACES"),
         does="Find, track and crop the faces of videos: one Parquet file per video, with one row per frame and person.",
         examples=("clip.mp4 -o out", "videos/ --detector haar --plan", "s3://bucket/videos -o s3://bucket/runs --cluster-size cpu-16"),
         everyday=(
@@ -97,7 +97,7 @@ JOBS = {
     ),
     "train": Job(
         presets=presets_of(EncoderJob),
-        load=load_stages(images="INGEST_IMAGES", encoder="TRAIN_ENCODER"),
+        load=load_stages("stage_one.images.INGEST_IMAGES", "stage_one.encoder.TRAIN_ENCODER"),
         does="Stage I: train the encoder with its mixture-of-experts head on still images.",
         examples=("smoke --encoder.optim.lr 3e-4", "paper --data.affectnet /data/affectnet --data.rafdb /data/rafdb --plan"),
         everyday=(
@@ -115,7 +115,7 @@ JOBS = {
     ),
     "search": Job(
         presets=search_presets(),
-        load=load_stages(images="INGEST_IMAGES", encoder_search="SEARCH_ENCODER"),
+        load=load_stages("stage_one.images.INGEST_IMAGES", "stage_one.search.SEARCH_ENCODER"),
         does="Stage I: search learning rate, layer-wise decay and augmentation strength on a subset of the images; prints the options of the best.",
         examples=("smoke", "paper --data.affectnet /data/affectnet --data.rafdb /data/rafdb --search.trials 32 --cluster-size gpu-1x8"),
         everyday=(
@@ -133,7 +133,7 @@ JOBS = {
     ),
     "features": Job(
         presets=presets_of(FeaturesJob),
-        load=load_stages(features="EXTRACT_FEATURES"),
+        load=load_stages("features.EXTRACT_FEATURES"),
         does="Extract one visual and one speech vector per frame from the faces and the audio of videos.",
         examples=("smoke", "paper --data.affwild2 /data/affwild2 --features.speech.window-s 1.5"),
         everyday=(
@@ -151,7 +151,7 @@ JOBS = {
     ),
     "sweep": Job(
         presets=presets_of(SweepJob),
-        load=load_stages(fusion="SWEEP_FUSION"),
+        load=load_stages("stage_two.fusion.SWEEP_FUSION"),
         does="Stage II: search the settings of the fusion model and of the smoothing over folds, then train the final models.",
         examples=("smoke --trials 4", "paper --data.affwild2 /data/affwild2 --trials 64"),
         everyday=(
@@ -166,7 +166,7 @@ JOBS = {
     ),
     "predict": Job(
         presets=presets_of(SweepJob),
-        load=load_stages(predictions="PREDICT"),
+        load=load_stages("stage_two.predictions.PREDICT"),
         does="Predict the expression of every frame of the annotated videos and of the test release; compute scores and the submission.",
         examples=("smoke", "paper --data.affwild2 /data/affwild2 --trials 64"),
         everyday=("data.affwild2", "data.test-names", "data.test-example", "sweep.trials"),

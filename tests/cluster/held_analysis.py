@@ -20,8 +20,8 @@ from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage import ItemOperator
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
-from abaw_ray.cluster.stages import analyze
-from abaw_ray.cluster.stages.analysis_work import FindWork, ScoreWork
+from abaw_ray.cluster.stages.analysis import analyze
+from abaw_ray.cluster.stages.analysis.work import FindWork, ScoreWork
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.predict.config import OutputConfig, cache_config
 

@@ -15,8 +15,8 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.analysis import run_analysis
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
-from abaw_ray.cluster.stages import analysis_plan
-from abaw_ray.cluster.stages.analyze import ANALYZE, analyzed_videos
+from abaw_ray.cluster.stages.analysis import plan as analysis_plan
+from abaw_ray.cluster.stages.analysis.analyze import ANALYZE, analyzed_videos
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.media.playback.header import VideoHeader

@@ -17,7 +17,7 @@ from abaw_ray.cluster.engine.run import Policy, Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
-from abaw_ray.cluster.stages import analyze
+from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 NOISY = """
 import os, sys, time, warnings
-from abaw_ray.cluster.stages import analysis_work
+from abaw_ray.cluster.stages.analysis import work as analysis_work
 from abaw_ray.cli.main import main
 load = analysis_work.load_model
 def noisy(*args):

@@ -10,9 +10,9 @@ from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig

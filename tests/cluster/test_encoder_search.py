@@ -14,8 +14,8 @@ from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import EncoderSearchJob
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.presets import search_presets
-from abaw_ray.cluster.stages.encoder_search import SEARCH_ENCODER, trials_folder
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.search import SEARCH_ENCODER, trials_folder
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 

@@ -9,8 +9,8 @@ from tiny import TINY
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.images import INGEST_IMAGES, ImageWork, check_failures, summarize
-from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, ImageWork, check_failures, summarize
+from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 

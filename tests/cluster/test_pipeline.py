@@ -25,9 +25,9 @@ from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, trials_folder
-from abaw_ray.cluster.stages.predictions import PREDICT
 from abaw_ray.cluster.stages.sources import data_of
+from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, trials_folder
+from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS

@@ -14,11 +14,11 @@ from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.sources import data_of, videos
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.launch.plan import show_plan
-from abaw_ray.cluster.stages.analyze import analysis_work, analyze_stage, analyzed_videos, model_metadata
+from abaw_ray.cluster.stages.analysis.analyze import analysis_work, analyze_stage, analyzed_videos, model_metadata
 from abaw_ray.core.errors import StageError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.predict.output.collection import Collection, write_collection

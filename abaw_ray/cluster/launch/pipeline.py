@@ -10,13 +10,13 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
-from abaw_ray.cluster.stages.baselines import BASELINE_VECTORS, SCORE_BASELINES
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.fusion import SWEEP_FUSION
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
-from abaw_ray.cluster.stages.predictions import PREDICT
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_BASELINES
+from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION
+from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.progress import console, echo
 from abaw_ray.core.storage.records import Record

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.encoder import TRAIN_ENCODER, check_input_size
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
-from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.sources import video_missing, videos
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, check_input_size
+from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest

@@ -16,8 +16,8 @@ from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Policy, Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import AnalyzeConfig, FacesChoice, VideosConfig
-from abaw_ray.cluster.stages import analyze
-from abaw_ray.cluster.stages.analysis_work import AnalysisWork, FusedWork
+from abaw_ray.cluster.stages.analysis import analyze
+from abaw_ray.cluster.stages.analysis.work import AnalysisWork, FusedWork
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.storage.filesystems import StorageConfig

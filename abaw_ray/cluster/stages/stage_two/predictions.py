@@ -19,7 +19,7 @@ from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.fusion import SWEEP_FUSION, UNIMODAL
+from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.core.settings import from_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.tables import list_array, rows_of_track

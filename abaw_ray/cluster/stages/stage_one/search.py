@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import unwrapped
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import digest

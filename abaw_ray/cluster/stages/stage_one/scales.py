@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import ConfigError
 
 _TOLERANCE = 0.02

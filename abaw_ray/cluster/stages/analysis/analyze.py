@@ -11,8 +11,8 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Forecast, ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.analysis_plan import forecast
-from abaw_ray.cluster.stages.analysis_work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
+from abaw_ray.cluster.stages.analysis.plan import forecast
+from abaw_ray.cluster.stages.analysis.work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item

@@ -17,7 +17,7 @@ from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
-from abaw_ray.cluster.stages.trials import Sweep, run_trials
+from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error

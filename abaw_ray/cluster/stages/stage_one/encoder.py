@@ -9,8 +9,8 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
-from abaw_ray.cluster.stages.images import INGEST_IMAGES
-from abaw_ray.cluster.stages.scales import check_scales, scale_warnings
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
