@@ -88,6 +88,13 @@ def _plain(value: Any, fields_of: Callable[[Any], Iterable[dataclasses.Field]]) 
     return value
 
 
+def value_at(settings: Any, path: str) -> Any:
+    """The value of a setting by its dotted path."""
+    for name in path.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
 def replace_at(settings: _T, changes: dict[str, Any]) -> _T:
     """A copy with the values at dotted paths replaced; the command line and the sweep use the same paths.
 

@@ -2,15 +2,48 @@
 quickly.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.scoring.config import SMOOTHING_GRID, CalibrationConfig, SmoothingConfig
-from abaw_ray.training.config import LossConfig, OptimConfig
+from abaw_ray.training.config import LossConfig
 
 Mode = Literal["fused", "visual", "speech"]
 """Both modalities, or a model of one modality alone."""
+Gate = Literal["frame", "dimension"]
+Head = Literal["frame", "conv", "attention"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionOptimConfig:
+    """AdamW with a constant learning rate after a warm-up, and averaged weights: a model is then equally good after any number of epochs, which is
+    chosen afterwards. All values are ours."""
+
+    lr: float = 1e-3
+    """Learning rate."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay of matrices; biases and norms have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates of the averages of gradient and squared gradient."""
+    max_grad_norm: float = 1.0
+    """Gradient clipping: largest norm of a model's gradient of a step; 0 disables clipping."""
+    warmup_epochs: float = 0.25
+    """Epochs in which the learning rate rises from 0 to ``lr``."""
+    average_decay: float = 0.9
+    """Decay of the exponential moving average of the weights, which is scored and kept, per update of the average."""
+    average_every: int = 10
+    """Steps between two updates of the average."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.lr <= 0:
+            raise ConfigError(f"optim.lr={self.lr} must be above 0")
+        for name in ("weight_decay", "max_grad_norm", "warmup_epochs"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name}={getattr(self, name)} must not be negative")
+        if not 0 <= self.average_decay < 1 or self.average_every < 1:
+            raise ConfigError(f"optim.average_decay={self.average_decay} must be below 1, average_every={self.average_every} at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,50 +54,109 @@ class FusionConfig:
     """``visual`` and ``speech``: a model of that modality alone; the other modality is always masked."""
     hidden_dim: int = 128
     """Width of the projections and of the classifier."""
+    gate: Gate = "frame"
+    """``frame``: one weight of the face against the voice per frame; ``dimension``: one per dimension of the projections."""
+    head: Head = "frame"
+    """``frame``: each frame is classified alone, as in the paper. ``conv``: dilated convolutions over the frames around it. ``attention``: a small
+    Transformer over them."""
     dropout: float = 0.3
     """Dropout probability of hidden units."""
     modality_dropout: float = 0.3
     """Fraction of the training frames with both modalities from which one is dropped; both modalities are dropped equally often."""
-    optim: OptimConfig = OptimConfig(lr=1e-3, layer_decay=1.0, weight_decay=0.05)
-    """AdamW; ``layer_decay`` has no effect because all layers start from random weights."""
+    optim: FusionOptimConfig = FusionOptimConfig()
+    """AdamW and the averaging of the weights."""
     loss: LossConfig = LossConfig()
     """Cross-entropy and the handling of class imbalance."""
     epochs: int = 20
     """Passes over the training frames."""
     batch_size: int = 256
     """Frames per optimizer step."""
+    rows_per_second: float = 5.0
+    """Training frames per second of video and epoch, another one of each interval in every epoch: neighboring frames are nearly the same. 0 takes
+    all frames."""
     seed: int = 0
     """Seed of initial weights, sampling order and dropout."""
 
     def __post_init__(self) -> None:
         """Reject sizes below 1 and probabilities outside of [0, 1)."""
-        if self.mode not in ("fused", "visual", "speech"):
-            raise ConfigError(f"fusion.mode={self.mode} must be fused, visual or speech")
+        for name, choices in (("mode", Mode), ("gate", Gate), ("head", Head)):
+            if getattr(self, name) not in get_args(choices):
+                raise ConfigError(f"fusion.{name}={getattr(self, name)} must be one of {', '.join(get_args(choices))}")
         for name in ("hidden_dim", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"fusion.{name}={getattr(self, name)} must be at least 1")
         for name in ("dropout", "modality_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"fusion.{name}={getattr(self, name)} is a probability; it must be at least 0 and below 1")
+        if self.rows_per_second < 0:
+            raise ConfigError(f"fusion.rows_per_second={self.rows_per_second} must be at least 0; 0 takes all frames")
+
+    def shape(self) -> "FusionConfig":
+        """The settings that all candidates of a population share: those that vary within it have their default values."""
+        default = FusionConfig()
+        optim = replace(self.optim, lr=default.optim.lr, weight_decay=default.optim.weight_decay, max_grad_norm=default.optim.max_grad_norm)
+        return replace(self, dropout=default.dropout, modality_dropout=default.modality_dropout, loss=default.loss, optim=optim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalvingConfig:
+    """Successive halving inside a population (Jamieson and Talwalkar, 2016). All values are ours."""
+
+    grace_epochs: int = 2
+    """Epochs after which candidates are stopped for the first time; then after twice as many, four times as many, ... (for ``reduction`` 2)."""
+    reduction: int = 2
+    """Of the candidates, one in ``reduction`` continues; 1 stops none."""
+    finalists: int = 2
+    """Candidates of a population that always reach the last epoch; only for these, smoothing and number of epochs are chosen."""
+
+    def __post_init__(self) -> None:
+        """Refuse values below 1."""
+        for name in ("grace_epochs", "reduction", "finalists"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"sweep.halving.{name}={getattr(self, name)} must be at least 1")
+
+    def is_rung(self, epoch: int) -> bool:
+        """Whether candidates are stopped after this epoch, counted from 1."""
+        if self.reduction == 1 or epoch % self.grace_epochs:
+            return False
+        ratio = epoch // self.grace_epochs
+        while ratio % self.reduction == 0:
+            ratio //= self.reduction
+        return ratio == 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpaceConfig:
-    """Search space of the sweep; all defaults ours. A field has the name of the ``FusionConfig`` setting that it varies."""
+    """Search space of the sweep; all defaults ours. Choices are one value for each population, ranges one for each of its candidates; a single choice
+    or an empty range (``0.3 0.3``) fixes a setting."""
 
     hidden_dim: tuple[int, ...] = (64, 128, 256)
     """Choices for the width of the projections."""
-    dropout: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Choices for the dropout probability."""
-    modality_dropout: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Choices for the modality dropout."""
-    lr: tuple[float, float] = (3e-4, 3e-3)
-    """Range of the learning rate, sampled log-uniformly."""
+    gate: tuple[Gate, ...] = ("frame", "dimension")
+    """Choices for the gate."""
+    rows_per_second: tuple[float, ...] = (5.0,)
+    """Choices for the training frames per second."""
+    dropout: tuple[float, float] = (0.0, 0.6)
+    """Range of the dropout probability."""
+    modality_dropout: tuple[float, float] = (0.0, 0.6)
+    """Range of the modality dropout."""
+    lr: tuple[float, float] = (1e-4, 1e-2)
+    """Range of the learning rate, on a logarithmic scale."""
+    weight_decay: tuple[float, float] = (1e-3, 0.3)
+    """Range of the weight decay, on a logarithmic scale."""
+    balancing_power: tuple[float, float] = (0.0, 1.0)
+    """Range of the exponent of the class weights."""
+    label_smoothing: tuple[float, float] = (0.0, 0.2)
+    """Range of the label smoothing."""
 
     def __post_init__(self) -> None:
         """Reject an empty search space."""
-        if not (self.hidden_dim and self.dropout and self.modality_dropout) or not 0 < self.lr[0] <= self.lr[1]:
-            raise ConfigError(f"sweep.search_space: every field needs a value, and lr={self.lr} must ascend from above 0")
+        if not (self.hidden_dim and self.gate and self.rows_per_second):
+            raise ConfigError("sweep.search_space: hidden_dim, gate and rows_per_second each need at least one value")
+        for name in ("dropout", "modality_dropout", "lr", "weight_decay", "balancing_power", "label_smoothing"):
+            low, high = getattr(self, name)
+            if not (0 < low if name in ("lr", "weight_decay") else 0 <= low) or low > high:
+                raise ConfigError(f"sweep.search_space.{name}={low} {high} must ascend, from {'above 0' if name in ('lr', 'weight_decay') else '0'}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +167,15 @@ class SweepConfig:
     """Baseline settings: the first trial, and every value that ``search_space`` does not vary."""
     search_space: SearchSpaceConfig = field(default_factory=SearchSpaceConfig)
     """Settings that the other trials vary."""
-    trials: int = 16
-    """Number of trials; the first uses ``fusion`` unchanged."""
+    populations: int = 8
+    """Number of populations. Each is one trial of Ray Tune on one device; a larger sweep begins with the populations of a smaller one."""
+    candidates: int = 8
+    """Settings that a population trains together; the first of the first population is ``fusion`` unchanged."""
+    ahead: int = 4
+    """Populations that may be in training at the same time: the proposals for one use the results of those that lie more than this number before it,
+    so they are the same on any number of devices."""
+    halving: HalvingConfig = field(default_factory=HalvingConfig)
+    """Early stopping of the worse candidates of a population."""
     folds: int = 5
     """Number of folds, grouped by recording; the paper reports five."""
     seed: int = 0
@@ -88,5 +187,8 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject sweeps without trials, folds or smoothing candidates."""
-        if self.trials < 1 or self.folds < 2 or not self.smoothing:
-            raise ConfigError(f"sweep: trials={self.trials} must be 1 or more, folds={self.folds} 2 or more, and smoothing not empty")
+        for name, least in (("populations", 1), ("candidates", 1), ("ahead", 1), ("folds", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
+        if not self.smoothing:
+            raise ConfigError("sweep.smoothing is empty; without smoothing, give a window of 0 s")

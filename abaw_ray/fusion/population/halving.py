@@ -1,0 +1,78 @@
+"""Trains a population with successive halving: after some epochs, the better half of the candidates continues.
+
+Candidates are compared by macro-F1 of held-out frames without smoothing. The weights of every epoch are kept for those that reach the end, for the
+number of epochs is chosen afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from torch import Tensor
+
+from abaw_ray.fusion.config import HalvingConfig
+from abaw_ray.fusion.population.training import Population
+from abaw_ray.scoring.metrics import macro_f1
+
+OnEpoch = Callable[[int, int], None]
+"""Called after each epoch with its number and the number of candidates that were trained."""
+
+
+@dataclass
+class Curve:
+    """One candidate's epochs."""
+
+    loss: list[float] = field(default_factory=list)
+    """Mean over the folds, by epoch."""
+    counts: list[Int64[np.ndarray, "folds 8 8"]] = field(default_factory=list)
+    """Confusion matrices of held-out frames without smoothing, by epoch."""
+    weights: list[dict[str, Tensor]] = field(default_factory=list)
+    """Averaged weights of all folds, by epoch; empty for a candidate that was stopped."""
+
+    def macro_f1(self) -> list[float]:
+        """Macro-F1 over the frames of all folds together, by epoch."""
+        return [macro_f1(counts.sum(axis=0)) for counts in self.counts]
+
+    def plain(self) -> list[dict[str, Any]]:
+        """One row per epoch, for tables."""
+        rows = zip(self.loss, self.counts, self.macro_f1(), strict=True)
+        return [
+            {"epoch": number, "loss": loss, "macro_f1": score, "folds": [macro_f1(fold) for fold in counts]}
+            for number, (loss, counts, score) in enumerate(rows, 1)
+        ]
+
+
+def train_with_halving(population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None) -> list[Curve]:
+    """Train all candidates, fewer after every rung; returns their curves in the order of the candidates.
+
+    Args:
+        population: The candidates, not trained yet; afterwards it holds those that reached the last epoch.
+        epochs: Epochs of the candidates that are never stopped.
+        config: The rungs.
+        on_epoch: Called after each epoch; an exception in it ends the training.
+    """
+    curves = [Curve() for _ in population.candidates]
+    alive = list(range(len(curves)))
+    for epoch in range(1, epochs + 1):
+        losses, counts = population.train_epoch().mean(axis=1), population.score()
+        for position, candidate in enumerate(alive):
+            curves[candidate].loss.append(float(losses[position]))
+            curves[candidate].counts.append(counts[position])
+            curves[candidate].weights.append(population.weights(position))
+        if on_epoch:
+            on_epoch(epoch, len(alive))
+        if config.is_rung(epoch) and epoch < epochs and len(alive) > config.finalists:
+            kept = best_positions([max(curves[candidate].macro_f1()) for candidate in alive], config)
+            for position in set(range(len(alive))) - set(kept):
+                curves[alive[position]].weights.clear()
+            alive = [alive[position] for position in kept]
+            population.keep(kept)
+    return curves
+
+
+def best_positions(scores: Sequence[float], config: HalvingConfig) -> list[int]:
+    """Positions of the candidates that continue, ascending; among equal scores, the first."""
+    number = max(config.finalists, -(-len(scores) // config.reduction))
+    return sorted(np.argsort(-np.asarray(scores), kind="stable")[:number].tolist())

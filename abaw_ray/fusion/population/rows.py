@@ -1,0 +1,122 @@
+"""Rows of ``Frames`` on the training device, standardization from sums per subject, and the batches of an epoch for every fold."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int, Int64
+from torch import Tensor
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.fusion.config import Mode
+from abaw_ray.fusion.frames import Frames
+
+_CHUNK_ROWS = 32_768
+"""Rows summed at a time; bounds memory."""
+_MIN_STD = 1e-4
+"""Features with a smaller standard deviation are treated as constant and divided by 1."""
+
+
+class DeviceRows:
+    """Vectors and masks of rows as tensors: shared with the arrays on a CPU; on a GPU copies of the given rows alone, in half precision."""
+
+    def __init__(self, frames: Frames, mode: Mode, device: torch.device, rows: Int64[np.ndarray, " rows"] | None = None) -> None:
+        """Move the rows, by default all, to the device; ``mode`` masks the modality that the model does not read."""
+        self.frames, self.mode, self.device = frames, mode, device
+        self._index: Int64[np.ndarray, " n"] | None = None
+        columns = (frames.visual, frames.speech, *frames.present(mode))
+        if device.type != "cpu" and rows is not None:
+            self._index = np.full(len(frames), -1)
+            self._index[rows] = np.arange(len(rows))
+            columns = tuple(column[rows] for column in columns)
+        self._columns = tuple(_tensor(column, device) for column in columns)
+
+    def inputs(self, rows: Int64[np.ndarray, "*folds n"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The model's inputs for these rows: visual and speech vectors, and their masks."""
+        index = torch.from_numpy(rows if self._index is None else self._index[rows]).to(self.device)
+        visual, speech, seen, heard = (column[index] for column in self._columns)
+        return visual, speech, seen, heard
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor; on a CPU they share memory, also with other processes, so the tensor is read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)
+
+
+@dataclass(frozen=True)
+class SubjectSums:
+    """Number, sum and sum of squares of each subject's vectors: mean and standard deviation of any set of subjects follow from them."""
+
+    count: Float64[np.ndarray, " subjects"]
+    total: Float64[np.ndarray, "subjects width"]
+    squares: Float64[np.ndarray, "subjects width"]
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, rows: Int64[np.ndarray, " rows"], subject_index: Int[np.ndarray, " n"], subjects: int) -> "SubjectSums":
+        """Sums over these rows, in ascending order."""
+        count = np.bincount(subject_index[rows], minlength=subjects).astype(np.float64)
+        total, squares = np.zeros((subjects, vectors.shape[1])), np.zeros((subjects, vectors.shape[1]))
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            chunk = rows[start : start + _CHUNK_ROWS]
+            values, index = vectors[chunk].astype(np.float64), subject_index[chunk]
+            firsts = np.flatnonzero(np.diff(index, prepend=-1))
+            np.add.at(total, index[firsts], np.add.reduceat(values, firsts))
+            np.add.at(squares, index[firsts], np.add.reduceat(np.square(values, out=values), firsts))
+        return cls(count, total, squares)
+
+    def moments(self, used: Bool[np.ndarray, " subjects"]) -> tuple[Float64[np.ndarray, " width"], Float64[np.ndarray, " width"]]:
+        """Mean and standard deviation over these subjects: 0 and 1 without a row, standard deviation 1 for a constant feature."""
+        rows = self.count[used].sum()
+        if not rows:
+            return np.zeros(self.total.shape[1]), np.ones(self.total.shape[1])
+        mean = self.total[used].sum(axis=0) / rows
+        std = np.sqrt(np.maximum(self.squares[used].sum(axis=0) / rows - mean**2, 0))
+        return mean, np.where(std < _MIN_STD, 1.0, std)
+
+
+class FoldBatches:
+    """The training rows of each step for every fold. An epoch takes one random labelled row of each subject in each interval of time."""
+
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], held_out: Sequence[Bool[np.ndarray, " subjects"]], rows_per_second: float):
+        """Find the intervals.
+
+        Args:
+            frames: All frames.
+            used: Rows with a label and a vector, ascending.
+            held_out: Mask of the subjects that each fold does not train on.
+            rows_per_second: Training rows per second and epoch; 0 takes all.
+
+        Raises:
+            DataError: a fold has no row to train on.
+        """
+        self._used, self._subject = used, frames.subject_index[used]
+        ticks = np.arange(len(used)) if rows_per_second == 0 else np.floor(frames.time[used] * rows_per_second).astype(np.int64)
+        self._starts = np.flatnonzero((np.diff(ticks, prepend=-1) != 0) | (np.diff(self._subject, prepend=-1) != 0))
+        self._counts = np.diff(self._starts, append=len(used))
+        in_training = [~mask[self._subject[self._starts]] for mask in held_out]
+        self._intervals = [np.flatnonzero(mask) for mask in in_training]
+        if not all(map(len, self._intervals)):
+            raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
+
+    def scored_rows(self) -> Int64[np.ndarray, " rows"]:
+        """One row of each interval of every subject, always the middle one: the rows that are scored after an epoch."""
+        return self._used[self._starts + self._counts // 2]
+
+    def steps(self, batch_size: int) -> int:
+        """Steps of an epoch: all rows of the largest fold occur about once."""
+        return max(1, round(max(map(len, self._intervals)) / batch_size))
+
+    def epoch(self, epoch: int, batch_size: int, seed: int) -> Int64[np.ndarray, "steps folds batch"]:
+        """Rows of all steps of an epoch, counted from 0. They depend on these arguments alone."""
+        rng = np.random.default_rng([seed, epoch])
+        picked = self._starts + (rng.random(len(self._starts)) * self._counts).astype(np.int64)
+        size = self.steps(batch_size) * batch_size
+        folds = []
+        for intervals in self._intervals:
+            order = rng.permutation(intervals)
+            folds.append(np.resize(order, size).reshape(-1, batch_size))  # a smaller fold begins again
+        return self._used[picked[np.stack(folds, axis=1)]]

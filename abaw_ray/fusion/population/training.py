@@ -1,0 +1,191 @@
+"""Trains a population: candidates of one architecture and all their folds together, as stacked parameters on the same rows.
+
+A candidate's result does not depend on the others: rows, dropout and initial weights depend on the seed, the step and the fold alone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.core.expressions import EXPRESSIONS, class_counts, class_weights
+from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.model import GatedFusion
+from abaw_ray.fusion.network.noise import TrainingNoise
+from abaw_ray.fusion.population.optimizer import PopulationAdamW
+from abaw_ray.fusion.population.rows import DeviceRows, FoldBatches, SubjectSums
+from abaw_ray.scoring.metrics import confusion_matrix
+from abaw_ray.training.config import LossConfig
+
+_CLASSES = len(EXPRESSIONS)
+_SCORED_ROWS = 2_048
+"""Held-out frames of each fold in one forward pass."""
+
+class PopulationLoss:
+    """Balanced cross-entropy of every member: weights from the class counts of its fold's training rows, settings of its candidate."""
+
+    def __init__(self, configs: Sequence[LossConfig], labels_of_folds: Sequence[np.ndarray], device: torch.device) -> None:
+        """Count the classes of each fold's labels."""
+        counts = [class_counts(labels, _CLASSES) for labels in labels_of_folds]
+        weights = np.array([[_weights(count, config) for count in counts] for config in configs])
+        adjustment = np.array([[_adjustment(count, config) for count in counts] for config in configs])
+        self.weights, self.adjustment = (torch.tensor(values, dtype=torch.float32, device=device) for values in (weights, adjustment))
+        self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device).view(-1, 1, 1)
+
+    def __call__(self, logits: Float[Tensor, "candidates folds n 8"], labels: Int64[Tensor, "folds n"]) -> Float[Tensor, "candidates folds"]:
+        """Weighted mean of each member's losses."""
+        log_probabilities = functional.log_softmax(logits + self.adjustment[:, :, None], dim=-1)
+        index = labels.expand(len(logits), -1, -1)
+        correct = log_probabilities.gather(-1, index[..., None]).squeeze(-1)
+        losses = -(1 - self.smoothing) * correct - self.smoothing * log_probabilities.mean(dim=-1)
+        weights = self.weights.gather(-1, index)
+        return (losses * weights).sum(dim=-1) / weights.sum(dim=-1).clamp(min=1e-12)
+
+    def keep(self, kept: Int64[Tensor, " candidates"]) -> None:
+        """Continue with these candidates alone."""
+        self.weights, self.adjustment, self.smoothing = self.weights[kept], self.adjustment[kept], self.smoothing[kept]
+
+
+def _weights(count: np.ndarray, config: LossConfig) -> np.ndarray:
+    weights = class_weights(count) ** config.balancing_power if config.class_balancing == "weights" else np.ones(_CLASSES)
+    return np.where(count > 0, weights, 0.0)
+
+
+def _adjustment(count: np.ndarray, config: LossConfig) -> np.ndarray:
+    prior = np.log(np.where(count > 0, count, 1) / max(count.sum(), 1))
+    return config.balancing_power * prior if config.class_balancing == "logits" else np.zeros(_CLASSES)
+
+
+class Population:
+    """Candidates x folds in training. ``train_epoch`` continues it by an epoch, ``keep`` drops candidates."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        candidates: Sequence[FusionConfig],
+        held_out: Sequence[Bool[np.ndarray, " subjects"]],
+        *,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Move the rows to the device and build the members; nothing is trained yet.
+
+        Args:
+            frames: All frames.
+            candidates: Settings that differ in ``PER_CANDIDATE`` alone.
+            held_out: Mask of the subjects that each fold does not train on.
+            device: ``cpu`` or ``cuda``; by default a GPU where there is one.
+
+        Raises:
+            DataError: a fold has no row to train on.
+            ValueError: the candidates differ in more.
+        """
+        first = candidates[0]
+        if any(one.shape() != first.shape() for one in candidates):
+            raise ValueError("the candidates of a population must have the same architecture, mode, batches and seed")
+        self.frames, self.candidates, self.config = frames, list(candidates), first
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        used = np.flatnonzero((frames.labels >= 0) & frames.scored(first.mode))
+        if not len(used):
+            raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector for mode '{first.mode}'")
+        self.held_out = [np.asarray(mask) for mask in held_out]
+        self.batches = FoldBatches(frames, used, self.held_out, first.rows_per_second)
+        self.data = DeviceRows(frames, first.mode, self.device, used)
+        self._labels = torch.from_numpy(frames.labels.astype(np.int64)).to(self.device)
+        members = (len(candidates), len(self.held_out))
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(first.seed)
+            self.model = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], first, members).to(self.device)
+        self._standardize(used)
+        in_training = [used[~mask[frames.subject_index[used]]] for mask in self.held_out]
+        self.loss = PopulationLoss([one.loss for one in candidates], [frames.labels[rows] for rows in in_training], self.device)
+        self.optimizer = PopulationAdamW(self.model, candidates)
+        self.epoch, self.step = 0, 0
+
+    def _standardize(self, used: Int64[np.ndarray, " rows"]) -> None:
+        frames = self.frames
+        for vectors, present, standardizer in zip(
+            (frames.visual, frames.speech),
+            frames.present(self.config.mode),
+            (self.model.visual_standardizer, self.model.speech_standardizer),
+            strict=True,
+        ):
+            sums = SubjectSums.of(vectors, used[present[used]], frames.subject_index, len(frames.subjects))
+            for fold, mask in enumerate(self.held_out):
+                mean, std = sums.moments(~mask)
+                standardizer.mean[fold].copy_(torch.from_numpy(mean))
+                standardizer.std[fold].copy_(torch.from_numpy(std))
+
+    def train_epoch(self) -> Float[np.ndarray, "candidates folds"]:
+        """Train one epoch; returns the mean loss of every member."""
+        config = self.config
+        steps = self.batches.epoch(self.epoch, config.batch_size, config.seed)
+        warmup = max(1, round(config.optim.warmup_epochs * len(steps)))
+        losses = torch.zeros(len(self.candidates), len(self.held_out), device=self.device)
+        self.model.train()
+        for rows in steps:
+            losses += self._train_step(rows)
+            self.optimizer.step(min(1.0, (self.step + 1) / warmup))
+            self.step += 1
+        self.epoch += 1
+        return (losses / len(steps)).cpu().numpy()
+
+    def _train_step(self, rows: Int64[np.ndarray, "folds batch"]) -> Float[Tensor, "candidates folds"]:
+        noise = TrainingNoise(self.candidates, self.config.seed, self.step, self.device)
+        with self._autocast():
+            logits, _ = self.model(*self.data.inputs(rows), noise=noise)
+        losses = self.loss(logits, self._labels[torch.from_numpy(rows).to(self.device)])
+        losses.sum().backward()
+        return losses.detach()
+
+    @torch.inference_mode()
+    def score(self) -> Int64[np.ndarray, "candidates folds 8 8"]:
+        """Confusion matrices of the averaged weights over the held-out rows of each fold, one row per interval, without smoothing."""
+        rows, frames = self.batches.scored_rows(), self.frames
+        held_out = [rows[mask[frames.subject_index[rows]]] for mask in self.held_out]
+        counts = np.zeros((len(self.candidates), len(held_out), _CLASSES, _CLASSES), np.int64)
+        for start in range(0, max(map(len, held_out)), _SCORED_ROWS):
+            chunks = [part[start : start + _SCORED_ROWS] for part in held_out]
+            size = max(map(len, chunks))
+            padded = np.stack([np.pad(chunk, (0, size - len(chunk)), constant_values=rows[0]) for chunk in chunks])
+            predicted = self._averaged(padded).argmax(dim=-1).cpu().numpy()
+            for fold, chunk in enumerate(chunks):
+                for candidate in range(len(self.candidates)):
+                    counts[candidate, fold] += confusion_matrix(frames.labels[chunk], predicted[candidate, fold, : len(chunk)])
+        return counts
+
+    def _averaged(self, rows: Int64[np.ndarray, "folds n"]) -> Float[Tensor, "candidates folds n 8"]:
+        """Logits of the averaged weights."""
+        self.model.eval()
+        with self._autocast():
+            logits, _ = functional_call(self.model, self.optimizer.average, self.data.inputs(rows))
+        return logits
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Continue with these candidates alone, given by their current positions."""
+        index = torch.tensor(list(kept), device=self.device)
+        for _, parameter in self.model.named_parameters():
+            parameter.data = parameter.data[index].clone()
+        self.candidates = [self.candidates[position] for position in kept]
+        self.loss.keep(index)
+        self.optimizer.keep(self.model, index)
+
+    def weights(self, candidate: int) -> dict[str, Tensor]:
+        """Averaged weights of one candidate, by parameter (folds, ...), on the CPU."""
+        return {name: value[candidate].to("cpu", copy=True) for name, value in self.optimizer.average.items()}
+
+    def member(self, config: FusionConfig, weights: Mapping[str, Tensor], fold: int) -> GatedFusion:
+        """The model of one fold with these weights of a candidate, on the CPU and in evaluation mode."""
+        model = GatedFusion(*self.model.widths, config)
+        buffers = {name: value[fold].cpu() for name, value in self.model.named_buffers() if name in model.state_dict()}
+        model.load_state_dict({name: value[fold] for name, value in weights.items()} | buffers)
+        return model.eval()

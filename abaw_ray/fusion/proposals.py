@@ -1,0 +1,112 @@
+"""Candidates of a sweep's populations, proposed by Optuna's TPE from the results of earlier populations. ``cluster`` schedules the populations.
+
+The candidates of a population follow from the settings and from the results of those more than ``ahead`` populations before it, and from nothing
+else: any cluster, and a sweep that was interrupted, tries the same ones.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import create_study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from abaw_ray.core.settings import value_at
+from abaw_ray.fusion.config import SearchSpaceConfig, SweepConfig
+
+Overrides = dict[str, Any]
+"""Settings of ``FusionConfig`` by dotted path that differ from those of the sweep."""
+_SHAPE = {"hidden_dim": "hidden_dim", "gate": "gate", "rows_per_second": "rows_per_second"}
+_RANGES = {
+    "dropout": "dropout",
+    "modality_dropout": "modality_dropout",
+    "lr": "optim.lr",
+    "weight_decay": "optim.weight_decay",
+    "balancing_power": "loss.balancing_power",
+    "label_smoothing": "loss.label_smoothing",
+}
+"""Fields of the search space -> paths of settings."""
+_LOGARITHMIC = ("lr", "weight_decay")
+
+
+@dataclass(frozen=True)
+class CandidateScores:
+    """What the proposals read of a candidate."""
+
+    overrides: Overrides
+    macro_f1: Sequence[float]
+    """By epoch, on held-out frames without smoothing."""
+    stopped: bool
+    """Whether it was stopped before the last epoch."""
+
+
+def distributions(space: SearchSpaceConfig) -> dict[str, BaseDistribution]:
+    """Optuna's distributions by path of the setting."""
+    choices: dict[str, BaseDistribution] = {path: CategoricalDistribution(getattr(space, name)) for name, path in _SHAPE.items()}
+    return choices | {path: FloatDistribution(*getattr(space, name), log=name in _LOGARITHMIC) for name, path in _RANGES.items()}
+
+
+def propose(config: SweepConfig, population: int, finished: Sequence[Sequence[CandidateScores]]) -> list[Overrides]:
+    """The candidates of a population.
+
+    Args:
+        config: Settings of the sweep.
+        population: Its number, from 0.
+        finished: Results of populations 0 to ``population - ahead - 1``, in their order.
+    """
+    space = distributions(config.search_space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE; its results are pinned by the tests
+        sampler = TPESampler(seed=config.seed * 1_000_003 + population, multivariate=True, n_startup_trials=2 * config.candidates)
+        study = _study(config, sampler, finished, space)
+        candidates = []
+        if population == 0:
+            candidates.append({})
+            shape = {path: value_at(config.fusion, path) for path in _SHAPE.values()}
+        else:
+            first = study.ask(space).params
+            candidates.append(first)
+            shape = {path: first[path] for path in _SHAPE.values()}
+        study.sampler = PartialFixedSampler(shape, sampler)
+        while len(candidates) < config.candidates:
+            candidates.append(study.ask(space).params)
+    return candidates
+
+
+def importance(config: SweepConfig, finished: Sequence[Sequence[CandidateScores]]) -> Mapping[str, float]:
+    """Optuna's estimate of how much of the differences between candidates each setting explains; empty with too few that were not stopped."""
+    from optuna.importance import get_param_importances
+
+    space = distributions(config.search_space)
+    study = _study(config, TPESampler(seed=config.seed), finished, space)
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    return get_param_importances(study) if len({trial.value for trial in complete}) > 3 else {}
+
+
+def _study(config: SweepConfig, sampler: BaseSampler, finished: Sequence[Sequence[CandidateScores]], space: dict[str, BaseDistribution]) -> Study:
+    study = create_study(direction="maximize", sampler=sampler)
+    for results in finished:
+        study.add_trials([trial for one in results if (trial := _trial(config, one, space)) is not None])
+    return study
+
+
+def _trial(config: SweepConfig, result: CandidateScores, space: dict[str, BaseDistribution]) -> FrozenTrial | None:
+    """The result for Optuna; None where settings lie outside of the search space, as those of the sweep itself may."""
+    params = {path: result.overrides.get(path, value_at(config.fusion, path)) for path in space}
+    if not all(_contains(distribution, params[path]) for path, distribution in space.items()):
+        return None
+    steps = dict(enumerate(map(float, result.macro_f1), 1))
+    if result.stopped:
+        return create_trial(state=TrialState.PRUNED, params=params, distributions=space, intermediate_values=steps)
+    return create_trial(value=max(steps.values()), params=params, distributions=space, intermediate_values=steps)
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return isinstance(distribution, FloatDistribution) and distribution.low <= value <= distribution.high

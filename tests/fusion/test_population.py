@@ -1,0 +1,177 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from abaw_ray.core.errors import DataError
+from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.population.halving import best_positions, train_with_halving
+from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums
+from abaw_ray.fusion.population.training import Population
+
+BASE = FusionConfig(hidden_dim=32, rows_per_second=0, batch_size=64)
+CANDIDATES = [
+    replace(
+        BASE,
+        dropout=0.1 * number,
+        modality_dropout=0.2 * number,
+        optim=replace(BASE.optim, lr=1e-3 * (number + 1), weight_decay=0.1 * number, max_grad_norm=float(number)),
+        loss=replace(BASE.loss, balancing_power=0.4 * number, label_smoothing=0.05 * number, class_balancing=("weights", "logits", "none")[number]),
+    )
+    for number in range(3)
+]
+
+
+@pytest.fixture(scope="module")
+def held_out(frames):
+    return [np.arange(len(frames.subjects)) % 3 == fold for fold in range(3)]
+
+
+def averaged(population, candidate):
+    return {name: value[candidate] for name, value in population.optimizer.average.items()}
+
+
+def equal(one, two):
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_candidate_trains_bit_for_bit_as_it_would_alone(frames, held_out):
+    together = Population(frames, CANDIDATES, held_out, device="cpu")
+    losses = [together.train_epoch() for _ in range(2)]
+    for number, candidate in enumerate(CANDIDATES):
+        alone = Population(frames, [candidate], held_out, device="cpu")
+        for epoch in range(2):
+            np.testing.assert_array_equal(alone.train_epoch()[0], losses[epoch][number])
+        assert equal(averaged(together, number), averaged(alone, 0))
+        np.testing.assert_array_equal(together.score()[number], alone.score()[0])
+
+
+def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, held_out):
+    all_of_them, some = (Population(frames, CANDIDATES, held_out, device="cpu") for _ in range(2))
+    for population in (all_of_them, some):
+        population.train_epoch()
+    some.keep([2, 0])
+    all_of_them.train_epoch()
+    some.train_epoch()
+    assert equal(averaged(some, 0), averaged(all_of_them, 2))
+    assert equal(averaged(some, 1), averaged(all_of_them, 0))
+
+
+def test_every_setting_of_a_candidate_has_an_effect_on_its_own_weights(frames, held_out):
+    changed = [
+        replace(BASE, dropout=0.5),
+        replace(BASE, modality_dropout=0.7),
+        replace(BASE, optim=replace(BASE.optim, lr=2e-3)),
+        replace(BASE, optim=replace(BASE.optim, weight_decay=1.0)),
+        replace(BASE, optim=replace(BASE.optim, max_grad_norm=0.01)),
+        replace(BASE, loss=replace(BASE.loss, balancing_power=0.0)),
+        replace(BASE, loss=replace(BASE.loss, label_smoothing=0.3)),
+    ]
+    population = Population(frames, [BASE, BASE, *changed], held_out, device="cpu")
+    population.train_epoch()
+    assert equal(averaged(population, 0), averaged(population, 1))
+    for number in range(2, len(changed) + 2):
+        assert not equal(averaged(population, 0), averaged(population, number)), changed[number - 2]
+
+
+def test_frames_of_held_out_subjects_affect_no_member_of_their_fold(frames, held_out):
+    changed = frames.visual.copy()
+    rows = held_out[1][frames.subject_index]
+    changed[rows] = 3
+    labels = np.where(rows & (frames.labels >= 0), 5, frames.labels).astype(np.int8)
+    one, other = (Population(data, [BASE], held_out, device="cpu") for data in (frames, replace(frames, visual=changed, labels=labels)))
+    for population in (one, other):
+        population.train_epoch()
+    first, second = averaged(one, 0), averaged(other, 0)
+    assert all(torch.equal(first[name][1], second[name][1]) for name in first)
+    assert not all(torch.equal(first[name][0], second[name][0]) for name in first)
+
+
+def test_a_member_gives_the_scores_that_the_population_counted(frames, held_out):
+    population = Population(frames, CANDIDATES[:2], held_out, device="cpu")
+    population.train_epoch()
+    counts, rows = population.score(), population.batches.scored_rows()
+    for fold, mask in enumerate(held_out):
+        model = population.member(population.candidates[1], population.weights(1), fold)
+        own = rows[mask[frames.subject_index[rows]]]
+        with torch.inference_mode():
+            logits, _ = model(*population.data.inputs(own))
+        hits = int((logits.argmax(dim=1).numpy() == frames.labels[own]).sum())
+        assert counts[1, fold].sum() == len(own)
+        assert abs(hits - np.trace(counts[1, fold])) <= 1  # a single product may round a tie differently
+
+
+def test_candidates_of_different_architectures_are_refused(frames, held_out):
+    with pytest.raises(ValueError, match="same architecture"):
+        Population(frames, [BASE, replace(BASE, hidden_dim=16)], held_out)
+
+
+def test_frames_without_labels_raise_a_data_error(frames, held_out):
+    with pytest.raises(DataError, match="is labelled and has a vector"):
+        Population(replace(frames, labels=np.full(len(frames), -1, np.int8)), [BASE], held_out)
+
+
+def test_mean_and_standard_deviation_follow_from_the_sums_of_the_subjects(frames):
+    rows = np.flatnonzero(frames.seen)
+    sums = SubjectSums.of(frames.visual, rows, frames.subject_index, len(frames.subjects))
+    used = np.arange(len(frames.subjects)) % 2 == 0
+    mean, std = sums.moments(used)
+    expected = frames.visual[rows[used[frames.subject_index[rows]]]].astype(np.float64)
+    np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(std, expected.std(axis=0), rtol=1e-9)
+
+
+def test_a_constant_feature_and_a_set_without_rows_are_not_divided_by_zero(frames):
+    visual = frames.visual.copy()
+    visual[:, 0] = 3
+    sums = SubjectSums.of(visual, np.arange(len(frames)), frames.subject_index, len(frames.subjects))
+    mean, std = sums.moments(np.ones(len(frames.subjects), dtype=bool))
+    assert (mean[0], std[0]) == (3, 1)
+    mean, std = sums.moments(np.zeros(len(frames.subjects), dtype=bool))
+    assert not mean.any()
+    assert (std == 1).all()
+
+
+def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(frames):
+    used = np.flatnonzero(frames.labels >= 0)
+    nobody = np.zeros(len(frames.subjects), dtype=bool)
+    batches = FoldBatches(frames, used, [nobody], rows_per_second=2.0)
+    first, second = (np.unique(batches.epoch(epoch, 16, seed=0)) for epoch in (0, 1))
+    keys = {(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in used}
+    taken = [(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in first]
+    assert len(taken) == len(set(taken))
+    assert abs(len(taken) - len(keys)) <= 8  # the last batch is filled up, or left out
+    assert len(np.intersect1d(first, second)) < 0.8 * len(first)
+    np.testing.assert_array_equal(batches.epoch(3, 16, seed=0), batches.epoch(3, 16, seed=0))
+
+
+def test_the_rows_of_a_fold_are_those_of_its_training_subjects(frames, held_out):
+    batches = FoldBatches(frames, np.flatnonzero(frames.labels >= 0), held_out, rows_per_second=0)
+    rows = batches.epoch(0, 64, seed=0)
+    assert rows.shape == (batches.steps(64), 3, 64)
+    for fold, mask in enumerate(held_out):
+        assert not mask[frames.subject_index[rows[:, fold]]].any()
+
+
+def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the_others(frames, held_out):
+    slow = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (1e-6, 1e-3, 3e-3, 1e-6, 1e-6)]
+    trained = []
+    population = Population(frames, slow, held_out, device="cpu")
+    curves = train_with_halving(population, 5, HalvingConfig(grace_epochs=1), lambda epoch, alive: trained.append((epoch, alive)))
+    assert trained == [(1, 5), (2, 3), (3, 2), (4, 2), (5, 2)]
+    assert [len(curve.loss) for curve in curves].count(5) == 2
+    assert {len(curves[number].loss) for number in (1, 2)} == {5}
+    assert [len(curve.weights) for curve in curves] == [5 if len(curve.loss) == 5 else 0 for curve in curves]
+    assert curves[1].plain()[4]["epoch"] == 5
+    assert curves[1].macro_f1()[4] > curves[1].macro_f1()[0]
+
+
+def test_the_rungs_are_at_powers_of_the_reduction():
+    assert [epoch for epoch in range(1, 40) if HalvingConfig(grace_epochs=2).is_rung(epoch)] == [2, 4, 8, 16, 32]
+    assert [epoch for epoch in range(1, 40) if HalvingConfig(grace_epochs=3, reduction=3).is_rung(epoch)] == [3, 9, 27]
+    assert not any(HalvingConfig(reduction=1).is_rung(epoch) for epoch in range(1, 40))
+
+
+def test_the_first_of_equal_candidates_continues():
+    assert best_positions([0.2, 0.5, 0.5, 0.5], HalvingConfig()) == [1, 2]
