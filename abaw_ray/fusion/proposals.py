@@ -64,15 +64,12 @@ def propose(config: SweepConfig, population: int, finished: Sequence[Sequence[Ca
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE; its results are pinned by the tests
         sampler = TPESampler(seed=config.seed * 1_000_003 + population, multivariate=True, n_startup_trials=2 * config.candidates)
         study = _study(config, sampler, finished, space)
-        candidates = []
-        if population == 0:
-            candidates.append({})
-            shape = {path: value_at(config.fusion, path) for path in _SHAPE.values()}
+        if population == 0:  # the architecture of the given settings, also where the search space does not have it
+            candidates: list[Overrides] = [{}]
+            space = space | {path: CategoricalDistribution((value_at(config.fusion, path),)) for path in _SHAPE.values()}
         else:
-            first = study.ask(space).params
-            candidates.append(first)
-            shape = {path: first[path] for path in _SHAPE.values()}
-        study.sampler = PartialFixedSampler(shape, sampler)
+            candidates = [study.ask(space).params]
+            study.sampler = PartialFixedSampler({path: candidates[0][path] for path in _SHAPE.values()}, sampler)
         while len(candidates) < config.candidates:
             candidates.append(study.ask(space).params)
     return candidates
