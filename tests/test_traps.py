@@ -57,7 +57,7 @@ def features(frames, seen, heard, track="v"):
         return np.full(2, frame, np.float16) if present else None
 
     rows = [
-        {"frame": frame, "time": frame / 30, "seen": bool(s), "heard": bool(h), "visual": vector(frame, s), "speech": vector(frame, h)}
+        {"frame": frame, "time": frame / 30, "shot": 0, "seen": bool(s), "heard": bool(h), "visual": vector(frame, s), "speech": vector(frame, h)}
         for frame, s, h in zip(frames, seen, heard, strict=True)
     ]
     return pa.Table.from_pylist([{"video": "v", "track": track, **row} for row in rows], schema=schema.feature(2, 2))

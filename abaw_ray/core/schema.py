@@ -40,6 +40,7 @@ FACE = pa.schema(
     [
         *_KEY,
         _column("time", pa.float64()),
+        _column("shot", pa.int32()),  # number of the shot between two cuts, from 0, ascending within a video
         _column("seen", pa.bool_()),
         _column("source", pa.string(), null=True),  # detected, followed, interpolated, given; null where not seen
         _column("box", pa.list_(pa.float32(), 4), null=True),  # x0 y0 x1 y1 in pixels of the upright frame
@@ -116,6 +117,7 @@ def feature(visual: int, speech: int, classes: Sequence[str] = ()) -> pa.Schema:
         [
             *_KEY,
             _column("time", pa.float64()),
+            _column("shot", pa.int32()),
             _column("seen", pa.bool_()),
             _column("heard", pa.bool_()),
             _column("visual", pa.list_(pa.float16(), visual), null=True),

@@ -31,6 +31,8 @@ class ChunkResult:
     """Presentation time in seconds of the first frame after the time range; None where decoding ended before."""
     tracklets: list[TrackletSummary] = field(default_factory=list)
     """The accepted tracklets, by segment."""
+    shot_starts: list[int] = field(default_factory=list)
+    """Numbers of the frames with which a shot starts, ascending; those of the chunk's own frames."""
     start_checksums: list[list[float]] = field(default_factory=list)
     """Time and checksum of each frame around the start that the previous chunk also decodes."""
     end_checksums: list[list[float]] = field(default_factory=list)

@@ -31,7 +31,7 @@ from abaw_ray.faces.tracking.time_range import ALL_TIMES, RangeFrames, TimeRange
 from abaw_ray.media.clock import Clock
 from abaw_ray.media.video import SeekError, decode
 
-REVISION = 5
+REVISION = 6
 """Raised by hand whenever the same video and settings give other rows: results of other revisions are computed again."""
 
 
@@ -183,7 +183,7 @@ class CropFaces:
         for track, tracklets in people.items():
             first, last = (results[0].skipped + 1, len(stitched.times)) if track in complete else (tracklets[0].first_frame, tracklets[-1].last_frame)
             batches = (batch for tracklet in tracklets for batch in _read(by_id[tracklet.id], readers, stitched.frame_offsets))
-            for table in fill_frames(batches, first, last, stitched.times):
+            for table in fill_frames(batches, first, last, stitched.times, stitched.shots):
                 yield to_face_table(table, video["video"], track)
         if stitched.error is not None:
             raise ItemError(stitched.error, len(stitched.times))

@@ -7,6 +7,7 @@ import math
 
 import pyarrow as pa
 
+from abaw_ray.core import schema
 from abaw_ray.core.schema import MAIN_TRACK
 from abaw_ray.faces.boxes import area
 from abaw_ray.faces.crop import CropFaces
@@ -49,4 +50,5 @@ def crop_still(crop: CropFaces, image: dict) -> pa.Table:
 
 
 def _table(row: dict, video: str, track: str) -> pa.Table:
-    return to_face_table(pa.Table.from_pylist([row], schema=ROW_SCHEMA), video, track)
+    table = pa.Table.from_pylist([row], schema=ROW_SCHEMA)
+    return to_face_table(table.append_column(schema.FACE.field("shot"), pa.array([0], pa.int32())), video, track)

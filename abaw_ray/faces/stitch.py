@@ -6,7 +6,7 @@ Uses times, boxes and votes only: no frame is decoded and no chip is cropped aga
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.faces.boxes import iou, min_cost_assignment
@@ -41,6 +41,8 @@ class StitchedVideo:
     times: Float[np.ndarray, " frames"]
     frame_offsets: list[int]
     """Added to the frame numbers of each chunk."""
+    shots: Int32[np.ndarray, " frames"]
+    """Number of the shot of each frame, from 0."""
     tracklets: list[StitchedTracklet]
     error: str | None
 
@@ -74,7 +76,10 @@ def stitch(chunks: list[ChunkResult], votes: VoteConfig, thresholds: SimilarityT
         if chunk.error is not None and not chunk.reached_end:
             break
     times = np.concatenate([np.asarray(chunk.times, dtype=np.float64) for chunk in used])
-    return StitchedVideo(times, frame_offsets, _join_tracklets(used, frame_offsets, votes, thresholds), used[-1].error)
+    starts = np.concatenate([np.asarray(chunk.shot_starts, dtype=np.int64) + offset for chunk, offset in zip(used, frame_offsets, strict=True)])
+    shots = np.searchsorted(starts, np.arange(1, len(times) + 1), side="right")
+    shots = np.maximum(shots - shots[used[0].skipped :][:1].max(initial=0), 0).astype(np.int32)  # from 0 at the first frame of the range
+    return StitchedVideo(times, frame_offsets, shots, _join_tracklets(used, frame_offsets, votes, thresholds), used[-1].error)
 
 
 def _check_boundary(before: ChunkResult, after: ChunkResult) -> None:

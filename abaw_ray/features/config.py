@@ -8,7 +8,7 @@ from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
 
-REVISION = 2
+REVISION = 3
 """Raised when the same settings give other features."""
 WAV2VEC_HUB = "facebook/wav2vec2-base-960h"
 """Repository of the default speech model on the model hub."""

@@ -22,7 +22,7 @@ from abaw_ray.media.audio import Audio
 
 _BATCH_ROWS = 2048
 """Rows per batch where a whole table is given."""
-_KEY = ("video", "track", "frame", "time")
+_KEY = ("video", "track", "frame", "time", "shot")
 
 
 class ExtractFeatures:

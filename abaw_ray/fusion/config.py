@@ -18,7 +18,8 @@ Head = Literal["frame", "conv", "attention"]
 @dataclass(frozen=True, kw_only=True)
 class FusionOptimConfig:
     """AdamW with a constant learning rate after a warm-up, and averaged weights: a model is then equally good after any number of epochs, which is
-    chosen afterwards. All values are ours."""
+    chosen afterwards. All values are ours.
+    """
 
     lr: float = 1e-3
     """Learning rate."""
@@ -128,7 +129,8 @@ class HalvingConfig:
 @dataclass(frozen=True, kw_only=True)
 class SearchSpaceConfig:
     """Search space of the sweep; all defaults ours. Choices are one value for each population, ranges one for each of its candidates; a single choice
-    or an empty range (``0.3 0.3``) fixes a setting."""
+    or an empty range (``0.3 0.3``) fixes a setting.
+    """
 
     hidden_dim: tuple[int, ...] = (64, 128, 256)
     """Choices for the width of the projections."""
@@ -155,7 +157,7 @@ class SearchSpaceConfig:
             raise ConfigError("sweep.search_space: hidden_dim, gate and rows_per_second each need at least one value")
         for name in ("dropout", "modality_dropout", "lr", "weight_decay", "balancing_power", "label_smoothing"):
             low, high = getattr(self, name)
-            if not (0 < low if name in ("lr", "weight_decay") else 0 <= low) or low > high:
+            if not (low > 0 if name in ("lr", "weight_decay") else low >= 0) or low > high:
                 raise ConfigError(f"sweep.search_space.{name}={low} {high} must ascend, from {'above 0' if name in ('lr', 'weight_decay') else '0'}")
 
 

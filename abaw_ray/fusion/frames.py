@@ -57,6 +57,8 @@ class Frames:
     """Presentation time in seconds."""
     frame: Int32[np.ndarray, " n"]
     """Frame number, from 1."""
+    shot: Int32[np.ndarray, " n"]
+    """Number of the shot between two cuts."""
     labels: Int8[np.ndarray, " n"]
     """Index into ``EXPRESSIONS``; -1 where the frame is unlabelled."""
     subject_index: Int32[np.ndarray, " n"]
@@ -148,7 +150,7 @@ def join_frames(
 
 def unlabelled_frames(table: pa.Table) -> Frames:
     """All rows of one ``FEATURE`` table in their order, as frames of one subject without labels: the input of inference."""
-    seen, heard, time, frame = (table.column(name).to_numpy() for name in ("seen", "heard", "time", "frame"))
+    seen, heard, time, frame, shot = (table.column(name).to_numpy() for name in ("seen", "heard", "time", "frame", "shot"))
     return Frames(
         visual=_vectors(table.column("visual")),
         speech=_vectors(table.column("speech")),
@@ -156,6 +158,7 @@ def unlabelled_frames(table: pa.Table) -> Frames:
         heard=heard,
         time=time,
         frame=frame,
+        shot=shot,
         labels=np.full(len(table), UNLABELLED, np.int8),
         subject_index=np.zeros(len(table), np.int32),
         subjects=(SubjectTrack(video="", track=""),),
@@ -167,7 +170,7 @@ def _by_subject(table: pa.Table) -> Iterator[tuple[tuple[str, str], dict[str, np
     videos, tracks = table.column("video").to_numpy(), table.column("track").to_numpy()
     frame = table.column("frame").to_numpy()
     order = np.lexsort((frame, tracks.astype(str), videos.astype(str)))
-    part = {name: table.column(name).to_numpy()[order] for name in ("seen", "heard", "time", "frame")}
+    part = {name: table.column(name).to_numpy()[order] for name in ("seen", "heard", "time", "frame", "shot")}
     part["visual"], part["speech"] = (_vectors(table.column(name))[order] for name in ("visual", "speech"))
     videos, tracks = videos[order], tracks[order]
     boundaries = 1 + np.flatnonzero((videos[1:] != videos[:-1]) | (tracks[1:] != tracks[:-1]))

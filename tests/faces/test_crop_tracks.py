@@ -139,6 +139,7 @@ def test_the_single_subject_of_a_data_set_continues_after_a_cut(crop, render):
     images = [render((60, 70, 36))] * 47 + [render((120, 75, 30), room=(200, 190, 120))] * 53
     rows = crop(images, subjects=[{"track": "7", "side": ""}])["7"]
     assert has_every_frame(rows, 100) and all(row["seen"] for row in rows)
+    assert [row["shot"] for row in rows] == [0] * 47 + [1] * 53
 
 
 def test_a_low_score_continues_a_track_but_a_brief_face_is_rejected(crop, render):

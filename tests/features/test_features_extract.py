@@ -38,6 +38,7 @@ def face_table(frames=30, tracks=("7_left", "7_right"), seed=0):
                     "track": track,
                     "frame": frame,
                     "time": times[frame - 1],
+                    "shot": frame // 5,
                     "seen": seen,
                     "source": "detected" if seen else None,
                     "box": [0.0, 0.0, 9.0, 9.0] if seen else None,
@@ -60,7 +61,7 @@ def test_every_row_is_kept_in_order_and_missing_vectors_are_null_not_zeros(extra
     late = Audio(speech.samples[:16_000], 1.5)
     table = extract(faces, late)
     assert table.schema == schema.feature(24, 32)
-    for name in ("video", "track", "frame", "time", "seen"):
+    for name in ("video", "track", "frame", "time", "shot", "seen"):
         assert table[name].to_pylist() == faces[name].to_pylist()
     for row in table.to_pylist():
         assert (row["visual"] is None) == (not row["seen"])

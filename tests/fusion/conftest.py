@@ -12,7 +12,7 @@ def make_fusion_frames(seed=0, train=12, val=4, frames=120, noise=2.0, dims=(24,
     rng = np.random.default_rng(seed)
     visual_means, speech_means = rng.normal(size=(8, dims[0])), rng.normal(size=(8, dims[1]))
     visual_means[1], speech_means[4] = visual_means[2], speech_means[5]
-    subjects, lists = [], {name: [] for name in ("visual", "speech", "seen", "heard", "time", "frame", "labels", "subject_index")}
+    subjects, lists = [], {name: [] for name in ("visual", "speech", "seen", "heard", "time", "frame", "shot", "labels", "subject_index")}
     for index in range(train + val):
         subjects.append(SubjectTrack(video=str(100 + index), track=str(100 + index), split="train" if index < train else "val"))
         labels = np.repeat(rng.permutation(np.tile(np.arange(8), frames // 80 + 1)), 10)[:frames]
@@ -23,8 +23,9 @@ def make_fusion_frames(seed=0, train=12, val=4, frames=120, noise=2.0, dims=(24,
         lists["labels"].append(np.where(rng.random(frames) < 0.05, -1, labels))
         lists["time"].append(np.cumsum(rng.uniform(1 / 60, 1 / 6, size=frames)))
         lists["frame"].append(np.arange(1, frames + 1))
+        lists["shot"].append(np.arange(frames) // 70)
         lists["subject_index"].append(np.full(frames, index))
-    dtypes = {"visual": np.float16, "speech": np.float16, "labels": np.int8, "frame": np.int32, "subject_index": np.int32}
+    dtypes = {"visual": np.float16, "speech": np.float16, "labels": np.int8, "frame": np.int32, "shot": np.int32, "subject_index": np.int32}
     columns = {name: np.concatenate(column).astype(dtypes.get(name)) if name in dtypes else np.concatenate(column) for name, column in lists.items()}
     return Frames(subjects=tuple(subjects), **columns)
 

@@ -21,6 +21,7 @@ def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
                     "track": track,
                     "frame": frame,
                     "time": frame / rate,
+                    "shot": frame // 9,
                     "seen": seen,
                     "heard": heard,
                     "visual": rng.normal(size=visual).astype(np.float16) if seen else None,
@@ -55,7 +56,7 @@ def test_features_with_null_vectors_in_half_precision_are_unchanged_after_parque
     pq.write_table(table, tmp_path / "part.parquet", row_group_size=7)
     direct, read = (join_frames([source], {}, {}) for source in (table, pq.read_table(tmp_path / "part.parquet")))
     assert read.visual.dtype == read.speech.dtype == np.float16
-    for name in ("visual", "speech", "seen", "heard", "time", "frame"):
+    for name in ("visual", "speech", "seen", "heard", "time", "frame", "shot"):
         np.testing.assert_array_equal(getattr(direct, name), getattr(read, name))
 
 

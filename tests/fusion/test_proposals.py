@@ -27,7 +27,10 @@ def run(config, populations):
         scores = [macro_f1(one) for one in candidates]
         middle = sorted(scores)[len(scores) // 2]
         finished.append(
-            [CandidateScores(one, [0.9 * score] if score < middle else [0.9 * score, score], score < middle) for one, score in zip(candidates, scores)]
+            [
+                CandidateScores(one, [0.9 * score] if score < middle else [0.9 * score, score], score < middle)
+                for one, score in zip(candidates, scores)
+            ]
         )
     return finished
 

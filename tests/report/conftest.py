@@ -24,6 +24,7 @@ def face_rows(name, states, times, *, first=1, box=(20, 30, 60, 80), chips=True)
                 "track": name,
                 "frame": frame,
                 "time": times[frame - 1],
+                "shot": 0,
                 "seen": seen,
                 "source": STATE[letter],
                 "box": list(box) if seen else None,

@@ -89,4 +89,6 @@ class ChunkReader:
 
     def _close(self, kept: set[int]) -> None:
         for index in sorted(self.trackers.keys() - kept):
-            self.result.tracklets += self.trackers.pop(index).finish()
+            tracker = self.trackers.pop(index)
+            self.result.tracklets += tracker.finish()
+            self.result.shot_starts += tracker.shot_starts

@@ -17,8 +17,8 @@ from abaw_ray.core import schema
 
 _BATCH_ROWS = 32
 """Rows of one tracklet that are written together: a megabyte of chips or less."""
-ROW_SCHEMA = pa.schema([field for field in schema.FACE if field.name not in ("video", "track")])
-"""A row of ``FACE`` before its person is named."""
+ROW_SCHEMA = pa.schema([field for field in schema.FACE if field.name not in ("video", "track", "shot")])
+"""A row of ``FACE`` before its person is named and all shots are known."""
 
 
 class RowBuffer:

@@ -52,6 +52,8 @@ class SegmentTracker:
         self.cuts = CutDetector(config.cuts)
         self._idle_bytes = config.buffer_mb * _MB / 2  # limit for buffered frames that are kept only to track new people back
         self.logs: dict[int, TrackletLog] = {}
+        self.shot_starts: list[int] = []
+        """Numbers of the frames of this segment with which a shot starts."""
         self.recent: deque[Frame] = deque()
         """Buffered frames, consecutive and ascending."""
         self.newest: Frame | None = None
@@ -69,6 +71,8 @@ class SegmentTracker:
         size, self.size = self.size, (frame.width, frame.height)
         if self.cuts.starts_shot(frame.coarse_luma) or size != self.size:  # boxes of another frame size are not comparable
             self._end_shot()
+            if self.segment.owns(frame.time):
+                self.shot_starts.append(frame.number)
             self.frame_bytes = sum(plane.buffer_size for plane in frame.av_frame.planes)
         self.recent.append(frame)
         self.newest = frame

@@ -77,7 +77,7 @@ class _SharedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        """x (folds, n, inputs), weight (candidates, folds, outputs, inputs) -> (candidates, folds, n, outputs) in ``dtype``."""
+        """X (folds, n, inputs), weight (candidates, folds, outputs, inputs) -> (candidates, folds, n, outputs) in ``dtype``."""
         x, weight = x.to(dtype), weight.to(dtype)
         ctx.save_for_backward(x)
         if x.device.type != "cpu":

@@ -27,6 +27,7 @@ _CLASSES = len(EXPRESSIONS)
 _SCORED_ROWS = 2_048
 """Held-out frames of each fold in one forward pass."""
 
+
 class PopulationLoss:
     """Balanced cross-entropy of every member: weights from the class counts of its fold's training rows, settings of its candidate."""
 

@@ -93,6 +93,7 @@ def _faces(chips: list[bytes], times: np.ndarray) -> pa.Table:
         "track": [""] * count,
         "frame": np.arange(1, count + 1),
         "time": times,
+        "shot": np.zeros(count, np.int32),
         "chip": chips,
         "seen": [True] * count,
     }

@@ -41,7 +41,7 @@ class StubWork:
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Write the output of one item."""
-        row = {"video": payload["video"], "track": schema.MAIN_TRACK, "frame": 1, "time": 0.0, "seen": False}
+        row = {"video": payload["video"], "track": schema.MAIN_TRACK, "frame": 1, "time": 0.0, "shot": 0, "seen": False}
         table = pa.Table.from_pylist([row], schema=schema.FACE)
         with tempfile.TemporaryDirectory(prefix="abaw-faces-") as folder:
             local = Path(folder) / "output.parquet"
