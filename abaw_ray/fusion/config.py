@@ -75,6 +75,10 @@ class FusionConfig:
     rows_per_second: float = 5.0
     """Training frames per second of video and epoch, another one of each interval in every epoch: neighboring frames are nearly the same. 0 takes
     all frames."""
+    window_s: float = 8.0
+    """Length in seconds of the windows that a temporal head reads, at ``rows_per_second``."""
+    max_gap_s: float = 1.0
+    """Longest time in seconds between two frames of a window; windows end there, at cuts, and where the subject changes."""
     seed: int = 0
     """Seed of initial weights, sampling order and dropout."""
 
@@ -91,6 +95,16 @@ class FusionConfig:
                 raise ConfigError(f"fusion.{name}={getattr(self, name)} is a probability; it must be at least 0 and below 1")
         if self.rows_per_second < 0:
             raise ConfigError(f"fusion.rows_per_second={self.rows_per_second} must be at least 0; 0 takes all frames")
+        if self.head != "frame" and (self.rows_per_second == 0 or self.window_rows < 2 or self.max_gap_s <= 0):
+            raise ConfigError(
+                f"fusion.head={self.head} needs windows of two or more rows: fusion.rows_per_second={self.rows_per_second}, "
+                f"window_s={self.window_s} and max_gap_s={self.max_gap_s} must be above 0"
+            )
+
+    @property
+    def window_rows(self) -> int:
+        """Rows of a window."""
+        return round(self.window_s * self.rows_per_second)
 
     def shape(self) -> "FusionConfig":
         """The settings that all candidates of a population share: those that vary within it have their default values."""

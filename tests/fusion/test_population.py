@@ -91,7 +91,7 @@ def test_frames_of_held_out_subjects_affect_no_member_of_their_fold(frames, held
 def test_a_member_gives_the_scores_that_the_population_counted(frames, held_out):
     population = Population(frames, CANDIDATES[:2], held_out, device="cpu")
     population.train_epoch()
-    counts, rows = population.score(), population.batches.scored_rows()
+    counts, rows = population.score(), population.batches.scored_rows()[:, 0]
     for fold, mask in enumerate(held_out):
         model = population.member(population.candidates[1], population.weights(1), fold)
         own = rows[mask[frames.subject_index[rows]]]
@@ -136,7 +136,7 @@ def test_a_constant_feature_and_a_set_without_rows_are_not_divided_by_zero(frame
 def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(frames):
     used = np.flatnonzero(frames.labels >= 0)
     nobody = np.zeros(len(frames.subjects), dtype=bool)
-    batches = FoldBatches(frames, used, [nobody], rows_per_second=2.0)
+    batches = FoldBatches(frames, used, [nobody], replace(BASE, rows_per_second=2.0))
     first, second = (np.unique(batches.epoch(epoch, 16, seed=0)) for epoch in (0, 1))
     keys = {(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in used}
     taken = [(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in first]
@@ -147,7 +147,7 @@ def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(fr
 
 
 def test_the_rows_of_a_fold_are_those_of_its_training_subjects(frames, held_out):
-    batches = FoldBatches(frames, np.flatnonzero(frames.labels >= 0), held_out, rows_per_second=0)
+    batches = FoldBatches(frames, np.flatnonzero(frames.labels >= 0), held_out, BASE)
     rows = batches.epoch(0, 64, seed=0)
     assert rows.shape == (batches.steps(64), 3, 64)
     for fold, mask in enumerate(held_out):

@@ -29,7 +29,7 @@ def run(config, populations):
         finished.append(
             [
                 CandidateScores(one, [0.9 * score] if score < middle else [0.9 * score, score], score < middle)
-                for one, score in zip(candidates, scores)
+                for one, score in zip(candidates, scores, strict=True)
             ]
         )
     return finished

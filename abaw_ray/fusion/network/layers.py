@@ -1,4 +1,4 @@
-"""Layers whose parameters may have leading dimensions, one entry per model of a population: ``members`` is ``()`` for one model, or (candidates, folds).
+"""Layers whose parameters may have leading dimensions, for the models of a population: ``members`` is () for one model, or (candidates, folds).
 
 One definition serves a single model and a population. The candidates of a fold see the same rows, so what only depends on the rows is computed once
 for all of them.

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float64, Int, Int64
 from torch import Tensor
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.fusion.config import Mode
+from abaw_ray.fusion.config import FusionConfig, Mode
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.network.heads import Windows
 
 _CHUNK_ROWS = 32_768
 """Rows summed at a time; bounds memory."""
@@ -25,6 +26,7 @@ class DeviceRows:
     def __init__(self, frames: Frames, mode: Mode, device: torch.device, rows: Int64[np.ndarray, " rows"] | None = None) -> None:
         """Move the rows, by default all, to the device; ``mode`` masks the modality that the model does not read."""
         self.frames, self.mode, self.device = frames, mode, device
+        self._scored = frames.scored(mode)
         self._index: Int64[np.ndarray, " n"] | None = None
         columns = (frames.visual, frames.speech, *frames.present(mode))
         if device.type != "cpu" and rows is not None:
@@ -37,7 +39,15 @@ class DeviceRows:
         """The model's inputs for these rows: visual and speech vectors, and their masks."""
         index = torch.from_numpy(rows if self._index is None else self._index[rows]).to(self.device)
         visual, speech, seen, heard = (column[index] for column in self._columns)
-        return visual, speech, seen, heard
+        frame = index >= 0  # places of a window that no frame fills
+        return visual, speech, seen & frame, heard & frame
+
+    def windows(self, rows: Int64[np.ndarray, "*folds n"], length: int) -> Windows:
+        """The arrangement of these rows in windows of ``length`` rows; a row without a vector is none that others may read."""
+        present = (rows >= 0) & self._scored[rows]
+        time = np.where(rows >= 0, self.frames.time[rows], 0.0)
+        first = time[..., ::length].repeat(length, axis=-1)  # single precision is enough for times within a window
+        return Windows(length, torch.from_numpy(present).to(self.device), torch.from_numpy((time - first).astype(np.float32)).to(self.device))
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
@@ -81,20 +91,22 @@ class SubjectSums:
 class FoldBatches:
     """The training rows of each step for every fold. An epoch takes one random labelled row of each subject in each interval of time."""
 
-    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], held_out: Sequence[Bool[np.ndarray, " subjects"]], rows_per_second: float):
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], held_out: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
         """Find the intervals.
 
         Args:
             frames: All frames.
             used: Rows with a label and a vector, ascending.
             held_out: Mask of the subjects that each fold does not train on.
-            rows_per_second: Training rows per second and epoch; 0 takes all.
+            config: Training rows per second.
 
         Raises:
             DataError: a fold has no row to train on.
         """
-        self._used, self._subject = used, frames.subject_index[used]
-        ticks = np.arange(len(used)) if rows_per_second == 0 else np.floor(frames.time[used] * rows_per_second).astype(np.int64)
+        self.rows, self._subject = used, frames.subject_index[used]
+        """All rows that occur."""
+        rate = config.rows_per_second
+        ticks = np.arange(len(used)) if rate == 0 else np.floor(frames.time[used] * rate).astype(np.int64)
         self._starts = np.flatnonzero((np.diff(ticks, prepend=-1) != 0) | (np.diff(self._subject, prepend=-1) != 0))
         self._counts = np.diff(self._starts, append=len(used))
         in_training = [~mask[self._subject[self._starts]] for mask in held_out]
@@ -102,9 +114,9 @@ class FoldBatches:
         if not all(map(len, self._intervals)):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
 
-    def scored_rows(self) -> Int64[np.ndarray, " rows"]:
+    def scored_rows(self) -> Int64[np.ndarray, "rows 1"]:
         """One row of each interval of every subject, always the middle one: the rows that are scored after an epoch."""
-        return self._used[self._starts + self._counts // 2]
+        return self.rows[self._starts + self._counts // 2][:, None]
 
     def steps(self, batch_size: int) -> int:
         """Steps of an epoch: all rows of the largest fold occur about once."""
@@ -119,4 +131,4 @@ class FoldBatches:
         for intervals in self._intervals:
             order = rng.permutation(intervals)
             folds.append(np.resize(order, size).reshape(-1, batch_size))  # a smaller fold begins again
-        return self._used[picked[np.stack(folds, axis=1)]]
+        return self.rows[picked[np.stack(folds, axis=1)]]

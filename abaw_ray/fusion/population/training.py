@@ -4,6 +4,7 @@ A candidate's result does not depend on the others: rows, dropout and initial we
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +14,14 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.expressions import EXPRESSIONS, class_counts, class_weights
+from abaw_ray.core.expressions import EXPRESSIONS, UNLABELLED, class_counts, class_weights
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.network.noise import TrainingNoise
 from abaw_ray.fusion.population.optimizer import PopulationAdamW
 from abaw_ray.fusion.population.rows import DeviceRows, FoldBatches, SubjectSums
+from abaw_ray.fusion.population.windows import PADDING, WindowBatches
 from abaw_ray.scoring.metrics import confusion_matrix
 from abaw_ray.training.config import LossConfig
 
@@ -40,12 +42,12 @@ class PopulationLoss:
         self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device).view(-1, 1, 1)
 
     def __call__(self, logits: Float[Tensor, "candidates folds n 8"], labels: Int64[Tensor, "folds n"]) -> Float[Tensor, "candidates folds"]:
-        """Weighted mean of each member's losses."""
+        """Weighted mean of each member's losses over the rows with a label of 0 or more."""
         log_probabilities = functional.log_softmax(logits + self.adjustment[:, :, None], dim=-1)
-        index = labels.expand(len(logits), -1, -1)
+        index = labels.clamp(min=0).expand(len(logits), -1, -1)
         correct = log_probabilities.gather(-1, index[..., None]).squeeze(-1)
         losses = -(1 - self.smoothing) * correct - self.smoothing * log_probabilities.mean(dim=-1)
-        weights = self.weights.gather(-1, index)
+        weights = self.weights.gather(-1, index) * (labels >= 0)
         return (losses * weights).sum(dim=-1) / weights.sum(dim=-1).clamp(min=1e-12)
 
     def keep(self, kept: Int64[Tensor, " candidates"]) -> None:
@@ -95,9 +97,10 @@ class Population:
         if not len(used):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector for mode '{first.mode}'")
         self.held_out = [np.asarray(mask) for mask in held_out]
-        self.batches = FoldBatches(frames, used, self.held_out, first.rows_per_second)
-        self.data = DeviceRows(frames, first.mode, self.device, used)
-        self._labels = torch.from_numpy(frames.labels.astype(np.int64)).to(self.device)
+        self.batches = FoldBatches(frames, used, self.held_out, first) if first.head == "frame" else WindowBatches(frames, used, self.held_out, first)
+        self.data = DeviceRows(frames, first.mode, self.device, self.batches.rows)
+        self._labels = np.full(len(frames) + 1, UNLABELLED, np.int64)  # one more, for places of a window that no frame fills
+        self._labels[used] = frames.labels[used]
         members = (len(candidates), len(self.held_out))
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -140,36 +143,42 @@ class Population:
     def _train_step(self, rows: Int64[np.ndarray, "folds batch"]) -> Float[Tensor, "candidates folds"]:
         noise = TrainingNoise(self.candidates, self.config.seed, self.step, self.device)
         with self._autocast():
-            logits, _ = self.model(*self.data.inputs(rows), noise=noise)
-        losses = self.loss(logits, self._labels[torch.from_numpy(rows).to(self.device)])
+            logits, _ = self.model(*self._inputs(rows), noise=noise)
+        losses = self.loss(logits, torch.from_numpy(self._labels[rows]).to(self.device))
         losses.sum().backward()
         return losses.detach()
 
     @torch.inference_mode()
     def score(self) -> Int64[np.ndarray, "candidates folds 8 8"]:
         """Confusion matrices of the averaged weights over the held-out rows of each fold, one row per interval, without smoothing."""
-        rows, frames = self.batches.scored_rows(), self.frames
-        held_out = [rows[mask[frames.subject_index[rows]]] for mask in self.held_out]
+        rows = self.batches.scored_rows()
+        held_out = [rows[mask[self.frames.subject_index[rows[:, 0]]]] for mask in self.held_out]
         counts = np.zeros((len(self.candidates), len(held_out), _CLASSES, _CLASSES), np.int64)
-        for start in range(0, max(map(len, held_out)), _SCORED_ROWS):
-            chunks = [part[start : start + _SCORED_ROWS] for part in held_out]
+        step = max(1, _SCORED_ROWS // rows.shape[1])
+        for start in range(0, max(map(len, held_out)), step):
+            chunks = [part[start : start + step] for part in held_out]
             size = max(map(len, chunks))
-            padded = np.stack([np.pad(chunk, (0, size - len(chunk)), constant_values=rows[0]) for chunk in chunks])
+            padded = np.stack([np.pad(chunk, ((0, size - len(chunk)), (0, 0)), constant_values=PADDING).ravel() for chunk in chunks])
             predicted = self._averaged(padded).argmax(dim=-1).cpu().numpy()
-            for fold, chunk in enumerate(chunks):
+            for fold, labels in enumerate(self._labels[padded]):
                 for candidate in range(len(self.candidates)):
-                    counts[candidate, fold] += confusion_matrix(frames.labels[chunk], predicted[candidate, fold, : len(chunk)])
+                    counts[candidate, fold] += confusion_matrix(labels, predicted[candidate, fold])
         return counts
 
     def _averaged(self, rows: Int64[np.ndarray, "folds n"]) -> Float[Tensor, "candidates folds n 8"]:
         """Logits of the averaged weights."""
         self.model.eval()
         with self._autocast():
-            logits, _ = functional_call(self.model, self.optimizer.average, self.data.inputs(rows))
+            logits, _ = functional_call(self.model, self.optimizer.average, self._inputs(rows))
         return logits
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _inputs(self, rows: Int64[np.ndarray, "folds n"]) -> tuple[Any, ...]:
+        """The model's arguments for these rows."""
+        windows = None if self.config.head == "frame" else self.data.windows(rows, self.config.window_rows)
+        return (*self.data.inputs(rows), windows)
 
     def keep(self, kept: Sequence[int]) -> None:
         """Continue with these candidates alone, given by their current positions."""

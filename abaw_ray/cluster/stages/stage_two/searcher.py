@@ -20,7 +20,7 @@ class PopulationSearcher(Searcher):
         self._numbers: dict[str, int] = {}
         self._results: dict[int, list[CandidateScores]] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next population and its candidates; None while it must wait."""
         number = self._next
         if number >= self._config.populations:
