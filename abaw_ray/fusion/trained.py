@@ -1,0 +1,30 @@
+"""A trained fusion model with what it was trained on; ``protocols`` reads the latter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from abaw_ray.fusion.model import GatedFusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProvenance:
+    """The subjects and recordings that a model was trained on; ``protocols`` rejects scores on the same data."""
+
+    subjects: frozenset[str]
+    """Names of the subjects in its training frames."""
+    recordings: frozenset[str]
+    """The recordings of those subjects."""
+    encoder_train_subjects: frozenset[str] = frozenset()
+    """Names of the subjects whose face crops trained the encoder of its features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedFusion:
+    """A trained model, its provenance and its training curve."""
+
+    model: GatedFusion
+    """In evaluation mode; includes its settings and its standardization."""
+    provenance: TrainingProvenance
+    curve: list[Mapping[str, Any]] = field(default_factory=list)
+    """One entry per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where frames were held out."""
