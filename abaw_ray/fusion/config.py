@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.scoring.config import SMOOTHING_GRID, CalibrationConfig, SmoothingConfig
+from abaw_ray.scoring.config import CalibrationConfig, SmoothingGridConfig
 from abaw_ray.training.config import LossConfig, OptimConfig
 
 Mode = Literal["fused", "visual", "speech"]
@@ -83,10 +83,10 @@ class SweepConfig:
     """Seed of the folds and of the sampled trials."""
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     """Whether a bias per class is fitted on out-of-fold scores."""
-    smoothing: tuple[SmoothingConfig, ...] = SMOOTHING_GRID
+    smoothing: SmoothingGridConfig = field(default_factory=SmoothingGridConfig)
     """Smoothing grid, evaluated on the out-of-fold scores of each trial."""
 
     def __post_init__(self) -> None:
-        """Reject sweeps without trials, folds or smoothing candidates."""
-        if self.trials < 1 or self.folds < 2 or not self.smoothing:
-            raise ConfigError(f"sweep: trials={self.trials} must be 1 or more, folds={self.folds} 2 or more, and smoothing not empty")
+        """Reject sweeps without trials or folds."""
+        if self.trials < 1 or self.folds < 2:
+            raise ConfigError(f"sweep: trials={self.trials} must be 1 or more, folds={self.folds} 2 or more")
