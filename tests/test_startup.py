@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "timm", "transformers", "ray", "pandas", "scipy", "matplotlib", "boto3", "cv2", "av")
+HEAVY = ("torch", "timm", "transformers", "ray", "pandas", "scipy", "matplotlib", "boto3", "cv2", "av", "numba", "llvmlite")
 """Without pyarrow: storage is built on it, and its import takes only 0.03 s beyond numpy's."""
 LIGHT = [
     "abaw_ray.training.config",
@@ -25,6 +25,7 @@ LIGHT = [
     "abaw_ray.cli.doctor.run",
     "abaw_ray.cli.models",
     "abaw_ray.predict.config",
+    "abaw_ray.scoring.selection",
     "jobs.pipeline",
 ]
 """Modules that define settings, and all others that ``--help`` imports."""

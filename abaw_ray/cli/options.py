@@ -128,8 +128,6 @@ def _options(settings: Any, prefix: str, section: str) -> Iterator[Option]:
         doc = docs.get(field.name, "")
         if is_dataclass(value):
             nested.append((value, f"{name}.", doc))
-        elif isinstance(value, tuple) and value and all(map(is_dataclass, value)):
-            nested += [(item, f"{name}.{index}.", doc) for index, item in enumerate(value)]
         else:
             yield Option(name=name, annotation=types[field.name], default=value, doc=doc, section=section)
     for value, name, doc in nested:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.scoring.config import SMOOTHING_GRID, CalibrationConfig, SmoothingConfig
+from abaw_ray.scoring.config import CalibrationConfig, SmoothingGridConfig
 from abaw_ray.training.config import LossConfig
 
 Mode = Literal["fused", "visual", "speech"]
@@ -198,13 +198,11 @@ class SweepConfig:
     """Seed of the folds and of the sampled trials."""
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     """Whether a bias per class is fitted on out-of-fold scores."""
-    smoothing: tuple[SmoothingConfig, ...] = SMOOTHING_GRID
+    smoothing: SmoothingGridConfig = field(default_factory=SmoothingGridConfig)
     """Smoothing grid, evaluated on the out-of-fold scores of each trial."""
 
     def __post_init__(self) -> None:
-        """Reject sweeps without trials, folds or smoothing candidates."""
+        """Reject sweeps without populations, candidates or folds."""
         for name, least in (("populations", 1), ("candidates", 1), ("ahead", 1), ("folds", 2)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
-        if not self.smoothing:
-            raise ConfigError("sweep.smoothing is empty; without smoothing, give a window of 0 s")

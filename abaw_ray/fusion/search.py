@@ -12,10 +12,9 @@ from abaw_ray.core.settings import replace_at
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.protocols import TrialResult
-from abaw_ray.scoring.calibration import fit_temperature
 from abaw_ray.scoring.selection import SelectionResult, select_postprocessing
 
-REVISION = 2
+REVISION = 3
 """Raised when the same features and settings give other models or scores."""
 
 
@@ -34,7 +33,7 @@ def candidate_config(config: SweepConfig, overrides: dict[str, Any], mode: str =
     return replace_at(config.fusion, {**overrides, "mode": mode})
 
 
-def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *, default: int) -> SelectionResult:
+def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *, default: int, threads: int = 1) -> SelectionResult:
     """Temperature, smoothing and bias selected on a trial's out-of-fold scores.
 
     Args:
@@ -42,9 +41,7 @@ def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *
         result: Its scores.
         config: Smoothing grid and calibration.
         default: Label of a subject without any scored frame: the most frequent class of the training set.
+        threads: Threads of the smoothing.
     """
-    subjects = result.out_of_fold(frames)
-    logits = np.concatenate([subject.logits[subject.scored] for subject in subjects])
-    labels = np.concatenate([subject.labels[subject.scored] for subject in subjects])
-    temperature = fit_temperature(logits, labels)
-    return select_postprocessing(subjects, config.smoothing, default=default, temperature=temperature, calibration=config.calibration)
+    grid = config.smoothing.settings()
+    return select_postprocessing(result.out_of_fold(frames), grid, default=default, calibration=config.calibration, threads=threads)

@@ -78,6 +78,13 @@ class SmoothingCurve:
     """Score with the width selected on the folds that are scored: optimistic."""
     cross_fitted: float | None = None
     """Score with each fold's width selected on the other folds: without that bias."""
+    kind: str = "mean"
+    """Kind of the selected smoothing, to which ``score`` and ``folds`` belong."""
+    other_kinds: Mapping[str, Float[np.ndarray, " widths"]] = field(default_factory=dict)
+    """Mean over the folds of the kinds that were not selected, at the same widths."""
+    class_bias: Mapping[str, float] = field(default_factory=dict)
+    """Pooled cross-fitted macro-F1 ``with`` and ``without`` a bias per class; empty where none was fitted."""
+    class_bias_used: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.report.charts import Chart, Series, line_chart
+from abaw_ray.report.charts import STYLES, Chart, Series, line_chart
 from abaw_ray.report.encoder import encoder_section
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
 from abaw_ray.report.score_rows import finite_or_none, get_path, score_rows
@@ -134,7 +134,10 @@ def _smoothing_chart(report: ReportInput) -> Chart | None:
         return None
     folds = [] if curve.folds is None else list(curve.folds)
     lines = [Series(name=f"fold {i}", x=curve.window_s, y=fold, style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
-    lines.append(Series(name="mean", x=curve.window_s, y=curve.score))
+    styles = [style for style in STYLES if style != "main"]
+    for (kind, scores), style in zip(curve.other_kinds.items(), styles, strict=False):
+        lines.append(Series(name=f"{kind}, mean of the folds", x=curve.window_s, y=scores, style=style, markers=False))
+    lines.append(Series(name=f"{curve.kind}, mean of the folds", x=curve.window_s, y=curve.score, markers=len(curve.window_s) <= 20))
     selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
     return line_chart("Macro-F1 by window width", lines, x_label="window width (s)", y_label="macro-F1", vertical_line=selected)
 

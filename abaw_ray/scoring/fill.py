@@ -4,7 +4,7 @@ No other module assigns a label without a score; callers report how many labels 
 """
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Bool, Int, Int8, Int64
 
 from abaw_ray.core.expressions import EXPRESSIONS
 
@@ -19,14 +19,18 @@ def fill_labels(predicted: Int[np.ndarray, " frames"], default: int) -> Int8[np.
         predicted: 0..7, or -1 where the frame has no score.
         default: Label for a subject without any scored frame: the most frequent label of the training set.
     """
-    scored = np.flatnonzero(predicted != NO_LABEL)
-    if not len(scored):
+    scored = predicted != NO_LABEL
+    if not scored.any():
         return np.full(len(predicted), default, dtype=np.int8)
-    frames = np.arange(len(predicted))
-    after = np.searchsorted(scored, frames).clip(max=len(scored) - 1)
+    return predicted[nearest_scored(scored)].astype(np.int8)
+
+
+def nearest_scored(scored: Bool[np.ndarray, " frames"]) -> Int64[np.ndarray, " frames"]:
+    """Index of each frame's nearest scored frame, itself where it has a score; of two equally near ones, the earlier. At least one is scored."""
+    rows, frames = np.flatnonzero(scored), np.arange(len(scored))
+    after = np.searchsorted(rows, frames).clip(max=len(rows) - 1)
     before = (after - 1).clip(min=0)
-    nearest = np.where(np.abs(frames - scored[before]) <= np.abs(scored[after] - frames), scored[before], scored[after])
-    return predicted[nearest].astype(np.int8)
+    return np.where(np.abs(frames - rows[before]) <= np.abs(rows[after] - frames), rows[before], rows[after])
 
 
 def most_frequent_class(labels: Int[np.ndarray, " frames"]) -> int:

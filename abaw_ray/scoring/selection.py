@@ -1,23 +1,27 @@
-"""Selects smoothing and bias on out-of-fold scores and evaluates the selection twice: in-sample and cross-fitted.
+"""Selects temperature, smoothing and bias on out-of-fold scores and evaluates the selection twice: in-sample and cross-fitted.
 
 ``in_sample``: selected and evaluated on the same folds, so optimistic. ``cross_fitted``: each fold is evaluated with the values selected on the
 other folds. The difference is the optimism of the selection. The module works on one confusion matrix per subject and trains no model.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
 from abaw_ray.core.settings import to_plain
-from abaw_ray.scoring.calibration import Calibration, fit_bias
-from abaw_ray.scoring.config import SMOOTHING_GRID, CalibrationConfig, SmoothingConfig
-from abaw_ray.scoring.fill import fill_labels
-from abaw_ray.scoring.metrics import confusion_matrix, macro_f1, per_class_f1
-from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
-from abaw_ray.scoring.smoothing import fill_gaps, smooth, smooth_filled
+from abaw_ray.scoring.calibration import CLASSES, Calibration
+from abaw_ray.scoring.config import CalibrationConfig, SmoothingConfig
+from abaw_ray.scoring.fitting.bias import fit_bias
+from abaw_ray.scoring.fitting.grid import LabelledFrames, count_labels, count_settings, labelled_frames, smoothed_rows
+from abaw_ray.scoring.fitting.temperature import fit_temperatures
+from abaw_ray.scoring.metrics import macro_f1, per_class_f1
+from abaw_ray.scoring.postprocessing import Postprocessing
+
+_In, _Out = TypeVar("_In"), TypeVar("_Out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,16 @@ class FoldMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BiasComparison:
+    """Cross-fitted metrics with and without a bias per class; all other values are selected in the same way."""
+
+    used: bool
+    """Whether the selected postprocessing has the bias."""
+    with_bias: FoldMetrics
+    without_bias: FoldMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelectionResult:
     """Postprocessing selected on all folds, with its in-sample and its cross-fitted metrics."""
 
@@ -62,53 +76,46 @@ class SelectionResult:
     in_sample: FoldMetrics
     """Selected and evaluated on the same folds: optimistic."""
     cross_fitted: FoldMetrics
-    """Each fold evaluated with the values selected on the other folds; only the temperature, one number, is fitted on all folds."""
+    """Each fold evaluated with the temperature, smoothing and bias selected on the other folds. Only whether there is a bias at all is decided on
+    these very figures (with ``calibration.method=auto``): one bit of optimism, which ``bias`` shows."""
+    temperatures: tuple[float, ...]
+    """Temperature at which each fold is evaluated for ``cross_fitted``: fitted on the other folds."""
+    bias: BiasComparison | None
+    """None where no bias was fitted (``calibration.method=none``)."""
     table: list[dict[str, Any]]
-    """One row per grid entry: settings, pooled macro-F1 and the macro-F1 of each fold, without any bias."""
+    """One row per grid entry: settings, pooled macro-F1 and the macro-F1 of each fold, at the temperature of all folds, without any bias."""
     confusion_matrices: Int64[np.ndarray, "subjects 8 8"]
     """One per subject with the selected postprocessing: for subsets and bootstraps."""
 
 
 def select_postprocessing(
     subjects: Sequence[OutOfFoldScores],
-    grid: Sequence[SmoothingConfig] = SMOOTHING_GRID,
+    grid: Sequence[SmoothingConfig],
     *,
     default: int,
-    temperature: float = 1.0,
     calibration: CalibrationConfig | None = None,
+    threads: int = 1,
 ) -> SelectionResult:
-    """Evaluate the whole smoothing grid on out-of-fold scores, select the best entry, then fit the bias on its smoothed scores.
+    """Fit the temperature on out-of-fold scores, evaluate the whole smoothing grid, select the best entry, then fit the bias on its smoothed scores.
 
     Args:
         subjects: Out-of-fold scores, one entry per subject, of all folds.
-        grid: Candidates; among ties, the first is selected.
+        grid: Candidates; among ties, the first is selected. Evaluated once for each distinct temperature (``fitting.temperature.STEP``).
         default: Label of a subject without any scored frame (the most frequent of the training set); every labelled frame counts.
-        temperature: Softmax temperature, from ``fit_temperature``.
-        calibration: Settings of the bias search; by default no bias is fitted.
+        calibration: Whether there is a bias, and the settings of its search.
+        threads: Threads, each with another subject or another fold.
 
     Raises:
-        ValueError: fewer than two folds, an empty grid, or no labelled frame.
+        ValueError: fewer than two folds, an empty grid, no labelled frame, or none with a score outside of one fold.
     """
     folds = sorted({subject.fold for subject in subjects})
     if len(folds) < 2 or not grid:
         raise ValueError(f"{len(folds)} folds and {len(grid)} settings; at least 2 folds and 1 setting are required")
-    member = np.array([[subject.fold == fold for subject in subjects] for fold in folds])
-    uncalibrated = Calibration(temperature=temperature)
-    counts = np.stack([_count_grid(subject, grid, uncalibrated, default) for subject in subjects], axis=1)
-    if not counts[0].sum():
+    if not any((subject.labels >= 0).any() for subject in subjects):
         raise ValueError("no labelled frame in any fold")
-    by_fold = np.einsum("fv,gvij->gfij", member.astype(np.int64), counts)
-    selector = _Selector(subjects, grid, uncalibrated, calibration or CalibrationConfig())
-    selected = selector.select(by_fold.sum(axis=1), np.ones(len(subjects), dtype=bool))
-    in_sample = np.array([_count(subject, selected, default) for subject in subjects])
-    cross_fitted = np.zeros_like(in_sample)
-    for index, held_out in enumerate(member):
-        selected_without_fold = selector.select(by_fold.sum(axis=1) - by_fold[:, index], ~held_out)
-        cross_fitted[held_out] = [_count(subject, selected_without_fold, default) for subject in subjects if subject.fold == folds[index]]
-    scores = per_class_f1(by_fold).mean(axis=-1)
-    table = [{**to_plain(one), "macro_f1": macro_f1(by_fold[index].sum(axis=0)), "folds": scores[index].tolist()} for index, one in enumerate(grid)]
-    metrics = {"in_sample": fold_metrics(in_sample, member), "cross_fitted": fold_metrics(cross_fitted, member)}
-    return SelectionResult(postprocessing=selected, **metrics, table=table, confusion_matrices=in_sample)
+    member = np.array([[subject.fold == fold for subject in subjects] for fold in folds])
+    rounds = _Rounds(subjects, grid, default, calibration or CalibrationConfig(), threads, member)
+    return rounds.result()
 
 
 def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndarray, "folds subjects"]) -> FoldMetrics:
@@ -120,46 +127,102 @@ def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndar
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """Values selected on some of the folds, and the confusion matrices of the evaluated subjects with and without the bias."""
+
+    smoothing: SmoothingConfig
+    temperature: float
+    bias: tuple[float, ...]
+    with_bias: Int64[np.ndarray, "evaluated 8 8"]
+    without_bias: Int64[np.ndarray, "evaluated 8 8"]
+
+
 @dataclass(frozen=True)
-class _Selector:
-    """Selects the postprocessing on a subset of the subjects: on all folds, or on all folds but one."""
+class _Rounds:
+    """One selection on all folds, and one on all folds but one for each fold."""
 
     subjects: Sequence[OutOfFoldScores]
     grid: Sequence[SmoothingConfig]
-    uncalibrated: Calibration
+    default: int
     config: CalibrationConfig
+    threads: int
+    member: Bool[np.ndarray, "folds subjects"]
 
-    def select(self, counts: Int64[np.ndarray, "settings 8 8"], used: Bool[np.ndarray, " subjects"]) -> Postprocessing:
-        smoothing = self.grid[int(per_class_f1(counts).mean(axis=-1).argmax())]
-        if self.config.method == "none":
-            return Postprocessing(smoothing=smoothing, calibration=self.uncalibrated)
-        scores, labels = zip(
-            *(self._log_probabilities(subject, smoothing) for subject, use in zip(self.subjects, used, strict=True) if use), strict=True
+    def result(self) -> SelectionResult:
+        """Select, evaluate, and decide on the bias."""
+        everyone = np.ones((1, len(self.subjects)), dtype=bool)
+        used, evaluated = np.concatenate([everyone, ~self.member]), np.concatenate([everyone, self.member])
+        temperatures = self._temperatures(used)
+        counts = {temperature: self._count_grid(temperature) for temperature in dict.fromkeys(temperatures)}
+        inputs = zip(used, evaluated, temperatures, strict=True)
+        final, *others = self._map(lambda one: self._select(*one, counts[one[2]]), inputs)
+        cross_fitted = {name: np.zeros_like(final.with_bias) for name in ("with_bias", "without_bias")}
+        for one, held_out in zip(others, self.member, strict=True):
+            for name, matrices in cross_fitted.items():
+                matrices[held_out] = getattr(one, name)
+        metrics = {name: fold_metrics(matrices, self.member) for name, matrices in cross_fitted.items()}
+        better = metrics["with_bias"].pooled > metrics["without_bias"].pooled
+        biased = self.config.method == "bias" or (self.config.method == "auto" and better)
+        in_sample = final.with_bias if biased else final.without_bias
+        bias = final.bias if biased else (0.0,) * CLASSES
+        return SelectionResult(
+            postprocessing=Postprocessing(smoothing=final.smoothing, calibration=Calibration(temperature=final.temperature, bias=bias)),
+            in_sample=fold_metrics(in_sample, self.member),
+            cross_fitted=metrics["with_bias" if biased else "without_bias"],
+            temperatures=tuple(temperatures[1:]),
+            bias=None if self.config.method == "none" else BiasComparison(used=biased, **metrics),
+            table=self._table(counts[final.temperature]),
+            confusion_matrices=in_sample,
         )
-        bias = fit_bias(np.concatenate(scores), np.concatenate(labels), self.config)
-        return Postprocessing(smoothing=smoothing, calibration=replace(self.uncalibrated, bias=bias))
 
-    def _log_probabilities(self, subject: OutOfFoldScores, smoothing: SmoothingConfig) -> tuple[np.ndarray, np.ndarray]:
-        """Smoothed log-probabilities and labels of the frames that have both."""
-        probabilities = smooth(_softmax(subject, self.uncalibrated), subject.time, subject.scored, smoothing)
-        both = ~np.isnan(probabilities[:, 0]) & (subject.labels >= 0)
-        return np.log(probabilities[both].clip(min=1e-12)), subject.labels[both]
+    def _temperatures(self, used: Bool[np.ndarray, "fits subjects"]) -> list[float]:
+        """One per round, on the scored frames of the subjects that the round uses."""
+        folds = [np.full(int(subject.scored.sum()), self.member[:, index].argmax()) for index, subject in enumerate(self.subjects)]
+        logits, labels = zip(*((subject.logits[subject.scored], subject.labels[subject.scored]) for subject in self.subjects), strict=True)
+        fits = np.stack([(used & fold).any(axis=1) for fold in self.member], axis=1)
+        return fit_temperatures(np.concatenate(logits), np.concatenate(labels), np.concatenate(folds), fits)
 
+    def _select(self, used: np.ndarray, evaluated: np.ndarray, temperature: float, counts: Int64[np.ndarray, "settings subjects 8 8"]) -> _Round:
+        best = int(per_class_f1(counts[:, used].sum(axis=1)).mean(axis=-1).argmax())
+        without = counts[best, evaluated]
+        found = {"smoothing": self.grid[best], "temperature": temperature, "without_bias": without}
+        if self.config.method == "none":
+            return _Round(**found, bias=(0.0,) * CLASSES, with_bias=without)
+        frames = [self._frames(subject, self.grid[best].max_gap_s, temperature) for subject in self.subjects]
+        scores = [np.log(smoothed_rows(one, self.grid[best]).clip(min=1e-12)) for one in frames]
+        fitted_on = np.flatnonzero(used)
+        bias = fit_bias(
+            np.concatenate([scores[index] for index in fitted_on]), np.concatenate([frames[index].labels for index in fitted_on]), self.config
+        )
+        biased = np.array([count_labels(scores[index], frames[index].labels, np.array(bias)) for index in np.flatnonzero(evaluated)])
+        return _Round(**found, bias=bias, with_bias=biased)
 
-def _softmax(subject: OutOfFoldScores, calibration: Calibration) -> Float[np.ndarray, "frames 8"]:
-    return calibration.probabilities(np.where(subject.scored[:, None], subject.logits, 0.0))
+    def _count_grid(self, temperature: float) -> Int64[np.ndarray, "settings subjects 8 8"]:
+        longest_first = np.argsort([-len(subject.time) for subject in self.subjects])  # the threads then end together
+        done = self._map(lambda index: self._count_subject(self.subjects[index], temperature), longest_first)
+        return np.stack(done, axis=1)[:, np.argsort(longest_first)]
 
+    def _count_subject(self, subject: OutOfFoldScores, temperature: float) -> Int64[np.ndarray, "settings 8 8"]:
+        counts = np.zeros((len(self.grid), CLASSES, CLASSES), np.int64)
+        for gap in {one.max_gap_s for one in self.grid}:
+            chosen = [index for index, one in enumerate(self.grid) if one.max_gap_s == gap]
+            counts[chosen] = count_settings(self._frames(subject, gap, temperature), [self.grid[index] for index in chosen])
+        return counts
 
-def _count(subject: OutOfFoldScores, postprocessing: Postprocessing, default: int) -> Int64[np.ndarray, "8 8"]:
-    predicted = predict_labels(postprocessing.probabilities(subject.logits, subject.time, subject.scored))
-    return confusion_matrix(subject.labels, fill_labels(predicted, default))
+    def _frames(self, subject: OutOfFoldScores, max_gap_s: float, temperature: float) -> LabelledFrames:
+        probabilities = Calibration(temperature=temperature).probabilities(np.where(subject.scored[:, None], subject.logits, 0.0))
+        return labelled_frames(probabilities, subject.time, subject.scored, subject.labels, max_gap_s=max_gap_s, default=self.default)
 
+    def _table(self, counts: Int64[np.ndarray, "settings subjects 8 8"]) -> list[dict[str, Any]]:
+        by_fold = np.einsum("fv,gvij->gfij", self.member.astype(np.int64), counts)
+        scores = per_class_f1(by_fold).mean(axis=-1)
+        return [
+            {**to_plain(one), "macro_f1": macro_f1(by_fold[index].sum(axis=0)), "folds": scores[index].tolist()}
+            for index, one in enumerate(self.grid)
+        ]
 
-def _count_grid(
-    subject: OutOfFoldScores, grid: Sequence[SmoothingConfig], calibration: Calibration, default: int
-) -> Int64[np.ndarray, "settings 8 8"]:
-    """``_count`` for every grid entry; the softmax is computed once, and gaps are filled once per ``max_gap_s``."""
-    probabilities = _softmax(subject, calibration)
-    filled = {gap: fill_gaps(probabilities, subject.time, subject.scored, max_gap_s=gap) for gap in {one.max_gap_s for one in grid}}
-    smoothed = (smooth_filled(filled[one.max_gap_s][0], subject.time, filled[one.max_gap_s][1], one) for one in grid)
-    return np.array([confusion_matrix(subject.labels, fill_labels(predict_labels(scores), default)) for scores in smoothed])
+    def _map(self, function: Callable[[_In], _Out], inputs: Iterable[_In]) -> list[_Out]:
+        """Results in the inputs' order."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(function, inputs))

@@ -153,11 +153,11 @@ def test_an_invalid_command_line_is_one_line_that_says_what_to_write(line, messa
 def test_values_of_every_form_are_taken():
     job = settings(
         "pipeline demo --features.speech.layer -1 --faces.chips.scales 1 1.5 --encoder.model.depth 3 --encoder.optim.betas 0.8 0.9 --no-plan "
-        "--data.no-use-synthetic --encoder.zero_stage 2 --sweep.smoothing.0.window-s=0.2 --encoder.model.embed-dim None"
+        "--data.no-use-synthetic --encoder.zero_stage 2 --sweep.smoothing.min-s=0.2 --sweep.smoothing.kinds mean --encoder.model.embed-dim None"
     )
     assert (job.features.speech.layer, job.faces.chips.scales, job.encoder.model.depth) == (-1, (1.0, 1.5), 3)
     assert (job.encoder.optim.betas, job.plan, job.data.use_synthetic, job.encoder.zero_stage) == ((0.8, 0.9), False, False, 2)
-    assert (job.sweep.smoothing[0].window_s, job.sweep.smoothing[1:], job.encoder.model.embed_dim) == (0.2, DEMO.sweep.smoothing[1:], None)
+    assert (job.sweep.smoothing, job.encoder.model.embed_dim) == (replace(DEMO.sweep.smoothing, min_s=0.2, kinds=("mean",)), None)
 
 
 def test_a_cluster_size_sets_all_of_compute_and_single_options_change_it():

@@ -72,7 +72,14 @@ def report_input(**changes):
         "run": "preset demo, seed 7",
         "confusion_matrices": [ConfusionMatrix(name="Official validation", counts=counts), ConfusionMatrix(name="Five folds", counts=4 * counts)],
         "smoothing": SmoothingCurve(
-            window_s=window, score=0.5 + window / 100, folds=np.ones((5, 4)) * 0.5, selected_s=3.4, in_sample=0.6211, cross_fitted=0.6158
+            window_s=window,
+            score=0.5 + window / 100,
+            folds=np.ones((5, 4)) * 0.5,
+            selected_s=3.4,
+            in_sample=0.6211,
+            cross_fitted=0.6158,
+            other_kinds={"gaussian": 0.5 + window / 90},
+            class_bias={"with": 0.5932, "without": 0.5871},
         ),
         "trials": [Trial(name=f"trial-{i}", settings={"lr": 10.0**-i / 3, "seed": 7}, score=0.5 + i / 100, selected=i == 2) for i in range(4)],
         "encoder": encoder_training(),
@@ -110,7 +117,23 @@ def test_every_score_of_the_summary_is_on_the_page():
 
 def test_every_part_of_the_run_is_on_the_page():
     text = Page(render(report_input())).text
-    expected = ("3.4 s", "0.621", "0.616", "trial-3", "selected", "23,810", "1 min 23 s", "3 min 11 s", "runs/demo/submission.txt", "10,226", "214")
+    expected = (
+        "mean, 3.4 s",
+        "gaussian, mean of the folds",
+        "0.593",
+        "0.587",
+        "without a bias per class (used)",
+        "0.621",
+        "0.616",
+        "trial-3",
+        "selected",
+        "23,810",
+        "1 min 23 s",
+        "3 min 11 s",
+        "runs/demo/submission.txt",
+        "10,226",
+        "214",
+    )
     for words in (*expected, "broken.mp4", "not a video", "encoder.optim.lr", "0.0003", "2.60.0", *EXPRESSIONS):
         assert words in text, words
     assert "seed" not in re.sub("preset demo, seed 7", "", text), "a setting in which no trial differs is listed"

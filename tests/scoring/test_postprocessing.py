@@ -4,7 +4,7 @@ import pytest
 from abaw_ray.scoring.calibration import Calibration, softmax
 from abaw_ray.scoring.config import SmoothingConfig
 from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
-from abaw_ray.scoring.smoothing import moving_mean
+from abaw_ray.scoring.smoothing import moving_mean, to_microseconds
 
 CALIBRATION = Calibration(temperature=2.0, bias=(0.0,) * 7 + (1.0,))
 
@@ -16,7 +16,7 @@ def make_scores():
 
 def test_the_order_is_temperature_then_smoothing_then_bias():
     logits, time, scored = make_scores()
-    smoothed = moving_mean(softmax(logits.astype(np.float64) / 2), time, scored, window_s=1.0) * np.exp(CALIBRATION.bias)
+    smoothed = moving_mean(softmax(logits.astype(np.float64) / 2), to_microseconds(time), scored, window_s=1.0) * np.exp(CALIBRATION.bias)
     found = Postprocessing(smoothing=SmoothingConfig(window_s=1.0), calibration=CALIBRATION).probabilities(logits, time, scored)
     np.testing.assert_allclose(found, smoothed / smoothed.sum(axis=1, keepdims=True), atol=1e-12)
     np.testing.assert_array_equal(predict_labels(found), smoothed.argmax(axis=1))

@@ -5,9 +5,12 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from abaw_ray.scoring.baselines import logistic_macro_f1
-from abaw_ray.scoring.calibration import fit_bias, softmax
+from abaw_ray.scoring.calibration import softmax
 from abaw_ray.scoring.config import CalibrationConfig
 from abaw_ray.scoring.fill import fill_labels
+from abaw_ray.scoring.fitting.bias import fit_bias
+from abaw_ray.scoring.fitting.grid import labelled_frames
+from abaw_ray.scoring.fitting.temperature import fit_temperatures
 from abaw_ray.scoring.metrics import bootstrap_interval, per_class_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.selection import OutOfFoldScores
@@ -19,7 +22,9 @@ LOGITS, TIME, SCORED, LABELS = np.zeros((9, 8)), np.arange(9.0), np.ones(9, bool
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: moving_mean(LOGITS, TIME[1:], SCORED, window_s=1.0),
+        lambda: moving_mean(LOGITS, LABELS[1:], SCORED, window_s=1.0),
+        lambda: labelled_frames(LOGITS, TIME, SCORED, LABELS[1:], max_gap_s=1.0, default=0),
+        lambda: fit_temperatures(LOGITS, LABELS, LABELS[1:], np.ones((1, 1), bool)),
         lambda: softmax(TIME),
         lambda: fit_bias(LOGITS[:, :7], LABELS, CalibrationConfig()),
         lambda: fill_labels(TIME, 0),

@@ -3,12 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from abaw_ray.scoring.calibration import Calibration
 from abaw_ray.scoring.config import CalibrationConfig, SmoothingConfig
 from abaw_ray.scoring.fill import fill_labels
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 from abaw_ray.scoring.postprocessing import Postprocessing, predict_labels
 from abaw_ray.scoring.selection import OutOfFoldScores, select_postprocessing
 
+PLAIN, BIAS = CalibrationConfig(method="none"), CalibrationConfig(method="bias")
+PRIOR = np.exp(-np.arange(8) / 2) / np.exp(-np.arange(8) / 2).sum()
 GRID = tuple(SmoothingConfig(window_s=window_s) for window_s in (0.0, 1.0, 3.0, 30.0))
 
 
@@ -41,9 +44,9 @@ def test_the_window_that_fits_the_expressions_is_chosen_and_the_table_shows_the_
 
 def test_scores_agree_with_scoring_each_setting_frame_by_frame():
     some = videos(count=10)
-    choice = select_postprocessing(some, GRID, default=0)
+    choice = select_postprocessing(some, GRID, default=0, calibration=PLAIN, threads=2)
     for row, smoothing in zip(choice.table, GRID, strict=True):
-        postprocessing = Postprocessing(smoothing=smoothing)
+        postprocessing = Postprocessing(smoothing=smoothing, calibration=Calibration(temperature=choice.postprocessing.calibration.temperature))
         assert row["macro_f1"] == pytest.approx(slow_score(some, postprocessing), abs=1e-12)
         assert row["folds"] == pytest.approx([slow_score([video for video in some if video.fold == fold], postprocessing) for fold in range(5)])
     assert choice.in_sample.pooled == pytest.approx(slow_score(some, choice.postprocessing))
@@ -51,19 +54,20 @@ def test_scores_agree_with_scoring_each_setting_frame_by_frame():
     assert macro_f1(choice.confusion_matrices.sum(axis=0)) == choice.in_sample.pooled == pytest.approx(np.mean(choice.in_sample.per_class))
 
 
-def test_a_fold_is_scored_with_the_values_selected_on_the_other_folds():
+@pytest.mark.parametrize("method", [PLAIN, BIAS])
+def test_a_fold_is_scored_with_the_values_selected_on_the_other_folds(method):
     some = videos(signal=0.4, hold=30, count=10, frames=300)
-    choice = select_postprocessing(some, GRID, default=0)
+    choice = select_postprocessing(some, GRID, default=0, calibration=method)
     for fold in range(5):
-        others = select_postprocessing([video for video in some if video.fold != fold], GRID, default=0).postprocessing
+        others = select_postprocessing([video for video in some if video.fold != fold], GRID, default=0, calibration=method).postprocessing
         assert choice.cross_fitted.folds[fold] == pytest.approx(slow_score([video for video in some if video.fold == fold], others))
 
 
 def test_a_dominant_fold_does_not_select_the_values_of_its_own_cross_fitted_score():
     restless = [replace(video, fold=0) for video in videos(signal=9.0, hold=3, count=12)]
     calm = [replace(video, fold=1 + index % 2) for index, video in enumerate(videos(signal=0.3, hold=450, count=4, seed=1))]
-    choice = select_postprocessing(restless + calm, GRID, default=0)
-    others = select_postprocessing(calm, GRID, default=0).postprocessing
+    choice = select_postprocessing(restless + calm, GRID, default=0, calibration=PLAIN)
+    others = select_postprocessing(calm, GRID, default=0, calibration=PLAIN).postprocessing
     assert choice.postprocessing.smoothing.window_s < 1 < others.smoothing.window_s
     assert choice.cross_fitted.folds[0] == pytest.approx(slow_score(restless, others)) != pytest.approx(choice.in_sample.folds[0])
 
@@ -71,22 +75,49 @@ def test_a_dominant_fold_does_not_select_the_values_of_its_own_cross_fitted_scor
 def test_labels_of_the_held_out_fold_do_not_affect_its_selected_values():
     some, rng = videos(signal=0.4, hold=30, count=10, frames=300), np.random.default_rng(1)
     grid = tuple(SmoothingConfig(window_s=window_s) for window_s in np.linspace(0, 6, 30).tolist())
-    before = select_postprocessing(some, grid, default=0, calibration=CalibrationConfig(method="bias"))
+    before = select_postprocessing(some, grid, default=0, calibration=BIAS)
     assert before.in_sample.mean > before.cross_fitted.mean  # thirty windows and eight biases on noise: the in-sample score is optimistic
     changed = [replace(video, labels=video.labels if video.fold else rng.integers(0, 8, 300).astype(np.int8)) for video in some]
     others = [video for video in some if video.fold]
-    after = select_postprocessing(changed, grid, default=0, calibration=CalibrationConfig(method="bias"))
-    postprocessing = select_postprocessing(others, grid, default=0, calibration=CalibrationConfig(method="bias")).postprocessing
+    after = select_postprocessing(changed, grid, default=0, calibration=BIAS)
+    postprocessing = select_postprocessing(others, grid, default=0, calibration=BIAS).postprocessing
     assert after.cross_fitted.folds[0] == pytest.approx(slow_score([video for video in changed if not video.fold], postprocessing))
 
 
+def test_the_held_out_fold_does_not_affect_its_own_temperature():
+    some = videos(count=10, frames=360)
+    confident = [replace(video, logits=video.logits * (5 if video.fold == 0 else 1)) for video in some]
+    others = [video for video in confident if video.fold]
+    choice, without = (select_postprocessing(given, GRID, default=0, calibration=BIAS) for given in (confident, others))
+    assert choice.postprocessing.calibration.temperature > 1.2 * without.postprocessing.calibration.temperature
+    held_out = [video for video in confident if not video.fold]
+    assert choice.cross_fitted.folds[0] == pytest.approx(slow_score(held_out, without.postprocessing))
+
+
 def test_a_bias_helps_where_training_was_unbalanced_on_the_other_folds_too():
-    prior = np.exp(-np.arange(8) / 2) / np.exp(-np.arange(8) / 2).sum()
-    some = videos(signal=1.5, count=20, prior=prior)
-    plain = select_postprocessing(some, GRID[1:2], default=0)
-    biased = select_postprocessing(some, GRID[1:2], default=0, calibration=CalibrationConfig(method="bias"))
+    some = videos(signal=1.5, count=20, prior=PRIOR)
+    plain, biased = (select_postprocessing(some, GRID[1:2], default=0, calibration=one) for one in (PLAIN, BIAS))
     assert biased.cross_fitted.mean > plain.cross_fitted.mean + 0.02
     assert biased.postprocessing.calibration.bias[7] > biased.postprocessing.calibration.bias[0]
+
+
+def test_by_default_the_bias_is_used_where_it_gains_on_folds_that_did_not_choose_it():
+    some = videos(signal=1.5, count=20, prior=PRIOR)
+    choice, plain, biased = (select_postprocessing(some, GRID[1:2], default=0, calibration=one) for one in (None, PLAIN, BIAS))
+    assert choice.bias.used and plain.bias is None and biased.bias.used
+    assert choice.postprocessing == biased.postprocessing
+    assert choice.cross_fitted == choice.bias.with_bias == biased.cross_fitted
+    assert choice.bias.without_bias == plain.cross_fitted
+    assert choice.in_sample.pooled == pytest.approx(slow_score(some, choice.postprocessing))
+
+
+def test_by_default_a_bias_that_gains_only_in_sample_is_left_out():
+    some = videos(signal=0.0, count=10, frames=90)  # nothing to learn: whatever the bias gains, other folds do not
+    choice, plain, biased = (select_postprocessing(some, GRID[1:2], default=0, calibration=one) for one in (None, PLAIN, BIAS))
+    assert biased.in_sample.pooled > plain.in_sample.pooled and biased.bias.with_bias.pooled < plain.cross_fitted.pooled
+    assert not choice.bias.used
+    assert (choice.postprocessing, choice.in_sample, choice.cross_fitted) == (plain.postprocessing, plain.in_sample, plain.cross_fitted)
+    assert choice.bias.with_bias == biased.cross_fitted
 
 
 def test_of_equally_good_settings_the_first_is_selected():
@@ -110,5 +141,7 @@ def test_selection_needs_two_folds_a_grid_and_labels():
     with pytest.raises(ValueError, match="5 folds and 0 settings"):
         select_postprocessing(some, (), default=0)
     bare = [replace(video, labels=np.full(90, -1, np.int8)) for video in some]
-    with pytest.raises(ValueError, match="no labelled frame"):
+    with pytest.raises(ValueError, match="no labelled frame in any fold"):
         select_postprocessing(bare, GRID, default=0)
+    with pytest.raises(ValueError, match="no labelled frame to fit a temperature on"):
+        select_postprocessing([some[0], *bare[1:]], GRID, default=0)

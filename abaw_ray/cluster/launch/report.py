@@ -92,10 +92,18 @@ def _encoder(figures: dict[str, Any]) -> EncoderTraining:
 
 
 def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
-    """Scores of the selected kind of smoothing by window width."""
-    chosen = choice["postprocessing"]["smoothing"]
-    rows = sorted((row for row in choice["table"] if row["kind"] == chosen["kind"]), key=lambda row: row["window_s"])
+    """Scores of every kind of smoothing by window width; no smoothing is the width 0 of each."""
+    chosen, bias = choice["postprocessing"]["smoothing"], choice["bias"]
+    kinds = list(dict.fromkeys(row["kind"] for row in choice["table"] if row["window_s"])) or [chosen["kind"]]
+    kind = chosen["kind"] if chosen["window_s"] else kinds[0]
+    ascending = sorted(choice["table"], key=lambda row: row["window_s"])
+    by_kind = {name: [row for row in ascending if row["kind"] == name or not row["window_s"]] for name in kinds}
+    rows = by_kind.pop(kind)
     return SmoothingCurve(
+        kind=kind,
+        other_kinds={name: np.array([np.mean(row["folds"]) for row in others]) for name, others in by_kind.items()},
+        class_bias={name: bias[f"{name}_bias"]["pooled"] for name in ("with", "without")} if bias else {},
+        class_bias_used=bool(bias and bias["used"]),
         window_s=np.array([row["window_s"] for row in rows]),
         score=np.array([np.mean(row["folds"]) for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,

@@ -27,7 +27,7 @@ from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
-from abaw_ray.scoring.selection import SelectionResult
+from abaw_ray.scoring.selection import FoldMetrics, SelectionResult
 
 UNIMODAL = ("visual", "speech")
 """Single-modality models, trained like the fused one, for comparison."""
@@ -56,6 +56,7 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
         all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
         default=most_frequent_class(np.concatenate(list(train.values()))),
+        threads=max(1, int(run.compute.fusion.cpus)),
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
@@ -87,7 +88,7 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
     """Train one model on all of Train_Set and select its smoothing on folds of Train_Set; returns the selection's figures."""
     config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
     trained = protocols.train_official(frames, config)
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)
@@ -97,7 +98,7 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """Train the five fold models on train and validation, and select the smoothing on their out-of-fold logits; returns the selection's figures."""
     result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
     for number, trained in enumerate(result.models):
         _upload(sweep, f"cv/fold-{number}", trained)
     rows = (result.fold >= 0).nonzero()[0]
@@ -115,8 +116,14 @@ def _upload(sweep: Sweep, name: str, trained: Any) -> None:
 def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: int) -> dict[str, Any]:
     figures = {
         "postprocessing": to_plain(selection.postprocessing),
-        "in_sample": {**to_plain(selection.in_sample), "mean": selection.in_sample.mean, "std": selection.in_sample.std},
-        "cross_fitted": {**to_plain(selection.cross_fitted), "mean": selection.cross_fitted.mean, "std": selection.cross_fitted.std},
+        "in_sample": _metrics(selection.in_sample),
+        "cross_fitted": _metrics(selection.cross_fitted),
+        "bias": selection.bias
+        and {
+            "used": selection.bias.used,
+            "with_bias": _metrics(selection.bias.with_bias),
+            "without_bias": _metrics(selection.bias.without_bias),
+        },
         "table": to_plain(selection.table),
         "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
@@ -124,6 +131,10 @@ def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: 
     }
     sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/selection.json", json.dumps(figures, indent=1).encode())
     return figures
+
+
+def _metrics(metrics: FoldMetrics) -> dict[str, Any]:
+    return {**to_plain(metrics), "mean": metrics.mean, "std": metrics.std}
 
 
 def describe(run: Run[Any]) -> str:

@@ -34,6 +34,8 @@ class Sweep:
     train_folds: dict[str, int]
     all_folds: dict[str, int]
     default: int
+    threads: int
+    """Of the smoothing; as many as a trial has CPUs."""
 
     @property
     def folder(self) -> str:
@@ -51,7 +53,7 @@ def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str,
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
     result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate_config(sweep.config, setting))
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
+    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
     figures = {"changes": setting, "score": selection.in_sample.pooled, "cross_fitted": selection.cross_fitted.pooled, "folds": list(result.macro_f1)}
     storage.write_bytes(path, json.dumps(to_plain(figures)).encode())
     return figures
