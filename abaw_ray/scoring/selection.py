@@ -82,6 +82,11 @@ class SelectionResult:
     """Temperature at which each fold is evaluated for ``cross_fitted``: fitted on the other folds."""
     bias: BiasComparison | None
     """None where no bias was fitted (``calibration.method=none``)."""
+    scores_without_fold: tuple[float, ...]
+    """For each fold, the pooled macro-F1 of the other folds with the values selected on them: what a choice between models may use that is evaluated
+    on this fold."""
+    cross_fitted_matrices: Int64[np.ndarray, "subjects 8 8"]
+    """One per subject, with the values selected on the other folds."""
     table: list[dict[str, Any]]
     """One row per grid entry: settings, pooled macro-F1 and the macro-F1 of each fold, at the temperature of all folds, without any bias."""
     confusion_matrices: Int64[np.ndarray, "subjects 8 8"]
@@ -95,6 +100,7 @@ def select_postprocessing(
     default: int,
     calibration: CalibrationConfig | None = None,
     threads: int = 1,
+    subjects_without_fold: Sequence[Sequence[OutOfFoldScores]] | None = None,
 ) -> SelectionResult:
     """Fit the temperature on out-of-fold scores, evaluate the whole smoothing grid, select the best entry, then fit the bias on its smoothed scores.
 
@@ -104,6 +110,8 @@ def select_postprocessing(
         default: Label of a subject without any scored frame (the most frequent of the training set); every labelled frame counts.
         calibration: Whether there is a bias, and the settings of its search.
         threads: Threads, each with another subject or another fold.
+        subjects_without_fold: For each fold, ascending, the scores from which to select without it, and with which to evaluate it, in the order of
+            ``subjects``: those of models whose training was selected without the fold too. By default ``subjects``.
 
     Raises:
         ValueError: fewer than two folds, an empty grid, no labelled frame, or none with a score outside of one fold.
@@ -114,8 +122,8 @@ def select_postprocessing(
     if not any((subject.labels >= 0).any() for subject in subjects):
         raise ValueError("no labelled frame in any fold")
     member = np.array([[subject.fold == fold for subject in subjects] for fold in folds])
-    rounds = _Rounds(subjects, grid, default, calibration or CalibrationConfig(), threads, member)
-    return rounds.result()
+    given = [subjects, *(subjects_without_fold or [subjects] * len(folds))]
+    return _Rounds(given, grid, default, calibration or CalibrationConfig(), threads, member).result()
 
 
 def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndarray, "folds subjects"]) -> FoldMetrics:
@@ -129,20 +137,21 @@ def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndar
 
 @dataclass(frozen=True, kw_only=True)
 class _Round:
-    """Values selected on some of the folds, and the confusion matrices of the evaluated subjects with and without the bias."""
+    """Values selected on some of the folds, and the confusion matrices of all subjects with and without the bias."""
 
     smoothing: SmoothingConfig
     temperature: float
     bias: tuple[float, ...]
-    with_bias: Int64[np.ndarray, "evaluated 8 8"]
-    without_bias: Int64[np.ndarray, "evaluated 8 8"]
+    with_bias: Int64[np.ndarray, "subjects 8 8"]
+    without_bias: Int64[np.ndarray, "subjects 8 8"]
 
 
 @dataclass(frozen=True)
 class _Rounds:
     """One selection on all folds, and one on all folds but one for each fold."""
 
-    subjects: Sequence[OutOfFoldScores]
+    subjects: Sequence[Sequence[OutOfFoldScores]]
+    """Scores of all subjects, by round; rounds with the same scores have the same object."""
     grid: Sequence[SmoothingConfig]
     default: int
     config: CalibrationConfig
@@ -151,56 +160,66 @@ class _Rounds:
 
     def result(self) -> SelectionResult:
         """Select, evaluate, and decide on the bias."""
-        everyone = np.ones((1, len(self.subjects)), dtype=bool)
-        used, evaluated = np.concatenate([everyone, ~self.member]), np.concatenate([everyone, self.member])
+        used = np.concatenate([np.ones((1, self.member.shape[1]), dtype=bool), ~self.member])
         temperatures = self._temperatures(used)
-        counts = {temperature: self._count_grid(temperature) for temperature in dict.fromkeys(temperatures)}
-        inputs = zip(used, evaluated, temperatures, strict=True)
-        final, *others = self._map(lambda one: self._select(*one, counts[one[2]]), inputs)
+        keys = [(id(subjects), temperature) for subjects, temperature in zip(self.subjects, temperatures, strict=True)]
+        counts = {key: self._count_grid(self.subjects[round], temperatures[round]) for round, key in reversed(list(enumerate(keys)))}
+        final, *others = self._map(
+            lambda round: self._select(self.subjects[round], used[round], temperatures[round], counts[keys[round]]), range(len(keys))
+        )
         cross_fitted = {name: np.zeros_like(final.with_bias) for name in ("with_bias", "without_bias")}
         for one, held_out in zip(others, self.member, strict=True):
             for name, matrices in cross_fitted.items():
-                matrices[held_out] = getattr(one, name)
+                matrices[held_out] = getattr(one, name)[held_out]
         metrics = {name: fold_metrics(matrices, self.member) for name, matrices in cross_fitted.items()}
         better = metrics["with_bias"].pooled > metrics["without_bias"].pooled
         biased = self.config.method == "bias" or (self.config.method == "auto" and better)
-        in_sample = final.with_bias if biased else final.without_bias
+        kind = "with_bias" if biased else "without_bias"
+        in_sample = getattr(final, kind)
         bias = final.bias if biased else (0.0,) * CLASSES
         return SelectionResult(
             postprocessing=Postprocessing(smoothing=final.smoothing, calibration=Calibration(temperature=final.temperature, bias=bias)),
             in_sample=fold_metrics(in_sample, self.member),
-            cross_fitted=metrics["with_bias" if biased else "without_bias"],
+            cross_fitted=metrics[kind],
             temperatures=tuple(temperatures[1:]),
             bias=None if self.config.method == "none" else BiasComparison(used=biased, **metrics),
-            table=self._table(counts[final.temperature]),
+            scores_without_fold=tuple(macro_f1(getattr(one, kind)[~held_out].sum(axis=0)) for one, held_out in zip(others, self.member, strict=True)),
+            cross_fitted_matrices=cross_fitted[kind],
+            table=self._table(counts[keys[0]]),
             confusion_matrices=in_sample,
         )
 
     def _temperatures(self, used: Bool[np.ndarray, "fits subjects"]) -> list[float]:
         """One per round, on the scored frames of the subjects that the round uses."""
-        folds = [np.full(int(subject.scored.sum()), self.member[:, index].argmax()) for index, subject in enumerate(self.subjects)]
-        logits, labels = zip(*((subject.logits[subject.scored], subject.labels[subject.scored]) for subject in self.subjects), strict=True)
         fits = np.stack([(used & fold).any(axis=1) for fold in self.member], axis=1)
-        return fit_temperatures(np.concatenate(logits), np.concatenate(labels), np.concatenate(folds), fits)
+        temperatures = np.zeros(len(fits))
+        for subjects in {id(one): one for one in self.subjects}.values():
+            rounds = [round for round, one in enumerate(self.subjects) if one is subjects]
+            folds = [np.full(int(subject.scored.sum()), self.member[:, index].argmax()) for index, subject in enumerate(subjects)]
+            logits, labels = zip(*((subject.logits[subject.scored], subject.labels[subject.scored]) for subject in subjects), strict=True)
+            temperatures[rounds] = fit_temperatures(np.concatenate(logits), np.concatenate(labels), np.concatenate(folds), fits[rounds])
+        return temperatures.tolist()
 
-    def _select(self, used: np.ndarray, evaluated: np.ndarray, temperature: float, counts: Int64[np.ndarray, "settings subjects 8 8"]) -> _Round:
+    def _select(
+        self, subjects: Sequence[OutOfFoldScores], used: np.ndarray, temperature: float, counts: Int64[np.ndarray, "settings subjects 8 8"]
+    ) -> _Round:
         best = int(per_class_f1(counts[:, used].sum(axis=1)).mean(axis=-1).argmax())
-        without = counts[best, evaluated]
+        without = counts[best]
         found = {"smoothing": self.grid[best], "temperature": temperature, "without_bias": without}
         if self.config.method == "none":
             return _Round(**found, bias=(0.0,) * CLASSES, with_bias=without)
-        frames = [self._frames(subject, self.grid[best].max_gap_s, temperature) for subject in self.subjects]
+        frames = [self._frames(subject, self.grid[best].max_gap_s, temperature) for subject in subjects]
         scores = [np.log(smoothed_rows(one, self.grid[best]).clip(min=1e-12)) for one in frames]
         fitted_on = np.flatnonzero(used)
         bias = fit_bias(
             np.concatenate([scores[index] for index in fitted_on]), np.concatenate([frames[index].labels for index in fitted_on]), self.config
         )
-        biased = np.array([count_labels(scores[index], frames[index].labels, np.array(bias)) for index in np.flatnonzero(evaluated)])
+        biased = np.array([count_labels(rows, one.labels, np.array(bias)) for rows, one in zip(scores, frames, strict=True)])
         return _Round(**found, bias=bias, with_bias=biased)
 
-    def _count_grid(self, temperature: float) -> Int64[np.ndarray, "settings subjects 8 8"]:
-        longest_first = np.argsort([-len(subject.time) for subject in self.subjects])  # the threads then end together
-        done = self._map(lambda index: self._count_subject(self.subjects[index], temperature), longest_first)
+    def _count_grid(self, subjects: Sequence[OutOfFoldScores], temperature: float) -> Int64[np.ndarray, "settings subjects 8 8"]:
+        longest_first = np.argsort([-len(subject.time) for subject in subjects])  # the threads then end together
+        done = self._map(lambda index: self._count_subject(subjects[index], temperature), longest_first)
         return np.stack(done, axis=1)[:, np.argsort(longest_first)]
 
     def _count_subject(self, subject: OutOfFoldScores, temperature: float) -> Int64[np.ndarray, "settings 8 8"]:
