@@ -91,13 +91,13 @@ class SubjectSums:
 class FoldBatches:
     """The training rows of each step for every fold. An epoch takes one random labelled row of each subject in each interval of time."""
 
-    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], held_out: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], train: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
         """Find the intervals.
 
         Args:
             frames: All frames.
             used: Rows with a label and a vector, ascending.
-            held_out: Mask of the subjects that each fold does not train on.
+            train: Mask of the subjects that each fold trains on.
             config: Training rows per second.
 
         Raises:
@@ -109,8 +109,7 @@ class FoldBatches:
         ticks = np.arange(len(used)) if rate == 0 else np.floor(frames.time[used] * rate).astype(np.int64)
         self._starts = np.flatnonzero((np.diff(ticks, prepend=-1) != 0) | (np.diff(self._subject, prepend=-1) != 0))
         self._counts = np.diff(self._starts, append=len(used))
-        in_training = [~mask[self._subject[self._starts]] for mask in held_out]
-        self._intervals = [np.flatnonzero(mask) for mask in in_training]
+        self._intervals = [np.flatnonzero(mask[self._subject[self._starts]]) for mask in train]
         if not all(map(len, self._intervals)):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
 

@@ -72,7 +72,8 @@ class Population:
         self,
         frames: Frames,
         candidates: Sequence[FusionConfig],
-        held_out: Sequence[Bool[np.ndarray, " subjects"]],
+        train: Sequence[Bool[np.ndarray, " subjects"]],
+        held_out: Sequence[Bool[np.ndarray, " subjects"]] = (),
         *,
         device: torch.device | str | None = None,
     ) -> None:
@@ -81,7 +82,8 @@ class Population:
         Args:
             frames: All frames.
             candidates: Settings that differ in ``PER_CANDIDATE`` alone.
-            held_out: Mask of the subjects that each fold does not train on.
+            train: Mask of the subjects that each fold trains on.
+            held_out: Mask of the subjects that score each fold; none for models that are not scored.
             device: ``cpu`` or ``cuda``; by default a GPU where there is one.
 
         Raises:
@@ -93,21 +95,22 @@ class Population:
             raise ValueError("the candidates of a population must have the same architecture, mode, batches and seed")
         self.frames, self.candidates, self.config = frames, list(candidates), first
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        used = np.flatnonzero((frames.labels >= 0) & frames.scored(first.mode))
+        self.train, self.held_out = list(train), list(held_out)
+        in_use = np.any([*train, *held_out], axis=0)
+        used = np.flatnonzero((frames.labels >= 0) & frames.scored(first.mode) & in_use[frames.subject_index])
         if not len(used):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector for mode '{first.mode}'")
-        self.held_out = [np.asarray(mask) for mask in held_out]
-        self.batches = FoldBatches(frames, used, self.held_out, first) if first.head == "frame" else WindowBatches(frames, used, self.held_out, first)
+        self.batches = (FoldBatches if first.head == "frame" else WindowBatches)(frames, used, self.train, first)
         self.data = DeviceRows(frames, first.mode, self.device, self.batches.rows)
         self._labels = np.full(len(frames) + 1, UNLABELLED, np.int64)  # one more, for places of a window that no frame fills
         self._labels[used] = frames.labels[used]
-        members = (len(candidates), len(self.held_out))
+        members = (len(candidates), len(self.train))
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(first.seed)
             self.model = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], first, members).to(self.device)
         self._standardize(used)
-        in_training = [used[~mask[frames.subject_index[used]]] for mask in self.held_out]
+        in_training = [used[mask[frames.subject_index[used]]] for mask in self.train]
         self.loss = PopulationLoss([one.loss for one in candidates], [frames.labels[rows] for rows in in_training], self.device)
         self.optimizer = PopulationAdamW(self.model, candidates)
         self.epoch, self.step = 0, 0
@@ -121,8 +124,8 @@ class Population:
             strict=True,
         ):
             sums = SubjectSums.of(vectors, used[present[used]], frames.subject_index, len(frames.subjects))
-            for fold, mask in enumerate(self.held_out):
-                mean, std = sums.moments(~mask)
+            for fold, mask in enumerate(self.train):
+                mean, std = sums.moments(mask)
                 standardizer.mean[fold].copy_(torch.from_numpy(mean))
                 standardizer.std[fold].copy_(torch.from_numpy(std))
 
@@ -131,7 +134,7 @@ class Population:
         config = self.config
         steps = self.batches.epoch(self.epoch, config.batch_size, config.seed)
         warmup = max(1, round(config.optim.warmup_epochs * len(steps)))
-        losses = torch.zeros(len(self.candidates), len(self.held_out), device=self.device)
+        losses = torch.zeros(len(self.candidates), len(self.train), device=self.device)
         self.model.train()
         for rows in steps:
             losses += self._train_step(rows)
@@ -150,7 +153,11 @@ class Population:
 
     @torch.inference_mode()
     def score(self) -> Int64[np.ndarray, "candidates folds 8 8"]:
-        """Confusion matrices of the averaged weights over the held-out rows of each fold, one row per interval, without smoothing."""
+        """Confusion matrices of the averaged weights over the held-out rows of each fold, one row per interval, without smoothing; of no fold where
+        none is held out.
+        """
+        if not self.held_out:
+            return np.zeros((len(self.candidates), 0, _CLASSES, _CLASSES), np.int64)
         rows = self.batches.scored_rows()
         held_out = [rows[mask[self.frames.subject_index[rows[:, 0]]]] for mask in self.held_out]
         counts = np.zeros((len(self.candidates), len(held_out), _CLASSES, _CLASSES), np.int64)

@@ -55,13 +55,13 @@ def _stride(time: np.ndarray, rows_per_second: float) -> int:
 class WindowBatches:
     """The training windows of each step for every fold. An epoch takes every ``stride``-th frame, from a random one on, in random windows."""
 
-    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], held_out: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], train: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
         """Find the sequences.
 
         Args:
             frames: All frames.
             used: Rows with a label and a vector, ascending.
-            held_out: Mask of the subjects that each fold does not train on.
+            train: Mask of the subjects that each fold trains on.
             config: Length of the windows and rate of their rows.
 
         Raises:
@@ -75,7 +75,7 @@ class WindowBatches:
         """All rows that occur."""
         self._sequences = [one for one in uninterrupted(frames, self.rows, config) if self._is_used[one.rows].any()]
         subject = np.array([frames.subject_index[one.rows[0]] for one in self._sequences], dtype=np.int64)
-        self._train = [~mask[subject] for mask in held_out]
+        self._train = [mask[subject] for mask in train]
         if not all(mask.any() for mask in self._train):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
         lengths = np.array([-(-len(one.rows) // one.stride) for one in self._sequences])
