@@ -13,7 +13,7 @@ from abaw_ray.features.config import FeaturesConfig, RandomWav2VecConfig, Speech
 from abaw_ray.fusion.checkpoint import save_fusion
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.model import GatedFusion
-from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
+from abaw_ray.fusion.trained import TrainedFusion, TrainingProvenance
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.scoring.config import SmoothingConfig

@@ -16,7 +16,7 @@ from abaw_ray.core.settings import from_plain, to_plain
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
-from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
+from abaw_ray.fusion.trained import TrainedFusion, TrainingProvenance
 
 WEIGHTS_FILE, METADATA_FILE = "fusion.safetensors", "fusion.json"
 
@@ -32,7 +32,7 @@ def save_fusion(folder: Path, trained: TrainedFusion) -> None:
         "speech": model.widths[1],
         "config": to_plain(model.config),
         "provenance": {name: sorted(getattr(trained.provenance, name)) for name in ("subjects", "recordings", "encoder_train_subjects")},
-        "curve": trained.curve,
+        "curve": [dict(row) for row in trained.curve],
     }
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=1))
 

@@ -183,13 +183,16 @@ class SweepConfig:
     """Baseline settings: the first trial, and every value that ``search_space`` does not vary."""
     search_space: SearchSpaceConfig = field(default_factory=SearchSpaceConfig)
     """Settings that the other trials vary."""
-    populations: int = 8
-    """Number of populations. Each is one trial of Ray Tune on one device; a larger sweep begins with the populations of a smaller one."""
+    trials: int = 8
+    """Number of trials of Ray Tune. Each trains a population of candidates on one device; a larger sweep begins with the trials of a smaller one."""
     candidates: int = 8
-    """Settings that a population trains together; the first of the first population is ``fusion`` unchanged."""
+    """Candidates that a trial trains together, of one architecture; the first of the first trial is ``fusion`` unchanged."""
     ahead: int = 4
-    """Populations that may be in training at the same time: the proposals for one use the results of those that lie more than this number before it,
-    so they are the same on any number of devices."""
+    """Trials that may run at the same time: the candidates of one are proposed from the results of those that lie at least this number before it, so
+    they are the same on any number of devices."""
+    unimodal: bool = True
+    """Whether models of the face alone and of the voice alone are searched, each with as many trials as the fused model. Without it, they have the
+    settings of the best fused model, which handicaps them."""
     halving: HalvingConfig = field(default_factory=HalvingConfig)
     """Early stopping of the worse candidates of a population."""
     folds: int = 5
@@ -202,7 +205,7 @@ class SweepConfig:
     """Smoothing grid, evaluated on the out-of-fold scores of each trial."""
 
     def __post_init__(self) -> None:
-        """Reject sweeps without populations, candidates or folds."""
-        for name, least in (("populations", 1), ("candidates", 1), ("ahead", 1), ("folds", 2)):
+        """Reject sweeps without trials, candidates or folds."""
+        for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")

@@ -1,7 +1,7 @@
-"""Candidates of a sweep's populations, proposed by Optuna's TPE from the results of earlier populations. ``cluster`` schedules the populations.
+"""Candidates of a sweep's trials, proposed by Optuna's TPE from the results of earlier trials. ``cluster`` schedules the trials.
 
-The candidates of a population follow from the settings and from the results of those more than ``ahead`` populations before it, and from nothing
-else: any cluster, and a sweep that was interrupted, tries the same ones.
+The candidates of a trial follow from the settings and from the results of the trials at least ``ahead`` before it, and from nothing else: any
+cluster, and a sweep that was interrupted, tries the same ones.
 """
 
 import warnings
@@ -51,20 +51,20 @@ def distributions(space: SearchSpaceConfig) -> dict[str, BaseDistribution]:
     return choices | {path: FloatDistribution(*getattr(space, name), log=name in _LOGARITHMIC) for name, path in _RANGES.items()}
 
 
-def propose(config: SweepConfig, population: int, finished: Sequence[Sequence[CandidateScores]]) -> list[Overrides]:
-    """The candidates of a population.
+def propose(config: SweepConfig, trial: int, finished: Sequence[Sequence[CandidateScores]]) -> list[Overrides]:
+    """The candidates of a trial.
 
     Args:
         config: Settings of the sweep.
-        population: Its number, from 0.
-        finished: Results of populations 0 to ``population - ahead - 1``, in their order.
+        trial: Its number, from 0.
+        finished: Results of trials 0 to ``trial - ahead``, in their order.
     """
     space = distributions(config.search_space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE; its results are pinned by the tests
-        sampler = TPESampler(seed=config.seed * 1_000_003 + population, multivariate=True, n_startup_trials=2 * config.candidates)
+        sampler = TPESampler(seed=config.seed * 1_000_003 + trial, multivariate=True, n_startup_trials=2 * config.candidates)
         study = _study(config, sampler, finished, space)
-        if population == 0:  # the architecture of the given settings, also where the search space does not have it
+        if trial == 0:  # the architecture of the given settings, also where the search space does not have it
             candidates: list[Overrides] = [{}]
             space = space | {path: CategoricalDistribution((value_at(config.fusion, path),)) for path in _SHAPE.values()}
         else:

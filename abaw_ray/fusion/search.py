@@ -1,47 +1,184 @@
-"""Candidates of the sweep, and the selection of postprocessing from a trial's out-of-fold scores. ``cluster`` schedules the trials.
+"""A trial: a population on the folds of Train_Set, and what is selected for a candidate: epochs, temperature, smoothing and bias. ``cluster``
+schedules the trials, ``proposals`` says what they try.
 
-All candidates are sampled before the first trial starts: a resumed sweep runs the same ones, and a larger sweep begins with the candidates of a
-smaller one. Smoothing and bias are not training hyperparameters: the whole smoothing grid is evaluated on the scores of one trial.
+Epochs, smoothing and bias are not searched: they are chosen afterwards, on the out-of-fold scores of the candidates that were not stopped.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int64
 
-from abaw_ray.core.settings import replace_at
+from abaw_ray.core.settings import replace_at, to_plain
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
+from abaw_ray.fusion.cross_validation import CrossValidation, EpochChoice
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import TrialResult
-from abaw_ray.scoring.selection import SelectionResult, select_postprocessing
+from abaw_ray.fusion.proposals import CandidateScores, importance
+from abaw_ray.fusion.protocols import official_folds
+from abaw_ray.scoring.selection import FoldMetrics, SelectionResult, fold_metrics, select_postprocessing
 
 REVISION = 3
 """Raised when the same features and settings give other models or scores."""
 
 
-def sample_candidates(config: SweepConfig) -> list[dict[str, Any]]:
-    """Overrides of ``config.fusion`` by dotted path, one mapping per trial; the first is empty."""
-    rng, space = np.random.default_rng(config.seed), config.search_space
-    candidates: list[dict[str, Any]] = [{}]
-    for _ in range(config.trials - 1):
-        sampled = {name: getattr(space, name)[rng.integers(len(getattr(space, name)))] for name in ("hidden_dim", "dropout", "modality_dropout")}
-        candidates.append({**sampled, "optim.lr": float(np.exp(rng.uniform(*np.log(space.lr))))})
-    return candidates
+@dataclass(frozen=True)
+class Selected:
+    """Out-of-fold scores of one candidate, with what was selected on them."""
+
+    epochs: EpochChoice
+    selection: SelectionResult
+    logits: Float[np.ndarray, "n 8"]
+    """After ``epochs.final`` epochs; NaN for frames outside the folds and without a usable vector."""
+    gate: Float[np.ndarray, " n"]
+    """Weight of the visual vector, likewise."""
 
 
-def candidate_config(config: SweepConfig, overrides: dict[str, Any], mode: str = "fused") -> FusionConfig:
-    """Fusion settings of one trial, for a model of both modalities or of one modality alone."""
+def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: str = "fused") -> FusionConfig:
+    """Fusion settings of one candidate, for a model of both modalities or of one modality alone."""
     return replace_at(config.fusion, {**overrides, "mode": mode})
 
 
-def select_for_trial(frames: Frames, result: TrialResult, config: SweepConfig, *, default: int, threads: int = 1) -> SelectionResult:
-    """Temperature, smoothing and bias selected on a trial's out-of-fold scores.
+def select(trained: CrossValidation, candidate: int, config: SweepConfig, *, default: int, threads: int = 1) -> Selected:
+    """Select epochs, temperature, smoothing and bias on a candidate's out-of-fold scores: once on all folds, and once without each.
 
     Args:
-        frames: The frames of the trial.
-        result: Its scores.
+        trained: The folds, trained.
+        candidate: A candidate that reached the last epoch.
         config: Smoothing grid and calibration.
         default: Label of a subject without any scored frame: the most frequent class of the training set.
-        threads: Threads of the smoothing.
+        threads: Threads for the evaluation of the grid.
     """
-    grid = config.smoothing.settings()
-    return select_postprocessing(result.out_of_fold(frames), grid, default=default, calibration=config.calibration, threads=threads)
+    epochs = trained.epochs(candidate)
+    outputs = {epoch: trained.logits(candidate, epoch) for epoch in sorted({epochs.final, *epochs.without_fold})}
+    subjects = {epoch: trained.out_of_fold(logits) for epoch, (logits, _) in outputs.items()}
+    selection = select_postprocessing(
+        subjects[epochs.final],
+        config.smoothing.settings(),
+        default=default,
+        calibration=config.calibration,
+        threads=threads,
+        subjects_without_fold=[subjects[epoch] for epoch in epochs.without_fold],
+    )
+    return Selected(epochs, selection, *outputs[epochs.final])
+
+
+def run_population(
+    frames: Frames,
+    folds: Mapping[str, int],
+    config: SweepConfig,
+    overrides: Sequence[Mapping[str, Any]],
+    *,
+    mode: str = "fused",
+    default: int,
+    on_epoch: Callable[[int, int], None] | None = None,
+    device: str | None = None,
+    threads: int = 1,
+) -> list[dict[str, Any]]:
+    """Train a population on the folds of Train_Set with successive halving, and select for those that reach the end.
+
+    Args:
+        frames: Features and labels.
+        folds: Fold by subject's name, of Train_Set alone.
+        config: The sweep.
+        overrides: The candidates, of one architecture.
+        mode: Both modalities, or one.
+        default: As in ``select``.
+        on_epoch: As in ``train_with_halving``.
+        device: ``cpu`` or ``cuda``; by default a GPU where there is one.
+        threads: As in ``select``.
+
+    Returns:
+        A candidate's result as plain values: ``changes``, ``curve`` (rows by epoch), ``stopped``, and where it was not stopped ``score`` (in-sample,
+        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``confusion`` (cross-fitted, by fold) and ``selection``
+        (``selection_figures``).
+
+    Raises:
+        DataError: a fold has no row to train on.
+        ProtocolError: the folds would leak, or contain a subject outside Train_Set.
+    """
+    trained = official_folds(frames, folds, [candidate_config(config, one, mode) for one in overrides], device)
+    trained.train(config.fusion.epochs, config.halving, on_epoch)
+    finalists = set(trained.finalists())
+    results = []
+    for number, (changes, curve) in enumerate(zip(overrides, trained.curves, strict=True)):
+        row: dict[str, Any] = {"changes": dict(changes), "curve": curve.plain(), "stopped": number not in finalists}
+        if number in finalists:
+            row |= _figures(trained, select(trained, number, config, default=default, threads=threads))
+        results.append(row)
+    return results
+
+
+def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
+    selection = selected.selection
+    matrices = selection.cross_fitted_matrices
+    folds = np.array([subject.fold for subject in trained.out_of_fold(selected.logits)])
+    return {
+        "score": selection.in_sample.pooled,
+        "cross_fitted": selection.cross_fitted.pooled,
+        "epochs": selected.epochs.final,
+        "without_fold": list(selection.scores_without_fold),
+        "confusion": [matrices[folds == number].sum(axis=0).tolist() for number in trained.numbers],
+        "selection": selection_figures(selected, int((trained.fold_of_row >= 0).sum())),
+    }
+
+
+def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
+    """What was selected for a candidate and its scores, as plain values; ``rows`` is the number of frames in the folds."""
+    selection = selected.selection
+    bias = selection.bias
+    return {
+        "epochs": selected.epochs.final,
+        "epochs_without_fold": list(selected.epochs.without_fold),
+        "postprocessing": to_plain(selection.postprocessing),
+        "in_sample": metrics_figures(selection.in_sample),
+        "cross_fitted": metrics_figures(selection.cross_fitted),
+        "bias": bias and {"used": bias.used, "with_bias": metrics_figures(bias.with_bias), "without_bias": metrics_figures(bias.without_bias)},
+        "table": to_plain(selection.table),
+        "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
+        "rows": rows,
+    }
+
+
+def metrics_figures(metrics: FoldMetrics) -> dict[str, Any]:
+    """Metrics as plain values, with mean and standard deviation over the folds."""
+    return {**to_plain(metrics), "mean": metrics.mean, "std": metrics.std}
+
+
+def importance_of(config: SweepConfig, results: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
+    """How much of the differences between candidates each setting explains, from the results of ``run_population``."""
+    rows = [CandidateScores(row["changes"], [epoch["macro_f1"] for epoch in row["curve"]], row["stopped"]) for row in results]
+    return importance(config, [rows])
+
+
+@dataclass(frozen=True)
+class BestCandidate:
+    """The choice among all candidates that reached the last epoch."""
+
+    index: int
+    """Position in the list of results."""
+    cross_fitted: FoldMetrics
+    """Each fold scored by the candidate that is best on the other folds, with everything about it selected on the other folds."""
+
+
+def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
+    """The candidate with the highest in-sample score, and the cross-fitted score of the whole search.
+
+    Cross-fitting does not remove that the proposals follow from the scores of all folds, nor that the models of the other folds have trained on the
+    fold that is held out; a nested search measures both.
+
+    Args:
+        results: Of ``run_population``, in any order; among equal scores, the first is chosen.
+
+    Raises:
+        ValueError: all candidates were stopped.
+    """
+    finalists = [index for index, row in enumerate(results) if not row["stopped"]]
+    if not finalists:
+        raise ValueError("no candidate reached the last epoch")
+    best = max(finalists, key=lambda index: results[index]["score"])
+    folds = len(results[best]["without_fold"])
+    chosen = [max(finalists, key=lambda index, fold=fold: results[index]["without_fold"][fold]) for fold in range(folds)]
+    matrices: Int64[np.ndarray, "folds 8 8"] = np.array([results[index]["confusion"][fold] for fold, index in enumerate(chosen)], dtype=np.int64)
+    return BestCandidate(best, fold_metrics(matrices, np.eye(folds, dtype=bool)))

@@ -8,7 +8,7 @@ from abaw_ray.core.settings import replace_at
 from abaw_ray.fusion.config import FusionConfig, SearchSpaceConfig, SweepConfig
 from abaw_ray.fusion.proposals import CandidateScores, importance, propose
 
-CONFIG = SweepConfig(populations=8, candidates=6, ahead=2)
+CONFIG = SweepConfig(trials=8, candidates=6, ahead=2)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def macro_f1(overrides):
 def run(config, populations):
     finished = []
     for number in range(populations):
-        candidates = propose(config, number, finished[: max(0, number - config.ahead)])
+        candidates = propose(config, number, finished[: max(0, number - config.ahead + 1)])
         scores = [macro_f1(one) for one in candidates]
         middle = sorted(scores)[len(scores) // 2]
         finished.append(
@@ -39,7 +39,7 @@ def test_proposals_follow_from_settings_and_results_alone():
     one, other = run(CONFIG, 5), run(CONFIG, 5)
     assert one == other
     assert [candidate.overrides for candidate in run(replace(CONFIG, seed=1), 1)[0]] != [candidate.overrides for candidate in one[0]]
-    assert run(replace(CONFIG, populations=20), 5) == one  # a larger sweep begins with a smaller one
+    assert run(replace(CONFIG, trials=20), 5) == one  # a larger sweep begins with a smaller one
 
 
 def test_the_first_candidate_is_the_given_settings_and_its_population_has_their_architecture():

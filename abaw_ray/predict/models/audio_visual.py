@@ -14,7 +14,7 @@ from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.fusion.checkpoint import load_fusion
 from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import unlabelled_frames
-from abaw_ray.fusion.train import DeviceFrames, predict_logits
+from abaw_ray.fusion.inference import predict_logits
 from abaw_ray.media.audio import Audio
 from abaw_ray.predict.bundle.metadata import ENCODER_FOLDER, SPEECH_FOLDER
 from abaw_ray.predict.bundle.store import ModelBundle
@@ -54,6 +54,6 @@ class AudioVisualModel:
             ItemError: a chip cannot be decoded.
         """
         for table in self._extract.stream(batches, times, audio):
-            frames = DeviceFrames(unlabelled_frames(table), self._device)
-            logits, gate = average_outputs([predict_logits(model, frames) for model in self._models])
+            frames = unlabelled_frames(table)
+            logits, gate = average_outputs([predict_logits(model, frames, device=self._device.type) for model in self._models])
             yield FrameScores(logits=logits, gate=gate, heard=table["heard"].to_numpy())

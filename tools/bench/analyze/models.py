@@ -17,7 +17,7 @@ from abaw_ray.encoder.model import build_encoder
 from abaw_ray.features.config import WAV2VEC_HUB
 from abaw_ray.fusion.checkpoint import save_fusion
 from abaw_ray.fusion.model import GatedFusion
-from abaw_ray.fusion.train import TrainedFusion, TrainingProvenance
+from abaw_ray.fusion.trained import TrainedFusion, TrainingProvenance
 from abaw_ray.media.audio import RATE
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
 from abaw_ray.predict.bundle.metadata import BundleMetadata

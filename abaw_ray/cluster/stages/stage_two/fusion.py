@@ -17,9 +17,9 @@ from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
@@ -27,7 +27,6 @@ from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
-from abaw_ray.scoring.selection import FoldMetrics, SelectionResult
 
 UNIMODAL = ("visual", "speech")
 """Single-modality models, trained like the fused one, for comparison."""
@@ -58,22 +57,51 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         default=most_frequent_class(np.concatenate(list(train.values()))),
         threads=max(1, int(run.compute.fusion.cpus)),
     )
-    trials = run_trials(run, sweep, frames)
-    best = max(trials, key=lambda trial: trial["score"])
-    echo(f"  best of {len(trials)} trials on folds of Train_Set: macro-F1 {best['score']:.3f} with {best['changes'] or 'the default settings'}")
-    finals = _run_finals(run, sweep, frames, best["changes"])
-    figures = {"rows": finals["cv"]["rows"], "trials": trials, "changes": best["changes"], "left_out": left_out, **finals}
+    candidates = run_trials(run, sweep, frames, ("fused", *UNIMODAL) if config.unimodal else ("fused",))
+    best = {mode: search.best_candidate(rows) for mode, rows in candidates.items()}
+    for mode, rows in candidates.items():
+        _show_best(mode, rows, best[mode])
+    chosen = {mode: rows[best[mode].index] for mode, rows in candidates.items()}
+    finals = _run_finals(run, sweep, frames, chosen)
+    searches = {
+        mode: {"candidates": len(rows), "chosen": best[mode].index, "cross_fitted": search.metrics_figures(best[mode].cross_fitted)}
+        for mode, rows in candidates.items()
+    }
+    write_tables(store.storage, sweep.folder, candidates)
+    figures = {
+        "rows": finals["cv"]["rows"],
+        "left_out": left_out,
+        "searches": searches,
+        "folds": {"train": sweep.train_folds, "all": sweep.all_folds},
+    }
+    figures |= {"changes": chosen["fused"]["changes"], "importance": dict(search.importance_of(config, candidates["fused"])), **finals}
     store.complete_folder(item, figures)
     return figures
 
 
-def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any]) -> dict[str, dict]:
+def _show_best(mode: str, rows: list[dict[str, Any]], best: search.BestCandidate) -> None:
+    chosen = rows[best.index]
+    changes = ", ".join(f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items())
+    echo(
+        f"  {mode}: best of {len(rows)} candidates on folds of Train_Set: macro-F1 {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f}, "
+        f"after {chosen['epochs']} epochs, with {changes or 'the default settings'}"
+    )
+
+
+def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict[str, Any]]) -> dict[str, dict]:
     """Train the final models, each kind in a separate task; returns the figures of each kind."""
     import ray
 
     task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
-    jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in UNIMODAL}}
-    refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
+    fused = chosen["fused"]
+    refs = {task(final_cv).remote(sweep, frames, fused): "cv", task(final_official).remote(sweep, frames, fused, "fused"): "official"}
+    for mode in UNIMODAL:
+        call = (
+            task(final_official).remote(sweep, frames, chosen[mode], mode)
+            if mode in chosen
+            else task(final_unsearched).remote(sweep, frames, fused, mode)
+        )
+        refs[call] = mode
     figures: dict[str, dict] = {}
     with progress("models", len(refs), "protocols") as shown:
         waiting = list(refs)
@@ -84,27 +112,34 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any
     return figures
 
 
-def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """Train one model on all of Train_Set and select its smoothing on folds of Train_Set; returns the selection's figures."""
-    config = search.candidate_config(sweep.config, changes, mode)
-    result = protocols.run_official_trial(frames, sweep.train_folds, config)
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
-    trained = protocols.train_official(frames, config)
+def final_official(sweep: Sweep, frames: Frames, candidate: dict[str, Any], mode: str) -> dict[str, Any]:
+    """Train one model on all of Train_Set with a candidate's settings and number of epochs; returns the candidate's selection."""
+    trained = protocols.train_official(frames, search.candidate_config(sweep.config, candidate["changes"], mode), candidate["epochs"])
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)
-    return _write_selection(sweep, name, selection, int((result.fold >= 0).sum()))
+    return _write_selection(sweep, name, candidate["selection"])
 
 
-def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """Train the five fold models on train and validation, and select the smoothing on their out-of-fold logits; returns the selection's figures."""
-    result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
-    for number, trained in enumerate(result.models):
+def final_unsearched(sweep: Sweep, frames: Frames, fused: dict[str, Any], mode: str) -> dict[str, Any]:
+    """As ``final_official``, of one modality with the settings of the best fused model."""
+    (candidate,) = search.run_population(
+        frames, sweep.train_folds, sweep.config, [fused["changes"]], mode=mode, default=sweep.default, threads=sweep.threads
+    )
+    return final_official(sweep, frames, candidate, mode)
+
+
+def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[str, Any]:
+    """Train the five fold models on train and validation, and select epochs and smoothing on their out-of-fold logits; returns the selection."""
+    folds = protocols.cv_folds(frames, sweep.all_folds, search.candidate_config(sweep.config, candidate["changes"]))
+    folds.train(sweep.config.fusion.epochs)
+    selected = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads)
+    for number, trained in enumerate(folds.models(0, selected.epochs.final)):
         _upload(sweep, f"cv/fold-{number}", trained)
-    rows = (result.fold >= 0).nonzero()[0]
-    table = logits_table(frames, rows, result.logits[rows], result.gate[rows], result.fold[rows])
+    fold_of_row = folds.fold_of_row
+    rows = (fold_of_row >= 0).nonzero()[0]
+    table = logits_table(frames, rows, selected.logits[rows], selected.gate[rows], fold_of_row[rows])
     sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
-    return _write_selection(sweep, "cv", selection, len(rows))
+    return _write_selection(sweep, "cv", search.selection_figures(selected, len(rows)))
 
 
 def _upload(sweep: Sweep, name: str, trained: Any) -> None:
@@ -113,33 +148,16 @@ def _upload(sweep: Sweep, name: str, trained: Any) -> None:
         sweep.store.storage.upload_folder(Path(folder), f"{sweep.folder}/{name}")
 
 
-def _write_selection(sweep: Sweep, name: str, selection: SelectionResult, rows: int) -> dict[str, Any]:
-    figures = {
-        "postprocessing": to_plain(selection.postprocessing),
-        "in_sample": _metrics(selection.in_sample),
-        "cross_fitted": _metrics(selection.cross_fitted),
-        "bias": selection.bias
-        and {
-            "used": selection.bias.used,
-            "with_bias": _metrics(selection.bias.with_bias),
-            "without_bias": _metrics(selection.bias.without_bias),
-        },
-        "table": to_plain(selection.table),
-        "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
-        "rows": rows,
-        "default": sweep.default,
-    }
+def _write_selection(sweep: Sweep, name: str, selection: dict[str, Any]) -> dict[str, Any]:
+    figures = {**selection, "default": sweep.default}
     sweep.store.storage.write_bytes(f"{sweep.folder}/{name}/selection.json", json.dumps(figures, indent=1).encode())
     return figures
 
 
-def _metrics(metrics: FoldMetrics) -> dict[str, Any]:
-    return {**to_plain(metrics), "mean": metrics.mean, "std": metrics.std}
-
-
 def describe(run: Run[Any]) -> str:
     """Text of the work in the plan."""
-    return f"{run.config.sweep.trials} trials of {run.config.sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
+    sweep = run.config.sweep
+    return f"{sweep.trials} trials of {sweep.candidates} candidates and {sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
 
 
 SWEEP_FUSION = Stage(

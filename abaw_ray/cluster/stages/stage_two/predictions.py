@@ -27,7 +27,7 @@ from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.protocols import score_ensemble, score_official_val
-from abaw_ray.fusion.train import TrainedFusion
+from abaw_ray.fusion.trained import TrainedFusion
 from abaw_ray.predict.subjects import Boxes, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
 from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1, sum_by_recording

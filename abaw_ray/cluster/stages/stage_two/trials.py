@@ -1,11 +1,11 @@
-"""Trials of a sweep through Ray Tune: each trains its folds on a fraction of a GPU and writes its result to storage.
+"""Trials of a sweep through Ray Tune: each trains a population on a device, or a fraction of one, and writes its result to storage.
 
 A finished trial is read instead of trained; one that was lost with its process or machine is submitted again.
 """
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.records import Item, StageStore
-from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion import search
 from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames
 
@@ -29,7 +29,7 @@ class Sweep:
     store: StageStore
     item: Item
     finished: str
-    """Folder of finished trials; each is named by the digest of its changed settings."""
+    """Folder of finished trials; each is named by its mode and the digest of its candidates."""
     config: SweepConfig
     train_folds: dict[str, int]
     all_folds: dict[str, int]
@@ -43,80 +43,76 @@ class Sweep:
         return self.store.output(self.item, "")
 
 
-def trial(setting: dict[str, Any], *, sweep: Sweep, frames: Frames) -> dict[str, Any]:
-    """Train one candidate on the folds of Train_Set and store its result, or read the result of an earlier run.
-
-    Returns:
-        Its changes, smoothed macro-F1 on its folds (in-sample and cross-fitted) and single-frame macro-F1 of each fold.
-    """
-    storage, path = sweep.store.storage, f"{sweep.finished}/{digest(setting)}.json"
+def run_trial(sweep: Sweep, frames: Frames, mode: str, candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train a population on the folds of Train_Set and store the results of its candidates, or read those of an earlier run."""
+    storage, path = sweep.store.storage, f"{sweep.finished}/{mode}-{digest([sweep.config.halving, candidates])}.json"
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
-    result = protocols.run_official_trial(frames, sweep.train_folds, search.candidate_config(sweep.config, setting))
-    selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default, threads=sweep.threads)
-    figures = {"changes": setting, "score": selection.in_sample.pooled, "cross_fitted": selection.cross_fitted.pooled, "folds": list(result.macro_f1)}
-    storage.write_bytes(path, json.dumps(to_plain(figures)).encode())
-    return figures
+    results = search.run_population(frames, sweep.train_folds, sweep.config, candidates, mode=mode, default=sweep.default, threads=sweep.threads)
+    storage.write_bytes(path, json.dumps(to_plain(results)).encode())
+    return results
 
 
-def run_trials(run: Run[Any], sweep: Sweep, frames: Any) -> list[dict[str, Any]]:
-    """Results of all candidates, in the candidates' order.
+def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Results of all candidates by mode, in the order of the trials; each has the number of its trial, from 1, as ``trial``.
 
-    Tune fails a trial at once if its process is lost just before the trial starts (while a reused process is being reset): trials that were lost
-    with a process or a machine are submitted again.
+    Tune fails a trial at once if its process is lost just before the trial starts (while a reused process is being reset): a sweep that lost a trial
+    with a process or a machine is submitted again, and its finished trials are read.
     """
     from ray.exceptions import RayActorError
 
-    settings = search.sample_candidates(sweep.config)
-    finished: dict[str, dict[str, Any]] = {}
-    with progress("sweep", len(settings), "trials") as shown:
+    with progress("sweep", sweep.config.trials * len(modes), "trials") as shown:
+        finished = 0
+
+        def step(done: int) -> None:
+            nonlocal finished
+            shown.step(max(0, done - finished))
+            finished = max(finished, done)
+
         for attempts_left in reversed(range(_MAX_ROUNDS)):
-            results = _run_tuner(run, sweep, frames, [setting for setting in settings if digest(setting) not in finished], shown.step)
-            done = (result.metrics["trial"] for result in results if result.error is None)
-            finished |= {digest(trial["changes"]): trial for trial in done}
+            results = _run_tuner(run, sweep, frames, modes, step)
             for error in results.errors:
                 if not attempts_left or not isinstance(error, RayActorError):
                     raise unwrapped(error)
             if not results.errors:
                 break
-    return [finished[digest(setting)] for setting in settings]
+    found = {(result.metrics["mode"], result.metrics["number"]): result.metrics["results"] for result in results}
+    return {mode: [{"trial": number + 1, **row} for number in range(sweep.config.trials) for row in found[mode, number]] for mode in modes}
 
 
-def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, settings: list[dict[str, Any]], step: Callable[[], None]) -> Any:
-    """Run these candidates through Ray Tune, calling ``step`` after each; returns Tune's results."""
+def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], step: Callable[[int], None]) -> Any:
+    """Run all trials through Ray Tune, calling ``step`` with the number of finished ones; returns Tune's results."""
     import ray
     from ray import tune
 
-    def trainable(params: dict[str, Any]) -> None:
-        data: Any = ray.get(params["frames"][0])
-        tune.report({"trial": trial(params["setting"], sweep=sweep, frames=data)})
+    from abaw_ray.cluster.stages.stage_two.searcher import PopulationSearcher
+
+    def trainable(params: dict[str, Any], references: Sequence[Any]) -> None:
+        data: Any = ray.get(references[0])
+        results = run_trial(sweep, data, params["mode"], params["candidates"])
+        scores = [
+            {"overrides": row["changes"], "macro_f1": [epoch["macro_f1"] for epoch in row["curve"]], "stopped": row["stopped"]} for row in results
+        ]
+        tune.report({"mode": params["mode"], "number": params["number"], "results": results, "scores": scores})
+
+    done = 0
+
+    def on_complete() -> None:
+        nonlocal done
+        done += 1
+        step(done)
 
     pool = run.compute.fusion
-    resources = {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
-            param_space={"setting": tune.grid_search(settings), "frames": [frames]},
-            tune_config=tune.TuneConfig(max_concurrent_trials=pool.workers, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=folder,
-                verbose=0,
-                callbacks=[_progress_callback(step)],
-                failure_config=tune.FailureConfig(max_failures=2),
+            tune.with_resources(tune.with_parameters(trainable, references=[frames]), {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}),
+            tune_config=tune.TuneConfig(
+                search_alg=PopulationSearcher(sweep.config, modes, on_complete),
+                num_samples=sweep.config.trials * len(modes),
+                max_concurrent_trials=pool.workers,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",  # the default has all settings in it
             ),
+            run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=2)),
         )
         return tuner.fit()
-
-
-def _progress_callback(step: Callable[[], None]) -> Any:
-    from ray.tune import Callback
-
-    class TrialProgress(Callback):
-        """Counts finished trials."""
-
-        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            """Count one trial."""
-            step()
-
-    return TrialProgress()

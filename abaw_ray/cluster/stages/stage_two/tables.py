@@ -1,0 +1,29 @@
+"""Candidates of a sweep and their epochs as Parquet, for anyone's own analysis."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from abaw_ray.core.storage.storage import Storage
+
+CANDIDATES_FILE, EPOCHS_FILE = "candidates.parquet", "epochs.parquet"
+
+
+def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write one row per candidate (mode, trial, its settings by dotted path, epochs, scores) and one per candidate and epoch.
+
+    Settings of the first candidate, which changes none, are null.
+    """
+    rows, epochs = [], []
+    for mode, results in candidates.items():
+        for number, row in enumerate(results):
+            key = {"mode": mode, "candidate": number, "trial": row["trial"]}
+            scores = {"stopped": row["stopped"], "trained_epochs": len(row["curve"]), "best_macro_f1": max(one["macro_f1"] for one in row["curve"])}
+            chosen = {"epochs": row.get("epochs"), "in_sample": row.get("score"), "cross_fitted": row.get("cross_fitted")}
+            rows.append({**key, **scores, **chosen, **row["changes"]})
+            epochs += [{**key, **one} for one in row["curve"]]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    storage.write_table(f"{folder}/{CANDIDATES_FILE}", table)
+    storage.write_table(f"{folder}/{EPOCHS_FILE}", pa.Table.from_pylist(epochs))
