@@ -4,7 +4,7 @@ Only labelled frames are smoothed, because only they are counted. ``scoring.post
 smoothing, arg-max, and the nearest scored frame's label for a frame without a score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.scoring.config import SmoothingConfig
 from abaw_ray.scoring.fill import nearest_scored
-from abaw_ray.scoring.smoothing import fill_gaps, to_microseconds
+from abaw_ray.scoring.smoothing import COSINE_HALF_PERIOD, SIGMAS, fill_gaps, to_microseconds
 
 CLASSES = len(EXPRESSIONS)
 
@@ -30,11 +30,6 @@ class LabelledFrames:
     """Row of ``scores`` for each labelled frame: its own, or the nearest where it has no score."""
     labels: Int64[np.ndarray, " labelled"]
     """0..7."""
-
-    @property
-    def cumulative(self) -> Float[np.ndarray, "scored_and_one 8"]:
-        """Sums of the scores of all earlier rows."""
-        return np.pad(np.cumsum(self.scores, axis=0), ((1, 0), (0, 0)))
 
 
 def labelled_frames(
@@ -68,22 +63,38 @@ def labelled_frames(
 
 def count_settings(frames: LabelledFrames, grid: Sequence[SmoothingConfig]) -> Int64[np.ndarray, "settings 8 8"]:
     """One confusion matrix per setting, without a bias; the settings' ``max_gap_s`` was applied by ``labelled_frames``."""
-    from abaw_ray.scoring.fitting import compiled  # here, because compiling takes seconds, and only the sweep needs it
-
-    counts = np.zeros((len(grid), CLASSES, CLASSES), np.int64)
-    gaussian = np.array([one.kind == "gaussian" for one in grid])
-    compiled.count_grid(frames.scores, frames.cumulative, frames.time, frames.source, frames.labels, gaussian, _widths(grid), counts)
+    counts, no_bias = np.zeros((len(grid), CLASSES, CLASSES), np.int64), np.zeros(CLASSES)
+    for rows, matrix in zip(_window_sums(frames, grid), counts, strict=True):
+        matrix += count_labels(rows, frames.labels, no_bias)
     return counts
 
 
 def smoothed_rows(frames: LabelledFrames, smoothing: SmoothingConfig) -> Float[np.ndarray, "labelled 8"]:
     """Smoothed probabilities of every labelled frame; a frame without a score has those of the nearest scored frame."""
-    from abaw_ray.scoring.fitting import compiled
+    sums = next(_window_sums(frames, [smoothing]))
+    return sums / sums.sum(axis=1, keepdims=True)  # the probabilities of every frame sum to 1
 
-    out, waves = np.empty((len(frames.source), CLASSES)), np.empty((compiled.TERMS, len(frames.time)))
-    width = float(_widths([smoothing])[0])
-    compiled.smooth_rows(frames.scores, frames.cumulative, frames.time, frames.source, smoothing.kind == "gaussian", width, waves, out)
-    return out / out.sum(axis=1, keepdims=True)  # the probabilities of every frame sum to 1
+
+def _window_sums(frames: LabelledFrames, grid: Sequence[SmoothingConfig]) -> Iterator[np.ndarray]:
+    """For each setting, the labelled frames' weighted sums over their windows: smoothed rows up to a factor. The next ones overwrite them.
+
+    The working memory of one subject stays in the CPU's cache for all settings.
+    """
+    from abaw_ray.scoring.fitting import compiled  # here, because compiling takes seconds, and only the sweep needs it
+
+    sums = np.pad(np.cumsum(frames.scores, axis=0), ((1, 0), (0, 0)))
+    out, waves = np.empty((len(frames.source), CLASSES)), np.empty((len(frames.time), compiled.TERMS))
+    for one in grid:
+        width = float(round(one.window_s * 1e6))
+        if width == 0:
+            yield frames.scores[frames.source]
+        elif one.kind == "mean":
+            compiled.window_sums(sums, frames.time, frames.source, width, out)
+            yield out
+        else:
+            compiled.fill_waves(frames.time, SIGMAS / (2 * COSINE_HALF_PERIOD * width), waves)
+            compiled.gaussian_sums(frames.scores, frames.time, frames.source, width, waves, out)
+            yield out
 
 
 def count_labels(
@@ -95,7 +106,3 @@ def count_labels(
     counts = np.zeros((CLASSES, CLASSES), np.int64)
     compiled.count_labels(scores, labels, bias, counts)
     return counts
-
-
-def _widths(grid: Sequence[SmoothingConfig]) -> np.ndarray:
-    return np.rint(np.array([one.window_s for one in grid]) * 1e6)
