@@ -67,7 +67,12 @@ def _batches(
         pending.append((windows.ravel(), counted.ravel()))
         size += windows.size
         if size >= _BATCH_ROWS:
-            yield *(np.concatenate(column) for column in zip(*pending, strict=True)), length
+            yield _joined(pending, length)
             pending, size = [], 0
     if pending:
-        yield *(np.concatenate(column) for column in zip(*pending, strict=True)), length
+        yield _joined(pending, length)
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]], length: int) -> tuple[np.ndarray, np.ndarray, int]:
+    rows, counted = zip(*parts, strict=True)
+    return np.concatenate(rows), np.concatenate(counted), length

@@ -1,7 +1,7 @@
 """A trained fusion model with what it was trained on; ``protocols`` reads the latter."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from abaw_ray.fusion.model import GatedFusion
@@ -26,5 +26,5 @@ class TrainedFusion:
     model: GatedFusion
     """In evaluation mode; includes its settings and its standardization."""
     provenance: TrainingProvenance
-    curve: list[Mapping[str, Any]] = field(default_factory=list)
+    curve: Sequence[Mapping[str, Any]] = ()
     """One entry per epoch: ``epoch`` from 1, ``loss``, and ``macro_f1`` where frames were held out."""

@@ -21,7 +21,8 @@ from abaw_ray.scoring.fitting.temperature import fit_temperatures
 from abaw_ray.scoring.metrics import macro_f1, per_class_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
 
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,8 @@ class PopulationAdamW:
         if self._step % optim.average_every == 0:
             self._updates += 1
             decay = min(optim.average_decay, self._updates / (self._updates + 9))  # a short memory at first
-            torch._foreach_lerp_(list(self.average.values()), list(self._parameters.values()), 1 - decay)
+            for name, average in self.average.items():
+                average.lerp_(self._parameters[name], 1 - decay)
 
     def _clip(self) -> None:
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
@@ -59,7 +60,7 @@ class PopulationAdamW:
     def _update(self, names: list[str], index: int, lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
         gradients = [self._parameters[name].grad for name in names]
         steps = [torch.tensor(float(self._step + 1), device=self._device) for _ in names]
-        torch._fused_adamw_(
+        torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]  (what torch.optim.AdamW calls with fused=True)
             [self._parameters[name][index] for name in names],
             [value[index] for value in gradients if value is not None],
             [self._mean[name][index] for name in names],

@@ -72,19 +72,21 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         "rows": finals["cv"]["rows"],
         "left_out": left_out,
         "searches": searches,
-        "folds": {"train": sweep.train_folds, "all": sweep.all_folds},
+        "changes": chosen["fused"]["changes"],
+        "importance": dict(search.importance_of(config, candidates["fused"])),
+        **finals,
     }
-    figures |= {"changes": chosen["fused"]["changes"], "importance": dict(search.importance_of(config, candidates["fused"])), **finals}
     store.complete_folder(item, figures)
     return figures
 
 
 def _show_best(mode: str, rows: list[dict[str, Any]], best: search.BestCandidate) -> None:
     chosen = rows[best.index]
-    changes = ", ".join(f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items())
+    changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
+    scores = f"macro-F1 {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f}"
     echo(
-        f"  {mode}: best of {len(rows)} candidates on folds of Train_Set: macro-F1 {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f}, "
-        f"after {chosen['epochs']} epochs, with {changes or 'the default settings'}"
+        f"  {mode}: best of {len(rows)} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
+        f"with {', '.join(changes) or 'the default settings'}"
     )
 
 
@@ -96,12 +98,10 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict
     fused = chosen["fused"]
     refs = {task(final_cv).remote(sweep, frames, fused): "cv", task(final_official).remote(sweep, frames, fused, "fused"): "official"}
     for mode in UNIMODAL:
-        call = (
-            task(final_official).remote(sweep, frames, chosen[mode], mode)
-            if mode in chosen
-            else task(final_unsearched).remote(sweep, frames, fused, mode)
-        )
-        refs[call] = mode
+        if mode in chosen:
+            refs[task(final_official).remote(sweep, frames, chosen[mode], mode)] = mode
+        else:
+            refs[task(final_unsearched).remote(sweep, frames, fused, mode)] = mode
     figures: dict[str, dict] = {}
     with progress("models", len(refs), "protocols") as shown:
         waiting = list(refs)

@@ -20,8 +20,8 @@ class PopulationSearcher(Searcher):
         self._running: dict[str, tuple[str, int]] = {}
         self._results: dict[tuple[str, int], list[CandidateScores]] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial and its candidates; None while it must wait."""
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial (a dict) and its candidates; None while it must wait; ``FINISHED`` after the last."""
         if not self._waiting:
             return Searcher.FINISHED
         mode, number = self._waiting[0]

@@ -69,13 +69,13 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
             shown.step(max(0, done - finished))
             finished = max(finished, done)
 
-        for attempts_left in reversed(range(_MAX_ROUNDS)):
-            results = _run_tuner(run, sweep, frames, modes, step)
-            for error in results.errors:
-                if not attempts_left or not isinstance(error, RayActorError):
-                    raise unwrapped(error)
-            if not results.errors:
+        results = _run_tuner(run, sweep, frames, modes, step)
+        for _ in range(_MAX_ROUNDS - 1):
+            if not results.errors or not all(isinstance(error, RayActorError) for error in results.errors):
                 break
+            results = _run_tuner(run, sweep, frames, modes, step)
+    for error in results.errors:
+        raise unwrapped(error)
     found = {(result.metrics["mode"], result.metrics["number"]): result.metrics["results"] for result in results}
     return {mode: [{"trial": number + 1, **row} for number in range(sweep.config.trials) for row in found[mode, number]] for mode in modes}
 
