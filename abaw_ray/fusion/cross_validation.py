@@ -49,6 +49,8 @@ class CrossValidation:
     """Fold by subject's name; other subjects are neither trained on nor scored."""
     candidates: Sequence[FusionConfig]
     device: str | None = None
+    only: int | None = None
+    """The one fold that is trained; None for all. With one encoder per fold, each fold has frames of its own."""
     population: Population = field(init=False)
     curves: list[Curve] = field(init=False, default_factory=list)
 
@@ -60,15 +62,18 @@ class CrossValidation:
             ProtocolError: a recording is in two folds, or the encoder was trained on face crops of subjects that a fold holds out.
         """
         check_shared_recordings(self.frames, self.folds)
-        check_encoder(self.frames.encoder_train_subjects, subjects_of(self.frames, self.folds))
-        train = [np.isin(self._fold_of_subject, [other for other in self.numbers if other != number]) for number in self.numbers]
+        check_encoder(self.frames.encoder_train_subjects, subjects_of(self.frames, self._held_out_names()))
+        train = [(self._fold_of_subject >= 0) & (self._fold_of_subject != number) for number in self.numbers]
         held_out = [self._fold_of_subject == number for number in self.numbers]
         self.population = Population(self.frames, self.candidates, train, held_out, device=self.device)
 
     @cached_property
     def numbers(self) -> list[int]:
-        """The folds' numbers, ascending."""
-        return sorted(set(self.folds.values()))
+        """The numbers of the folds that are trained, ascending."""
+        return sorted(set(self.folds.values())) if self.only is None else [self.only]
+
+    def _held_out_names(self) -> list[str]:
+        return [name for name, number in self.folds.items() if number in self.numbers]
 
     @cached_property
     def _fold_of_subject(self) -> Int64[np.ndarray, " subjects"]:
@@ -76,8 +81,9 @@ class CrossValidation:
 
     @property
     def fold_of_row(self) -> Int64[np.ndarray, " n"]:
-        """The fold that holds each frame out; -1 for subjects outside the folds."""
-        return self._fold_of_subject[self.frames.subject_index]
+        """The fold that holds each frame out; -1 for subjects outside the folds that are trained."""
+        fold_of_subject = np.where(np.isin(self._fold_of_subject, self.numbers), self._fold_of_subject, -1)
+        return fold_of_subject[self.frames.subject_index]
 
     def train(self, epochs: int, halving: HalvingConfig = NO_HALVING, on_epoch: Callable[[int, int], None] | None = None) -> None:
         """Train all candidates; arguments as in ``train_with_halving``."""

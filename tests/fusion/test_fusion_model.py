@@ -1,20 +1,17 @@
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.model import GatedFusion
+from abaw_ray.fusion.network.heads import Windows
+from abaw_ray.fusion.network.noise import TrainingNoise
 
 
 @pytest.fixture
 def model(frames):
     torch.manual_seed(0)
-    model = GatedFusion(frames.visual.shape[1], frames.speech.shape[1], FusionConfig(hidden_dim=32)).eval()
-    model.fit_standardizers(frames, np.arange(len(frames)))
-    return model
+    return GatedFusion(frames.visual.shape[1], frames.speech.shape[1], FusionConfig(hidden_dim=32)).eval()
 
 
 def inputs(rows=64, seed=1):
@@ -71,43 +68,64 @@ def test_a_frame_does_not_depend_on_the_others_in_its_batch(model):
 
 
 def test_modality_dropout_drops_one_of_two_modalities_at_its_rate_and_never_both():
-    model = GatedFusion(4, 4, FusionConfig(modality_dropout=0.4))
-    seen, heard = torch.ones(20_000, dtype=torch.bool), torch.arange(20_000) % 2 == 0
-    torch.manual_seed(0)
-    left, right = model._drop_modalities(seen, heard)
+    candidates = [FusionConfig(modality_dropout=rate) for rate in (0.4, 0.0)]
+    noise = TrainingNoise(candidates, 0, 0, torch.device("cpu"))
+    seen, heard = torch.ones(1, 20_000, dtype=torch.bool), (torch.arange(20_000) % 2 == 0)[None]
+    left, right = noise.modalities(seen, heard)
     assert (left | right).all()
-    assert left[~heard].all()
-    both = heard
-    assert abs((~left[both]).float().mean() - 0.2) < 0.02
-    assert abs((~right[both]).float().mean() - 0.2) < 0.02
+    assert left[0, ~heard].all()
+    assert torch.equal(left[1], seen) and torch.equal(right[1], heard)
+    assert abs((~left[0, heard]).float().mean() - 0.2) < 0.02
+    assert abs((~right[0, heard]).float().mean() - 0.2) < 0.02
 
 
-def test_standardisation_comes_from_the_given_rows_that_have_the_vector_and_from_no_others(frames):
-    rows = frames.rows_of_subjects(frames.subject_names("train"))
-    model = GatedFusion(24, 16, FusionConfig())
-    model.fit_standardizers(frames, rows)
-    present = frames.visual[rows][frames.seen[rows]].astype(np.float64)
-    np.testing.assert_allclose(model.visual_standardizer.mean.numpy(), present.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(model.visual_standardizer.std.numpy(), present.std(axis=0), rtol=1e-4)
-    visual = frames.visual.copy()
-    visual[frames.rows_of_subjects(frames.subject_names("val"))] = 1000
-    visual[~frames.seen] = 500
-    other = GatedFusion(24, 16, FusionConfig())
-    other.fit_standardizers(replace(frames, visual=visual), rows)
-    assert torch.equal(model.visual_standardizer.mean, other.visual_standardizer.mean)
+def test_dropout_keeps_the_expectation_and_drops_more_units_at_a_higher_rate():
+    noise = TrainingNoise([FusionConfig(dropout=rate) for rate in (0.0, 0.2, 0.6)], 0, 0, torch.device("cpu"))
+    kept = noise.hidden(torch.ones(3, 1, 500, 64))
+    assert torch.equal(kept[0], torch.ones(1, 500, 64))
+    torch.testing.assert_close(kept.mean(dim=(1, 2, 3)), torch.ones(3), atol=0.03, rtol=0)
+    torch.testing.assert_close((kept == 0).float().mean(dim=(1, 2, 3)), torch.tensor([0.0, 0.2, 0.6]), atol=0.02, rtol=0)
+    assert ((kept[1] == 0) <= (kept[2] == 0)).all()  # the same numbers decide
 
 
-def test_a_constant_feature_is_not_divided_by_zero(frames):
-    visual = frames.visual.copy()
-    visual[:, 0] = 3
-    model = GatedFusion(24, 16, FusionConfig())
-    model.fit_standardizers(replace(frames, visual=visual), np.arange(len(frames)))
-    out = model.visual_standardizer(torch.from_numpy(visual), torch.from_numpy(frames.seen))
-    assert torch.isfinite(out).all()
-    assert torch.equal(out[:, 0], torch.zeros(len(frames)))
+def test_a_gate_per_dimension_weights_each_dimension_and_reports_their_mean(frames):
+    model = GatedFusion(24, 16, FusionConfig(hidden_dim=32, gate="dimension")).eval()
+    visual, speech = inputs()
+    with torch.no_grad():
+        logits, gate = model(visual, speech, PRESENT, PRESENT)
+        assert torch.equal(model(visual, speech, PRESENT, ABSENT)[1], torch.ones(64))
+        assert torch.equal(model(visual, speech, ABSENT, PRESENT)[1], torch.zeros(64))
+    assert model.gate.weight.shape == (32, 16)
+    assert gate.shape == (64,) and ((gate > 0) & (gate < 1)).all()
+    assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}])
+@pytest.mark.parametrize("head", ["conv", "attention"])
+def test_a_temporal_head_reads_the_other_frames_of_its_window_and_none_of_another(head):
+    torch.manual_seed(0)
+    model = GatedFusion(24, 16, FusionConfig(hidden_dim=32, head=head)).eval()
+    visual, speech = inputs()
+    time = torch.arange(64) / 5
+    valid = torch.ones(64, dtype=torch.bool)
+    valid[14:16] = False
+
+    def logits(changed, windows):
+        other = visual.clone()
+        other[changed] += 3
+        return model(other, speech, PRESENT, PRESENT, windows)[0]
+
+    with torch.no_grad():
+        windows = Windows(16, valid, time)
+        before = model(visual, speech, PRESENT, PRESENT, windows)[0]
+        effect = (logits(3, windows) - before).abs().amax(dim=1)
+        assert (effect[:10] > 1e-6).all()
+        assert effect[16:].max() == 0
+        assert (logits(15, windows) - before).abs().amax(dim=1)[:14].max() == 0  # no frame is there
+        later = model(visual, speech, PRESENT, PRESENT, Windows(16, valid, time + 100))[0]
+        torch.testing.assert_close(later, before)
+
+
+@pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}, {"rows_per_second": -1}])
 def test_invalid_settings_are_rejected_by_name(wrong):
     with pytest.raises(ConfigError, match=f"fusion.{next(iter(wrong))}="):
         FusionConfig(**wrong)

@@ -10,7 +10,6 @@ from jaxtyping import TypeCheckError
 from abaw_ray.fusion.checkpoint import logits_table
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.model import GatedFusion
-from abaw_ray.fusion.train import frame_macro_f1
 from abaw_ray.predict.subjects import predict_subjects
 from abaw_ray.scoring.postprocessing import Postprocessing
 
@@ -24,7 +23,6 @@ ROWS, LOGITS, GATE, FOLD = np.arange(5), np.zeros((5, 8)), np.zeros(5), np.zeros
         lambda frames: replace(frames, visual=frames.visual.astype(np.float32)),
         lambda frames: logits_table(frames, ROWS, LOGITS[:, :7], GATE, FOLD),
         lambda frames: logits_table(frames, ROWS, LOGITS, GATE[1:], FOLD),
-        lambda frames: frame_macro_f1(FOLD[1:], LOGITS),
         lambda frames: predict_subjects(frames, ROWS, LOGITS[1:], GATE, Postprocessing()),
         lambda frames: GatedFusion(4, 4, FusionConfig())(torch.zeros(3, 4), torch.zeros(3, 4), torch.ones(3), torch.ones(3).bool()),
         lambda frames: GatedFusion(4, 4, FusionConfig())(torch.zeros(3, 4), torch.zeros(2, 4), torch.ones(3).bool(), torch.ones(3).bool()),

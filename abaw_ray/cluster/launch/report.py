@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
+from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
@@ -50,7 +51,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
-        trials=_trials(fusion, flatten(records["fusion"].settings["fusion"])),
+        trials=_trials(run, records["fusion"], flatten(records["fusion"].settings["fusion"])),
         encoder=_encoder(records["encoder"].figures),
         timelines=_timelines(run, records["predictions"]),
         submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
@@ -113,18 +114,17 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     )
 
 
-def _trials(fusion: dict[str, Any], first: dict[str, Any]) -> list[Trial]:
-    """All trials; a setting that a trial did not change has the value of the first trial."""
-    return [
-        Trial(
-            name=f"trial {number}",
-            settings=first | trial["changes"],
-            score=trial["score"],
-            std=float(np.std(trial["folds"])),
-            selected=trial["changes"] == fusion["changes"],
-        )
-        for number, trial in enumerate(fusion["trials"], start=1)
-    ]
+def _trials(run: Run[Any], fusion: Record, first: dict[str, Any]) -> list[Trial]:
+    """All candidates of the fused model; a setting that a candidate did not change has the value of the first one."""
+    table = run.storage.read_table(f"{fusion.outputs['run']}/{CANDIDATES_FILE}").to_pylist()
+    chosen = fusion.figures["searches"]["fused"]["chosen"]
+    trials = []
+    for row in table:
+        if row["mode"] == "fused":
+            changes = {name: value for name, value in row.items() if name in first and value is not None}
+            name = f"{row['candidate'] + 1} (trial {row['trial']})"
+            trials.append(Trial(name=name, settings=first | changes, score=row["in_sample"], selected=row["candidate"] == chosen))
+    return trials
 
 
 def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:

@@ -202,7 +202,8 @@ class Population:
 
     def member(self, config: FusionConfig, weights: Mapping[str, Tensor], fold: int) -> GatedFusion:
         """The model of one fold with these weights of a candidate, on the CPU and in evaluation mode."""
-        model = GatedFusion(*self.model.widths, config)
+        with torch.random.fork_rng(devices=[]):  # the initial weights are replaced
+            model = GatedFusion(*self.model.widths, config)
         buffers = {name: value[fold].cpu() for name, value in self.model.named_buffers() if name in model.state_dict()}
         model.load_state_dict({name: value[fold] for name, value in weights.items()} | buffers)
         return model.eval()
