@@ -59,7 +59,7 @@ DEMO = replace(
         zero_stage=1,
     ),
     features=replace(PAPER.features, speech=SpeechConfig(weights="random", pooling="mean_std")),
-    sweep=replace(PAPER.sweep, trials=6, fusion=replace(PAPER.sweep.fusion, epochs=15, batch_size=512)),
+    sweep=replace(PAPER.sweep, trials=3, fusion=replace(PAPER.sweep.fusion, epochs=15)),
 )
 
 SMOKE = replace(
@@ -81,7 +81,7 @@ SMOKE = replace(
     ),
     storage=StorageConfig(uri="runs/smoke"),
     encoder=replace(DEMO.encoder, epochs=2),
-    sweep=replace(DEMO.sweep, trials=2, fusion=replace(DEMO.sweep.fusion, epochs=8)),
+    sweep=replace(DEMO.sweep, trials=1, candidates=4, fusion=replace(DEMO.sweep.fusion, epochs=6)),
 )
 
 PRESETS = {
