@@ -43,9 +43,9 @@ class Sweep:
         return self.store.output(self.item, "")
 
 
-def run_trial(sweep: Sweep, frames: Frames, mode: str, candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Train a population on the folds of Train_Set and store the results of its candidates, or read those of an earlier run."""
-    storage, path = sweep.store.storage, f"{sweep.finished}/{mode}-{digest([sweep.config.halving, candidates])}.json"
+def run_trial(sweep: Sweep, frames: Frames, mode: str, candidates: Sequence[dict[str, Any]], path: str) -> list[dict[str, Any]]:
+    """Train a population on the folds of Train_Set and store the results of its candidates at ``path``, or read those of an earlier run."""
+    storage = sweep.store.storage
     if storage.exists(path):
         return json.loads(storage.read_bytes(path))
     results = search.run_population(frames, sweep.train_folds, sweep.config, candidates, mode=mode, default=sweep.default, threads=sweep.threads)
@@ -76,7 +76,8 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
             results = _run_tuner(run, sweep, frames, modes, step)
     for error in results.errors:
         raise unwrapped(error)
-    found = {(result.metrics["mode"], result.metrics["number"]): result.metrics["results"] for result in results}
+    paths = {(result.metrics["mode"], result.metrics["number"]): result.metrics["path"] for result in results}
+    found = {key: json.loads(sweep.store.storage.read_bytes(path)) for key, path in paths.items()}
     return {mode: [{"trial": number + 1, **row} for number in range(sweep.config.trials) for row in found[mode, number]] for mode in modes}
 
 
@@ -89,11 +90,14 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], s
 
     def trainable(params: dict[str, Any], references: Sequence[Any]) -> None:
         data: Any = ray.get(references[0])
-        results = run_trial(sweep, data, params["mode"], params["candidates"])
+        mode, candidates = params["mode"], params["candidates"]
+        path = f"{sweep.finished}/{mode}-{digest([sweep.config.halving, candidates])}.json"
         scores = [
-            {"overrides": row["changes"], "macro_f1": [epoch["macro_f1"] for epoch in row["curve"]], "stopped": row["stopped"]} for row in results
+            {"overrides": row["changes"], "macro_f1": [epoch["macro_f1"] for epoch in row["curve"]], "stopped": row["stopped"]}
+            for row in run_trial(sweep, data, mode, candidates, path)
         ]
-        tune.report({"mode": params["mode"], "number": params["number"], "results": results, "scores": scores})
+        best = max(max(one["macro_f1"]) for one in scores)
+        tune.report({"mode": mode, "number": params["number"], "path": path, "scores": scores, "macro_f1": best})
 
     done = 0
 
