@@ -87,7 +87,7 @@ def prepare(folder: Path, *, videos: int, seconds: float) -> Bench:
     return Bench(storage, copies)
 
 
-def main(videos: int = 12, seconds: float = 20.0, waits: tuple[float, ...] = (0.0, 1.0), rounds: int = 3) -> int:
+def main(videos: int = 8, seconds: float = 10.0, waits: tuple[float, ...] = (0.0, 1.0), rounds: int = 3) -> int:
     """Print the seconds per video of each case, and the ratios of the rate with prefetching to that without it.
 
     Args:

@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
@@ -42,8 +40,8 @@ class _Inputs:
 
     faces: pq.ParquetFile
     """The FACE output, open; a temporary copy has no name any more, so a worker that is killed leaves none behind."""
-    times: Float[np.ndarray, " rows"]
-    """Its column ``time``."""
+    rows: pa.Table
+    """Its columns ``frame`` and ``time``, whole."""
     audio: Audio | None
     failure: ItemError | None
     """Why there is no audio."""
@@ -92,14 +90,14 @@ class FeatureWork:
         rows = storage.read_table(payload["faces"], columns=["frame", "time"])
         audio, failure = self._audio(payload["uri"], last_frame=int(rows["frame"].to_numpy().max()))
         with storage.local_copy(payload["faces"]) as faces:
-            return _Inputs(pq.ParquetFile(faces), rows["time"].to_numpy(), audio, failure)
+            return _Inputs(pq.ParquetFile(faces), rows, audio, failure)
 
-    def _extract(self, inputs: _Inputs, output: Path) -> dict[str, float]:
+    def _extract(self, inputs: _Inputs, output: Path) -> Mapping[str, float]:
         """Write the features to a local file."""
         figures = {"rows": 0, "seen": 0, "heard": 0}
         with pq.ParquetWriter(output, self.extract.schema, compression="zstd") as writer:
             chunks = (pa.Table.from_batches([batch]) for batch in inputs.faces.iter_batches(_ROWS))
-            for table in self.extract.stream(chunks, inputs.times, inputs.audio):
+            for table in self.extract.stream(chunks, inputs.rows["time"].to_numpy(), inputs.audio):
                 writer.write_table(table)
                 figures["rows"] += len(table)
                 figures |= {name: figures[name] + int(table[name].to_numpy().sum()) for name in ("seen", "heard")}
