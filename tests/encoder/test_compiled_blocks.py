@@ -102,6 +102,16 @@ def test_a_copy_and_a_saved_encoder_are_those_of_a_model_that_is_not_compiled(co
     assert (copied._compiled_call_impl is None, model.encoder.vit.blocks[0]._compiled_call_impl is None) == (True, False)
 
 
+@pytest.mark.compiler
+def test_blocks_that_inductor_compiles_on_a_cpu_give_the_same_gradients():
+    vit, layers = build("dinov2")
+    expected = gradients(vit, layers)
+    torch._dynamo.utils.counters.clear()
+    assert compile_blocks(vit, "on", "cpu") == ""
+    torch.testing.assert_close(gradients(vit, layers), expected, atol=1e-5, rtol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2 and not torch._dynamo.utils.counters["graph_break"]
+
+
 def is_compiled(vit: nn.Module) -> bool:
     return any(block._compiled_call_impl is not None for block in vit.blocks)
 
