@@ -8,7 +8,7 @@ import time
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from abaw_ray.core.progress import echo
@@ -26,7 +26,8 @@ class MasterWeights:
 
     def __init__(self, model: nn.Module, config: OptimConfig) -> None:
         """Copy the parameters; gradients of the micro-batches of a step are summed in the model's type."""
-        self.working, self.max_grad_norm = list(model.parameters()), config.max_grad_norm
+        self.working: list[Tensor] = list(model.parameters())
+        self.max_grad_norm = config.max_grad_norm
         self.masters = [parameter.detach().float().clone() for parameter in self.working]
         self.optimizer = torch.optim.AdamW(self.masters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
