@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.training.config import CompileMode
 
 Prefetch = Literal["auto", "on", "off"]
 
@@ -32,6 +33,9 @@ class ComputeConfig:
     selects it by the GPU's memory: for ViT-L/14 256 with 140 GB, 128 with 80 GB, 32 with 24 GB."""
     recompute_activations: bool = False
     """Recompute activations in the backward pass of the training: less memory, a third more computation, the same result."""
+    compile: CompileMode = "auto"
+    """Compile the encoder's blocks (``torch.compile``) in training and feature extraction. ``auto`` does so on GPUs where a C compiler and Python's
+    headers are installed; ``on`` also on CPUs, with a C++ compiler; ``off`` never. The result agrees to the precision of the arithmetic."""
     fusion: Resources = field(default_factory=lambda: Resources(workers=2))
     """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features use shared memory in addition."""
     limits: ChildLimits = field(default_factory=ChildLimits)

@@ -129,6 +129,7 @@ def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         resources=run.compute.training,
         micro_batch_size=run.compute.micro_batch_size,
         recompute_activations=run.compute.recompute_activations,
+        compile=run.compute.compile,
         preemption_poll_s=run.compute.preemption_poll_s,
         is_synthetic=run.config.data.use_synthetic,
         on_report=_show,
@@ -151,6 +152,8 @@ def _show(figures: dict) -> None:
         step = f"step {figures['step']} of {figures['total_steps']}"
         echo(f"  encoder: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
+    if "not_compiled" in figures and figures["epoch"] == 1:
+        echo(f"  encoder: {figures['not_compiled']}")
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  encoder: {done}, loss {figures['loss']:.3f}, {_scores(figures['data_sets'])}, {rate}")
 
