@@ -64,6 +64,8 @@ IMAGE = pa.schema(
         _column("no_face", pa.string(), null=True),  # why no face was found; null where one was
     ]
 )
+ANNOTATED_IMAGE = pa.schema([*IMAGE, _column("subject", pa.string())])
+"""Chips of annotated videos as images; ``subject`` is the name of the person, for the checks of encoders per fold."""
 LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])
 PREDICTION = pa.schema(
     [

@@ -9,6 +9,7 @@ from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, DeviceConfig, FeaturesConfig
@@ -68,6 +69,8 @@ class FeaturesJob(EncoderJob):
 class SweepJob(FeaturesJob):
     """Stage II: ``abaw-ray sweep`` and ``abaw-ray predict``."""
 
+    fold_encoders: FoldEncodersConfig = field(default_factory=FoldEncodersConfig)
+    """Encoders per fold, trained on chips of annotated videos too; their folds are those of ``sweep``. None by default."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Stage II."""
 
