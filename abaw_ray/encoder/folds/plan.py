@@ -1,7 +1,10 @@
 """Names of subjects, their splits and folds -> the encoders to train, each with the subjects that train it and those that it must not have seen."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+from abaw_ray.core.errors import StageError
+from abaw_ray.data.subjects import recording_of
 
 OFFICIAL = "official"
 """The encoder of the protocol ``official``."""
@@ -18,10 +21,28 @@ class FoldEncoder:
     held_out: frozenset[str]
     """Subjects that are scored with its features."""
 
-    @property
-    def by_recording(self) -> bool:
-        """Whether no recording may be on both sides, as in ``cv``; the official split itself divides some recordings."""
-        return self.name != OFFICIAL
+    def check(self, subjects: Collection[str]) -> None:
+        """Refuse to train it on images of these subjects, if one of them is held out, or in ``cv`` another subject of a held-out recording.
+
+        In ``official``, recordings are not compared, because the official split itself divides some of them.
+
+        Raises:
+            StageError: names the subject.
+        """
+        others = sorted(set(subjects) - self.train)
+        if others:
+            raise StageError(
+                f"fold_encoders: '{others[0]}' is among the images of {self.name}, which must not see it; delete this stage's outputs"
+            )
+        if self.name == OFFICIAL:
+            return
+        held_out = {recording_of(name): name for name in self.held_out}
+        shared = sorted(name for name in subjects if recording_of(name) in held_out)
+        if shared:
+            other = held_out[recording_of(shared[0])]
+            raise StageError(
+                f"fold_encoders: '{shared[0]}' is among the images of {self.name}, and '{other}' of its recording is held out from it"
+            )
 
 
 def cv_name(fold: int) -> str:
