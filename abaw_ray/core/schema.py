@@ -127,6 +127,11 @@ def feature(visual: int, speech: int, classes: Sequence[str] = ()) -> pa.Schema:
     )
 
 
+def visual_feature(width: int) -> pa.Schema:
+    """Schema of the ``VISUAL`` table: visual vectors of an encoder per fold, of the given width; null where no face is seen."""
+    return pa.schema([*_KEY, _column("seen", pa.bool_()), _column("visual", pa.list_(pa.float16(), width), null=True)])
+
+
 def conform(table: pa.Table, schema: pa.Schema, *, stage: str) -> pa.Table:
     """The table in exactly this schema: column order, types and nullability.
 

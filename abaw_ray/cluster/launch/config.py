@@ -84,6 +84,15 @@ class PipelineConfig(SweepJob):
     bundle: BundleConfig = field(default_factory=BundleConfig)
     """The model that is written at the end."""
 
+    def __post_init__(self) -> None:
+        """Refuse a bundle of five fold models that each need an encoder of their own."""
+        super().__post_init__()
+        if self.fold_encoders.are_trained and self.bundle.protocol == "cv":
+            raise ConfigError(
+                f"bundle.protocol=cv with fold_encoders.epochs={self.fold_encoders.epochs}: the five models of cv would need five encoders, and a "
+                "bundle has one; set bundle.protocol to official"
+            )
+
 
 def part_of(job: type[_T], config: PipelineConfig) -> _T:
     """The settings of one job, taken from those of the pipeline."""

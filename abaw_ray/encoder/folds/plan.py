@@ -31,18 +31,14 @@ class FoldEncoder:
         """
         others = sorted(set(subjects) - self.train)
         if others:
-            raise StageError(
-                f"fold_encoders: '{others[0]}' is among the images of {self.name}, which must not see it; delete this stage's outputs"
-            )
+            raise StageError(f"fold_encoders: '{others[0]}' is among the images of {self.name}, which must not see it; delete this stage's outputs")
         if self.name == OFFICIAL:
             return
         held_out = {recording_of(name): name for name in self.held_out}
         shared = sorted(name for name in subjects if recording_of(name) in held_out)
         if shared:
             other = held_out[recording_of(shared[0])]
-            raise StageError(
-                f"fold_encoders: '{shared[0]}' is among the images of {self.name}, and '{other}' of its recording is held out from it"
-            )
+            raise StageError(f"fold_encoders: '{shared[0]}' is among the images of {self.name}, and '{other}' of its recording is held out from it")
 
 
 def cv_name(fold: int) -> str:
