@@ -97,6 +97,7 @@ def run(tmp_path_factory):
         data=data,
         storage=StorageConfig(uri=str(folder / "runs")),
         fold_encoders=FoldEncodersConfig(epochs=1),
+        bundle=replace(SMOKE.bundle, protocol="official"),
         sweep=replace(SMOKE.sweep, folds=3),
     )
     return Run(config, RaySession(config.compute))
