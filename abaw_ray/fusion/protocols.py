@@ -5,26 +5,29 @@
 set. Every model has its training provenance, and checks reject it where it would score its own training data. ``cluster`` runs the trials.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from abaw_ray.core.errors import StageError
-from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.ensemble import average_outputs
-from abaw_ray.fusion.frames import Frames, SubjectTrack
-from abaw_ray.fusion.train import DeviceFrames, TrainedFusion, TrainingProvenance, frame_macro_f1, predict_logits, train_fusion
+from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.leakage import (
+    ProtocolError,
+    check_cv,
+    check_encoder,
+    check_official,
+    check_same_encoder,
+    check_shared_recordings,
+    subjects_of,
+)
+from abaw_ray.fusion.train import DeviceFrames, TrainedFusion, frame_macro_f1, predict_logits, train_fusion
 from abaw_ray.scoring.selection import OutOfFoldScores
 
 FoldCallback = Callable[[int, float, list[dict[str, int | float]]], None]
 """Called after each fold with its number, its macro-F1 (frame-wise, not smoothed) and its training curve."""
-
-
-class ProtocolError(StageError):
-    """A model would score data that it or its encoder was trained on, or the two protocols would be mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +87,18 @@ def run_cv(
     Raises:
         ProtocolError: the folds are not train and validation together; otherwise as in ``run_trial``.
     """
+    check_cv_folds(frames, folds)
+    return run_trial(frames, folds, config, on_fold=on_fold, device=device)
+
+
+def check_cv_folds(frames: Frames, folds: Mapping[str, int]) -> None:
+    """Reject folds that are not those of exactly the subjects of train and validation."""
     wanted = {*frames.subject_names("train"), *frames.subject_names("val")}
     if set(folds) != wanted or not frames.subject_names("val"):
         mismatched = sorted(set(folds) ^ wanted)
         raise ProtocolError(
             f"cv: folds must hold exactly the subjects of train and validation; {len(mismatched)} differ, first '{(mismatched or ['no one'])[0]}'"
         )
-    return run_trial(frames, folds, config, on_fold=on_fold, device=device)
 
 
 def run_trial(
@@ -112,22 +120,42 @@ def run_trial(
 
     Raises:
         ProtocolError: a recording is in two folds, or the encoder was trained on face crops of subjects that a fold holds out. With one
-            encoder per fold, call ``run_fold`` with the features of each encoder.
+            encoder per fold, use ``fold_encoders.run_cv_by_encoder``.
     """
-    check_shared_recordings(frames, folds)
-    data = DeviceFrames(frames, device)
-    logits, gate = np.full((len(frames), 8), np.nan, np.float32), np.full(len(frames), np.nan, np.float32)
-    held_out_by, scores, models = np.full(len(frames), -1, np.int32), [], []
+    scores, data = FoldScores(frames, folds, config, on_fold), DeviceFrames(frames, device)
     for fold in sorted(set(folds.values())):
-        trained, rows = run_fold(data, folds, fold, config)
-        logits[rows], gate[rows] = predict_logits(trained, data, rows)
-        held_out_by[rows] = fold
-        scores.append(frame_macro_f1(frames.labels[rows], logits[rows]))
-        models.append(trained)
-        if on_fold:
-            on_fold(fold, scores[-1], trained.curve)
-    curves = tuple(model.curve for model in models)
-    return TrialResult(logits=logits, gate=gate, fold=held_out_by, macro_f1=tuple(scores), curves=curves, models=tuple(models))
+        scores.run(data, fold)
+    return scores.result()
+
+
+class FoldScores:
+    """The models and scores of the folds that have been run."""
+
+    def __init__(self, frames: Frames, folds: Mapping[str, int], config: FusionConfig, on_fold: FoldCallback | None = None) -> None:
+        """Nothing is trained yet; vectors of ``frames`` are not used.
+
+        Raises:
+            ProtocolError: a recording is in two folds.
+        """
+        check_shared_recordings(frames, folds)
+        self.frames, self.folds, self.config, self.on_fold = frames, folds, config, on_fold
+        self.logits, self.gate = np.full((len(frames), 8), np.nan, np.float32), np.full(len(frames), np.nan, np.float32)
+        self.fold, self.scores, self.models = np.full(len(frames), -1, np.int32), list[float](), list[TrainedFusion]()
+
+    def run(self, data: DeviceFrames, fold: int) -> None:
+        """Train the model of one fold, and score the fold with it."""
+        trained, rows = run_fold(data, self.folds, fold, self.config)
+        self.logits[rows], self.gate[rows] = predict_logits(trained, data, rows)
+        self.fold[rows] = fold
+        self.scores.append(frame_macro_f1(self.frames.labels[rows], self.logits[rows]))
+        self.models.append(trained)
+        if self.on_fold:
+            self.on_fold(fold, self.scores[-1], trained.curve)
+
+    def result(self) -> TrialResult:
+        """The scores of all folds."""
+        curves = tuple(model.curve for model in self.models)
+        return TrialResult(logits=self.logits, gate=self.gate, fold=self.fold, macro_f1=tuple(self.scores), curves=curves, models=tuple(self.models))
 
 
 def run_fold(data: DeviceFrames, folds: Mapping[str, int], fold: int, config: FusionConfig) -> tuple[TrainedFusion, Int[np.ndarray, " rows"]]:
@@ -138,10 +166,10 @@ def run_fold(data: DeviceFrames, folds: Mapping[str, int], fold: int, config: Fu
     """
     frames = data.frames
     held_out = [name for name, number in folds.items() if number == fold]
-    check_encoder(frames.encoder_train_subjects, _subjects(frames, held_out))
+    check_encoder(frames.encoder_train_subjects, subjects_of(frames, held_out))
     rows = frames.rows_of_subjects(held_out)
     trained = train_fusion(data, config, rows=frames.rows_of_subjects(set(folds) - set(held_out)), val_rows=rows)
-    check_cv(trained.provenance, _subjects(frames, held_out))
+    check_cv(trained.provenance, subjects_of(frames, held_out))
     return trained, rows
 
 
@@ -156,9 +184,11 @@ def score_official_val(
     """Rows of Validation_Set with their logits and gates, not smoothed.
 
     Raises:
-        ProtocolError: the model or its encoder was trained on a validation subject, as the ``cv`` models were.
+        ProtocolError: the model or its encoder was trained on a validation subject, as the ``cv`` models were; or the features are of another
+            encoder.
     """
     check_official(trained.provenance, frames.subject_names("val"))
+    check_same_encoder(trained.provenance, frames)
     rows = frames.rows_of_subjects(frames.subject_names("val"))
     return rows, *predict_logits(trained, frames, rows, device=device)
 
@@ -168,62 +198,30 @@ def score_ensemble(
 ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
     """Ensemble scores of subjects outside the training data of all models: the test release, or any other video.
 
-    The official sets share recordings, and the test release may share some too. A subject is accepted even if a model was trained on another
-    subject of its recording, because no metric is computed here.
+    The official sets share recordings, and the test release may share some too. A subject is accepted even if a model or its encoder was trained on
+    another subject of its recording, because no metric is computed here.
 
     Returns:
         Rows, the logarithm of the models' mean probability (as the ensemble's logits), and their mean gate.
 
     Raises:
-        ProtocolError: one of the models was trained on one of these subjects, or its encoder on one of their recordings.
+        ProtocolError: one of the models, or its encoder, was trained on one of these subjects; or the features are of another encoder.
     """
-    data, rows, outputs = DeviceFrames(frames, device), frames.rows_of_subjects(names), []
-    for trained in models:
-        overlap = sorted(trained.provenance.subjects & set(names))
+    data, rows = DeviceFrames(frames, device), frames.rows_of_subjects(names)
+    return rows, *average_outputs([score_new_subjects(trained, data, names) for trained in models])
+
+
+def score_new_subjects(
+    trained: TrainedFusion, data: DeviceFrames, names: Collection[str]
+) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
+    """Logits and gates of subjects that are new to a model.
+
+    Raises:
+        ProtocolError: as ``score_ensemble``.
+    """
+    for who, subjects in (("the model", trained.provenance.subjects), ("its encoder", trained.provenance.encoder_train_subjects)):
+        overlap = sorted(subjects & set(names))
         if overlap:
-            raise ProtocolError(f"test: the model was trained on '{overlap[0]}', so it may not score it")
-        check_encoder(trained.provenance.encoder_train_subjects, _subjects(frames, names))
-        outputs.append(predict_logits(trained, data, rows))
-    return rows, *average_outputs(outputs)
-
-
-def check_official(provenance: TrainingProvenance, val_names: Iterable[str]) -> None:
-    """Reject a model if it or its encoder was trained on a validation subject. Shared recordings are allowed, as in the official split."""
-    for trained, names in (("the model", provenance.subjects), ("its encoder", provenance.encoder_train_subjects)):
-        overlap = sorted(names & set(val_names))
-        if overlap:
-            raise ProtocolError(
-                f"official_val: {trained} was trained on {len(overlap)} subjects of Validation_Set, first '{overlap[0]}'; use train_official"
-            )
-
-
-def check_cv(provenance: TrainingProvenance, subjects: Iterable[SubjectTrack]) -> None:
-    """Reject a model for subjects if it or its encoder was trained on their recording."""
-    for subject in subjects:
-        if subject.recording in provenance.recordings:
-            raise ProtocolError(f"cv: the model was trained on recording '{subject.recording}' of '{subject.name}', so it may not score it")
-    check_encoder(provenance.encoder_train_subjects, subjects)
-
-
-def check_encoder(encoder_train_subjects: Iterable[str], subjects: Iterable[SubjectTrack]) -> None:
-    """Reject features whose encoder was trained on face crops of these subjects' recordings."""
-    recordings = {recording_of(name) for name in encoder_train_subjects}
-    for subject in subjects:
-        if subject.recording in recordings:
-            raise ProtocolError(
-                f"encoder: trained on face crops of recording '{subject.recording}', so '{subject.name}' may not be held out with its features; "
-                "train it on still images alone, or one encoder per fold"
-            )
-
-
-def check_shared_recordings(frames: Frames, folds: Mapping[str, int]) -> None:
-    """Reject folds that split a recording: two of its subjects are in different folds."""
-    first: dict[str, tuple[str, int]] = {}
-    for subject in _subjects(frames, folds):
-        name, fold = first.setdefault(subject.recording, (subject.name, folds[subject.name]))
-        if fold != folds[subject.name]:
-            raise ProtocolError(f"folds: '{name}' and '{subject.name}' share one recording but are in folds {fold} and {folds[subject.name]}")
-
-
-def _subjects(frames: Frames, names: Collection[str]) -> list[SubjectTrack]:
-    return [subject for subject in frames.subjects if subject.name in set(names)]
+            raise ProtocolError(f"test: {who} was trained on '{overlap[0]}', so it may not score it")
+    check_same_encoder(trained.provenance, data.frames)
+    return predict_logits(trained, data, data.frames.rows_of_subjects(names))

@@ -84,7 +84,7 @@ class _Rank:
         return values / self.world_size
 
     def _load(self) -> tuple[ImageSet, ExpressionModel]:
-        images, model = open_image_set(self.job.storage, self.job.shards), ExpressionModel(self.config, self.job.storage.config)
+        images, model = open_image_set(self.job.storage, self.job.shards), self.job.build_model()
         if self.job.recompute_activations:
             model.encoder.recompute_activations()
         self.not_compiled = compile_blocks(model.encoder.vit, self.job.compile, self.device)

@@ -41,6 +41,7 @@ def train_encoder(
     shards: list[str],
     config: EncoderConfig,
     resources: Resources,
+    start_from: str = "",
     micro_batch_size: int = 0,
     recompute_activations: bool = False,
     compile: CompileMode = "auto",
@@ -57,6 +58,7 @@ def train_encoder(
         shards: Storage paths of the ``IMAGE`` tables.
         config: All settings that determine the encoder.
         resources: Number and size of the ranks; they do not change the result.
+        start_from: Folder of an encoder with its head below the storage root, to start from its weights instead of those of the settings.
         micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory. It does not change the result.
         recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
         compile: Whether the encoder's blocks are compiled.
@@ -78,6 +80,7 @@ def train_encoder(
     """
     job = replace(
         _job(store, item, shards, config, resources),
+        start_from=start_from,
         micro_batch_size=micro_batch_size,
         recompute_activations=recompute_activations,
         compile=compile,

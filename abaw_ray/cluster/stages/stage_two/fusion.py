@@ -15,16 +15,21 @@ import numpy as np
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import fetch
-from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
+from abaw_ray.cluster.stages.annotations import annotated, cv_folds, frames_in_cluster
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
+from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
+from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
+from abaw_ray.fusion.fold_encoders import run_cv_by_encoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
 from abaw_ray.scoring.selection import SelectionResult
@@ -33,10 +38,13 @@ UNIMODAL = ("visual", "speech")
 """Single-modality models, trained like the fused one, for comparison."""
 
 
-def trials_folder(run: Run[Any], item: Item) -> str:
-    """Folder of finished trials on these features, the same for any number of trials: a larger sweep reuses those of a smaller one."""
+def trials_folder(run: Run[Any]) -> str:
+    """Folder of finished trials on these features, the same for any number of trials, with and without encoders per fold: a larger sweep reuses those
+    of a smaller one.
+    """
     config = run.config
-    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
+    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1), fold_encoders=FoldEncodersConfig()))
+    (item,) = SWEEP_FUSION.items(run_of_one_trial)
     return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
 
@@ -44,18 +52,24 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
     annotations, config = annotated(run), run.config.sweep
     frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
-    for name, reason in left_out.items():
-        echo(f"  {name} is left out: {reason}")
+    encoders = encoder_frames(run)
     labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
     train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
+    if encoders:  # the trials, on the features of the still images' encoder, keep these subjects
+        left_out = encoders.missing_subjects | left_out
+    for name, reason in left_out.items():
+        echo(f"  {name} is left out: {reason}")
     sweep = Sweep(
         store=store,
         item=item,
-        finished=trials_folder(run, item),
+        finished=trials_folder(run),
         config=config,
         train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
-        all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
+        all_folds={name: fold for name, fold in cv_folds(run).items() if name not in left_out}
+        if encoders
+        else assign_folds(labels, folds=config.folds, seed=config.seed),
         default=most_frequent_class(np.concatenate(list(train.values()))),
+        encoders=encoders,
     )
     trials = run_trials(run, sweep, frames)
     best = max(trials, key=lambda trial: trial["score"])
@@ -72,23 +86,28 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, changes: dict[str, Any
 
     task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
     jobs = {"official": (final_official, "fused"), "cv": (final_cv, "fused"), **{mode: (final_official, mode) for mode in UNIMODAL}}
-    refs = {task(call).remote(sweep, frames, changes, mode): name for name, (call, mode) in jobs.items()}
+    at_once = 1 if sweep.encoders else len(jobs)  # with encoders per fold, each task reads a set of frames of its own
     figures: dict[str, dict] = {}
-    with progress("models", len(refs), "protocols") as shown:
-        waiting = list(refs)
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            figures |= {refs[ref]: fetch(ref) for ref in done}
-            shown.step(len(done))
+    with progress("models", len(jobs), "protocols") as shown:
+        for start in range(0, len(jobs), at_once):
+            refs = {task(jobs[name][0]).remote(sweep, frames, changes, jobs[name][1]): name for name in list(jobs)[start : start + at_once]}
+            waiting = list(refs)
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                figures |= {refs[ref]: fetch(ref) for ref in done}
+                shown.step(len(done))
     return figures
 
 
 def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
-    """Train one model on all of Train_Set and select its smoothing on folds of Train_Set; returns the selection's figures."""
+    """Train one model on all of Train_Set and select its smoothing on folds of Train_Set; returns the selection's figures.
+
+    The folds of Train_Set have features of the encoder of the still images, the model those of the encoder ``official`` where there is one.
+    """
     config = search.candidate_config(sweep.config, changes, mode)
     result = protocols.run_official_trial(frames, sweep.train_folds, config)
     selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
-    trained = protocols.train_official(frames, config)
+    trained = protocols.train_official(sweep.encoders.official() if sweep.encoders else frames, config)
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)
     return _write_selection(sweep, name, selection, int((result.fold >= 0).sum()))
@@ -96,7 +115,11 @@ def final_official(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: 
 
 def final_cv(sweep: Sweep, frames: Frames, changes: dict[str, Any], mode: str) -> dict[str, Any]:
     """Train the five fold models on train and validation, and select the smoothing on their out-of-fold logits; returns the selection's figures."""
-    result = protocols.run_cv(frames, sweep.all_folds, search.candidate_config(sweep.config, changes, mode))
+    config = search.candidate_config(sweep.config, changes, mode)
+    if sweep.encoders:
+        frames, result = run_cv_by_encoder(sweep.encoders.cv, sweep.all_folds, config)
+    else:
+        result = protocols.run_cv(frames, sweep.all_folds, config)
     selection = search.select_for_trial(frames, result, sweep.config, default=sweep.default)
     for number, trained in enumerate(result.models):
         _upload(sweep, f"cv/fold-{number}", trained)
@@ -135,7 +158,7 @@ SWEEP_FUSION = Stage(
     name="fusion",
     revision=search.REVISION,
     settings=lambda config: config.sweep,
-    inputs=(EXTRACT_FEATURES,),
+    inputs=(EXTRACT_FEATURES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,
     work=RunWork(run=search_and_train, resources=lambda compute: compute.fusion, identity=lambda run: annotated(run).identity, describe=describe),
     job="abaw-ray sweep",
