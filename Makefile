@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 2
 # The browser of `make test-browser`; Debian's package is chromium.
 CHROMIUM ?= /usr/bin/chromium
 
-.PHONY: help setup demo test test-fast test-clips test-browser test-cluster lint docs clean
+.PHONY: help setup demo test test-fast test-clips test-browser test-compiler test-cluster lint docs clean
 
 help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
 	@echo "make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]   run the tests on real clips"
 	@echo "make test-browser [CHROMIUM=file]   run the tests of the HTML pages in headless Chromium"
+	@echo "make test-compiler  run the tests that compile the encoder's blocks; needs a C++ compiler and Python's headers"
 	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
 	@echo "make lint           ruff (rules and format), deptry (declared dependencies) and basedpyright (types)"
 	@echo "make docs           build the documentation into site/; a broken link is an error"
@@ -57,6 +58,9 @@ test-clips: $(CLIPS_STAMP)
 test-browser: $(STAMP)
 	@test -x "$(CHROMIUM)" || { echo "$(CHROMIUM) not found; on Debian: apt-get install chromium, or name another one: make test-browser CHROMIUM=file"; exit 2; }
 	@$(BIN)/python -m pytest tests/browser --chromium "$(CHROMIUM)" -rP
+
+test-compiler: $(STAMP)
+	@$(BIN)/python -m pytest tests/encoder/test_compiled_blocks.py --compiler -m compiler
 
 test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest tests/cluster/real --cluster

@@ -27,6 +27,7 @@ def pytest_addoption(parser):
     parser.addoption("--chromium", metavar="FILE", help="Chromium for the tests in tests/browser; without it they are deselected")
     parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are deselected")
     parser.addoption("--cluster", action="store_true", help="run tests/cluster/real, on several machines; without it, those tests are deselected")
+    parser.addoption("--compiler", action="store_true", help="run the tests that call a C++ compiler; without it, they are deselected")
     parser.addoption(
         "--people", metavar="FOLDER", help="folder of clips with cuts between people; without it the tests that need them are deselected"
     )
@@ -34,8 +35,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without ``--clips`` or ``--chromium``, deselect the tests that need them: deselected, not skipped, so that no other skip is overlooked."""
-    missing = [name for name in ("clips", "chromium") if not config.getoption(f"--{name}")]
+    """Without ``--clips``, ``--chromium`` or ``--compiler``, deselect the tests that need them: not skipped, so that no other skip is overlooked."""
+    missing = [name for name in ("clips", "chromium", "compiler") if not config.getoption(f"--{name}")]
     deselected = [item for item in items if any(item.get_closest_marker(name) for name in missing)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)

@@ -132,7 +132,8 @@ def test_every_relative_link_has_a_target():
 
 def test_every_column_is_in_the_data_dictionary():
     page = (ROOT / "docs/data.md").read_text()
-    tables = (schema.VIDEO, schema.FACE, schema.IMAGE, schema.feature(1, 1), schema.LOGITS, schema.PREDICTION, schema.ANALYSIS, schema.FAILURE)
+    images, features = (schema.IMAGE, schema.ANNOTATED_IMAGE), (schema.feature(1, 1), schema.visual_feature(1))
+    tables = (schema.VIDEO, schema.FACE, *images, *features, schema.LOGITS, schema.PREDICTION, schema.ANALYSIS, schema.FAILURE)
     assert not {name for table in tables for name in table.names if f"`{name}`" not in page}
 
 

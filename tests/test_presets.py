@@ -8,6 +8,7 @@ from abaw_ray.cli.jobs import JOBS
 from abaw_ray.cluster.launch.presets import PRESETS, SEARCHES
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import to_plain
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 
 
 def test_there_are_three_presets_and_paper_names_the_published_models():
@@ -32,6 +33,16 @@ def test_settings_of_two_stages_that_contradict_each_other_are_refused_before_an
     demo = PRESETS["demo"][1]
     with pytest.raises(ConfigError, match=r"faces.chips.size=98 is not encoder.model.img_size=70"):
         replace(demo, faces=replace(demo.faces, chips=replace(demo.faces.chips, size=98)))
+
+
+def test_a_bundle_of_five_models_with_encoders_of_their_own_is_refused():
+    demo, folds = PRESETS["demo"][1], FoldEncodersConfig(epochs=1)
+    with pytest.raises(ConfigError, match=r"bundle.protocol=cv with fold_encoders.epochs=1: .*; set bundle.protocol to official"):
+        replace(demo, fold_encoders=folds)
+    assert replace(demo, fold_encoders=folds, bundle=replace(demo.bundle, protocol="official")).fold_encoders.are_trained
+    for wrong in ({"epochs": -1}, {"images": 0}, {"interval_s": -0.1}):
+        with pytest.raises(ConfigError, match="fold_encoders"):
+            FoldEncodersConfig(**wrong)
 
 
 def test_settings_of_stages_contain_neither_locations_nor_numbers_of_workers():

@@ -11,6 +11,7 @@ LIGHT = [
     "abaw_ray.training.config",
     "abaw_ray.encoder.config",
     "abaw_ray.encoder.augmentation.config",
+    "abaw_ray.encoder.folds.config",
     "abaw_ray.features.config",
     "abaw_ray.media.config",
     "abaw_ray.faces.config",

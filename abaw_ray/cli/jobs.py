@@ -151,7 +151,12 @@ JOBS = {
     ),
     "sweep": Job(
         presets=presets_of(SweepJob),
-        load=load_stages("stage_two.fusion.SWEEP_FUSION"),
+        load=load_stages(
+            "stage_one.annotated_images.PREPARE_ANNOTATED_IMAGES",
+            "stage_one.fold_encoders.TRAIN_FOLD_ENCODERS",
+            "fold_features.EXTRACT_FOLD_FEATURES",
+            "stage_two.fusion.SWEEP_FUSION",
+        ),
         does="Stage II: search the settings of the fusion model and of the smoothing over folds, then train the final models.",
         examples=("smoke --trials 4", "paper --data.affwild2 /data/affwild2 --trials 64"),
         everyday=(
@@ -161,6 +166,7 @@ JOBS = {
             "sweep.fusion.epochs",
             "sweep.fusion.optim.lr",
             "sweep.seed",
+            "fold-encoders.epochs",
         ),
         notes=(_PRESET, _SAME),
     ),

@@ -65,6 +65,8 @@ IMAGE = pa.schema(
         _column("no_face", pa.string(), null=True),  # why no face was found; null where one was
     ]
 )
+ANNOTATED_IMAGE = pa.schema([*IMAGE, _column("subject", pa.string())])
+"""Chips of annotated videos as images; ``subject`` is the name of the person, for the checks of encoders per fold."""
 LOGITS = pa.schema([*_KEY, _column("fold", pa.int32()), _column("logits", pa.list_(pa.float32(), _CLASSES)), _column("gate", pa.float32())])
 PREDICTION = pa.schema(
     [
@@ -125,6 +127,11 @@ def feature(visual: int, speech: int, classes: Sequence[str] = ()) -> pa.Schema:
             *logits,
         ]
     )
+
+
+def visual_feature(width: int) -> pa.Schema:
+    """Schema of the ``VISUAL`` table: visual vectors of an encoder per fold, of the given width; null where no face is seen."""
+    return pa.schema([*_KEY, _column("seen", pa.bool_()), _column("visual", pa.list_(pa.float16(), width), null=True)])
 
 
 def conform(table: pa.Table, schema: pa.Schema, *, stage: str) -> pa.Table:

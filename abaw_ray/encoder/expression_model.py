@@ -1,7 +1,10 @@
 """Encoder and classification head together, as Stage I trains them: pixels -> logits."""
 
+from pathlib import Path
+
 import torch
 from jaxtyping import UInt8
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -10,6 +13,8 @@ from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.model import Encoder, build_encoder, layer_of
 from abaw_ray.encoder.moe import MoeHead, MoeOutput
 from abaw_ray.encoder.noise import Noise, NoiseSizes, set_noise, use_stochastic_depth
+from abaw_ray.encoder.output.head import load_head
+from abaw_ray.encoder.vit.saved_encoder import WEIGHTS_FILE
 from abaw_ray.training.optim import parameter_groups
 
 
@@ -28,6 +33,15 @@ class ExpressionModel(nn.Module):
         """Logits, router probabilities and gate; in training with stochastic depth or dropout, ``noise`` has the random numbers of these samples."""
         set_noise(self._depth_layers, None if noise is None else noise.paths)
         return self.head(self.encoder(pixels), noise.features if noise is not None and self.head.config.dropout else None)
+
+    def load(self, folder: Path) -> None:
+        """Load the weights of encoder and head from an output of Stage I with the same architecture and classes.
+
+        Raises:
+            DataError: the folder has no complete head.
+        """
+        self.encoder.vit.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        self.head.load_state_dict(load_head(folder)[0].state_dict())
 
     @property
     def noise_sizes(self) -> NoiseSizes:

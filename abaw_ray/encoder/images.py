@@ -33,7 +33,7 @@ def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None 
 
     Args:
         storage: Storage of the shards.
-        shards: Paths of the ``IMAGE`` tables below the storage root; rows are in the order of the sorted paths.
+        shards: Paths of the ``IMAGE`` and ``ANNOTATED_IMAGE`` tables below the storage root; rows are in the order of the sorted paths.
         folder: Folder of the local files; ``node_cache_folder`` by default.
 
     Raises:
@@ -48,11 +48,17 @@ def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None 
             try:
                 with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
                     for shard in sizes:
-                        writer.write_table(schema.conform(storage.read_table(shard), schema.IMAGE, stage="images"), max_chunksize=1024)
+                        writer.write_table(_read_shard(storage, shard), max_chunksize=1024)
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
         return ImageSet(path)
+
+
+def _read_shard(storage: Storage, shard: str) -> pa.Table:
+    """The ``IMAGE`` columns of a shard; training does not need to know the subjects."""
+    table = storage.read_table(shard)
+    return schema.conform(table.drop_columns(["subject"]) if "subject" in table.column_names else table, schema.IMAGE, stage="images")
 
 
 def _sizes(storage: Storage, shards: Sequence[str]) -> dict[str, int]:

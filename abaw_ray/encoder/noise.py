@@ -4,6 +4,7 @@ PyTorch's own layers draw from a generator in the order in which batches pass, s
 mask depends on (seed, step, position in the step's samples) alone.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +63,8 @@ class StochasticDepth(nn.Module):
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
-        self.uniform: Float[Tensor, " n"] | None = None
-        """The numbers of the next batch."""
+        self.factors: Float[Tensor, " n"] | None = None
+        """The next batch's factors of the branch: 0 for dropped samples."""
 
     def forward(self, branch: Tensor) -> Tensor:
         """The branch, zero for dropped samples and scaled for the others; unchanged outside of training.
@@ -73,7 +74,7 @@ class StochasticDepth(nn.Module):
         """
         if not self.training:
             return branch
-        return drop(branch, self.probability, self.uniform)
+        return _times(branch, self.factors)
 
     def extra_repr(self) -> str:
         """The probability."""
@@ -86,10 +87,13 @@ def drop(values: Tensor, probability: float, uniform: Tensor | None) -> Tensor:
     Raises:
         RuntimeError: there are no numbers for this batch.
     """
-    if uniform is None or len(uniform) != len(values):
+    return _times(values, None if uniform is None else (uniform >= probability).to(values.dtype) / (1 - probability))
+
+
+def _times(values: Tensor, factors: Tensor | None) -> Tensor:
+    if factors is None or len(factors) != len(values):
         raise RuntimeError("the random numbers of this batch are missing; pass the noise of its samples to the model")
-    keep = (uniform >= probability).to(values.dtype) / (1 - probability)
-    return values * keep.view(*keep.shape, *[1] * (values.ndim - keep.ndim))
+    return values * factors.to(values.dtype).view(*factors.shape, *[1] * (values.ndim - factors.ndim))
 
 
 def use_stochastic_depth(vit: nn.Module) -> list[StochasticDepth]:
@@ -102,7 +106,19 @@ def use_stochastic_depth(vit: nn.Module) -> list[StochasticDepth]:
 
 
 def set_noise(layers: list[StochasticDepth], paths: Float[Tensor, "n paths"] | None) -> None:
-    """Set the numbers of the next batch; None outside of training."""
-    columns: Any = [None] * len(layers) if paths is None else paths.unbind(dim=1)
+    """Set the numbers of the next batch; None outside of training.
+
+    The layers get factors, not numbers: a compiled block would have its layer's probability as a constant, and each layer a graph of its own.
+    """
+    columns: Any = [None] * len(layers)
+    if paths is not None and layers:
+        probabilities = tuple(layer.probability for layer in layers)
+        columns = ((paths >= _row(probabilities, paths.device)) / _row(tuple(1 - p for p in probabilities), paths.device)).unbind(dim=1)
     for layer, column in zip(layers, columns, strict=True):
-        layer.uniform = column
+        layer.factors = column
+
+
+@lru_cache(maxsize=64)
+def _row(values: tuple[float, ...], device: torch.device) -> Float[Tensor, " n"]:
+    """The values on a device; kept, because a copy of pageable memory makes the host wait."""
+    return torch.tensor(values, device=device)

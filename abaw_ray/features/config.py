@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.training.config import CompileMode
 
 REVISION = 3
 """Raised when the same settings give other features."""
@@ -128,6 +129,10 @@ class DeviceConfig:
     chunk of 20 s with the published base model."""
     decode_workers: int = 0
     """Threads that decode and crop chips ahead of the encoder; 0 decodes between forward passes, which suits a CPU without idle cores."""
+
+    compile: CompileMode = "off"
+    """Whether the encoder's blocks are compiled; the job takes it from ``compute.compile``. An analysis does not compile: a few videos take less time
+    than the compiler."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

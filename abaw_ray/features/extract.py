@@ -97,16 +97,26 @@ class ExtractFeatures:
         chips = faces.column("chip").to_pylist()
         seen = faces.column("seen").to_numpy()
         visual, has_chip, logits = self.visual(chips)
-        if (has_chip != seen).any():
-            row = int(np.flatnonzero(has_chip != seen)[0])
-            track, frame = (faces.column(name)[row].as_py() for name in ("track", "frame"))
-            raise StageError(f"features: track '{track}' frame {frame} is seen={bool(seen[row])} and has {'a' if has_chip[row] else 'no'} chip")
+        check_chips(faces, has_chip)
         columns = {name: faces.column(name) for name in _KEY} | {"seen": pa.array(seen), "heard": pa.array(heard)}
-        columns |= {"visual": _vector_column(visual, seen), "speech": _vector_column(speech, heard)}
-        columns |= {"logits": _vector_column(logits, seen)} if self.visual.classes else {}
+        columns |= {"visual": vector_column(visual, seen), "speech": vector_column(speech, heard)}
+        columns |= {"logits": vector_column(logits, seen)} if self.visual.classes else {}
         return schema.conform(pa.table(columns), self.schema, stage="features")
 
 
-def _vector_column(values: Float16[np.ndarray, "n dim"], valid: Bool[np.ndarray, " n"]) -> pa.FixedSizeListArray:
+def check_chips(faces: pa.Table, has_chip: Bool[np.ndarray, " n"]) -> None:
+    """Check that exactly the rows that are seen have a chip.
+
+    Raises:
+        StageError: names the first row for which this is not so.
+    """
+    seen = faces.column("seen").to_numpy()
+    if (has_chip != seen).any():
+        row = int(np.flatnonzero(has_chip != seen)[0])
+        track, frame = (faces.column(name)[row].as_py() for name in ("track", "frame"))
+        raise StageError(f"features: track '{track}' frame {frame} is seen={bool(seen[row])} and has {'a' if has_chip[row] else 'no'} chip")
+
+
+def vector_column(values: Float16[np.ndarray, "n dim"], valid: Bool[np.ndarray, " n"]) -> pa.FixedSizeListArray:
     """A column of vectors, null where not valid."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=pa.array(~valid))

@@ -16,6 +16,7 @@ from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.encoder.checkpoint import load_encoder
 from abaw_ray.encoder.inference.layer_scale import fold_layer_scale
 from abaw_ray.encoder.output.head import load_head
+from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.chip_batches import chip_batches
 from abaw_ray.features.config import DeviceConfig, VisualConfig
@@ -68,6 +69,7 @@ class VisualFeatures:
         gpu = self.device.type == "cuda"
         if gpu:
             self.encoder.vit.to(torch.bfloat16)
+        compile_blocks(self.encoder.vit, self.device_config.compile, self.device)
         size = self.encoder.img_size
         self.crops: ScaleCrops = DeviceCrops(self.scales, chips, size, self.device) if gpu else HostCrops(self.scales, chips, size)
         """Cuts the scales; on a CPU the readers' threads do, because OpenCV needs fewer operations than matrix products."""

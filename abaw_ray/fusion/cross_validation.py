@@ -12,6 +12,7 @@ from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_logits
 from abaw_ray.fusion.leakage import check_cv, check_encoder, check_shared_recordings, subjects_of
 from abaw_ray.fusion.population.halving import Curve, train_with_halving
+from abaw_ray.fusion.population.rows import TrainingFolds
 from abaw_ray.fusion.population.training import Population
 from abaw_ray.fusion.trained import TrainedFusion, TrainingProvenance
 from abaw_ray.scoring.metrics import macro_f1
@@ -63,14 +64,22 @@ class CrossValidation:
         """
         check_shared_recordings(self.frames, self.folds)
         check_encoder(self.frames.encoder_train_subjects, subjects_of(self.frames, self._held_out_names()))
-        train = [(self._fold_of_subject >= 0) & (self._fold_of_subject != number) for number in self.numbers]
-        held_out = [self._fold_of_subject == number for number in self.numbers]
-        self.population = Population(self.frames, self.candidates, train, held_out, device=self.device)
+        folds = TrainingFolds(
+            train=[self._others(number) for number in self.numbers],
+            held_out=[self._fold_of_subject == number for number in self.numbers],
+            numbers=self.numbers,
+            paced_by=[self._others(number) for number in sorted(set(self.folds.values()))],
+        )
+        self.population = Population(self.frames, self.candidates, folds, device=self.device)
 
     @cached_property
     def numbers(self) -> list[int]:
         """The numbers of the folds that are trained, ascending."""
         return sorted(set(self.folds.values())) if self.only is None else [self.only]
+
+    def _others(self, number: int) -> Bool[np.ndarray, " subjects"]:
+        """The training subjects of a fold."""
+        return (self._fold_of_subject >= 0) & (self._fold_of_subject != number)
 
     def _held_out_names(self) -> list[str]:
         return [name for name, number in self.folds.items() if number in self.numbers]
@@ -88,6 +97,11 @@ class CrossValidation:
     def train(self, epochs: int, halving: HalvingConfig = NO_HALVING, on_epoch: Callable[[int, int], None] | None = None) -> None:
         """Train all candidates; arguments as in ``train_with_halving``."""
         self.curves = train_with_halving(self.population, epochs, halving, on_epoch)
+
+    def release_vectors(self) -> None:
+        """Drop the features: ``models`` is still possible, and ``logits`` with the frames given again."""
+        self.frames = self.population.frames = self.frames.without_vectors()
+        self.population.data = None
 
     def finalists(self) -> list[int]:
         """The candidates that reached the last epoch."""
@@ -109,19 +123,21 @@ class CrossValidation:
             for fold, mask in enumerate(self.population.train)
         ]
 
-    def logits(self, candidate: int, epoch: int) -> tuple[Float[np.ndarray, "n 8"], Float[np.ndarray, " n"]]:
+    def logits(self, candidate: int, epoch: int, frames: Frames | None = None) -> tuple[Float[np.ndarray, "n 8"], Float[np.ndarray, " n"]]:
         """Out-of-fold logits and visual weights of one candidate after this epoch: the model that scores a subject was not trained on its recording.
 
-        NaN for subjects outside the folds and for frames without a usable vector.
+        NaN for subjects outside the folds and for frames without a usable vector. ``frames``: those of the training, where their vectors were
+        released.
 
         Raises:
             ProtocolError: a model was trained on a recording that its fold holds out.
         """
-        logits, gate = np.full((len(self.frames), 8), np.nan, np.float32), np.full(len(self.frames), np.nan, np.float32)
+        frames = frames or self.frames
+        logits, gate = np.full((len(frames), 8), np.nan, np.float32), np.full(len(frames), np.nan, np.float32)
         for number, trained in zip(self.numbers, self.models(candidate, epoch), strict=True):
             check_cv(trained.provenance, subjects_of(self.frames, [name for name, fold in self.folds.items() if fold == number]))
             rows = np.flatnonzero(self.fold_of_row == number)
-            logits[rows], gate[rows] = predict_logits(trained, self.frames, rows, device=self.device)
+            logits[rows], gate[rows] = predict_logits(trained, frames, rows, device=self.device)
         return logits, gate
 
     def out_of_fold(self, logits: Float[np.ndarray, "n 8"]) -> list[OutOfFoldScores]:
@@ -156,7 +172,7 @@ def train_on_all(
     Raises:
         DataError: none of their frames is labelled and has a vector of the mode.
     """
-    population = Population(frames, [config], [subjects], device=device)
+    population = Population(frames, [config], TrainingFolds([subjects]), device=device)
     curve = [{"epoch": epoch, "loss": float(population.train_epoch().mean())} for epoch in range(1, epochs + 1)]
     return TrainedFusion(model=population.member(config, population.weights(0), 0), provenance=_provenance(frames, subjects), curve=curve)
 

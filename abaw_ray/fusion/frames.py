@@ -6,7 +6,7 @@ Missing vectors are never imputed, neither across a gap nor from another subject
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -72,6 +72,10 @@ class Frames:
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.frame)
+
+    def without_vectors(self) -> "Frames":
+        """The same frames without their vectors, which take nearly all of the memory."""
+        return replace(self, visual=np.empty((len(self), 0), np.float16), speech=np.empty((len(self), 0), np.float16))
 
     def present(self, mode: Mode) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Masks of the visual and of the speech vectors that a model of this mode reads."""
@@ -146,6 +150,22 @@ def join_frames(
     _check(subjects, columns)
     arrays = {name: _stack(chunks) for name, chunks in columns.items()}
     return Frames(subjects=tuple(subjects), encoder_train_subjects=frozenset(encoder_train_subjects), excluded_subjects=excluded, **arrays)
+
+
+def with_visual(features: pa.Table, visual: pa.Table) -> pa.Table:
+    """``FEATURE`` rows of one video with the visual vectors of another encoder.
+
+    Args:
+        features: ``FEATURE`` rows without ``visual``.
+        visual: ``VISUAL`` rows of the same video.
+
+    Raises:
+        StageError: they are not rows of the same frames, or not of the same faces.
+    """
+    for name in ("video", "track", "frame", "seen"):
+        if not features.column(name).equals(visual.column(name)):
+            raise StageError(f"fusion: the features of two encoders differ in '{name}'; extract the features of the encoders per fold again")
+    return features.append_column("visual", visual.column("visual"))
 
 
 def unlabelled_frames(table: pa.Table) -> Frames:

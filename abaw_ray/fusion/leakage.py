@@ -1,6 +1,8 @@
-"""Checks that prevent data leakage between training and scoring: no model, and no encoder, scores what it was trained on."""
+"""Checks that no model scores data that it, or the encoder of its features, was trained on."""
 
 from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
 
 from abaw_ray.core.errors import StageError
 from abaw_ray.data.subjects import recording_of
@@ -51,5 +53,18 @@ def check_shared_recordings(frames: Frames, folds: Mapping[str, int]) -> None:
 
 
 def subjects_of(frames: Frames, names: Collection[str]) -> list[SubjectTrack]:
-    """The subjects with these names, in row order."""
+    """The subjects of these names that have frames."""
     return [subject for subject in frames.subjects if subject.name in set(names)]
+
+
+def check_same_encoder(provenance: TrainingProvenance, frames: Frames) -> None:
+    """Reject a model on features of another encoder than it was trained with: their vectors have no relation."""
+    if provenance.encoder_train_subjects != frames.encoder_train_subjects:
+        raise ProtocolError("encoder: the model was trained on features of another encoder; score it with those that it was trained on")
+
+
+def check_same_rows(frames: Frames, others: Frames) -> None:
+    """Reject two sets of frames of different encoders whose rows are not the same frames of the same subjects."""
+    columns = ("subject_index", "frame", "labels", "seen", "heard")
+    if frames.subjects != others.subjects or not all(np.array_equal(getattr(frames, name), getattr(others, name)) for name in columns):
+        raise ProtocolError("encoder: the frames of two encoders are not the same; extract the features of all of them from the same faces")

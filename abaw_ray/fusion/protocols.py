@@ -15,7 +15,7 @@ from abaw_ray.fusion.cross_validation import CrossValidation, train_on_all
 from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_logits
-from abaw_ray.fusion.leakage import ProtocolError, check_encoder, check_official, subjects_of
+from abaw_ray.fusion.leakage import ProtocolError, check_official, check_same_encoder
 from abaw_ray.fusion.trained import TrainedFusion
 
 
@@ -40,19 +40,24 @@ def official_folds(frames: Frames, folds: Mapping[str, int], candidates: Sequenc
 
 
 def cv_folds(frames: Frames, folds: Mapping[str, int], config: FusionConfig, device: str | None = None) -> CrossValidation:
-    """The models of ``cv``, not trained yet; arguments as in ``official_folds``.
+    """The models of ``cv``, not trained yet; arguments as in ``official_folds``. With one encoder per fold, use ``fold_encoders``.
 
     Raises:
         DataError: as in ``official_folds``.
         ProtocolError: the folds are not train and validation together; otherwise as in ``official_folds``.
     """
+    check_cv_folds(frames, folds)
+    return CrossValidation(frames, folds, [config], device)
+
+
+def check_cv_folds(frames: Frames, folds: Mapping[str, int]) -> None:
+    """Reject folds that are not those of exactly the subjects of train and validation."""
     wanted = {*frames.subject_names("train"), *frames.subject_names("val")}
     if set(folds) != wanted or not frames.subject_names("val"):
         mismatched = sorted(set(folds) ^ wanted)
         raise ProtocolError(
             f"cv: folds must hold exactly the subjects of train and validation; {len(mismatched)} differ, first '{(mismatched or ['no one'])[0]}'"
         )
-    return CrossValidation(frames, folds, [config], device)
 
 
 def train_official(frames: Frames, config: FusionConfig, epochs: int, *, device: str | None = None) -> TrainedFusion:
@@ -66,9 +71,11 @@ def score_official_val(
     """Rows of Validation_Set with their logits and gates, not smoothed.
 
     Raises:
-        ProtocolError: the model or its encoder was trained on a validation subject, as the ``cv`` models were.
+        ProtocolError: the model or its encoder was trained on a validation subject, as the ``cv`` models were; or the features are of another
+            encoder.
     """
     check_official(trained.provenance, frames.subject_names("val"))
+    check_same_encoder(trained.provenance, frames)
     rows = frames.rows_of_subjects(frames.subject_names("val"))
     return rows, *predict_logits(trained, frames, rows, device=device)
 
@@ -78,20 +85,30 @@ def score_ensemble(
 ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
     """Ensemble scores of subjects outside the training data of all models: the test release, or any other video.
 
-    The official sets share recordings, and the test release may share some too. A subject is accepted even if a model was trained on another
-    subject of its recording, because no metric is computed here.
+    The official sets share recordings, and the test release may share some too. A subject is accepted even if a model or its encoder was trained on
+    another subject of its recording, because no metric is computed here.
 
     Returns:
         Rows, the logarithm of the models' mean probability (as the ensemble's logits), and their mean gate.
 
     Raises:
-        ProtocolError: one of the models was trained on one of these subjects, or its encoder on one of their recordings.
+        ProtocolError: one of the models, or its encoder, was trained on one of these subjects; or the features are of another encoder.
     """
-    rows, outputs = frames.rows_of_subjects(names), []
-    for trained in models:
-        overlap = sorted(trained.provenance.subjects & set(names))
+    rows = frames.rows_of_subjects(names)
+    return rows, *average_outputs([score_new_subjects(trained, frames, names, device=device) for trained in models])
+
+
+def score_new_subjects(
+    trained: TrainedFusion, frames: Frames, names: Collection[str], *, device: str | None = None
+) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
+    """Logits and gates of subjects that are new to a model.
+
+    Raises:
+        ProtocolError: as ``score_ensemble``.
+    """
+    for who, subjects in (("the model", trained.provenance.subjects), ("its encoder", trained.provenance.encoder_train_subjects)):
+        overlap = sorted(subjects & set(names))
         if overlap:
-            raise ProtocolError(f"test: the model was trained on '{overlap[0]}', so it may not score it")
-        check_encoder(trained.provenance.encoder_train_subjects, subjects_of(frames, names))
-        outputs.append(predict_logits(trained, frames, rows, device=device))
-    return rows, *average_outputs(outputs)
+            raise ProtocolError(f"test: {who} was trained on '{overlap[0]}', so it may not score it")
+    check_same_encoder(trained.provenance, frames)
+    return predict_logits(trained, frames, frames.rows_of_subjects(names), device=device)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from abaw_ray.core.settings import replace_at, to_plain
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.cross_validation import CrossValidation, EpochChoice
+from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, importance
 from abaw_ray.fusion.protocols import official_folds
@@ -40,7 +41,7 @@ def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: st
     return replace_at(config.fusion, {**overrides, "mode": mode})
 
 
-def select(trained: CrossValidation, candidate: int, config: SweepConfig, *, default: int, threads: int = 1) -> Selected:
+def select(trained: CrossValidation | CrossValidationByEncoder, candidate: int, config: SweepConfig, *, default: int, threads: int = 1) -> Selected:
     """Select epochs, temperature, smoothing and bias on a candidate's out-of-fold scores: once on all folds, and once without each.
 
     Args:

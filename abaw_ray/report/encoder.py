@@ -20,6 +20,7 @@ def encoder_section(training: EncoderTraining | None) -> dict[str, Any] | None:
         "data_sets": training.data_sets,
         "has_probe": any(score.probe_macro_f1 is not None for score in training.data_sets),
         "experts": _expert_rows(training.experts) if training.experts else None,
+        "fold_encoders": training.fold_encoders,
     }
 
 

@@ -135,6 +135,20 @@ class ExpertUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoldEncoderScore:
+    """One encoder per protocol and fold, which continued from that of the still images with chips of annotated videos."""
+
+    name: str
+    """``official``, or ``cv-`` and the number of the fold that it has not seen."""
+    subjects: int
+    """Number of people in its chips."""
+    images: int
+    """Training images, still images and chips together."""
+    macro_f1: Mapping[str, float]
+    """By name of the validation set of still images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderTraining:
     """The training of Stage I."""
 
@@ -147,6 +161,8 @@ class EncoderTraining:
     """Scores of the selected epoch."""
     experts: ExpertUse | None = None
     """Use of the experts in the selected epoch; None for a single expert."""
+    fold_encoders: Sequence[FoldEncoderScore] = ()
+    """The encoders per fold; empty where all features are those of the encoder of the still images."""
 
 
 @dataclass(frozen=True, kw_only=True)

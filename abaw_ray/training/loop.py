@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from abaw_ray.training.copies import on_device
 from abaw_ray.training.optim import set_learning_rates
 
 _T = TypeVar("_T")
@@ -120,6 +121,7 @@ def run_steps(
     lr_multiplier: Callable[[int], float],
     seed: Callable[[int], int],
     num_workers: int = 0,
+    device: str | torch.device | None = None,
 ) -> Iterator[Tensor]:
     """Train over the steps and yield this rank's loss of each step, a scalar that is still on its device.
 
@@ -131,15 +133,24 @@ def run_steps(
         lr_multiplier: Learning rate of a step as a fraction of the peak.
         seed: Seed of PyTorch's random numbers (stochastic depth, dropout) in a step, so that a resumed run repeats them.
         num_workers: Threads that prefetch micro-batches.
+        device: Device to which tensors of micro-batches are copied, one micro-batch ahead; None where ``loss_of`` copies them.
     """
-    indices = list(steps)
-    for step, micro_batches in zip(indices, prefetch(indices, micro_batches_of, num_workers), strict=True):
-        set_learning_rates(engine.param_groups, lr_multiplier(step))
-        torch.manual_seed(seed(step))
-        losses = []
-        for micro_batch in micro_batches:
-            loss = loss_of(micro_batch)
-            engine.backward(loss)
-            losses.append(loss.detach())
-        engine.step()
-        yield torch.stack(losses).mean()
+    numbered, losses = _numbered(list(steps), micro_batches_of, num_workers), []
+    for step, is_last, micro_batch in numbered if device is None else on_device(numbered, device):
+        if not losses:
+            set_learning_rates(engine.param_groups, lr_multiplier(step))
+            torch.manual_seed(seed(step))
+        loss = loss_of(micro_batch)
+        engine.backward(loss)
+        losses.append(loss.detach())
+        if is_last:
+            engine.step()
+            yield torch.stack(losses).mean()
+            losses = []
+
+
+def _numbered(steps: list[int], micro_batches_of: Callable[[int], list[_T]], num_workers: int) -> Iterator[tuple[int, bool, _T]]:
+    """Step of each micro-batch, and whether it is the last one of the step."""
+    for step, micro_batches in zip(steps, prefetch(steps, micro_batches_of, num_workers), strict=True):
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            yield step, number == len(micro_batches), micro_batch

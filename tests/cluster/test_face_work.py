@@ -1,5 +1,6 @@
 """The work on one video: its weights and address, and which errors are failures of the video, and which are retried or end the job."""
 
+import threading
 from dataclasses import replace
 
 import pyarrow as pa
@@ -64,7 +65,7 @@ def features(tmp_path):
     storage, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
     storage.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(storage, "features", HAAR, 1)  # without loading models
-    work.extract, work.decode_audio = StubExtractor(), IsolatedAudioDecoder(ChildLimits())
+    work.extract, work.decode_audio, work.device_lock = StubExtractor(), IsolatedAudioDecoder(ChildLimits()), threading.Lock()
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})
     work.decode_audio.close()
 

@@ -21,6 +21,7 @@ from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 
 
 class NoRay(RaySession):
@@ -63,6 +64,14 @@ def test_a_plan_does_not_generate_the_synthetic_data_set(plan, data, tmp_path):
     printed, error = plan(data=missing)
     assert error is None and "after the synthetic data set is generated" in printed and printed.count("PROBLEM") == 0
     assert not Path(missing.synthetic_dir).exists()
+
+
+def test_the_stages_of_encoders_per_fold_are_planned_only_where_there_are_some(plan):
+    printed, error = plan()
+    assert error is None and not {"annotated_images", "fold_encoders", "fold_features"} & set(printed.split())
+    printed, error = plan(fold_encoders=FoldEncodersConfig(epochs=2), bundle=replace(SMOKE.bundle, protocol="official"))
+    assert error is None and {"annotated_images", "fold_encoders", "fold_features"} <= set(printed.split())
+    assert "6 encoders, 2 epochs each, after" in printed
 
 
 def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):

@@ -69,7 +69,7 @@ def test_a_frame_does_not_depend_on_the_others_in_its_batch(model):
 
 def test_modality_dropout_drops_one_of_two_modalities_at_its_rate_and_never_both():
     candidates = [FusionConfig(modality_dropout=rate) for rate in (0.4, 0.0)]
-    noise = TrainingNoise(candidates, 0, 0, torch.device("cpu"))
+    noise = TrainingNoise(candidates, [0], 0, 0, torch.device("cpu"))
     seen, heard = torch.ones(1, 20_000, dtype=torch.bool), (torch.arange(20_000) % 2 == 0)[None]
     left, right = noise.modalities(seen, heard)
     assert (left | right).all()
@@ -80,7 +80,7 @@ def test_modality_dropout_drops_one_of_two_modalities_at_its_rate_and_never_both
 
 
 def test_dropout_keeps_the_expectation_and_drops_more_units_at_a_higher_rate():
-    noise = TrainingNoise([FusionConfig(dropout=rate) for rate in (0.0, 0.2, 0.6)], 0, 0, torch.device("cpu"))
+    noise = TrainingNoise([FusionConfig(dropout=rate) for rate in (0.0, 0.2, 0.6)], [0], 0, 0, torch.device("cpu"))
     kept = noise.hidden(torch.ones(3, 1, 500, 64))
     assert torch.equal(kept[0], torch.ones(1, 500, 64))
     torch.testing.assert_close(kept.mean(dim=(1, 2, 3)), torch.ones(3), atol=0.03, rtol=0)

@@ -7,7 +7,7 @@ import torch
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.config import FusionConfig, HalvingConfig
 from abaw_ray.fusion.population.halving import best_positions, train_with_halving
-from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums
+from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums, TrainingFolds
 from abaw_ray.fusion.population.training import Population
 
 BASE = FusionConfig(hidden_dim=32, rows_per_second=0, batch_size=64)
@@ -42,18 +42,27 @@ def equal(one, two):
 
 
 def test_a_candidate_trains_bit_for_bit_as_it_would_alone(frames, train, held_out):
-    together = Population(frames, CANDIDATES, train, held_out, device="cpu")
+    together = Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu")
     losses = [together.train_epoch() for _ in range(2)]
     for number, candidate in enumerate(CANDIDATES):
-        alone = Population(frames, [candidate], train, held_out, device="cpu")
+        alone = Population(frames, [candidate], TrainingFolds(train, held_out), device="cpu")
         for epoch in range(2):
             np.testing.assert_array_equal(alone.train_epoch()[0], losses[epoch][number])
         assert equal(averaged(together, number), averaged(alone, 0))
         np.testing.assert_array_equal(together.score()[number], alone.score()[0])
 
 
+def test_a_fold_trains_bit_for_bit_as_it_would_alone(frames, train, held_out):
+    together = Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu")
+    alone = Population(frames, CANDIDATES, TrainingFolds(train[1:2], held_out[1:2], numbers=[1], paced_by=train), device="cpu")
+    for population in (together, alone):
+        population.train_epoch()
+    first, second = together.optimizer.average, alone.optimizer.average
+    assert all(torch.equal(first[name][:, 1], second[name][:, 0]) for name in first)
+
+
 def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, train, held_out):
-    all_of_them, some = (Population(frames, CANDIDATES, train, held_out, device="cpu") for _ in range(2))
+    all_of_them, some = (Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu") for _ in range(2))
     for population in (all_of_them, some):
         population.train_epoch()
     some.keep([2, 0])
@@ -73,7 +82,7 @@ def test_every_setting_of_a_candidate_has_an_effect_on_its_own_weights(frames, t
         replace(BASE, loss=replace(BASE.loss, balancing_power=0.0)),
         replace(BASE, loss=replace(BASE.loss, label_smoothing=0.3)),
     ]
-    population = Population(frames, [BASE, BASE, *changed], train, held_out, device="cpu")
+    population = Population(frames, [BASE, BASE, *changed], TrainingFolds(train, held_out), device="cpu")
     population.train_epoch()
     assert equal(averaged(population, 0), averaged(population, 1))
     for number in range(2, len(changed) + 2):
@@ -85,7 +94,9 @@ def test_frames_of_held_out_subjects_affect_no_member_of_their_fold(frames, trai
     rows = held_out[1][frames.subject_index]
     changed[rows] = 3
     labels = np.where(rows & (frames.labels >= 0), 5, frames.labels).astype(np.int8)
-    one, other = (Population(data, [BASE], train, held_out, device="cpu") for data in (frames, replace(frames, visual=changed, labels=labels)))
+    one, other = (
+        Population(data, [BASE], TrainingFolds(train, held_out), device="cpu") for data in (frames, replace(frames, visual=changed, labels=labels))
+    )
     for population in (one, other):
         population.train_epoch()
     first, second = averaged(one, 0), averaged(other, 0)
@@ -94,7 +105,7 @@ def test_frames_of_held_out_subjects_affect_no_member_of_their_fold(frames, trai
 
 
 def test_a_member_gives_the_scores_that_the_population_counted(frames, train, held_out):
-    population = Population(frames, CANDIDATES[:2], train, held_out, device="cpu")
+    population = Population(frames, CANDIDATES[:2], TrainingFolds(train, held_out), device="cpu")
     population.train_epoch()
     counts, rows = population.score(), population.batches.scored_rows()[:, 0]
     for fold, mask in enumerate(held_out):
@@ -109,12 +120,12 @@ def test_a_member_gives_the_scores_that_the_population_counted(frames, train, he
 
 def test_candidates_of_different_architectures_are_refused(frames, train, held_out):
     with pytest.raises(ValueError, match="same architecture"):
-        Population(frames, [BASE, replace(BASE, hidden_dim=16)], train, held_out)
+        Population(frames, [BASE, replace(BASE, hidden_dim=16)], TrainingFolds(train, held_out))
 
 
 def test_frames_without_labels_raise_a_data_error(frames, train, held_out):
     with pytest.raises(DataError, match="is labelled and has a vector"):
-        Population(replace(frames, labels=np.full(len(frames), -1, np.int8)), [BASE], train, held_out)
+        Population(replace(frames, labels=np.full(len(frames), -1, np.int8)), [BASE], TrainingFolds(train, held_out))
 
 
 def test_mean_and_standard_deviation_follow_from_the_sums_of_the_subjects(frames):
@@ -141,7 +152,7 @@ def test_a_constant_feature_and_a_set_without_rows_are_not_divided_by_zero(frame
 def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(frames):
     used = np.flatnonzero(frames.labels >= 0)
     nobody = np.zeros(len(frames.subjects), dtype=bool)
-    batches = FoldBatches(frames, used, [~nobody], replace(BASE, rows_per_second=2.0))
+    batches = FoldBatches(frames, used, TrainingFolds([~nobody]), replace(BASE, rows_per_second=2.0))
     first, second = (np.unique(batches.epoch(epoch, 16, seed=0)) for epoch in (0, 1))
     keys = {(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in used}
     taken = [(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in first]
@@ -152,7 +163,7 @@ def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(fr
 
 
 def test_the_rows_of_a_fold_are_those_of_its_training_subjects(frames, train, held_out):
-    batches = FoldBatches(frames, np.flatnonzero(frames.labels >= 0), train, BASE)
+    batches = FoldBatches(frames, np.flatnonzero(frames.labels >= 0), TrainingFolds(train), BASE)
     rows = batches.epoch(0, 64, seed=0)
     assert rows.shape == (batches.steps(64), 3, 64)
     for fold, mask in enumerate(held_out):
@@ -162,7 +173,7 @@ def test_the_rows_of_a_fold_are_those_of_its_training_subjects(frames, train, he
 def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the_others(frames, train, held_out):
     slow = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (1e-6, 1e-3, 3e-3, 1e-6, 1e-6)]
     trained = []
-    population = Population(frames, slow, train, held_out, device="cpu")
+    population = Population(frames, slow, TrainingFolds(train, held_out), device="cpu")
     curves = train_with_halving(population, 5, HalvingConfig(grace_epochs=1), lambda epoch, alive: trained.append((epoch, alive)))
     assert trained == [(1, 5), (2, 3), (3, 2), (4, 2), (5, 2)]
     assert [len(curve.loss) for curve in curves].count(5) == 2

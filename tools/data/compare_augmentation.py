@@ -1,6 +1,6 @@
 """Compares augmentations of Stage I on drawn faces near the border of the picture and on faces blurred by motion, over several seeds.
 
-python -m tools.data.compare_augmentation --seeds 0 1 2          (about half an hour on one core)
+python -m tools.data.compare_augmentation --seeds 0 1 2          (about three quarters of an hour on one core)
 """
 
 import json

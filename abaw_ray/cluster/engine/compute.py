@@ -2,10 +2,14 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.training.config import CompileMode
+
+Prefetch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,9 @@ class ComputeConfig:
     """Actors that decode videos or read images. Without GPUs."""
     features: Resources = field(default_factory=Resources)
     """Actors that extract features. With a GPU, all CPUs but one prefetch chips for the encoder. ViT-L/14 in float32 needs about 4 GB."""
+    prefetch: Prefetch = "auto"
+    """Whether a worker that extracts features, or scores videos on a GPU, reads the next video while it computes one: its table of faces to the local
+    disk, its audio into memory (230 MB per hour of video). ``auto``: where workers have GPUs."""
     training: Resources = field(default_factory=lambda: Resources(workers=2))
     """Ranks of the encoder's training; without GPUs they use gloo. A rank of ViT-L/14 needs about 8 GB; without a GPU, 6 GB of these are weights and
     optimizer state."""
@@ -26,6 +33,9 @@ class ComputeConfig:
     selects it by the GPU's memory: for ViT-L/14 256 with 140 GB, 128 with 80 GB, 32 with 24 GB."""
     recompute_activations: bool = False
     """Recompute activations in the backward pass of the training: less memory, a third more computation, the same result."""
+    compile: CompileMode = "auto"
+    """Compile the encoder's blocks (``torch.compile``) in training and feature extraction. ``auto`` does so on GPUs where a C compiler and Python's
+    headers are installed; ``on`` also on CPUs, with a C++ compiler; ``off`` never. The result agrees to the precision of the arithmetic."""
     fusion: Resources = field(default_factory=lambda: Resources(workers=2))
     """Concurrent trials of the sweep, and the tasks that train the final models and predict. Features use shared memory in addition."""
     limits: ChildLimits = field(default_factory=ChildLimits)
@@ -39,6 +49,11 @@ class ComputeConfig:
     """Shared memory of a Ray that is started in this process, 0 for Ray's own default. Manifest rows and the features of all frames that a sweep
     trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
 
+    @property
+    def videos_per_features_worker(self) -> int:
+        """Videos that a worker of ``features`` holds at the same time: 2 where the next one is prefetched."""
+        return 2 if self.prefetch == "on" or (self.prefetch == "auto" and self.features.gpus) else 1
+
     def __post_init__(self) -> None:
         """Check for values that can never be scheduled."""
         for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
@@ -46,6 +61,8 @@ class ComputeConfig:
         for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
+        if self.prefetch not in get_args(Prefetch):
+            raise ConfigError(f"compute.prefetch={self.prefetch}: choose auto, on or off")
         if self.object_store_mb and self.object_store_mb < 80:
             raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 selects Ray's default")
 

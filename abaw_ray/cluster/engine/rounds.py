@@ -15,6 +15,9 @@ _MAX_ROUNDS = 3
 """Attempts at a task that fails with storage errors. Ours."""
 _MAX_LOSSES_IN_A_ROW = 20
 """Consecutive losses per worker after which storage counts as unreachable. Ours."""
+_TASKS_PER_WORKER = 2
+"""Tasks that Ray Data assigns to a worker at the same time: the one in work, and one that waits for it or, with two threads, is in work too. Ray's
+default for one thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +164,12 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
             fn_constructor_args=(config,),
             batch_format="pyarrow",
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(resources.workers, len(rows))),
+            compute=ray.data.ActorPoolStrategy(
+                size=min(resources.workers, len(rows)),
+                max_tasks_in_flight_per_actor=max(_TASKS_PER_WORKER, operator.items_per_worker),
+                max_concurrent_calls_per_actor=operator.items_per_worker,
+                enable_true_multi_threading=operator.items_per_worker > 1,
+            ),
             num_cpus=resources.cpus,
             num_gpus=resources.gpus or None,
             memory=resources.memory,

@@ -37,6 +37,8 @@ class ItemOperator(Generic[_ConfigT]):
     """Makes the picklable builder of the work. Called on the driver, once, before anything starts."""
     resources: Callable[[ComputeConfig], Resources]
     """Size of the pool."""
+    items_per_worker: Callable[[ComputeConfig], int] = lambda compute: 1
+    """As in ``Operator``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +185,10 @@ class Stage(Generic[_ConfigT]):
         store, items = self.store(run), self.items(run)
 
         def chain(todo: Mapping[Item, dict]) -> Chain:
-            operators = [Operator(build=one.build(run), resources=one.resources(run.compute)) for one in work.operators]
+            operators = [
+                Operator(build=one.build(run), resources=one.resources(run.compute), items_per_worker=one.items_per_worker(run.compute))
+                for one in work.operators
+            ]
             return Chain(operators=operators, in_driver=work.in_driver(todo))
 
         summarize = partial(work.summarize, run)

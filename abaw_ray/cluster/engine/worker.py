@@ -6,6 +6,7 @@ Workers may be chained: a later one passes on items that an earlier one failed, 
 import json
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Operator:
     """Builds the work inside an actor; must be picklable (a ``functools.partial`` of a class)."""
     resources: Resources
     """Size of the pool."""
+    items_per_worker: int = 1
+    """Items that one actor processes at the same time, in as many threads. With 2, the work of one item is prepared while another one is computed:
+    the work must allow calls from several threads, and serializes what a device or a library does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +91,15 @@ def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
 
 
 class ItemWorker:
-    """The actor: builds its work at its first item, then processes item after item."""
+    """The actor: builds its work at its first item, then processes item after item, or several at a time in threads (``Operator.items_per_worker``).
+
+    Each call has one item and returns its outcome, so an error of one item never reaches another one.
+    """
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config, self.losses = config, 0
         self.work: Work | None = None
+        self._building, self._pausing = threading.Lock(), threading.Lock()
         ray = sys.modules.get("ray")  # not imported where the items are processed in the driver
         context = ray.get_runtime_context() if ray and ray.is_initialized() and config.on_ray else None
         self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "driver", "worker": "driver"}
@@ -134,12 +142,17 @@ class ItemWorker:
         between = () if self.config.last else (partial(self._take_slot, row),)
         try:
             with disk_full_to_storage_error():  # covers ``build`` too: it may download a model; a full disk must not end the stage
-                self.work = self.work or self.config.build()
-                figures = self.work(self.config.store, item, json.loads(row["payload"]), *between)
+                figures = self._built()(self.config.store, item, json.loads(row["payload"]), *between)
         except ItemError as error:
             failure = self.config.store.write_failure(item, error)
             return {"reason": _reason(failure), "finished": True}
         return {"figures": json.dumps(dict(figures)), "finished": self.config.last and not isinstance(figures, Unfinished)}
+
+    def _built(self) -> Work:
+        """The work; built once, also where several threads need it."""
+        with self._building:
+            self.work = self.work or self.config.build()
+            return self.work
 
     def _kept(self, item: Item) -> dict | None:
         """The outcome of an item that is already complete: Ray repeats a task whose worker was lost after the output was written."""
@@ -151,8 +164,11 @@ class ItemWorker:
         return None
 
     def _pause(self, lost: bool) -> None:
-        self.losses = self.losses + 1 if lost else 0
-        if self.losses:
+        if not lost:
+            self.losses = 0
+            return
+        with self._pausing:  # one pause after the other: a worker with several threads would lose as many times the items in the same time
+            self.losses += 1
             time.sleep(min(2.0 ** min(self.losses - 1, 9), self.config.longest_pause))
 
 

@@ -13,6 +13,7 @@ from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Record, versions
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.still_images.image_folders import name_folders
+from abaw_ray.encoder.folds.plan import OFFICIAL
 from abaw_ray.predict.bundle.audio_visual import write_audio_visual
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import has_bundle, upload_bundle
@@ -49,19 +50,26 @@ def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, An
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             identity=identity,
         )
-        _write(storage, metadata, encoder.outputs["run"], fusion.outputs["run"], _fusion_folders(fusion, bundle.protocol))
+        _write(storage, metadata, _encoder_folder(records), fusion.outputs["run"], _fusion_folders(fusion, bundle.protocol))
     return storage.uri(MODEL_FOLDER)
 
 
 def _write(storage: Storage, metadata: BundleMetadata, encoder: str, fusion: str, folders: dict[str, str]) -> None:
     with disk_full_to_storage_error(), ExitStack() as stack:
         inputs, output = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abaw-model-"))) for _ in range(2))
-        storage.download_folder(f"{encoder}/encoder", inputs / "encoder")
+        storage.download_folder(encoder, inputs / "encoder")
         for name, folder in folders.items():
             storage.download_folder(f"{fusion}/{folder}", inputs / name)
         local = {name: inputs / name for name in folders}
         write_audio_visual(output, metadata, encoder=inputs / "encoder", fusion=local, storage=storage.config)
         upload_bundle(output, storage, MODEL_FOLDER)
+
+
+def _encoder_folder(records: dict[str, Record]) -> str:
+    """Folder of the encoder that the models of the bundle were trained with."""
+    if "fold_encoders" in records:  # the settings allow only the official model then
+        return records["fold_encoders"].figures["encoders"][OFFICIAL]["folder"]
+    return f"{records['encoder'].outputs['run']}/encoder"
 
 
 def _fusion_folders(fusion: Record, protocol: Protocol) -> dict[str, str]:

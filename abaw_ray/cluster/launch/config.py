@@ -9,6 +9,7 @@ from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import BaselineConfig, DeviceConfig, FeaturesConfig
@@ -68,6 +69,8 @@ class FeaturesJob(EncoderJob):
 class SweepJob(FeaturesJob):
     """Stage II: ``abaw-ray sweep`` and ``abaw-ray predict``."""
 
+    fold_encoders: FoldEncodersConfig = field(default_factory=FoldEncodersConfig)
+    """Encoders per fold, trained on chips of annotated videos too; their folds are those of ``sweep``. None by default."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Stage II."""
 
@@ -80,6 +83,15 @@ class PipelineConfig(SweepJob):
     """Baselines without a model."""
     bundle: BundleConfig = field(default_factory=BundleConfig)
     """The model that is written at the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse a bundle of five fold models that each need an encoder of their own."""
+        super().__post_init__()
+        if self.fold_encoders.are_trained and self.bundle.protocol == "cv":
+            raise ConfigError(
+                f"bundle.protocol=cv with fold_encoders.epochs={self.fold_encoders.epochs}: the five models of cv would need five encoders, and a "
+                "bundle has one; set bundle.protocol to official"
+            )
 
 
 def part_of(job: type[_T], config: PipelineConfig) -> _T:

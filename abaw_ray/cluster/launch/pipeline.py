@@ -12,7 +12,10 @@ from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
+from abaw_ray.cluster.stages.stage_one.annotated_images import PREPARE_ANNOTATED_IMAGES
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
+from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION
@@ -27,12 +30,15 @@ STAGES: tuple[Stage, ...] = (
     INGEST_IMAGES,
     TRAIN_ENCODER,
     EXTRACT_FEATURES,
+    PREPARE_ANNOTATED_IMAGES,
+    TRAIN_FOLD_ENCODERS,
+    EXTRACT_FOLD_FEATURES,
     SWEEP_FUSION,
     BASELINE_VECTORS,
     SCORE_BASELINES,
     PREDICT,
 )
-"""All stages, in the order in which they run."""
+"""All stages, in the order in which they run; those of the encoders per fold only where there are some."""
 
 
 def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from abaw_ray.report.inputs import (
     EncoderTraining,
     Epoch,
     ExpertUse,
+    FoldEncoderScore,
     ReportInput,
     SmoothingCurve,
     SubmissionInfo,
@@ -52,7 +53,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         ],
         smoothing=_smoothing(fusion["official"]),
         trials=_trials(run, records["fusion"], flatten(records["fusion"].settings["fusion"])),
-        encoder=_encoder(records["encoder"].figures),
+        encoder=_encoder(records["encoder"].figures, records.get("fold_encoders")),
         timelines=_timelines(run, records["predictions"]),
         submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
         failures=summary["failures"],
@@ -66,8 +67,8 @@ def _encoder_notes(encoder: Record) -> list[str]:
     return [f"The encoder was not trained in this run; it is a copy of {source} (SHA-256 {encoder.figures['source_sha256']})."] if source else []
 
 
-def _encoder(figures: dict[str, Any]) -> EncoderTraining:
-    """Epochs of Stage I, and the scores of the selected one; nothing of an encoder that was copied."""
+def _encoder(figures: dict[str, Any], folds: Record | None) -> EncoderTraining:
+    """Epochs of Stage I, the scores of the selected one and of the encoders per fold; nothing of an encoder that was copied."""
     if "copied_from" in figures:
         return EncoderTraining(epochs=())
     probe = (figures["probe"] or {"data_sets": {}})["data_sets"]
@@ -89,6 +90,10 @@ def _encoder(figures: dict[str, Any]) -> EncoderTraining:
         experts=ExpertUse(classes=list(per_class), per_class=np.array(list(per_class.values())), total=np.array(figures["router_use"]))
         if len(figures["router_use"]) > 1
         else None,
+        fold_encoders=[
+            FoldEncoderScore(name=name, subjects=len(encoder["subjects"]), images=encoder["images"], macro_f1=encoder["data_sets"])
+            for name, encoder in (folds.figures["encoders"] if folds else {}).items()
+        ],
     )
 
 

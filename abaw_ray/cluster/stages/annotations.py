@@ -14,6 +14,7 @@ from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.data.folds import assign_folds
 from abaw_ray.data.subjects import Split
 from abaw_ray.fusion.frames import Frames, join_frames
 
@@ -52,6 +53,12 @@ def annotated(run: Run[Any]) -> AnnotationSet:
     splits: dict[str, Split] = {subject.name: subject.split for subject in tree.subjects}
     labels = {name: tree.labels(name) for name, split in splits.items() if split != "test"}
     return AnnotationSet(splits=splits, labels=labels, example=tree.submission_rows() if "test" in splits.values() else [])
+
+
+@once_per_run
+def cv_folds(run: Run[Any]) -> dict[str, int]:
+    """Fold of each annotated subject of both sets, from the annotations alone: the folds of the encoders per fold, and of Stage II with them."""
+    return assign_folds(annotated(run).labels, folds=run.config.sweep.folds, seed=run.config.sweep.seed)
 
 
 def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tuple[Frames, dict[str, str]]:

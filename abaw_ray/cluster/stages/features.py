@@ -1,7 +1,10 @@
 """Stage ``features``: FACE outputs and audio to FEATURE outputs, one per video. ``features.extract`` defines the vectors."""
 
 import tempfile
+import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,12 +34,30 @@ _ROWS = 1024
 """Number of rows whose chips are in memory at the same time."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What the features of one video are extracted from."""
+
+    faces: pq.ParquetFile
+    """The FACE output, open; a temporary copy has no name any more, so a worker that is killed leaves none behind."""
+    rows: pa.Table
+    """Its columns ``frame`` and ``time``, whole."""
+    audio: Audio | None
+    failure: ItemError | None
+    """Why there is no audio."""
+
+
 class FeatureWork:
-    """Extracts the features of one video: its chips through the encoder, its audio through the speech model."""
+    """Extracts the features of one video: its chips through the encoder, its audio through the speech model.
+
+    May be called from two threads: while one video passes through the models, the inputs of the other one are read. Batches are never mixed, so the
+    features are the same.
+    """
 
     def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: ChildLimits) -> None:
         """Download the encoder (a folder of that stage's output) and build both models; ``limits`` apply to the decoding of audio."""
         self.decode_audio = IsolatedAudioDecoder(limits)
+        self.device_lock = threading.Lock()
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
             storage.download_folder(encoder, Path(folder))
             self.extract = ExtractFeatures(config, chips, Path(folder), device, storage.config)
@@ -50,28 +71,36 @@ class FeatureWork:
             StorageError: the item cannot be read, or its output cannot be written.
         """
         try:
-            return self._extract(store, item, payload)
+            inputs = self._read(store.storage, payload)
         except MissingError as error:
             raise video_missing(payload["uri"], error) from error
+        with ExitStack() as stack:
+            with self.device_lock, inputs.faces:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abaw-features-")))
+                figures = self._extract(inputs, folder / "output.parquet")
+            if inputs.failure:
+                store.write_failure(item, inputs.failure)  # before the output: a run that is killed in between would otherwise lose the failure
+            store.storage.put_file(folder / "output.parquet", store.output(item))
+        if inputs.failure:
+            raise inputs.failure
+        return figures
 
-    def _extract(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
-        rows = store.storage.read_table(payload["faces"], columns=["frame", "time"])
-        times = rows["time"].to_numpy()
+    def _read(self, storage: Storage, payload: dict) -> _Inputs:
+        """Read what needs no device."""
+        rows = storage.read_table(payload["faces"], columns=["frame", "time"])
         audio, failure = self._audio(payload["uri"], last_frame=int(rows["frame"].to_numpy().max()))
+        with storage.local_copy(payload["faces"]) as faces:
+            return _Inputs(pq.ParquetFile(faces), rows, audio, failure)
+
+    def _extract(self, inputs: _Inputs, output: Path) -> Mapping[str, float]:
+        """Write the features to a local file."""
         figures = {"rows": 0, "seen": 0, "heard": 0}
-        with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
-            local = Path(folder) / "output.parquet"
-            with pq.ParquetWriter(local, self.extract.schema, compression="zstd") as writer:
-                chunks = (pa.Table.from_batches([batch]) for batch in pq.ParquetFile(faces).iter_batches(_ROWS))
-                for table in self.extract.stream(chunks, times, audio):
-                    writer.write_table(table)
-                    figures["rows"] += len(table)
-                    figures |= {name: figures[name] + int(table[name].to_numpy().sum()) for name in ("seen", "heard")}
-            if failure:
-                store.write_failure(item, failure)  # before the output: a run that is killed in between would otherwise lose the failure
-            store.storage.put_file(local, store.output(item))
-        if failure:
-            raise failure
+        with pq.ParquetWriter(output, self.extract.schema, compression="zstd") as writer:
+            chunks = (pa.Table.from_batches([batch]) for batch in inputs.faces.iter_batches(_ROWS))
+            for table in self.extract.stream(chunks, inputs.rows["time"].to_numpy(), inputs.audio):
+                writer.write_table(table)
+                figures["rows"] += len(table)
+                figures |= {name: figures[name] + int(table[name].to_numpy().sum()) for name in ("seen", "heard")}
         return figures
 
     def _audio(self, uri: str, *, last_frame: int) -> tuple[Audio | None, ItemError | None]:
@@ -107,7 +136,7 @@ def feature_items(run: Run[Any]) -> dict[Item, dict]:
 def build_work(run: Run[Any]) -> partial[FeatureWork]:
     """The builder of the work, with the address of the trained encoder."""
     config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
-    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0))
+    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0), compile=run.compute.compile)
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
 
 
@@ -121,7 +150,11 @@ EXTRACT_FEATURES = Stage(
     warnings=scale_warnings,
     work=ItemWork(
         items=feature_items,
-        operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),
+        operators=(
+            ItemOperator(
+                build=build_work, resources=lambda compute: compute.features, items_per_worker=lambda compute: compute.videos_per_features_worker
+            ),
+        ),
         unit="videos",
     ),
     job="abaw-ray features",

@@ -1,7 +1,9 @@
 """What every rank of a training gets, and the settings of its engine that follow from the number and the kind of the ranks."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -10,6 +12,7 @@ from abaw_ray.cluster.training.zero import ZeroConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
+from abaw_ray.training.config import CompileMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class RankJob:
     shards: tuple[str, ...]
     """Paths of the ``IMAGE`` tables below the storage root."""
     config: EncoderConfig
+    start_from: str = ""
+    """Folder of an encoder with its head below the storage root, whose weights are the initial ones; empty for those of ``config``."""
     cpus: float
     """CPUs of a rank."""
     gpu: bool
@@ -33,12 +38,23 @@ class RankJob:
     """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
     recompute_activations: bool = False
     """Whether activations are recomputed in the backward pass."""
+    compile: CompileMode = "auto"
+    """Whether the encoder's blocks are compiled."""
     is_synthetic: bool = False
     """Whether the images are generated, which the model card says."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
     preemption_poll_s: float = 5.0
     """Interval at which ranks poll for preemption notices, in seconds."""
+
+    def build_model(self) -> ExpressionModel:
+        """The model with its initial weights."""
+        model = ExpressionModel(self.config, self.storage.config)
+        if self.start_from:
+            with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
+                self.storage.download_folder(self.start_from, Path(folder))
+                model.load(Path(folder))
+        return model
 
     def zero_config(self, world_size: int, gradient_accumulation_steps: int) -> ZeroConfig:
         """Settings of the DeepSpeed engine."""

@@ -29,6 +29,7 @@ from abaw_ray.encoder.images import ImageSet, open_image_set
 from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.output.best import BestEncoder
 from abaw_ray.encoder.task import EncoderTask, RankContext
+from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
 from abaw_ray.training.events import EventLog
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier
@@ -83,9 +84,11 @@ class _Rank:
         return values / self.world_size
 
     def _load(self) -> tuple[ImageSet, ExpressionModel]:
-        images, model = open_image_set(self.job.storage, self.job.shards), ExpressionModel(self.config, self.job.storage.config)
+        images, model = open_image_set(self.job.storage, self.job.shards), self.job.build_model()
         if self.job.recompute_activations:
             model.encoder.recompute_activations()
+        self.not_compiled = compile_blocks(model.encoder.vit, self.job.compile, self.device)
+        """Why the encoder's blocks are not compiled although the settings ask for it; empty where there is no reason."""
         return images, model
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
@@ -167,6 +170,7 @@ class _Rank:
             lr_multiplier=lambda step: lr_multiplier(step, total_steps, self.config.optim),
             seed=task.seed,
             num_workers=self.num_workers,
+            device=self.device,
         ):
             losses.append(loss)
             moments.append(time.time())
@@ -220,6 +224,7 @@ class _Rank:
             "images_per_second": round(len(steps) * self.config.global_batch_size / seconds, 1),
             "seconds": round(time.monotonic() - started, 2),
             "workers": self.world_size,
+            **({"not_compiled": self.not_compiled} if self.not_compiled else {}),
         }
 
     def _validate(self) -> dict:

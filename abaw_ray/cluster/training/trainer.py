@@ -27,6 +27,7 @@ from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.training.config import CompileMode
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -40,8 +41,10 @@ def train_encoder(
     shards: list[str],
     config: EncoderConfig,
     resources: Resources,
+    start_from: str = "",
     micro_batch_size: int = 0,
     recompute_activations: bool = False,
+    compile: CompileMode = "auto",
     preemption_poll_s: float = 5.0,
     is_synthetic: bool = False,
     on_report: Callable[[dict], None] | None = None,
@@ -55,8 +58,10 @@ def train_encoder(
         shards: Storage paths of the ``IMAGE`` tables.
         config: All settings that determine the encoder.
         resources: Number and size of the ranks; they do not change the result.
+        start_from: Folder of an encoder with its head below the storage root, to start from its weights instead of those of the settings.
         micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory. It does not change the result.
         recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
+        compile: Whether the encoder's blocks are compiled.
         preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
         is_synthetic: Whether the images are generated, which the model card says.
         on_report: Called in this process after each epoch with its metrics, and after a checkpoint on preemption with ``step``,
@@ -75,8 +80,10 @@ def train_encoder(
     """
     job = replace(
         _job(store, item, shards, config, resources),
+        start_from=start_from,
         micro_batch_size=micro_batch_size,
         recompute_activations=recompute_activations,
+        compile=compile,
         preempted_nodes=preempted_nodes,
         preemption_poll_s=preemption_poll_s,
         is_synthetic=is_synthetic,

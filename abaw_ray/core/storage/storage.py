@@ -190,12 +190,12 @@ class Storage:
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
-        """A local path with the content of a stored file: the file itself on a local disk, else a temporary copy."""
+        """A local path with the content of a stored file: the file itself on a local disk, else a temporary copy. An open copy stays readable."""
         filesystem, root = self._root
         if isinstance(filesystem, pafs.LocalFileSystem):
             yield Path(root) / path
             return
-        with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
+        with tempfile.TemporaryDirectory(prefix="abaw-", ignore_cleanup_errors=True) as folder:  # a copy that is open keeps its folder on NFS
             local = Path(folder) / Path(path).name
             self.get_file(path, local)
             yield local

@@ -22,6 +22,8 @@ from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext, training_rows
+from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
+from abaw_ray.training.config import CompileMode
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
@@ -66,6 +68,7 @@ class EncoderTrial:
         device: str = "cpu",
         micro_batch_size: int = 0,
         recompute_activations: bool = False,
+        compile: CompileMode = "off",
         num_workers: int = 0,
         storage: StorageConfig | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class EncoderTrial:
             device: Device of the model.
             micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory.
             recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
+            compile: Whether the encoder's blocks are compiled.
             num_workers: Threads that prefetch images.
             storage: Settings of object stores, for weights at a URI.
 
@@ -89,6 +93,7 @@ class EncoderTrial:
         self.model = ExpressionModel(config, storage).to(device)
         if recompute_activations:
             self.model.encoder.recompute_activations()
+        compile_blocks(self.model.encoder.vit, compile, device)
         size = micro_batch_size or self.model.largest_micro_batch(device, recompute=recompute_activations)
         context = RankContext(device=device, micro_batch_size=size)
         self.task = EncoderTask(config, images, context, noise_sizes=self.model.noise_sizes, train=train)
@@ -123,6 +128,7 @@ class EncoderTrial:
             lr_multiplier=lambda step: lr_multiplier(step, self.config.epochs * steps, self.config.optim),
             seed=task.seed,
             num_workers=self.num_workers,
+            device=task.context.device,
         )
         return float(torch.stack(list(losses)).mean())
 

@@ -13,11 +13,11 @@ from abaw_ray.fusion.config import FusionConfig
 
 
 class TrainingNoise:
-    """The random numbers of one step; each call draws the next ones."""
+    """The random numbers of one step; each call draws the next ones. A fold has its own, whichever others are trained beside it."""
 
-    def __init__(self, candidates: Sequence[FusionConfig], seed: int, step: int, device: torch.device) -> None:
-        """Seed the generator of this step."""
-        self._generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+    def __init__(self, candidates: Sequence[FusionConfig], folds: Sequence[int], seed: int, step: int, device: torch.device) -> None:
+        """Seed the generators of this step, one for each fold by its number."""
+        self._generators = [torch.Generator(device).manual_seed((seed * 1_000_003 + step) * 1_009 + number) for number in folds]
         self._dropout, self._modality_dropout = (
             torch.tensor([getattr(one, name) for one in candidates], device=device) for name in ("dropout", "modality_dropout")
         )
@@ -36,4 +36,4 @@ class TrainingNoise:
         return seen & ~(both & (uniform < half)), heard & ~(both & (uniform > 1 - half))
 
     def _uniform(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        return torch.rand(tuple(shape), generator=self._generator, device=device)
+        return torch.stack([torch.rand(tuple(shape[1:]), generator=generator, device=device) for generator in self._generators])

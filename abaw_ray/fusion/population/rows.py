@@ -88,16 +88,34 @@ class SubjectSums:
         return mean, np.where(std < _MIN_STD, 1.0, std)
 
 
+@dataclass(frozen=True)
+class TrainingFolds:
+    """The folds of a population. A fold is trained in the same way with any others beside it."""
+
+    train: Sequence[Bool[np.ndarray, " subjects"]]
+    """Mask of the subjects that each fold trains on."""
+    held_out: Sequence[Bool[np.ndarray, " subjects"]] = ()
+    """Mask of the subjects that score each fold; none for models that are not scored."""
+    numbers: Sequence[int] = ()
+    """Number of each fold, which seeds its batches and its dropout; by default from 0."""
+    paced_by: Sequence[Bool[np.ndarray, " subjects"]] = ()
+    """Training subjects of all folds of the protocol, the largest of which determines the steps of an epoch; by default ``train``."""
+
+    def seeds(self) -> list[int]:
+        """A number for each fold."""
+        return list(self.numbers) or list(range(len(self.train)))
+
+
 class FoldBatches:
     """The training rows of each step for every fold. An epoch takes one random labelled row of each subject in each interval of time."""
 
-    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], train: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], folds: TrainingFolds, config: FusionConfig):
         """Find the intervals.
 
         Args:
             frames: All frames.
             used: Rows with a label and a vector, ascending.
-            train: Mask of the subjects that each fold trains on.
+            folds: The folds.
             config: Training rows per second.
 
         Raises:
@@ -109,7 +127,8 @@ class FoldBatches:
         ticks = np.arange(len(used)) if rate == 0 else np.floor(frames.time[used] * rate).astype(np.int64)
         self._starts = np.flatnonzero((np.diff(ticks, prepend=-1) != 0) | (np.diff(self._subject, prepend=-1) != 0))
         self._counts = np.diff(self._starts, append=len(used))
-        self._intervals = [np.flatnonzero(mask[self._subject[self._starts]]) for mask in train]
+        self._intervals, self._seeds = [np.flatnonzero(mask[self._subject[self._starts]]) for mask in folds.train], folds.seeds()
+        self._longest = max(int(mask[self._subject[self._starts]].sum()) for mask in (folds.paced_by or folds.train))
         if not all(map(len, self._intervals)):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
 
@@ -119,7 +138,7 @@ class FoldBatches:
 
     def steps(self, batch_size: int) -> int:
         """Steps of an epoch: all rows of the largest fold occur about once."""
-        return max(1, round(max(map(len, self._intervals)) / batch_size))
+        return max(1, round(self._longest / batch_size))
 
     def epoch(self, epoch: int, batch_size: int, seed: int) -> Int64[np.ndarray, "steps folds batch"]:
         """Rows of all steps of an epoch, counted from 0. They depend on these arguments alone."""
@@ -127,7 +146,7 @@ class FoldBatches:
         picked = self._starts + (rng.random(len(self._starts)) * self._counts).astype(np.int64)
         size = self.steps(batch_size) * batch_size
         folds = []
-        for intervals in self._intervals:
-            order = rng.permutation(intervals)
+        for intervals, number in zip(self._intervals, self._seeds, strict=True):
+            order = np.random.default_rng([seed, epoch, 1 + number]).permutation(intervals)
             folds.append(np.resize(order, size).reshape(-1, batch_size))  # a smaller fold begins again
         return self.rows[picked[np.stack(folds, axis=1)]]

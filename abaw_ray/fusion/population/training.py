@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -20,7 +20,7 @@ from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.network.noise import TrainingNoise
 from abaw_ray.fusion.population.optimizer import PopulationAdamW
-from abaw_ray.fusion.population.rows import DeviceRows, FoldBatches, SubjectSums
+from abaw_ray.fusion.population.rows import DeviceRows, FoldBatches, SubjectSums, TrainingFolds
 from abaw_ray.fusion.population.windows import PADDING, WindowBatches
 from abaw_ray.scoring.metrics import confusion_matrix
 from abaw_ray.training.config import LossConfig
@@ -72,8 +72,7 @@ class Population:
         self,
         frames: Frames,
         candidates: Sequence[FusionConfig],
-        train: Sequence[Bool[np.ndarray, " subjects"]],
-        held_out: Sequence[Bool[np.ndarray, " subjects"]] = (),
+        folds: TrainingFolds,
         *,
         device: torch.device | str | None = None,
     ) -> None:
@@ -82,8 +81,7 @@ class Population:
         Args:
             frames: All frames.
             candidates: Settings that differ in ``PER_CANDIDATE`` alone.
-            train: Mask of the subjects that each fold trains on.
-            held_out: Mask of the subjects that score each fold; none for models that are not scored.
+            folds: Their folds.
             device: ``cpu`` or ``cuda``; by default a GPU where there is one.
 
         Raises:
@@ -95,13 +93,13 @@ class Population:
             raise ValueError("the candidates of a population must have the same architecture, mode, batches and seed")
         self.frames, self.candidates, self.config = frames, list(candidates), first
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.train, self.held_out = list(train), list(held_out)
-        in_use = np.any([*train, *held_out], axis=0)
+        self.folds, self.train, self.held_out = folds, list(folds.train), list(folds.held_out)
+        in_use = np.any([*folds.train, *folds.held_out], axis=0)
         used = np.flatnonzero((frames.labels >= 0) & frames.scored(first.mode) & in_use[frames.subject_index])
         if not len(used):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector for mode '{first.mode}'")
-        self.batches = (FoldBatches if first.head == "frame" else WindowBatches)(frames, used, self.train, first)
-        self.data = DeviceRows(frames, first.mode, self.device, self.batches.rows)
+        self.batches = (FoldBatches if first.head == "frame" else WindowBatches)(frames, used, folds, first)
+        self.data: DeviceRows | None = DeviceRows(frames, first.mode, self.device, self.batches.rows)
         self._labels = np.full(len(frames) + 1, UNLABELLED, np.int64)  # one more, for places of a window that no frame fills
         self._labels[used] = frames.labels[used]
         members = (len(candidates), len(self.train))
@@ -144,7 +142,7 @@ class Population:
         return (losses / len(steps)).cpu().numpy()
 
     def _train_step(self, rows: Int64[np.ndarray, "folds batch"]) -> Float[Tensor, "candidates folds"]:
-        noise = TrainingNoise(self.candidates, self.config.seed, self.step, self.device)
+        noise = TrainingNoise(self.candidates, self.folds.seeds(), self.config.seed, self.step, self.device)
         with self._autocast():
             logits, _ = self.model(*self._inputs(rows), noise=noise)
         losses = self.loss(logits, torch.from_numpy(self._labels[rows]).to(self.device))
@@ -184,6 +182,7 @@ class Population:
 
     def _inputs(self, rows: Int64[np.ndarray, "folds n"]) -> tuple[Any, ...]:
         """The model's arguments for these rows."""
+        assert self.data is not None  # until the training is over
         windows = None if self.config.head == "frame" else self.data.windows(rows, self.config.window_rows)
         return (*self.data.inputs(rows), windows)
 

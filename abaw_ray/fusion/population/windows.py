@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int64
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.population.rows import TrainingFolds
 
 PADDING = -1
 """Row number of the places of a window that no frame fills."""
@@ -55,13 +56,13 @@ def _stride(time: np.ndarray, rows_per_second: float) -> int:
 class WindowBatches:
     """The training windows of each step for every fold. An epoch takes every ``stride``-th frame, from a random one on, in random windows."""
 
-    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], train: Sequence[Bool[np.ndarray, " subjects"]], config: FusionConfig):
+    def __init__(self, frames: Frames, used: Int64[np.ndarray, " rows"], folds: TrainingFolds, config: FusionConfig):
         """Find the sequences.
 
         Args:
             frames: All frames.
             used: Rows with a label and a vector, ascending.
-            train: Mask of the subjects that each fold trains on.
+            folds: The folds.
             config: Length of the windows and rate of their rows.
 
         Raises:
@@ -75,15 +76,15 @@ class WindowBatches:
         """All rows that occur."""
         self._sequences = [one for one in uninterrupted(frames, self.rows, config) if self._is_used[one.rows].any()]
         subject = np.array([frames.subject_index[one.rows[0]] for one in self._sequences], dtype=np.int64)
-        self._train = [mask[subject] for mask in train]
+        self._train, self._seeds = [mask[subject] for mask in folds.train], folds.seeds()
         if not all(mask.any() for mask in self._train):
             raise DataError(f"fusion: none of {len(frames):,} training frames is labelled and has a vector; see the failures of the features stage")
         lengths = np.array([-(-len(one.rows) // one.stride) for one in self._sequences])
-        self._windows_of_fold = [float((lengths[mask] / self.length).sum()) for mask in self._train]
+        self._longest = max(int(lengths[mask[subject]].sum()) for mask in (folds.paced_by or folds.train))
 
     def steps(self, batch_size: int) -> int:
         """Steps of an epoch: all windows of the largest fold occur about once."""
-        return max(1, round(max(self._windows_of_fold) * self.length / batch_size))
+        return max(1, round(self._longest / batch_size))
 
     def epoch(self, epoch: int, batch_size: int, seed: int) -> Int64[np.ndarray, "steps folds batch"]:
         """Rows of all steps of an epoch, windows one after another, ``PADDING`` where a window has no frame."""
@@ -98,8 +99,8 @@ class WindowBatches:
         rows, sequence_of = np.concatenate(windows), np.concatenate(owner)
         per_step, steps = max(1, batch_size // self.length), self.steps(batch_size)
         folds = []
-        for mask in self._train:
-            order = rng.permutation(np.flatnonzero(mask[sequence_of]))
+        for mask, number in zip(self._train, self._seeds, strict=True):
+            order = np.random.default_rng([seed, epoch, 1 + number]).permutation(np.flatnonzero(mask[sequence_of]))
             order = np.resize(order, steps * per_step) if len(order) else np.zeros(steps * per_step, np.int64)
             folds.append(rows[order].reshape(steps, -1))
         return np.stack(folds, axis=1)

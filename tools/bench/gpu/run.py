@@ -24,6 +24,9 @@ Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
     ("tflops", ("ceiling", "tflops"), "", "TFLOP/s of a large bf16 matrix product on random data: the GPU's ceiling"),
     ("plain_of_ceiling", ("training", "plain_of_ceiling"), "", "training in plain PyTorch, pixels on the GPU: share of the ceiling"),
+    ("bare_of_ceiling", ("training", "bare_of_ceiling"), "", "bare loop, compiled, float32 master weights, pixels on the GPU: share of the ceiling"),
+    ("zero_compiled_of_bare", ("training", "zero_compiled_of_bare"), ">= 0.95", "training step through DeepSpeed, compiled / that bare loop"),
+    ("zero_compiled_of_zero", ("training", "zero_compiled_of_zero"), "", "training step through DeepSpeed, compiled / not compiled"),
     ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "training step through DeepSpeed, pixels on the GPU / plain PyTorch"),
     ("zero_of_ddp", ("training", "zero_of_ddp"), "", "training step through DeepSpeed / DistributedDataParallel with float32 weights and autocast"),
     (

@@ -25,8 +25,10 @@ from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext
 from abaw_ray.encoder.vit.preprocessing import preprocessing_of
+from abaw_ray.training.copies import on_device
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from abaw_ray.training.optim import make_adamw
+from tools.bench.gpu.bare_loop import compile_where_possible, measure_bare_loop
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
 from tools.bench.gpu.yardsticks import count_operators, make_ddp_engine
 
@@ -37,10 +39,7 @@ _WARMUP_STEPS = 3
 def measure_training(work: Work, raw: dict) -> dict:
     """Measure images per second of the same step in plain PyTorch and through DeepSpeed, validation, and a checkpoint."""
     task = _task(work)
-    step = [
-        batch._replace(pixels=batch.pixels.to(work.device), labels=batch.labels.to(work.device), noise=batch.noise.to(work.device))
-        for batch in task.micro_batches(0)
-    ]
+    step = list(on_device(task.micro_batches(0), work.device))
     plain, plain_operators = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
@@ -52,9 +51,12 @@ def measure_training(work: Work, raw: dict) -> dict:
         figures = _deepspeed(work, task, step, plain)
     finally:
         dist.destroy_process_group()
+    bare = measure_bare_loop(work, step)  # last: a process that has compiled counts other operators
     operators = {"plain": plain_operators, "ddp": ddp_operators, "zero": figures.pop("operators")}
-    ratios = {f"{kind}_zero_of_plain": operators["zero"][kind] / max(count, 1) for kind, count in plain_operators.items()}
-    yardsticks = {"plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw), "ddp_images_per_second": ddp_rate}
+    ratios: dict = {f"{kind}_zero_of_plain": operators["zero"][kind] / max(count, 1) for kind, count in plain_operators.items()}
+    ratios["zero_compiled_of_bare"] = figures["zero_compiled_images_per_second"] / bare["bare_images_per_second"]
+    ratios["bare_of_ceiling"] = share_of_ceiling(bare["bare_images_per_second"], 3, raw)
+    yardsticks = {**bare, "plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw), "ddp_images_per_second": ddp_rate}
     return {**yardsticks, **figures, "zero_of_ddp": figures["zero_images_per_second"] / ddp_rate, "operators_per_step": operators, **ratios}
 
 
@@ -94,7 +96,11 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
+    compile_where_possible(model, work)
+    compiled = _images_per_second(work, task, engine, lambda number: step, 0)
     return {
+        "zero_compiled_images_per_second": compiled,
+        "zero_compiled_of_zero": compiled / zero,
         "zero_images_per_second": zero,
         "zero_of_plain": zero / plain,
         "read_images_per_second": prefetched,
@@ -171,6 +177,7 @@ def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batc
         lr_multiplier=lambda step: 1e-3,
         seed=task.seed,
         num_workers=num_workers,
+        device=work.device,
     )
     start = 0.0
     for number, _ in enumerate(steps):

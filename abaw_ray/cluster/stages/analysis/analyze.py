@@ -147,7 +147,8 @@ ANALYZE = Stage[Any](
 )
 """One operator that does both halves, for machines without a GPU."""
 
-ANALYZE_ON_GPUS = replace(ANALYZE, work=replace(ANALYZE.work, operators=(_operator(FindWork, "decode"), _operator(ScoreWork, "features"))))
+_SCORE = replace(_operator(ScoreWork, "features"), items_per_worker=lambda compute: compute.videos_per_features_worker)
+ANALYZE_ON_GPUS = replace(ANALYZE, work=replace(ANALYZE.work, operators=(_operator(FindWork, "decode"), _SCORE)))
 """Two operators, for workers with a GPU; the results and their addresses are the same."""
 
 

@@ -1,11 +1,13 @@
 """The work of the stage ``analysis`` on one video: in one worker, or in two, for a CPU and for a GPU."""
 
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from abaw_ray.cluster.stages.sources import video_missing
 from abaw_ray.core.errors import ItemError, MissingError, StorageError
@@ -13,6 +15,7 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.storage.unnamed_files import link_all, open_all
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.analysis import Analysis
@@ -75,23 +78,40 @@ class FindWork:
 
 
 class ScoreWork:
-    """Second operator: scores the chips of one video, writes its files, and deletes the chips."""
+    """Second operator: scores the chips of one video, writes its files, and deletes the chips.
+
+    May be called from two threads: while one video is scored, the chips of the other one are read, or its files are written.
+    """
 
     def __init__(self, work: AnalysisWork) -> None:
         self.score, self.write, self.keep_chips = work.scorer(), work.writer(), work.keep_chips
+        self.device_lock, self.files_lock = threading.Lock(), threading.Lock()
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Process one item, as ``FindWork``."""
         chips = chips_folder(store, item)
-        with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
-            store.storage.download_folder(chips, Path(folder))
-            if not (Path(folder) / SUMMARY_FILE).is_file():
-                raise StorageError(f"{store.storage.uri(chips)}: the chips of {item.name} are gone; they are made again")
+        with ExitStack() as stack:
+            files = self._read(store, item, stack)
             try:
-                return _finish(store, item, payload, self.score(payload, Path(folder)), self.write, Path(folder))
+                with self.device_lock:
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abaw-analyze-")))
+                    link_all(files, folder)
+                    analysis = self.score(payload, folder)
+                with self.files_lock:
+                    return _finish(store, item, payload, analysis, self.write, folder)
             finally:
                 if not self.keep_chips:
                     store.storage.delete(chips)
+
+    def _read(self, store: StageStore, item: Item, stack: ExitStack) -> Mapping[str, BinaryIO]:
+        """The item's files, without names on this disk: it may wait for the device for long, and a worker that is stopped deletes nothing."""
+        chips = chips_folder(store, item)
+        with tempfile.TemporaryDirectory(prefix="abaw-analyze-", ignore_cleanup_errors=True) as folder:  # on NFS an open file keeps its folder
+            store.storage.download_folder(chips, Path(folder))
+            files = open_all(Path(folder), stack)
+        if SUMMARY_FILE not in files:
+            raise StorageError(f"{store.storage.uri(chips)}: the chips of {item.name} are gone; they are made again")
+        return files
 
 
 class FusedWork:

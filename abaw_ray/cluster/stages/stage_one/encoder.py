@@ -4,6 +4,7 @@ With ``encoder.path`` it copies an encoder that was trained before, in the drive
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,43 +117,54 @@ def copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
 
 def train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Train on all images; returns the metrics of the selected epoch, and those of all epochs as ``curve``."""
-    from abaw_ray.cluster.training.preemption import preempted_nodes
-    from abaw_ray.cluster.training.trainer import train_encoder
-
     config, images = run.config.encoder, INGEST_IMAGES.require(run)
     echo(f"encoder: {config.epochs} epochs over {images.figures['rows']:,.0f} images; {run.storage.uri(store.path)}")
-    figures = train_encoder(
-        store=store,
-        item=item,
-        shards=sorted(images.outputs.values()),
-        config=config,
-        resources=run.compute.training,
-        micro_batch_size=run.compute.micro_batch_size,
-        recompute_activations=run.compute.recompute_activations,
-        preemption_poll_s=run.compute.preemption_poll_s,
-        is_synthetic=run.config.data.use_synthetic,
-        on_report=_show,
-        preempted_nodes=preempted_nodes if run.session.shared else None,
-    )
+    figures = train_on(run, store, item, sorted(images.outputs.values()), config)
     selection = figures["selection"]
-    echo(f"encoder: the {selection['select']} epoch is used, {selection['epoch']} of {selection['last_epoch']}; {_scores(figures['data_sets'])}")
+    echo(f"encoder: the {selection['select']} epoch is used, {selection['epoch']} of {selection['last_epoch']}; {scores_text(figures['data_sets'])}")
     if figures["probe"]:
-        echo(f"encoder: linear probe of its vectors, {_scores(figures['probe']['data_sets'])}")
+        echo(f"encoder: linear probe of its vectors, {scores_text(figures['probe']['data_sets'])}")
     return {**figures, "rows": images.figures["rows"]}
 
 
-def _scores(data_sets: dict[str, dict[str, float]]) -> str:
+def train_on(
+    run: Run[Any], store: StageStore, item: Item, shards: list[str], config: EncoderConfig, *, name: str = "encoder", start_from: str = ""
+) -> dict[str, Any]:
+    """Train one encoder with the run's workers; arguments and result as of ``train_encoder``, ``name`` is printed."""
+    from abaw_ray.cluster.training.preemption import preempted_nodes
+    from abaw_ray.cluster.training.trainer import train_encoder
+
+    return train_encoder(
+        store=store,
+        item=item,
+        shards=shards,
+        config=config,
+        resources=run.compute.training,
+        start_from=start_from,
+        micro_batch_size=run.compute.micro_batch_size,
+        recompute_activations=run.compute.recompute_activations,
+        compile=run.compute.compile,
+        preemption_poll_s=run.compute.preemption_poll_s,
+        is_synthetic=run.config.data.use_synthetic,
+        on_report=partial(_show, name),
+        preempted_nodes=preempted_nodes if run.session.shared else None,
+    )
+
+
+def scores_text(data_sets: dict[str, dict[str, float]]) -> str:
     """Macro-F1 by validation set."""
     return "macro-F1 " + ", ".join(f"{name} {scores['macro_f1']:.3f}" for name, scores in data_sets.items())
 
 
-def _show(figures: dict) -> None:
+def _show(name: str, figures: dict) -> None:
     if "preempted_nodes" in figures:
         step = f"step {figures['step']} of {figures['total_steps']}"
-        echo(f"  encoder: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
+        echo(f"  {name}: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
+    if "not_compiled" in figures and figures["epoch"] == 1:
+        echo(f"  encoder: {figures['not_compiled']}")
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
-    echo(f"  encoder: {done}, loss {figures['loss']:.3f}, {_scores(figures['data_sets'])}, {rate}")
+    echo(f"  {name}: {done}, loss {figures['loss']:.3f}, {scores_text(figures['data_sets'])}, {rate}")
 
 
 TRAIN_ENCODER = Stage(

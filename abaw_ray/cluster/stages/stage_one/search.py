@@ -20,6 +20,7 @@ from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
+from abaw_ray.training.config import CompileMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class Search:
     cpus: float
     micro_batch_size: int
     recompute_activations: bool
+    compile: CompileMode
 
     def path(self, overrides: dict[str, Any]) -> str:
         """Path of a finished trial below the storage root."""
@@ -66,6 +68,7 @@ def train_trial(overrides: dict[str, Any], search: Search) -> Iterable[dict[str,
         device="cuda" if search.gpu else "cpu",
         micro_batch_size=search.micro_batch_size,
         recompute_activations=search.recompute_activations,
+        compile=search.compile,
         num_workers=int(search.cpus) - 1,
         storage=search.storage.config,
     ).epochs()
@@ -97,6 +100,7 @@ def search_encoder(run: Run[Any], store: StageStore, item: Item) -> dict[str, An
         cpus=compute.training.cpus,
         micro_batch_size=compute.micro_batch_size,
         recompute_activations=compute.recompute_activations,
+        compile=compute.compile,
     )
     candidates = sample_candidates(config.search)
     echo(f"encoder_search: {len(candidates)} trials of up to {config.search.epochs} epochs; {run.storage.uri(store.path)}")

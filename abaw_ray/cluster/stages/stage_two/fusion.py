@@ -15,16 +15,21 @@ import numpy as np
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import fetch
-from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
+from abaw_ray.cluster.stages.annotations import annotated, cv_folds, frames_in_cluster
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
+from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
+from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
+from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
+from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
 
@@ -32,10 +37,13 @@ UNIMODAL = ("visual", "speech")
 """Single-modality models, trained like the fused one, for comparison."""
 
 
-def trials_folder(run: Run[Any], item: Item) -> str:
-    """Folder of finished trials on these features, the same for any number of trials: a larger sweep reuses those of a smaller one."""
+def trials_folder(run: Run[Any]) -> str:
+    """Folder of finished trials on these features, the same for any number of trials, with and without encoders per fold: a larger sweep reuses those
+    of a smaller one.
+    """
     config = run.config
-    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1)))
+    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1), fold_encoders=FoldEncodersConfig()))
+    (item,) = SWEEP_FUSION.items(run_of_one_trial)
     return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
 
@@ -43,19 +51,25 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
     annotations, config = annotated(run), run.config.sweep
     frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
-    for name, reason in left_out.items():
-        echo(f"  {name} is left out: {reason}")
+    encoders = encoder_frames(run)
     labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
     train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
+    if encoders:  # the trials, on the features of the still images' encoder, keep these subjects
+        left_out = encoders.missing_subjects | left_out
+    for name, reason in left_out.items():
+        echo(f"  {name} is left out: {reason}")
     sweep = Sweep(
         store=store,
         item=item,
-        finished=trials_folder(run, item),
+        finished=trials_folder(run),
         config=config,
         train_folds=assign_folds(train, folds=config.folds, seed=config.seed),
-        all_folds=assign_folds(labels, folds=config.folds, seed=config.seed),
+        all_folds={name: fold for name, fold in cv_folds(run).items() if name not in left_out}
+        if encoders
+        else assign_folds(labels, folds=config.folds, seed=config.seed),
         default=most_frequent_class(np.concatenate(list(train.values()))),
         threads=max(1, int(run.compute.fusion.cpus)),
+        encoders=encoders,
     )
     candidates = run_trials(run, sweep, frames, ("fused", *UNIMODAL) if config.unimodal else ("fused",))
     best = {mode: search.best_candidate(rows) for mode, rows in candidates.items()}
@@ -96,25 +110,29 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict
 
     task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
     fused = chosen["fused"]
-    refs = {task(final_cv).remote(sweep, frames, fused): "cv", task(final_official).remote(sweep, frames, fused, "fused"): "official"}
+    jobs: dict[str, tuple[Any, ...]] = {"official": (final_official, fused, "fused"), "cv": (final_cv, fused)}
     for mode in UNIMODAL:
-        if mode in chosen:
-            refs[task(final_official).remote(sweep, frames, chosen[mode], mode)] = mode
-        else:
-            refs[task(final_unsearched).remote(sweep, frames, fused, mode)] = mode
+        jobs[mode] = (final_official, chosen[mode], mode) if mode in chosen else (final_unsearched, fused, mode)
+    at_once = 1 if sweep.encoders else len(jobs)  # with encoders per fold, each task reads a set of frames of its own
     figures: dict[str, dict] = {}
-    with progress("models", len(refs), "protocols") as shown:
-        waiting = list(refs)
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            figures |= {refs[ref]: fetch(ref) for ref in done}
-            shown.step(len(done))
+    with progress("models", len(jobs), "protocols") as shown:
+        for start in range(0, len(jobs), at_once):
+            refs = {task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:]): name for name in list(jobs)[start : start + at_once]}
+            waiting = list(refs)
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                figures |= {refs[ref]: fetch(ref) for ref in done}
+                shown.step(len(done))
     return figures
 
 
 def final_official(sweep: Sweep, frames: Frames, candidate: dict[str, Any], mode: str) -> dict[str, Any]:
-    """Train one model on all of Train_Set with a candidate's settings and number of epochs; returns the candidate's selection."""
-    trained = protocols.train_official(frames, search.candidate_config(sweep.config, candidate["changes"], mode), candidate["epochs"])
+    """Train one model on all of Train_Set with a candidate's settings and number of epochs; returns the candidate's selection.
+
+    The candidate's folds have features of the encoder of the still images, the model those of the encoder ``official`` where there is one.
+    """
+    config = search.candidate_config(sweep.config, candidate["changes"], mode)
+    trained = protocols.train_official(sweep.encoders.official() if sweep.encoders else frames, config, candidate["epochs"])
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)
     return _write_selection(sweep, name, candidate["selection"])
@@ -130,14 +148,17 @@ def final_unsearched(sweep: Sweep, frames: Frames, fused: dict[str, Any], mode: 
 
 def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[str, Any]:
     """Train the five fold models on train and validation, and select epochs and smoothing on their out-of-fold logits; returns the selection."""
-    folds = protocols.cv_folds(frames, sweep.all_folds, search.candidate_config(sweep.config, candidate["changes"]))
+    config = search.candidate_config(sweep.config, candidate["changes"])
+    if sweep.encoders:
+        folds = CrossValidationByEncoder(sweep.encoders.cv, sweep.all_folds, config)
+    else:
+        folds = protocols.cv_folds(frames, sweep.all_folds, config)
     folds.train(sweep.config.fusion.epochs)
     selected = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads)
     for number, trained in enumerate(folds.models(0, selected.epochs.final)):
         _upload(sweep, f"cv/fold-{number}", trained)
-    fold_of_row = folds.fold_of_row
-    rows = (fold_of_row >= 0).nonzero()[0]
-    table = logits_table(frames, rows, selected.logits[rows], selected.gate[rows], fold_of_row[rows])
+    rows = (folds.fold_of_row >= 0).nonzero()[0]
+    table = logits_table(folds.frames, rows, selected.logits[rows], selected.gate[rows], folds.fold_of_row[rows])
     sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
     return _write_selection(sweep, "cv", search.selection_figures(selected, len(rows)))
 
@@ -164,7 +185,7 @@ SWEEP_FUSION = Stage(
     name="fusion",
     revision=search.REVISION,
     settings=lambda config: config.sweep,
-    inputs=(EXTRACT_FEATURES,),
+    inputs=(EXTRACT_FEATURES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,
     work=RunWork(run=search_and_train, resources=lambda compute: compute.fusion, identity=lambda run: annotated(run).identity, describe=describe),
     job="abaw-ray sweep",

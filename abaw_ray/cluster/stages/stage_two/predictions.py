@@ -19,12 +19,16 @@ from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frames_in_cluster
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
+from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
+from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames, encoder_frames
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.core.settings import from_plain
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.tables import list_array, rows_of_track
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
+from abaw_ray.fusion.fold_encoders import score_ensemble_by_encoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.protocols import score_ensemble, score_official_val
 from abaw_ray.fusion.trained import TrainedFusion
@@ -48,6 +52,8 @@ class Scoring:
     faces: dict[str, str]
     """FACE outputs by video, for the boxes."""
     annotations: AnnotationSet
+    encoders: EncoderFrames | None = None
+    """Features of the encoders per fold, which the models were then trained on."""
 
 
 def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
@@ -62,8 +68,9 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         selections={name: sweep.figures[name] for name in ("official", "cv", *UNIMODAL)},
         faces=faces.outputs,
         annotations=annotations,
+        encoders=encoder_frames(run),
     )
-    frames, _ = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
+    frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)[0]
     task = ray.remote(**one_trial(run.compute).task_options, max_retries=3)(score)
     figures = fetch(task.remote(scoring, frames))
     store.complete_folder(item, figures)
@@ -75,8 +82,13 @@ def one_trial(compute: ComputeConfig) -> Resources:
     return replace(compute.fusion, workers=1, cpus=1.0)
 
 
-def score(scoring: Scoring, frames: Frames) -> dict[str, Any]:
-    """Score Validation_Set with the official and the single-modality models, and predict the test release with the ensemble of the fold models."""
+def score(scoring: Scoring, frames: Frames | None) -> dict[str, Any]:
+    """Score Validation_Set with the official and the single-modality models, and predict the test release with the ensemble of the fold models.
+
+    With encoders per fold, the frames are read here, one encoder at a time.
+    """
+    frames = scoring.encoders.official() if scoring.encoders else frames
+    assert frames is not None  # given where there are no encoders per fold
     figures: dict[str, Any] = {"official_val": _official(scoring, frames, "official", write_tables=True)}
     figures |= {f"{mode}_only": _official(scoring, frames, mode, write_tables=False) for mode in UNIMODAL}
     train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
@@ -115,9 +127,12 @@ def _official(scoring: Scoring, frames: Frames, name: str, *, write_tables: bool
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """Write the predictions for the test release by the ensemble of the fold models, and the submission file; returns the figures."""
-    selection, names = scoring.selections["cv"], frames.subject_names("test")
+    selection, known = scoring.selections["cv"], [*frames.subject_names("train"), *frames.subject_names("val")]
     models = [_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
-    rows, logits, gate = score_ensemble(models, frames, names)
+    if scoring.encoders:
+        frames, rows, logits, gate = score_ensemble_by_encoder(models, scoring.encoders.test)
+    else:
+        rows, logits, gate = score_ensemble(models, frames, frames.subject_names("test"))
     tracks = predict_subjects(frames, rows, logits, gate, _postprocessing(selection))
     storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
     storage.write_table(f"{folder}/test.parquet", prediction_table(frames, tracks, _boxes(scoring, frames, rows)))
@@ -133,7 +148,7 @@ def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
         "filled": filled.total,
         "filled_by": counts,
         "without_video": filled.without_video,
-        "shared": sorted(subjects_with_shared_recordings([*frames.subject_names("train"), *frames.subject_names("val")], names)),
+        "shared": sorted(subjects_with_shared_recordings(known, frames.subject_names("test"))),
     }
 
 
@@ -167,7 +182,7 @@ PREDICT = Stage(
     name="predictions",
     revision=3,
     settings=lambda config: {},
-    inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES),
+    inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,
     work=RunWork(run=predict, resources=one_trial, identity=lambda run: annotated(run).identity, describe=describe),
     job="abaw-ray predict",

@@ -11,6 +11,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.user_errors import unwrapped
+from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.storage.records import Item, StageStore
@@ -36,6 +37,8 @@ class Sweep:
     default: int
     threads: int
     """Of the smoothing; as many as a trial has CPUs."""
+    encoders: EncoderFrames | None = None
+    """Features of the encoders per fold, for the final models; None where all features are those of the encoder of the still images."""
 
     @property
     def folder(self) -> str:
