@@ -58,7 +58,7 @@ class AnnotatedImageWork:
 
 
 def _selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
-    """The selected rows of a track (``selected``: one boolean per frame), a few at a time: the chips of a long video do not fit into memory at once."""
+    """The selected rows of a track (``selected``: a boolean per frame), a few at a time: the chips of a long video do not fit into memory."""
     with storage.local_copy(path) as local:
         for batch in pq.ParquetFile(local).iter_batches(_ROWS):
             frames = batch.column("frame").to_numpy()
