@@ -49,7 +49,7 @@ def test_every_command_loads_its_stages():
     stages = {name: [stage.name for stage in job.load().keywords["stages"]] for name, job in JOBS.items()}
     everything = [stage.name for stage in STAGES]
     single = {"faces": ["faces"], "train": ["images", "encoder"], "search": ["images", "encoder_search"]}
-    single |= {"features": ["features"], "sweep": ["fusion"], "predict": ["predictions"]}
+    single |= {"features": ["features"], "sweep": ["annotated_images", "fold_encoders", "fold_features", "fusion"], "predict": ["predictions"]}
     assert stages == single | {"pipeline": everything, "report": everything}
 
 

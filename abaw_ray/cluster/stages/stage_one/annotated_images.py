@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
@@ -58,8 +57,8 @@ class AnnotatedImageWork:
         return {"rows": len(table)}
 
 
-def _selected_faces(storage: Storage, path: str, track: str, selected: Bool[np.ndarray, " frames"]) -> Iterator[pa.Table]:
-    """The selected rows of a track, a few at a time: the chips of a long video do not fit into memory at once."""
+def _selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
+    """The selected rows of a track (``selected``: a boolean per frame), a few at a time: the chips of a long video do not fit into memory."""
     with storage.local_copy(path) as local:
         for batch in pq.ParquetFile(local).iter_batches(_ROWS):
             frames = batch.column("frame").to_numpy()
