@@ -145,3 +145,26 @@ def test_selection_needs_two_folds_a_grid_and_labels():
         select_postprocessing(bare, GRID, default=0)
     with pytest.raises(ValueError, match="no labelled frame to fit a temperature on"):
         select_postprocessing([some[0], *bare[1:]], GRID, default=0)
+
+
+def test_each_round_selects_from_and_scores_with_its_own_models():
+    """As for a number of epochs that is chosen without the fold: the fold is scored by the models of that choice, which the other folds selected."""
+    final, other = videos(signal=0.6, hold=30, count=10, frames=300), videos(signal=0.3, hold=30, count=10, frames=300)
+    rounds = [other if fold == 2 else final for fold in range(5)]
+    mixed = select_postprocessing(final, GRID, default=0, calibration=PLAIN, subjects_without_fold=rounds)
+    plain, others = (select_postprocessing(some, GRID, default=0, calibration=PLAIN) for some in (final, other))
+    assert mixed.in_sample == plain.in_sample and mixed.postprocessing == plain.postprocessing
+    assert mixed.cross_fitted.folds[2] == others.cross_fitted.folds[2] != plain.cross_fitted.folds[2]
+    assert [score for fold, score in enumerate(mixed.cross_fitted.folds) if fold != 2] == [
+        score for fold, score in enumerate(plain.cross_fitted.folds) if fold != 2
+    ]
+    assert mixed.scores_without_fold[2] == others.scores_without_fold[2]
+    assert macro_f1(mixed.cross_fitted_matrices.sum(axis=0)) == mixed.cross_fitted.pooled
+
+
+def test_the_score_without_a_fold_is_that_of_the_other_folds_with_what_they_select():
+    some = videos(signal=0.4, hold=30, count=10, frames=300)
+    choice = select_postprocessing(some, GRID, default=0, calibration=PLAIN)
+    for fold in range(5):
+        rest = [video for video in some if video.fold != fold]
+        assert choice.scores_without_fold[fold] == pytest.approx(select_postprocessing(rest, GRID, default=0, calibration=PLAIN).in_sample.pooled)
