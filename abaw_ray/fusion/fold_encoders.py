@@ -72,13 +72,12 @@ class CrossValidationByEncoder:
 
     def logits(self, candidate: int, epoch: int) -> tuple[Float[np.ndarray, "n 8"], Float[np.ndarray, " n"]]:
         """As ``CrossValidation.logits``; the frames of every fold are read again."""
-        outputs = [part.logits(candidate, epoch, self.frames_of(number)) for number, part in zip(self.numbers, self.parts, strict=True)]
-        logits, gate = (np.stack(column) for column in zip(*outputs, strict=True))
-        own = np.stack([part.fold_of_row >= 0 for part in self.parts])
-        found = own.argmax(axis=0)
-        rows = np.arange(len(found))
-        held_out = own.any(axis=0)
-        return np.where(held_out[:, None], logits[found, rows], np.nan), np.where(held_out, gate[found, rows], np.nan)
+        logits, gate = np.full((len(self.frames), 8), np.nan, np.float32), np.full(len(self.frames), np.nan, np.float32)
+        for number, part in zip(self.numbers, self.parts, strict=True):
+            rows = part.fold_of_row >= 0
+            own_logits, own_gate = part.logits(candidate, epoch, self.frames_of(number))
+            logits[rows], gate[rows] = own_logits[rows], own_gate[rows]
+        return logits, gate
 
     def out_of_fold(self, logits: Float[np.ndarray, "n 8"]) -> list[OutOfFoldScores]:
         """As ``CrossValidation.out_of_fold``."""

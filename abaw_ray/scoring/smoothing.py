@@ -158,7 +158,7 @@ def gaussian_mean(
     power = np.ones_like(phase)
     for weight in COSINES[1:]:
         power = power * phase
-        sums += weight * (power[:, None] * _window_sums(power.conj()[:, None] * values, start, stop)).real
+        sums += weight * np.real(power[:, None] * _window_sums(power.conj()[:, None] * values, start, stop))
     count = np.pad(np.cumsum(scored), (1, 0))
     sums[count[stop] == count[start]] = np.nan
     return sums[:, :-1] / sums[:, -1:]
