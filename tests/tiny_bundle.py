@@ -34,10 +34,10 @@ METADATA = BundleMetadata(
 )
 
 
-def random_fusion(seed, widths):
+def random_fusion(seed, widths, **settings):
     """A fusion model whose outputs differ clearly from frame to frame."""
     torch.manual_seed(seed)
-    model = GatedFusion(*widths, FusionConfig(hidden_dim=8))
+    model = GatedFusion(*widths, FusionConfig(hidden_dim=8, **settings))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -45,11 +45,13 @@ def random_fusion(seed, widths):
     return TrainedFusion(model=model.eval(), provenance=provenance)
 
 
-def write_tiny_bundle(folder: Path, parts: Path) -> None:
-    """Write the bundle: an encoder for 28 pixels, a random Wav2Vec 2.0, two fusion models; ``parts`` is an empty folder for them."""
+def write_tiny_bundle(folder: Path, parts: Path, **settings: object) -> None:
+    """Write the bundle: an encoder for 28 pixels, a random Wav2Vec 2.0, two fusion models with these settings; ``parts`` is an empty folder for
+    them.
+    """
     torch.manual_seed(0)
     config = ModelConfig(name="vit_small_patch14_dinov2", img_size=28, embed_dim=24, depth=1, num_heads=2, init_values=0, weights="random")
     save_encoder(parts / "encoder", build_encoder(config))
     for seed in (0, 1):
-        save_fusion(parts / f"fold-{seed}", random_fusion(seed, (24, 16)))
+        save_fusion(parts / f"fold-{seed}", random_fusion(seed, (24, 16), **settings))
     write_audio_visual(folder, METADATA, encoder=parts / "encoder", fusion={f"fold-{seed}": parts / f"fold-{seed}" for seed in (0, 1)})

@@ -169,7 +169,11 @@ def with_visual(features: pa.Table, visual: pa.Table) -> pa.Table:
 
 
 def unlabelled_frames(table: pa.Table) -> Frames:
-    """All rows of one ``FEATURE`` table in their order, as frames of one subject without labels: the input of inference."""
+    """All rows of a ``FEATURE`` table in their order, without labels: the input of inference. Rows of a track are contiguous."""
+    videos, tracks = (np.array(table.column(name).to_pylist(), dtype=object) for name in ("video", "track"))
+    starts = np.ones(len(table), dtype=bool)
+    starts[1:] = (videos[1:] != videos[:-1]) | (tracks[1:] != tracks[:-1])
+    firsts, subject_index = np.flatnonzero(starts), np.cumsum(starts) - 1
     seen, heard, time, frame, shot = (table.column(name).to_numpy() for name in ("seen", "heard", "time", "frame", "shot"))
     return Frames(
         visual=_vectors(table.column("visual")),
@@ -180,8 +184,8 @@ def unlabelled_frames(table: pa.Table) -> Frames:
         frame=frame,
         shot=shot,
         labels=np.full(len(table), UNLABELLED, np.int8),
-        subject_index=np.zeros(len(table), np.int32),
-        subjects=(SubjectTrack(video="", track=""),),
+        subject_index=subject_index.astype(np.int32),
+        subjects=tuple(SubjectTrack(video=videos[row], track=tracks[row]) for row in firsts),
     )
 
 

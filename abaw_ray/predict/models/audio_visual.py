@@ -53,7 +53,26 @@ class AudioVisualModel:
         Raises:
             ItemError: a chip cannot be decoded.
         """
-        for table in self._extract.stream(batches, times, audio):
-            frames = unlabelled_frames(table)
-            logits, gate = average_outputs([predict_logits(model, frames, device=self._device.type) for model in self._models])
+        tables = self._extract.stream(batches, times, audio)
+        if any(model.model.config.head != "frame" for model in self._models):
+            # A temporal head reads frames of other batches: the vectors of all of them are kept, 3.6 kB per frame and person at the paper's widths.
+            yield from self._whole(list(tables))
+            return
+        for table in tables:
+            logits, gate = self._predict(table)
             yield FrameScores(logits=logits, gate=gate, heard=table["heard"].to_numpy())
+
+    def _whole(self, tables: list[pa.Table]) -> Iterator[FrameScores]:
+        """Scores of each table, from the frames of all of them."""
+        if tables:
+            logits, gate = self._predict(pa.concat_tables(tables))
+            start = 0
+            for table in tables:
+                rows = slice(start, start + len(table))
+                yield FrameScores(logits=logits[rows], gate=gate[rows], heard=table["heard"].to_numpy())
+                start = rows.stop
+
+    def _predict(self, features: pa.Table) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
+        """Logits and gates of ``FEATURE`` rows, averaged over the models."""
+        frames = unlabelled_frames(features)
+        return average_outputs([predict_logits(model, frames, device=self._device.type) for model in self._models])
