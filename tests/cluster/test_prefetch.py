@@ -138,7 +138,7 @@ def test_the_results_are_those_without_prefetching_and_without_it_items_do_not_o
     assert process(payloads(), items_per_worker=1, folder="sequential") == prefetched
     assert process.done == ITEMS
     order = [line.split() for line in process.events.read()]
-    assert [name for event, name in order if event == "encoded"] == [f"v{number}" for number in range(ITEMS)]
+    assert {name for event, name in order if event == "encoded"} == {f"v{number}" for number in range(ITEMS)}
     assert all(one[1] == other[1] for one, other in pairwise(order) if other[0] != "load"), "an item began before the previous one ended"
 
 
