@@ -2,7 +2,6 @@
 
 from abaw_ray.cluster.stages.stage_one.encoder import _show
 
-
 REASON = "blocks are not compiled: no C compiler was found (cc, gcc, clang)"
 
 
