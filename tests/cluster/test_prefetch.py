@@ -17,7 +17,6 @@ from ray import cloudpickle
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain, process_items
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
 from abaw_ray.core.errors import ConfigError, ItemError, StorageError
 from abaw_ray.core.progress import Progress
@@ -79,13 +78,6 @@ class SlowWork:
         lines = self.events.read()
         loaded, begun = ({line.split()[1] for line in lines if line.startswith(f"{event} ")} for event in ("loaded", "encode"))
         return len(begun) == count or bool(loaded - begun)
-
-
-@pytest.fixture(scope="module")
-def session():
-    with RaySession(ComputeConfig(local_cpus=2, object_store_mb=80)) as session:
-        session.start()
-        yield session
 
 
 @pytest.fixture
