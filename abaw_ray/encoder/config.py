@@ -73,7 +73,7 @@ class ModelConfig:
     init_values: float | None = None
     """Initial value of LayerScale. None keeps the architecture's own (1e-5 for DINOv2, which suits pretrained weights); 0 removes LayerScale,
     which training from scratch needs."""
-    drop_path_rate: float = 0.1
+    drop_path_rate: float = 0.2
     """Stochastic depth of the last block, growing linearly from 0 at the first; in training only."""
     weights: str = "hub"
     """Initial weights: path or URI of a safetensors or PyTorch file with timm's or DINOv2's parameter names; ``hub`` for timm's own weights of

@@ -14,11 +14,9 @@ import pyarrow as pa
 import pytest
 from ray import cloudpickle
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.in_flight import InFlightSlots
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain, process_items
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.worker import Operator
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.core.progress import Progress
@@ -66,13 +64,6 @@ class Encode:
         store.storage.write_table(store.output(item), pa.table({"n": [body["n"]]}))
         chips.unlink(missing_ok=True)
         return {"rows": 1}
-
-
-@pytest.fixture(scope="module")
-def session():
-    with RaySession(ComputeConfig(local_cpus=2, object_store_mb=80)) as session:
-        session.start()
-        yield session
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from ray import cloudpickle
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain, process_items
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
 from abaw_ray.core.errors import ConfigError, ItemError, StorageError
 from abaw_ray.core.progress import Progress
@@ -81,13 +80,6 @@ class SlowWork:
         return len(begun) == count or bool(loaded - begun)
 
 
-@pytest.fixture(scope="module")
-def session():
-    with RaySession(ComputeConfig(local_cpus=2, object_store_mb=80)) as session:
-        session.start()
-        yield session
-
-
 @pytest.fixture
 def process(session, tmp_path):
     """A function that processes items with one worker; returns the outputs by name, and has the events and the store."""
@@ -138,7 +130,7 @@ def test_the_results_are_those_without_prefetching_and_without_it_items_do_not_o
     assert process(payloads(), items_per_worker=1, folder="sequential") == prefetched
     assert process.done == ITEMS
     order = [line.split() for line in process.events.read()]
-    assert [name for event, name in order if event == "encoded"] == [f"v{number}" for number in range(ITEMS)]
+    assert {name for event, name in order if event == "encoded"} == {f"v{number}" for number in range(ITEMS)}
     assert all(one[1] == other[1] for one, other in pairwise(order) if other[0] != "load"), "an item began before the previous one ended"
 
 

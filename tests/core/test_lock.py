@@ -99,10 +99,10 @@ def test_the_process_of_a_writer_on_another_machine_of_the_same_name_is_not_look
 
 
 def test_a_writer_that_lost_its_lock_does_not_change_the_new_one(storage, monkeypatch):
-    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.5)
     with writer_lock(storage, "stage"):
-        claim(storage)
-        time.sleep(0.2)
+        claim(storage)  # long before a renewal: one that has begun would overwrite it
+        time.sleep(1.2)
         assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
     assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
 

@@ -15,7 +15,7 @@ Finish = Callable[[Run[Any], dict[str, Record]], Any]
 
 
 def plan_or_run(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None) -> None:
-    """Show the plan of these stages if the settings ask for it, else complete them (``run_job``)."""
+    """Show the plan of these stages if the settings select it, else complete them (``run_job``)."""
     if run.config.plan:
         show_plan(run, stages)
     else:

@@ -136,8 +136,12 @@ def feature_items(run: Run[Any]) -> dict[Item, dict]:
 def build_work(run: Run[Any]) -> partial[FeatureWork]:
     """The builder of the work, with the address of the trained encoder."""
     config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
-    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0), compile=run.compute.compile)
-    return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device, run.compute.limits)
+    return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device_of_worker(run), run.compute.limits)
+
+
+def device_of_worker(run: Run[Any]) -> DeviceConfig:
+    """Device settings of a worker that extracts features: all of its CPUs but one decode chips."""
+    return DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0), compile=run.compute.compile)
 
 
 EXTRACT_FEATURES = Stage(

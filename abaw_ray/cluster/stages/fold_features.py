@@ -17,6 +17,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.cluster.stages.features import device_of_worker
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.core import schema
@@ -90,8 +91,7 @@ def fold_feature_items(run: Run[Any]) -> dict[Item, dict]:
 
 def build_work(run: Run[Any]) -> partial[FoldFeatureWork]:
     """The builder of the work."""
-    device = DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0))
-    return partial(FoldFeatureWork, _visual_config(run.config), run.config.faces.chips, device)
+    return partial(FoldFeatureWork, _visual_config(run.config), run.config.faces.chips, device_of_worker(run))
 
 
 def _visual_config(config: Any) -> VisualConfig:

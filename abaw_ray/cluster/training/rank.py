@@ -88,7 +88,7 @@ class _Rank:
         if self.job.recompute_activations:
             model.encoder.recompute_activations()
         self.not_compiled = compile_blocks(model.encoder.vit, self.job.compile, self.device)
-        """Why the encoder's blocks are not compiled although the settings ask for it; empty where there is no reason."""
+        """Why the encoder's blocks are not compiled although the settings select it; empty where there is no reason."""
         return images, model
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:

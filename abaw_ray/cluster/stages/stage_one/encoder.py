@@ -162,7 +162,7 @@ def _show(name: str, figures: dict) -> None:
         echo(f"  {name}: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
         return
     if "not_compiled" in figures and figures["epoch"] == 1:
-        echo(f"  encoder: {figures['not_compiled']}")
+        echo(f"  {name}: {figures['not_compiled']}")
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  {name}: {done}, loss {figures['loss']:.3f}, {scores_text(figures['data_sets'])}, {rate}")
 
