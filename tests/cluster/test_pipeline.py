@@ -27,7 +27,7 @@ from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of
-from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, trials_folder
+from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL, trials_folder
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
@@ -223,7 +223,7 @@ def kill_once(title: str) -> int:
 def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(config, session, summary):
     run, larger = Run(config, session), Run(replace(config, sweep=replace(config.sweep, trials=5)), session)
     assert SWEEP_FUSION.store(larger).path != SWEEP_FUSION.store(run).path
-    assert len(run.storage.files(trials_folder(larger))) == 2
+    assert len(run.storage.files(trials_folder(larger))) == config.sweep.trials * len(("fused", *UNIMODAL))
 
 
 def test_the_encoder_of_an_earlier_model_replaces_stage_one(config, session, summary, tmp_path):
