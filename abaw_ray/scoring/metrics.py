@@ -1,6 +1,7 @@
 """Labels and predictions -> confusion matrices, and every metric computed from them.
 
-Each subject has its own matrix: folds, subsets and bootstrap samples are sums of matrices, so 2.6 million frames are counted only once.
+Each subject has its own matrix: folds, subsets and bootstrap samples (``bootstrap``) are sums of matrices, so 2.6 million frames are counted only
+once.
 """
 
 from collections.abc import Sequence
@@ -54,22 +55,3 @@ def sum_by_recording(matrices: Int[np.ndarray, "subjects 8 8"], recordings: Sequ
     sums = np.zeros((len(names), *matrices.shape[1:]), matrices.dtype)
     np.add.at(sums, index, matrices)
     return sums
-
-
-def bootstrap_interval(matrices: Int[np.ndarray, "recordings 8 8"], *, seed: int, samples: int = 1000, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap confidence interval of the macro-F1, resampling recordings with replacement.
-
-    Args:
-        matrices: One matrix per recording, because the frames and the subjects of one recording are not independent samples.
-        seed: Seed of the resampling.
-        samples: Number of bootstrap samples; default ours, not from the paper.
-        level: Confidence level.
-
-    Returns:
-        Lower and upper end: percentiles of the bootstrap distribution.
-    """
-    count = len(matrices)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
-    resampled = (draws @ matrices.reshape(count, -1)).reshape(samples, CLASSES, CLASSES)
-    low, high = np.quantile(per_class_f1(resampled).mean(axis=-1), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -3,7 +3,7 @@ import pytest
 from jaxtyping import TypeCheckError
 from sklearn import metrics as sklearn_metrics
 
-from abaw_ray.scoring.metrics import bootstrap_interval, confusion_matrix, macro_f1, per_class_f1, sum_by_recording
+from abaw_ray.scoring.metrics import confusion_matrix, macro_f1, per_class_f1, sum_by_recording
 
 
 def make_scores(seed, frames=3000, classes=8):
@@ -54,22 +54,6 @@ def test_only_labelled_frames_need_a_prediction():
         confusion_matrix(labels, np.array([0]))
 
 
-def test_the_bootstrap_interval_contains_the_score_and_is_wider_for_more_different_videos():
-    equal = np.array([confusion_matrix(*make_scores(0))] * 20)
-    assert np.ptp(bootstrap_interval(equal, seed=0)) == 0
-    different = np.array([confusion_matrix(*make_scores(seed, frames=100)) for seed in range(20)])
-    low, high = bootstrap_interval(different, seed=0)
-    assert low < macro_f1(different.sum(axis=0)) < high
-    assert (low, high) == bootstrap_interval(different, seed=0) != bootstrap_interval(different, seed=1)
-
-
 def test_subjects_of_one_recording_are_resampled_together():
     one, two, three = (confusion_matrix(*make_scores(seed, frames=50)) for seed in range(3))
     np.testing.assert_array_equal(sum_by_recording(np.array([one, two, three]), ["b", "a", "b"]), [two, one + three])
-
-
-def test_the_bootstrap_agrees_with_resampling_videos_one_by_one():
-    matrices = np.array([confusion_matrix(*make_scores(seed, frames=100)) for seed in range(12)])
-    rng = np.random.default_rng(5)
-    slow = [macro_f1(matrices[rng.integers(0, 12, size=12)].sum(axis=0)) for _ in range(4000)]
-    np.testing.assert_allclose(bootstrap_interval(matrices, seed=0, samples=4000), np.quantile(slow, [0.025, 0.975]), atol=0.005)

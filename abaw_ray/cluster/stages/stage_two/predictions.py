@@ -34,7 +34,8 @@ from abaw_ray.fusion.protocols import score_ensemble, score_official_val
 from abaw_ray.fusion.trained import TrainedFusion
 from abaw_ray.predict.subjects import Boxes, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
-from abaw_ray.scoring.metrics import bootstrap_interval, macro_f1, per_class_f1, sum_by_recording
+from abaw_ray.scoring.bootstrap import bootstrap_interval
+from abaw_ray.scoring.metrics import macro_f1, per_class_f1, sum_by_recording
 from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.submission import write_submission
 
