@@ -77,6 +77,11 @@ class Frames:
         """The same frames without their vectors, which take nearly all of the memory."""
         return replace(self, visual=np.empty((len(self), 0), np.float16), speech=np.empty((len(self), 0), np.float16))
 
+    def masked(self, mode: Mode) -> "Frames":
+        """The same frames as if only the vectors that a model of this mode reads were present; a frame without any then has no score."""
+        seen, heard = self.present(mode)
+        return replace(self, seen=seen, heard=heard)
+
     def present(self, mode: Mode) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Masks of the visual and of the speech vectors that a model of this mode reads."""
         return self.seen & (mode != "speech"), self.heard & (mode != "visual")

@@ -114,3 +114,10 @@ def test_rows_of_unknown_subjects_are_an_error_and_not_empty(frames):
     with pytest.raises(StageError, match="'unknown'"):
         frames.rows_of_subjects(["100", "unknown"])
     assert {frames.subjects[index].name for index in frames.subject_index[frames.rows_of_subjects(["100", "103"])]} == {"100", "103"}
+
+
+def test_frames_with_one_modality_masked_have_a_score_only_where_the_other_is_present(frames):
+    faces, voices = frames.masked("visual"), frames.masked("speech")
+    np.testing.assert_array_equal(faces.scored("fused"), frames.seen)
+    np.testing.assert_array_equal(voices.scored("fused"), frames.heard)
+    assert not faces.heard.any() and not voices.seen.any() and frames.seen.any() and frames.heard.any()
