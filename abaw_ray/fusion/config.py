@@ -197,6 +197,8 @@ class SweepConfig:
     """Early stopping of the worse candidates of a population."""
     folds: int = 5
     """Number of folds, grouped by recording; the paper reports five."""
+    fold_repeats: int = 1
+    """Assignments of folds with which the protocol ``cv`` is scored; the models and the selection are those of the first."""
     seed: int = 0
     """Seed of the folds and of the sampled trials."""
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
@@ -206,6 +208,6 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject sweeps without trials, candidates or folds."""
-        for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2)):
+        for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("fold_repeats", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")

@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from abaw_ray.core.settings import replace_at, to_plain
+from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.cross_validation import CrossValidation, EpochChoice
 from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, importance
 from abaw_ray.fusion.protocols import official_folds
+from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.selection import FoldMetrics, SelectionResult, fold_metrics, select_postprocessing
 
 REVISION = 3
@@ -34,6 +36,8 @@ class Selected:
     """After ``epochs.final`` epochs; NaN for frames outside the folds and without a usable vector."""
     gate: Float[np.ndarray, " n"]
     """Weight of the visual vector, likewise."""
+    recordings: tuple[str, ...]
+    """Recording of each subject, in the order of the selection's matrices."""
 
 
 def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: str = "fused") -> FusionConfig:
@@ -62,7 +66,7 @@ def select(trained: CrossValidation | CrossValidationByEncoder, candidate: int, 
         threads=threads,
         subjects_without_fold=[subjects[epoch] for epoch in epochs.without_fold],
     )
-    return Selected(epochs, selection, *outputs[epochs.final])
+    return Selected(epochs, selection, *outputs[epochs.final], recordings=tuple(recording_of(one.name) for one in subjects[epochs.final]))
 
 
 def run_population(
@@ -92,8 +96,8 @@ def run_population(
 
     Returns:
         A candidate's result as plain values: ``changes``, ``curve`` (rows by epoch), ``stopped``, and where it was not stopped ``score`` (in-sample,
-        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``confusion`` (cross-fitted, by fold) and ``selection``
-        (``selection_figures``).
+        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (fold and cross-fitted ``counts`` by
+        recording) and ``selection`` (``selection_figures``).
 
     Raises:
         DataError: a fold has no row to train on.
@@ -113,28 +117,35 @@ def run_population(
 
 def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
     selection = selected.selection
-    matrices = selection.cross_fitted_matrices
-    folds = np.array([subject.fold for subject in trained.out_of_fold(selected.logits)])
+    fold_of = {recording_of(name): fold for name, fold in trained.folds.items()}
+    cross_fitted = Evaluation.of_subjects(selection.cross_fitted_matrices, selected.recordings)
     return {
         "score": selection.in_sample.pooled,
         "cross_fitted": selection.cross_fitted.pooled,
         "epochs": selected.epochs.final,
         "without_fold": list(selection.scores_without_fold),
-        "confusion": [matrices[folds == number].sum(axis=0).tolist() for number in trained.numbers],
+        "recordings": {
+            name: {"fold": fold_of[name], "counts": matrix.tolist()}
+            for name, matrix in zip(cross_fitted.recordings, cross_fitted.counts, strict=True)
+        },
         "selection": selection_figures(selected, int((trained.fold_of_row >= 0).sum())),
     }
 
 
 def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
-    """What was selected for a candidate and its scores, as plain values; ``rows`` is the number of frames in the folds."""
+    """What was selected for a candidate and its scores, with intervals of the pooled ones, as plain values; ``rows``: the frames in the folds."""
     selection = selected.selection
     bias = selection.bias
+    intervals = [
+        {"interval": Evaluation.of_subjects(matrices, selected.recordings).interval()}
+        for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
+    ]
     return {
         "epochs": selected.epochs.final,
         "epochs_without_fold": list(selected.epochs.without_fold),
         "postprocessing": to_plain(selection.postprocessing),
-        "in_sample": metrics_figures(selection.in_sample),
-        "cross_fitted": metrics_figures(selection.cross_fitted),
+        "in_sample": metrics_figures(selection.in_sample) | intervals[0],
+        "cross_fitted": metrics_figures(selection.cross_fitted) | intervals[1],
         "bias": bias and {"used": bias.used, "with_bias": metrics_figures(bias.with_bias), "without_bias": metrics_figures(bias.without_bias)},
         "table": to_plain(selection.table),
         "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
@@ -145,6 +156,18 @@ def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
 def metrics_figures(metrics: FoldMetrics) -> dict[str, Any]:
     """Metrics as plain values, with mean and standard deviation over the folds."""
     return {**to_plain(metrics), "mean": metrics.mean, "std": metrics.std}
+
+
+def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") -> dict[str, Any]:
+    """Scores of a whole search, as plain values: in-sample (of the chosen candidate), cross-fitted, and their difference, the optimism."""
+    chosen = results[best.index]
+    return {
+        "candidates": len(results),
+        "chosen": best.index,
+        "in_sample": chosen["selection"]["in_sample"],
+        "cross_fitted": metrics_figures(best.cross_fitted) | {"interval": best.interval},
+        "optimism": chosen["score"] - best.cross_fitted.pooled,
+    }
 
 
 def importance_of(config: SweepConfig, results: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
@@ -161,6 +184,8 @@ class BestCandidate:
     """Position in the list of results."""
     cross_fitted: FoldMetrics
     """Each fold scored by the candidate that is best on the other folds, with everything about it selected on the other folds."""
+    interval: list[float] | None
+    """95 % interval over recordings of the pooled cross-fitted score."""
 
 
 def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
@@ -181,5 +206,9 @@ def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
     best = max(finalists, key=lambda index: results[index]["score"])
     folds = len(results[best]["without_fold"])
     chosen = [max(finalists, key=lambda index, fold=fold: results[index]["without_fold"][fold]) for fold in range(folds)]
-    matrices: Int64[np.ndarray, "folds 8 8"] = np.array([results[index]["confusion"][fold] for fold, index in enumerate(chosen)], dtype=np.int64)
-    return BestCandidate(best, fold_metrics(matrices, np.eye(folds, dtype=bool)))
+    names = sorted(results[best]["recordings"])
+    numbers = np.unique([results[best]["recordings"][name]["fold"] for name in names], return_inverse=True)[1]
+    rows = [results[chosen[number]]["recordings"][name] for name, number in zip(names, numbers, strict=True)]
+    matrices: Int64[np.ndarray, "recordings 8 8"] = np.array([row["counts"] for row in rows], dtype=np.int64)
+    cross_fitted = fold_metrics(matrices, numbers == np.arange(folds)[:, None])
+    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices).interval())

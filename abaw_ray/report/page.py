@@ -19,7 +19,7 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.charts import STYLES, Chart, Series, line_chart
 from abaw_ray.report.encoder import encoder_section
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
-from abaw_ray.report.score_rows import finite_or_none, get_path, score_rows
+from abaw_ray.report.score_rows import difference_rows, finite_or_none, get_path, score_rows, search_rows
 from abaw_ray.report.timelines import TimelineConfig, encode_timeline, sample_timelines
 from abaw_ray.report.web.html import BASE_CSS, SERIES_JS, content_policy, environment, read_inline, write_page
 from abaw_ray.scoring.metrics import per_class_f1
@@ -78,6 +78,8 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         expressions=EXPRESSIONS,
         colours=COLOURS,
         scores=score_rows(report.summary),
+        differences=difference_rows(report.summary),
+        searches=search_rows(report.summary),
         chance=finite_or_none(report.summary.get("chance_macro_f1")),
         classes=_class_rows(report),
         confusion_matrices=[_heatmap_rows(matrix) for matrix in report.confusion_matrices],

@@ -22,6 +22,31 @@ class ScoreRow:
     folds: Sequence[float] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class DifferenceRow:
+    """A difference of two models on the same frames."""
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    """Paired bootstrap confidence interval over recordings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRow:
+    """Scores of one search on folds of Train_Set, pooled over the folds."""
+
+    name: str
+    in_sample: float | None
+    cross_fitted: float
+    interval: tuple[float, float] | None
+    """Of ``cross_fitted``."""
+    optimism: float | None
+    """``in_sample`` minus ``cross_fitted``."""
+    validation: float | None
+    """Score of the chosen model on Validation_Set."""
+
+
 _ROWS = (
     (
         ("official_val", "macro_f1"),
@@ -42,6 +67,18 @@ _ROWS = (
         "Cross-validation over training and validation videos, grouped by recording; smoothing selected on the other folds. Dots: the folds.",
     ),
     (
+        ("cv", "macro_f1"),
+        "Five folds, pooled",
+        "main",
+        "The same models, over the frames of all folds together: the interval is that of this score.",
+    ),
+    (
+        ("cv", "repeats", "mean"),
+        "Repeated folds, mean",
+        "main",
+        "The mean over folds for several assignments of folds; the standard deviation is that between assignments.",
+    ),
+    (
         ("visual_only", "macro_f1"),
         "Face only",
         "ablation",
@@ -54,20 +91,28 @@ _ROWS = (
         "A separate model of the speech features alone, scored on the official validation videos.",
     ),
     (
-        ("baselines", "pixels"),
+        ("baselines", "pixels", "macro_f1"),
         "Raw pixels",
         "baseline",
         "Logistic regression on the pixels of the face crop: a baseline without a learned visual encoder.",
     ),
     (
-        ("baselines", "pitch_energy"),
+        ("baselines", "pitch_energy", "macro_f1"),
         "Pitch and energy",
         "baseline",
         "Logistic regression on mean pitch and energy: a baseline without a learned speech encoder.",
     ),
     (("chance_macro_f1",), "Chance", "baseline", "Random predictions with the class frequencies of Train_Set. The dashed line in every bar."),
 )
-_OPTIONAL = {("official_val", "macro_f1_unshared")}
+_OPTIONAL = {("official_val", "macro_f1_unshared"), ("cv", "macro_f1"), ("cv", "repeats", "mean")}
+_DIFFERENCES = {
+    "visual": "Official validation minus face only",
+    "speech": "Official validation minus audio only",
+    "official_unsmoothed": "Official validation minus the same without smoothing",
+    "official_without_audio": "Official validation minus the same model with audio masked",
+    "official_without_faces": "Official validation minus the same model with faces masked",
+}
+_SEARCHES = {"fused": "Face and audio", "visual": "Face only", "speech": "Audio only"}
 
 
 def finite_or_none(value: object) -> float | None:
@@ -95,10 +140,43 @@ def score_rows(summary: Mapping[str, Any]) -> list[ScoreRow]:
     return rows
 
 
+def difference_rows(summary: Mapping[str, Any]) -> list[DifferenceRow]:
+    """Differences of the official model from the others on the same frames, those that the run measured."""
+    rows = []
+    for key, name in _DIFFERENCES.items():
+        value = finite_or_none(get_path(summary, ("differences", key, "macro_f1")))
+        if value is not None:
+            rows.append(DifferenceRow(name=name, value=value, interval=_interval(get_path(summary, ("differences", key, "interval")))))
+    return rows
+
+
+def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
+    """Scores of the searches, those that the run made."""
+    rows = []
+    for mode, name in _SEARCHES.items():
+        paths = (("in_sample",), ("cross_fitted",), ("optimism",), ("validation", "macro_f1"))
+        in_sample, cross_fitted, optimism, validation = (finite_or_none(get_path(summary, ("searches", mode, *path))) for path in paths)
+        if cross_fitted is not None:
+            interval = _interval(get_path(summary, ("searches", mode, "interval")))
+            rows.append(
+                SearchRow(name=name, in_sample=in_sample, cross_fitted=cross_fitted, interval=interval, optimism=optimism, validation=validation)
+            )
+    return rows
+
+
 def _spread(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Standard deviation and folds, or the confidence interval, of a score."""
     if key == "macro_f1_mean":
         folds = [fold for fold in map(finite_or_none, parent.get("folds") or ()) if fold is not None]
         return {"std": finite_or_none(parent.get("macro_f1_std")), "folds": folds}
-    ends = [finite_or_none(end) for end in (parent.get("interval") or ()) if key == "macro_f1"]
-    return {"interval": tuple(ends)} if len(ends) == 2 and None not in ends else {}
+    if key == "mean":
+        return {
+            "std": finite_or_none(parent.get("std")),
+            "folds": [value for value in map(finite_or_none, parent.get("macro_f1") or ()) if value is not None],
+        }
+    return {"interval": _interval(parent.get(key.replace("macro_f1", "interval", 1)))}
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    ends = [finite_or_none(end) for end in value] if isinstance(value, Sequence) else []
+    return (ends[0], ends[1]) if len(ends) == 2 and ends[0] is not None and ends[1] is not None else None

@@ -1,6 +1,7 @@
 """The whole pipeline on a few seconds of synthetic video, on a local Ray: once into a folder, once into an object store on loopback."""
 
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
+from rich.console import Console
 from tiny import TINY
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
@@ -24,6 +26,7 @@ from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.job import report_again, run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of
@@ -35,6 +38,7 @@ from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.affwild2 import AffWild2
 from abaw_ray.media.video import decode
+from abaw_ray.scoring.evaluation import read_evaluations
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +61,7 @@ def config(tmp_path_factory) -> PipelineConfig:
         storage=StorageConfig(uri=str(root / "runs")),
         compute=ComputeConfig(object_store_mb=100, decode=Resources(memory_gb=0.2)),
         encoder=replace(SMOKE.encoder, epochs=1),
-        sweep=replace(SMOKE.sweep, trials=2, folds=3, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
+        sweep=replace(SMOKE.sweep, trials=2, folds=3, fold_repeats=2, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
     )
 
 
@@ -86,13 +90,60 @@ def test_the_summary_has_every_score_and_is_written_to_a_file(config, summary):
         summary["cv"]["macro_f1_mean"],
         summary["visual_only"]["macro_f1"],
         summary["audio_only"]["macro_f1"],
-        *summary["baselines"].values(),
+        *(baseline["macro_f1"] for baseline in summary["baselines"].values()),
         summary["chance_macro_f1"],
     ):
         assert 0 <= score <= 1
     assert set(summary["stages"]) == {stage.name for stage in needed(Run(config, UnusedSession(config.compute)), STAGES)}
     assert all(stage["rows"] > 0 and stage["seconds"] > 0 for stage in summary["stages"].values())
     assert summary["stages"]["features"]["items"] == summary["stages"]["faces"]["items"] > 0 == summary["stages"]["faces"]["failed"]
+
+
+def test_every_score_and_difference_has_an_interval_and_follows_from_the_table_of_recordings(config, session, summary):
+    run = Run(config, session)
+    folder, figures = PREDICT.require(run).outputs["run"], PREDICT.require(run).figures
+    evaluations = read_evaluations(run.storage.read_table(f"{folder}/recordings.parquet"))
+    official = evaluations["official"]
+    assert set(evaluations) == {"official", "visual", "speech", *(f"official_{name}" for name in ("unsmoothed", "without_audio", "without_faces"))}
+    assert official.score()["macro_f1"] == summary["official_val"]["macro_f1"]
+    assert evaluations["visual"].score()["interval"] == summary["visual_only"]["interval"]
+    assert summary["differences"] == {name: official.minus(one) for name, one in evaluations.items() if name != "official"}
+    assert summary["audio_gain"] == official.minus_per_class(evaluations["visual"])
+    for one in evaluations.values():
+        assert one.recordings == official.recordings
+        assert (one.counts.sum(axis=-1) == official.counts.sum(axis=-1)).all(), "every labelled frame counts, also where a modality is masked"
+    for score in (summary["official_val"], summary["cv"], summary["visual_only"], summary["audio_only"], *summary["baselines"].values()):
+        low, high = score["interval"]
+        assert 0 <= low <= high <= 1
+    assert figures["official_without_audio"]["macro_f1"] == summary["official_without_audio"]["macro_f1"]
+
+
+def test_each_search_has_its_optimism_and_the_score_of_validation_beside_it(summary):
+    assert set(summary["searches"]) == {"fused", *UNIMODAL}
+    for search in summary["searches"].values():
+        assert search["optimism"] == pytest.approx(search["in_sample"] - search["cross_fitted"])
+    assert summary["searches"]["fused"]["validation"] == {name: summary["official_val"][name] for name in ("macro_f1", "interval")}
+    console = Console(record=True, width=200, file=io.StringIO())
+    for table in score_tables(summary):
+        console.print(table)
+    text = console.export_text()
+    assert f"{summary['searches']['fused']['optimism']:+.3f}" in text and f"{summary['differences']['visual']['macro_f1']:+.3f}" in text
+
+
+def test_folds_are_stored_with_their_class_counts_and_cv_is_scored_on_other_folds_too(config, session, summary):
+    run = Run(config, session)
+    fusion = SWEEP_FUSION.require(run)
+    rows = run.storage.read_table(f"{fusion.outputs['run']}/folds.parquet").to_pylist()
+    assert {row["assignment"] for row in rows} == {"official", "cv", "repeat-1"}
+    for assignment, folds in fusion.figures["folds"].items():
+        assert len(folds) == config.sweep.folds
+        for fold in folds:
+            own = [row for row in rows if (row["assignment"], row["fold"]) == (assignment, fold["fold"])]
+            assert len(own) == fold["subjects"] > 0
+            assert fold["frames"] == {name: sum(row[name] for row in own) for name in EXPRESSIONS}
+    repeats = summary["cv"]["repeats"]
+    assert len(repeats["macro_f1"]) == 2 and repeats["macro_f1"][0] == summary["cv"]["macro_f1_mean"]
+    assert not run.storage.exists(f"{fusion.outputs['run']}/repeat-1"), "the models are those of the first assignment"
 
 
 def test_no_row_is_dropped_from_video_to_prediction(config, session, summary):

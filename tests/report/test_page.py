@@ -24,14 +24,21 @@ from abaw_ray.report.inputs import (
     Trial,
 )
 from abaw_ray.report.page import PageConfig, flatten, render, write_report
+from abaw_ray.report.score_rows import score_rows
 from abaw_ray.report.timelines import TimelineConfig
 
 SUMMARY = {
-    "official_val": {"macro_f1": 0.6412, "macro_f1_unshared": 0.6187, "interval": [0.5811, 0.6905], "per_class": [0.71] * 8},
+    "official_val": {
+        "macro_f1": 0.6412,
+        "macro_f1_unshared": 0.6187,
+        "interval": [0.5811, 0.6905],
+        "interval_unshared": [0.5522, 0.6611],
+        "per_class": [0.71] * 8,
+    },
     "cv": {"macro_f1_mean": 0.6183, "macro_f1_std": 0.0271, "folds": [0.5881, 0.6052, 0.6133, 0.6424, 0.6595]},
-    "visual_only": {"macro_f1": 0.5417},
+    "visual_only": {"macro_f1": 0.5417, "interval": [0.5099, 0.5701]},
     "audio_only": {"macro_f1": 0.3128},
-    "baselines": {"pixels": 0.2789, "pitch_energy": 0.1544},
+    "baselines": {"pixels": {"macro_f1": 0.2789, "interval": None}, "pitch_energy": {"macro_f1": 0.1544, "interval": [0.1212, 0.1888]}},
     "chance_macro_f1": 0.0993,
     "stages": {"faces": {"seconds": 83.2, "rows": 23810, "items": 37, "failed": 1}, "encoder": {"seconds": 191.0, "rows": 6000}},
     "submission": "runs/demo/submission.txt",
@@ -268,3 +275,37 @@ def test_arrays_of_different_lengths_are_rejected():
         timeline(label=np.zeros(3, np.int8))
     with pytest.raises(refusals, match="shape|counts"):
         ConfusionMatrix(name="x", counts=np.zeros((7, 7), int))
+
+
+def test_every_score_with_an_interval_shows_it_and_one_without_shows_none():
+    page = render(report_input())
+    for low, high in (("0.581", "0.691"), ("0.552", "0.661"), ("0.510", "0.570"), ("0.121", "0.189")):
+        assert f"{low} to {high}" in page
+    rows = {row.name: row for row in score_rows(SUMMARY)}
+    assert rows["Raw pixels"].interval is None and rows["Official validation, new recordings only"].interval == (0.5522, 0.6611)
+
+
+def test_differences_are_listed_with_signs_and_paired_intervals_and_not_at_all_where_none_was_measured():
+    differences = {"visual": {"macro_f1": 0.0995, "interval": [0.0412, 0.1501]}, "speech": {"macro_f1": -0.02, "interval": None}}
+    page = render(report_input(summary=SUMMARY | {"differences": differences}))
+    table = page.partition('id="differences"')[2].partition("</table>")[0]
+    assert "minus face only" in table and "+0.100" in table and "+0.041 to +0.150" in table and "-0.020" in table
+    assert "without smoothing" not in table
+    assert 'id="differences"' not in render(report_input())
+
+
+def test_the_optimism_of_each_search_is_beside_its_scores_and_that_of_validation():
+    search = {"in_sample": 0.712, "cross_fitted": 0.684, "interval": [0.61, 0.74], "optimism": 0.028, "validation": {"macro_f1": 0.641}}
+    page = render(report_input(summary=SUMMARY | {"searches": {"fused": search}}))
+    table = page.partition('id="optimism"')[2].partition("</table>")[0]
+    for text in ("0.712", "0.684", "0.610 to 0.740", "+0.028", "0.641"):
+        assert text in table
+    assert "nor that the models of the other folds have trained on the fold that is held out" in page
+    assert 'id="optimism"' not in render(report_input())
+
+
+def test_repeated_folds_have_a_row_with_the_spread_between_assignments_only_where_there_are_some():
+    repeats = {"macro_f1": [0.61, 0.63], "mean": 0.62, "std": 0.01}
+    rows = {row.name: row for row in score_rows(SUMMARY | {"cv": SUMMARY["cv"] | {"repeats": repeats}})}
+    assert (rows["Repeated folds, mean"].value, rows["Repeated folds, mean"].std) == (0.62, 0.01)
+    assert "Repeated folds, mean" not in {row.name for row in score_rows(SUMMARY)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from abaw_ray.scoring.baselines import logistic_macro_f1
+from abaw_ray.scoring.baselines import logistic_predictions
 from abaw_ray.scoring.bootstrap import bootstrap_interval, paired_difference
 from abaw_ray.scoring.calibration import softmax
 from abaw_ray.scoring.config import CalibrationConfig
@@ -34,7 +34,7 @@ LOGITS, TIME, SCORED, LABELS = np.zeros((9, 8)), np.arange(9.0), np.ones(9, bool
         lambda: paired_difference([np.zeros((2, 8, 8), int)], [np.zeros((2, 8, 7), int)], seed=0),
         lambda: Postprocessing().probabilities(LOGITS, TIME, SCORED[1:]),
         lambda: OutOfFoldScores(name="a", fold=0, logits=LOGITS, time=TIME, scored=SCORED, labels=LABELS[1:]),
-        lambda: logistic_macro_f1(LOGITS, LABELS[1:], LOGITS, LABELS, 0),
+        lambda: logistic_predictions(LOGITS, LABELS[1:], LOGITS, 0),
     ],
 )
 def test_an_array_of_another_shape_is_rejected(call):

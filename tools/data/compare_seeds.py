@@ -44,7 +44,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
             run = Run(config, session)
             summary = finish(run, run_job(run, STAGES))
         fused, face, audio = (summary[name]["macro_f1"] for name in ("official_val", "visual_only", "audio_only"))
-        pixels = f"{summary['baselines']['pixels']:.3f}"
+        pixels = f"{summary['baselines']['pixels']['macro_f1']:.3f}"
         wins += fused > max(face, audio)
         table.add_row(str(seed), f"{fused:.3f}", f"{face:.3f}", f"{audio:.3f}", f"{summary['cv']['macro_f1_mean']:.3f}", pixels)
     console.print(table)

@@ -74,6 +74,15 @@ class SweepJob(FeaturesJob):
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Stage II."""
 
+    def __post_init__(self) -> None:
+        """Refuse repeated folds where every fold has an encoder of its own."""
+        super().__post_init__()
+        if self.fold_encoders.are_trained and self.sweep.fold_repeats > 1:
+            raise ConfigError(
+                f"sweep.fold_repeats={self.sweep.fold_repeats} with fold_encoders.epochs={self.fold_encoders.epochs}: each encoder belongs to its "
+                "fold; set one of the two back to its default"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig(SweepJob):

@@ -4,12 +4,13 @@ import json
 import time
 from typing import Any
 
-from rich.table import Table
+import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
+from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
@@ -20,7 +21,6 @@ from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
-from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.progress import console, echo
 from abaw_ray.core.storage.records import Record
 from abaw_ray.report.page import write_report
@@ -48,7 +48,8 @@ def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
     run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
     page = write_report(run.storage, report_input(run, records, summary))
     model = write_model(run, records, summary)
-    console.print(score_table(summary))
+    for table in score_tables(summary):
+        console.print(table)
     echo(f"report:     {page}")
     echo(f"summary:    {run.storage.uri('summary.json')}")
     echo(f"model:      {model}")
@@ -67,17 +68,28 @@ def run_summary(records: dict[str, Record]) -> dict[str, Any]:
     failures = [*(row for record in records.values() for row in record.failures), *left_out]
     submission = scores.get("submission")
     return {
-        "official_val": {name: scores["official_val"][name] for name in ("macro_f1", "macro_f1_unshared", "interval", "per_class", "confusion")},
+        "official_val": {
+            name: scores["official_val"][name]
+            for name in ("macro_f1", "interval", "macro_f1_unshared", "interval_unshared", "per_class", "confusion")
+        },
         "cv": {
             "macro_f1_mean": cv["cross_fitted"]["mean"],
             "macro_f1_std": cv["cross_fitted"]["std"],
             "folds": cv["cross_fitted"]["folds"],
             "per_class": cv["cross_fitted"]["per_class"],
             "macro_f1_mean_in_sample": cv["in_sample"]["mean"],
-        },
-        "visual_only": {"macro_f1": scores["visual_only"]["macro_f1"]},
-        "audio_only": {"macro_f1": scores["speech_only"]["macro_f1"]},
-        "baselines": {"pixels": baselines["pixels"], "pitch_energy": baselines["pitch_energy"]},
+            "macro_f1": cv["cross_fitted"]["pooled"],
+            "interval": cv["cross_fitted"]["interval"],
+            "optimism": cv["in_sample"]["pooled"] - cv["cross_fitted"]["pooled"],
+        }
+        | _repeats(fusion),
+        "visual_only": _score(scores["visual_only"]),
+        "audio_only": _score(scores["speech_only"]),
+        **{name: _score(scores[name]) for name in ("official_unsmoothed", "official_without_audio", "official_without_faces")},
+        "differences": scores["differences"],
+        "audio_gain": scores["audio_gain"],
+        "searches": {mode: _search(row, scores["official_val" if mode == "fused" else f"{mode}_only"]) for mode, row in fusion["searches"].items()},
+        "baselines": {name: _score(baselines[name]) for name in ("pixels", "pitch_energy")},
         "chance_macro_f1": scores["chance_macro_f1"],
         "stages": {name: stage_summary(record, failed=sum(row["stage"] == name for row in failures)) for name, record in records.items()},
         "submission": submission and submission["path"],
@@ -86,23 +98,26 @@ def run_summary(records: dict[str, Record]) -> dict[str, Any]:
     }
 
 
-def score_table(summary: dict[str, Any]) -> Table:
-    """The scores, as a table for the terminal."""
-    table = Table(title="macro-F1", title_justify="left", show_edge=False)
-    table.add_column("model")
-    table.add_column("score", justify="right")
-    table.add_column("details")
-    official, cv = summary["official_val"], summary["cv"]
-    per_class = ", ".join(f"{name} {score:.2f}" for name, score in zip(EXPRESSIONS, official["per_class"], strict=True))
-    for name, score, details in (
-        ("official validation", f"{official['macro_f1']:.3f}", per_class),
-        ("  new recordings only", f"{official['macro_f1_unshared']:.3f}", "without frames whose recording is in Train_Set too"),
-        ("five folds", f"{cv['macro_f1_mean']:.3f}", f"+- {cv['macro_f1_std']:.3f}: {', '.join(f'{fold:.3f}' for fold in cv['folds'])}"),
-        ("face only", f"{summary['visual_only']['macro_f1']:.3f}", "a separate model, official validation"),
-        ("audio only", f"{summary['audio_only']['macro_f1']:.3f}", "a separate model, official validation"),
-        ("raw pixels", f"{summary['baselines']['pixels']:.3f}", "logistic regression"),
-        ("pitch and energy", f"{summary['baselines']['pitch_energy']:.3f}", "logistic regression"),
-        ("chance", f"{summary['chance_macro_f1']:.3f}", "random labels at the class frequencies"),
-    ):
-        table.add_row(name, score, details)
-    return table
+def _score(figures: dict[str, Any]) -> dict[str, Any]:
+    return {name: figures[name] for name in ("macro_f1", "interval")}
+
+
+def _search(search: dict[str, Any], validation: dict[str, Any]) -> dict[str, Any]:
+    """Pooled scores of a search on folds of Train_Set, their difference, and beside them the one score of Validation_Set."""
+    return {
+        "candidates": search["candidates"],
+        "in_sample": search["in_sample"]["pooled"],
+        "interval_in_sample": search["in_sample"]["interval"],
+        "cross_fitted": search["cross_fitted"]["pooled"],
+        "interval": search["cross_fitted"]["interval"],
+        "optimism": search["optimism"],
+        "validation": _score(validation),
+    }
+
+
+def _repeats(fusion: dict[str, Any]) -> dict[str, Any]:
+    """Mean and standard deviation of the score over the assignments of folds, the first one included; nothing where there is one assignment."""
+    if not fusion["repeats"]:
+        return {}
+    means = [one["cross_fitted"]["mean"] for one in (fusion["cv"], *fusion["repeats"])]
+    return {"repeats": {"macro_f1": means, "mean": float(np.mean(means)), "std": float(np.std(means))}}

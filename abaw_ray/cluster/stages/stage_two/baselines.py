@@ -20,11 +20,14 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.tables import rows_of_track
+from abaw_ray.data.subjects import recording_of
 from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy
 from abaw_ray.features.config import BaselineConfig
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
-from abaw_ray.scoring.baselines import logistic_macro_f1
+from abaw_ray.scoring.baselines import logistic_predictions
+from abaw_ray.scoring.evaluation import Evaluation
+from abaw_ray.scoring.metrics import confusion_matrix
 
 
 class BaselineWork:
@@ -75,7 +78,7 @@ def annotated_items(run: Run[Any]) -> dict[Item, dict]:
 
 
 def score(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Macro-F1 of the two baselines on the official validation set."""
+    """Scores of the two baselines on the official validation set."""
     vectors = BASELINE_VECTORS.require(run)
     figures = _scores(run.storage, sorted(vectors.outputs.values()), annotated(run)) | {"rows": vectors.figures["rows"]}
     store.complete_folder(item, figures)
@@ -98,7 +101,7 @@ BASELINE_VECTORS = Stage(
 )
 SCORE_BASELINES = Stage(
     name="baselines",
-    revision=3,
+    revision=4,
     settings=lambda config: {},
     inputs=(BASELINE_VECTORS,),
     work=RunWork(
@@ -110,7 +113,7 @@ SCORE_BASELINES = Stage(
 )
 
 
-def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> dict[str, float]:
+def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> dict[str, dict[str, Any]]:
     table = pa.concat_tables([storage.read_table(path) for path in outputs])
     tracks, frames = table["track"].to_pylist(), table["frame"].to_numpy()
     labelled = np.array(
@@ -124,5 +127,9 @@ def _scores(storage: Storage, outputs: list[str], annotations: AnnotationSet) ->
         usable = table[name].is_valid().to_numpy() & (labels >= 0)
         vectors = np.array(table[name].filter(pa.array(usable)).to_pylist(), np.float32)
         train, val = split[usable] == "train", split[usable] == "val"
-        scores[name] = logistic_macro_f1(vectors[train], labels[usable][train], vectors[val], labels[usable][val], 0)
+        predicted = logistic_predictions(vectors[train], labels[usable][train], vectors[val], 0)
+        subject = np.array(tracks)[usable][val]
+        names = sorted(set(subject))
+        counts = np.array([confusion_matrix(labels[usable][val][subject == one], predicted[subject == one]) for one in names])
+        scores[name] = Evaluation.of_subjects(counts, [recording_of(one) for one in names]).score()
     return scores

@@ -6,6 +6,7 @@ its finished trials.
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
+from abaw_ray.cluster.stages.stage_two.folds import repeated_folds, score_repeat, write_folds
 from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.progress import echo, progress
@@ -42,7 +44,7 @@ def trials_folder(run: Run[Any]) -> str:
     of a smaller one.
     """
     config = run.config
-    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1), fold_encoders=FoldEncodersConfig()))
+    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1, fold_repeats=1), fold_encoders=FoldEncodersConfig()))
     (item,) = SWEEP_FUSION.items(run_of_one_trial)
     return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
@@ -71,20 +73,22 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         threads=max(1, int(run.compute.fusion.cpus)),
         encoders=encoders,
     )
+    folds = {"official": sweep.train_folds, **repeated_folds(sweep, labels)}
+    counts = write_folds(store.storage, sweep.folder, labels, folds)
     candidates = run_trials(run, sweep, frames, ("fused", *UNIMODAL) if config.unimodal else ("fused",))
     best = {mode: search.best_candidate(rows) for mode, rows in candidates.items()}
     for mode, rows in candidates.items():
         _show_best(mode, rows, best[mode])
     chosen = {mode: rows[best[mode].index] for mode, rows in candidates.items()}
-    finals = _run_finals(run, sweep, frames, chosen)
-    searches = {
-        mode: {"candidates": len(rows), "chosen": best[mode].index, "cross_fitted": search.metrics_figures(best[mode].cross_fitted)}
-        for mode, rows in candidates.items()
-    }
+    finals = _run_finals(run, sweep, frames, chosen, list(folds.values())[2:])
+    repeats = [finals.pop(name) for name in list(finals) if name.startswith("repeat-")]
+    searches = {mode: search.search_figures(rows, best[mode]) for mode, rows in candidates.items()}
     write_tables(store.storage, sweep.folder, candidates)
     figures = {
         "rows": finals["cv"]["rows"],
         "left_out": left_out,
+        "folds": counts,
+        "repeats": repeats,
         "searches": searches,
         "changes": chosen["fused"]["changes"],
         "importance": dict(search.importance_of(config, candidates["fused"])),
@@ -97,15 +101,16 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
 def _show_best(mode: str, rows: list[dict[str, Any]], best: search.BestCandidate) -> None:
     chosen = rows[best.index]
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
-    scores = f"macro-F1 {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f}"
+    optimism = chosen["score"] - best.cross_fitted.pooled
+    scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f} (optimism {optimism:+.3f})"
     echo(
         f"  {mode}: best of {len(rows)} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
         f"with {', '.join(changes) or 'the default settings'}"
     )
 
 
-def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict[str, Any]]) -> dict[str, dict]:
-    """Train the final models, each kind in a separate task; returns the figures of each kind."""
+def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict[str, Any]], repeats: Sequence[dict[str, int]]) -> dict[str, dict]:
+    """Train the final models and score the repeats of ``cv``, each in a separate task; returns the figures of each."""
     import ray
 
     task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
@@ -113,6 +118,7 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict
     jobs: dict[str, tuple[Any, ...]] = {"official": (final_official, fused, "fused"), "cv": (final_cv, fused)}
     for mode in UNIMODAL:
         jobs[mode] = (final_official, chosen[mode], mode) if mode in chosen else (final_unsearched, fused, mode)
+    jobs |= {f"repeat-{number}": (score_repeat, fused, folds) for number, folds in enumerate(repeats, 1)}
     at_once = 1 if sweep.encoders else len(jobs)  # with encoders per fold, each task reads a set of frames of its own
     figures: dict[str, dict] = {}
     with progress("models", len(jobs), "protocols") as shown:
