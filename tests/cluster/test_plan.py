@@ -19,7 +19,7 @@ from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of, videos
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
-from abaw_ray.core.errors import AbawError
+from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 
@@ -151,3 +151,12 @@ def test_a_detector_without_its_weights_is_a_problem_of_the_still_images_too(pla
     faces = replace(SMOKE.faces, detector=replace(SMOKE.faces.detector, kind="yunet", weights="yunet.onnx"))
     _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), faces=faces)
     assert "yunet.onnx: there is no such file" in str(error)
+
+
+def test_repeated_folds_are_refused_with_encoders_per_fold_which_belong_to_the_first_assignment():
+    repeated, bundle = replace(SMOKE.sweep, fold_repeats=2), replace(SMOKE.bundle, protocol="official")
+    assert replace(SMOKE, sweep=repeated).sweep.fold_repeats == 2
+    with pytest.raises(ConfigError, match="sweep.fold_repeats=2 with fold_encoders.epochs=1: each encoder belongs to its fold"):
+        replace(SMOKE, sweep=repeated, bundle=bundle, fold_encoders=FoldEncodersConfig(epochs=1))
+    with pytest.raises(ConfigError, match="sweep.fold_repeats=0 must be at least 1"):
+        replace(SMOKE.sweep, fold_repeats=0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.data.folds import assign_folds
+from abaw_ray.data.folds import assign_folds, count_folds
 from abaw_ray.data.subjects import recording_of
 
 WEIGHT = np.array([26, 2.3, 1.6, 1.7, 13, 10.4, 4.4, 27.2])
@@ -71,3 +71,27 @@ def test_as_many_recordings_as_folds_is_enough_and_fewer_is_an_error():
 def test_subjects_without_any_label_cannot_be_stratified():
     with pytest.raises(DataError, match="no expression has 2 labelled frames"):
         assign_folds({"1": np.full(5, -1, np.int8), "2": np.full(5, -1, np.int8)}, folds=2, seed=0)
+
+
+def test_a_repeat_is_another_assignment_that_keeps_recordings_together_and_classes_balanced():
+    labels = subjects(200)
+    folds = [assign_folds(labels, seed=0, repeat=repeat) for repeat in range(3)]
+    assert folds[1] == assign_folds(labels, seed=0, repeat=1)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        together = [
+            {(one, other) for one in sorted(labels)[:80] for other in sorted(labels)[:80] if assigned[one] == assigned[other]}
+            for assigned in (folds[first], folds[second])
+        ]
+        assert len(together[0] & together[1]) < 0.5 * len(together[0]), "whatever the numbers of the folds are"
+    for assigned in folds:
+        assert assigned.keys() == labels.keys()
+        assert len({(recording_of(name), fold) for name, fold in assigned.items()}) == len({recording_of(name) for name in labels})
+        counts = np.array([np.bincount(np.concatenate([labels[name] for name in labels if assigned[name] == fold]), minlength=8) for fold in range(5)])
+        assert (np.abs(counts / counts.sum(axis=0) - 0.2) < 0.12).all()
+
+
+def test_folds_are_counted_by_subject_recording_and_labelled_frame():
+    labels = {"1_left": np.array([0, 0, 7, -1], np.int8), "1_right": np.array([7], np.int8), "2": np.array([-1], np.int8)}
+    first, second = count_folds(labels, {"1_left": 0, "1_right": 0, "2": 1})
+    assert (first.fold, first.subjects, first.recordings, first.frames) == (0, 2, 1, (2, 0, 0, 0, 0, 0, 0, 2))
+    assert (second.fold, second.subjects, second.recordings, second.frames) == (1, 1, 1, (0,) * 8)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from abaw_ray.fusion.search import best_candidate, search_figures
+from abaw_ray.scoring.metrics import macro_f1
+
+
+def make_result(seed, score, without_fold, *, correct):
+    """A finalist's result with two recordings in each of two folds."""
+    rng = np.random.default_rng(seed)
+    counts = [[rng.multinomial(50, np.eye(8)[row] * correct + (1 - correct) / 8).tolist() for row in range(8)] for _ in range(4)]
+    return {
+        "stopped": False,
+        "score": score,
+        "without_fold": without_fold,
+        "recordings": {f"recording {index}": {"fold": index % 2, "counts": matrix} for index, matrix in enumerate(counts)},
+        "selection": {"in_sample": {"pooled": score, "interval": [score - 0.1, score + 0.1]}},
+    }
+
+
+@pytest.fixture
+def results():
+    return [make_result(0, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, 0.7, [0.5, 0.9], correct=0.7)]
+
+
+def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_the_other_folds(results):
+    best = best_candidate(results)
+    assert best.index == 2
+    chosen = {0: results[0], 1: results[2]}
+    counts = {fold: np.sum([row["counts"] for row in one["recordings"].values() if row["fold"] == fold], axis=0) for fold, one in chosen.items()}
+    assert best.cross_fitted.folds == pytest.approx([macro_f1(counts[0]), macro_f1(counts[1])])
+    assert best.cross_fitted.pooled == pytest.approx(macro_f1(counts[0] + counts[1]))
+    assert best.interval is not None and best.interval[0] <= best.cross_fitted.pooled <= best.interval[1]
+
+
+def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score(results):
+    best = best_candidate(results)
+    figures = search_figures(results, best)
+    assert (figures["candidates"], figures["chosen"]) == (3, 2)
+    assert figures["optimism"] == pytest.approx(figures["in_sample"]["pooled"] - figures["cross_fitted"]["pooled"])
+    assert figures["cross_fitted"]["interval"] == best.interval and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]
