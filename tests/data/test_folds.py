@@ -86,7 +86,9 @@ def test_a_repeat_is_another_assignment_that_keeps_recordings_together_and_class
     for assigned in folds:
         assert assigned.keys() == labels.keys()
         assert len({(recording_of(name), fold) for name, fold in assigned.items()}) == len({recording_of(name) for name in labels})
-        counts = np.array([np.bincount(np.concatenate([labels[name] for name in labels if assigned[name] == fold]), minlength=8) for fold in range(5)])
+        counts = np.array(
+            [np.bincount(np.concatenate([labels[name] for name in labels if assigned[name] == fold]), minlength=8) for fold in range(5)]
+        )
         assert (np.abs(counts / counts.sum(axis=0) - 0.2) < 0.12).all()
 
 
