@@ -12,10 +12,12 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from abaw_ray.core.errors import ConfigError
 
+AutoOnOff = Literal["auto", "on", "off"]
+"""A choice that ``auto`` leaves to the program."""
 _T = TypeVar("_T")
 
 

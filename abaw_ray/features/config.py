@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.training.config import CompileMode
+from abaw_ray.core.settings import AutoOnOff
 
 REVISION = 3
 """Raised when the same settings give other features."""
@@ -130,7 +130,7 @@ class DeviceConfig:
     decode_workers: int = 0
     """Threads that decode and crop chips ahead of the encoder; 0 decodes between forward passes, which suits a CPU without idle cores."""
 
-    compile: CompileMode = "off"
+    compile: AutoOnOff = "off"
     """Whether the encoder's blocks are compiled; the job takes it from ``compute.compile``. An analysis does not compile: a few videos take less time
     than the compiler."""
 

@@ -5,9 +5,6 @@ from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
 
-CompileMode = Literal["auto", "on", "off"]
-"""Whether blocks of a network are compiled: on GPUs with a C compiler, always, or never."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:

@@ -21,7 +21,7 @@ from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.stage_one.annotated_images import PREPARE_ANNOTATED_IMAGES
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
-from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, trials_folder
+from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL, trials_folder
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
@@ -122,7 +122,7 @@ def test_the_trials_are_those_without_encoders_per_fold(run, summary):
     (item,) = SWEEP_FUSION.items(off)
     assert SWEEP_FUSION.store(off).path != SWEEP_FUSION.store(run).path
     assert trials_folder(run) == f"{SWEEP_FUSION.store(off).path}/trials/{item.key}"
-    assert len(run.storage.files(trials_folder(run))) == 1
+    assert len(run.storage.files(trials_folder(run))) == len(("fused", *UNIMODAL))
 
 
 def test_the_bundle_has_the_official_encoder(run, summary):

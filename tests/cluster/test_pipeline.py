@@ -32,6 +32,7 @@ from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL, trials_folder
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
+from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE
 from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError, StageError
 from abaw_ray.core.expressions import EXPRESSIONS
@@ -292,16 +293,22 @@ def test_the_encoder_of_an_earlier_model_replaces_stage_one(config, session, sum
     assert "The encoder was not trained in this run" in (root / "report.html").read_text()
 
 
+def candidates(run, record):
+    """Rows of the sweep's table of candidates."""
+    return run.storage.read_table(f"{record.outputs['run']}/{CANDIDATES_FILE}").to_pylist()
+
+
 def test_a_trial_that_is_killed_more_often_than_tune_retries_gives_the_same_result(config, session, summary, tmp_path):
     undisturbed = Run(config, session)
-    before = SWEEP_FUSION.require(undisturbed).figures["trials"]
+    before = candidates(undisturbed, SWEEP_FUSION.require(undisturbed))
     shutil.copytree(config.storage.uri, tmp_path / "runs", ignore=shutil.ignore_patterns("fusion", "predictions"))
     copied = replace(config, storage=StorageConfig(uri=str(tmp_path / "runs")), data=data_of(undisturbed), sweep=replace(config.sweep, trials=1))
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(lambda: {kill_once("ray::ImplicitFunc.train") for _ in range(3)})
         after = SWEEP_FUSION.complete(Run(copied, session))
         assert len(killed.result()) == 3
-    assert after.figures["trials"] == before[:1]
+    first = [row for row in before if row["trial"] == 1]
+    assert [{name: row.get(name) for name in first[0]} for row in candidates(Run(copied, session), after)] == first
 
 
 def test_predictions_whose_process_is_killed_are_repeated_with_the_same_result(config, session, summary, tmp_path):

@@ -236,3 +236,5 @@ def test_prefetching_is_on_where_workers_have_gpus_unless_the_user_decides():
     assert ComputeConfig(prefetch="on").videos_per_features_worker == 2
     with pytest.raises(ConfigError, match="compute.prefetch=yes: choose auto, on or off"):
         ComputeConfig(prefetch="yes")
+    with pytest.raises(ConfigError, match="compute.compile=yes: choose auto, on or off"):
+        ComputeConfig(compile="yes")

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.core import schema
 from abaw_ray.faces.chips import encode_jpeg
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.models.audio_visual import AudioVisualModel
-from tiny_bundle import write_tiny_bundle
 
 FRAMES = 90
 

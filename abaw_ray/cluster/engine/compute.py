@@ -2,14 +2,12 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.training.config import CompileMode
-
-Prefetch = Literal["auto", "on", "off"]
+from abaw_ray.core.settings import AutoOnOff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,7 @@ class ComputeConfig:
     """Actors that decode videos or read images. Without GPUs."""
     features: Resources = field(default_factory=Resources)
     """Actors that extract features. With a GPU, all CPUs but one prefetch chips for the encoder. ViT-L/14 in float32 needs about 4 GB."""
-    prefetch: Prefetch = "auto"
+    prefetch: AutoOnOff = "auto"
     """Whether a worker that extracts features, or scores videos on a GPU, reads the next video while it computes one: its table of faces to the local
     disk, its audio into memory (230 MB per hour of video). ``auto``: where workers have GPUs."""
     training: Resources = field(default_factory=lambda: Resources(workers=2))
@@ -33,7 +31,7 @@ class ComputeConfig:
     selects it by the GPU's memory: for ViT-L/14 256 with 140 GB, 128 with 80 GB, 32 with 24 GB."""
     recompute_activations: bool = False
     """Recompute activations in the backward pass of the training: less memory, a third more computation, the same result."""
-    compile: CompileMode = "auto"
+    compile: AutoOnOff = "auto"
     """Compile the encoder's blocks (``torch.compile``) in training and feature extraction. ``auto`` does so on GPUs where a C compiler and Python's
     headers are installed; ``on`` also on CPUs, with a C++ compiler; ``off`` never. The result agrees to the precision of the arithmetic."""
     fusion: Resources = field(default_factory=lambda: Resources(workers=2))
@@ -61,8 +59,9 @@ class ComputeConfig:
         for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
-        if self.prefetch not in get_args(Prefetch):
-            raise ConfigError(f"compute.prefetch={self.prefetch}: choose auto, on or off")
+        for name in ("prefetch", "compile"):
+            if getattr(self, name) not in get_args(AutoOnOff):
+                raise ConfigError(f"compute.{name}={getattr(self, name)}: choose auto, on or off")
         if self.object_store_mb and self.object_store_mb < 80:
             raise ConfigError(f"compute.object_store_mb={self.object_store_mb} is below Ray's minimum of 80; 0 selects Ray's default")
 

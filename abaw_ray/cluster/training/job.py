@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 
 from abaw_ray.cluster.training.zero import ZeroConfig
+from abaw_ray.core.settings import AutoOnOff
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
-from abaw_ray.training.config import CompileMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class RankJob:
     """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
     recompute_activations: bool = False
     """Whether activations are recomputed in the backward pass."""
-    compile: CompileMode = "auto"
+    compile: AutoOnOff = "auto"
     """Whether the encoder's blocks are compiled."""
     is_synthetic: bool = False
     """Whether the images are generated, which the model card says."""

@@ -23,11 +23,11 @@ from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.rank import run_rank
 from abaw_ray.cluster.training.ray_private import worker_error, worker_message
 from abaw_ray.core.errors import AbawError, StageError, StorageError
+from abaw_ray.core.settings import AutoOnOff
 from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
-from abaw_ray.training.config import CompileMode
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -44,7 +44,7 @@ def train_encoder(
     start_from: str = "",
     micro_batch_size: int = 0,
     recompute_activations: bool = False,
-    compile: CompileMode = "auto",
+    compile: AutoOnOff = "auto",
     preemption_poll_s: float = 5.0,
     is_synthetic: bool = False,
     on_report: Callable[[dict], None] | None = None,

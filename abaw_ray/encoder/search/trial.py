@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from abaw_ray.core.settings import replace_at
+from abaw_ray.core.settings import AutoOnOff, replace_at
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
@@ -23,7 +23,6 @@ from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext, training_rows
 from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
-from abaw_ray.training.config import CompileMode
 from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
@@ -68,7 +67,7 @@ class EncoderTrial:
         device: str = "cpu",
         micro_batch_size: int = 0,
         recompute_activations: bool = False,
-        compile: CompileMode = "off",
+        compile: AutoOnOff = "off",
         num_workers: int = 0,
         storage: StorageConfig | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.training.config import CompileMode
+from abaw_ray.core.settings import AutoOnOff
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_NUMBER_OF_GRAPHS = 12
@@ -24,7 +24,7 @@ _COMPILERS = {"cuda": ("CC", ("cc", "gcc", "clang")), "cpu": ("CXX", ("c++", "g+
 """Environment variable and names of the compilers that the generated code needs: C for Triton's launchers on a GPU, C++ on a CPU."""
 
 
-def compile_blocks(vit: Any, mode: CompileMode, device: str | torch.device) -> str:
+def compile_blocks(vit: Any, mode: AutoOnOff, device: str | torch.device) -> str:
     """Compile the blocks where the mode says so; the compiler runs when a block is first called. Returns why not, empty where nothing prevents it.
 
     Compiled blocks round differently: their results agree to the precision of the arithmetic.

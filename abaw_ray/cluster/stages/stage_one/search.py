@@ -15,12 +15,11 @@ from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.settings import digest
+from abaw_ray.core.settings import AutoOnOff, digest
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
-from abaw_ray.training.config import CompileMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class Search:
     cpus: float
     micro_batch_size: int
     recompute_activations: bool
-    compile: CompileMode
+    compile: AutoOnOff
 
     def path(self, overrides: dict[str, Any]) -> str:
         """Path of a finished trial below the storage root."""
