@@ -14,10 +14,10 @@ from tools.data import padding
 def write_faces(path, inside):
     chips = [encode_jpeg(np.full((40, 40, 3), 60 + number, np.uint8), 90) for number in range(len(inside))]
     rows = [
-        {"video": "v", "track": "main", "frame": number + 1, "time": number / 10, "seen": True, "chip": chip, "inside": value}
+        {"video": "v", "track": "main", "frame": number + 1, "time": number / 10, "shot": 0, "seen": True, "chip": chip, "inside": value}
         for number, (chip, value) in enumerate(zip(chips, inside, strict=True))
     ]
-    rows.append({"video": "v", "track": "main", "frame": len(inside) + 1, "time": 9.0, "seen": False})
+    rows.append({"video": "v", "track": "main", "frame": len(inside) + 1, "time": 9.0, "shot": 0, "seen": False})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema.FACE), path)
 
