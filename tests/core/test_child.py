@@ -44,7 +44,7 @@ def test_a_slow_call_that_makes_progress_is_not_killed(child_with_timeout):
 
 
 def test_time_in_io_wait_does_not_count_as_time_without_progress(child_with_timeout):
-    assert child_with_timeout("read_slowly", 6, 0.35, 0.1) == 6
+    assert child_with_timeout("read_slowly", 6, 0.25, 0.01) == 6
 
 
 def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_wait(child_with_timeout):
