@@ -12,7 +12,7 @@ from jaxtyping import Int
 from sklearn.model_selection import StratifiedGroupKFold
 
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.expressions import EXPRESSIONS, class_counts
 from abaw_ray.data.subjects import recording_of
 
 _MAX_ROWS = 50_000
@@ -81,7 +81,7 @@ def count_folds(labels_by_name: Mapping[str, Int[np.ndarray, " frames"]], folds:
                 fold=number,
                 subjects=len(names),
                 recordings=len({recording_of(name) for name in names}),
-                frames=tuple(np.bincount(labels[labels >= 0], minlength=len(EXPRESSIONS)).tolist()),
+                frames=tuple(class_counts(labels, len(EXPRESSIONS)).astype(int).tolist()),
             )
         )
     return counts

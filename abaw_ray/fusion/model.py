@@ -12,7 +12,7 @@ from torch.nn import functional
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.network.heads import HEADS, Windows
 from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members, Standardizer
-from abaw_ray.fusion.network.noise import TrainingNoise
+from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
 
 class GatedFusion(nn.Module):
@@ -77,5 +77,4 @@ class _Projection(nn.Module):
         self.linear, self.norm = Linear(inputs, width, members), LayerNorm(width, members)
 
     def forward(self, x: Tensor, noise: TrainingNoise | None) -> Tensor:
-        x = functional.gelu(self.norm(self.linear(x)))
-        return x if noise is None else noise.hidden(x)
+        return dropout(functional.gelu(self.norm(self.linear(x))), noise)

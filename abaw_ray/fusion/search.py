@@ -170,10 +170,14 @@ def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") 
     }
 
 
+def candidate_scores(results: Sequence[Mapping[str, Any]]) -> list[CandidateScores]:
+    """What proposals and importance read of the results of ``run_population``."""
+    return [CandidateScores(row["changes"], [epoch["macro_f1"] for epoch in row["curve"]], row["stopped"]) for row in results]
+
+
 def importance_of(config: SweepConfig, results: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
     """How much of the differences between candidates each setting explains, from the results of ``run_population``."""
-    rows = [CandidateScores(row["changes"], [epoch["macro_f1"] for epoch in row["curve"]], row["stopped"]) for row in results]
-    return importance(config, [rows])
+    return importance(config, [candidate_scores(results)])
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from abaw_ray.core.expressions import EXPRESSIONS
-
-CLASSES = len(EXPRESSIONS)
+from abaw_ray.scoring.metrics import CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
 from abaw_ray.core.settings import to_plain
-from abaw_ray.scoring.calibration import CLASSES, Calibration
+from abaw_ray.scoring.calibration import Calibration
 from abaw_ray.scoring.config import CalibrationConfig, SmoothingConfig
 from abaw_ray.scoring.fitting.bias import fit_bias
 from abaw_ray.scoring.fitting.grid import LabelledFrames, count_labels, count_settings, labelled_frames, smoothed_rows
 from abaw_ray.scoring.fitting.temperature import fit_temperatures
-from abaw_ray.scoring.metrics import macro_f1, per_class_f1
+from abaw_ray.scoring.metrics import CLASSES, macro_f1, per_class_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
 
 _In = TypeVar("_In")

@@ -14,6 +14,14 @@ from abaw_ray.core.expressions import class_counts, class_weights
 from abaw_ray.training.config import LossConfig
 
 
+def balancing(config: LossConfig, count: Float64[np.ndarray, " classes"]) -> tuple[Float64[np.ndarray, " classes"], Float64[np.ndarray, " classes"]]:
+    """Weight of a sample of each class and what is added to the class's logit, from the class counts; weight 0 for a class without samples."""
+    weights = class_weights(count) ** config.balancing_power if config.class_balancing == "weights" else np.ones(len(count))
+    prior = np.log(np.where(count > 0, count, 1) / max(count.sum(), np.finfo(float).tiny))
+    adjustment = config.balancing_power * prior if config.class_balancing == "logits" else np.zeros(len(count))
+    return np.where(count > 0, weights, 0.0), adjustment
+
+
 class ClassLoss:
     """Cross-entropy balanced by the class counts of one training set; classes without samples have weight 0."""
 
@@ -23,11 +31,9 @@ class ClassLoss:
         """Count the classes of the training labels, each sample by its weight; negative labels are ignored."""
         self.config = config
         count = class_counts(labels, classes, sample_weights)
-        weights = class_weights(count) ** config.balancing_power if config.class_balancing == "weights" else np.ones(classes)
-        self._host_weights = np.where(count > 0, weights, 0.0).astype(np.float32)  # read by prefetching threads, so never on a GPU
+        weights, adjustment = balancing(config, count)
+        self._host_weights = weights.astype(np.float32)  # read by prefetching threads, so never on a GPU
         self.weights = torch.from_numpy(self._host_weights)
-        prior = np.log(np.where(count > 0, count, 1) / max(count.sum(), np.finfo(float).tiny))
-        adjustment = config.balancing_power * prior if config.class_balancing == "logits" else np.zeros(classes)
         self.logit_adjustment = torch.tensor(adjustment, dtype=torch.float32)
 
     def weight_sum(self, labels: Int[np.ndarray, " n"], sample_weights: Float64[np.ndarray, " n"] | None = None) -> float:

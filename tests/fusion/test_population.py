@@ -151,8 +151,8 @@ def test_a_constant_feature_and_a_set_without_rows_are_not_divided_by_zero(frame
 
 def test_an_epoch_takes_one_row_of_each_interval_and_another_epoch_other_rows(frames):
     used = np.flatnonzero(frames.labels >= 0)
-    nobody = np.zeros(len(frames.subjects), dtype=bool)
-    batches = FoldBatches(frames, used, TrainingFolds([~nobody]), replace(BASE, rows_per_second=2.0))
+    all_subjects = np.ones(len(frames.subjects), dtype=bool)
+    batches = FoldBatches(frames, used, TrainingFolds([all_subjects]), replace(BASE, rows_per_second=2.0))
     first, second = (np.unique(batches.epoch(epoch, 16, seed=0)) for epoch in (0, 1))
     keys = {(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in used}
     taken = [(int(frames.subject_index[row]), int(np.floor(frames.time[row] * 2))) for row in first]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members
-from abaw_ray.fusion.network.noise import TrainingNoise
+from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
 _DILATIONS = (1, 2, 4)
 """Distances in rows between the three rows that each convolution reads: the head sees 7 rows to either side."""
@@ -41,7 +41,7 @@ class FrameHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "*members n pair"], windows: Windows | None, noise: TrainingNoise | None) -> Float[Tensor, "*members n 8"]:
         """Logits."""
-        return self.output(_dropout(functional.gelu(self.hidden(x)), noise))
+        return self.output(dropout(functional.gelu(self.hidden(x)), noise))
 
 
 class ConvHead(nn.Module):
@@ -62,7 +62,7 @@ class ConvHead(nn.Module):
         for dilation, norm, layer in zip(_DILATIONS, self.norms, self.layers, strict=True):
             rows = (norm(x) * valid).unflatten(-2, (-1, windows.length))
             taps = [_shifted(rows, offset).flatten(-3, -2) for offset in (-dilation, 0, dilation)]
-            x = x + _dropout(functional.gelu(layer(torch.cat(taps, dim=-1))), noise)
+            x = x + dropout(functional.gelu(layer(torch.cat(taps, dim=-1))), noise)
         return self.output(x)
 
 
@@ -92,9 +92,9 @@ class AttentionHead(nn.Module):
         x, bias = self.hidden(x), self._bias(windows)
         for block in range(_BLOCKS):
             attended = self._attend(self.projections[block](self.attention_norms[block](x)), bias, windows.length)
-            x = x + _dropout(self.mixtures[block](attended), noise)
+            x = x + dropout(self.mixtures[block](attended), noise)
             wide = functional.gelu(self.expansions[block](self.norms[block](x)))
-            x = x + _dropout(self.contractions[block](wide), noise)
+            x = x + dropout(self.contractions[block](wide), noise)
         return self.output(x)
 
     def _bias(self, windows: Windows) -> Float[Tensor, "*folds windows heads length length"]:
@@ -115,10 +115,6 @@ class AttentionHead(nn.Module):
 
 HEADS: dict[str, type[FrameHead] | type[ConvHead] | type[AttentionHead]] = {"frame": FrameHead, "conv": ConvHead, "attention": AttentionHead}
 """The heads by the names of ``FusionConfig.head``."""
-
-
-def _dropout(x: Tensor, noise: TrainingNoise | None) -> Tensor:
-    return x if noise is None else noise.hidden(x)
 
 
 def _shifted(rows: Float[Tensor, "*members windows length width"], offset: int) -> Float[Tensor, "*members windows length width"]:

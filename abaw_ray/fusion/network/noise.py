@@ -37,3 +37,8 @@ class TrainingNoise:
 
     def _uniform(self, shape: Sequence[int], device: torch.device) -> Tensor:
         return torch.stack([torch.rand(tuple(shape[1:]), generator=generator, device=device) for generator in self._generators])
+
+
+def dropout(x: Tensor, noise: TrainingNoise | None) -> Tensor:
+    """Hidden units after the dropout of a training step; unchanged without noise."""
+    return x if noise is None else noise.hidden(x)

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.expressions import EXPRESSIONS, UNLABELLED, class_counts, class_weights
+from abaw_ray.core.expressions import UNLABELLED, class_counts
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
@@ -22,10 +22,10 @@ from abaw_ray.fusion.network.noise import TrainingNoise
 from abaw_ray.fusion.population.optimizer import PopulationAdamW
 from abaw_ray.fusion.population.rows import DeviceRows, FoldBatches, SubjectSums, TrainingFolds
 from abaw_ray.fusion.population.windows import PADDING, WindowBatches
-from abaw_ray.scoring.metrics import confusion_matrix
+from abaw_ray.scoring.metrics import CLASSES, confusion_matrix
 from abaw_ray.training.config import LossConfig
+from abaw_ray.training.losses import balancing
 
-_CLASSES = len(EXPRESSIONS)
 _SCORED_ROWS = 2_048
 """Held-out frames of each fold in one forward pass."""
 
@@ -35,10 +35,9 @@ class PopulationLoss:
 
     def __init__(self, configs: Sequence[LossConfig], labels_of_folds: Sequence[np.ndarray], device: torch.device) -> None:
         """Count the classes of each fold's labels."""
-        counts = [class_counts(labels, _CLASSES) for labels in labels_of_folds]
-        weights = np.array([[_weights(count, config) for count in counts] for config in configs])
-        adjustment = np.array([[_adjustment(count, config) for count in counts] for config in configs])
-        self.weights, self.adjustment = (torch.tensor(values, dtype=torch.float32, device=device) for values in (weights, adjustment))
+        counts = [class_counts(labels, CLASSES) for labels in labels_of_folds]
+        values = np.array([[balancing(config, count) for count in counts] for config in configs])
+        self.weights, self.adjustment = torch.tensor(values, dtype=torch.float32, device=device).unbind(dim=2)
         self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device).view(-1, 1, 1)
 
     def __call__(self, logits: Float[Tensor, "candidates folds n 8"], labels: Int64[Tensor, "folds n"]) -> Float[Tensor, "candidates folds"]:
@@ -53,16 +52,6 @@ class PopulationLoss:
     def keep(self, kept: Int64[Tensor, " candidates"]) -> None:
         """Continue with these candidates alone."""
         self.weights, self.adjustment, self.smoothing = self.weights[kept], self.adjustment[kept], self.smoothing[kept]
-
-
-def _weights(count: np.ndarray, config: LossConfig) -> np.ndarray:
-    weights = class_weights(count) ** config.balancing_power if config.class_balancing == "weights" else np.ones(_CLASSES)
-    return np.where(count > 0, weights, 0.0)
-
-
-def _adjustment(count: np.ndarray, config: LossConfig) -> np.ndarray:
-    prior = np.log(np.where(count > 0, count, 1) / max(count.sum(), 1))
-    return config.balancing_power * prior if config.class_balancing == "logits" else np.zeros(_CLASSES)
 
 
 class Population:
@@ -155,10 +144,10 @@ class Population:
         none is held out.
         """
         if not self.held_out:
-            return np.zeros((len(self.candidates), 0, _CLASSES, _CLASSES), np.int64)
+            return np.zeros((len(self.candidates), 0, CLASSES, CLASSES), np.int64)
         rows = self.batches.scored_rows()
         held_out = [rows[mask[self.frames.subject_index[rows[:, 0]]]] for mask in self.held_out]
-        counts = np.zeros((len(self.candidates), len(held_out), _CLASSES, _CLASSES), np.int64)
+        counts = np.zeros((len(self.candidates), len(held_out), CLASSES, CLASSES), np.int64)
         step = max(1, _SCORED_ROWS // rows.shape[1])
         for start in range(0, max(map(len, held_out)), step):
             chunks = [part[start : start + step] for part in held_out]

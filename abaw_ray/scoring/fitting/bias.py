@@ -3,12 +3,9 @@
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
-from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.scoring.config import CalibrationConfig
 from abaw_ray.scoring.fitting.grid import count_labels
-from abaw_ray.scoring.metrics import macro_f1, per_class_f1
-
-CLASSES = len(EXPRESSIONS)
+from abaw_ray.scoring.metrics import CLASSES, macro_f1, per_class_f1
 
 
 def fit_bias(scores: Float[np.ndarray, "frames 8"], labels: Int[np.ndarray, " frames"], config: CalibrationConfig) -> tuple[float, ...]:

@@ -13,10 +13,9 @@ import numba
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
-from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.scoring.metrics import CLASSES
 from abaw_ray.scoring.smoothing import COSINES
 
-CLASSES = len(EXPRESSIONS)
 TERMS = 2 * (len(COSINES) - 1)
 """Cosines and sines of a Gaussian besides the constant."""
 _REORDER = {"reassoc", "contract", "nsz"}

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
-from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.scoring.config import SmoothingConfig
 from abaw_ray.scoring.fill import nearest_scored
+from abaw_ray.scoring.metrics import CLASSES
 from abaw_ray.scoring.smoothing import COSINE_HALF_PERIOD, SIGMAS, fill_gaps, to_microseconds
-
-CLASSES = len(EXPRESSIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from abaw_ray.cluster.stages.stage_two.trials import Sweep
-from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.expressions import EXPRESSIONS, class_counts
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.folds import assign_folds, count_folds
@@ -19,12 +19,9 @@ FOLDS_FILE = "folds.parquet"
 
 
 def repeated_folds(sweep: Sweep, labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
-    """The assignment of ``cv``, and as ``repeat-1``, ... the others with which it is scored again."""
+    """``repeat-1``, ... -> further assignments of folds, with which ``cv`` is scored again."""
     config = sweep.config
-    others = {
-        f"repeat-{number}": assign_folds(labels, folds=config.folds, seed=config.seed, repeat=number) for number in range(1, config.fold_repeats)
-    }
-    return {"cv": sweep.all_folds, **others}
+    return {f"repeat-{number}": assign_folds(labels, folds=config.folds, seed=config.seed, repeat=number) for number in range(1, config.fold_repeats)}
 
 
 def write_folds(storage: Storage, folder: str, labels: Mapping[str, np.ndarray], assignments: Mapping[str, Mapping[str, int]]) -> dict[str, list]:
@@ -37,7 +34,7 @@ def write_folds(storage: Storage, folder: str, labels: Mapping[str, np.ndarray],
         counts = count_folds(labels, folds)
         figures[assignment] = [{**asdict(one), "frames": dict(zip(EXPRESSIONS, one.frames, strict=True))} for one in counts]
         for name, fold in folds.items():
-            frames = np.bincount(labels[name][labels[name] >= 0], minlength=len(EXPRESSIONS)).tolist()
+            frames = class_counts(labels[name], len(EXPRESSIONS)).astype(int).tolist()
             rows.append({"assignment": assignment, "subject": name, "fold": fold, **dict(zip(EXPRESSIONS, frames, strict=True))})
         for one in counts if assignment in ("official", "cv") else ():
             rarest = int(np.argmin(one.frames))

@@ -6,7 +6,7 @@ its finished trials.
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,22 +73,21 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         threads=max(1, int(run.compute.fusion.cpus)),
         encoders=encoders,
     )
-    folds = {"official": sweep.train_folds, **repeated_folds(sweep, labels)}
-    counts = write_folds(store.storage, sweep.folder, labels, folds)
+    repeats = repeated_folds(sweep, labels)
+    counts = write_folds(store.storage, sweep.folder, labels, {"official": sweep.train_folds, "cv": sweep.all_folds, **repeats})
     candidates = run_trials(run, sweep, frames, ("fused", *UNIMODAL) if config.unimodal else ("fused",))
     best = {mode: search.best_candidate(rows) for mode, rows in candidates.items()}
-    for mode, rows in candidates.items():
-        _show_best(mode, rows, best[mode])
     chosen = {mode: rows[best[mode].index] for mode, rows in candidates.items()}
-    finals = _run_finals(run, sweep, frames, chosen, list(folds.values())[2:])
-    repeats = [finals.pop(name) for name in list(finals) if name.startswith("repeat-")]
     searches = {mode: search.search_figures(rows, best[mode]) for mode, rows in candidates.items()}
+    for mode, candidate in chosen.items():
+        _show_best(mode, candidate, searches[mode])
+    finals = _run_finals(run, sweep, frames, chosen, repeats)
     write_tables(store.storage, sweep.folder, candidates)
     figures = {
         "rows": finals["cv"]["rows"],
         "left_out": left_out,
         "folds": counts,
-        "repeats": repeats,
+        "repeats": [finals.pop(name) for name in repeats],
         "searches": searches,
         "changes": chosen["fused"]["changes"],
         "importance": dict(search.importance_of(config, candidates["fused"])),
@@ -98,18 +97,18 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     return figures
 
 
-def _show_best(mode: str, rows: list[dict[str, Any]], best: search.BestCandidate) -> None:
-    chosen = rows[best.index]
+def _show_best(mode: str, chosen: dict[str, Any], figures: dict[str, Any]) -> None:
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
-    optimism = chosen["score"] - best.cross_fitted.pooled
-    scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {best.cross_fitted.pooled:.3f} (optimism {optimism:+.3f})"
+    scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {figures['cross_fitted']['pooled']:.3f} (optimism {figures['optimism']:+.3f})"
     echo(
-        f"  {mode}: best of {len(rows)} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
+        f"  {mode}: best of {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
         f"with {', '.join(changes) or 'the default settings'}"
     )
 
 
-def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict[str, Any]], repeats: Sequence[dict[str, int]]) -> dict[str, dict]:
+def _run_finals(
+    run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict[str, Any]], repeats: Mapping[str, dict[str, int]]
+) -> dict[str, dict]:
     """Train the final models and score the repeats of ``cv``, each in a separate task; returns the figures of each."""
     import ray
 
@@ -118,7 +117,7 @@ def _run_finals(run: Run[Any], sweep: Sweep, frames: Any, chosen: dict[str, dict
     jobs: dict[str, tuple[Any, ...]] = {"official": (final_official, fused, "fused"), "cv": (final_cv, fused)}
     for mode in UNIMODAL:
         jobs[mode] = (final_official, chosen[mode], mode) if mode in chosen else (final_unsearched, fused, mode)
-    jobs |= {f"repeat-{number}": (score_repeat, fused, folds) for number, folds in enumerate(repeats, 1)}
+    jobs |= {name: (score_repeat, fused, folds) for name, folds in repeats.items()}
     at_once = 1 if sweep.encoders else len(jobs)  # with encoders per fold, each task reads a set of frames of its own
     figures: dict[str, dict] = {}
     with progress("models", len(jobs), "protocols") as shown:

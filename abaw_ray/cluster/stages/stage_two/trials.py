@@ -6,7 +6,7 @@ A finished trial is read instead of trained; one that was lost with its process 
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
@@ -95,10 +95,7 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], s
         data: Any = ray.get(references[0])
         mode, candidates = params["mode"], params["candidates"]
         path = f"{sweep.finished}/{mode}-{digest([sweep.config.halving, candidates])}.json"
-        scores = [
-            {"overrides": row["changes"], "macro_f1": [epoch["macro_f1"] for epoch in row["curve"]], "stopped": row["stopped"]}
-            for row in run_trial(sweep, data, mode, candidates, path)
-        ]
+        scores = [asdict(one) for one in search.candidate_scores(run_trial(sweep, data, mode, candidates, path))]
         best = max(max(one["macro_f1"]) for one in scores)
         tune.report({"mode": mode, "number": params["number"], "path": path, "scores": scores, "macro_f1": best})
 
