@@ -177,7 +177,7 @@ class _Rank:
             if self.average:
                 self.average.update(self.step)
             self.step += 1
-            if self.step < steps.stop and (nodes := self.preemption.new_nodes(self.step)):
+            if self.step < steps.stop and (nodes := self.preemption.new_nodes(self.step, steps.stop)):
                 self._add_losses(losses, moments, total_steps)
                 losses, moments = [], []
                 self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": len(nodes)})
