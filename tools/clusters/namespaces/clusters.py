@@ -28,14 +28,14 @@ SMALL_COMPUTE = [
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
-def wait_until(condition: Callable[[], _T], *, timeout: float, what: str, interval: float = 0.5) -> _T:
-    """Poll ``condition`` until its result is true and return it; AssertionError after ``timeout`` seconds."""
+def wait_until(condition: Callable[[], _T], *, timeout: float, what: str, interval: float = 0.5, log: Path | None = None) -> _T:
+    """Poll ``condition`` until its result is true and return it; AssertionError after ``timeout`` seconds, with the end of ``log``."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if result := condition():
             return result
         time.sleep(interval)
-    raise AssertionError(f"timeout after {timeout:g} s: {what}")
+    raise AssertionError(f"timeout after {timeout:g} s: {what}" + (f"\n{log.read_text()[-3000:]}" if log else ""))
 
 
 class Store:
