@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import optuna
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
@@ -60,6 +61,7 @@ def read_drawn_data(seed: int, preset: str = "demo") -> DrawnData:
 
 def run_search(data: DrawnData, folds: Mapping[str, int], mode: str = "fused") -> list[dict[str, Any]]:
     """Results of all candidates of a sweep on these folds, with the proposals that the sweep would have on any cluster."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, finished, results = data.config, list[list[CandidateScores]](), list[dict[str, Any]]()
     for trial in range(config.trials):
         candidates = propose(config, trial, finished[: max(0, trial - config.ahead + 1)])
