@@ -39,4 +39,4 @@ def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score(
     figures = search_figures(results, best)
     assert (figures["candidates"], figures["chosen"]) == (3, 2)
     assert figures["optimism"] == pytest.approx(figures["in_sample"]["pooled"] - figures["cross_fitted"]["pooled"])
-    assert figures["cross_fitted"]["interval"] == best.interval and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]
+    assert figures["cross_fitted"]["interval"] == best.evaluation.interval() and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]
