@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.network.heads import HEADS, Windows
-from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members, Standardizer
+from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members, Standardizer, member_sigmoid
 from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
 
@@ -62,7 +62,7 @@ class GatedFusion(nn.Module):
         visual_hidden, speech_hidden = self.visual(visual, noise) * seen[..., None], self.speech(speech, noise) * heard[..., None]
         masks = (torch.stack([seen, heard], dim=-1).to(visual_hidden.dtype)).expand(*visual_hidden.shape[:-1], 2)
         hidden = functional.gelu(self.gate_hidden(torch.cat([visual_hidden, speech_hidden, masks], dim=-1)))
-        both, weight = (seen & heard)[..., None], torch.sigmoid(self.gate(hidden).float())
+        both, weight = (seen & heard)[..., None], member_sigmoid(self.gate(hidden).float())
         visual_weight = torch.where(both, weight, seen[..., None].float())
         speech_weight = torch.where(both, 1 - weight, heard[..., None].float())
         pair = torch.cat([visual_hidden * visual_weight, speech_hidden * speech_weight], dim=-1)
