@@ -1,6 +1,9 @@
-"""Saves and loads fusion models (``fusion.safetensors`` and ``fusion.json`` in a folder), and builds the ``LOGITS`` table."""
+"""Saves and loads fusion models (``fusion.json`` and ``fusion.safetensors`` in a folder, ``fusion-1.safetensors`` and so on for further seeds), and
+builds the ``LOGITS`` table.
+"""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +28,14 @@ def save_fusion(folder: Path, trained: TrainedFusion) -> None:
     """Write the weights, the standardization, the settings and the training provenance into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     model = trained.model
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS_FILE)
+    for number, one in enumerate(trained.models):
+        save_file({name: value.detach().cpu().contiguous() for name, value in one.state_dict().items()}, folder / _weights_file(number))
     metadata = {
         "expressions": list(EXPRESSIONS),
         "visual": model.widths[0],
         "speech": model.widths[1],
         "config": to_plain(model.config),
+        "seeds": [one.config.seed for one in trained.models],
         "provenance": {name: sorted(getattr(trained.provenance, name)) for name in ("subjects", "recordings", "encoder_train_subjects")},
         "curve": [dict(row) for row in trained.curve],
     }
@@ -45,8 +50,9 @@ def load_fusion(folder: Path) -> TrainedFusion:
     """
     try:
         metadata = json.loads((folder / METADATA_FILE).read_text())
-        model = GatedFusion(metadata["visual"], metadata["speech"], from_plain(FusionConfig, metadata["config"], "config"))
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        config = from_plain(FusionConfig, metadata["config"], "config")
+        seeds = metadata.get("seeds", [config.seed])  # not in the files of earlier versions, which had one
+        models = [_load(folder / _weights_file(number), metadata, replace(config, seed=seed)) for number, seed in enumerate(seeds)]
         provenance = TrainingProvenance(**{name: frozenset(names) for name, names in metadata["provenance"].items()})
     except FileNotFoundError as error:
         raise DataError(f"{folder}: has no {METADATA_FILE} and {WEIGHTS_FILE}; pass the folder of a trained fusion model") from error
@@ -54,7 +60,17 @@ def load_fusion(folder: Path) -> TrainedFusion:
         raise DataError(f"{folder}: is not a complete fusion model: {' '.join(str(error).split())[:200]}") from error
     if metadata["expressions"] != list(EXPRESSIONS):
         raise DataError(f"{folder}: was trained for {', '.join(metadata['expressions'])}, not {', '.join(EXPRESSIONS)}; train it again")
-    return TrainedFusion(model=model.eval(), provenance=provenance, curve=metadata["curve"])
+    return TrainedFusion(model=models[0], other_seeds=tuple(models[1:]), provenance=provenance, curve=metadata["curve"])
+
+
+def _weights_file(number: int) -> str:
+    return f"fusion-{number}.safetensors" if number else WEIGHTS_FILE
+
+
+def _load(path: Path, metadata: dict, config: FusionConfig) -> GatedFusion:
+    model = GatedFusion(metadata["visual"], metadata["speech"], config)
+    model.load_state_dict(load_file(path))
+    return model.eval()
 
 
 def logits_table(

@@ -117,6 +117,15 @@ class FusionConfig:
         return replace(self, dropout=default.dropout, modality_dropout=default.modality_dropout, loss=default.loss, optim=optim)
 
 
+SEED_STEP = 1_000
+"""Difference between the seeds of one model, so that runs with the seeds 0, 1, 2 share none. Ours."""
+
+
+def with_seeds(config: FusionConfig, count: int) -> list[FusionConfig]:
+    """The settings with as many seeds, the first unchanged."""
+    return [replace(config, seed=config.seed + number * SEED_STEP) for number in range(count)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class HalvingConfig:
     """Successive halving inside a population (Jamieson and Talwalkar, 2016). All values are ours."""
@@ -201,6 +210,10 @@ class SweepConfig:
     """Early stopping of the worse candidates of a population."""
     folds: int = 5
     """Number of folds, grouped by recording; the paper reports five."""
+    final_seeds: int = 1
+    """Seeds with which each final model is trained (the official one, those of the folds, and those of one modality); their probabilities are
+    averaged. Settings, and for the official model epochs, smoothing and calibration, are still selected with one seed. The default is ours: a single
+    model, as in the paper."""
     fold_repeats: int = 1
     """Assignments of folds with which the protocol ``cv`` is scored; the models and the selection are those of the first."""
     seed: int = 0
@@ -212,6 +225,6 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject sweeps without trials, candidates or folds."""
-        for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("fold_repeats", 1)):
+        for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("final_seeds", 1), ("fold_repeats", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")

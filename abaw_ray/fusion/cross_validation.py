@@ -107,9 +107,13 @@ class CrossValidation:
         """The candidates that reached the last epoch."""
         return [number for number, curve in enumerate(self.curves) if curve.weights]
 
+    def counts(self, candidate: int) -> Int64[np.ndarray, "epochs folds 8 8"]:
+        """Confusion matrices of the held-out frames after every epoch of one candidate, without smoothing."""
+        return np.stack(self.curves[candidate].counts)
+
     def epochs(self, candidate: int) -> EpochChoice:
         """The numbers of epochs of one candidate."""
-        return choose_epochs(np.stack(self.curves[candidate].counts))
+        return choose_epochs(self.counts(candidate))
 
     def models(self, candidate: int, epoch: int) -> list[TrainedFusion]:
         """The models of all folds after this epoch."""

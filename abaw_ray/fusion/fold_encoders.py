@@ -62,9 +62,13 @@ class CrossValidationByEncoder:
         """The fold that holds each frame out; -1 for subjects outside the folds."""
         return np.max([part.fold_of_row for part in self.parts], axis=0)
 
+    def counts(self, candidate: int) -> Int64[np.ndarray, "epochs folds 8 8"]:
+        """As ``CrossValidation.counts``; there is one candidate, 0."""
+        return np.concatenate([part.counts(candidate) for part in self.parts], axis=1)
+
     def epochs(self, candidate: int) -> EpochChoice:
-        """As ``CrossValidation.epochs``; there is one candidate, 0."""
-        return choose_epochs(np.concatenate([np.stack(part.curves[candidate].counts) for part in self.parts], axis=1))
+        """As ``CrossValidation.epochs``."""
+        return choose_epochs(self.counts(candidate))
 
     def models(self, candidate: int, epoch: int) -> list[TrainedFusion]:
         """As ``CrossValidation.models``."""

@@ -1,12 +1,13 @@
 """Logits of frames by a trained model: each frame alone, or in windows of the frames around it for a temporal head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.population.rows import DeviceRows
@@ -20,7 +21,7 @@ Scores = tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]
 
 
 def predict_logits(trained: TrainedFusion, frames: Frames, rows: Int64[np.ndarray, " rows"] | None = None, *, device: str | None = None) -> Scores:
-    """Logits of the given rows, without a provenance check; for reported scores, use ``protocols``.
+    """Logits of the given rows, without a provenance check; for reported scores, use ``protocols``. Models of several seeds are averaged.
 
     Args:
         trained: The model.
@@ -31,9 +32,21 @@ def predict_logits(trained: TrainedFusion, frames: Frames, rows: Int64[np.ndarra
     Returns:
         Logits (float32) and the weight of the visual vector; NaN for a frame without a vector that the model reads.
     """
+    return predict_average([trained], frames, rows, device=device)
+
+
+def predict_average(
+    ensemble: Sequence[TrainedFusion], frames: Frames, rows: Int64[np.ndarray, " rows"] | None = None, *, device: str | None = None
+) -> Scores:
+    """As ``predict_logits``, averaged over several models of one mode (``average_outputs``), all their seeds alike; the rows are copied to the device
+    once.
+    """
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows = np.arange(len(frames)) if rows is None else rows
-    return _predict(trained.model.to(target), DeviceRows(frames, trained.model.config.mode, target, rows), rows)
+    models = [model for trained in ensemble for model in trained.models]
+    data = DeviceRows(frames, models[0].config.mode, target, rows)
+    outputs = [_predict(model.to(target), data, rows) for model in models]
+    return outputs[0] if len(outputs) == 1 else average_outputs(outputs)
 
 
 @torch.inference_mode()

@@ -10,13 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.config import FusionConfig, with_seeds
 from abaw_ray.fusion.cross_validation import CrossValidation, train_on_all
-from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.inference import predict_logits
+from abaw_ray.fusion.inference import predict_average, predict_logits
 from abaw_ray.fusion.leakage import ProtocolError, check_official, check_same_encoder
-from abaw_ray.fusion.trained import TrainedFusion
+from abaw_ray.fusion.trained import TrainedFusion, merge_seeds
 
 
 def official_folds(frames: Frames, folds: Mapping[str, int], candidates: Sequence[FusionConfig], device: str | None = None) -> CrossValidation:
@@ -60,9 +59,18 @@ def check_cv_folds(frames: Frames, folds: Mapping[str, int]) -> None:
         )
 
 
-def train_official(frames: Frames, config: FusionConfig, epochs: int, *, device: str | None = None) -> TrainedFusion:
-    """The ONE model of the ``official`` protocol, trained on all of Train_Set with the settings and for the epochs selected on its folds."""
-    return train_on_all(frames, np.array([subject.split == "train" for subject in frames.subjects]), config, epochs, device)
+def train_official(frames: Frames, config: FusionConfig, epochs: int, *, seeds: int = 1, device: str | None = None) -> TrainedFusion:
+    """The ONE model of the ``official`` protocol, trained on all of Train_Set with the settings and for the epochs selected on its folds.
+
+    Args:
+        frames: Features and labels.
+        config: Settings of the model.
+        epochs: Passes over the training frames.
+        seeds: Number of seeds with which it is trained; their probabilities are averaged.
+        device: ``cpu`` or ``cuda``; by default a GPU where there is one.
+    """
+    train = np.array([subject.split == "train" for subject in frames.subjects])
+    return merge_seeds([train_on_all(frames, train, one, epochs, device) for one in with_seeds(config, seeds)])
 
 
 def score_official_val(
@@ -95,7 +103,9 @@ def score_ensemble(
         ProtocolError: one of the models, or its encoder, was trained on one of these subjects; or the features are of another encoder.
     """
     rows = frames.rows_of_subjects(names)
-    return rows, *average_outputs([score_new_subjects(trained, frames, names, device=device) for trained in models])
+    for trained in models:
+        _check_new_subjects(trained, frames, names)
+    return rows, *predict_average(models, frames, rows, device=device)
 
 
 def score_new_subjects(
@@ -106,9 +116,13 @@ def score_new_subjects(
     Raises:
         ProtocolError: as ``score_ensemble``.
     """
+    _check_new_subjects(trained, frames, names)
+    return predict_logits(trained, frames, frames.rows_of_subjects(names), device=device)
+
+
+def _check_new_subjects(trained: TrainedFusion, frames: Frames, names: Collection[str]) -> None:
     for who, subjects in (("the model", trained.provenance.subjects), ("its encoder", trained.provenance.encoder_train_subjects)):
         overlap = sorted(subjects & set(names))
         if overlap:
             raise ProtocolError(f"test: {who} was trained on '{overlap[0]}', so it may not score it")
     check_same_encoder(trained.provenance, frames)
-    return predict_logits(trained, frames, frames.rows_of_subjects(names), device=device)

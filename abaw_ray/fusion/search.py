@@ -15,7 +15,7 @@ from abaw_ray.core.settings import replace_at, to_plain
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.cross_validation import CrossValidation, EpochChoice
-from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
+from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, importance
 from abaw_ray.fusion.protocols import official_folds
@@ -45,7 +45,7 @@ def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: st
     return replace_at(config.fusion, {**overrides, "mode": mode})
 
 
-def select(trained: CrossValidation | CrossValidationByEncoder, candidate: int, config: SweepConfig, *, default: int, threads: int = 1) -> Selected:
+def select(trained: CrossValidation | CrossValidationOfSeeds, candidate: int, config: SweepConfig, *, default: int, threads: int = 1) -> Selected:
     """Select epochs, temperature, smoothing and bias on a candidate's out-of-fold scores: once on all folds, and once without each.
 
     Args:
@@ -165,7 +165,7 @@ def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") 
         "candidates": len(results),
         "chosen": best.index,
         "in_sample": chosen["selection"]["in_sample"],
-        "cross_fitted": metrics_figures(best.cross_fitted) | {"interval": best.interval},
+        "cross_fitted": metrics_figures(best.cross_fitted) | {"interval": best.evaluation.interval()},
         "optimism": chosen["score"] - best.cross_fitted.pooled,
     }
 
@@ -188,8 +188,8 @@ class BestCandidate:
     """Position in the list of results."""
     cross_fitted: FoldMetrics
     """Each fold scored by the candidate that is best on the other folds, with everything about it selected on the other folds."""
-    interval: list[float] | None
-    """95 % interval over recordings of the pooled cross-fitted score."""
+    evaluation: Evaluation
+    """The same scores by recording."""
 
 
 def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
@@ -215,4 +215,4 @@ def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
     rows = [results[chosen[number]]["recordings"][name] for name, number in zip(names, numbers, strict=True)]
     matrices: Int64[np.ndarray, "recordings 8 8"] = np.array([row["counts"] for row in rows], dtype=np.int64)
     cross_fitted = fold_metrics(matrices, numbers == np.arange(folds)[:, None])
-    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices).interval())
+    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices))

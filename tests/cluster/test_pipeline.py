@@ -62,7 +62,7 @@ def config(tmp_path_factory) -> PipelineConfig:
         storage=StorageConfig(uri=str(root / "runs")),
         compute=ComputeConfig(object_store_mb=100, decode=Resources(memory_gb=0.2)),
         encoder=replace(SMOKE.encoder, epochs=1),
-        sweep=replace(SMOKE.sweep, trials=2, folds=3, fold_repeats=2, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
+        sweep=replace(SMOKE.sweep, trials=2, folds=3, final_seeds=2, fold_repeats=2, fusion=replace(SMOKE.sweep.fusion, epochs=2)),
     )
 
 

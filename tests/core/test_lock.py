@@ -98,15 +98,6 @@ def test_the_process_of_a_writer_on_another_machine_of_the_same_name_is_not_look
     renewal.join()
 
 
-def test_a_writer_that_lost_its_lock_does_not_change_the_new_one(storage, monkeypatch):
-    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.5)
-    with writer_lock(storage, "stage"):
-        claim(storage)  # long before a renewal: one that has begun would overwrite it
-        time.sleep(1.2)
-        assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
-    assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
-
-
 def test_a_lock_that_expired_long_ago_is_taken_over_at_once(storage, capsys):
     claim(storage, host="elsewhere", heartbeat=1.0)
     with writer_lock(storage, "stage"):
@@ -114,11 +105,40 @@ def test_a_lock_that_expired_long_ago_is_taken_over_at_once(storage, capsys):
     assert "waiting" not in capsys.readouterr().out
 
 
-def test_of_two_writers_that_lock_at_the_same_time_the_first_is_refused(storage, monkeypatch):
-    monkeypatch.setattr(lock.time, "sleep", lambda seconds: claim(storage, host="elsewhere", heartbeat=1.0))
-    with pytest.raises(BusyError, match="elsewhere"), writer_lock(storage, "stage"):
-        pass
+def test_a_run_whose_lock_was_taken_over_stops(storage, short_intervals):
+    def work():
+        with writer_lock(storage, "stage"):
+            claim(storage, host="elsewhere", heartbeat=time.time())
+            time.sleep(30)
+
+    began = time.monotonic()
+    with pytest.raises(BusyError, match=r"process .* on elsewhere has taken over"):
+        work()
+    assert time.monotonic() - began < 20, "the block was not interrupted"
     assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
+
+
+def test_a_run_in_another_thread_whose_lock_was_taken_over_ends_with_an_error(storage, short_intervals):
+    errors = []
+
+    def run():
+        try:
+            with writer_lock(storage, "stage"):
+                claim(storage, host="elsewhere", heartbeat=time.time())
+                time.sleep(0.5)
+        except BusyError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1 and "has taken over" in errors[0]
+
+
+def test_ctrl_c_is_not_taken_for_a_lost_lock(storage):
+    with pytest.raises(KeyboardInterrupt), writer_lock(storage, "stage"):
+        raise KeyboardInterrupt
+    assert storage.files("stage") == {}
 
 
 def test_the_lock_is_taken_when_a_writer_on_another_machine_ends_while_it_is_awaited(storage, short_intervals, monkeypatch):

@@ -30,7 +30,8 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
     counts = {fold: np.sum([row["counts"] for row in one["recordings"].values() if row["fold"] == fold], axis=0) for fold, one in chosen.items()}
     assert best.cross_fitted.folds == pytest.approx([macro_f1(counts[0]), macro_f1(counts[1])])
     assert best.cross_fitted.pooled == pytest.approx(macro_f1(counts[0] + counts[1]))
-    assert best.interval is not None and best.interval[0] <= best.cross_fitted.pooled <= best.interval[1]
+    low, high = best.evaluation.interval()
+    assert low <= best.cross_fitted.pooled <= high
 
 
 def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score(results):
@@ -38,4 +39,4 @@ def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score(
     figures = search_figures(results, best)
     assert (figures["candidates"], figures["chosen"]) == (3, 2)
     assert figures["optimism"] == pytest.approx(figures["in_sample"]["pooled"] - figures["cross_fitted"]["pooled"])
-    assert figures["cross_fitted"]["interval"] == best.interval and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]
+    assert figures["cross_fitted"]["interval"] == best.evaluation.interval() and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]

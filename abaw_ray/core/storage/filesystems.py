@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -107,6 +107,22 @@ def _refuse_secret(uri: str) -> None:
         raise ConfigError(
             f"{scheme}://...@{host}: this URI holds a key or password; pass it through the store's environment variables, profiles or roles"
         )
+
+
+def s3_client(config: StorageConfig) -> Any:
+    """A boto3 client, for what pyarrow's file system does not offer: conditional requests."""
+    return _s3_client(_endpoint(config), _region(config), _checksums(config), config.attempts)
+
+
+@cache
+def _s3_client(endpoint: str, region: str, checksums: str, attempts: int) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    options: dict[str, Any] = {"request_checksum_calculation": checksums} if checksums else {}
+    settings = Config(retries={"total_max_attempts": attempts, "mode": "standard"}, connect_timeout=10, read_timeout=60, **options)
+    address = endpoint if not endpoint or "://" in endpoint else f"https://{endpoint}"
+    return boto3.client("s3", endpoint_url=address or None, region_name=region or None, config=settings)
 
 
 @cache

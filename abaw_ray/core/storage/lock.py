@@ -1,13 +1,12 @@
 """A lock file that allows one writer for each stage folder: a second run on the same results is refused, a dead writer's lock is taken over.
 
-The lock is a small file in the folder; its owner renews it until it ends. It guards against two people who start the same command. Outputs are
-written atomically anyway, so even two writers cannot leave a half-written result. For a writer on this machine, the process
-table shows whether it is alive. The lock of a writer on another machine is monitored until it is renewed or expires. A writer that was
-disconnected and returns does not touch the lock of its successor.
+The lock is a small file in the folder; its owner renews it until it ends. A run that finds its lock taken over, as after it was disconnected for
+minutes, stops. For a writer on this machine, the process table shows whether it is alive. The lock of a writer on another machine is monitored until
+it is renewed or expires. Outputs are written atomically anyway, so even two writers cannot leave a half-written result.
 """
 
-import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ import psutil
 
 from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.lock_file import LockFile, Version, lock_file
 from abaw_ray.core.storage.storage import Storage
 
 _HEARTBEAT_INTERVAL = 20.0
@@ -30,8 +30,6 @@ _EXPIRED_AFTER = 3600.0
 """Seconds since a renewal after which the lock counts as abandoned: clocks of two machines do not differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
-_CONFIRM_DELAY = 0.2
-"""Seconds until a new lock is read again: of two writers that lock at the same time, only the last one reads its own id."""
 
 
 @contextmanager
@@ -43,25 +41,93 @@ def writer_lock(storage: Storage, folder: str) -> Iterator[None]:
         folder: Its path below the storage root.
 
     Raises:
-        BusyError: another live run holds the lock; the message names its machine and process.
+        BusyError: another live run holds the lock, or has taken it over while the block ran; the message names its machine and process.
     """
-    path, claim = f"{folder}/writer.json", _claim()
-    if (other := _read(storage, path)) and _is_alive(storage, path, other):
-        raise _busy(storage, path, other)
-    storage.write_bytes(path, json.dumps(claim).encode())
-    time.sleep(_CONFIRM_DELAY)
-    if (other := _read(storage, path)) and other["owner"] != claim["owner"]:
-        raise _busy(storage, path, other)
-    stop = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(storage, path, claim, stop), daemon=True)
-    renewal.start()
+    lock = _WriterLock(lock_file(storage, f"{folder}/writer.json"))
+    lock.acquire()
     try:
-        yield
-    finally:
-        stop.set()
-        renewal.join(timeout=5)
-        if _owns(storage, path, claim):
-            storage.delete(path)
+        with lock.renewed():
+            yield
+    except KeyboardInterrupt:
+        if lock.lost_to:
+            raise lock.lost_error() from None
+        raise
+    if lock.lost_to:
+        raise lock.lost_error()
+
+
+class _WriterLock:
+    def __init__(self, file: LockFile) -> None:
+        self.file, self.claim = file, _claim()
+        self.lost_to: dict | None = None
+        """The claim of a run that has taken the lock over; empty where it has ended since."""
+        self._version: Version | None = None
+        self._stop, self._ending = threading.Event(), threading.Lock()
+
+    def acquire(self) -> None:
+        """Write the claim, unless a live run holds the lock."""
+        other, version = self.file.read()
+        if other and _is_alive(self.file, other):
+            raise self._busy(other)
+        if other:  # the claim of a dead run, or one that has ended while it was awaited
+            current, version = self.file.read()
+            if current and current != other:
+                raise self._busy(current)
+        if not self._write(self.claim, version):
+            raise self._busy(self.file.read()[0] or {"pid": "of another run", "host": "another machine"})
+
+    def _write(self, claim: dict, version: Version | None) -> bool:
+        """Write a claim of this run over the file of this version, or over one of its own: a write whose error was reported may have arrived."""
+        self._version = self.file.write(claim, version)
+        if self._version is None:
+            current, version = self.file.read()
+            if current and current["owner"] == self.claim["owner"]:
+                self._version = self.file.write(claim, version)
+        return self._version is not None
+
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Renew the lock while the block runs, then release it. Where it is lost, the main thread is interrupted if the block runs there."""
+        main = threading.get_ident() if threading.current_thread() is threading.main_thread() else None
+        renewal = threading.Thread(target=self._renew, args=(main,), daemon=True)
+        renewal.start()
+        try:
+            yield
+        finally:
+            with self._ending:
+                self._stop.set()
+            renewal.join(timeout=5)
+            if not self.lost_to and self._version is not None:
+                self.file.release(self._version)
+
+    def _renew(self, main: int | None) -> None:
+        while not self._stop.wait(_HEARTBEAT_INTERVAL):
+            version = self._version
+            try:
+                if self._write({**self.claim, "heartbeat": time.time()}, version):
+                    continue
+                self.lost_to = self.file.read()[0] or {"pid": "of another run", "host": "another machine"}
+            except StorageError:
+                self._version = version  # the next renewal may succeed; if the store is lost, writing an output raises the error
+                continue
+            with self._ending:
+                if main and not self._stop.is_set():
+                    signal.pthread_kill(main, signal.SIGINT)  # also ends a wait in the middle
+            return
+
+    def _busy(self, other: dict) -> BusyError:
+        return BusyError(
+            f"{self.file.storage.uri(self.file.path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
+            "or delete this file if that machine is gone for good"
+        )
+
+    def lost_error(self) -> BusyError:
+        """The error of a run that was not seen for so long that another one continues its work."""
+        other = self.lost_to or {}
+        return BusyError(
+            f"{self.file.storage.uri(self.file.path)}: process {other['pid']} on {other['host']} has taken over, because this run was not seen for "
+            f"{_STALE_AFTER:.0f} s; finished items are kept, and that run continues with them"
+        )
 
 
 def _claim() -> dict:
@@ -75,26 +141,8 @@ def _machine() -> str:
     return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
-def _read(storage: Storage, path: str) -> dict | None:
-    try:
-        return json.loads(storage.read_bytes(path))
-    except FileNotFoundError:
-        return None
-
-
-def _owns(storage: Storage, path: str, claim: dict) -> bool:
-    return (_read(storage, path) or {}).get("owner") == claim["owner"]
-
-
-def _busy(storage: Storage, path: str, other: dict) -> BusyError:
-    return BusyError(
-        f"{storage.uri(path)}: process {other['pid']} on {other['host']} is writing here; wait for it, "
-        "or delete this file if that machine is gone for good"
-    )
-
-
-def _is_alive(storage: Storage, path: str, claim: dict) -> bool:
-    return _process_is_alive(claim) if claim.get("machine") == _machine() else _is_renewed(storage, path, claim)
+def _is_alive(file: LockFile, claim: dict) -> bool:
+    return _process_is_alive(claim) if claim.get("machine") == _machine() else _is_renewed(file, claim)
 
 
 def _process_is_alive(claim: dict) -> bool:
@@ -107,27 +155,18 @@ def _process_is_alive(claim: dict) -> bool:
         return False
 
 
-def _is_renewed(storage: Storage, path: str, claim: dict) -> bool:
+def _is_renewed(file: LockFile, claim: dict) -> bool:
     """Whether the writer renews its lock within the waiting time. Its clock may differ from this machine's: any change of the file is a renewal."""
     age = time.time() - claim["heartbeat"]
     if age > _EXPIRED_AFTER:
         return False
     timeout = min(max(_STALE_AFTER - age, 2 * _HEARTBEAT_INTERVAL), _STALE_AFTER)
-    echo(f"  {storage.uri(path)}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {timeout:.0f} s for its heartbeat")
+    uri = file.storage.uri(file.path)
+    echo(f"  {uri}: process {claim['pid']} on {claim['host']} wrote here; waiting up to {timeout:.0f} s for its heartbeat")
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         time.sleep(_POLL_INTERVAL)
-        current = _read(storage, path)
+        current, _ = file.read()
         if current != claim:
             return current is not None
     return False
-
-
-def _renew(storage: Storage, path: str, claim: dict, stop: threading.Event) -> None:
-    while not stop.wait(_HEARTBEAT_INTERVAL):
-        try:
-            if not _owns(storage, path, claim):
-                return  # another writer took over while this one was offline; both write outputs atomically
-            storage.write_bytes(path, json.dumps({**claim, "heartbeat": time.time()}).encode())
-        except StorageError:
-            continue  # the next renewal may succeed; if the store is lost, writing an output raises the error

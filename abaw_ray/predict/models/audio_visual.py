@@ -12,9 +12,8 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.features.extract import ExtractFeatures
 from abaw_ray.fusion.checkpoint import load_fusion
-from abaw_ray.fusion.ensemble import average_outputs
 from abaw_ray.fusion.frames import unlabelled_frames
-from abaw_ray.fusion.inference import predict_logits
+from abaw_ray.fusion.inference import predict_average
 from abaw_ray.media.audio import Audio
 from abaw_ray.predict.bundle.metadata import ENCODER_FOLDER, SPEECH_FOLDER
 from abaw_ray.predict.bundle.store import ModelBundle
@@ -75,4 +74,4 @@ class AudioVisualModel:
     def _predict(self, features: pa.Table) -> tuple[Float[np.ndarray, "rows 8"], Float[np.ndarray, " rows"]]:
         """Logits and gates of ``FEATURE`` rows, averaged over the models."""
         frames = unlabelled_frames(features)
-        return average_outputs([predict_logits(model, frames, device=self._device.type) for model in self._models])
+        return predict_average(self._models, frames, device=self._device.type)

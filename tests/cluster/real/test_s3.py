@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import threading
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -13,8 +14,10 @@ import pytest
 import ray.train
 
 from abaw_ray.cluster.training import checkpoint
-from abaw_ray.core.errors import StorageError
+from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.lock import writer_lock
+from abaw_ray.core.storage.lock_file import has_conditional_put
 from abaw_ray.core.storage.storage import Storage
 from tools.clusters.namespaces.clusters import KEYS
 from tools.clusters.namespaces.hosts import CLIENT
@@ -186,6 +189,36 @@ SYNTHETIC = {
     "rafdb-train-images": 7,
     "rafdb-test-images": 7,
 }
+
+
+def test_of_two_writers_behind_a_slow_connection_one_is_admitted(faulty):
+    """Each write of the lock takes longer than the wait by which two writers are found in a store without conditional puts."""
+    storage = faulty(Rule("delay", method="PUT", path="writer.json", seconds=1.0))
+    assert has_conditional_put(storage.config)
+    outcomes, start, refused = [], threading.Barrier(2), threading.Event()
+
+    def run():
+        start.wait()
+        try:
+            with writer_lock(storage, "stage"):
+                outcomes.append("admitted")
+                refused.wait(60)
+        except BusyError:
+            outcomes.append("refused")
+            refused.set()
+
+    writers = [threading.Thread(target=run) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(outcomes) == ["admitted", "refused"]
+
+
+def test_a_lock_whose_response_is_lost_is_held(faulty):
+    storage = faulty(Rule("lost", method="PUT", path="writer.json", times=1))
+    with writer_lock(storage, "stage"):
+        assert json.loads(storage.read_bytes("stage/writer.json"))["owner"]
 
 
 def test_a_job_behind_a_faulty_connection_has_the_results_of_one_on_a_disk(hosts, proxy, store, tmp_path):

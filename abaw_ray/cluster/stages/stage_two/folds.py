@@ -13,6 +13,7 @@ from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.folds import assign_folds, count_folds
 from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.frames import Frames
 
 FOLDS_FILE = "folds.parquet"
@@ -48,7 +49,8 @@ def write_folds(storage: Storage, folder: str, labels: Mapping[str, np.ndarray],
 
 def score_repeat(sweep: Sweep, frames: Frames, candidate: dict[str, Any], all_folds: dict[str, int]) -> dict[str, Any]:
     """Scores of ``cv`` with another assignment of folds: as ``final_cv``, but no model is kept."""
-    folds = protocols.cv_folds(frames, all_folds, search.candidate_config(sweep.config, candidate["changes"]))
+    config = search.candidate_config(sweep.config, candidate["changes"])
+    folds = CrossValidationOfSeeds(lambda of_seed: protocols.cv_folds(frames, all_folds, of_seed), config, sweep.config.final_seeds)
     folds.train(sweep.config.fusion.epochs)
     selection = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads).selection
     return {"in_sample": search.metrics_figures(selection.in_sample), "cross_fitted": search.metrics_figures(selection.cross_fitted)}

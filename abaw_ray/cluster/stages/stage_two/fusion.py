@@ -31,6 +31,9 @@ from abaw_ray.data.folds import assign_folds
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.fusion import protocols, search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
+from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.cross_validation import CrossValidation
+from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
@@ -40,11 +43,12 @@ UNIMODAL = ("visual", "speech")
 
 
 def trials_folder(run: Run[Any]) -> str:
-    """Folder of finished trials on these features, the same for any number of trials, with and without encoders per fold: a larger sweep reuses those
-    of a smaller one.
+    """Folder of finished trials on these features, the same for any number of trials and final seeds, with and without encoders per fold: a larger
+    sweep reuses those of a smaller one.
     """
     config = run.config
-    run_of_one_trial = replace(run, config=replace(config, sweep=replace(config.sweep, trials=1, fold_repeats=1), fold_encoders=FoldEncodersConfig()))
+    sweep = replace(config.sweep, trials=1, fold_repeats=1, final_seeds=1)
+    run_of_one_trial = replace(run, config=replace(config, sweep=sweep, fold_encoders=FoldEncodersConfig()))
     (item,) = SWEEP_FUSION.items(run_of_one_trial)
     return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
@@ -137,7 +141,8 @@ def final_official(sweep: Sweep, frames: Frames, candidate: dict[str, Any], mode
     The candidate's folds have features of the encoder of the still images, the model those of the encoder ``official`` where there is one.
     """
     config = search.candidate_config(sweep.config, candidate["changes"], mode)
-    trained = protocols.train_official(sweep.encoders.official() if sweep.encoders else frames, config, candidate["epochs"])
+    frames = sweep.encoders.official() if sweep.encoders else frames
+    trained = protocols.train_official(frames, config, candidate["epochs"], seeds=sweep.config.final_seeds)
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)
     return _write_selection(sweep, name, candidate["selection"])
@@ -154,10 +159,12 @@ def final_unsearched(sweep: Sweep, frames: Frames, fused: dict[str, Any], mode: 
 def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[str, Any]:
     """Train the five fold models on train and validation, and select epochs and smoothing on their out-of-fold logits; returns the selection."""
     config = search.candidate_config(sweep.config, candidate["changes"])
-    if sweep.encoders:
-        folds = CrossValidationByEncoder(sweep.encoders.cv, sweep.all_folds, config)
-    else:
-        folds = protocols.cv_folds(frames, sweep.all_folds, config)
+    encoders = sweep.encoders
+
+    def build(of_seed: FusionConfig) -> CrossValidation | CrossValidationByEncoder:
+        return CrossValidationByEncoder(encoders.cv, sweep.all_folds, of_seed) if encoders else protocols.cv_folds(frames, sweep.all_folds, of_seed)
+
+    folds = CrossValidationOfSeeds(build, config, sweep.config.final_seeds)
     folds.train(sweep.config.fusion.epochs)
     selected = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads)
     for number, trained in enumerate(folds.models(0, selected.epochs.final)):
