@@ -41,7 +41,7 @@ FIGURES = (
 
 def main(
     stats: Path,
-    scale: float = 0.02,
+    scale: float = 0.01,
     rounds: int = 3,
     quick: bool = False,
     json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
