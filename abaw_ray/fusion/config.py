@@ -13,6 +13,7 @@ Mode = Literal["fused", "visual", "speech"]
 """Both modalities, or a model of one modality alone."""
 Gate = Literal["frame", "dimension", "mean"]
 Head = Literal["frame", "conv", "attention"]
+Precision = Literal["auto", "float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +81,15 @@ class FusionConfig:
     """Length in seconds of the windows that a temporal head reads, at ``rows_per_second``."""
     max_gap_s: float = 1.0
     """Longest time in seconds between two frames of a window; windows end there, at cuts, and where the subject changes."""
+    precision: Precision = "auto"
+    """Precision of matrix products in training, with weights, gradients and optimizer in float32. ``auto``: ``float32`` on a CPU, ``bf16`` on a GPU.
+    ``bf16`` pays on a CPU with AVX-512 BF16 or AMX (docs/performance.md); another CPU computes it slowly. The default is ours."""
     seed: int = 0
     """Seed of initial weights, sampling order and dropout."""
 
     def __post_init__(self) -> None:
         """Reject sizes below 1 and probabilities outside of [0, 1)."""
-        for name, choices in (("mode", Mode), ("gate", Gate), ("head", Head)):
+        for name, choices in (("mode", Mode), ("gate", Gate), ("head", Head), ("precision", Precision)):
             if getattr(self, name) not in get_args(choices):
                 raise ConfigError(f"fusion.{name}={getattr(self, name)} must be one of {', '.join(get_args(choices))}")
         for name in ("hidden_dim", "epochs", "batch_size"):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.network.heads import HEADS, Windows
-from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members, Standardizer
+from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members, Standardizer, member_sigmoid
 from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
 
@@ -73,7 +73,7 @@ class GatedFusion(nn.Module):
             return torch.full_like(visual_hidden[..., :1], 0.5, dtype=torch.float32)
         masks = (torch.stack([seen, heard], dim=-1).to(visual_hidden.dtype)).expand(*visual_hidden.shape[:-1], 2)
         hidden = functional.gelu(self.gate_hidden(torch.cat([visual_hidden, speech_hidden, masks], dim=-1)))
-        return torch.sigmoid(self.gate(hidden).float())
+        return member_sigmoid(self.gate(hidden).float())
 
 
 class _Projection(nn.Module):

@@ -6,8 +6,10 @@ import torch
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.population.blocks import FoldBlocks
 from abaw_ray.fusion.population.halving import best_positions, train_with_halving
 from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums, TrainingFolds
+from abaw_ray.fusion.population.stacked import StackedMembers
 from abaw_ray.fusion.population.training import Population
 
 BASE = FusionConfig(hidden_dim=32, rows_per_second=0, batch_size=64)
@@ -23,6 +25,9 @@ CANDIDATES = [
 ]
 
 
+CONV, ATTENTION = ({"head": head, "rows_per_second": 5.0} for head in ("conv", "attention"))
+
+
 @pytest.fixture(scope="module")
 def held_out(frames):
     return [np.arange(len(frames.subjects)) % 3 == fold for fold in range(3)]
@@ -33,36 +38,48 @@ def train(held_out):
     return [~mask for mask in held_out]
 
 
+@pytest.fixture(params=[FoldBlocks, StackedMembers])
+def members(request):
+    """How members are computed on a CPU, and on a GPU."""
+    return request.param
+
+
 def averaged(population, candidate):
-    return {name: value[candidate] for name, value in population.optimizer.average.items()}
+    return {name: value[candidate] for name, value in population.members.average.items()}
 
 
 def equal(one, two):
     return all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_candidate_trains_bit_for_bit_as_it_would_alone(frames, train, held_out):
-    together = Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu")
+def with_settings(**changes):
+    return [replace(one, **changes) for one in CANDIDATES]
+
+
+@pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, CONV, ATTENTION])
+def test_a_candidate_trains_bit_for_bit_as_it_would_alone(frames, train, held_out, members, changes):
+    candidates = with_settings(**changes)
+    together = Population(frames, candidates, TrainingFolds(train, held_out), device="cpu", members=members)
     losses = [together.train_epoch() for _ in range(2)]
-    for number, candidate in enumerate(CANDIDATES):
-        alone = Population(frames, [candidate], TrainingFolds(train, held_out), device="cpu")
+    for number, candidate in enumerate(candidates):
+        alone = Population(frames, [candidate], TrainingFolds(train, held_out), device="cpu", members=members)
         for epoch in range(2):
             np.testing.assert_array_equal(alone.train_epoch()[0], losses[epoch][number])
         assert equal(averaged(together, number), averaged(alone, 0))
         np.testing.assert_array_equal(together.score()[number], alone.score()[0])
 
 
-def test_a_fold_trains_bit_for_bit_as_it_would_alone(frames, train, held_out):
-    together = Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu")
-    alone = Population(frames, CANDIDATES, TrainingFolds(train[1:2], held_out[1:2], numbers=[1], paced_by=train), device="cpu")
+def test_a_fold_trains_bit_for_bit_as_it_would_alone(frames, train, held_out, members):
+    together = Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu", members=members)
+    alone = Population(frames, CANDIDATES, TrainingFolds(train[1:2], held_out[1:2], numbers=[1], paced_by=train), device="cpu", members=members)
     for population in (together, alone):
         population.train_epoch()
-    first, second = together.optimizer.average, alone.optimizer.average
+    first, second = together.members.average, alone.members.average
     assert all(torch.equal(first[name][:, 1], second[name][:, 0]) for name in first)
 
 
-def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, train, held_out):
-    all_of_them, some = (Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu") for _ in range(2))
+def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, train, held_out, members):
+    all_of_them, some = (Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu", members=members) for _ in range(2))
     for population in (all_of_them, some):
         population.train_epoch()
     some.keep([2, 0])
@@ -70,6 +87,33 @@ def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, tra
     some.train_epoch()
     assert equal(averaged(some, 0), averaged(all_of_them, 2))
     assert equal(averaged(some, 1), averaged(all_of_them, 0))
+
+
+@pytest.mark.parametrize("changes", [{}, {"gate": "dimension"}, CONV, ATTENTION])
+def test_members_fold_by_fold_and_stacked_members_are_the_same_models(frames, train, held_out, changes):
+    candidates, folds = with_settings(**changes), TrainingFolds(train, held_out)
+    blocks, stacked = (Population(frames, candidates, folds, device="cpu", members=kind) for kind in (FoldBlocks, StackedMembers))
+    np.testing.assert_allclose(blocks.train_epoch(), stacked.train_epoch(), rtol=1e-4)
+    for name, value in blocks.members.average.items():
+        if "projections" not in name:  # no loss depends on the biases of the keys: rounding determines their steps
+            torch.testing.assert_close(value, stacked.members.average[name], rtol=1e-3, atol=5e-4)
+    assert np.abs(blocks.score() - stacked.score()).sum() <= 0.01 * blocks.score().sum()
+
+
+def test_products_in_bfloat16_train_nearly_the_same_models(frames, train, held_out, members):
+    exact, rounded = (
+        Population(frames, with_settings(precision=precision), TrainingFolds(train, held_out), device="cpu", members=members)
+        for precision in ("float32", "bf16")
+    )
+    first, second = exact.train_epoch(), rounded.train_epoch()
+    assert not np.array_equal(first, second)
+    np.testing.assert_allclose(first, second, rtol=0.02)
+    assert {value.dtype for value in rounded.members.average.values()} == {torch.float32}
+
+
+def test_by_default_a_cpu_computes_in_single_precision(frames, train, held_out):
+    populations = [Population(frames, with_settings(precision=one), TrainingFolds(train, held_out), device="cpu") for one in ("auto", "float32")]
+    np.testing.assert_array_equal(*(population.train_epoch() for population in populations))
 
 
 def test_every_setting_of_a_candidate_has_an_effect_on_its_own_weights(frames, train, held_out):

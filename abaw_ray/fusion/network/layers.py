@@ -4,6 +4,7 @@ One definition serves a single model and a population. The candidates of a fold 
 for all of them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,13 +30,13 @@ class Linear(nn.Module):
         """The product with each member's weights; an input without the dimension of the candidates is the same for all of them."""
         if self.weight.ndim == 2:
             return functional.linear(x, self.weight, self.bias)
-        if x.ndim < self.weight.ndim:
-            kind = x.device.type
-            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-            product: Any = _SharedProduct.apply(x, self.weight, dtype)
-            return product + self.bias[..., None, :]
-        flat = torch.bmm(x.flatten(0, 1), self.weight.flatten(0, 1).mT)
-        return flat.unflatten(0, x.shape[:2]) + self.bias[..., None, :]
+        kind = x.device.type
+        if kind != "cpu" and x.ndim == self.weight.ndim:
+            flat = torch.bmm(x.flatten(0, 1), self.weight.flatten(0, 1).mT)
+            return flat.unflatten(0, x.shape[:2]) + self.bias[..., None, :]
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        product: Any = (_SharedProduct if x.ndim < self.weight.ndim else _MemberProduct).apply(x, self.weight, dtype)
+        return product + self.bias[..., None, :]
 
 
 class LayerNorm(nn.Module):
@@ -69,6 +70,13 @@ class Standardizer(nn.Module):
         return torch.where(present[..., None], (vectors.float() - self.mean[..., None, :]) / self.std[..., None, :], 0.0)
 
 
+def member_sigmoid(x: Float[Tensor, "*members n width"]) -> Float[Tensor, "*members n width"]:
+    """The sigmoid. On a CPU each member by itself, for the last few elements of an array are computed by other instructions than the rest."""
+    if x.ndim == 2 or x.device.type != "cpu":
+        return torch.sigmoid(x)
+    return torch.stack([torch.sigmoid(one) for one in x.flatten(0, 1).unbind()]).unflatten(0, x.shape[:2])
+
+
 class _SharedProduct(torch.autograd.Function):
     """Products of one input per fold with the weights of every candidate, without a copy of the input per candidate and without its gradient.
 
@@ -82,10 +90,7 @@ class _SharedProduct(torch.autograd.Function):
         ctx.save_for_backward(x)
         if x.device.type != "cpu":
             return torch.einsum("fni,kfoi->kfno", x, weight)
-        out = x.new_empty(*weight.shape[:2], x.shape[1], weight.shape[2])
-        for candidate, fold in _pairs(out):
-            torch.mm(x[fold], weight[candidate, fold].mT, out=out[candidate, fold])
-        return out
+        return _products(list(x) * len(weight), _members(weight.mT)).unflatten(0, weight.shape[:2])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
@@ -94,11 +99,38 @@ class _SharedProduct(torch.autograd.Function):
         gradient = gradients[0].to(x.dtype)
         if x.device.type != "cpu":
             return None, torch.einsum("kfno,fni->kfoi", gradient, x).float(), None
-        out = x.new_empty(*gradient.shape[:2], gradient.shape[3], x.shape[2])
-        for candidate, fold in _pairs(out):
-            torch.mm(gradient[candidate, fold].mT, x[fold], out=out[candidate, fold])
-        return None, out.float(), None
+        return None, _products(_members(gradient.mT), list(x) * len(gradient)).unflatten(0, gradient.shape[:2]).float(), None
 
 
-def _pairs(stacked: Tensor) -> list[tuple[int, int]]:
-    return [(candidate, fold) for candidate in range(stacked.shape[0]) for fold in range(stacked.shape[1])]
+class _MemberProduct(torch.autograd.Function):
+    """Products of every member's input with its weights on a CPU, each a call of its own, as in ``_SharedProduct``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """X (candidates, folds, n, inputs), weight (candidates, folds, outputs, inputs) -> (candidates, folds, n, outputs) in ``dtype``."""
+        ctx.x_dtype = x.dtype
+        x, weight = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, weight)
+        return _products(_members(x), _members(weight.mT)).unflatten(0, x.shape[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients of the input, in its own precision, and of the weights, in single precision."""
+        x, weight = ctx.saved_tensors
+        gradient, members = gradients[0].to(x.dtype), x.shape[:2]
+        of_x = _products(_members(gradient), _members(weight)).unflatten(0, members)
+        of_weight = _products(_members(gradient.mT), _members(x)).unflatten(0, members)
+        return of_x.to(ctx.x_dtype), of_weight.float(), None
+
+
+def _members(stacked: Tensor) -> Sequence[Tensor]:
+    """The matrices of the members."""
+    return stacked.flatten(0, 1).unbind()
+
+
+def _products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Float[Tensor, "members n outputs"]:
+    """The products of the pairs, one call each."""
+    out = left[0].new_empty(len(left), left[0].shape[0], right[0].shape[1])
+    for one, other, product in zip(left, right, out.unbind(), strict=True):
+        torch.mm(one, other, out=product)
+    return out

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from abaw_ray.fusion.config import FusionConfig
@@ -50,12 +50,21 @@ class PopulationAdamW:
 
     def _clip(self) -> None:
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(value.flatten(2), dim=2) for value in gradients])
         limit = torch.tensor([one.optim.max_grad_norm or torch.inf for one in self.candidates], device=self._device)
-        factor = (limit[:, None] / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
+        factor = (limit[:, None] / (self._norms(gradients) + 1e-6)).clamp(max=1.0)
         if self._device.type != "cpu" or bool((factor < 1).any()):
             for value in gradients:
                 value.mul_(factor.view(*factor.shape, *[1] * (value.ndim - 2)))
+
+    def _norms(self, gradients: list[Tensor]) -> Float[Tensor, "candidates folds"]:
+        """Norm of every member's gradient."""
+        if self._device.type != "cpu":
+            norms = torch.stack([torch.linalg.vector_norm(value.flatten(2), dim=2) for value in gradients])
+            return torch.linalg.vector_norm(norms, dim=0)
+        # A sum over one of several dimensions is rounded by the shape of the whole, so each member is summed by itself.
+        members = zip(*(value.flatten(0, 1).unbind() for value in gradients), strict=True)
+        norms = [torch.linalg.vector_norm(torch.stack(torch._foreach_norm(one))) for one in members]  # pyright: ignore[reportPrivateImportUsage]
+        return torch.stack(norms).view(gradients[0].shape[:2])
 
     def _update(self, names: list[str], index: int, lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
         gradients = [self._parameters[name].grad for name in names]

@@ -8,6 +8,7 @@ from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.model import GatedFusion
 from abaw_ray.fusion.network.noise import TrainingNoise
+from abaw_ray.fusion.population.loss import PopulationLoss
 from abaw_ray.fusion.population.rows import DeviceRows, TrainingFolds
 from abaw_ray.fusion.population.training import Population
 
@@ -36,7 +37,7 @@ class PlainTraining:
         self.config, self._batches, self._epoch = config, population.batches, 0
         self._data = DeviceRows(frames, config.mode, torch.device("cpu"))
         self._labels = torch.from_numpy(frames.labels.astype("int64"))
-        self._class_weights = population.loss.weights[0, 0]
+        self._class_weights = PopulationLoss([config.loss], [frames.labels[self._batches.rows]], torch.device("cpu")).weights[0, 0]
         self.model: GatedFusion = population.member(config, population.weights(0), 0)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.optim.lr, weight_decay=config.optim.weight_decay)
 

@@ -18,14 +18,18 @@ from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
 from tools.bench.fusion.data import WIDTHS, draw_folds, draw_frames, labelled_bytes, read_counts
 from tools.bench.fusion.savings import measure_savings
-from tools.bench.fusion.training import measure_gpu, measure_training, training_folds
+from tools.bench.fusion.training import has_bf16, measure_gpu, measure_training, training_folds
 from tools.bench.fusion.tune import measure_tune
 from tools.bench.table import metadata, show_rows, write_rows
 
 FIGURES = (
     ("alone", ("training", "alone"), ">= 1.6", "40 models, each by itself (one candidate, one fold) / the population of 8 x 5, float32"),
+    ("alone_bf16", ("training", "alone_bf16"), ">= 2.2", "the same, float32 / the population with products in bfloat16"),
     ("candidate", ("training", "candidate"), "", "8 populations of one candidate (5 folds each) / the population"),
     ("plain", ("training", "plain"), "", "40 models, each in a plain PyTorch loop with torch.optim.AdamW / the population"),
+    ("plain_bf16", ("training", "plain_bf16"), "", "the same, float32 / the population with products in bfloat16"),
+    ("population_bf16", ("training", "population_bf16"), "", "the population in float32 / with products in bfloat16"),
+    ("stacked", ("training", "stacked"), "", "the population with all members stacked, as on a GPU / fold by fold"),
     ("thinning", ("savings", "thinning"), "", "steps of an epoch with all labelled frames / with 5 per second, counted at full size"),
     ("halving", ("savings", "halving"), "", "a trial of 20 epochs without halving / with it"),
     ("memory", ("savings", "memory"), "<= 1", "peak memory of a trial / (labelled features + 20 bytes per parameter + 1 GB)"),
@@ -37,7 +41,7 @@ FIGURES = (
 
 def main(
     stats: Path,
-    scale: float = 0.02,
+    scale: float = 0.01,
     rounds: int = 3,
     quick: bool = False,
     json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
@@ -58,6 +62,8 @@ def main(
         if json:
             write_rows(json, FIGURES, note, raw)
         show_rows(FIGURES, raw)
+        if not has_bf16():
+            echo("bf16: not measured, the CPU has no instructions for it")
         if not raw["gpu"]:
             echo("gpu: not measured, there is none")
     except AbawError as error:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.population.rows import TrainingFolds
+from abaw_ray.fusion.population.stacked import StackedMembers
 from abaw_ray.fusion.population.training import Population
 from tools.bench.fusion.plain import PlainTraining
 
@@ -46,6 +48,12 @@ def one_fold(folds: TrainingFolds, number: int) -> TrainingFolds:
     return TrainingFolds(train=[folds.train[number]], numbers=[number], paced_by=folds.train)
 
 
+def has_bf16() -> bool:
+    """Whether this CPU has instructions for products in bfloat16."""
+    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 def seconds(epoch: Callable[[], Any], device: str) -> tuple[float, float]:
     """Return wall and CPU seconds of a call, with the work that it left to a GPU."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -71,19 +79,24 @@ def measure_training(frames: Frames, folds: TrainingFolds, number: int, rounds: 
     """Train ``number`` candidates on all folds for the same epoch in each of the ways, on the CPU.
 
     Returns:
-        Ratios of CPU time on one thread, the way / the population in float32 (``bf16``: the reverse), steps of an epoch, milliseconds per model and
-        step, and all seconds.
+        Ratios of CPU time on one thread: the way / the population in float32, and ``..._bf16``, the way in float32 / the population with products in
+        bfloat16 (None where the CPU has no instructions for them); steps of an epoch, milliseconds per model and step, and all seconds.
     """
     candidates = candidates_of(number)
     ways = population_ways(frames, candidates, folds, "cpu")
+    if has_bf16():
+        ways["bf16"] = Population(frames, [replace(one, precision="bf16") for one in candidates], folds, device="cpu").train_epoch
+    ways["stacked"] = Population(frames, candidates, folds, device="cpu", members=StackedMembers).train_epoch
     ways["plain"] = _each([PlainTraining(frames, one, folds, fold).train_epoch for one in candidates for fold in range(len(folds.train))])
     for epoch in ways.values():
         epoch()
     found = measure(ways, rounds, "cpu")
-    whole, steps = found["population"]["cpu_s"], Population(frames, candidates[:1], folds, device="cpu").batches.steps(BASE.batch_size)
+    whole, bf16 = found["population"]["cpu_s"], found["bf16"]["cpu_s"] if "bf16" in found else None
+    steps = Population(frames, candidates[:1], folds, device="cpu").batches.steps(BASE.batch_size)
     models = number * len(folds.train)
     return {
-        **{name: found[name]["cpu_s"] / whole for name in ("alone", "candidate", "plain")},
+        **{name: found[name]["cpu_s"] / whole for name in ("alone", "candidate", "plain", "stacked")},
+        **{f"{name}_bf16": found[name]["cpu_s"] / bf16 if bf16 else None for name in ("alone", "plain", "population")},
         "models": models,
         "steps": steps,
         "ms_per_model_step": {name: 1000 * one["cpu_s"] / models / steps for name, one in found.items()},
