@@ -1,6 +1,8 @@
 // Renders one timeline at a time from the encoded bytes in the page; timelines.py defines the encoding.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const holder = document.getElementById("data");
+  if (!holder) return;
+  const data = JSON.parse(holder.textContent);
   const element = (id) => document.getElementById(id);
   const canvas = element("timeline"), context = canvas.getContext("2d");
   const names = data.classes, colours = names.map((name) => data.colours[name]);
