@@ -14,6 +14,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SHORT = {
+    "ablation.parts": ("--parts",),
+    "ablation.seeds": ("--seeds",),
     "analysis.end": ("--end",),
     "analysis.fps": ("--fps",),
     "analysis.people": ("--people",),

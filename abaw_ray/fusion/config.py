@@ -11,7 +11,7 @@ from abaw_ray.training.config import LossConfig
 
 Mode = Literal["fused", "visual", "speech"]
 """Both modalities, or a model of one modality alone."""
-Gate = Literal["frame", "dimension"]
+Gate = Literal["frame", "dimension", "mean"]
 Head = Literal["frame", "conv", "attention"]
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -57,7 +57,8 @@ class FusionConfig:
     hidden_dim: int = 128
     """Width of the projections and of the classifier."""
     gate: Gate = "frame"
-    """``frame``: one weight of the face against the voice per frame; ``dimension``: one per dimension of the projections."""
+    """``frame``: one weight of the face against the voice per frame, as in the paper; ``dimension``: one per dimension of the projections; ``mean``:
+    no gate, both weigh one half, for comparison."""
     head: Head = "frame"
     """``frame``: each frame is classified alone, as in the paper. ``conv``: dilated convolutions over the frames around it. ``attention``: a small
     Transformer over them."""

@@ -89,7 +89,13 @@ def test_a_short_name_of_a_flag_can_be_negated():
     assert parse(LINE, ["x.mp4"]).outputs.report
 
 
-@pytest.mark.parametrize("full", [full for full in SHORT if not in_analyze_only(full)])
+@pytest.mark.parametrize("short", ["--parts", "--ablation.parts"])
+def test_parts_and_seeds_of_an_ablation_have_short_names(short):
+    ablation = settings(f"ablation smoke {short} gate audio --seeds 4 5").ablation
+    assert ablation.parts == ("gate", "audio") and ablation.seeds == (4, 5)
+
+
+@pytest.mark.parametrize("full", [full for full in SHORT if not (in_analyze_only(full) or full.startswith("ablation."))])
 def test_a_short_name_and_the_full_name_set_the_same_setting(full):
     values = {"faces.detector.kind": "given", "faces.detector.min-score": "0.7", "faces.chips.keep": "none", "policy.max-failures": "0.5"}
     given = "" if full == "policy.retry-failures" else values.get(full, "3")
@@ -118,9 +124,12 @@ def test_a_short_name_and_the_full_name_set_the_same_setting(full):
         ),
         (
             "train demo --folds 3",
-            "--folds is an option of pipeline, sweep, predict and report, not of abaw-ray train; see abaw-ray train --help-all",
+            "--folds is an option of pipeline, sweep, predict, ablation and report, not of abaw-ray train; see abaw-ray train --help-all",
         ),
-        ("faces x --trials 3", "--trials is an option of pipeline, sweep, predict and report, not of abaw-ray faces; see abaw-ray faces --help-all"),
+        (
+            "faces x --trials 3",
+            "--trials is an option of pipeline, sweep, predict, ablation and report, not of abaw-ray faces; see abaw-ray faces --help-all",
+        ),
         ("faces x --chips jpg", "--chips jpg: choose jpeg or none"),
         ("faces x --faces.detector.kind=mtcnn", "--faces.detector.kind mtcnn: choose yunet, haar or given"),
         ("train demo --encoder.optim.lr fast", "--encoder.optim.lr fast: give a number"),

@@ -10,6 +10,7 @@ import optuna
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import PRESETS
+from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.cluster.stages.annotations import annotated, join
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.data.folds import assign_folds
@@ -22,7 +23,6 @@ from abaw_ray.predict.subjects import confusion_matrices, predict_subjects
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fill import most_frequent_class
 from abaw_ray.scoring.postprocessing import Postprocessing
-from tools.data.compare_seeds import with_seed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
 from abaw_ray.cluster.engine.run import RunConfig
-from abaw_ray.cluster.launch.config import EncoderJob, EncoderSearchJob, PipelineConfig, part_of
+from abaw_ray.cluster.launch.config import AblationJob, EncoderJob, EncoderSearchJob, PipelineConfig, SweepJob, part_of
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig
@@ -109,6 +109,11 @@ SEARCHES = {
 def search_presets() -> dict[str, tuple[str, EncoderSearchJob]]:
     """All presets with the settings of the search of Stage I: name -> description and settings."""
     return {name: (text, EncoderSearchJob(**vars(job), search=SEARCHES[name])) for name, (text, job) in presets_of(EncoderJob).items()}
+
+
+def ablation_presets() -> dict[str, tuple[str, AblationJob]]:
+    """All presets with the settings of the ablation: name -> description and settings."""
+    return {name: (text, AblationJob(**vars(job))) for name, (text, job) in presets_of(SweepJob).items()}
 
 
 def presets_of(job: type[_JobT]) -> dict[str, tuple[str, _JobT]]:
