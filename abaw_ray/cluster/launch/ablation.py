@@ -130,10 +130,9 @@ def _write(run: Run[AblationJob], rows: list[AblationRow], failed: dict[Variant,
 
 def _plan(todo: list[Variant]) -> None:
     """Print the plan of the first run, and for each other one the stages that it does not share with the full method of its seed."""
-    full = todo[0].run
+    full = {variant.seed: variant.run for variant in todo if variant.name == FULL}
     for variant in todo[1:]:
-        full = variant.run if variant.name == FULL else next(one.run for one in todo if (one.name, one.seed) == (FULL, variant.seed))
-        echo(f"{variant}: {', '.join(own_stages(variant.run, full)) or 'all stages'}")
+        echo(f"{variant}: {'all stages' if variant.name == FULL else ', '.join(own_stages(variant.run, full[variant.seed]))}")
     first = todo[0]
     echo(f"{first}:")
     show_plan(replace(first.run, config=replace(first.run.config, plan=True)), _STAGES)
