@@ -45,14 +45,8 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        out.write_text(
-            json.dumps(
-                metadata("torch")
-                | {"command": " ".join(["python -m tools.data.nested_search --seeds", *map(str, seeds)]), "preset": preset, **figures},
-                indent=1,
-            )
-            + "\n"
-        )
+        command = " ".join(["python -m tools.data.nested_search --seeds", *map(str, seeds)])
+        out.write_text(json.dumps(metadata("torch") | {"command": command, "preset": preset, **figures}, indent=1) + "\n")
         echo(str(out))
 
 
