@@ -71,7 +71,7 @@ class SmoothingCurve:
     window_s: Float[np.ndarray, " widths"]
     """Full window widths in seconds, ascending; 0 is no smoothing."""
     score: Float[np.ndarray, " widths"]
-    """Mean over the folds."""
+    """Of all folds pooled."""
     folds: Float[np.ndarray, "folds widths"] | None = None
     selected_s: float
     """Window width of the final predictions, in seconds."""
@@ -82,7 +82,7 @@ class SmoothingCurve:
     kind: str = "mean"
     """Kind of the selected smoothing, to which ``score`` and ``folds`` belong."""
     other_kinds: Mapping[str, Float[np.ndarray, " widths"]] = field(default_factory=dict)
-    """Mean over the folds of the kinds that were not selected, at the same widths."""
+    """Scores of the kinds that were not selected, at the same widths."""
     class_bias: Mapping[str, float] = field(default_factory=dict)
     """Pooled cross-fitted macro-F1 ``with`` and ``without`` a bias per class; empty where none was fitted."""
     class_bias_used: bool = False

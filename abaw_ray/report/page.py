@@ -131,17 +131,23 @@ def _heatmap_rows(matrix: ConfusionMatrix) -> dict[str, Any]:
 
 
 def _smoothing_chart(report: ReportInput) -> Chart | None:
+    """Score by width on a logarithmic axis; no smoothing, which has no place on it, is a level line."""
     curve = report.smoothing
-    if curve is None:
+    if curve is None or not (wide := curve.window_s > 0).any():
         return None
+    width = curve.window_s[wide]
     folds = [] if curve.folds is None else list(curve.folds)
-    lines = [Series(name=f"fold {i}", x=curve.window_s, y=fold, style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
-    styles = [style for style in STYLES if style != "main"]
+    lines = [Series(name=f"fold {i}", x=width, y=fold[wide], style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
+    styles = [style for style in STYLES if style not in ("main", "fifth")]
     for (kind, scores), style in zip(curve.other_kinds.items(), styles, strict=False):
-        lines.append(Series(name=f"{kind}, mean of the folds", x=curve.window_s, y=scores, style=style, markers=False))
-    lines.append(Series(name=f"{curve.kind}, mean of the folds", x=curve.window_s, y=curve.score, markers=len(curve.window_s) <= 20))
-    selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
-    return line_chart("Macro-F1 by window width", lines, x_label="window width (s)", y_label="macro-F1", vertical_line=selected)
+        lines.append(Series(name=kind, x=width, y=scores[wide], style=style, markers=False))
+    lines += [Series(name="no smoothing", x=width, y=np.full(len(width), score), style="fifth", markers=False) for score in curve.score[~wide][:1]]
+    lines.append(Series(name=curve.kind, x=width, y=curve.score[wide], markers=len(width) <= 20))
+    selected = width == curve.selected_s
+    lines.append(Series(name=f"selected: {curve.kind}", x=width[selected], y=curve.score[wide][selected], style="quiet"))
+    mark = (curve.selected_s, f"selected: {curve.selected_s:g} s") if curve.selected_s else None
+    title = "Macro-F1 of all folds pooled, by window width"
+    return line_chart(title, lines, x_label="window width (s), logarithmic", y_label="macro-F1", vertical_line=mark, log_x=True)
 
 
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

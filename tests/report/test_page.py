@@ -125,7 +125,7 @@ def test_every_part_of_the_run_is_on_the_page():
     text = Page(render(report_input())).text
     expected = (
         "mean, 3.4 s",
-        "gaussian, mean of the folds",
+        "no smoothing",
         "0.593",
         "0.587",
         "without a bias per class (used)",
@@ -292,10 +292,11 @@ def test_differences_are_listed_with_signs_and_paired_intervals_and_not_at_all_w
 
 
 def test_the_optimism_of_each_search_is_beside_its_scores_and_that_of_validation():
-    search = {"in_sample": 0.712, "cross_fitted": 0.684, "interval": [0.61, 0.74], "optimism": 0.028, "validation": {"macro_f1": 0.641}}
+    search = {"in_sample": 0.712, "cross_fitted": 0.684, "interval": [0.61, 0.74], "optimism": 0.028}
+    search |= {"interval_in_sample": [0.65, 0.76], "validation": {"macro_f1": 0.641, "interval": [0.55, 0.72]}}
     page = render(report_input(summary=SUMMARY | {"searches": {"fused": search}}))
     table = page.partition('id="optimism"')[2].partition("</table>")[0]
-    for text in ("0.712", "0.684", "0.610 to 0.740", "+0.028", "0.641"):
+    for text in ("0.712", "0.684", "0.610 to 0.740", "+0.028", "0.641", "0.650 to 0.760", "0.550 to 0.720"):
         assert text in table
     assert "nor that the models of the other folds have trained on the fold that is held out" in page
     assert 'id="optimism"' not in render(report_input())

@@ -109,15 +109,15 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     rows = by_kind.pop(kind)
     return SmoothingCurve(
         kind=kind,
-        other_kinds={name: np.array([np.mean(row["folds"]) for row in others]) for name, others in by_kind.items()},
+        other_kinds={name: np.array([row["macro_f1"] for row in others]) for name, others in by_kind.items()},
         class_bias={name: bias[f"{name}_bias"]["pooled"] for name in ("with", "without")} if bias else {},
         class_bias_used=bool(bias and bias["used"]),
         window_s=np.array([row["window_s"] for row in rows]),
-        score=np.array([np.mean(row["folds"]) for row in rows]),
+        score=np.array([row["macro_f1"] for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,
         selected_s=chosen["window_s"],
-        in_sample=choice["in_sample"]["mean"],
-        cross_fitted=choice["cross_fitted"]["mean"],
+        in_sample=choice["in_sample"]["pooled"],
+        cross_fitted=choice["cross_fitted"]["pooled"],
     )
 
 
@@ -125,6 +125,9 @@ def _searches(run: Run[Any], fusion: Record) -> list[Search]:
     """All candidates of every search; a setting that a candidate did not change has the value of the sweep."""
     folder, figures = fusion.outputs["run"], fusion.figures
     settings, curves = flatten(fusion.settings["fusion"]), dict[tuple[str, int], list[float]]()
+    missing = [name for name in (CANDIDATES_FILE, EPOCHS_FILE) if not run.storage.exists(f"{folder}/{name}")]
+    if missing:
+        return []
     for row in run.storage.read_table(f"{folder}/{EPOCHS_FILE}", columns=["mode", "candidate", "macro_f1"]).to_pylist():
         curves.setdefault((row["mode"], row["candidate"]), []).append(row["macro_f1"])
     found: dict[str, list[Candidate]] = {}
@@ -141,7 +144,7 @@ def _searches(run: Run[Any], fusion: Record) -> list[Search]:
                 in_sample=row["in_sample"],
                 cross_fitted=row["cross_fitted"],
                 epochs=row["epochs"],
-                chosen=number == figures["searches"][mode]["chosen"],
+                chosen=number == figures["searches"].get(mode, {}).get("chosen"),
             )
         )
     return [Search(name=_MODES[mode], candidates=rows, importance=figures["importance"].get(mode, {})) for mode, rows in found.items()]
