@@ -81,7 +81,7 @@ class SpeechConfig:
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     mode: Literal["windows", "context"] = "context"
-    """``windows``: each window passes through the model separately, as in the paper; about 30 times slower at 30 frames per second.
+    """``windows``: each window passes through the model separately, as in the paper; 20 to 30 times slower at 30 frames per second.
     ``context``: long chunks pass through the model once, and the states inside the window are pooled. The two give different features and must
     not be mixed."""
     layer: Layer = "mean"

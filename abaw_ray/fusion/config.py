@@ -213,8 +213,8 @@ class SweepConfig:
     """Number of folds, grouped by recording; the paper reports five."""
     final_seeds: int = 1
     """Seeds with which each final model is trained (the official one, those of the folds, and those of one modality); their probabilities are
-    averaged. Settings, and for the official model epochs, smoothing and calibration, are still selected with one seed. The default is ours: a single
-    model, as in the paper."""
+    averaged. The search has one seed, and so have the scores on which the official model's epochs, smoothing and calibration are selected; those of
+    the folds are selected on the averages. The default is ours: a single model, as in the paper."""
     fold_repeats: int = 1
     """Assignments of folds with which the protocol ``cv`` is scored; the models and the selection are those of the first."""
     seed: int = 0

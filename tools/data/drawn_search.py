@@ -31,17 +31,16 @@ class DrawnData:
 
     frames: Frames
     labels: Mapping[str, np.ndarray]
-    """Labels of the subjects of Train_Set that have features, by name."""
+    """Labels of the subjects of Train_Set that are searched on, by name."""
     config: SweepConfig
 
-    def folds(self, names: Sequence[str] | None = None) -> dict[str, int]:
-        """Fold of each of these subjects of Train_Set, by default of all, as the sweep assigns them."""
-        labels = self.labels if names is None else {name: self.labels[name] for name in names}
-        return assign_folds(labels, folds=self.config.folds, seed=self.config.seed)
+    def folds(self) -> dict[str, int]:
+        """Fold of each of these subjects, as the sweep assigns them."""
+        return assign_folds(self.labels, folds=self.config.folds, seed=self.config.seed)
 
     @property
     def default(self) -> int:
-        """The most frequent class of Train_Set."""
+        """The most frequent class of these subjects."""
         return most_frequent_class(np.concatenate(list(self.labels.values())))
 
 
