@@ -124,7 +124,9 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
 def _searches(run: Run[Any], fusion: Record) -> list[Search]:
     """All candidates of every search; a setting that a candidate did not change has the value of the sweep."""
     folder, figures = fusion.outputs["run"], fusion.figures
-    settings, curves = flatten(fusion.settings["fusion"]), dict[tuple[str, int], list[float]]()
+    # the table's columns of these names are the search and the chosen number of epochs, not settings of a candidate
+    settings = {name: value for name, value in flatten(fusion.settings["fusion"]).items() if name not in ("epochs", "mode")}
+    curves = dict[tuple[str, int], list[float]]()
     missing = [name for name in (CANDIDATES_FILE, EPOCHS_FILE) if not run.storage.exists(f"{folder}/{name}")]
     if missing:
         return []
@@ -133,12 +135,12 @@ def _searches(run: Run[Any], fusion: Record) -> list[Search]:
     found: dict[str, list[Candidate]] = {}
     for row in run.storage.read_table(f"{folder}/{CANDIDATES_FILE}").to_pylist():
         mode, number = row["mode"], row["candidate"]
-        changes = {name: value for name, value in row.items() if name in settings and name != "epochs" and value is not None}
+        changes = {name: value for name, value in row.items() if name in settings and value is not None}
         found.setdefault(mode, []).append(
             Candidate(
                 number=number + 1,
                 trial=row["trial"],
-                settings={name: value for name, value in settings.items() if name not in ("epochs", "mode")} | changes,
+                settings=settings | changes,
                 curve=curves.get((mode, number), ()),
                 stopped=row["stopped"],
                 in_sample=row["in_sample"],
