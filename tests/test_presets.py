@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from abaw_ray.cli.jobs import JOBS
+from abaw_ray.cluster.launch.config import AblationConfig
 from abaw_ray.cluster.launch.presets import PRESETS, SEARCHES
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import to_plain
@@ -25,8 +26,8 @@ def test_there_are_three_presets_and_paper_names_the_published_models():
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_has_the_settings_of_the_pipeline_for_its_stages(name, preset):
     pipeline, job = to_plain(PRESETS[preset][1]), to_plain(JOBS[name].presets[preset][1])
-    search = {"search": to_plain(SEARCHES[preset])} if name == "search" else {}
-    assert job == {key: pipeline[key] for key in job.keys() - search.keys()} | search
+    own = {"search": {"search": to_plain(SEARCHES[preset])}, "ablation": {"ablation": to_plain(AblationConfig())}}.get(name, {})
+    assert job == {key: pipeline[key] for key in job.keys() - own.keys()} | own
 
 
 def test_settings_of_two_stages_that_contradict_each_other_are_refused_before_anything_runs():

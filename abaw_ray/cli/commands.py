@@ -31,6 +31,7 @@ COMMANDS = (
     Command("features", _TRAINING, "one visual and one speech vector per frame", _JOBS),
     Command("sweep", _TRAINING, "Stage II: trials, smoothing and the final fusion models", _JOBS),
     Command("predict", _TRAINING, "predictions, scores and the submission", _JOBS),
+    Command("ablation", _TRAINING, "the method without one part after the other, over several seeds: one table", _JOBS),
     Command("report", _TRAINING, "write report.html and summary.json of a finished run again", _JOBS),
     Command("models", "Models", "import a public classifier, show a model, copy one", "abaw_ray.cli.models"),
     Command("doctor", _MACHINE, "check versions, memory, disks, GPU, codecs and weights", "abaw_ray.cli.doctor.run"),

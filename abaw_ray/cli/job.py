@@ -65,6 +65,13 @@ def load_pipeline() -> Callable[[Run[Any]], object]:
     return partial(plan_or_run, stages=pipeline.STAGES, finish=pipeline.finish)
 
 
+def load_ablation() -> Callable[[Run[Any]], object]:
+    """The work of the command that runs the pipeline without one part after the other."""
+    from abaw_ray.cluster.launch.ablation import ablate  # as above
+
+    return ablate
+
+
 def load_report() -> Callable[[Run[Any]], object]:
     """The work of the command that writes the report of a finished run again."""
     from abaw_ray.cluster.launch import pipeline  # as above

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 from abaw_ray.cli.arguments import CommandLine, parse
 from abaw_ray.cli.commands import COMMANDS
 from abaw_ray.cli.help import Page
-from abaw_ray.cli.job import Job, load_pipeline, load_report, load_stages
+from abaw_ray.cli.job import Job, load_ablation, load_pipeline, load_report, load_stages
 from abaw_ray.cli.options import options_of
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.command import run_command
 from abaw_ray.cluster.launch.config import DataRunConfig, EncoderJob, FacesJob, FeaturesJob, PipelineConfig, SweepJob
-from abaw_ray.cluster.launch.presets import PAPER, presets_of, search_presets
+from abaw_ray.cluster.launch.presets import PAPER, ablation_presets, presets_of, search_presets
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 
@@ -199,6 +199,28 @@ JOBS = {
             "sweep.trials",
         ),
         notes=(_PRESET,),
+    ),
+    "ablation": Job(
+        presets=ablation_presets(),
+        load=load_ablation,
+        does="Run all stages with several seeds, as they are and without one part of the method after the other: one table of differences.",
+        examples=(
+            "demo --parts gate smoothing",
+            "smoke --seeds 0 1 --plan",
+            "paper --data.affwild2 /data/affwild2 --data.affectnet /data/affectnet --data.rafdb /data/rafdb",
+        ),
+        everyday=(
+            "ablation.parts",
+            "ablation.seeds",
+            "data.affwild2",
+            "data.affectnet",
+            "data.rafdb",
+            "faces.detector.weights",
+            "encoder.model.weights",
+            "features.speech.weights",
+            "sweep.trials",
+        ),
+        notes=(_PRESET, "Stages that a part does not touch are computed once; an interrupted command continues."),
     ),
     "report": Job(
         presets=presets_of(PipelineConfig),

@@ -14,6 +14,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SHORT = {
+    "ablation.parts": ("--parts",),
+    "ablation.seeds": ("--seeds",),
     "analysis.end": ("--end",),
     "analysis.fps": ("--fps",),
     "analysis.people": ("--people",),
@@ -89,6 +91,8 @@ class Option:
     @property
     def arity(self) -> int | None:
         """Number of its values; None for one or more."""
+        if _is_union(self.annotation) and any(get_origin(part) is tuple for part in get_args(self.annotation)):
+            return None
         if get_origin(self.annotation) is tuple:
             types = get_args(self.annotation)
             return None if types[-1] is Ellipsis else len(types)
@@ -154,9 +158,13 @@ def _docs_of_class(definition: ast.ClassDef) -> Iterator[tuple[str, str]]:
                 yield name, " ".join(text.replace("``", "").split())
 
 
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, UnionType)
+
+
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     """The types and literal values of one value."""
-    if get_origin(annotation) in (Union, UnionType):
+    if _is_union(annotation):
         return tuple(kind for part in get_args(annotation) for kind in _alternatives(part))
     return get_args(annotation) if get_origin(annotation) is Literal else (annotation,)
 
@@ -169,4 +177,8 @@ def _placeholders(annotation: Any) -> Iterator[str]:
         yield f"{{{','.join(map(str, get_args(annotation)))}}}"
     else:
         names = {int: "INT", float: "FLOAT", str: "TEXT", NoneType: "None"}
-        yield "|".join(names.get(kind, str(kind)) for kind in _alternatives(annotation))
+        parts = _alternatives(annotation)
+        several = {get_args(part)[0] for part in parts if get_origin(part) is tuple}  # "INT ..." says "INT", too
+        yield "|".join(
+            " ".join(_placeholders(kind)) if get_origin(kind) is tuple else names.get(kind, str(kind)) for kind in parts if kind not in several
+        )

@@ -59,8 +59,9 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     options = [option for option in typing.get_args(hint) if isinstance(option, type) and dataclasses.is_dataclass(option)]
     if isinstance(value, dict) and len(options) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType):
         return from_plain(options[0], value, where)
-    if isinstance(value, list) and typing.get_origin(hint) is tuple:
-        element = typing.get_args(hint)[0]
+    tuples = [option for option in (hint, *typing.get_args(hint)) if typing.get_origin(option) is tuple]
+    if isinstance(value, list) and tuples:
+        element = typing.get_args(tuples[0])[0]
         return tuple(_typed(element, one, f"{where}[{index}]") for index, one in enumerate(value))
     return value
 

@@ -15,6 +15,10 @@ WAV2VEC_HUB = "facebook/wav2vec2-base-960h"
 """Repository of the default speech model on the model hub."""
 
 
+Layer = int | tuple[int, ...] | Literal["mean"]
+"""Hidden states of the speech model: one layer, the mean of several, or that of all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VisualConfig:
     """The visual feature vector."""
@@ -77,11 +81,12 @@ class SpeechConfig:
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     mode: Literal["windows", "context"] = "context"
-    """``windows``: each window passes through the model separately, as in the paper; about 30 times slower at 30 frames per second.
+    """``windows``: each window passes through the model separately, as in the paper; 20 to 30 times slower at 30 frames per second.
     ``context``: long chunks pass through the model once, and the states inside the window are pooled. The two give different features and must
     not be mixed."""
-    layer: int | Literal["mean"] = "mean"
-    """Hidden states to use: 0 is the input of the first block, -1 the output of the last one, ``mean`` the mean of all."""
+    layer: Layer = "mean"
+    """Hidden states to use: 0 is the input of the first block, -1 the output of the last one; several numbers give the mean of these layers,
+    ``mean`` that of all. The default is ours."""
     pooling: Literal["mean", "mean_std"] = "mean"
     """Pooling over the window: the mean of the states, or their mean and standard deviation, which is twice as wide."""
     chunk_s: float = 20.0
@@ -95,6 +100,8 @@ class SpeechConfig:
         """Refuse windows and chunks that contradict each other."""
         if not self.weights:
             raise ConfigError("speech.weights is empty; give the path or URI of a folder, hub, a repository on the model hub (owner/name), or random")
+        if isinstance(self.layer, tuple) and len(set(self.layer)) < max(len(self.layer), 1):
+            raise ConfigError(f"speech.layer={self.layer}: give at least one layer, and none twice; or mean")
         if self.window_s < 0.05:
             raise ConfigError(f"speech.window_s={self.window_s} is too short; the receptive field of a state is 0.025 s, give at least 0.05")
         if 2 * self.margin_s < self.window_s or self.chunk_s <= 2 * self.margin_s:

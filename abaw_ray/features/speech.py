@@ -16,7 +16,7 @@ from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import DeviceConfig, SpeechConfig
 from abaw_ray.features.device import setup_device
-from abaw_ray.features.wav2vec import Wav2Vec, weights_source
+from abaw_ray.features.wav2vec import Wav2Vec, check_layer, weights_source
 from abaw_ray.media.audio import RATE, Audio, windows
 
 _EPSILON = 1e-7
@@ -44,9 +44,8 @@ class SpeechFeatures:
         """
         self.config, self.device_config = config, device or DeviceConfig()
         self.model = Wav2Vec(weights_source(config, storage), config.random, setup_device(self.device_config))
-        layers, field = self.model.layers, self.model.receptive_field
-        if config.layer != "mean" and not -layers - 1 <= config.layer <= layers:
-            raise ConfigError(f"speech.layer={config.layer}: the model has layers 0 to {layers}, or mean")
+        check_layer(config.layer, self.model.layers)
+        field = self.model.receptive_field
         if config.mode == "windows" and round(config.window_s * RATE) < field:
             raise ConfigError(f"speech.window_s={config.window_s} is shorter than one state of the model, {field / RATE:.3f} s")
         self.dim: int = self.model.dim * (2 if config.pooling == "mean_std" else 1)

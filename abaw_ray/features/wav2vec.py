@@ -4,9 +4,10 @@
 """
 
 import hashlib
+import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from abaw_ray.core.errors import DataError
+from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.weights import WeightsSource
-from abaw_ray.features.config import WAV2VEC_HUB, RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.config import WAV2VEC_HUB, Layer, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.pretrained import without_progress_bar
 from abaw_ray.media.audio import RATE
 
@@ -128,17 +129,36 @@ class Wav2Vec:
         return np.arange(count) * self.stride + (self.receptive_field - 1) / 2
 
     @torch.inference_mode()
-    def states(self, samples: Float32[np.ndarray, "n samples"], layer: int | Literal["mean"]) -> Float32[Tensor, "n states dim"]:
+    def states(self, samples: Float32[np.ndarray, "n samples"], layer: Layer) -> Float32[Tensor, "n states dim"]:
         """Hidden states of a batch of inputs of equal length, at least ``receptive_field``.
 
         Args:
             samples: At 16 kHz, normalised as the model requires.
-            layer: Index of the layer (0: input of the first block, -1: output of the last one), or ``mean`` of all of them.
+            layer: Index of the layer (0: input of the first block, -1: output of the last one), indices of layers whose mean is returned, or
+                ``mean`` of all of them.
         """
         inputs = torch.from_numpy(np.ascontiguousarray(samples)).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             hidden_states = self.model(inputs, output_hidden_states=True).hidden_states
-        return torch.stack(hidden_states).float().mean(dim=0) if layer == "mean" else hidden_states[layer].float()
+        if isinstance(layer, int):
+            return hidden_states[layer].float()
+        chosen = hidden_states if layer == "mean" else [hidden_states[index] for index in layer]
+        return torch.stack(tuple(chosen)).float().mean(dim=0)
+
+
+def check_layer(layer: Layer, layers: int) -> None:
+    """Check that a model with this number of blocks has these hidden states.
+
+    Raises:
+        ConfigError: it has not, or one layer is given twice, as ``12`` and ``-1``.
+    """
+    if layer == "mean":
+        return
+    given = (layer,) if isinstance(layer, int) else layer
+    if not all(-layers - 1 <= index <= layers for index in given):
+        raise ConfigError(f"speech.layer={layer}: the model has layers 0 to {layers}, or mean")
+    if len({index % (layers + 1) for index in given}) < len(given):
+        raise ConfigError(f"speech.layer={layer}: names a layer twice; the model has layers 0 to {layers}, of which -1 is the last one")
 
 
 def weights_source(config: SpeechConfig, storage: StorageConfig | None = None) -> WeightsSource:
@@ -166,13 +186,20 @@ def save_speech_model(folder: Path, config: SpeechConfig, storage: StorageConfig
 
 
 def check_weights(config: SpeechConfig, storage: StorageConfig) -> None:
-    """Check that the speech model exists, without a download.
+    """Check that the speech model exists and has the chosen layers, without a download: the layers of one on the model hub are checked on loading.
 
     Raises:
-        ConfigError: it does not exist, or the model hub does not respond.
+        ConfigError: it does not exist, it has no such layer, or the model hub does not respond.
         StorageError: the object store cannot be read.
     """
-    weights_source(config, storage).check(_CONFIG_FILE)
+    source = weights_source(config, storage)
+    source.check(_CONFIG_FILE)
+    if source.is_random:
+        check_layer(config.layer, config.random.num_hidden_layers)
+    elif not source.hub_repository:
+        with source.store.local_copy(_CONFIG_FILE) as path, suppress(ValueError):  # a damaged file is refused on loading
+            layers = json.loads(path.read_text()).get("num_hidden_layers")
+            check_layer(config.layer, layers if isinstance(layers, int) else Wav2Vec2Config().num_hidden_layers)
 
 
 def weights_identity(source: WeightsSource) -> str:

@@ -11,7 +11,7 @@ from abaw_ray.training.config import LossConfig
 
 Mode = Literal["fused", "visual", "speech"]
 """Both modalities, or a model of one modality alone."""
-Gate = Literal["frame", "dimension"]
+Gate = Literal["frame", "dimension", "mean"]
 Head = Literal["frame", "conv", "attention"]
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -57,7 +57,8 @@ class FusionConfig:
     hidden_dim: int = 128
     """Width of the projections and of the classifier."""
     gate: Gate = "frame"
-    """``frame``: one weight of the face against the voice per frame; ``dimension``: one per dimension of the projections."""
+    """``frame``: one weight of the face against the voice per frame, as in the paper; ``dimension``: one per dimension of the projections; ``mean``:
+    no gate, both weigh one half, for comparison."""
     head: Head = "frame"
     """``frame``: each frame is classified alone, as in the paper. ``conv``: dilated convolutions over the frames around it. ``attention``: a small
     Transformer over them."""
@@ -212,8 +213,8 @@ class SweepConfig:
     """Number of folds, grouped by recording; the paper reports five."""
     final_seeds: int = 1
     """Seeds with which each final model is trained (the official one, those of the folds, and those of one modality); their probabilities are
-    averaged. Settings, and for the official model epochs, smoothing and calibration, are still selected with one seed. The default is ours: a single
-    model, as in the paper."""
+    averaged. The search has one seed, and so have the scores on which the official model's epochs, smoothing and calibration are selected; those of
+    the folds are selected on the averages. The default is ours: a single model, as in the paper."""
     fold_repeats: int = 1
     """Assignments of folds with which the protocol ``cv`` is scored; the models and the selection are those of the first."""
     seed: int = 0

@@ -28,8 +28,9 @@ class GatedFusion(nn.Module):
         width = config.hidden_dim
         self.visual_standardizer, self.speech_standardizer = Standardizer(visual, members[1:]), Standardizer(speech, members[1:])
         self.visual, self.speech = _Projection(visual, width, members), _Projection(speech, width, members)
-        self.gate_hidden = Linear(2 * width + 2, width // 2, members)
-        self.gate = Linear(width // 2, width if config.gate == "dimension" else 1, members)
+        if config.gate != "mean":
+            self.gate_hidden = Linear(2 * width + 2, width // 2, members)
+            self.gate = Linear(width // 2, width if config.gate == "dimension" else 1, members)
         self.head = HEADS[config.head](config, members)
 
     def forward(
@@ -60,13 +61,19 @@ class GatedFusion(nn.Module):
         if noise is not None:
             seen, heard = noise.modalities(seen, heard)
         visual_hidden, speech_hidden = self.visual(visual, noise) * seen[..., None], self.speech(speech, noise) * heard[..., None]
-        masks = (torch.stack([seen, heard], dim=-1).to(visual_hidden.dtype)).expand(*visual_hidden.shape[:-1], 2)
-        hidden = functional.gelu(self.gate_hidden(torch.cat([visual_hidden, speech_hidden, masks], dim=-1)))
-        both, weight = (seen & heard)[..., None], member_sigmoid(self.gate(hidden).float())
+        both, weight = (seen & heard)[..., None], self._weight(visual_hidden, speech_hidden, seen, heard)
         visual_weight = torch.where(both, weight, seen[..., None].float())
         speech_weight = torch.where(both, 1 - weight, heard[..., None].float())
         pair = torch.cat([visual_hidden * visual_weight, speech_hidden * speech_weight], dim=-1)
         return self.head(pair, windows, noise).float(), visual_weight.mean(dim=-1)
+
+    def _weight(self, visual_hidden: Tensor, speech_hidden: Tensor, seen: Tensor, heard: Tensor) -> Tensor:
+        """Weight of the visual vector where there are both vectors, from 0 to 1, in the last dimension."""
+        if self.config.gate == "mean":
+            return torch.full_like(visual_hidden[..., :1], 0.5, dtype=torch.float32)
+        masks = (torch.stack([seen, heard], dim=-1).to(visual_hidden.dtype)).expand(*visual_hidden.shape[:-1], 2)
+        hidden = functional.gelu(self.gate_hidden(torch.cat([visual_hidden, speech_hidden, masks], dim=-1)))
+        return member_sigmoid(self.gate(hidden).float())
 
 
 class _Projection(nn.Module):

@@ -53,21 +53,34 @@ def _ticks(low: float, high: float, *, integer: bool = False) -> list[float]:
     return [float(tick) for tick in MaxNLocator(nbins=5, integer=integer).tick_values(low, high if high > low else low + 1)]
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    return [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
+
+
 def line_chart(
-    title: str, series: Sequence[Series], *, x_label: str, y_label: str, vertical_line: tuple[float, str] | None = None, integer_x: bool = False
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    vertical_line: tuple[float, str] | None = None,
+    integer_x: bool = False,
+    log_x: bool = False,
 ) -> Chart | None:
-    """Chart of several series on common axes; None if no series has a finite point."""
+    """Chart of several series on common axes; None if no series has a finite point. With ``log_x``, all x must be positive."""
     finite = [np.isfinite(line.x) & np.isfinite(line.y) for line in series]
     if not any(mask.any() for mask in finite):
         return None
     xs = np.concatenate([line.x[mask] for line, mask in zip(series, finite, strict=True)] + ([np.array([vertical_line[0]])] if vertical_line else []))
     ys = np.concatenate([line.y[mask] for line, mask in zip(series, finite, strict=True)])
-    x_ticks, y_ticks = _ticks(xs.min(), xs.max(), integer=integer_x), _ticks(ys.min(), ys.max())
+    x_ticks = _log_ticks(xs.min(), xs.max()) if log_x else _ticks(xs.min(), xs.max(), integer=integer_x)
+    y_ticks = _ticks(ys.min(), ys.max())
+    scale = np.log if log_x else float
     x_low, x_high = float(xs.min()), max(float(xs.max()), float(xs.min()) + 1e-9)
     y_low, y_high = y_ticks[0], y_ticks[-1]
 
     def to_svg_x(x: float) -> float:
-        return round(_LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(_LEFT + (scale(x) - scale(x_low)) / (scale(x_high) - scale(x_low)) * (WIDTH - _LEFT - _RIGHT), 1)
 
     def to_svg_y(y: float) -> float:
         return round(HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - _TOP - _BOTTOM), 1)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.report.stage_two.inputs import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class SmoothingCurve:
     window_s: Float[np.ndarray, " widths"]
     """Full window widths in seconds, ascending; 0 is no smoothing."""
     score: Float[np.ndarray, " widths"]
-    """Mean over the folds."""
+    """Of all folds pooled."""
     folds: Float[np.ndarray, "folds widths"] | None = None
     selected_s: float
     """Window width of the final predictions, in seconds."""
@@ -81,23 +82,10 @@ class SmoothingCurve:
     kind: str = "mean"
     """Kind of the selected smoothing, to which ``score`` and ``folds`` belong."""
     other_kinds: Mapping[str, Float[np.ndarray, " widths"]] = field(default_factory=dict)
-    """Mean over the folds of the kinds that were not selected, at the same widths."""
+    """Scores of the kinds that were not selected, at the same widths."""
     class_bias: Mapping[str, float] = field(default_factory=dict)
     """Pooled cross-fitted macro-F1 ``with`` and ``without`` a bias per class; empty where none was fitted."""
     class_bias_used: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One trial of the sweep."""
-
-    name: str
-    settings: Mapping[str, Any]
-    """Settings by dotted path; the page shows those in which the trials differ."""
-    score: float | None
-    """Macro-F1 of the out-of-fold predictions; None where the trial failed or was stopped."""
-    std: float | None = None
-    selected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +177,8 @@ class ReportInput:
     """Caveats shown at the top, for example that the videos are synthetic."""
     confusion_matrices: Sequence[ConfusionMatrix] = ()
     smoothing: SmoothingCurve | None = None
-    trials: Sequence[Trial] = ()
+    searches: Sequence[Search] = ()
+    """Of the sweep: the fused model, then those of one modality."""
     encoder: EncoderTraining | None = None
     timelines: Sequence[Timeline] = ()
     submission: SubmissionInfo | None = None

@@ -20,6 +20,7 @@ from abaw_ray.report.charts import STYLES, Chart, Series, line_chart
 from abaw_ray.report.encoder import encoder_section
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
 from abaw_ray.report.score_rows import difference_rows, finite_or_none, get_path, score_rows, search_rows
+from abaw_ray.report.stage_two.section import gain_rows, sweep_section
 from abaw_ray.report.timelines import TimelineConfig, encode_timeline, sample_timelines
 from abaw_ray.report.web.html import BASE_CSS, SERIES_JS, content_policy, environment, read_inline, write_page
 from abaw_ray.scoring.metrics import per_class_f1
@@ -32,15 +33,13 @@ class PageConfig:
     """Limits on the content of the page; the tables of the run are complete. All defaults ours."""
 
     timelines: TimelineConfig = field(default_factory=TimelineConfig)
-    max_trials: int = 30
-    """Maximum number of trials listed, best first."""
     max_failures: int = 200
     """Maximum number of failures listed."""
 
     def __post_init__(self) -> None:
         """Reject limits below 1."""
-        if min(self.max_trials, self.max_failures) < 1:
-            raise ConfigError(f"report.max_trials={self.max_trials} and report.max_failures={self.max_failures} must be at least 1")
+        if self.max_failures < 1:
+            raise ConfigError(f"report.max_failures={self.max_failures} must be at least 1")
 
 
 def write_report(target: Storage | Path, report: ReportInput, *, name: str = "report.html", config: PageConfig | None = None) -> str:
@@ -65,10 +64,10 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
     """HTML of the page; the same input gives the same text."""
     config = config or PageConfig()
     templates = environment(_TEMPLATE_FOLDER)
-    templates.filters |= {"score": _score, "percent": _percent, "setting": _setting}
-    script = read_inline(SERIES_JS, _TEMPLATE_FOLDER / "timeline.js")
+    templates.filters |= {"score": _score, "percent": _percent}
+    script = read_inline(SERIES_JS, _TEMPLATE_FOLDER / "timeline.js", _TEMPLATE_FOLDER / "stage_two" / "sweep.js")
     shown = sample_timelines(report.timelines, config.timelines.max_timelines)
-    trials = sorted(report.trials, key=lambda trial: (finite_or_none(trial.score) is None, -(finite_or_none(trial.score) or 0.0)))
+    gains, gain_limit = gain_rows(report.summary)
     return templates.get_template("page.html").render(
         report=report,
         css=read_inline(BASE_CSS, _TEMPLATE_FOLDER / "page.css"),
@@ -86,8 +85,9 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         smoothing=_smoothing_chart(report),
         encoder=encoder_section(report.encoder),
         timelines=[encode_timeline(timeline, config.timelines) for timeline in shown],
-        trials=trials[: config.max_trials],
-        trial_columns=_varying_settings(trials),
+        gains=gains,
+        gain_limit=gain_limit,
+        sweep=sweep_section(report.searches),
         stages=_stage_rows(report.summary),
         failures=list(report.failures)[: config.max_failures],
         settings=sorted(flatten(report.settings).items()),
@@ -131,17 +131,23 @@ def _heatmap_rows(matrix: ConfusionMatrix) -> dict[str, Any]:
 
 
 def _smoothing_chart(report: ReportInput) -> Chart | None:
+    """Score by width on a logarithmic axis; no smoothing, which has no place on it, is a level line."""
     curve = report.smoothing
-    if curve is None:
+    if curve is None or not (wide := curve.window_s > 0).any():
         return None
+    width = curve.window_s[wide]
     folds = [] if curve.folds is None else list(curve.folds)
-    lines = [Series(name=f"fold {i}", x=curve.window_s, y=fold, style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
-    styles = [style for style in STYLES if style != "main"]
+    lines = [Series(name=f"fold {i}", x=width, y=fold[wide], style="quiet", markers=False) for i, fold in enumerate(folds, 1)]
+    styles = [style for style in STYLES if style not in ("main", "fifth")]
     for (kind, scores), style in zip(curve.other_kinds.items(), styles, strict=False):
-        lines.append(Series(name=f"{kind}, mean of the folds", x=curve.window_s, y=scores, style=style, markers=False))
-    lines.append(Series(name=f"{curve.kind}, mean of the folds", x=curve.window_s, y=curve.score, markers=len(curve.window_s) <= 20))
-    selected = (curve.selected_s, f"selected: {curve.selected_s:g} s")
-    return line_chart("Macro-F1 by window width", lines, x_label="window width (s)", y_label="macro-F1", vertical_line=selected)
+        lines.append(Series(name=kind, x=width, y=scores[wide], style=style, markers=False))
+    lines += [Series(name="no smoothing", x=width, y=np.full(len(width), score), style="fifth", markers=False) for score in curve.score[~wide][:1]]
+    lines.append(Series(name=curve.kind, x=width, y=curve.score[wide], markers=len(width) <= 20))
+    selected = width == curve.selected_s
+    lines.append(Series(name=f"selected: {curve.kind}", x=width[selected], y=curve.score[wide][selected], style="quiet"))
+    mark = (curve.selected_s, f"selected: {curve.selected_s:g} s") if curve.selected_s else None
+    title = "Macro-F1 of all folds pooled, by window width"
+    return line_chart(title, lines, x_label="window width (s), logarithmic", y_label="macro-F1", vertical_line=mark, log_x=True)
 
 
 def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -153,20 +159,9 @@ def _stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row | {"fraction": (finite_or_none(row["seconds"]) or 0.0) / longest if longest else 0.0} for row in rows]
 
 
-def _varying_settings(trials: list) -> list[str]:
-    """Names of the settings in which trials differ, in order."""
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
-    return [name for name in names if len({str(trial.settings.get(name)) for trial in trials}) > 1]
-
-
 def _score(value: object) -> str:
     finite = finite_or_none(value)
     return "not measured" if finite is None else f"{finite:.3f}"
-
-
-def _setting(value: object) -> object:
-    """Setting for display; sampled floats are rounded to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _percent(value: float) -> str:

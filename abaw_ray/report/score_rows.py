@@ -45,6 +45,8 @@ class SearchRow:
     """``in_sample`` minus ``cross_fitted``."""
     validation: float | None
     """Score of the chosen model on Validation_Set."""
+    interval_in_sample: tuple[float, float] | None = None
+    interval_validation: tuple[float, float] | None = None
 
 
 _ROWS = (
@@ -157,9 +159,19 @@ def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
         paths = (("in_sample",), ("cross_fitted",), ("optimism",), ("validation", "macro_f1"))
         in_sample, cross_fitted, optimism, validation = (finite_or_none(get_path(summary, ("searches", mode, *path))) for path in paths)
         if cross_fitted is not None:
-            interval = _interval(get_path(summary, ("searches", mode, "interval")))
+            ends = (("interval",), ("interval_in_sample",), ("validation", "interval"))
+            intervals = [_interval(get_path(summary, ("searches", mode, *path))) for path in ends]
             rows.append(
-                SearchRow(name=name, in_sample=in_sample, cross_fitted=cross_fitted, interval=interval, optimism=optimism, validation=validation)
+                SearchRow(
+                    name=name,
+                    in_sample=in_sample,
+                    cross_fitted=cross_fitted,
+                    interval=intervals[0],
+                    optimism=optimism,
+                    validation=validation,
+                    interval_in_sample=intervals[1],
+                    interval_validation=intervals[2],
+                )
             )
     return rows
 

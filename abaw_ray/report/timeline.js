@@ -1,8 +1,11 @@
 // Renders one timeline at a time from the encoded bytes in the page; timelines.py defines the encoding.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const holder = document.getElementById("data");
+  if (!holder) return;
+  const data = JSON.parse(holder.textContent);
   const element = (id) => document.getElementById(id);
   const canvas = element("timeline"), context = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement), ink = (name) => style.getPropertyValue(name);
   const names = data.classes, colours = names.map((name) => data.colours[name]);
   const LABEL_WIDTH = 96, AXIS_HEIGHT = 26;
   let video = null, from = 0, to = 1, cursor = null, drag = null, width = 0, height = 0, scale = 1;
@@ -45,11 +48,11 @@
   const painters = {
     label: (row) => drawStrip(row, (i) => video.label[i] === MISSING_BYTE ? null : colours[video.label[i]]),
     predicted: (row) => drawStrip(row, (i) => video.predicted[i] === MISSING_BYTE ? null : colours[video.predicted[i]]),
-    differ: (row) => drawStrip(row, (i) => video.label[i] !== MISSING_BYTE && video.predicted[i] !== MISSING_BYTE && video.label[i] !== video.predicted[i] ? "#1d2429" : null),
-    seen: (row) => drawStrip(row, (i) => `rgba(70, 95, 115, ${video.seen[i] / MAX_BYTE})`, "#e9edef"),
-    heard: (row) => drawStrip(row, (i) => `rgba(70, 95, 115, ${video.heard[i] / MAX_BYTE})`, "#e9edef"),
-    probability(row) { fillBackground(row, "#f4f6f7"); element("lines").checked ? names.forEach((_, c) => drawCurve(row, 8, c, colours[c])) : drawStacked(row); },
-    gate(row) { fillBackground(row, "#f4f6f7"); drawCurve(row, 1, 0, "#24527a", video.gate); },
+    differ: (row) => drawStrip(row, (i) => video.label[i] !== MISSING_BYTE && video.predicted[i] !== MISSING_BYTE && video.label[i] !== video.predicted[i] ? ink("--ink") : null),
+    seen: (row) => drawStrip(row, (i) => `rgba(110, 138, 160, ${video.seen[i] / MAX_BYTE})`, ink("--faint")),
+    heard: (row) => drawStrip(row, (i) => `rgba(110, 138, 160, ${video.heard[i] / MAX_BYTE})`, ink("--faint")),
+    probability(row) { fillBackground(row, ink("--back")); element("lines").checked ? names.forEach((_, c) => drawCurve(row, 8, c, colours[c])) : drawStacked(row); },
+    gate(row) { fillBackground(row, ink("--back")); drawCurve(row, 1, 0, ink("--main"), video.gate); },
   };
   function fillBackground(row, colour) { context.fillStyle = colour; context.fillRect(LABEL_WIDTH, row.top, width - LABEL_WIDTH, row.rowHeight); }
   function drawStrip(row, colourOf, background) {
@@ -62,7 +65,7 @@
   function drawStacked(row) {
     for (const [i, x, columnWidth] of visibleColumns()) {
       const parts = video.probability.subarray(8 * i, 8 * i + 8);
-      if (parts[0] === MISSING_BYTE) { context.fillStyle = "#fff"; context.fillRect(x, row.top, columnWidth, row.rowHeight); continue; }
+      if (parts[0] === MISSING_BYTE) { context.fillStyle = ink("--paper"); context.fillRect(x, row.top, columnWidth, row.rowHeight); continue; }
       const sum = parts.reduce((a, b) => a + b, 0) || 1;
       let y = row.top;
       parts.forEach((part, c) => {
@@ -87,7 +90,7 @@
   function drawAxis() {
     const span = to - from, maxTicks = (width - LABEL_WIDTH) / 60;
     const step = tickStep(span, maxTicks);
-    context.fillStyle = "#5b6670"; context.textAlign = "center"; context.textBaseline = "alphabetic";
+    context.fillStyle = ink("--soft"); context.textAlign = "center"; context.textBaseline = "alphabetic";
     for (let t = Math.ceil(from / step) * step; t <= to + 1e-9; t += step) {
       const x = timeToX(t), text = span < 120 ? `${+t.toFixed(1)} s` : `${Math.floor(t / 60)}:${String(Math.round(t % 60)).padStart(2, "0")}`;
       context.fillRect(x, height - AXIS_HEIGHT, 1, 5);
@@ -102,13 +105,13 @@
     context.clearRect(0, 0, width, height);
     context.font = "12px system-ui, sans-serif";
     for (const row of layoutRows()) {
-      context.fillStyle = "#5b6670"; context.textAlign = "right"; context.textBaseline = "middle";
+      context.fillStyle = ink("--soft"); context.textAlign = "right"; context.textBaseline = "middle";
       context.fillText(row.text, LABEL_WIDTH - 8, row.top + row.rowHeight / 2);
       painters[row.key](row);
     }
     drawAxis();
     if (drag) { context.fillStyle = "rgba(36, 82, 122, 0.18)"; context.fillRect(Math.min(drag.start, drag.current), 0, Math.abs(drag.current - drag.start), height - AXIS_HEIGHT); }
-    if (cursor !== null) { context.fillStyle = "#1d2429"; context.fillRect(timeToX(cursor), 0, 1, height - AXIS_HEIGHT); }
+    if (cursor !== null) { context.fillStyle = ink("--ink"); context.fillRect(timeToX(cursor), 0, 1, height - AXIS_HEIGHT); }
   }
   function updateReadout() {
     if (cursor === null || !video.count) { element("readout").textContent = ""; return; }
@@ -177,5 +180,6 @@
     event.preventDefault();
   });
   window.addEventListener("resize", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   selectVideo(0);
 })();

@@ -89,7 +89,13 @@ def test_a_short_name_of_a_flag_can_be_negated():
     assert parse(LINE, ["x.mp4"]).outputs.report
 
 
-@pytest.mark.parametrize("full", [full for full in SHORT if not in_analyze_only(full)])
+@pytest.mark.parametrize("short", ["--parts", "--ablation.parts"])
+def test_parts_and_seeds_of_an_ablation_have_short_names(short):
+    ablation = settings(f"ablation smoke {short} gate audio --seeds 4 5").ablation
+    assert ablation.parts == ("gate", "audio") and ablation.seeds == (4, 5)
+
+
+@pytest.mark.parametrize("full", [full for full in SHORT if not (in_analyze_only(full) or full.startswith("ablation."))])
 def test_a_short_name_and_the_full_name_set_the_same_setting(full):
     values = {"faces.detector.kind": "given", "faces.detector.min-score": "0.7", "faces.chips.keep": "none", "policy.max-failures": "0.5"}
     given = "" if full == "policy.retry-failures" else values.get(full, "3")
@@ -118,15 +124,18 @@ def test_a_short_name_and_the_full_name_set_the_same_setting(full):
         ),
         (
             "train demo --folds 3",
-            "--folds is an option of pipeline, sweep, predict and report, not of abaw-ray train; see abaw-ray train --help-all",
+            "--folds is an option of pipeline, sweep, predict, ablation and report, not of abaw-ray train; see abaw-ray train --help-all",
         ),
-        ("faces x --trials 3", "--trials is an option of pipeline, sweep, predict and report, not of abaw-ray faces; see abaw-ray faces --help-all"),
+        (
+            "faces x --trials 3",
+            "--trials is an option of pipeline, sweep, predict, ablation and report, not of abaw-ray faces; see abaw-ray faces --help-all",
+        ),
         ("faces x --chips jpg", "--chips jpg: choose jpeg or none"),
         ("faces x --faces.detector.kind=mtcnn", "--faces.detector.kind mtcnn: choose yunet, haar or given"),
         ("train demo --encoder.optim.lr fast", "--encoder.optim.lr fast: give a number"),
         ("train demo --encoder.epochs 1.5", "--encoder.epochs 1.5: give a whole number"),
         ("train demo --encoder.model.depth x", "--encoder.model.depth x: give a whole number or None"),
-        ("features demo --features.speech.layer x", "--features.speech.layer x: give a whole number or mean"),
+        ("features demo --features.speech.layer x", "--features.speech.layer x: give one or more values: INT ...|mean"),
         ("train demo --encoder.optim.betas 0.9", "--encoder.optim.betas 0.9: too few values; give 2 values: FLOAT FLOAT"),
         ("faces x --faces.chips.scales a", "--faces.chips.scales a: give one or more values: FLOAT ..."),
         ("train demo --encoder.optim.lr", "--encoder.optim.lr: has no value; give a number"),
@@ -158,6 +167,12 @@ def test_values_of_every_form_are_taken():
     assert (job.features.speech.layer, job.faces.chips.scales, job.encoder.model.depth) == (-1, (1.0, 1.5), 3)
     assert (job.encoder.optim.betas, job.plan, job.data.use_synthetic, job.encoder.zero_stage) == ((0.8, 0.9), False, False, 2)
     assert (job.sweep.smoothing, job.encoder.model.embed_dim) == (replace(DEMO.sweep.smoothing, min_s=0.2, kinds=("mean",)), None)
+
+
+def test_layers_of_the_speech_model_are_one_number_several_or_a_word():
+    lines = {"6 7 8": (6, 7, 8), "-2 -1": (-2, -1), "6": 6, "mean": "mean"}
+    for words, layer in lines.items():
+        assert settings(f"features demo --features.speech.layer {words} --no-plan").features.speech.layer == layer
 
 
 def test_a_cluster_size_sets_all_of_compute_and_single_options_change_it():

@@ -79,7 +79,7 @@ def test_the_installed_script_and_the_scripts_for_ray_job_submit_run_these_comma
         calls[path.stem] = call.args[0].value
     stages = {"prepare_faces": "faces", "extract_features": "features", "sweep_fusion": "sweep"}
     names = stages | {"train_encoder": "train", "search_encoder": "search"}
-    assert calls == names | {name: name for name in ("analyze", "predict", "pipeline")}
+    assert calls == names | {name: name for name in ("ablation", "analyze", "predict", "pipeline")}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import ConfigError, StageError
-from abaw_ray.core.settings import digest
+from abaw_ray.core.settings import digest, from_plain, to_plain
 from abaw_ray.features.config import DeviceConfig, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures, has_audio
 from abaw_ray.media.audio import RATE, Audio, windows
@@ -177,6 +178,24 @@ def test_layer_and_pooling_follow_the_settings(speech):
     assert each[0].shape[1] * 2 == SpeechFeatures(CONTEXT).dim
 
 
+def test_several_layers_give_their_mean_in_both_modes(speech):
+    deep = replace(CONTEXT, pooling="mean", random=replace(SMALL, num_hidden_layers=3))
+    for mode in ("context", "windows"):
+        first, last, both, every = (
+            SpeechFeatures(replace(deep, mode=mode, layer=layer))(speech, TIMES[:5])[0].astype(np.float32) for layer in (1, -1, (1, 3), "mean")
+        )
+        assert_close(both, (first + last) / 2, 4e-3)
+        assert np.abs(both - every).max() > 0.01
+        assert_close(SpeechFeatures(replace(deep, mode=mode, layer=(0, 1, 2, 3)))(speech, TIMES[:5])[0], every, 1e-6)
+
+
+def test_the_choice_of_layers_is_part_of_the_address_and_is_read_back():
+    several = replace(CONTEXT, layer=(6, 7, 8))
+    assert len({digest(one) for one in (CONTEXT, several, replace(CONTEXT, layer=6), replace(CONTEXT, layer=(6, 7)))}) == 4
+    for config in (several, replace(CONTEXT, layer=-1), CONTEXT):
+        assert from_plain(SpeechConfig, json.loads(json.dumps(to_plain(config)))) == config
+
+
 def test_an_overflow_of_half_precision_is_an_error(speech):
     extractor = SpeechFeatures(CONTEXT)
     inner = extractor.model.states
@@ -192,6 +211,8 @@ def test_an_overflow_of_half_precision_is_an_error(speech):
         ({"window_s": 5.0}, "at least half of window_s"),
         ({"chunk_s": 2.0}, "longer than two margins"),
         ({"weights": ""}, "is empty"),
+        ({"layer": ()}, "give at least one layer"),
+        ({"layer": (1, 1)}, "none twice"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(wrong, message):
@@ -202,6 +223,10 @@ def test_settings_that_contradict_each_other_are_refused(wrong, message):
 def test_a_missing_layer_and_a_window_shorter_than_one_state_are_refused_on_loading():
     with pytest.raises(ConfigError, match="has layers 0 to 1"):
         SpeechFeatures(replace(CONTEXT, layer=7))
+    with pytest.raises(ConfigError, match=r"speech\.layer=\(0, 7\): the model has layers 0 to 1, or mean"):
+        SpeechFeatures(replace(CONTEXT, layer=(0, 7)))
+    with pytest.raises(ConfigError, match="names a layer twice"):
+        SpeechFeatures(replace(CONTEXT, layer=(1, -1)))
     with pytest.raises(ConfigError, match="shorter than one state"):
         SpeechFeatures(replace(WINDOWS, window_s=0.06))
 

@@ -12,7 +12,7 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures
-from abaw_ray.features.wav2vec import Wav2Vec, build_random, weights_identity, weights_source
+from abaw_ray.features.wav2vec import Wav2Vec, build_random, check_weights, weights_identity, weights_source
 from abaw_ray.media.audio import Audio
 
 CPU = torch.device("cpu")
@@ -145,6 +145,14 @@ def test_the_identity_of_weights_is_their_content_not_their_path(published, tmp_
     assert weights_identity(source(str(published))) != weights_identity(source(str(tmp_path / "copy")))
     with pytest.raises(ConfigError, match=r"is a folder without config\.json"):
         weights_identity(source(str(tmp_path)))
+
+
+def test_layers_that_the_model_lacks_are_refused_before_it_is_loaded(published):
+    storage = StorageConfig()
+    for weights, layer in ((str(published), (1, 2)), ("random", (0, -1))):
+        check_weights(SpeechConfig(weights=weights, layer=layer), storage)
+        with pytest.raises(ConfigError, match=r"speech\.layer=\(1, 3\): the model has layers 0 to 2, or mean"):
+            check_weights(SpeechConfig(weights=weights, layer=(1, 3)), storage)
 
 
 def test_a_model_in_an_object_store_is_downloaded_with_the_settings_of_the_store(published, object_store, monkeypatch):

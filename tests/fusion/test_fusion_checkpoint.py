@@ -18,7 +18,7 @@ def train(frames, config=CONFIG, names=None):
     return train_on_all(frames, subjects, config, config.epochs)
 
 
-@pytest.mark.parametrize("changes", [{"head": "conv"}, {"head": "attention"}, {"gate": "dimension"}])
+@pytest.mark.parametrize("changes", [{"head": "conv"}, {"head": "attention"}, {"gate": "dimension"}, {"gate": "mean"}])
 def test_a_model_of_any_architecture_is_loaded_with_its_scores(frames, tmp_path, changes):
     trained = train(frames, FusionConfig(hidden_dim=16, epochs=1, **changes))
     save_fusion(tmp_path, trained)

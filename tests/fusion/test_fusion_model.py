@@ -88,6 +88,18 @@ def test_dropout_keeps_the_expectation_and_drops_more_units_at_a_higher_rate():
     assert ((kept[1] == 0) <= (kept[2] == 0)).all()  # the same numbers decide
 
 
+def test_without_a_gate_both_vectors_weigh_one_half_and_a_missing_one_nothing():
+    model = GatedFusion(24, 16, FusionConfig(hidden_dim=32, gate="mean")).eval()
+    visual, speech = inputs()
+    with torch.no_grad():
+        logits, weight = model(visual, speech, PRESENT, PRESENT)
+        assert torch.equal(weight, torch.full((64,), 0.5))
+        assert not torch.allclose(logits, model(visual, speech + 1, PRESENT, PRESENT)[0])
+        assert torch.equal(model(visual, speech, PRESENT, ABSENT)[1], torch.ones(64))
+        assert torch.equal(model(visual, speech, ABSENT, PRESENT)[1], torch.zeros(64))
+    assert not any(name.startswith("gate") for name, _ in model.named_parameters())
+
+
 def test_a_gate_per_dimension_weights_each_dimension_and_reports_their_mean(frames):
     model = GatedFusion(24, 16, FusionConfig(hidden_dim=32, gate="dimension")).eval()
     visual, speech = inputs()

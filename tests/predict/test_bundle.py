@@ -17,6 +17,7 @@ from abaw_ray.features.wav2vec import save_speech_model
 from abaw_ray.predict.bundle.card import render_card
 from abaw_ray.predict.bundle.metadata import read_metadata
 from abaw_ray.predict.bundle.store import has_bundle, open_bundle, upload_bundle
+from abaw_ray.predict.models.audio_visual import AudioVisualModel
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,15 @@ def test_a_bundle_does_not_have_the_locations_of_the_training_machine(bundle):
 def test_a_speech_model_of_the_model_hub_stays_there(tmp_path):
     assert save_speech_model(tmp_path / "speech", SpeechConfig()) == "facebook/wav2vec2-base-960h"
     assert not (tmp_path / "speech").exists()
+
+
+@pytest.mark.parametrize("layer", [(0, 1), -1, "mean"])
+def test_a_saved_model_extracts_the_layers_with_which_it_was_trained(copy, layer):
+    features = json.loads((copy / "bundle.json").read_text())["features"]
+    features["speech"]["layer"] = layer
+    change(copy, features=features)
+    with open_bundle(str(copy)) as opened:
+        assert AudioVisualModel(opened)._extract.speech.config.layer == layer
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,9 @@ def test_curves_that_their_style_tells_apart_have_a_legend_and_others_have_none(
     assert layout.legend == [("main", "a"), ("second", "b")]
     assert {style for *_, style in layout.markers} == {"main", "second", "quiet"}
     assert chart([1, 2], [1, 2]).legend == []
+
+
+def test_a_logarithmic_axis_has_equal_steps_for_equal_ratios():
+    layout = chart([0.5, 1, 2, 4], [0.1, 0.2, 0.3, 0.4], log_x=True)
+    steps = np.diff([x for x, *_ in layout.markers])
+    assert np.ptp(steps) < 0.2 and [text for _, text in layout.x_ticks] == ["0.5", "1", "2"]

@@ -47,7 +47,9 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        out.write_text(json.dumps(metadata() | {"preset": preset, "seeds": seeds, "scores": figures}, indent=1) + "\n")
+        command = " ".join(["python -m tools.data.compare_fusion --seeds", *map(str, seeds)])
+        run = metadata("torch") | {"command": command, "preset": preset, "seeds": seeds}
+        out.write_text(json.dumps(run | {"scores": figures}, indent=1) + "\n")
         echo(str(out))
 
 

@@ -3,31 +3,17 @@
 python -m tools.data.compare_seeds --seeds 0 1 2          (three demos: about half an hour on two cores)
 """
 
-from dataclasses import replace
-
 import tyro
 from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.command import log_path
-from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import PRESETS
+from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.core.progress import console, echo, redirect_library_output
-
-
-def with_seed(config: PipelineConfig, seed: int) -> PipelineConfig:
-    """The preset with another seed for synthetic data, initial weights, folds and candidates."""
-    root = f"{config.storage.uri}-seeds/{seed}"
-    return replace(
-        config,
-        storage=replace(config.storage, uri=root),
-        data=replace(config.data, synthetic_dir=f"{root}/data", synthetic=replace(config.data.synthetic, seed=seed)),
-        encoder=replace(config.encoder, seed=seed),
-        sweep=replace(config.sweep, seed=seed, fusion=replace(config.sweep.fusion, seed=seed)),
-    )
 
 
 def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:

@@ -10,6 +10,7 @@ import optuna
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import PRESETS
+from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.cluster.stages.annotations import annotated, join
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.data.folds import assign_folds
@@ -22,7 +23,6 @@ from abaw_ray.predict.subjects import confusion_matrices, predict_subjects
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fill import most_frequent_class
 from abaw_ray.scoring.postprocessing import Postprocessing
-from tools.data.compare_seeds import with_seed
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,16 @@ class DrawnData:
 
     frames: Frames
     labels: Mapping[str, np.ndarray]
-    """Labels of the subjects of Train_Set that have features, by name."""
+    """Labels of the subjects of Train_Set that are searched on, by name."""
     config: SweepConfig
 
-    def folds(self, names: Sequence[str] | None = None) -> dict[str, int]:
-        """Fold of each of these subjects of Train_Set, by default of all, as the sweep assigns them."""
-        labels = self.labels if names is None else {name: self.labels[name] for name in names}
-        return assign_folds(labels, folds=self.config.folds, seed=self.config.seed)
+    def folds(self) -> dict[str, int]:
+        """Fold of each of these subjects, as the sweep assigns them."""
+        return assign_folds(self.labels, folds=self.config.folds, seed=self.config.seed)
 
     @property
     def default(self) -> int:
-        """The most frequent class of Train_Set."""
+        """The most frequent class of these subjects."""
         return most_frequent_class(np.concatenate(list(self.labels.values())))
 
 

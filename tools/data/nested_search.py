@@ -9,6 +9,7 @@ smoothing and bias see the other recordings alone, and so does the model that sc
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        out.write_text(json.dumps(metadata() | {"preset": preset, **figures}, indent=1) + "\n")
+        command = " ".join(["python -m tools.data.nested_search --seeds", *map(str, seeds)])
+        out.write_text(json.dumps(metadata("torch") | {"command": command, "preset": preset, **figures}, indent=1) + "\n")
         echo(str(out))
 
 
@@ -66,16 +68,16 @@ def evaluate(data: DrawnData, name: str) -> dict[str, Evaluation]:
 def score_outer_fold(data: DrawnData, held_out: list[str]) -> Evaluation:
     """Scores of these subjects by the winner of a search that has not seen their recordings."""
     hidden = {recording_of(name) for name in held_out}
-    inner = [name for name in data.labels if recording_of(name) not in hidden]
-    results = run_search(data, data.folds(inner))
+    inner = replace(data, labels={name: rows for name, rows in data.labels.items() if recording_of(name) not in hidden})
+    results = run_search(inner, inner.folds())
     winner = results[search.best_candidate(results).index]
     config = search.candidate_config(data.config, winner["changes"])
-    trained_on = np.array([subject.name in set(inner) for subject in data.frames.subjects])
+    trained_on = np.array([subject.name in inner.labels for subject in data.frames.subjects])
     model = train_on_all(data.frames, trained_on, config, winner["epochs"])
     assert not model.provenance.recordings & hidden
     logits, gate = predict_logits(model, data.frames, data.frames.rows_of_subjects(held_out))
     postprocessing = from_plain(Postprocessing, winner["selection"]["postprocessing"], "postprocessing")
-    return score_subjects(data, held_out, logits, gate, postprocessing)
+    return score_subjects(inner, held_out, logits, gate, postprocessing)
 
 
 def joined(parts: list[Evaluation]) -> Evaluation:

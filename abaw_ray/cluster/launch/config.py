@@ -3,7 +3,7 @@ results.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
@@ -82,6 +82,38 @@ class SweepJob(FeaturesJob):
                 f"sweep.fold_repeats={self.sweep.fold_repeats} with fold_encoders.epochs={self.fold_encoders.epochs}: each encoder belongs to its "
                 "fold; set one of the two back to its default"
             )
+
+
+Part = Literal["padaug", "moe", "scales", "audio", "faces", "gate", "smoothing", "modality_dropout"]
+"""A part of the method that an ablation takes away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationConfig:
+    """What is compared."""
+
+    parts: tuple[Part, ...] = get_args(Part)
+    """The parts, each of which is taken away alone; by default all that the paper names."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of initial weights, batches, folds and proposals: everything is trained with each of them. Synthetic data are generated with each, too.
+    Three by default, which is ours."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty comparison and one that counts something twice."""
+        for name in ("parts", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"ablation.{name}={' '.join(map(str, values))} must be one or more, each once")
+        if unknown := [part for part in self.parts if part not in get_args(Part)]:
+            raise ConfigError(f"ablation.parts={unknown[0]} is unknown; choose from {', '.join(get_args(Part))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationJob(SweepJob):
+    """The method with one part after the other taken away: ``abaw-ray ablation``."""
+
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+    """What is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)

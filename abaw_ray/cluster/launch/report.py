@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
-from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE
+from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
@@ -22,11 +22,13 @@ from abaw_ray.report.inputs import (
     SmoothingCurve,
     SubmissionInfo,
     Timeline,
-    Trial,
 )
 from abaw_ray.report.page import flatten
+from abaw_ray.report.stage_two.inputs import Candidate, Search
 from abaw_ray.report.timelines import timeline_of
 
+_MODES = {"fused": "fused", "visual": "face only", "speech": "audio only"}
+"""Names of the searches on the page."""
 _SYNTHETIC = "The videos and images of this run are synthetic: the scores show that the pipeline works, not how accurate it is on real people."
 
 
@@ -52,7 +54,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
-        trials=_trials(run, records["fusion"], flatten(records["fusion"].settings["fusion"])),
+        searches=_searches(run, records["fusion"]),
         encoder=_encoder(records["encoder"].figures, records.get("fold_encoders")),
         timelines=_timelines(run, records["predictions"]),
         submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
@@ -107,29 +109,47 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
     rows = by_kind.pop(kind)
     return SmoothingCurve(
         kind=kind,
-        other_kinds={name: np.array([np.mean(row["folds"]) for row in others]) for name, others in by_kind.items()},
+        other_kinds={name: np.array([row["macro_f1"] for row in others]) for name, others in by_kind.items()},
         class_bias={name: bias[f"{name}_bias"]["pooled"] for name in ("with", "without")} if bias else {},
         class_bias_used=bool(bias and bias["used"]),
         window_s=np.array([row["window_s"] for row in rows]),
-        score=np.array([np.mean(row["folds"]) for row in rows]),
+        score=np.array([row["macro_f1"] for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,
         selected_s=chosen["window_s"],
-        in_sample=choice["in_sample"]["mean"],
-        cross_fitted=choice["cross_fitted"]["mean"],
+        in_sample=choice["in_sample"]["pooled"],
+        cross_fitted=choice["cross_fitted"]["pooled"],
     )
 
 
-def _trials(run: Run[Any], fusion: Record, first: dict[str, Any]) -> list[Trial]:
-    """All candidates of the fused model; a setting that a candidate did not change has the value of the first one."""
-    table = run.storage.read_table(f"{fusion.outputs['run']}/{CANDIDATES_FILE}").to_pylist()
-    chosen = fusion.figures["searches"]["fused"]["chosen"]
-    trials = []
-    for row in table:
-        if row["mode"] == "fused":
-            changes = {name: value for name, value in row.items() if name in first and value is not None}
-            name = f"{row['candidate'] + 1} (trial {row['trial']})"
-            trials.append(Trial(name=name, settings=first | changes, score=row["in_sample"], selected=row["candidate"] == chosen))
-    return trials
+def _searches(run: Run[Any], fusion: Record) -> list[Search]:
+    """All candidates of every search; a setting that a candidate did not change has the value of the sweep."""
+    folder, figures = fusion.outputs["run"], fusion.figures
+    # the table's columns of these names are the search and the chosen number of epochs, not settings of a candidate
+    settings = {name: value for name, value in flatten(fusion.settings["fusion"]).items() if name not in ("epochs", "mode")}
+    curves = dict[tuple[str, int], list[float]]()
+    missing = [name for name in (CANDIDATES_FILE, EPOCHS_FILE) if not run.storage.exists(f"{folder}/{name}")]
+    if missing:
+        return []
+    for row in run.storage.read_table(f"{folder}/{EPOCHS_FILE}", columns=["mode", "candidate", "macro_f1"]).to_pylist():
+        curves.setdefault((row["mode"], row["candidate"]), []).append(row["macro_f1"])
+    found: dict[str, list[Candidate]] = {}
+    for row in run.storage.read_table(f"{folder}/{CANDIDATES_FILE}").to_pylist():
+        mode, number = row["mode"], row["candidate"]
+        changes = {name: value for name, value in row.items() if name in settings and value is not None}
+        found.setdefault(mode, []).append(
+            Candidate(
+                number=number + 1,
+                trial=row["trial"],
+                settings=settings | changes,
+                curve=curves.get((mode, number), ()),
+                stopped=row["stopped"],
+                in_sample=row["in_sample"],
+                cross_fitted=row["cross_fitted"],
+                epochs=row["epochs"],
+                chosen=number == figures["searches"].get(mode, {}).get("chosen"),
+            )
+        )
+    return [Search(name=_MODES[mode], candidates=rows, importance=figures["importance"].get(mode, {})) for mode, rows in found.items()]
 
 
 def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:

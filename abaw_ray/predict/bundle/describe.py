@@ -106,7 +106,8 @@ def _inputs(metadata: BundleMetadata) -> dict[str, str]:
     if classifier is None:
         speech = metadata.features.speech
         protocol = f", protocol {metadata.protocol}" if metadata.protocol else ""
-        return {"speech": f"{speech.weights}, window {speech.window_s:g} s", "fusion": f"{len(metadata.fusion)} models{protocol}"}
+        layers = " ".join(map(str, speech.layer)) if isinstance(speech.layer, tuple) else speech.layer
+        return {"speech": f"{speech.weights}, layer {layers}, window {speech.window_s:g} s", "fusion": f"{len(metadata.fusion)} models{protocol}"}
     pairs = ", ".join(f"{label} -> {name or 'left out'}" for label, name in zip(classifier.labels, classifier.expressions, strict=True))
     return {"network": f"{classifier.framework}, input of {classifier.input_size} pixels", "classes": pairs}
 

@@ -94,7 +94,7 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
         "repeats": [finals.pop(name) for name in repeats],
         "searches": searches,
         "changes": chosen["fused"]["changes"],
-        "importance": dict(search.importance_of(config, candidates["fused"])),
+        "importance": {mode: dict(search.importance_of(config, rows)) for mode, rows in candidates.items()},
         **finals,
     }
     store.complete_folder(item, figures)

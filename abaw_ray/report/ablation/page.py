@@ -1,0 +1,80 @@
+"""Renders the table of an ablation as one self-contained HTML page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abaw_ray import __version__
+from abaw_ray.core.storage.storage import Storage
+from abaw_ray.report.ablation.rows import AblationRow
+from abaw_ray.report.web.html import BASE_CSS, THEME_CSS, content_policy, environment, read_inline, write_page
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPage:
+    """Content of the page."""
+
+    rows: Sequence[AblationRow]
+    """In the order of the table."""
+    run: str = ""
+    """Where the results are."""
+    synthetic: bool = False
+    """Whether the data are generated."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Reason by run that failed."""
+
+
+def write_ablation(target: Storage | Path, page: AblationPage, *, name: str = "ablation.html") -> str:
+    """Write the page atomically; returns its local path or URI.
+
+    Raises:
+        StorageError: the target cannot be written.
+    """
+    return write_page(target, name, render_ablation(page))
+
+
+def render_ablation(page: AblationPage) -> str:
+    """HTML of the page; the same input gives the same text."""
+    templates = environment(_FOLDER)
+    limit = _limit(page.rows)
+    parts = [(part, [_row(row, limit) for row in rows]) for part, rows in groupby(page.rows, key=lambda row: row.part)]
+    return templates.get_template("ablation.html").render(
+        page=page,
+        parts=parts,
+        limit=limit,
+        seeds=max((row.seeds for row in page.rows), key=len, default=[]),
+        css=read_inline(BASE_CSS, THEME_CSS, _FOLDER / "ablation.css"),
+        policy=content_policy(""),
+        version=__version__,
+    )
+
+
+def _limit(rows: Sequence[AblationRow]) -> float:
+    """End of the axis on both sides: the largest value that is shown, rounded up to a twentieth."""
+    values = [abs(value) for row in rows for value in (row.difference, *row.differences, *(row.interval or ()))]
+    return max(np.ceil(max(values, default=0.0) * 20) / 20, 0.05)
+
+
+def _row(row: AblationRow, limit: float) -> dict[str, Any]:
+    """Values of a row, and their places on the axis in per cent of its width."""
+
+    def place(value: float) -> float:
+        return 50 + 50 * value / limit
+
+    low, high = row.interval or (row.difference, row.difference)
+    return {
+        "row": row,
+        "with": np.mean(row.with_part),
+        "without": np.mean(row.without_part),
+        "left": place(low),
+        "width": place(high) - place(low),
+        "at": place(row.difference),
+        "dots": [place(one) for one in row.differences],
+        "clear": bool(row.interval and (low > 0 or high < 0)),
+    }

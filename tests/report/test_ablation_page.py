@@ -1,0 +1,53 @@
+"""The page of an ablation."""
+
+import numpy as np
+import pytest
+
+from abaw_ray.report.ablation.page import AblationPage, render_ablation
+from abaw_ray.report.ablation.rows import ablation_row, terminal_table
+from abaw_ray.scoring.evaluation import Evaluation
+
+
+def evaluation(seed, recordings=4):
+    counts = np.random.default_rng(seed).integers(1, 9, (recordings, 8, 8))
+    counts[:, :, 0] += 80 - counts.sum(axis=2)  # the same annotations in every evaluation
+    return Evaluation(tuple(map(str, range(recordings))), counts)
+
+
+@pytest.fixture
+def rows():
+    return [
+        ablation_row("gate", "the mean", "Validation_Set", [0, 1], [evaluation(0), evaluation(1)], [evaluation(2), evaluation(3)]),
+        ablation_row("audio", "none <&", "against a model of the faces", [0], [evaluation(4)], [evaluation(5)]),
+        ablation_row("audio", "none <&", "against audio masked", [0], [evaluation(4, 1)], [evaluation(6, 1)]),
+    ]
+
+
+def test_a_row_has_the_scores_and_the_difference_of_each_seed(rows):
+    assert rows[0].difference == pytest.approx(np.mean(rows[0].differences))
+    assert rows[0].interval[0] <= rows[0].difference <= rows[0].interval[1]
+    assert rows[2].interval is None
+
+
+def test_the_page_shows_every_row_with_its_interval_and_escapes_text(rows):
+    page = render_ablation(AblationPage(rows=rows, run="results in here", synthetic=True, failures={"seed 1": "broken"}))
+    assert page.count("<tbody>") == 2 and page.count('class="range"') == 3 and page.count('class="seed"') == 4
+    assert "none &lt;&amp;" in page and "none <&" not in page
+    assert f"{rows[0].difference:+.3f}" in page and f"{rows[0].interval[0]:+.3f} to {rows[0].interval[1]:+.3f}" in page
+    assert "seed 1 failed and is left out: broken" in page and "synthetic" in page
+    assert "mean over 2 seeds (0, 1)" in page
+
+
+def test_everything_lies_on_the_axis(rows):
+    import re
+
+    places = [float(value) for value in re.findall(r"left:(-?[\d.]+)%", render_ablation(AblationPage(rows=rows)))]
+    assert places and min(places) >= 0 and max(places) <= 100
+
+
+def test_the_terminal_table_has_a_line_per_row(rows):
+    assert terminal_table(rows).row_count == 3
+
+
+def test_a_page_without_rows_is_a_page():
+    assert "What each part adds" in render_ablation(AblationPage(rows=[]))
