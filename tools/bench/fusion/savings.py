@@ -1,7 +1,6 @@
 """What thinning and halving save, and the memory of a trial: steps counted at full size, and a whole trial in a process of its own."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -58,12 +57,18 @@ def measure_savings(stats: Path, counts: list[SubjectCount], scale: float, numbe
     }
 
 
+def peak_bytes() -> int:
+    """Return the peak memory of this process since it began its program; ``ru_maxrss`` would include that of the process that started it."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def main(stats: str, scale: str, number: str, epochs: str, halving: str, *widths: str) -> None:
     """Train the candidates with the default settings for a trial, and print seconds and memory as JSON."""
     torch.set_num_threads(1)
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    base = peak_bytes()
     frames = draw_frames([one.scaled(float(scale)) for one in read_counts(Path(stats))], (int(widths[0]), int(widths[1])))
-    drawn = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    drawn = peak_bytes()
     candidates = candidates_of(int(number), FusionConfig())
     population = Population(frames, candidates, training_folds(frames, draw_folds(frames)), device="cpu")
     parameters = sum(value.numel() for name, value in population.weights(0).items()) * len(candidates)
@@ -76,7 +81,7 @@ def main(stats: str, scale: str, number: str, epochs: str, halving: str, *widths
         "parameters": parameters,
         "libraries_bytes": base,
         "drawn_bytes": drawn,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak_bytes(),
         "bound_bytes": labelled_bytes(frames) + BYTES_PER_PARAMETER * parameters + SPARE_BYTES,
     }
     print(json.dumps(figures))
