@@ -1,5 +1,7 @@
 """The page of an ablation."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -38,9 +40,15 @@ def test_the_page_shows_every_row_with_its_interval_and_escapes_text(rows):
     assert "mean over 2 seeds (0, 1)" in page
 
 
-def test_everything_lies_on_the_axis(rows):
-    import re
+def test_only_intervals_without_zero_are_strong():
+    same = evaluation(0)
+    better = Evaluation(same.recordings, np.eye(8, dtype=int) * same.counts.sum(axis=2)[:, :, None])
+    rows = [ablation_row("gate", "", "", [0], [same], [same]), ablation_row("moe", "", "", [0], [better], [same])]
+    page = render_ablation(AblationPage(rows=rows))
+    assert page.count('class="interval clear"') == 1 and page.count('class="interval"') == 1
 
+
+def test_everything_lies_on_the_axis(rows):
     places = [float(value) for value in re.findall(r"left:(-?[\d.]+)%", render_ablation(AblationPage(rows=rows)))]
     assert places and min(places) >= 0 and max(places) <= 100
 

@@ -76,5 +76,5 @@ def _row(row: AblationRow, limit: float) -> dict[str, Any]:
         "width": place(high) - place(low),
         "at": place(row.difference),
         "dots": [place(one) for one in row.differences],
-        "clear": bool(row.interval and (low > 0 or high < 0)),
+        "excludes_zero": bool(row.interval and (low > 0 or high < 0)),
     }
