@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.report.ablation.rows import AblationRow
 from abaw_ray.report.stage_two.inputs import Search
 
 
@@ -179,6 +180,8 @@ class ReportInput:
     smoothing: SmoothingCurve | None = None
     searches: Sequence[Search] = ()
     """Of the sweep: the fused model, then those of one modality."""
+    ablation: Sequence[AblationRow] = ()
+    """Scores with and without parts of the method, where ``abaw-ray ablation`` has written them beside the results."""
     encoder: EncoderTraining | None = None
     timelines: Sequence[Timeline] = ()
     submission: SubmissionInfo | None = None

@@ -16,6 +16,7 @@ from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.report.ablation.page import ABLATION_CSS, ablation_table
 from abaw_ray.report.charts import STYLES, Chart, Series, line_chart
 from abaw_ray.report.encoder import encoder_section
 from abaw_ray.report.inputs import ConfusionMatrix, ReportInput
@@ -70,7 +71,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
     gains, gain_limit = gain_rows(report.summary)
     return templates.get_template("page.html").render(
         report=report,
-        css=read_inline(BASE_CSS, _TEMPLATE_FOLDER / "page.css"),
+        css=read_inline(BASE_CSS, _TEMPLATE_FOLDER / "page.css", ABLATION_CSS),
         script=script,
         policy=content_policy(script),
         version=__version__,
@@ -88,6 +89,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         gains=gains,
         gain_limit=gain_limit,
         sweep=sweep_section(report.searches),
+        ablation=ablation_table(report.ablation) if report.ablation else None,
         stages=_stage_rows(report.summary),
         failures=list(report.failures)[: config.max_failures],
         settings=sorted(flatten(report.settings).items()),

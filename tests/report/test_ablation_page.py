@@ -7,6 +7,8 @@ import pytest
 
 from abaw_ray.report.ablation.page import AblationPage, render_ablation
 from abaw_ray.report.ablation.rows import ablation_row, terminal_table
+from abaw_ray.report.inputs import ReportInput
+from abaw_ray.report.page import render
 from abaw_ray.scoring.evaluation import Evaluation
 
 
@@ -55,6 +57,12 @@ def test_everything_lies_on_the_axis(rows):
 
 def test_the_terminal_table_has_a_line_per_row(rows):
     assert terminal_table(rows).row_count == 3
+
+
+def test_the_report_of_a_run_has_the_table_where_there_is_one(rows):
+    page = render(ReportInput(summary={}, ablation=rows))
+    assert page.count('class="range"') == 3 and 'href="#ablation"' in page and ".ablation .range" in page
+    assert 'id="ablation"' not in render(ReportInput(summary={}))
 
 
 def test_a_page_without_rows_is_a_page():

@@ -23,7 +23,7 @@ from abaw_ray.cluster.stages.stage_two.validation import RECORDINGS_FILE
 from abaw_ray.core.errors import AbawError, StageError
 from abaw_ray.core.progress import console, echo
 from abaw_ray.report.ablation.page import AblationPage, write_ablation
-from abaw_ray.report.ablation.rows import AblationRow, ablation_row, terminal_table
+from abaw_ray.report.ablation.rows import ABLATION_FILE, AblationRow, ablation_row, terminal_table
 from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
 
 _STAGES = tuple(stage for stage in STAGES if stage not in (BASELINE_VECTORS, SCORE_BASELINES))
@@ -119,13 +119,13 @@ def _write(run: Run[AblationJob], rows: list[AblationRow], failed: dict[Variant,
     config, storage = run.config, run.storage
     failures = {str(variant): str(error) for variant, error in failed.items()}
     figures = {"seeds": list(config.ablation.seeds), "rows": [asdict(row) for row in rows], "failures": failures}
-    storage.write_bytes("ablation.json", json.dumps(figures, indent=1).encode())
+    storage.write_bytes(ABLATION_FILE, json.dumps(figures, indent=1).encode())
     storage.write_table("ablation.parquet", pa.Table.from_pylist([asdict(row) for row in rows]))
     page = AblationPage(rows=rows, run=f"results in {storage.uri()}", synthetic=config.data.use_synthetic, failures=failures)
     address = write_ablation(storage, page)
     console.print(terminal_table(rows))
     echo(f"page:    {address}")
-    echo(f"table:   {storage.uri('ablation.parquet')}, {storage.uri('ablation.json')}")
+    echo(f"table:   {storage.uri('ablation.parquet')}, {storage.uri(ABLATION_FILE)}")
 
 
 def _plan(todo: list[Variant]) -> None:

@@ -1,5 +1,6 @@
 """Results in storage -> the input of the report. All scores were computed before."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FIL
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
+from abaw_ray.report.ablation.rows import ABLATION_FILE, AblationRow
 from abaw_ray.report.inputs import (
     ConfusionMatrix,
     DataSetScore,
@@ -55,6 +57,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         ],
         smoothing=_smoothing(fusion["official"]),
         searches=_searches(run, records["fusion"]),
+        ablation=_ablation(run),
         encoder=_encoder(records["encoder"].figures, records.get("fold_encoders")),
         timelines=_timelines(run, records["predictions"]),
         submission=submission and SubmissionInfo(path=submission["path"], rows=submission["rows"], filled=submission["filled"]),
@@ -150,6 +153,13 @@ def _searches(run: Run[Any], fusion: Record) -> list[Search]:
             )
         )
     return [Search(name=_MODES[mode], candidates=rows, importance=figures["importance"].get(mode, {})) for mode, rows in found.items()]
+
+
+def _ablation(run: Run[Any]) -> list[AblationRow]:
+    """Rows of an earlier ``abaw-ray ablation`` with the same storage."""
+    if not run.storage.exists(ABLATION_FILE):
+        return []
+    return [AblationRow(**row) for row in json.loads(run.storage.read_bytes(ABLATION_FILE))["rows"]]
 
 
 def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:

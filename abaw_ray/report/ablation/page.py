@@ -14,6 +14,8 @@ from abaw_ray.report.ablation.rows import AblationRow
 from abaw_ray.report.web.html import BASE_CSS, THEME_CSS, content_policy, environment, read_inline, write_page
 
 _FOLDER = Path(__file__).parent
+ABLATION_CSS = _FOLDER / "ablation.css"
+"""Style of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +43,24 @@ def write_ablation(target: Storage | Path, page: AblationPage, *, name: str = "a
 
 def render_ablation(page: AblationPage) -> str:
     """HTML of the page; the same input gives the same text."""
-    templates = environment(_FOLDER)
-    limit = _limit(page.rows)
-    parts = [(part, [_row(row, limit) for row in rows]) for part, rows in groupby(page.rows, key=lambda row: row.part)]
-    return templates.get_template("ablation.html").render(
-        page=page,
-        parts=parts,
-        limit=limit,
-        seeds=max((row.seeds for row in page.rows), key=len, default=[]),
-        css=read_inline(BASE_CSS, THEME_CSS, _FOLDER / "ablation.css"),
-        policy=content_policy(""),
-        version=__version__,
+    return (
+        environment(_FOLDER)
+        .get_template("ablation.html")
+        .render(
+            page=page,
+            table=ablation_table(page.rows),
+            css=read_inline(BASE_CSS, THEME_CSS, ABLATION_CSS),
+            policy=content_policy(""),
+            version=__version__,
+        )
     )
+
+
+def ablation_table(rows: Sequence[AblationRow]) -> dict[str, Any]:
+    """Values of ``table.html``: the rows by part, the end of the axis, and the seeds."""
+    limit = _limit(rows)
+    parts = [(part, [_row(row, limit) for row in of_part]) for part, of_part in groupby(rows, key=lambda row: row.part)]
+    return {"parts": parts, "limit": limit, "seeds": max((row.seeds for row in rows), key=len, default=[])}
 
 
 def _limit(rows: Sequence[AblationRow]) -> float:

@@ -10,6 +10,8 @@ from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 
+ABLATION_FILE = "ablation.json"
+"""Path of the rows as JSON below the storage root."""
 _SEED = 0
 """Of the resampling."""
 
