@@ -93,6 +93,29 @@ def test_synthetic_data_have_a_folder_for_each_seed_and_real_data_share_theirs()
     assert (second.sweep.seed, second.sweep.fusion.seed) == (1, 1)
 
 
+def test_further_seeds_of_real_data_compute_faces_and_images_once():
+    real = replace(with_parts("smoothing", seeds=(0, 1)), data=ablation_presets()["paper"][1].data)
+    first, second = variants(run_of(real))
+    assert own_stages(second.run, first.run) == ["encoder", "features", "fusion", "predictions"]
+    first, second = variants(run_of(with_parts("smoothing", seeds=(0, 1))))
+    assert own_stages(second.run, first.run) == ["faces", "images", "encoder", "features", "fusion", "predictions"]
+
+
+def test_without_the_full_run_of_a_seed_its_parts_are_not_run(tmp_path, monkeypatch):
+    asked = []
+
+    def fake(run):
+        asked.append((run.config.sweep.seed, run.config.sweep.fusion.gate))
+        if run.config.sweep.seed == 1:
+            raise DataError("images: damaged")
+        return scores_of(9)
+
+    monkeypatch.setattr(ablation, "_evaluations", fake)
+    with pytest.raises(StageError, match="first seed 1, full method: images: damaged"):
+        ablate(run_of(with_parts("gate", seeds=(0, 1)), tmp_path))
+    assert asked == [(0, "frame"), (0, "mean"), (1, "frame")]
+
+
 def test_a_row_is_the_paired_difference_over_the_seeds_that_have_both_runs():
     scores = {(FULL, 0): scores_of(9), (FULL, 1): scores_of(8), ("gate", 0): scores_of(7), (FULL, 2): scores_of(9)}
     (gate,) = ablation_rows(scores, ("gate",))

@@ -74,6 +74,8 @@ def ablate(run: Run[AblationJob]) -> None:
         return
     scores, failed = Scores(), dict[Variant, AbawError]()
     for number, variant in enumerate(todo, start=1):
+        if variant.name != FULL and (FULL, variant.seed) not in scores:
+            continue  # nothing to compare it with
         echo(f"{variant} ({number} of {len(todo)} runs)")
         try:
             scores[variant.name, variant.seed] = _evaluations(variant.run)
@@ -129,15 +131,19 @@ def _write(run: Run[AblationJob], rows: list[AblationRow], failed: dict[Variant,
 
 
 def _plan(todo: list[Variant]) -> None:
-    """Print the plan of the first run, and for each other one the stages that it does not share with the full method of its seed."""
+    """Print the plan of the first run; of the full method with another seed, the stages that it does not share with the first run, and of each
+    other run those that it does not share with the full method of its seed.
+    """
     full = {variant.seed: variant.run for variant in todo if variant.name == FULL}
     for variant in todo[1:]:
-        echo(f"{variant}: {'all stages' if variant.name == FULL else ', '.join(own_stages(variant.run, full[variant.seed]))}")
+        own = own_stages(variant.run, todo[0].run if variant.name == FULL else full[variant.seed])
+        echo(f"{variant}: {', '.join(own)}")
     first = todo[0]
     echo(f"{first}:")
     show_plan(replace(first.run, config=replace(first.run.config, plan=True)), _STAGES)
 
 
 def own_stages(run: Run[AblationJob], full: Run[AblationJob]) -> list[str]:
-    """Names of the stages whose settings, or whose inputs' settings, differ from those of another run."""
-    return [stage.name for stage in needed(run, _STAGES) if stage.store(run).path != stage.store(full).path]
+    """Names of the stages whose storage, settings, or inputs' settings, differ from those of another run."""
+    other = run.config.storage != full.config.storage
+    return [stage.name for stage in needed(run, _STAGES) if other or stage.store(run).path != stage.store(full).path]
