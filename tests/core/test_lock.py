@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -105,7 +106,15 @@ def test_a_lock_that_expired_long_ago_is_taken_over_at_once(storage, capsys):
     assert "waiting" not in capsys.readouterr().out
 
 
-def test_a_run_whose_lock_was_taken_over_stops(storage, short_intervals):
+@pytest.fixture
+def interrupts():
+    """Interrupts raise ``KeyboardInterrupt``, as in every command; a background job of a shell ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_whose_lock_was_taken_over_stops(storage, short_intervals, interrupts):
     def work():
         with writer_lock(storage, "stage"):
             claim(storage, host="elsewhere", heartbeat=time.time())

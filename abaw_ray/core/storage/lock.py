@@ -87,7 +87,9 @@ class _WriterLock:
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
-        """Renew the lock while the block runs, then release it. Where it is lost, the main thread is interrupted if the block runs there."""
+        """Renew the lock while the block runs, then release it. Where it is lost, the main thread is interrupted if the block runs there; in a
+        process that ignores interrupts, and in another thread, the block ends first.
+        """
         main = threading.get_ident() if threading.current_thread() is threading.main_thread() else None
         renewal = threading.Thread(target=self._renew, args=(main,), daemon=True)
         renewal.start()
