@@ -130,6 +130,7 @@ class S3LockFile(LockFile):
         super().__init__(storage, path)
         bucket, _, prefix = resolve(storage.config.uri, storage.config)[1].partition("/")
         self._client = s3_client(storage.config)
+        self._form = _form_of_tags(self._client, resolve(storage.config.uri, storage.config)[1])
         self._name = {"Bucket": bucket, "Key": f"{prefix}/{path}".lstrip("/")}
 
     def read(self) -> tuple[dict | None, Version | None]:
@@ -159,7 +160,7 @@ class S3LockFile(LockFile):
         self._put(_RELEASED, expected)
 
     def _put(self, content: bytes, expected: Version | None) -> str | None:
-        condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
+        condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": _in_form(str(expected), self._form)}
         done = self._try(lambda: self._client.put_object(**self._name, **condition, Body=content), _MISMATCH | _ABSENT)
         return done and done["ETag"]
 
@@ -183,25 +184,35 @@ def _request(request: Callable[[], _T], refusals: set[str], uri: str) -> _T | No
 
 
 def has_conditional_put(config: StorageConfig) -> bool:
-    """Whether a store refuses a put whose condition is false, as seen by three puts of one small object: stores that do not know the condition accept
-    all of them. Never inferred from a failed request, which says nothing about the conditions.
+    """Whether a store honors the conditions of a put (``_form_of_tags``)."""
+    return bool(_form_of_tags(s3_client(config), resolve(config.uri, config)[1]))
+
+
+@cache
+def _form_of_tags(client: Any, root: str) -> str:
+    """How a store takes an entity tag in ``If-Match``: ``quoted``, as it gave it, or ``unquoted`` (Ceph 16 takes no other); empty where
+    it does not honor the conditions of a put.
+
+    Seen by puts of one small object: the store must refuse those whose condition is false and accept one whose condition is true. Never inferred
+    from a failed request, which says nothing about the conditions.
 
     Raises:
         StorageError: a request failed.
     """
-    return _has_conditional_put(s3_client(config), resolve(config.uri, config)[1])
-
-
-@cache
-def _has_conditional_put(client: Any, root: str) -> bool:
     bucket, _, prefix = root.partition("/")
     name = {"Bucket": bucket, "Key": f"{prefix}/.probe-{os.urandom(8).hex()}".lstrip("/")}
 
-    def refused(**condition: str) -> bool:
-        return _request(lambda: client.put_object(**name, **condition, Body=b"abaw_ray"), _MISMATCH, f"s3://{root}") is None
+    def put(**condition: str) -> dict | None:
+        return _request(lambda: client.put_object(**name, **condition, Body=b"abaw_ray"), _MISMATCH, f"s3://{root}")
 
-    refused()
     try:
-        return refused(IfNoneMatch="*") and refused(IfMatch='"00000000000000000000000000000000"')
+        tag = (put() or {})["ETag"]
+        if put(IfNoneMatch="*") or put(IfMatch='"00000000000000000000000000000000"'):
+            return ""
+        return next((form for form in ("quoted", "unquoted") if put(IfMatch=_in_form(tag, form))), "")
     finally:
         _request(lambda: client.delete_object(**name), _ABSENT, f"s3://{root}")
+
+
+def _in_form(tag: str, form: str) -> str:
+    return tag.strip('"') if form == "unquoted" else tag

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+import time
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import ray.train
 
 from abaw_ray.cluster.training import checkpoint
 from abaw_ray.core.errors import BusyError, StorageError
+from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.lock_file import has_conditional_put
@@ -213,6 +215,17 @@ def test_of_two_writers_behind_a_slow_connection_one_is_admitted(faulty):
     for writer in writers:
         writer.join()
     assert sorted(outcomes) == ["admitted", "refused"]
+
+
+def test_a_lock_is_renewed_and_released(faulty, monkeypatch):
+    monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.3)
+    storage = faulty()
+    with writer_lock(storage, "stage"):
+        first = json.loads(storage.read_bytes("stage/writer.json"))
+        time.sleep(2.0)
+        later = json.loads(storage.read_bytes("stage/writer.json"))
+    assert later["owner"] == first["owner"] and later["heartbeat"] > first["heartbeat"] + 0.5
+    assert json.loads(storage.read_bytes("stage/writer.json")) == {}
 
 
 def test_a_lock_whose_response_is_lost_is_held(faulty):
