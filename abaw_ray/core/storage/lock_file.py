@@ -2,6 +2,7 @@
 disk. Where neither is supported, it is written, and read again after a short wait.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -107,8 +108,6 @@ class LocalLockFile(PlainLockFile):
 
     @contextmanager
     def _folder_locked(self) -> Iterator[bool]:
-        import fcntl  # not on Windows, where the rest of the package runs
-
         folder = os.path.dirname(self.storage.uri(self.path))
         os.makedirs(folder, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
@@ -128,9 +127,10 @@ class S3LockFile(LockFile):
     def __init__(self, storage: Storage, path: str) -> None:
         """Find bucket and key of the file."""
         super().__init__(storage, path)
-        bucket, _, prefix = resolve(storage.config.uri, storage.config)[1].partition("/")
+        root = resolve(storage.config.uri, storage.config)[1]
+        bucket, _, prefix = root.partition("/")
         self._client = s3_client(storage.config)
-        self._form = _form_of_tags(self._client, resolve(storage.config.uri, storage.config)[1])
+        self._form = _form_of_tags(self._client, root)
         self._name = {"Bucket": bucket, "Key": f"{prefix}/{path}".lstrip("/")}
 
     def read(self) -> tuple[dict | None, Version | None]:
