@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from abaw_ray.cluster.engine.capacity import Machine, allowed, divide, machines, max_workers
-from abaw_ray.cluster.engine.compute import LAPTOP, compute_preset
+from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig, compute_preset
+from abaw_ray.cluster.engine.recovery import RecoveryConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.core.errors import ConfigError
@@ -132,6 +133,17 @@ def test_resources_that_do_not_fit_are_refused_with_the_setting_to_lower(monkeyp
     with pytest.raises(ConfigError, match=r"3 workers with 1 CPUs and 1 GB of memory each .* only 2 fit on the cluster; lower compute\.\*\.workers"):
         session.start(Resources(workers=3), gang=True)
     monkeypatch.setattr(session, "_started", False)
+
+
+def test_a_training_may_begin_while_a_machine_of_a_cluster_without_autoscaler_is_off(monkeypatch):
+    session = RaySession(ComputeConfig(recovery=RecoveryConfig(min_workers=2)))
+    assert session.required_workers(Resources(workers=4), gang=True) == 4, "the machines of a Ray of this process do not change"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert session.required_workers(Resources(workers=4), gang=True) == 2
+    assert session.required_workers(Resources(workers=1), gang=True) == 1
+    assert session.required_workers(Resources(workers=4), gang=False) == 1
+    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.allowed", lambda path: [Machine({"CPU": 8.0})])
+    assert session.required_workers(Resources(workers=4), gang=True) == 4, "the autoscaler's limits are known"
 
 
 def test_the_number_of_workers_is_not_guessed_where_the_autoscaler_limit_is_unknown(monkeypatch):

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from synthetic_images import CONFIG, synthetic_table
 
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.output import write_output
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -49,7 +50,7 @@ def write(storage, folder, select, scores):
         with torch.no_grad():
             model.encoder.vit.norm.bias[0] = epoch
         best.keep(model, config.classes, curve)
-    job = RankJob(storage=storage, output="out", run="run", shards=SHARDS, config=config, cpus=1, gpu=False, is_synthetic=True)
+    job = RankJob(storage=storage, output="out", run="run", shards=SHARDS, config=config, compute=ComputeConfig(), is_synthetic=True)
     return write_output(job, task, model, curve, best, num_workers=0), model
 
 

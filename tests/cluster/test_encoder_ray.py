@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,12 +13,12 @@ import psutil
 import pytest
 import torch
 from event_files import read_scalars
-from synthetic_images import CONFIG, synthetic_table
+from reference_training import SHARDS, ReferenceTraining, write_shards
+from synthetic_images import CONFIG
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.training.average import Part, WeightAverage
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
@@ -25,11 +26,6 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import load_encoder
-from abaw_ray.encoder.expression_model import ExpressionModel
-from abaw_ray.encoder.images import open_image_set
-from abaw_ray.encoder.task import EncoderTask
-from abaw_ray.training.loop import PlainEngine, run_steps
-from abaw_ray.training.optim import lr_multiplier, make_adamw
 
 pytestmark = pytest.mark.slow
 
@@ -55,33 +51,36 @@ def kill_a_worker():
 def store(tmp_path_factory):
     """Store of the encoder, with the shards of images beside it."""
     storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
-    storage.write_table("images/train.parquet", synthetic_table(96, split="train", seed=1))
-    storage.write_table("images/val.parquet", synthetic_table(31, split="val", seed=2))
+    write_shards(storage)
     return StageStore(storage, "encoder", SETTINGS, 1)
 
 
-SHARDS = ["images/train.parquet", "images/val.parquet"]
+def compute(workers, **more):
+    """Settings of a training with this many workers."""
+    return ComputeConfig(object_store_mb=80, training=Resources(workers=workers), preemption_poll_s=0, **more)
 
 
 @pytest.fixture(scope="module")
-def resources():
-    """Resources of two workers, on a started Ray."""
-    with RaySession(ComputeConfig(object_store_mb=80)) as session:
+def session():
+    """A started Ray with two CPUs."""
+    with RaySession(compute(2)) as session:
         session.start()
-        yield Resources(workers=2)
+        yield session
 
 
 @pytest.fixture(scope="module")
-def disturbed(store, resources):
-    """Metrics and reports of a run that loses a worker in its first epoch, after a preemption notice, and one after that epoch."""
-    reports, killed = [], []
+def disturbed(store, session, tmp_path_factory):
+    """Metrics, reports and messages of a run with a preemption notice in its first epoch; two epochs later it loses a worker, and then another."""
+    reports, messages, killed, notices = [], [], [], tmp_path_factory.mktemp("notices")
 
-    def preempted_nodes():
-        return frozenset({"a node"})
+    def preempted_nodes():  # each rank of the first group gets the notice once
+        noticed = len(list(notices.iterdir()))
+        (notices / f"{os.getpid()}").touch()
+        return frozenset({"a node"} if noticed < 2 else ())
 
     def on_report(report):
         reports.append(report)
-        if len(killed) < 2 and ("preempted_nodes" in report) == (not killed):
+        if report.get("epoch") in (2, 3) and len(killed) == report["epoch"] - 2:
             killed.append(kill_a_worker())
 
     metrics = train_encoder(
@@ -89,17 +88,17 @@ def disturbed(store, resources):
         item=ITEM,
         shards=SHARDS,
         config=SETTINGS,
-        resources=resources,
-        preemption_poll_s=0,
+        compute=compute(2),
         on_report=on_report,
+        on_wait=messages.append,
         preempted_nodes=preempted_nodes,
     )
     assert killed == [2, 2]
-    return metrics, reports
+    return metrics, reports, messages
 
 
 def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_reported(disturbed):
-    metrics, reports = disturbed
+    metrics, reports, _ = disturbed
     epochs = [report["epoch"] for report in reports if "epoch" in report]
     assert [row["epoch"] for row in metrics["curve"]] == [1, 2, 3, 4, 5, 6]
     assert sorted(set(epochs)) == [1, 2, 3, 4, 5, 6]
@@ -108,37 +107,23 @@ def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_reported(distu
 
 def test_a_preempted_node_costs_no_step(disturbed):
     steps = [report["step"] for report in disturbed[1] if "preempted_nodes" in report]
-    assert steps[0] == 1 and steps.count(1) == 1, "steps before the checkpoint were not repeated"
-    assert len(steps) == 3, "each group of workers handles a preemption notice once"
+    assert steps == [1], "the training continues at once on other machines, and the notice is handled once"
+
+
+def test_every_failure_is_said_with_what_follows(disturbed):
+    failures = [message for message in disturbed[2] if "failure" in message]
+    assert len(failures) == 2 == len(disturbed[2])
+    assert all("encoder: the training failed" in message and "(failure 1, at most 3 without a new checkpoint)" in message for message in failures)
 
 
 def test_two_workers_with_two_failures_train_the_model_of_one_process(store, disturbed, tmp_path):
-    model = ExpressionModel(SETTINGS)
-    task = EncoderTask(SETTINGS, open_image_set(store.storage, SHARDS, tmp_path), noise_sizes=model.noise_sizes)
-    parts = [Part(name, 0, parameter.detach().view(-1)) for name, parameter in model.named_parameters()]
-    average = WeightAverage(parts, SETTINGS.ema_decay, sharded=False)
-    engine = PlainEngine(model, make_adamw(model.parameter_groups(SETTINGS), SETTINGS.optim), max_grad_norm=SETTINGS.optim.max_grad_norm)
-    steps, vectors = SETTINGS.epochs * task.steps_per_epoch, []
-    for row in disturbed[0]["curve"]:
-        epoch = range((row["epoch"] - 1) * task.steps_per_epoch, row["epoch"] * task.steps_per_epoch)
-        losses = run_steps(
-            epoch,
-            task.micro_batches,
-            lambda micro_batch: task.loss_of(engine, micro_batch),
-            engine,
-            lr_multiplier=lambda step: lr_multiplier(step, steps, SETTINGS.optim),
-            seed=task.seed,
-        )
-        values = []
-        for step, loss in zip(epoch, losses, strict=True):
-            values.append(loss)
-            average.update(step)
-        assert row["loss"] == pytest.approx(torch.stack(values).mean().item(), rel=1e-6)
-        with average.applied(model):
-            wanted = task.validate(model).metrics(SETTINGS.classes)
-            vectors.append(task.vectors(model, task.val))
-        assert row["val_images"] == wanted["val_images"] == 31
-        assert row["val_loss"] == pytest.approx(wanted["val_loss"], rel=1e-6)
+    reference, vectors = ReferenceTraining(SETTINGS, store.storage, tmp_path), []
+    for row, (loss, metrics, epoch_vectors) in zip(disturbed[0]["curve"], reference.epochs(), strict=True):
+        vectors.append(epoch_vectors)
+        assert row["loss"] == pytest.approx(loss, rel=1e-6)
+        assert row["val_images"] == metrics["val_images"] == 31
+        assert row["val_loss"] == pytest.approx(metrics["val_loss"], rel=1e-6)
+    task, model = reference.task, reference.model
     model.encoder = load_encoder(Path(store.storage.uri(f"{store.output(ITEM, '')}/encoder")))
     distances = [np.abs(task.vectors(model, task.val) - each).max() for each in vectors]
     assert int(np.argmin(distances)) + 1 == disturbed[0]["selection"]["epoch"], "the saved encoder is that of the selected epoch"
@@ -171,20 +156,20 @@ def test_the_output_holds_the_encoder_and_its_curve_and_the_checkpoints_are_dele
 
 
 def test_a_finished_run_is_not_trained_again(store, disturbed, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.training.trainer._fit", lambda _: pytest.fail("trained again"))
-    again = train_encoder(store=store, item=ITEM, shards=SHARDS, config=SETTINGS, resources=Resources(workers=2))
+    monkeypatch.setattr("abaw_ray.cluster.training.trainer._fit", lambda *_: pytest.fail("trained again"))
+    again = train_encoder(store=store, item=ITEM, shards=SHARDS, config=SETTINGS, compute=compute(2))
     assert again == json.loads(json.dumps(disturbed[0]))
 
 
-def test_an_error_that_a_retry_cannot_fix_is_raised_unchanged(store, resources):
+def test_an_error_that_a_retry_cannot_fix_is_raised_unchanged(store, session):
     with pytest.raises(ConfigError, match="multiple of 3"):
-        train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, resources=Resources(workers=3))
+        train_encoder(store=store, item=Item(name="x", identity="3"), shards=SHARDS, config=SETTINGS, compute=compute(3))
     missing = replace(SETTINGS, model=replace(SETTINGS.model, weights="/nowhere/weights.safetensors"))
     with pytest.raises(ConfigError, match=r"model\.weights=/nowhere/weights\.safetensors: there is no such file"):
-        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=missing, resources=Resources(workers=1))
+        train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=missing, compute=compute(1))
     diverging = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
     with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
-        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=diverging, resources=Resources(workers=1))
+        train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=diverging, compute=compute(1))
 
 
 def test_the_error_of_one_rank_is_returned_on_all():

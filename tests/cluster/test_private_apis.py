@@ -11,12 +11,13 @@ import pyarrow.fs
 import pytest
 import ray.train
 import ray.train.v2._internal.execution.context as train_context
-from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.exceptions import ActorDiedError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.storage import StorageContext
 from ray.train.v2.api.context import TrainContext
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, quiet_report_logger, worker_error, worker_message
+from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, failure_kind, quiet_report_logger, worker_error, worker_message
 from abaw_ray.core.errors import DataError
 
 
@@ -48,6 +49,29 @@ def test_an_error_of_ray_train_without_workers_is_used_unchanged():
     error = ray.train.TrainingFailedError("the controller failed")
     assert worker_error(error) is error
     assert worker_message(error) == "the controller failed"
+
+
+def test_the_death_of_a_worker_is_shown_rather_than_the_connections_that_it_broke():
+    broken = UserExceptionWithTraceback(RuntimeError("Connection reset by peer"), traceback_str="Connection reset by peer")
+    died = WorkerHealthCheckFailedError("a worker is not healthy", ActorDiedError())
+    error = WorkerGroupError("two workers", {0: broken, 1: died})
+    assert worker_error(error) is died
+    assert worker_message(error) == "rank 1 was lost: its process ended, or its machine"
+
+
+def test_the_kinds_of_failures_are_told_apart():
+    preempted = ActorDiedError()
+    preempted._preempted = True
+    assert preempted.preempted, "the attribute has another name"
+    info = ray.train.PreemptionInfo(deadline_ms=1, preempted_node_to_ranks={"node": [0]})
+    kinds = {
+        ControllerError(WorkerGroupStartupTimeoutError(2)): "not started",
+        ControllerError(RuntimeError("broken")): "failed",
+        ray.train.PreemptionError(info): "preempted",
+        WorkerGroupError("", {0: ValueError(), 1: WorkerHealthCheckFailedError("", preempted)}): "preempted",
+        WorkerGroupError("", {0: WorkerHealthCheckFailedError("", ActorDiedError())}): "failed",
+    }
+    assert [failure_kind(error) for error in kinds] == list(kinds.values())
 
 
 def run_python(code):

@@ -28,6 +28,11 @@ def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
     return (allowed(bootstrap.expanduser()) if joined else []) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
+def autoscales(bootstrap: Path = BOOTSTRAP) -> bool:
+    """Whether a cluster file says which machines may still start."""
+    return bool(allowed(bootstrap.expanduser()))
+
+
 def allowed(path: Path) -> list[Machine]:
     """Nodes that a cluster file lets the autoscaler start; empty without a file, or where the cluster's machines are always running."""
     import yaml

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import get_args
 
+from abaw_ray.cluster.engine.recovery import RecoveryConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
@@ -43,6 +44,8 @@ class ComputeConfig:
     preemption_poll_s: float = 5.0
     """Interval at which ranks poll for preemption notices, in seconds. After a notice they write a checkpoint: 4.3 GB for ViT-L/14, 6 s to a local
     disk, plus the upload. AWS gives two minutes of notice, Google half a minute."""
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    """When the encoder's training waits for machines, continues with fewer, or gives up."""
     object_store_mb: int = 300
     """Shared memory of a Ray that is started in this process, 0 for Ray's own default. Manifest rows and the features of all frames that a sweep
     trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
@@ -56,6 +59,7 @@ class ComputeConfig:
         """Check for values that can never be scheduled."""
         for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
             getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
+        self.recovery.check("compute.recovery")
         for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")

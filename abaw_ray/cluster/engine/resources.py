@@ -63,7 +63,12 @@ class Resources:
         request = {name: value for name, value in self.request.items() if name != "memory" or name in available}
         return min((int(round(available.get(name, 0) / value, 6)) for name, value in request.items()), default=0)
 
+    @property
+    def size_text(self) -> str:
+        """Size of one worker for messages: ``8 CPU + 1 GPU + 8 GB``."""
+        amounts = [(self.cpus, "CPU"), (self.gpus, "GPU"), (self.memory_gb, "GB")]
+        return " + ".join(f"{value:g} {name}" for value, name in amounts if value)
+
     def __str__(self) -> str:
         """For the plan: ``4 x 8 CPU + 1 GPU + 8 GB``."""
-        amounts = [(self.cpus, "CPU"), (self.gpus, "GPU"), (self.memory_gb, "GB")]
-        return f"{self.workers or 'up to all'} x " + " + ".join(f"{value:g} {name}" for value, name in amounts if value)
+        return f"{self.workers or 'up to all'} x {self.size_text}"

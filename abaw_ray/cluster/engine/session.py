@@ -20,7 +20,7 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the controller takes one report per health check, and the ranks wait until it has
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",  # the driver has seen that there is room; Ctrl-C is not answered before this time is over
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_SCHEDULER_EVENTS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # hides the GPUs from workers that request none; they would use them
@@ -94,9 +94,23 @@ class RaySession:
         if not self._started:
             self._connect()
         if self._started and resources and not self.size_unknown:
-            required, fitting = resources.workers if gang else 1, capacity.max_workers(capacity.machines(), resources)
+            required, fitting = self.required_workers(resources, gang=gang), capacity.max_workers(capacity.machines(), resources)
             if fitting < required:
                 raise ConfigError(refusal(resources, required, fitting))
+
+    def required_workers(self, resources: Resources, *, gang: bool) -> int:
+        """Number of workers that must fit on the cluster, or a stage is refused before it begins.
+
+        A training is refused where the cluster cannot have all its workers. On a cluster whose machines are always running, one of them may be off
+        now, and the smallest number of workers is enough.
+
+        Args:
+            resources: Workers of the stage.
+            gang: Whether they run at the same time.
+        """
+        if not gang:
+            return 1
+        return min(self.compute.recovery.min_workers, resources.workers) if self.shared and not capacity.autoscales() else resources.workers
 
     def max_workers(self, resources: Resources) -> int:
         """Number of workers of this size that fit on the cluster, after scaling up; at least 1. Call ``start`` first.

@@ -41,7 +41,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         gang = isinstance(stage.work, RunWork) and stage.work.gang
         columns, workers = [], []
         for resources in stage.resources(run):
-            fitting, required = capacity.max_workers(available, resources), resources.workers if gang else 1
+            fitting, required = capacity.max_workers(available, resources), run.session.required_workers(resources, gang=gang)
             if work != _DONE and not run.session.size_unknown and fitting < required:
                 problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, fitting)}"))
             columns.append((str(resources), f"{fitting:,}"))

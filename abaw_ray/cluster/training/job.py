@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.training.room import LargerSizes, PlacementGroups, allowed_sizes
 from abaw_ray.cluster.training.zero import ZeroConfig
-from abaw_ray.core.settings import AutoOnOff
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
@@ -30,22 +31,31 @@ class RankJob:
     config: EncoderConfig
     start_from: str = ""
     """Folder of an encoder with its head below the storage root, whose weights are the initial ones; empty for those of ``config``."""
-    cpus: float
-    """CPUs of a rank."""
-    gpu: bool
-    """Whether each rank has a GPU."""
-    micro_batch_size: int = 0
-    """Largest number of images of one forward pass; 0 selects it by the GPU's memory."""
-    recompute_activations: bool = False
-    """Whether activations are recomputed in the backward pass."""
-    compile: AutoOnOff = "auto"
-    """Whether the encoder's blocks are compiled."""
+    compute: ComputeConfig
+    """Size of the ranks, passes of a step, times of checkpoints."""
     is_synthetic: bool = False
     """Whether the images are generated, which the model card says."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
-    preemption_poll_s: float = 5.0
-    """Interval at which ranks poll for preemption notices, in seconds."""
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of a rank."""
+        return self.compute.training.cpus
+
+    @property
+    def gpu(self) -> bool:
+        """Whether each rank has a GPU."""
+        return self.compute.training.gpus > 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Allowed numbers of ranks, the largest first."""
+        return allowed_sizes(self.compute.training.workers, self.compute.recovery.min_workers, self.config.global_batch_size)
+
+    def larger_sizes(self, world_size: int) -> LargerSizes | None:
+        """Asks for room for the ranks that are missing; None where none is. Called by one rank; the driver takes the request back."""
+        return LargerSizes(PlacementGroups(self.compute.training, self.run), self.sizes, world_size) if world_size < self.sizes[0] else None
 
     def build_model(self) -> ExpressionModel:
         """The model with its initial weights."""
@@ -71,9 +81,9 @@ class RankJob:
 
     def choose_micro_batch_size(self, model: ExpressionModel, device: str) -> int:
         """The largest number of images of a pass, on every rank the same; all ranks call this together. Their GPUs may differ in memory."""
-        if self.micro_batch_size:
-            return self.micro_batch_size
-        largest = model.largest_micro_batch(device, recompute=self.recompute_activations)
+        if self.compute.micro_batch_size:
+            return self.compute.micro_batch_size
+        largest = model.largest_micro_batch(device, recompute=self.compute.recompute_activations)
         images = torch.tensor(largest).to(device)
         dist.all_reduce(images, dist.ReduceOp.MIN)
         return int(images)

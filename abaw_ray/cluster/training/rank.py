@@ -1,6 +1,5 @@
 """One rank of Stage I's training in a Ray Train worker: from the stored images to checkpoints, metrics and the encoder."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,10 +13,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.attempts import Restart
 from abaw_ray.cluster.training.average import WeightAverage
 from abaw_ray.cluster.training.job import RankJob
+from abaw_ray.cluster.training.loss_log import LossLog, check_finite
 from abaw_ray.cluster.training.output import EVENTS_FOLDER, write_output
-from abaw_ray.cluster.training.preemption import PreemptionPoll
+from abaw_ray.cluster.training.polls import RankPolls
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
 from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
@@ -37,14 +38,23 @@ from abaw_ray.training.optim import lr_multiplier
 _T = TypeVar("_T")
 
 
-def run_rank(job: RankJob) -> dict | AbawError:
-    """Train to the end and return the metrics, or the error that a retry cannot fix."""
+class _StopError(Exception):
+    """Raised on all ranks after a checkpoint, to continue with other workers."""
+
+    def __init__(self, restart: Restart) -> None:
+        self.restart = restart
+
+
+def run_rank(job: RankJob) -> dict | Restart | AbawError:
+    """Train and return the metrics at the end; before it, how to continue with other workers, or the error that a retry cannot fix."""
     quiet_report_logger()
     prepare_deepspeed(gpu=job.gpu)
     torch.set_num_threads(max(1, int(job.cpus)))
     try:
         with disk_full_to_storage_error():
             return _Rank(job).train()
+    except _StopError as stopped:
+        return stopped.restart
     except (ConfigError, DataError, StageError) as error:
         return error
 
@@ -75,7 +85,8 @@ class _Rank:
         self.engine, self.average = self._start_engine()
         self.best = BestEncoder(job.storage, job.run)
         self.events = EventLog(job.storage, f"{job.output}/{EVENTS_FOLDER}", self.step) if self.rank == 0 else None
-        self.preemption = PreemptionPoll(job.preempted_nodes, job.preemption_poll_s, self.mean, self.step)
+        self.polls = RankPolls(job.preempted_nodes, job.compute, self.mean, self.step)
+        self.larger = job.larger_sizes(self.world_size) if self.rank == 0 else None
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the ranks."""
@@ -85,9 +96,9 @@ class _Rank:
 
     def _load(self) -> tuple[ImageSet, ExpressionModel]:
         images, model = open_image_set(self.job.storage, self.job.shards), self.job.build_model()
-        if self.job.recompute_activations:
+        if self.job.compute.recompute_activations:
             model.encoder.recompute_activations()
-        self.not_compiled = compile_blocks(model.encoder.vit, self.job.compile, self.device)
+        self.not_compiled = compile_blocks(model.encoder.vit, self.job.compute.compile, self.device)
         """Why the encoder's blocks are not compiled although the settings select it; empty where there is no reason."""
         return images, model
 
@@ -139,6 +150,8 @@ class _Rank:
             self.curve.append(self._epoch(epoch))
             self.loss_sum = 0.0
             self._save_checkpoint(self.curve[-1])
+            if epoch + 1 < self.config.epochs:
+                self._stop_if_more_workers_have_room()
         with self._weights_to_use():
             figures = write_output(self.job, self.task, self.model, self.curve, self.best, num_workers=self.num_workers)
         dist.barrier()
@@ -158,10 +171,17 @@ class _Rank:
             checkpoint=ray.train.Checkpoint.from_directory(folder),
             checkpoint_upload_fn=checkpoint.uploader(self.job.storage, self.job.run),
         )
+        self.polls.saved()
+
+    def _stop_if_more_workers_have_room(self) -> None:
+        """End this attempt after a checkpoint if a larger number of workers has room. All ranks call this together."""
+        workers = self.larger.with_room() if self.larger else 0
+        if workers := round(float(self.mean(torch.tensor(float(workers)))) * self.world_size):
+            raise _StopError(Restart(workers))
 
     def _run_steps(self, steps: range, total_steps: int) -> None:
-        """Take these steps and accumulate their losses; save a checkpoint when a node gets a preemption notice."""
-        task, losses, moments = self.task, [], []
+        """Take these steps and sum their losses; save a checkpoint when a node gets a preemption notice, and when the last one is old."""
+        task, losses = self.task, LossLog(self.config.optim, total_steps, self.mean, self.events)
         for loss in run_steps(
             steps,
             task.micro_batches,
@@ -172,38 +192,21 @@ class _Rank:
             num_workers=self.num_workers,
             device=self.device,
         ):
-            losses.append(loss)
-            moments.append(time.time())
+            losses.add(loss)
             if self.average:
                 self.average.update(self.step)
             self.step += 1
-            if self.step < steps.stop and (nodes := self.preemption.new_nodes(self.step, steps.stop)):
-                self._add_losses(losses, moments, total_steps)
-                losses, moments = [], []
-                self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": len(nodes)})
-        self._add_losses(losses, moments, total_steps)
+            if self.step < steps.stop and (poll := self.polls.after(self.step, steps.stop)).checkpoint:
+                self.loss_sum += losses.sum(self.step)
+                self._save_within_epoch(len(poll.preempted), total_steps)
+        self.loss_sum += losses.sum(self.step)
 
-    def _add_losses(self, losses: list[Tensor], moments: list[float], total_steps: int) -> None:
-        """Add the losses of the last steps, averaged over the ranks, to the sum of the epoch and to the events.
-
-        Raises:
-            StageError: their sum is not finite.
-        """
-        if not losses:
-            return
-        means = self.mean(torch.stack(losses)).tolist()
-        self.loss_sum += self._check_finite(sum(means))
-        if self.events:
-            for step, (loss, moment) in enumerate(zip(means, moments, strict=True), start=self.step - len(means)):
-                self.events.add("train/loss", loss, step + 1, moment)
-                self.events.add("train/learning_rate", self.config.optim.lr * lr_multiplier(step, total_steps, self.config.optim), step + 1, moment)
-
-    def _check_finite(self, loss: float) -> float:
-        if not math.isfinite(loss):
-            optim = self.config.optim
-            remedy = f"lower optim.lr={optim.lr:g} or raise optim.warmup_ratio={optim.warmup_ratio:g}"
-            raise StageError(f"encoder: the loss is not finite by step {self.step}; {remedy}")
-        return loss
+    def _save_within_epoch(self, preempted_nodes: int, total_steps: int) -> None:
+        """Save a checkpoint between two steps; ends this attempt where machines go, or more of them have come."""
+        self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": preempted_nodes})
+        if preempted_nodes:  # steps on a machine that is about to end would be lost with it
+            raise _StopError(Restart())
+        self._stop_if_more_workers_have_room()
 
     def _epoch(self, epoch: int) -> dict:
         """Train and validate one epoch; returns its metrics."""
@@ -236,7 +239,7 @@ class _Rank:
         validation = self.task.validate(self.model, num_workers=self.num_workers)
         validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
         metrics = validation.metrics(self.config.classes)
-        self._check_finite(metrics["val_loss"])
+        check_finite(metrics["val_loss"], self.step, self.config.optim)
         if self.events:
             for name, value in scalars_of(metrics).items():
                 self.events.add(name, value, self.step)

@@ -6,8 +6,12 @@
 import logging
 from typing import Any
 
+import ray.exceptions
 import ray.train
+import ray.train.v2._internal.exceptions as train_exceptions
 import ray.train.v2._internal.execution.context as train_context
+
+from abaw_ray.cluster.training.attempts import FailureKind
 
 
 def quiet_report_logger() -> None:
@@ -22,12 +26,34 @@ def checkpoint_in_storage(name: str) -> ray.train.Checkpoint:
 
 
 def worker_error(error: ray.train.TrainingFailedError) -> BaseException:
-    """The exception that the first failed worker raised; the training's own error where no worker's is known."""
-    failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
+    """The exception that ended the training: of a worker that died, else the first that a worker raised, else the training's own error."""
+    _, failure = _failure(error)
     return getattr(failure, "_base_exc", failure)
 
 
 def worker_message(error: ray.train.TrainingFailedError) -> str:
-    """The last line of the first failed worker's error."""
-    failure = next(iter(getattr(error, "worker_failures", {}).values()), error)
+    """That exception in one line."""
+    rank, failure = _failure(error)
+    if _died(failure):
+        return f"rank {rank} was lost: its process ended, or its machine"
     return " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
+
+
+def _failure(error: ray.train.TrainingFailedError) -> tuple[int, BaseException]:
+    """Rank and failure of a worker that died, if there is one: the others then raise errors about their broken connections to it."""
+    failures = list(getattr(error, "worker_failures", {}).items())
+    died = [(rank, failure) for rank, failure in failures if _died(failure)]
+    return (died or failures or [(0, error)])[0]
+
+
+def _died(failure: BaseException) -> bool:
+    return isinstance(getattr(failure, "health_check_failure", None), ray.exceptions.RayActorError)
+
+
+def failure_kind(error: ray.train.TrainingFailedError) -> FailureKind:
+    """Whether the workers of a training were not ready in time, lost a machine to a preemption, or failed."""
+    if isinstance(getattr(error, "controller_failure", None), train_exceptions.WorkerGroupStartupTimeoutError):
+        return "not started"
+    causes = [getattr(failure, "health_check_failure", failure) for failure in getattr(error, "worker_failures", {}).values()]
+    lost = isinstance(error, ray.train.PreemptionError) or any(getattr(cause, "preempted", False) for cause in causes)
+    return "preempted" if lost else "failed"

@@ -1,6 +1,6 @@
 """Stage I on Ray Train: data-parallel ranks train ``encoder.task`` through DeepSpeed and resume from the last checkpoint after a failure.
 
-``encoder/`` defines a step. This module starts the ranks and forwards their reports to the driver.
+``encoder/`` defines a step, ``attempts`` what follows a failure. This module starts the ranks and forwards their reports to the driver.
 """
 
 import json
@@ -10,20 +10,20 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.user_errors import to_user_error
+from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.rank import run_rank
-from abaw_ray.cluster.training.ray_private import worker_error, worker_message
+from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
+from abaw_ray.cluster.training.room import PlacementGroups, release_named
 from abaw_ray.core.errors import AbawError, StageError, StorageError
-from abaw_ray.core.settings import AutoOnOff
 from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
@@ -40,14 +40,11 @@ def train_encoder(
     item: Item,
     shards: list[str],
     config: EncoderConfig,
-    resources: Resources,
+    compute: ComputeConfig,
     start_from: str = "",
-    micro_batch_size: int = 0,
-    recompute_activations: bool = False,
-    compile: AutoOnOff = "auto",
-    preemption_poll_s: float = 5.0,
     is_synthetic: bool = False,
     on_report: Callable[[dict], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
     preempted_nodes: Callable[[], frozenset[str]] | None = None,
 ) -> dict:
     """Train an encoder on a running Ray and write it as the item's output in the store; a finished item is not trained again.
@@ -57,15 +54,12 @@ def train_encoder(
         item: The training run.
         shards: Storage paths of the ``IMAGE`` tables.
         config: All settings that determine the encoder.
-        resources: Number and size of the ranks; they do not change the result.
+        compute: Number and size of the ranks, passes of a step, when the training waits for machines or gives up; they do not change the result.
         start_from: Folder of an encoder with its head below the storage root, to start from its weights instead of those of the settings.
-        micro_batch_size: Largest number of images of one forward pass; 0 selects it by the GPU's memory. It does not change the result.
-        recompute_activations: Whether activations are recomputed in the backward pass, to need less memory.
-        compile: Whether the encoder's blocks are compiled.
-        preemption_poll_s: Interval at which ranks poll for preemption notices, in seconds.
         is_synthetic: Whether the images are generated, which the model card says.
-        on_report: Called in this process after each epoch with its metrics, and after a checkpoint on preemption with ``step``,
+        on_report: Called in this process after each epoch with its metrics, and after a checkpoint within an epoch with ``step``,
             ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice.
+        on_wait: Called in this process with a line of text when the training waits for machines, continues after a failure or with other workers.
         preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
     Returns:
@@ -76,45 +70,46 @@ def train_encoder(
     Raises:
         ConfigError: the number of workers does not divide the batch.
         DataError: the images or the initial weights are not usable.
-        StageError: the training failed after all retries; the same command resumes from the last epoch.
+        StageError: the training failed too often, or there were no machines for too long; the same command resumes from the last checkpoint.
     """
-    job = replace(
-        _job(store, item, shards, config, resources),
-        start_from=start_from,
-        micro_batch_size=micro_batch_size,
-        recompute_activations=recompute_activations,
-        compile=compile,
-        preempted_nodes=preempted_nodes,
-        preemption_poll_s=preemption_poll_s,
-        is_synthetic=is_synthetic,
-    )
-    if store.finished([item]):
-        _delete_checkpoints(store.storage, job.run)  # of a run that was killed before it deleted them
-        return store.folder_figures(item)
-    config.check_world_size(resources.workers)
-    metrics = _run(job, resources, on_report)
-    store.complete_folder(item, metrics)
-    _delete_checkpoints(store.storage, job.run)
-    return metrics
-
-
-def _job(store: StageStore, item: Item, shards: list[str], config: EncoderConfig, resources: Resources) -> RankJob:
-    return RankJob(
+    job = RankJob(
         storage=store.storage,
         output=store.output(item, ""),
         run=f"{store.path}/runs/{item.key}",
         shards=tuple(shards),
         config=config,
-        cpus=resources.cpus,
-        gpu=resources.gpus > 0,
+        start_from=start_from,
+        compute=compute,
+        is_synthetic=is_synthetic,
+        preempted_nodes=preempted_nodes,
     )
+    if store.finished([item]):
+        _delete_checkpoints(store.storage, job.run)  # of a run that was killed before it deleted them
+        return store.folder_figures(item)
+    config.check_world_size(compute.training.workers)
+    metrics = _run(job, on_report, on_wait or (lambda text: None))
+    store.complete_folder(item, metrics)
+    _delete_checkpoints(store.storage, job.run)
+    return metrics
 
 
-def _run(job: RankJob, resources: Resources, on_report: Callable[[dict], None] | None) -> dict:
+def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callable[[str], None]) -> dict:
+    resources = job.compute.training
     with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
         reports = Path(folder) / "reports.jsonl"
+        attempts = Attempts(
+            fit=lambda workers: _fit(job, workers, reports),
+            failure_kind=failure_kind,
+            failure_error=_failure_error,
+            checkpoints=lambda: len(_lines(reports)),  # each report has a checkpoint
+            room=PlacementGroups(resources),
+            sizes=job.sizes,
+            worker=resources.size_text,
+            recovery=job.compute.recovery,
+            show=on_wait,
+        )
         with _forward_reports(reports, on_report):
-            return _fit(_trainer(job, resources, reports))
+            return attempts.run()
 
 
 def _delete_checkpoints(storage: Storage, run: str) -> None:
@@ -125,43 +120,47 @@ def _delete_checkpoints(storage: Storage, run: str) -> None:
         _LOG.warning("%s: the checkpoints of a finished run could not be deleted: %s", storage.uri(run), error)
 
 
-def _trainer(job: RankJob, resources: Resources, reports: Path) -> TorchTrainer:
+def _trainer(job: RankJob, workers: int, reports: Path) -> TorchTrainer:
+    resources = job.compute.training
     filesystem, root = resolve(job.storage.config.uri, job.storage.config)
     parent, name = job.run.rsplit("/", 1)
     return TorchTrainer(
         lambda: run_rank(job),
         torch_config=TorchConfig(backend="nccl" if job.gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=resources.workers, use_gpu=job.gpu, resources_per_worker=resources.request),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=job.gpu, resources_per_worker=resources.request),
         run_config=RunConfig(
             name=name,
             storage_path=f"{root}/{parent}",
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=5),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),  # ``attempts`` decides
             callbacks=[_ReportWriter(reports)],
             logging_config=LoggingConfig("ERROR"),
         ),
     )
 
 
-def _fit(trainer: TorchTrainer) -> dict:
-    """Run the training and return its metrics; an ``AbawError`` of a worker is raised unchanged, any other error as one line."""
+def _fit(job: RankJob, workers: int, reports: Path) -> dict | Restart:
+    """Make one attempt and return what the ranks return; an ``AbawError`` among it is raised."""
     handler = signal.getsignal(signal.SIGINT)
     try:
-        value: Any = trainer.fit().return_value
-    except TrainingFailedError as error:
-        if user_error := to_user_error(worker_error(error)):
-            raise user_error from error
-        message = f"encoder: the training failed ({worker_message(error)}); the same command continues from the last epoch"
-        raise StageError(message) from error
+        value: Any = _trainer(job, workers, reports).fit().return_value
     except SystemExit as stopped:  # raised by Ray on Ctrl-C, after it has ended the workers
         raise KeyboardInterrupt from stopped
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
+        release_named(job.run, job.sizes[0])
     if isinstance(value, AbawError):
         raise value
     return value
+
+
+def _failure_error(error: TrainingFailedError) -> AbawError:
+    """An ``AbawError`` of a worker unchanged, any other error as one line."""
+    if user_error := to_user_error(worker_error(error)):
+        return user_error
+    return StageError(f"encoder: the training failed ({worker_message(error)}); the same command continues from the last checkpoint")
 
 
 class _ReportWriter(UserCallback):
@@ -196,9 +195,13 @@ def _read_reports(path: Path, on_report: Callable[[dict], None], stop: threading
     count = 0
     while True:
         last_read = stop.wait(_POLL_S)
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = _lines(path)
         for line in lines[count:]:
             on_report(json.loads(line))
         count = len(lines)
         if last_read:
             return
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

@@ -58,7 +58,7 @@ def test_training_continues_after_a_spot_interruption(cloud, cluster, hosts):
     wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="two workers", log=log)
     wait_until(lambda: f"epoch 1 of {EPOCHS}" in log.read_text(), timeout=400, what="the first epoch", interval=0.2, log=log)
     cloud.metadata.notices[hosts.address("n5")] = f"{datetime.now(UTC) + timedelta(seconds=120):%Y-%m-%dT%H:%M:%SZ}"
-    wait_until(lambda: "a checkpoint is written" in log.read_text(), timeout=60, what="a checkpoint after the notice", interval=0.2, log=log)
+    wait_until(lambda: "a checkpoint was written" in log.read_text(), timeout=60, what="a checkpoint after the notice", interval=0.2, log=log)
     cloud.interrupt("n5")
     wait_for_success(job, log)
     assert hosts.address("n7") in cloud.instances(), "no replacement machine was started"

@@ -120,11 +120,11 @@ def measure_ray_training(work: Work, raw: dict) -> dict:
     """Measure training as its job runs it: under Ray Train, with a checkpoint and validation after each epoch."""
     store = StageStore(write_images(work), "encoder", work.encoder, 1)
     gpus = 1.0 if work.bf16 else 0.0
-    resources = Resources(workers=1, cpus=work.cpus, gpus=gpus)
-    with RaySession(ComputeConfig(local_cpus=work.cpus + 1)) as session:
-        session.start(resources)
+    compute = ComputeConfig(local_cpus=work.cpus + 1, training=Resources(workers=1, cpus=work.cpus, gpus=gpus))
+    with RaySession(compute) as session:
+        session.start(compute.training)
         start = time.perf_counter()
-        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, resources=resources)
+        figures = train_encoder(store=store, item=Item(name="run", identity="bench"), shards=SHARDS, config=work.encoder, compute=compute)
         wall = time.perf_counter() - start
     plain = raw.get("training", {}).get("plain_images_per_second")
     last = figures["curve"][-1]

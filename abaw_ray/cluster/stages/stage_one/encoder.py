@@ -131,7 +131,7 @@ def train_on(
     run: Run[Any], store: StageStore, item: Item, shards: list[str], config: EncoderConfig, *, name: str = "encoder", start_from: str = ""
 ) -> dict[str, Any]:
     """Train one encoder with the run's workers; arguments and result as of ``train_encoder``, ``name`` is printed."""
-    from abaw_ray.cluster.training.preemption import preempted_nodes
+    from abaw_ray.cluster.training.polls import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 
     return train_encoder(
@@ -139,14 +139,11 @@ def train_on(
         item=item,
         shards=shards,
         config=config,
-        resources=run.compute.training,
+        compute=run.compute,
         start_from=start_from,
-        micro_batch_size=run.compute.micro_batch_size,
-        recompute_activations=run.compute.recompute_activations,
-        compile=run.compute.compile,
-        preemption_poll_s=run.compute.preemption_poll_s,
         is_synthetic=run.config.data.use_synthetic,
         on_report=partial(_show, name),
+        on_wait=lambda text: echo(f"  {name}: {text}"),
         preempted_nodes=preempted_nodes if run.session.shared else None,
     )
 
@@ -157,14 +154,20 @@ def scores_text(data_sets: dict[str, dict[str, float]]) -> str:
 
 
 def _show(name: str, figures: dict) -> None:
-    if "preempted_nodes" in figures:
-        step = f"step {figures['step']} of {figures['total_steps']}"
-        echo(f"  {name}: {figures['preempted_nodes']} machines are being preempted; a checkpoint is written after {step}")
+    if nodes := figures.get("preempted_nodes"):
+        echo(f"  {name}: {nodes} machines are being preempted; a checkpoint was written after {_step(figures)}, the training continues on others")
+        return
+    if "step" in figures:
+        echo(f"  {name}: a checkpoint was written after {_step(figures)}")
         return
     if "not_compiled" in figures and figures["epoch"] == 1:
         echo(f"  {name}: {figures['not_compiled']}")
     done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
     echo(f"  {name}: {done}, loss {figures['loss']:.3f}, {scores_text(figures['data_sets'])}, {rate}")
+
+
+def _step(figures: dict) -> str:
+    return f"step {figures['step']:,} of {figures['total_steps']:,}"
 
 
 TRAIN_ENCODER = Stage(

@@ -1,0 +1,120 @@
+"""Stage I on machines that come and go: it starts with the one that is there, takes another when it comes, and continues when that one is lost."""
+
+import queue
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from reference_training import SHARDS, ReferenceTraining, write_shards
+from synthetic_images import CONFIG
+
+from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.recovery import RecoveryConfig
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.training.trainer import train_encoder
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.storage import Storage
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = replace(CONFIG, epochs=6, zero_stage=2)
+MEMORY = 80_000_000
+COMPUTE = ComputeConfig(
+    training=Resources(workers=2),
+    preemption_poll_s=0,
+    recovery=RecoveryConfig(wait_minutes=0.05),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
+    write_shards(storage)
+    return StageStore(storage, "encoder", SETTINGS, 1)
+
+
+@pytest.fixture(scope="module")
+def machines(monkeypatch_module):
+    """Machines of this Ray: a head without CPUs, and one with a CPU."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False})
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    monkeypatch_module.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def trained(store, machines, tmp_path_factory):
+    """Metrics and messages of the training."""
+    flags, reports, messages = tmp_path_factory.mktemp("flags"), queue.Queue(), []
+
+    def wait_after_second_step():  # called by the ranks after each step
+        deadline = time.monotonic() + 60
+        while not (flags / "machine-came").exists() and (flags / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        (flags / "started").touch()
+        return frozenset()
+
+    def train():
+        return train_encoder(
+            store=store,
+            item=Item(name="run", identity="machines"),
+            shards=SHARDS,
+            config=SETTINGS,
+            compute=COMPUTE,
+            on_report=reports.put,
+            on_wait=messages.append,
+            preempted_nodes=wait_after_second_step,
+        )
+
+    with RaySession(COMPUTE) as session, ThreadPoolExecutor(1) as pool:
+        session.start(COMPUTE.training, gang=True)
+        training = pool.submit(train)
+        deadline = time.monotonic() + 120
+        while not (flags / "started").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        machine = machines.add_node(num_cpus=1, object_store_memory=MEMORY)  # Ray does this in the main thread only
+        time.sleep(2)  # until the request of the rank is placed there
+        (flags / "machine-came").touch()
+        while reports.get(timeout=120)["workers"] == 1:
+            pass
+        machines.remove_node(machine, allow_graceful=False)
+        return training.result(timeout=240), messages
+
+
+def test_a_training_uses_the_machines_that_are_there(trained):
+    workers = [row["workers"] for row in trained[0]["curve"]]
+    assert workers[0] == 1, "one machine was there"
+    assert 2 in workers, "another came"
+    assert workers[-1] == 1, "it was lost"
+
+
+def test_the_user_is_told(trained):
+    assert sum("starts with 1 of 2 workers" in message for message in trained[1]) == 2
+    (failure,) = (message for message in trained[1] if "failure" in message)
+    assert re.search(r"rank \d was lost: its process ended, or its machine.*\(failure 1, at most 3 without a new checkpoint\)", failure)
+
+
+def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tmp_path):
+    for row, (loss, metrics, _) in zip(trained[0]["curve"], ReferenceTraining(SETTINGS, store.storage, tmp_path).epochs(), strict=True):
+        assert row["loss"] == pytest.approx(loss, rel=1e-5)
+        assert row["val_loss"] == pytest.approx(metrics["val_loss"], rel=1e-5)
+
+
+def test_no_request_for_machines_is_left(trained):
+    states = [group["state"] for group in ray.util.placement_group_table().values()]
+    assert set(states) == {"REMOVED"}
