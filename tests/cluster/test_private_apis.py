@@ -11,6 +11,9 @@ import pyarrow.fs
 import pytest
 import ray.train
 import ray.train.v2._internal.execution.context as train_context
+from ray.autoscaler.v2.instance_manager import node_provider
+from ray.autoscaler.v2.schema import ClusterStatus, LaunchRequest, NodeInfo, ResourceDemandSummary
+from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.exceptions import ActorDiedError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.storage import StorageContext
@@ -72,6 +75,19 @@ def test_the_kinds_of_failures_are_told_apart():
         WorkerGroupError("", {0: WorkerHealthCheckFailedError("", ActorDiedError())}): "failed",
     }
     assert [failure_kind(error) for error in kinds] == list(kinds.values())
+
+
+def test_the_state_of_the_autoscaler_has_the_fields_that_are_read():
+    fields = {
+        ClusterStatus: {"pending_nodes", "pending_launches", "failed_launches", "resource_demands"},
+        LaunchRequest: {"ray_node_type_name", "instance_type_name", "count", "failed_ts_s"},
+        NodeInfo: {"ray_node_type_name", "instance_type_name"},
+        ResourceDemandSummary: {"ray_task_actor_demand", "placement_group_demand"},
+    }
+    for kind, names in fields.items():
+        assert names <= set(kind.__dataclass_fields__), kind.__name__
+    assert list(inspect.signature(get_cluster_status).parameters)[:1] == ["gcs_address"]
+    assert "Failed to launch {} nodes of type {}: {}" in inspect.getsource(node_provider), "the log of the autoscaler has other words"
 
 
 def run_python(code):

@@ -6,6 +6,7 @@ item on Ray Data, with one output each; ``RunWork`` is one run over all inputs.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from abaw_ray.cluster.engine.items import one_task_each, run_items
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.wait_watch import waiting_shown
 from abaw_ray.cluster.engine.worker import Operator, Task, Work
 from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.progress import echo
@@ -178,7 +180,9 @@ class Stage(Generic[_ConfigT]):
             BusyError: another run writes the same store.
         """
         work = self.work
-        run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
+        waits = run.session.shared and not (isinstance(work, RunWork) and work.gang)  # a training says itself what it waits for
+        with waiting_shown(self.name, self.resources(run)) if waits else nullcontext():
+            run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
         return run.records[self.name]
 
     def _complete_items(self, run: Run[_ConfigT], work: ItemWork[_ConfigT]) -> Record:

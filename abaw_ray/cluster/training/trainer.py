@@ -16,6 +16,7 @@ from typing import Any
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from abaw_ray.cluster.engine.autoscaler import why_no_machines
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.training.attempts import Attempts, Restart
@@ -107,6 +108,7 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
             worker=resources.size_text,
             recovery=job.compute.recovery,
             show=on_wait,
+            why=why_no_machines,
         )
         with _forward_reports(reports, on_report):
             return attempts.run()

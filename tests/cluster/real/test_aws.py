@@ -1,5 +1,6 @@
 """``cluster.yaml`` with ``ray up``: workers start with the work, one is interrupted during training, and all end when idle."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,8 +9,8 @@ from tools.clusters.namespaces.cloud import MockAws
 from tools.clusters.namespaces.clusters import SMALL_COMPUTE, RayCluster, wait_for_success, wait_until
 from tools.clusters.namespaces.hosts import CLIENT
 
-EPOCHS = 12
-"""Enough to interrupt a machine during training."""
+EPOCHS = 80
+"""Enough to interrupt a machine during training, to continue without it, and to take its replacement."""
 TRAIN = [
     "python",
     "jobs/train_encoder.py",
@@ -22,8 +23,9 @@ TRAIN = [
     "--compute.decode.workers",
     "4",
 ]
-TRAIN += ["--compute.training.cpus", "2", "--compute.preemption-poll-s", "1"]
+TRAIN += ["--compute.training.cpus", "2", "--compute.preemption-poll-s", "1", "--compute.recovery.wait-minutes", "0.3"]
 """Four image workers and two ranks with two CPUs each: work for two machines."""
+NO_CAPACITY = "InsufficientInstanceCapacity in us-west-2a"
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +54,37 @@ def test_only_the_head_runs_before_there_is_work(cloud, cluster, hosts):
     assert running(cloud) == {hosts.address("n4")}
 
 
-def test_training_continues_after_a_spot_interruption(cloud, cluster, hosts):
+def test_training_waits_for_machines_and_continues_without_and_with_them(cloud, cluster, hosts):
     log = hosts.state / "aws.log"
+
+    def wait_for_line(text, *, timeout):
+        wait_until(lambda: text in log.read_text(), timeout=timeout, what=text, interval=0.2, log=log)
+
+    cloud.has_capacity = False
     job = cluster.submit(*TRAIN, "--storage", "s3://abaw/spot", log=log)
+    wait_for_line(f"for 4 workers with 1 CPU + 0.3 GB each: m7i.4xlarge: {NO_CAPACITY}", timeout=120)
+    cloud.has_capacity = True
     wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="two workers", log=log)
-    wait_until(lambda: f"epoch 1 of {EPOCHS}" in log.read_text(), timeout=400, what="the first epoch", interval=0.2, log=log)
+    wait_for_line(f"epoch 1 of {EPOCHS}", timeout=400)
+
+    cloud.has_capacity = False
     cloud.metadata.notices[hosts.address("n5")] = f"{datetime.now(UTC) + timedelta(seconds=120):%Y-%m-%dT%H:%M:%SZ}"
-    wait_until(lambda: "a checkpoint was written" in log.read_text(), timeout=60, what="a checkpoint after the notice", interval=0.2, log=log)
+    wait_for_line("a checkpoint was written", timeout=60)
     cloud.interrupt("n5")
+    wait_for_line("starts with 1 of 2 workers", timeout=120)
+    assert f"for 2 workers with 2 CPU + 1 GB each; there is room for 1: m7i.4xlarge: {NO_CAPACITY}" in log.read_text()
+    cloud.has_capacity = True
     wait_for_success(job, log)
     assert hosts.address("n7") in cloud.instances(), "no replacement machine was started"
+    ranks = [row["workers"] for row in curve(cloud)]
+    assert (ranks[0], min(ranks), ranks[-1]) == (2, 1, 2), "the training goes on with one rank, and then with two again"
+
+
+def curve(cloud) -> list[dict]:
+    """Metrics of the epochs of the training."""
+    s3 = cloud.client("s3")
+    (key,) = (item["Key"] for item in s3.list_objects_v2(Bucket="abaw", Prefix="spot/encoder/")["Contents"] if item["Key"].endswith("/curve.json"))
+    return json.loads(s3.get_object(Bucket="abaw", Key=key)["Body"].read())
 
 
 def test_idle_machines_end(cloud, cluster, hosts):

@@ -6,6 +6,8 @@ from typing import Any
 
 import boto3
 import yaml
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models.instances import InstanceBackend
 from moto.server import ThreadedMotoServer
 
 from tools.clusters.namespaces.hosts import CLIENT, PROJECT, Hosts
@@ -63,6 +65,10 @@ class MockAws:
         self.url = f"http://{hosts.address(CLIENT)}:5055"
         self.env = KEYS | {"AWS_ENDPOINT_URL": self.url}
         self.ec2 = self.client("ec2")
+        self.has_capacity = True
+        """Whether instances can be started; else AWS answers ``InsufficientInstanceCapacity``."""
+        self._run_instances = InstanceBackend.run_instances
+        InstanceBackend.run_instances = self._run_if_capacity()
         self.file = hosts.state / "aws.yaml"
         self.file.write_text(yaml.safe_dump(self._cluster_config()))
 
@@ -93,6 +99,17 @@ class MockAws:
             config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in config[key]]
         return config
 
+    def _run_if_capacity(self) -> Any:
+        """Return moto's method that starts instances, which fails while there is no capacity."""
+
+        def run_instances(backend: Any, *args: Any, **options: Any) -> Any:
+            if self.has_capacity:
+                return self._run_instances(backend, *args, **options)
+            text = "We currently do not have sufficient g5.2xlarge capacity in the Availability Zone you requested (us-west-2a)."
+            raise EC2ClientError("InsufficientInstanceCapacity", text)
+
+        return run_instances
+
     def instances(self) -> dict[str, str]:
         """Return the state of each instance by its address."""
         instances = [item for reservation in self.ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
@@ -109,6 +126,7 @@ class MockAws:
 
     def close(self) -> None:
         """Stop the servers and the machines."""
+        InstanceBackend.run_instances = self._run_instances
         self.metadata.shutdown()
         self.metadata.server_close()
         self.server.stop()

@@ -1,0 +1,109 @@
+"""Lines about a wait for machines: when they are shown, and what they say about the state of Ray's autoscaler."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from ray.autoscaler.v2.schema import (
+    ClusterStatus,
+    LaunchRequest,
+    NodeInfo,
+    PlacementGroupResourceDemand,
+    RayTaskActorDemand,
+    ResourceDemandSummary,
+    ResourceRequestByCount,
+)
+
+from abaw_ray.cluster.engine import wait_watch
+from abaw_ray.cluster.engine.autoscaler import machines_text, requests_without_room
+from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.wait_notice import WaitNotice
+
+GPU_WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
+LOG = "\n".join(
+    f"2026-11-29 09:30:5{second} INFO node_provider.py:491 -- Failed to launch {text}"
+    for second, text in enumerate(
+        [
+            "1 nodes of type gpu_spot: Node Launch Exception (VcpuLimitExceeded): You have requested more vCPU capacity than your limit.",
+            "4 nodes of type gpu_spot: Node Launch Exception (InsufficientInstanceCapacity): We currently do not have sufficient g5.2xlarge"
+            " capacity in the Availability Zone you requested (us-west-2a).",
+            "1 nodes of type cpu_spot: Quota 'CPUS' exceeded. Limit: 24.0 in region us-west1.",
+        ]
+    )
+)
+
+
+def failed(kind, machine):
+    return LaunchRequest(machine, kind, 1, LaunchRequest.Status.FAILED, 0, 1000, "")
+
+
+def test_the_text_names_machines_that_start_and_the_last_reason_of_those_that_do_not():
+    pending = [NodeInfo("m7i.4xlarge", "cpu", "", ""), NodeInfo("m7i.4xlarge", "cpu", "", "")]
+    again = LaunchRequest("g5.2xlarge", "gpu_spot", 1, LaunchRequest.Status.PENDING, 0)
+    status = ClusterStatus(pending_nodes=pending, pending_launches=[again], failed_launches=[failed("gpu_spot", "g5.2xlarge")] * 3)
+    assert machines_text(status, LOG, 1001) == "2 x m7i.4xlarge are starting; g5.2xlarge: InsufficientInstanceCapacity in us-west-2a"
+
+
+def test_a_reason_without_a_code_is_given_in_its_words():
+    status = ClusterStatus(failed_launches=[failed("cpu_spot", "")])
+    assert machines_text(status, LOG, 1001) == "cpu_spot: Quota 'CPUS' exceeded. Limit: 24.0 in region us-west1."
+    assert machines_text(status, "", 1001) == "cpu_spot: it could not be started, see `ray monitor`"
+    assert machines_text(ClusterStatus(), LOG, 1001) == ""
+
+
+def test_a_launch_that_failed_long_ago_is_no_reason():
+    assert machines_text(ClusterStatus(failed_launches=[failed("gpu_spot", "g5.2xlarge")]), LOG, 1200) == ""
+
+
+def test_requests_of_other_sizes_are_not_counted():
+    ours, other = ResourceRequestByCount(dict(GPU_WORKER.request), 3), ResourceRequestByCount({"CPU": 1.0}, 5)
+    demand = ResourceDemandSummary(
+        placement_group_demand=[PlacementGroupResourceDemand([ours], "")],
+        ray_task_actor_demand=[RayTaskActorDemand([ours]), RayTaskActorDemand([other])],
+    )
+    assert requests_without_room(ClusterStatus(resource_demands=demand), GPU_WORKER) == 6
+
+
+def test_a_short_wait_is_not_shown_and_a_long_one_once_a_minute():
+    now, shown = [0.0], []
+    notice = WaitNotice(shown.append, lambda: now[0])
+    for second in range(200):
+        now[0] = float(second)
+        notice.update(lambda: "2 workers")
+    assert shown == ["waiting 15 s for 2 workers", "waiting 1.2 min for 2 workers", "waiting 2.2 min for 2 workers", "waiting 3.2 min for 2 workers"]
+
+
+def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
+    texts, notices, ended = iter(["2 workers", "2 workers", "", "1 worker"]), [], threading.Event()
+
+    class Notice:
+        def __init__(self, show):
+            notices.append([])
+
+        def update(self, describe):
+            notices[-1].append(describe())
+
+    def missing():
+        text = next(texts, None)
+        if text is None:
+            ended.set()
+            return ""
+        return text
+
+    monkeypatch.setattr(wait_watch, "WaitNotice", Notice)
+    wait_watch._watch(missing, print, ended, poll_s=0.0)
+    assert notices == [["2 workers", "2 workers"], ["1 worker"]]
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
+    decode, gpu = Resources(cpus=2), Resources(cpus=4, gpus=1)
+    without_cpus = {name: value for name, value in gpu.request.items() if name != "CPU"}
+    bundles = [ResourceRequestByCount(dict(decode.request), 1), ResourceRequestByCount(without_cpus, 2)]
+    status = ClusterStatus(resource_demands=ResourceDemandSummary(ray_task_actor_demand=[RayTaskActorDemand(bundles)]))
+    ray = SimpleNamespace(is_initialized=lambda: initialized, exceptions=SimpleNamespace(RpcError=RuntimeError))
+    monkeypatch.setitem(wait_watch.sys.modules, "ray", ray)
+    monkeypatch.setattr(wait_watch, "cluster_status", lambda: status)
+    monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
+    text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
+    assert wait_watch._missing([decode, gpu, decode]) == (text if initialized else "")
