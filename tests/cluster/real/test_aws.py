@@ -9,7 +9,7 @@ from tools.clusters.namespaces.cloud import MockAws
 from tools.clusters.namespaces.clusters import SMALL_COMPUTE, RayCluster, wait_for_success, wait_until
 from tools.clusters.namespaces.hosts import CLIENT
 
-EPOCHS = 80
+EPOCHS = 60
 """Enough to interrupt a machine during training, to continue without it, and to take its replacement."""
 TRAIN = [
     "python",

@@ -155,7 +155,8 @@ def scores_text(data_sets: dict[str, dict[str, float]]) -> str:
 
 def _show(name: str, figures: dict) -> None:
     if nodes := figures.get("preempted_nodes"):
-        echo(f"  {name}: {nodes} machines are being preempted; a checkpoint was written after {_step(figures)}, the training continues on others")
+        machines = "a machine is" if nodes == 1 else f"{nodes} machines are"
+        echo(f"  {name}: {machines} being preempted; a checkpoint was written after {_step(figures)}, the training continues on others")
         return
     if "step" in figures:
         echo(f"  {name}: a checkpoint was written after {_step(figures)}")
