@@ -17,7 +17,7 @@ CHROMIUM ?= /usr/bin/chromium
 
 help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
-	@echo "make demo           run the whole pipeline on synthetic videos: runs/demo/report.html, runs/demo/summary.json"
+	@echo "make demo           run the whole pipeline on synthetic videos: runs/demo/report.html, runs/demo/runs/"
 	@echo "make test           run the test suite; needs nothing outside this folder"
 	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
 	@echo "make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]   run the tests on real clips"

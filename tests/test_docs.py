@@ -18,6 +18,7 @@ from abaw_ray.cli.commands import COMMANDS
 from abaw_ray.cli.doctor.run import LINE
 from abaw_ray.cli.jobs import JOBS, settings_of
 from abaw_ray.cli.models import settings_of as settings_of_models
+from abaw_ray.cli.runs import LINE as RUNS
 from abaw_ray.cluster.launch.presets import PAPER
 from abaw_ray.core import schema
 
@@ -103,7 +104,7 @@ def test_every_command_line_is_valid():
             with pytest.raises(SystemExit, match="0"):
                 settings_of(name, args)
         else:
-            own = {"doctor": lambda args: parse(LINE, args), "models": settings_of_models, "analyze": settings_of_analyze}
+            own = {"doctor": partial(parse, LINE), "runs": partial(parse, RUNS), "models": settings_of_models, "analyze": settings_of_analyze}
             assert own.get(name, partial(settings_of, name))(args)
 
 

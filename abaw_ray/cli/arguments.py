@@ -116,7 +116,7 @@ def _read(line: CommandLine[_T], args: list[str]) -> tuple[list[str], list[_Give
 
 def _given_by_word(line: CommandLine[_T], words: list[str]) -> _Given:
     if len(words) > 1:
-        raise ConfigError(f"{line.page.command}: takes one {line.word.upper()}, '{words[0]}'; leave '{words[1]}' out")
+        raise ConfigError(f"{line.page.command}: takes one {line.word.partition('.')[0].upper()}, '{words[0]}'; leave '{words[1]}' out")
     return _Given(option=options_of(_settings_for(line, ""))[line.word], typed=f"--{line.word}", values=words)
 
 

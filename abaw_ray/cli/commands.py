@@ -32,7 +32,8 @@ COMMANDS = (
     Command("sweep", _TRAINING, "Stage II: trials, smoothing and the final fusion models", _JOBS),
     Command("predict", _TRAINING, "predictions, scores and the submission", _JOBS),
     Command("ablation", _TRAINING, "the method without one part after the other, over several seeds: one table", _JOBS),
-    Command("report", _TRAINING, "write report.html and summary.json of a finished run again", _JOBS),
+    Command("report", _TRAINING, "write report.html and the scores of a finished run again", _JOBS),
+    Command("runs", _TRAINING, "list the runs in a storage, show one, compare two: scores, settings, machine hours", "abaw_ray.cli.runs"),
     Command("models", "Models", "import a public classifier, show a model, copy one", "abaw_ray.cli.models"),
     Command("doctor", _MACHINE, "check versions, memory, disks, GPU, codecs and weights", "abaw_ray.cli.doctor.run"),
 )

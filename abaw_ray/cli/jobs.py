@@ -181,7 +181,7 @@ JOBS = {
     "pipeline": Job(
         presets=presets_of(PipelineConfig),
         load=load_pipeline,
-        does="Run all stages, from videos and still images to scores, report.html and summary.json; what is already done is skipped.",
+        does="Run all stages, from videos and still images to scores and report.html; what is already done is skipped.",
         examples=(
             "demo",
             "smoke --trials 4 --plan",
@@ -225,7 +225,7 @@ JOBS = {
     "report": Job(
         presets=presets_of(PipelineConfig),
         load=load_report,
-        does="Write report.html and summary.json of a finished run again; no stage runs.",
+        does="Write report.html and the scores of a finished run again; no stage runs.",
         examples=("demo", "paper --data.affwild2 /data/affwild2 --trials 64 -o s3://bucket/runs"),
         everyday=(
             "data.affwild2",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal, cast
 
 from rich.console import Console
 
@@ -92,12 +92,13 @@ def _in_place(text: str) -> None:
 
 
 @contextmanager
-def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout") -> Iterator[None]:
+def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout", *, copy_lines: bool = False) -> Iterator[None]:
     """Redirect stdout and stderr, also of C++ code, to a log file; ``echo`` and ``progress`` still write to the terminal.
 
     Args:
         log: The file; it is deleted at the end if it is empty, and its folder if that is empty then.
         echo_to: Where ``echo`` and ``progress`` write.
+        copy_lines: Whether the log has their lines too.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -107,7 +108,7 @@ def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout") -> Iterat
         with open(log, "ab", buffering=0) as log_file, _open_target(echo_to) as terminal:
             os.dup2(log_file.fileno(), 1)
             os.dup2(log_file.fileno(), 2)
-            console.file = terminal
+            console.file = cast(IO[str], _CopiedLines(terminal, log_file)) if copy_lines else terminal
             yield
     finally:
         sys.stdout.flush()
@@ -117,6 +118,23 @@ def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout") -> Iterat
             os.dup2(duplicate, descriptor)
             os.close(duplicate)
         _remove_if_empty(log)
+
+
+class _CopiedLines:
+    """A stream for lines that writes them to a log too, except those that a terminal replaces in place."""
+
+    def __init__(self, terminal: IO[str], log: IO[bytes]) -> None:
+        self._terminal, self._log = terminal, log
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        if not text.startswith("\r"):
+            self._log.write(text.encode(errors="backslashreplace"))
+        return self._terminal.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is that of the terminal."""
+        return getattr(self._terminal, name)
 
 
 def _open_target(target: EchoTarget) -> IO[str]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -53,12 +53,14 @@ def from_plain(kind: type[_T], plain: Any, where: str = "") -> _T:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """The value in the type of its field, as far as JSON has no such type: dataclasses and tuples."""
+    """The value in the type of its field, as far as JSON has no such type: dataclasses, also in dictionaries, and tuples."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_plain(hint, value, where)
     options = [option for option in typing.get_args(hint) if isinstance(option, type) and dataclasses.is_dataclass(option)]
     if isinstance(value, dict) and len(options) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType):
         return from_plain(options[0], value, where)
+    if isinstance(value, dict) and typing.get_origin(hint) is dict:
+        return {name: _typed(typing.get_args(hint)[1], one, f"{where}.{name}") for name, one in value.items()}
     tuples = [option for option in (hint, *typing.get_args(hint)) if typing.get_origin(option) is tuple]
     if isinstance(value, list) and tuples:
         element = typing.get_args(tuples[0])[0]
@@ -89,6 +91,18 @@ def _plain(value: Any, fields_of: Callable[[Any], Iterable[dataclasses.Field]]) 
     if isinstance(value, enum.Enum | Path):
         return str(value)
     return value
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings -> values by dotted path, as in the command line options."""
+    by_path: dict[str, Any] = {}
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            by_path |= flatten(value, f"{path}.")
+        else:
+            by_path[path] = value
+    return by_path
 
 
 def value_at(settings: Any, path: str) -> Any:

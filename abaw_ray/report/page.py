@@ -15,6 +15,7 @@ import numpy as np
 from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.settings import flatten
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.ablation.page import ABLATION_CSS, ablation_table
 from abaw_ray.report.charts import STYLES, Chart, Series, line_chart
@@ -95,18 +96,6 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         settings=sorted(flatten(report.settings).items()),
         submission_path=report.submission.path if report.submission else get_path(report.summary, ("submission",)),
     )
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings -> values by dotted path, as in the command line options."""
-    by_path: dict[str, Any] = {}
-    for key, value in settings.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            by_path |= flatten(value, f"{path}.")
-        else:
-            by_path[path] = value
-    return by_path
 
 
 def _class_rows(report: ReportInput) -> list[dict[str, Any]]:

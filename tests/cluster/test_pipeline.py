@@ -26,6 +26,7 @@ from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.job import report_again, run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.launch.runs.record import RunFolder, list_runs
 from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
@@ -74,7 +75,8 @@ def session(config):
 
 def pipeline(run):
     """Run all stages and write the report; returns the summary."""
-    return finish(run, run_job(run, STAGES))
+    run_job(run, STAGES, finish)
+    return json.loads(json.dumps(RunFolder(run.storage, run.id).summary()))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +84,7 @@ def summary(config, session):
     return pipeline(Run(config, session))
 
 
-def test_the_summary_has_every_score_and_is_written_to_a_file(config, summary):
-    assert json.loads((Path(config.storage.uri) / "summary.json").read_text()) == json.loads(json.dumps(summary))
+def test_the_summary_has_every_score(config, summary):
     assert len(summary["official_val"]["per_class"]) == len(EXPRESSIONS)
     assert len(summary["cv"]["folds"]) == 3
     for score in (
@@ -185,18 +186,31 @@ def test_the_report_has_the_scores_and_loads_no_other_file(config, summary):
 
 def test_a_second_run_repeats_no_stage_and_starts_no_ray(config, summary):
     again = pipeline(Run(config, UnusedSession(config.compute)))
-    assert again == json.loads((Path(config.storage.uri) / "summary.json").read_text())
+    assert again == summary
+
+
+def test_every_run_has_a_record_with_its_stages_scores_and_machine_hours(config, session, summary):
+    first, *_, last = list_runs(Run(config, session).storage)
+    assert (first.status, last.status) == ("done", "done")
+    assert list(first.stages) == list(summary["stages"]) and not any(stage.already_done for stage in first.stages.values())
+    assert all(stage.already_done for stage in last.stages.values())
+    assert first.scores["official_val"] == summary["official_val"]["macro_f1"] and first.scores["cv"] == summary["cv"]["macro_f1_mean"]
+    assert first.scores.keys() > {"official_val", "cv"}, "and those of Stage I"
+    hours = sum(stage.seconds for stage in first.stages.values()) / 3600
+    assert first.machine_hours == {"this machine": pytest.approx(hours, rel=0.2)}
+    assert first.settings == last.settings
 
 
 def test_the_report_of_a_finished_run_is_written_again_without_running_a_stage(config, summary):
     root = Path(config.storage.uri)
-    before = {name: (root / name).read_text() for name in ("summary.json", "report.html")}
-    for name in before:
-        (root / name).unlink()
+    before = (root / "report.html").read_text()
+    (root / "report.html").unlink()
     report_again(Run(replace(config, plan=True), UnusedSession(config.compute)), STAGES, finish)
-    assert not any((root / name).exists() for name in before)
-    report_again(Run(config, UnusedSession(config.compute)), STAGES, finish)
-    assert {name: (root / name).read_text() for name in before} == before
+    assert not (root / "report.html").exists()
+    again = Run(config, UnusedSession(config.compute))
+    report_again(again, STAGES, finish)
+    assert (root / "report.html").read_text() == before
+    assert RunFolder(again.storage, again.id).summary() == summary
 
 
 def test_the_report_of_an_unfinished_run_names_the_missing_stage_and_generates_no_data(config, summary, tmp_path):

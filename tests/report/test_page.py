@@ -9,6 +9,7 @@ from jaxtyping import TypeCheckError
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
+from abaw_ray.core.settings import flatten
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.inputs import (
@@ -22,7 +23,7 @@ from abaw_ray.report.inputs import (
     SubmissionInfo,
     Timeline,
 )
-from abaw_ray.report.page import PageConfig, flatten, render, write_report
+from abaw_ray.report.page import PageConfig, render, write_report
 from abaw_ray.report.score_rows import score_rows
 from abaw_ray.report.stage_two.inputs import Candidate, Search
 from abaw_ray.report.timelines import TimelineConfig

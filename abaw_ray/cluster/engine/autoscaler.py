@@ -30,6 +30,17 @@ def cluster_status() -> Any:
     return get_cluster_status(ray.get_runtime_context().gcs_address)
 
 
+def machine_types() -> Counter[str]:
+    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type.
+
+    Raises:
+        RpcError: the head does not answer.
+    """
+    status = cluster_status()
+    nodes = [*status.active_nodes, *status.idle_nodes]
+    return Counter(node.instance_type_name or node.ray_node_type_name or "machine" for node in nodes)
+
+
 def requests_without_room(status: Any, resources: Resources) -> int:
     """Number of requests for workers of this size that wait for room: tasks, actors and placement groups.
 

@@ -1,5 +1,7 @@
 """One run of a job: its settings, its Ray session, its storage, and the records that it has read."""
 
+import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
@@ -62,6 +64,10 @@ class Run(Generic[_ConfigT]):
     """Results of ``once_per_run`` functions."""
     records: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
     """Records of complete stages that have been read, by name."""
+    command: str = ""
+    """Name of the command: pipeline."""
+    id: str = field(default_factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}", compare=False)
+    """Name of this run: UTC time of its start, and random characters."""
     result: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What the command prints as JSON at its end, where it can; filled by the command."""
 

@@ -155,7 +155,8 @@ class RaySession:
         if ray.is_initialized():
             return
         sigterm_handler = signal.getsignal(signal.SIGTERM)
-        logging_options = {"log_to_driver": False, "logging_level": logging.WARNING, "configure_logging": False}
+        # On a cluster, the workers' output goes to the command's log, which is copied to the results; their machines are deleted when idle.
+        logging_options = {"log_to_driver": not local, "logging_level": logging.WARNING, "configure_logging": False}
         if local:
             cpus, memory = self.compute.local_cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000 or None
             ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **logging_options)

@@ -219,11 +219,6 @@ def needed(run: Run[Any], stages: Iterable[Stage[Any]]) -> tuple[Stage[Any], ...
     return tuple(stage for stage in stages if stage.is_needed(run.config))
 
 
-def complete_all(run: Run[_ConfigT], stages: Iterable[Stage[_ConfigT]]) -> dict[str, Record]:
-    """Bring these stages to completion, in their order; returns their records by name."""
-    return {stage.name: stage.complete(run) for stage in stages}
-
-
 def stage_summary(record: Record, *, failed: int | None = None) -> dict[str, Any]:
     """A stage's row in the report: seconds, rows, items (None where the stage is one run) and failures."""
     items = None if record.outputs.keys() == {"run"} else len(record.outputs)

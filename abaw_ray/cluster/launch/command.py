@@ -8,15 +8,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.user_errors import to_user_error
+from abaw_ray.cluster.launch.runs.log_upload import log_uploaded
 from abaw_ray.core.progress import EchoTarget, redirect_library_output
 from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.storage import Storage
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 OutputMode = Literal["text", "quiet", "json"]
@@ -42,7 +44,7 @@ def run_command(
     try:
         config = parse()
         with _library_output(config, name, _ECHO_TO[output]), RaySession(config.compute, config.storage) as session:
-            load()(Run(config, session, result=result))
+            load()(Run(config, session, command=name, result=result))
     except KeyboardInterrupt:
         code, message = 130, "stopped; finished items are kept, and the same command continues from there"
     except Exception as error:
@@ -67,9 +69,13 @@ def _print_end(code: int, message: str, result: dict[str, Any], output: OutputMo
 
 @contextmanager
 def _library_output(config: RunConfig, name: str, echo_to: EchoTarget) -> Iterator[None]:
-    """Redirect the output of Ray and other libraries to a log; that of a plan, which leaves no file, to a temporary one."""
+    """Redirect the output of Ray and other libraries to a log; that of a plan, which leaves no file, to a temporary one.
+
+    Where the results are not on this machine, the log has the lines for the user too, and is copied to them.
+    """
     if not config.plan:
-        with redirect_library_output(log_path(config, name), echo_to):
+        log, remote = log_path(config, name), is_remote(config.storage.uri)
+        with redirect_library_output(log, echo_to, copy_lines=remote), log_uploaded(Storage(config.storage), log) if remote else nullcontext():
             yield
         return
     with tempfile.TemporaryDirectory(prefix="abaw-plan-") as folder, redirect_library_output(Path(folder) / "plan.log", echo_to):

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import Stage, complete_all, needed
+from abaw_ray.cluster.engine.stage import Stage, needed
 from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.cluster.launch.runs.recorder import recorded
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 
@@ -42,10 +43,11 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
             warnings |= dict.fromkeys(stage.warnings(run))
     for text in warnings:
         echo(f"warning: {text}")
-    records = complete_all(run, stages)
-    if finish:
-        finish(run, records)
-    else:
+    with recorded(run) as recorder:
+        records = {stage.name: recorder.complete(stage) for stage in stages}
+        if finish:
+            finish(run, records)
+    if not finish:
         for stage in stages:
             echo(f"{stage.name}: {run.storage.uri(stage.store(run).path)}")
     return records
@@ -61,5 +63,6 @@ def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None
     records = {stage.name: stage.require(read_only) for stage in needed(read_only, stages)}
     if run.config.plan:
         echo("no problems; the same command without --plan writes the report")
-    else:
+        return
+    with recorded(read_only):
         finish(read_only, records)

@@ -1,6 +1,5 @@
 """The whole pipeline: the list of its stages, and what follows the last one: ``summary.json``, ``report.html`` and the table of scores."""
 
-import json
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
+from abaw_ray.cluster.launch.runs.record import RunFolder
 from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
@@ -45,13 +45,13 @@ def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
     """Write ``summary.json``, ``report.html`` and the model bundle, and print the scores."""
     started = time.monotonic()
     summary = run_summary(records)
-    run.storage.write_bytes("summary.json", json.dumps(summary, indent=1).encode())
+    summary_file = RunFolder(run.storage, run.id).write_summary(summary)
     page = write_report(run.storage, report_input(run, records, summary))
     model = write_model(run, records, summary)
     for table in score_tables(summary):
         console.print(table)
     echo(f"report:     {page}")
-    echo(f"summary:    {run.storage.uri('summary.json')}")
+    echo(f"summary:    {summary_file}")
     echo(f"model:      {model}")
     if summary["failures"]:
         echo(f"failures:   {len(summary['failures'])}; the report lists them with their reasons")

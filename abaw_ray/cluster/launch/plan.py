@@ -15,6 +15,7 @@ from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.text_columns import text_columns
 
 _DONE = "already done"
 _DRIVER = ("in the driver", "")
@@ -50,9 +51,8 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
         lines += [f"WARNING {text}" for text in _collect(problems, partial(stage.warnings, run)) or ()]
     echo(f"plan, results in {run.storage.uri()}")
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:  # no rich table: it would wrap lines, because a log has no width
-        echo("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in text_columns(rows):
+        echo(f"  {line}")
     for line in dict.fromkeys(lines):  # two stages may give the same warning
         echo(f"  {line}")
     if unwritable:  # no stage can read its results either

@@ -9,6 +9,7 @@ import pyarrow as pa
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE
+from abaw_ray.core.settings import flatten
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
@@ -25,7 +26,6 @@ from abaw_ray.report.inputs import (
     SubmissionInfo,
     Timeline,
 )
-from abaw_ray.report.page import flatten
 from abaw_ray.report.stage_two.inputs import Candidate, Search
 from abaw_ray.report.timelines import timeline_of
 

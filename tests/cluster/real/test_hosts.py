@@ -42,7 +42,8 @@ def submit_pipeline(cluster, store, name: str):
 
 
 def scores(store, name: str) -> dict:
-    summary = json.loads(store.read(f"{name}/summary.json"))
+    (key,) = (key for key in store.list_objects(f"{name}/runs/") if key.endswith("/summary.json"))
+    summary = json.loads(store.read(key))
     return {key: summary[key] for key in ("official_val", "cv", "visual_only", "audio_only", "failures")}
 
 

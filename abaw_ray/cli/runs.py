@@ -1,0 +1,69 @@
+"""``abaw-ray runs``: lists the runs in a storage, shows one, compares two."""
+
+import json
+from dataclasses import dataclass, field
+
+from abaw_ray.cli.arguments import CommandLine, parse
+from abaw_ray.cli.help import Page
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.storage.filesystems import StorageConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    """Settings of ``runs``."""
+
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    """The store with the results of the runs, as given to their commands."""
+    show: str = ""
+    """Show one run with its stages, scores and settings: the beginning of its name, or last."""
+    compare: tuple[str, ...] = ()
+    """Compare two runs: the beginnings of their names, or last."""
+    json: bool = False
+    """Print the records as JSON."""
+
+    def __post_init__(self) -> None:
+        """Refuse other numbers of runs than two."""
+        if len(self.compare) not in (0, 2):
+            raise ConfigError(f"--compare: {len(self.compare)} runs are given; give two")
+
+
+LINE = CommandLine(
+    page=Page(
+        command="abaw-ray runs",
+        does="List the runs with results in a storage, with their scores and machine hours; show one, or compare two.",
+        arguments="STORAGE [options]",
+        examples=(
+            "abaw-ray runs runs/demo",
+            "abaw-ray runs s3://bucket/runs --show last",
+            "abaw-ray runs runs/demo --compare 20261129-101500 last",
+        ),
+        everyday=("storage.uri", "show", "compare", "json", "storage.endpoint"),
+        notes=("A run that was killed stays running in the list.",),
+    ),
+    default=RunsConfig(),
+    word="storage.uri",
+)
+"""The arguments of the command."""
+
+
+def main(name: str, args: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    config = parse(LINE, args)
+    from abaw_ray.cluster.launch.runs.record import RUNS_FOLDER, RunFolder, find_run, list_runs
+    from abaw_ray.cluster.launch.runs.text import compare_lines, list_lines, run_lines
+    from abaw_ray.core.settings import flatten, to_plain
+    from abaw_ray.core.storage.storage import Storage
+
+    storage = Storage(config.storage)
+    runs = [find_run(storage, name) for name in ((config.show,) if config.show else config.compare)] or list_runs(storage)
+    settings = [flatten(RunFolder(storage, run.id).settings()) for run in (runs if config.show or config.compare else ())]
+    if config.json:
+        print(json.dumps([to_plain(run) for run in runs], indent=1))
+    elif config.show:
+        print("\n".join(run_lines(runs[0], settings[0])))
+    elif config.compare:
+        print("\n".join(compare_lines(runs[0], runs[1], (settings[0], settings[1]))))
+    else:
+        print("\n".join([*list_lines(runs), f"records: {storage.uri(RUNS_FOLDER)}"]) if runs else f"{storage.uri(RUNS_FOLDER)}: no runs")
+    return 0

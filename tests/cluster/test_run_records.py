@@ -1,0 +1,153 @@
+"""Records of runs: what they have after success, an error and a stop; the list, one run, and two side by side."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from abaw_ray.cli.runs import main
+from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.runs.machine_hours import MachineHours
+from abaw_ray.cluster.launch.runs.record import find_run, list_runs
+from abaw_ray.cluster.launch.runs.recorder import recorded
+from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.records import Record
+
+
+class Stage:
+    """A stage that gives a record, or raises an error."""
+
+    def __init__(self, name, figures=None, error=None):
+        self.name, self.figures, self.error = name, figures or {}, error
+
+    def complete(self, run):
+        if self.error:
+            raise self.error
+        outputs = {"a": "a.parquet", "b": "b.parquet"}
+        return Record(stage=self.name, store="", outputs=outputs, failures=[], settings={}, inputs=[], figures=self.figures, seconds=1.0, revision=1)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts a run of a command."""
+
+    def start(command="pipeline", **settings):
+        config = RunConfig(storage=StorageConfig(uri=str(tmp_path / "results")), **settings)
+        return Run(config, RaySession(config.compute), command=command)
+
+    return start
+
+
+FUSION = {"cv": {"cross_fitted": {"mean": 0.5}}}
+ENCODER = {"data_sets": {"RAF-DB": {"macro_f1": 0.8}}}
+
+
+def test_a_record_has_the_stages_the_scores_and_the_end(start):
+    run = start()
+    with recorded(run) as recorder:
+        assert find_run(run.storage, "last").status == "running"
+        recorder.complete(Stage("encoder", ENCODER))
+        recorder.complete(Stage("fusion", FUSION))
+    record = find_run(run.storage, run.id)
+    assert (record.command, record.status, record.error) == ("pipeline", "done", "")
+    assert record.finished >= record.started and record.code and record.host
+    assert record.scores == {"encoder RAF-DB": 0.8, "cv": 0.5}
+    assert [(name, stage.items, stage.failed, stage.already_done) for name, stage in record.stages.items()] == [
+        ("encoder", 2, 0, False),
+        ("fusion", 2, 0, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [(DataError("clip.mp4: no video"), "failed", "clip.mp4: no video"), (KeyboardInterrupt(), "stopped", ""), (ValueError(), "failed", "ValueError")],
+)
+def test_a_record_has_what_ended_the_run(start, error, status, text):
+    run = start()
+
+    def work():
+        with recorded(run) as recorder:
+            recorder.complete(Stage("faces"))
+            recorder.complete(Stage("encoder", error=error))
+
+    with pytest.raises(type(error)):
+        work()
+    record = find_run(run.storage, run.id)
+    assert (record.status, record.error, list(record.stages)) == (status, text, ["faces"])
+    assert record.finished
+
+
+def test_machine_hours_are_those_of_the_machines_that_were_there_in_each_stage():
+    now, machines = [0.0], {}
+    hours = MachineHours(lambda: machines, clock=lambda: now[0])
+    for stage, seconds, there in (("faces", 3600, {"cpu": 2}), ("encoder", 1800, {"cpu": 1, "gpu": 4}), ("encoder", 1800, {"gpu": 3})):
+        hours.begin(stage)
+        machines.clear()
+        machines.update(there)
+        now[0] += seconds
+        hours.sample()
+    assert hours.of("faces") == {"cpu": 2.0}
+    assert hours.of("encoder") == {"cpu": 0.5, "gpu": 3.5}
+    assert hours.of("fusion") == {}
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name(start):
+    runs = [start(), start()]
+    for run in runs:
+        with recorded(run):
+            pass
+    assert [record.id for record in list_runs(runs[0].storage)] == sorted(run.id for run in runs)
+    with pytest.raises(ConfigError, match="nothing: there is no such run"):
+        find_run(runs[0].storage, "nothing")
+    with pytest.raises(ConfigError, match="20: 2 runs begin with it"):
+        find_run(runs[0].storage, "20")
+
+
+def test_a_file_that_is_no_record_is_named(start):
+    run = start()
+    run.storage.write_bytes("runs/x/run.json", b'{"id": 3}')
+    with pytest.raises(DataError, match=r"runs/x/run\.json: not a record of a run"):
+        list_runs(run.storage)
+
+
+def test_the_command_lists_shows_and_compares(start, capsys):
+    first, second = start(), start(cluster_size="cpu-2")
+    for run, figures in ((first, FUSION), (second, {"cv": {"cross_fitted": {"mean": 0.6}}})):
+        with recorded(run) as recorder:
+            recorder.complete(Stage("fusion", figures))
+    uri = first.storage.uri()
+
+    def lines(*args):
+        assert main("runs", [uri, *args]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    head, *rows = lines()
+    assert head.split("  ")[0] == "run" and len(rows) == 3 and rows[-1] == f"records: {uri}/runs"
+    assert {row.split()[0] for row in rows[:2]} == {first.id, second.id}
+    shown = "\n".join(lines("--show", first.id))
+    assert "status         done" in shown and "cv        0.500" in shown and "policy.max_failures" in shown
+    compared = lines("--compare", first.id, second.id)
+    assert any(line.split() == ["macro-F1", "cv", "0.500", "0.600", "+0.100"] for line in compared)
+    assert any(line.split() == ["cluster_size", "cpu-2"] for line in compared)
+    assert not any("max_failures" in line for line in compared), "equal settings are left out"
+    assert [record["scores"] for record in json.loads("\n".join(lines("--show", second.id, "--json")))] == [{"cv": 0.6}]
+
+
+def test_an_empty_storage_has_no_runs_and_two_are_compared(tmp_path, capsys):
+    assert main("runs", [str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/runs: no runs\n"
+    with pytest.raises(ConfigError, match="1 runs are given; give two"):
+        main("runs", [str(tmp_path), "--compare", "x"])
+
+
+def test_machines_of_a_cluster_are_counted_by_type(monkeypatch):
+    from abaw_ray.cluster.engine import autoscaler
+
+    nodes = [
+        SimpleNamespace(instance_type_name="g5.2xlarge", ray_node_type_name="gpu"),
+        SimpleNamespace(instance_type_name="", ray_node_type_name=""),
+    ]
+    monkeypatch.setattr(autoscaler, "cluster_status", lambda: SimpleNamespace(active_nodes=nodes[:1] * 3, idle_nodes=nodes[1:]))
+    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 1}
