@@ -57,6 +57,16 @@ def test_the_pipeline_runs_and_stores_its_results(cluster, store):
     assert {key.partition("/")[0] for key in results(store, "undisturbed")} == set(TABLES)
 
 
+def test_the_log_and_the_record_of_the_job_are_in_the_store(store):
+    (log,) = store.list_objects("undisturbed/logs/")
+    assert f"epoch {EPOCHS} of {EPOCHS}" in store.read(log).decode()
+    (key,) = (key for key in store.list_objects("undisturbed/runs/") if key.endswith("/run.json"))
+    record = json.loads(store.read(key))
+    assert (record["command"], record["status"]) == ("pipeline", "done")
+    (hours,) = record["stages"]["encoder"]["machine_hours"].values()
+    assert hours > 2 * record["stages"]["encoder"]["seconds"] / 3600, "three machines were there"
+
+
 def test_results_are_the_same_when_a_machine_is_lost_in_each_stage(cluster, hosts, store):
     job, log = submit_pipeline(cluster, store, "disturbed")
     started = {
