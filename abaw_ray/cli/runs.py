@@ -50,8 +50,8 @@ LINE = CommandLine(
 def main(name: str, args: list[str]) -> int:
     """Run the command; returns the exit code."""
     config = parse(LINE, args)
-    from abaw_ray.cluster.launch.runs.record import RUNS_FOLDER, RunFolder, find_run, list_runs
-    from abaw_ray.cluster.launch.runs.text import compare_lines, list_lines, run_lines
+    from abaw_ray.cluster.launch.run_records.record import RUNS_FOLDER, RunFolder, find_run, list_runs
+    from abaw_ray.cluster.launch.run_records.text import compare_lines, list_lines, run_lines
     from abaw_ray.core.settings import flatten, to_plain
     from abaw_ray.core.storage.storage import Storage
 

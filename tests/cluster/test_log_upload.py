@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from abaw_ray.cluster.launch.runs.log_upload import log_uploaded
+from abaw_ray.cluster.launch.run_records.log_upload import log_uploaded
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo, redirect_library_output
 from abaw_ray.core.storage.filesystems import StorageConfig

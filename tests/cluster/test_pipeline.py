@@ -26,7 +26,7 @@ from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.job import report_again, run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
-from abaw_ray.cluster.launch.runs.record import RunFolder, list_runs
+from abaw_ray.cluster.launch.run_records.record import RunFolder, list_runs
 from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES

@@ -7,7 +7,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, needed
 from abaw_ray.cluster.launch.plan import show_plan
-from abaw_ray.cluster.launch.runs.recorder import recorded
+from abaw_ray.cluster.launch.run_records.recorder import recorded
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 

@@ -9,7 +9,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.launch.bundle import write_model
 from abaw_ray.cluster.launch.report import report_input
-from abaw_ray.cluster.launch.runs.record import RunFolder
+from abaw_ray.cluster.launch.run_records.record import RunFolder
 from abaw_ray.cluster.launch.score_tables import score_tables
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES

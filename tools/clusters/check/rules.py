@@ -97,6 +97,9 @@ def check_required_aws(config: dict) -> Iterator[str]:
                     yield f"{where}.node_config.{key}: {text} is not an id; write one like {pattern.split('-')[0]}-0abc... with 17 hex digits"
             if not ids:
                 yield f"{where}.node_config.{key}: is missing; set it, Ray's default does not fit"
+        for disk in node.get("BlockDeviceMappings") or [{}]:
+            if not (disk.get("Ebs") or {}).get("Encrypted"):
+                yield f"{where}.node_config.BlockDeviceMappings: a disk is not encrypted; set Encrypted: true, it holds faces"
         if not set(node.get("IamInstanceProfile") or {}) & {"Arn", "Name"}:
             yield f"{where}.node_config.IamInstanceProfile: is missing; name a profile, without one the machine cannot access S3"
 
@@ -123,13 +126,15 @@ def check_required_local(config: dict) -> Iterator[str]:
 
 
 def check_costs(config: dict) -> Iterator[str]:
-    """Check that workers are spot machines and end when they are idle."""
+    """Check that workers are spot machines, or their fallback, and end when they are idle."""
     key = {"aws": "InstanceMarketOptions", "gcp": "scheduling"}[config["provider"]["type"]]
+    spot_priorities = [node.get("priority", 0) for _, node, settings, head in node_types(config) if not head and is_spot(settings)]
     for where, node, settings, head in node_types(config):
         if head and settings.get(key):
             yield f"{where}.node_config.{key}: the head is a spot machine; remove this, the cluster ends with its head"
-        if not head and not is_spot(settings):
-            yield f"{where}.node_config.{key}: is missing; use spot machines, the work of a lost one is repeated"
+        if not head and not is_spot(settings) and node.get("priority", 0) >= max(spot_priorities, default=node.get("priority", 0)):
+            remedy = "use spot machines, the work of a lost one is repeated; or set a priority below that of a spot type, as a fallback for it"
+            yield f"{where}.node_config.{key}: is missing; {remedy}"
         if not head and node.get("min_workers", 0) != 0:
             yield f"{where}.min_workers: {node['min_workers']} machines stay when idle; set 0"
         if not head and "max_workers" not in node:

@@ -1,0 +1,77 @@
+"""Machine hours of a run: how many machines of which type were there, sampled while it runs."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from abaw_ray.cluster.engine.autoscaler import machine_types
+from abaw_ray.cluster.engine.session import RaySession
+
+_INTERVAL_S = 15.0
+"""Seconds between two samples. Ours."""
+THIS_MACHINE = "this machine"
+
+
+def machines_now(session: RaySession) -> Mapping[str, int]:
+    """Type of machine -> number of machines that are there now: those of the joined cluster, or this one.
+
+    Nothing where the cluster is not joined yet, or does not answer.
+    """
+    if not session.shared:
+        return {THIS_MACHINE: 1}
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return {}
+    try:
+        return machine_types()
+    except ray.exceptions.RpcError:
+        return {}
+
+
+class MachineHours:
+    """Adds up the hours of the machines by stage, in a thread of its own, between ``start`` and ``stop``."""
+
+    def __init__(
+        self, machines: Callable[[], Mapping[str, int]], interval_s: float = _INTERVAL_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._machines, self._interval_s, self._clock = machines, interval_s, clock
+        self._stage, self._last = "", clock()
+        self._hours: dict[str, Counter[str]] = {}
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._sample_again, daemon=True)
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the last sample and end."""
+        self._ended.set()
+        self._thread.join(timeout=self._interval_s)
+        self.sample()
+
+    def begin(self, stage: str) -> None:
+        """The hours from now on are those of this stage."""
+        self.sample()
+        self._stage = stage
+
+    def of(self, stage: str) -> dict[str, float]:
+        """Type of machine -> hours in this stage so far."""
+        with self._lock:
+            return {kind: round(hours, 4) for kind, hours in self._hours.get(stage, {}).items()}
+
+    def sample(self) -> None:
+        """Add the time since the last sample for the machines that are there now."""
+        machines = self._machines()
+        with self._lock:
+            now = self._clock()
+            hours, self._last = (now - self._last) / 3600, now
+            counter = self._hours.setdefault(self._stage, Counter())
+            for kind, count in machines.items():
+                counter[kind] += count * hours  # pyright: ignore[reportArgumentType] (a Counter adds any numbers)
+
+    def _sample_again(self) -> None:
+        while not self._ended.wait(self._interval_s):
+            self.sample()

@@ -1,0 +1,98 @@
+"""Records a run while it goes on: at its start, after each stage, and at its end with what ended it."""
+
+import dataclasses
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours, machines_now
+from abaw_ray.cluster.launch.run_records.record import RunFolder, RunRecord, StageRun
+from abaw_ray.core.errors import StorageError
+from abaw_ray.core.settings import digest
+from abaw_ray.core.storage.records import Record, code_digest, git_revision
+
+_NO_RESULTS = ("storage", "cluster_size", "compute", "policy", "plan")
+"""Settings that affect no results."""
+
+
+class Recorder:
+    """Keeps the record of one run up to date in its folder."""
+
+    def __init__(self, run: Run[Any]) -> None:
+        self.run, self.folder = run, RunFolder(run.storage, run.id)
+        results = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(run.config) if field.name not in _NO_RESULTS}
+        self.record = RunRecord(
+            id=run.id,
+            command=run.command,
+            status="running",
+            started=_now(),
+            settings=digest(results),
+            code=code_digest(),
+            git=git_revision(),
+            host=socket.gethostname(),
+        )
+        self.hours = MachineHours(partial(machines_now, run.session))
+
+    def complete(self, stage: Stage[Any]) -> Record:
+        """Bring a stage to completion and record it.
+
+        Raises:
+            AbawError: as ``Stage.complete``.
+        """
+        self.hours.begin(stage.name)
+        started, before = time.monotonic(), self.run.records.get(stage.name)
+        record = stage.complete(self.run)
+        self.hours.sample()
+        ran = StageRun(
+            seconds=round(time.monotonic() - started, 2),
+            already_done=before is not None and before.finished == record.finished,
+            items=len(record.outputs),
+            failed=len(record.failures),
+            machine_hours=self.hours.of(stage.name),
+        )
+        self._update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
+        return record
+
+    def _update(self, **changes: Any) -> None:
+        self.record = dataclasses.replace(self.record, **changes)
+        self.folder.write(self.record)
+
+
+@contextmanager
+def recorded(run: Run[Any]) -> Iterator[Recorder]:
+    """Record the run while the block runs, and how it ended."""
+    recorder = Recorder(run)
+    recorder.folder.write_settings(run.config)
+    recorder._update()
+    recorder.hours.start()
+    try:
+        yield recorder
+        recorder._update(status="done", finished=_now())
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        text = "" if stopped else " ".join(str(error).split())[:500] or type(error).__name__
+        with suppress(StorageError):  # the first error counts
+            recorder._update(status="stopped" if stopped else "failed", error=text, finished=_now())
+        raise
+    finally:
+        recorder.hours.stop()
+
+
+def scores_of(record: Record) -> dict[str, float]:
+    """The scores of a stage, macro-F1 by name: of Stage I on each data set, of five folds, and of the official validation."""
+    figures = record.figures
+    if record.stage == "encoder":
+        return {f"encoder {name}": scores["macro_f1"] for name, scores in figures.get("data_sets", {}).items()}
+    if record.stage == "fusion":
+        return {"cv": figures["cv"]["cross_fitted"]["mean"]}
+    return {"official_val": figures["official_val"]["macro_f1"]} if record.stage == "predictions" else {}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
