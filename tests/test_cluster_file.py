@@ -107,19 +107,6 @@ def test_ready_reports_placeholders_and_a_missing_token(monkeypatch, tmp_path):
     assert len(problems) == 5
 
 
-def on_demand(config: dict, *, priority: int) -> dict:
-    """The type with GPUs, on demand."""
-    kind = copy.deepcopy(node("gpu_spot")(config)) | {"priority": priority}
-    del kind["node_config"]["InstanceMarketOptions"]
-    return kind
-
-
-def test_machines_on_demand_are_accepted_as_a_fallback_for_spot_machines(write):
-    config = shipped()
-    config["available_node_types"]["gpu_on_demand"] = on_demand(config, priority=-1)
-    assert check(write(config)) == []
-
-
 ERRORS = {
     "dashboard open to all": (swap(HEAD, "--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0"), f"{HEAD}: is open to every address"),
     "no dashboard address": (swap(HEAD, "--dashboard-host=127.0.0.1", ""), f"{HEAD}: the dashboard's address is not set"),
@@ -145,10 +132,6 @@ ERRORS = {
     "on-demand workers": (
         lambda c: node("gpu_spot")(c)["node_config"].pop("InstanceMarketOptions"),
         "gpu_spot.node_config.InstanceMarketOptions",
-    ),
-    "a fallback before its spot type": (
-        lambda c: c["available_node_types"].update(gpu=on_demand(c, priority=0)),
-        "gpu.node_config.InstanceMarketOptions: is missing; use spot machines, the work of a lost one is repeated; or set a priority below",
     ),
     "a disk without encryption": (
         lambda c: node("gpu_spot")(c)["node_config"].update(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200}}]),

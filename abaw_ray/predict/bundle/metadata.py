@@ -107,8 +107,7 @@ def read_metadata(path: Path, model: str) -> BundleMetadata:
             raise DataError(
                 f"{model}: has format version {version}, this package reads version {FORMAT_VERSION}; use the version that wrote the model"
             )
-        files = {name: BundleFile(**entry) for name, entry in plain.pop("files").items()}
-        metadata = from_plain(BundleMetadata, plain | {"files": files}, METADATA_FILE)
+        metadata = from_plain(BundleMetadata, plain, METADATA_FILE)
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{model}: its {METADATA_FILE} cannot be read: {' '.join(str(error).split())[:200]}; copy the model again") from error
     if metadata.expressions != EXPRESSIONS:

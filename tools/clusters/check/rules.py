@@ -126,15 +126,13 @@ def check_required_local(config: dict) -> Iterator[str]:
 
 
 def check_costs(config: dict) -> Iterator[str]:
-    """Check that workers are spot machines, or their fallback, and end when they are idle."""
+    """Check that workers are spot machines and end when they are idle."""
     key = {"aws": "InstanceMarketOptions", "gcp": "scheduling"}[config["provider"]["type"]]
-    spot_priorities = [node.get("priority", 0) for _, node, settings, head in node_types(config) if not head and is_spot(settings)]
     for where, node, settings, head in node_types(config):
         if head and settings.get(key):
             yield f"{where}.node_config.{key}: the head is a spot machine; remove this, the cluster ends with its head"
-        if not head and not is_spot(settings) and node.get("priority", 0) >= max(spot_priorities, default=node.get("priority", 0)):
-            remedy = "use spot machines, the work of a lost one is repeated; or set a priority below that of a spot type, as a fallback for it"
-            yield f"{where}.node_config.{key}: is missing; {remedy}"
+        if not head and not is_spot(settings):
+            yield f"{where}.node_config.{key}: is missing; use spot machines, the work of a lost one is repeated"
         if not head and node.get("min_workers", 0) != 0:
             yield f"{where}.min_workers: {node['min_workers']} machines stay when idle; set 0"
         if not head and "max_workers" not in node:
