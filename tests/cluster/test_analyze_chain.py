@@ -81,7 +81,10 @@ class Disturbed:
 
     @property
     def chips(self) -> list[Path]:
-        return list(self.folder.glob("out/.cache/analysis/*/chips/*"))
+        try:
+            return list(self.folder.glob("out/.cache/analysis/*/chips/*"))
+        except FileNotFoundError:  # a folder was deleted between two steps of the search
+            return []
 
     def run(self, act, run) -> None:
         """Call ``run`` while ``act`` runs in a thread, whose error is raised."""
