@@ -37,8 +37,8 @@ def machine_types() -> Counter[str]:
         RpcError: the head does not answer.
     """
     status = cluster_status()
-    nodes = [*status.active_nodes, *status.idle_nodes]
-    return Counter(node.instance_type_name or node.ray_node_type_name or "machine" for node in nodes)
+    names = ((node.instance_type_name or node.ray_node_type_name, node.node_id) for node in [*status.active_nodes, *status.idle_nodes])
+    return Counter("machine" if name in ("", f"node_{node_id}") else name for name, node_id in names)  # Ray's name where it has no type
 
 
 def requests_without_room(status: Any, resources: Resources) -> int:
