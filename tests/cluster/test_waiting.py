@@ -13,9 +13,10 @@ from ray.autoscaler.v2.schema import (
     ResourceDemandSummary,
     ResourceRequestByCount,
 )
+from ray.exceptions import RpcError
 
 from abaw_ray.cluster.engine import wait_watch
-from abaw_ray.cluster.engine.autoscaler import machines_text, requests_without_room
+from abaw_ray.cluster.engine.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.wait_notice import WaitNotice
 
@@ -101,9 +102,24 @@ def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     without_cpus = {name: value for name, value in gpu.request.items() if name != "CPU"}
     bundles = [ResourceRequestByCount(dict(decode.request), 1), ResourceRequestByCount(without_cpus, 2)]
     status = ClusterStatus(resource_demands=ResourceDemandSummary(ray_task_actor_demand=[RayTaskActorDemand(bundles)]))
-    ray = SimpleNamespace(is_initialized=lambda: initialized, exceptions=SimpleNamespace(RpcError=RuntimeError))
-    monkeypatch.setitem(wait_watch.sys.modules, "ray", ray)
-    monkeypatch.setattr(wait_watch, "cluster_status", lambda: status)
+    monkeypatch.setattr("ray.is_initialized", lambda: initialized)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", lambda address: status)
     monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
+    described, looks = [], iter([False, True])
+    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
+    ended = SimpleNamespace(wait=lambda seconds: next(looks))
+    wait_watch._watch(lambda: wait_watch._missing([decode, gpu, decode]), print, ended)
     text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
-    assert wait_watch._missing([decode, gpu, decode]) == (text if initialized else "")
+    assert described == ([text] if initialized else [])
+
+
+def test_a_head_that_does_not_answer_gives_no_status(monkeypatch):
+    def fail(address):
+        raise RpcError("no answer")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", fail)
+    assert cluster_status() is None
+    assert why_no_machines() == "" and not machine_types()

@@ -4,6 +4,7 @@
 """
 
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,25 +19,23 @@ _RECENT_S = 120.0
 """Age of a failed launch after which it says nothing about the present, in seconds; the autoscaler tries again every few seconds. Ours."""
 
 
-def cluster_status() -> Any:
-    """Ray's ``ClusterStatus``: nodes, launches, demands. Call it on a connected Ray.
-
-    Raises:
-        RpcError: the head does not answer.
-    """
-    import ray
+def cluster_status() -> Any | None:
+    """Ray's ``ClusterStatus``: nodes, launches, demands. None where this process is not connected to Ray, and where the head does not answer."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
     from ray.autoscaler.v2.sdk import get_cluster_status
 
-    return get_cluster_status(ray.get_runtime_context().gcs_address)
+    try:
+        return get_cluster_status(ray.get_runtime_context().gcs_address)
+    except ray.exceptions.RpcError:
+        return None
 
 
 def machine_types() -> Counter[str]:
-    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type.
-
-    Raises:
-        RpcError: the head does not answer.
-    """
-    status = cluster_status()
+    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type. Empty without a status."""
+    if (status := cluster_status()) is None:
+        return Counter()
     names = ((node.instance_type_name or node.ray_node_type_name, node.node_id) for node in [*status.active_nodes, *status.idle_nodes])
     return Counter("machine" if name in ("", f"node_{node_id}") else name for name, node_id in names)  # Ray's name where it has no type
 
@@ -60,14 +59,10 @@ def why_no_machines() -> str:
     """Which machines are starting, and why others are not: ``1 x g5.2xlarge is starting; g5.xlarge: InsufficientInstanceCapacity in us-west-2a``.
 
     Returns:
-        Empty where the autoscaler says nothing, as on machines that are always running, and where the head does not answer.
+        Empty where the autoscaler says nothing, as on machines that are always running, and without a status.
     """
-    from ray.exceptions import RpcError
-
-    try:
-        return machines_text(cluster_status(), _log_end(), time.time())
-    except RpcError:
-        return ""
+    status = cluster_status()
+    return "" if status is None else machines_text(status, _log_end(), time.time())
 
 
 def machines_text(status: Any, log: str, now: float) -> str:

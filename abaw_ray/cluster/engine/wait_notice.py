@@ -31,3 +31,8 @@ class WaitNotice:
         if self._clock() >= self._next:
             self._next = self._clock() + _INTERVAL_S
             self._show(f"waiting {duration_text(self.seconds)} for {describe()}")
+
+
+def with_reason(missing: str, why: str) -> str:
+    """What is missing, and why if that is known."""
+    return f"{missing}: {why}" if why else missing

@@ -1,6 +1,5 @@
 """Lines for the user while workers of a stage wait for machines on a cluster: for how many, for how long, and why there are none."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from functools import partial
 
 from abaw_ray.cluster.engine.autoscaler import cluster_status, requests_without_room, why_no_machines
 from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.wait_notice import WaitNotice
+from abaw_ray.cluster.engine.wait_notice import WaitNotice, with_reason
 from abaw_ray.core.progress import echo
 
 _POLL_S = 5.0
@@ -42,22 +41,16 @@ def _watch(missing: Callable[[], str], show: Callable[[str], None], ended: threa
             notice = None
             continue
         notice = notice or WaitNotice(show)
-        notice.update(lambda text=text: text)
+        notice.update(lambda text=text: with_reason(text, why_no_machines()))
 
 
 def _missing(pools: Sequence[Resources]) -> str:
-    """Workers that have no room, and why; empty where all have room, or nothing is known."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return ""
-    try:
-        status = cluster_status()
-    except ray.exceptions.RpcError:  # the head is busy; it is asked again
+    """Workers that have no room; empty where all have room, or nothing is known."""
+    if (status := cluster_status()) is None:
         return ""
     parts = []
     for size in dict.fromkeys(pools):
         sizes = {size, replace(size, cpus=0.0)}  # later operators of a chain request no CPUs
         if count := sum(requests_without_room(status, each) for each in sizes):
             parts.append(f"{count} {'worker' if count == 1 else 'workers'} with {size.size_text} each")
-    why = why_no_machines() if parts else ""
-    return " and ".join(parts) + (f": {why}" if why else "")
+    return " and ".join(parts)

@@ -13,7 +13,7 @@ from typing import Literal
 from ray.train import TrainingFailedError
 
 from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.engine.wait_notice import WaitNotice
+from abaw_ray.cluster.engine.wait_notice import WaitNotice, with_reason
 from abaw_ray.cluster.training.room import Room, largest
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.units import duration_text
@@ -101,8 +101,7 @@ class Attempts:
             self.room.release()
 
     def _missing(self, target: int, room: int) -> str:
-        why = self.why()
-        return f"{target} workers with {self.worker} each; there is room for {room}" + (f": {why}" if why else "")
+        return with_reason(f"{target} workers with {self.worker} each; there is room for {room}", self.why())
 
     def _check_idle_time(self, target: int, seconds: float) -> None:
         hours = self.recovery.give_up_after_hours

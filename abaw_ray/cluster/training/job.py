@@ -54,7 +54,7 @@ class RankJob:
         return allowed_sizes(self.compute.training.workers, self.compute.recovery.min_workers, self.config.global_batch_size)
 
     def larger_sizes(self, world_size: int) -> LargerSizes | None:
-        """Asks for room for the ranks that are missing; None where none is. Called by one rank; the driver takes the request back."""
+        """Requests room for the ranks that are missing; None where none is. Called by one rank; the driver takes the request back."""
         return LargerSizes(PlacementGroups(self.compute.training, self.run), self.sizes, world_size) if world_size < self.sizes[0] else None
 
     def build_model(self) -> ExpressionModel:

@@ -1,4 +1,4 @@
-"""Room for workers: placement groups that reserve it while the training waits, and ask the autoscaler for machines where there is none.
+"""Room for workers: placement groups that reserve it while the training waits, and make the autoscaler start machines where there is none.
 
 A placement group ends with its job, so a driver that is killed leaves no request behind, which ``ray.autoscaler.sdk.request_resources`` would.
 Machines that are being preempted give no room.
@@ -18,7 +18,7 @@ class Room(Protocol):
     """Reserves room for workers of one size."""
 
     def request(self, workers: int) -> None:
-        """Ask for room for this many workers, in addition to what is in use."""
+        """Request room for this many workers, in addition to what is in use."""
         ...
 
     def count(self) -> int:
@@ -44,7 +44,7 @@ class PlacementGroups:
         self._groups: list[PlacementGroup] = []
 
     def request(self, workers: int) -> None:
-        """Ask for room for this many workers, in addition to what is in use."""
+        """Request room for this many workers, in addition to what is in use."""
         self._groups = [placement_group([dict(self._request)], name=f"{self._name}-{number}" * bool(self._name)) for number in range(workers)]
 
     def count(self) -> int:
@@ -83,7 +83,7 @@ class LargerSizes:
     """Waits, beside a training with few workers, for room for more."""
 
     def __init__(self, room: Room, sizes: Sequence[int], workers: int) -> None:
-        """Ask for room for the missing workers.
+        """Request room for the missing workers.
 
         Args:
             room: Takes the request.

@@ -1,6 +1,5 @@
 """Machine hours of a run: how many machines of which type were there, sampled while it runs."""
 
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,24 +18,14 @@ def machines_now(session: RaySession) -> Mapping[str, int]:
 
     Nothing where the cluster is not joined yet, or does not answer.
     """
-    if not session.shared:
-        return {THIS_MACHINE: 1}
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return {}
-    try:
-        return machine_types()
-    except ray.exceptions.RpcError:
-        return {}
+    return machine_types() if session.shared else {THIS_MACHINE: 1}
 
 
 class MachineHours:
     """Adds up the hours of the machines by stage, in a thread of its own, between ``start`` and ``stop``."""
 
-    def __init__(
-        self, machines: Callable[[], Mapping[str, int]], interval_s: float = _INTERVAL_S, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._machines, self._interval_s, self._clock = machines, interval_s, clock
+    def __init__(self, machines: Callable[[], Mapping[str, int]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._machines, self._clock = machines, clock
         self._stage, self._last = "", clock()
         self._hours: dict[str, Counter[str]] = {}
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -49,7 +38,7 @@ class MachineHours:
     def stop(self) -> None:
         """Take the last sample and end."""
         self._ended.set()
-        self._thread.join(timeout=self._interval_s)
+        self._thread.join(timeout=_INTERVAL_S)
         self.sample()
 
     def begin(self, stage: str) -> None:
@@ -73,5 +62,5 @@ class MachineHours:
                 counter[kind] += count * hours  # pyright: ignore[reportArgumentType] (a Counter adds any numbers)
 
     def _sample_again(self) -> None:
-        while not self._ended.wait(self._interval_s):
+        while not self._ended.wait(_INTERVAL_S):
             self.sample()

@@ -56,10 +56,11 @@ class Recorder:
             failed=len(record.failures),
             machine_hours=self.hours.of(stage.name),
         )
-        self._update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
+        self.update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
         return record
 
-    def _update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
+        """Change these fields of the record and write it."""
         self.record = dataclasses.replace(self.record, **changes)
         self.folder.write(self.record)
 
@@ -69,16 +70,16 @@ def recorded(run: Run[Any]) -> Iterator[Recorder]:
     """Record the run while the block runs, and how it ended."""
     recorder = Recorder(run)
     recorder.folder.write_settings(run.config)
-    recorder._update()
+    recorder.update()
     recorder.hours.start()
     try:
         yield recorder
-        recorder._update(status="done", finished=_now())
+        recorder.update(status="done", finished=_now())
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         text = "" if stopped else " ".join(str(error).split())[:500] or type(error).__name__
         with suppress(StorageError):  # the first error counts
-            recorder._update(status="stopped" if stopped else "failed", error=text, finished=_now())
+            recorder.update(status="stopped" if stopped else "failed", error=text, finished=_now())
         raise
     finally:
         recorder.hours.stop()
