@@ -14,6 +14,7 @@ from abaw_ray.cluster.launch.run_records.recorder import recorded
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Record
+from abaw_ray.core.storage.storage import Storage
 
 
 class Stage:
@@ -110,6 +111,21 @@ def test_a_file_that_is_no_record_is_named(start):
     run.storage.write_bytes("runs/x/run.json", b'{"id": 3}')
     with pytest.raises(DataError, match=r"runs/x/run\.json: not a record of a run"):
         list_runs(run.storage)
+
+
+def test_a_record_that_is_replaced_while_it_is_read_is_read_again(start, monkeypatch):
+    run = start()
+    with recorded(run):
+        pass
+    whole, reads = Storage.read_bytes, []
+
+    def cut_off_once(storage, path):
+        reads.append(path)
+        return whole(storage, path)[: 40 if len(reads) == 1 else None]
+
+    monkeypatch.setattr(Storage, "read_bytes", cut_off_once)
+    assert [record.id for record in list_runs(run.storage)] == [run.id]
+    assert len(reads) == 2
 
 
 def test_the_command_lists_shows_and_compares(start, capsys):

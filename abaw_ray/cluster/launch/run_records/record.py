@@ -1,6 +1,7 @@
 """The record of a run: a small file for each command that ran stages, so that runs can be listed and compared. There is no other index."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -125,6 +126,14 @@ def find_run(storage: Storage, name: str) -> RunRecord:
 
 def _read(storage: Storage, path: str) -> RunRecord:
     try:
-        return from_plain(RunRecord, json.loads(storage.read_bytes(path)))
+        return _parsed(storage, path)
+    except (ValueError, ConfigError):
+        time.sleep(1.0)  # replaced between the two requests of a read (size, content), the content may be cut off; the second read is whole
+    try:
+        return _parsed(storage, path)
     except (ValueError, ConfigError) as error:
         raise DataError(f"{storage.uri(path)}: not a record of a run ({error}); delete the file") from error
+
+
+def _parsed(storage: Storage, path: str) -> RunRecord:
+    return from_plain(RunRecord, json.loads(storage.read_bytes(path)))
