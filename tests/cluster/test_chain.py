@@ -66,16 +66,40 @@ class Encode:
         return {"rows": 1}
 
 
+class DeadlyEncode(Encode):
+    """Kills its process while it encodes an item, as often as the payload says; an item and the one ``beside`` it are in work at the first death."""
+
+    def __call__(self, store, item, payload):
+        with self._starts(item.name).open("a") as file:
+            file.write("x")
+        starts = len(self._starts(item.name).read_text())
+        if starts == 1 and "beside" in payload:
+            self._wait(lambda: self._starts(payload["beside"]).exists())
+        if starts <= payload.get("deaths", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if starts == 1 and "beside" in payload:
+            self._wait(lambda: False)  # the process ends first
+        return super().__call__(store, item, payload)
+
+    def _starts(self, name):
+        return self.folder / f"{name}.starts"
+
+    def _wait(self, until):
+        deadline = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def chain(session, tmp_path):
     """A function that runs items through both operators; the encoder takes ``seconds`` per item."""
     store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "chain", {}, 1)
 
-    def run(payloads, seconds=0.0):
-        encode = Encode
+    def run(payloads, seconds=0.0, encode=Encode, items_per_worker=1):
         operators = [
             Operator(build=lambda: Decode(tmp_path), resources=RESOURCES),
-            Operator(build=lambda: encode(tmp_path, seconds), resources=RESOURCES),
+            Operator(build=lambda: encode(tmp_path, seconds), resources=RESOURCES, items_per_worker=items_per_worker),
         ]
         progress = Progress("chain", len(payloads), "items")
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
@@ -136,6 +160,21 @@ def test_a_killed_encoder_is_started_again_and_every_item_is_encoded_once(chain)
     assert len(outputs) == ITEMS and chain.most_waiting() <= 2, "the item that was being encoded keeps its slot until it is repeated"
     tables = [chain.store.storage.read_table(path)["n"].to_pylist() for path in outputs.values()]
     assert tables == [[number] for number in range(ITEMS)]
+
+
+def test_an_item_that_kills_its_worker_twice_is_a_failure_and_all_others_are_done(chain, capsys):
+    deadly = {
+        "poison": {"n": 1, "deaths": 99, "beside": "neighbour"},
+        "neighbour": {"n": 2, "beside": "poison"},
+        "once": {"n": 3, "deaths": 1},
+    }
+    progress, outputs = chain(deadly | payloads(4), encode=DeadlyEncode, items_per_worker=2)
+    assert outputs.keys() == {"neighbour", "once", "v00", "v01", "v02", "v03"} and progress.done == 7
+    failures = chain.store.failures([Item(name=name, identity="1") for name in deadly | payloads(4)])
+    assert failures.keys() == {"poison"} and "its worker's process died twice while it was processed" in failures["poison"]["reason"]
+    starts = {name: len((chain.folder / f"{name}.starts").read_text()) for name in deadly}
+    assert starts == {"poison": 2, "neighbour": 2, "once": 2}
+    assert capsys.readouterr().out.count("poison: its worker's process died twice") == 1
 
 
 def test_an_item_that_the_decoder_rejects_does_not_reach_the_encoder_and_releases_its_slot(chain, capsys):

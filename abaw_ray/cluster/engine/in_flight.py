@@ -8,6 +8,8 @@ Decoding needs no slot: all decoders work, however few encoders there are.
 import asyncio
 from typing import Any
 
+from abaw_ray.cluster.engine.driver_node import alive_nodes, start_on_driver_node
+
 _CHECK_S = 5.0
 """Seconds between two checks whether the nodes of slot holders are alive, while a worker waits for a slot. Ours."""
 
@@ -43,18 +45,6 @@ class InFlightSlots:
         self._holders = {key: node for key, node in self._holders.items() if node in alive}
 
 
-def alive_nodes() -> set[str]:
-    """Hexadecimal ids of the cluster's running nodes."""
-    import ray
-
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-
-
 def start_slots(limit: int) -> Any:
-    """An actor of ``InFlightSlots`` on the driver's node. It reserves no CPU, and ends when the driver drops its reference."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
-    return ray.remote(**options)(InFlightSlots).remote(limit)
+    """An actor of ``InFlightSlots`` on the driver's node."""
+    return start_on_driver_node(InFlightSlots, limit, max_concurrency=10_000)

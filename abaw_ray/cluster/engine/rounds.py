@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from abaw_ray.cluster.engine.in_flight import start_slots
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
+from abaw_ray.cluster.engine.worker_deaths import start_worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
@@ -76,7 +77,9 @@ def _show_outcome(row: dict, task: Task, store: StageStore, shown: Progress, ret
     name = row["name"]
     if row["reason"]:
         echo(f"  {name}: {row['reason']}")
-    elif row["finished"] and name in retried:
+    elif row["deaths"]:
+        echo(f"  {name}: processed again, because its worker's process died during it")
+    if not row["reason"] and row["finished"] and name in retried:
         store.forget_failures([task[0]])
     new = row["finished"] and name not in finished
     if new:
@@ -155,10 +158,13 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
     import ray
 
     slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
+    deaths = start_worker_deaths()
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for number, operator in enumerate(chain.operators, start=1):
         last, resources = number == len(chain.operators), operator.resources
-        config = WorkerConfig(store=store, build=operator.build, last=last, slots=slots, longest_pause=chain.longest_pause)
+        config = WorkerConfig(
+            store=store, build=operator.build, last=last, slots=slots, deaths=deaths, operator=number, longest_pause=chain.longest_pause
+        )
         dataset = dataset.map_batches(
             ItemWorker,
             fn_constructor_args=(config,),

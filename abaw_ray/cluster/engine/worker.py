@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.engine.worker_deaths import TaskRegistration
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
@@ -29,9 +30,9 @@ Raises ItemError for a bad item; StorageError where a later attempt may succeed.
 """
 Task = tuple[Item, dict]
 """An item, or a chunk of one, and its payload."""
-_OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "machine": "", "worker": ""}
+_OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "deaths": 0, "machine": "", "worker": ""}
 """Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
-was lost (``StorageError``), a pickled error that ends the job, and the ids of the node and the actor."""
+was lost (``StorageError``), a pickled error that ends the job, how many processes died during it before, and the ids of the node and the actor."""
 
 
 @runtime_checkable
@@ -70,6 +71,10 @@ class WorkerConfig:
     """Whether no further operator follows."""
     slots: Any = None
     """Actor of ``InFlightSlots``: the first operator takes a slot for each item before it stores anything, the last one releases it."""
+    deaths: Any = None
+    """Actor of ``WorkerDeaths``; None where the items are processed in the driver, whose death ends the command."""
+    operator: int = 1
+    """Number of the operator in its chain."""
     on_ray: bool = True
     """Whether this is an actor of Ray, not an object in the driver."""
     longest_pause: float = 15.0
@@ -103,6 +108,7 @@ class ItemWorker:
         ray = sys.modules.get("ray")  # not imported where the items are processed in the driver
         context = ray.get_runtime_context() if ray and ray.is_initialized() and config.on_ray else None
         self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "driver", "worker": "driver"}
+        self._registration = TaskRegistration(config.deaths, self.here["machine"], self.here["worker"])
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch with their outcomes."""
@@ -142,16 +148,21 @@ class ItemWorker:
         between = () if self.config.last else (partial(self._take_slot, row),)
         try:
             with disk_full_to_storage_error():  # covers ``build`` too: it may download a model; a full disk must not end the stage
-                figures = self._built()(self.config.store, item, json.loads(row["payload"]), *between)
+                work = self._built()
+                with self._registration.task(f"{self.config.operator} {row['task']}") as deaths:
+                    figures = work(self.config.store, item, json.loads(row["payload"]), *between)
         except ItemError as error:
             failure = self.config.store.write_failure(item, error)
             return {"reason": _reason(failure), "finished": True}
-        return {"figures": json.dumps(dict(figures)), "finished": self.config.last and not isinstance(figures, Unfinished)}
+        finished = self.config.last and not isinstance(figures, Unfinished)
+        return {"figures": json.dumps(dict(figures)), "finished": finished, "deaths": row["deaths"] + deaths}
 
     def _built(self) -> Work:
         """The work; built once, also where several threads need it."""
         with self._building:
-            self.work = self.work or self.config.build()
+            if self.work is None:
+                with self._registration.build():
+                    self.work = self.config.build()
             return self.work
 
     def _kept(self, item: Item) -> dict | None:
