@@ -27,8 +27,8 @@ def alive(monkeypatch):
 
 
 @pytest.fixture
-def deaths(alive):
-    return WorkerDeaths()
+def deaths(alive, tmp_path):
+    return WorkerDeaths(tmp_path / "journal")
 
 
 def test_a_task_that_ended_is_charged_with_no_death_when_it_begins_again(deaths):
@@ -64,6 +64,17 @@ def test_deaths_on_a_machine_that_is_lost_are_not_charged_even_if_it_is_lost_lat
     alive.discard("m1")
     assert deaths.begin("1 0", "p2", "m2", True) == 0
     assert deaths.begin("1 0", "p3", "m2", False) == 1
+
+
+def test_a_counter_that_is_killed_continues_where_it_was(deaths, tmp_path):
+    deaths.begin("1 0", "p1", "m1", False)
+    deaths.begin("1 0", "p2", "m1", False)
+    deaths.begin("1 1", "p2", "m1", False)
+    deaths.end("1 1")
+    deaths.begin("1 2", "p2", "m1", False)
+    restarted = WorkerDeaths(tmp_path / "journal")
+    assert [restarted.begin(f"1 {task}", "p3", "m1", False) for task in range(3)] == [1, 0, 1]
+    assert WorkerDeaths(tmp_path / "journal").begin("1 2", "p3", "m1", True) == 1
 
 
 class Handle:

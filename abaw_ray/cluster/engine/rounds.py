@@ -3,11 +3,12 @@
 import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from abaw_ray.cluster.engine.in_flight import start_slots
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
-from abaw_ray.cluster.engine.worker_deaths import start_worker_deaths
+from abaw_ray.cluster.engine.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
@@ -155,19 +156,22 @@ def _in_driver(store: StageStore, rows: list[dict], chain: Chain) -> Iterator[di
 
 
 def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Iterator[dict]:
+    slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
+    with worker_deaths() as deaths:  # both actors end when nothing refers to them
+        config = WorkerConfig(store=store, build=chain.operators[0].build, slots=slots, deaths=deaths, longest_pause=chain.longest_pause)
+        yield from _dataset(config, rows, chain, excluded).iter_rows()
+
+
+def _dataset(config: WorkerConfig, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Any:
     import ray
 
-    slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
-    deaths = start_worker_deaths()
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for number, operator in enumerate(chain.operators, start=1):
         last, resources = number == len(chain.operators), operator.resources
-        config = WorkerConfig(
-            store=store, build=operator.build, last=last, slots=slots, deaths=deaths, operator=number, longest_pause=chain.longest_pause
-        )
+        worker = replace(config, build=operator.build, last=last, operator=number)
         dataset = dataset.map_batches(
             ItemWorker,
-            fn_constructor_args=(config,),
+            fn_constructor_args=(worker,),
             batch_format="pyarrow",
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(
@@ -182,4 +186,4 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
             # A restarted machine has a new id and is not excluded.
             label_selector={"ray.io/node-id": f"!in({','.join(sorted(excluded))})"} if excluded else None,
         )
-    yield from dataset.iter_rows()
+    return dataset

@@ -5,12 +5,15 @@ repeats the tasks of a process that died (out of memory, a crash in native code)
 with an actor on the driver's node: a task that begins again in another process although it never ended was in work when its former process died.
 """
 
+import json
+import tempfile
 import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from abaw_ray.cluster.engine.driver_node import alive_nodes, start_on_driver_node
@@ -35,11 +38,19 @@ class _Place:
 
 
 class WorkerDeaths:
-    """Ray actor that counts deaths by task. If it is lost, counting starts again."""
+    """Ray actor that counts deaths by task. Ray's memory monitor kills it as well as workers, so its state is in a file, and a restart reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path) -> None:
+        """Continue where the journal ends.
+
+        Args:
+            journal: Local file with one line for each change; it need not exist.
+        """
         self._running: dict[str, _Place] = {}
         self._death_nodes: dict[str, list[str]] = defaultdict(list)
+        for line in journal.read_text().splitlines() if journal.exists() else ():
+            self._apply(*json.loads(line))
+        self._journal = journal
 
     def begin(self, key: str, process: str, node: str, alone: bool) -> int:
         """Register that a process begins a task; returns the number of deaths during it.
@@ -52,17 +63,32 @@ class WorkerDeaths:
             node: Hexadecimal id of its node.
             alone: Whether the process does nothing else meanwhile.
         """
-        former = self._running.pop(key, None)
-        if former and former.process != process:  # the same process begins again after a lost response
-            self._death_nodes[key].append(former.node)
+        former = self._running.get(key)
+        if former and former.process != process:
+            self._change("death", key, former.node)
+        elif former:  # the same process begins again after a lost response
+            self._change("end", key)
         deaths = self._count(key)
         if deaths == 0 or (alone and deaths < MAX_DEATHS):
-            self._running[key] = _Place(process, node)
+            self._change("begin", key, process, node)
         return deaths
 
     def end(self, key: str) -> None:
         """Register that a task ended, with whatever outcome."""
+        self._change("end", key)
+
+    def _change(self, *change: str) -> None:
+        with self._journal.open("ab", buffering=0) as file:  # a line is one write, which the end of the process cannot divide
+            file.write(f"{json.dumps(change)}\n".encode())
+        self._apply(*change)
+
+    def _apply(self, kind: str, key: str, *place: str) -> None:
+        if kind == "begin":
+            self._running[key] = _Place(*place)
+            return
         self._running.pop(key, None)
+        if kind == "death":
+            self._death_nodes[key].extend(place)
 
     def _count(self, key: str) -> int:
         """Deaths on machines that still run: a machine that is lost or interrupted ends its processes whatever they do."""
@@ -169,6 +195,8 @@ class TaskRegistration:
                 self._changed.notify_all()
 
 
-def start_worker_deaths() -> Any:
-    """An actor of ``WorkerDeaths`` on the driver's node."""
-    return start_on_driver_node(WorkerDeaths)
+@contextmanager
+def worker_deaths() -> Iterator[Any]:
+    """An actor of ``WorkerDeaths`` on the driver's node while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="abaw-deaths-") as folder:
+        yield start_on_driver_node(WorkerDeaths, Path(folder) / "journal")
