@@ -22,6 +22,9 @@ class RecoveryConfig:
     checkpoint_minutes: float = 30.0
     """Longest time between two checkpoints within an epoch; there is one after each epoch, and one after a preemption notice. A machine that is lost
     without notice costs the work since the last one."""
+    checkpoint_key_file: str = ""
+    """Local file of the job's process with a secret key (16 bytes or more) that signs checkpoints: those that are not signed with it are not loaded.
+    Empty: their digests show damage, but whoever can write the store can also write digests."""
 
     def check(self, path: str) -> None:
         """Check the values.

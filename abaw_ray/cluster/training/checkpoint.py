@@ -1,7 +1,7 @@
 """Checkpoints of distributed training: each rank's files to storage and back, verified, and loadable by another number of ranks.
 
 Ray's own upload can lose a file without an error (pyarrow's ``copy_files`` drops a failed upload). So every file goes through ``Storage``,
-which verifies the upload, and each rank writes a list of its files, which is checked before anything is loaded.
+which verifies the upload, and each rank writes a list of its files with their digests, which is checked before anything is loaded.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from abaw_ray.cluster.training.average import WeightAverage
+from abaw_ray.cluster.training.file_list import CheckpointError, check_file, read_list, write_list
 from abaw_ray.cluster.training.zero import ZeroEngine, to_universal
-from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_cache_folder
@@ -27,8 +27,17 @@ AVERAGE = "average"
 _META = "meta.json"
 
 
-def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, average: WeightAverage | None = None) -> Path:
-    """Write this rank's files of a checkpoint into a new local folder, which the uploader deletes. All ranks call this together."""
+def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, average: WeightAverage | None = None, key: bytes = b"") -> Path:
+    """Write this rank's files of a checkpoint into a new local folder, which the uploader deletes. All ranks call this together.
+
+    Args:
+        engine: The engine whose state is saved.
+        state: Further state, plain values.
+        rank: This rank.
+        world_size: Number of ranks.
+        average: Average of the weights, if one is used.
+        key: Signs the list of the files; empty for none.
+    """
     folder = Path(tempfile.mkdtemp(prefix="abaw-checkpoint-"))
     with ExitStack() as on_error:
         on_error.callback(shutil.rmtree, folder, ignore_errors=True)  # else each attempt would fill a full disk further
@@ -37,8 +46,7 @@ def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, averag
             average.save(folder / AVERAGE, rank)
         if rank == 0:
             (folder / _META).write_text(json.dumps({"world_size": world_size}))
-        files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-        (folder / f"files-{rank}.json").write_text(json.dumps(files))
+        write_list(folder, rank=rank, world_size=world_size, key=key)
         on_error.pop_all()
     return folder
 
@@ -66,7 +74,7 @@ def uploader(storage: Storage, run: str) -> Callable[[Any, str], Any]:
     return upload
 
 
-def fetch(storage: Storage, path: str, *, world_size: int, convert: bool) -> tuple[Path, bool]:
+def fetch(storage: Storage, path: str, *, world_size: int, convert: bool, key: bytes = b"") -> tuple[Path, bool]:
     """Download a checkpoint to this node, once for all its ranks, in a form that this number of ranks can load.
 
     Args:
@@ -74,21 +82,23 @@ def fetch(storage: Storage, path: str, *, world_size: int, convert: bool) -> tup
         path: Its folder below the storage root.
         world_size: Number of ranks that will load it.
         convert: Whether another number of ranks needs a universal checkpoint (every ZeRO stage but 0).
+        key: Checks the signatures of the lists of files; empty for no check.
 
     Returns:
         The folder to load from and whether it is a universal checkpoint; ``delete_local_copy`` deletes it after all ranks of the node have loaded.
 
     Raises:
-        StorageError: files of a rank are missing or incomplete.
+        CheckpointError: files of a rank are missing, incomplete, or not those that were written; nothing of them is unpickled.
+        StorageError: the store cannot be reached.
     """
     target = _local_copy(storage, path, world_size)
     with FileLock(f"{target}.lock"):
-        meta = json.loads(storage.read_bytes(f"{path}/{_META}"))
-        universal = convert and meta["world_size"] != world_size
+        written_by = _written_by(storage, path)
+        universal = convert and written_by != world_size
         if not target.exists():
             with tempfile.TemporaryDirectory(prefix=f"{target.name}-", dir=target.parent) as folder:
                 partial = Path(folder) / "complete"
-                _download(storage, path, partial, meta["world_size"])
+                _download(storage, path, partial, written_by, key)
                 if universal:
                     to_universal(partial / "zero", partial / "universal")
                 os.replace(partial, target)
@@ -104,12 +114,22 @@ def _local_copy(storage: Storage, path: str, world_size: int) -> Path:
     return node_cache_folder() / f"checkpoint-{digest([storage.uri(path), world_size])}"
 
 
-def _download(storage: Storage, path: str, target: Path, world_size: int) -> None:
-    sizes, remedy = storage.files(path, recursive=True), "delete this folder's run to train from the start"
+def _written_by(storage: Storage, path: str) -> int:
+    """Number of ranks that wrote a checkpoint."""
+    try:
+        return int(json.loads(storage.read_bytes(f"{path}/{_META}"))["world_size"])
+    except FileNotFoundError:
+        raise CheckpointError(f"{storage.uri(path)}/{_META}: is missing") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{storage.uri(path)}/{_META}: is not the file that was written") from error
+
+
+def _download(storage: Storage, path: str, target: Path, world_size: int, key: bytes) -> None:
+    sizes = storage.files(path, recursive=True)
     for rank in range(world_size):
-        if f"files-{rank}.json" not in sizes:
-            raise StorageError(f"{storage.uri(path)}: the files of rank {rank} of {world_size} are missing; {remedy}")
-        for name, size in json.loads(storage.read_bytes(f"{path}/files-{rank}.json")).items():
-            if sizes.get(name) != size:
-                raise StorageError(f"{storage.uri(path)}/{name}: has {sizes.get(name, 0)} of {size} bytes; {remedy}")
+        for name, file in read_list(storage, path, rank=rank, world_size=world_size, key=key).items():
+            uri = f"{storage.uri(path)}/{name}"
+            if sizes.get(name) != file["size"]:
+                raise CheckpointError(f"{uri}: has {sizes.get(name, 0)} of {file['size']} bytes")
             storage.get_file(f"{path}/{name}", target / name)
+            check_file(target / name, uri, file["sha256"])

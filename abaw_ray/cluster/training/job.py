@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -35,6 +35,8 @@ class RankJob:
     """Size of the ranks, passes of a step, times of checkpoints."""
     is_synthetic: bool = False
     """Whether the images are generated, which the model card says."""
+    checkpoint_key: bytes = field(default=b"", repr=False)
+    """Signs the checkpoints; empty for no signature."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
 

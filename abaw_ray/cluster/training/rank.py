@@ -21,6 +21,7 @@ from abaw_ray.cluster.training.output import EVENTS_FOLDER, write_output
 from abaw_ray.cluster.training.polls import RankPolls
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
+from abaw_ray.cluster.training.resume import fetch_intact
 from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
@@ -82,6 +83,8 @@ class _Rank:
         """Metrics of the finished epochs."""
         self.step, self.loss_sum = 0, 0.0
         """Number of steps taken, and the sum of the losses that the unfinished epoch had accumulated at a checkpoint."""
+        self.skipped = ""
+        """Why newer checkpoints than that of the start were not used, until it is reported."""
         self.engine, self.average = self._start_engine()
         self.best = BestEncoder(job.storage, job.run)
         self.events = EventLog(job.storage, f"{job.output}/{EVENTS_FOLDER}", self.step) if self.rank == 0 else None
@@ -121,18 +124,18 @@ class _Rank:
         if last is None:
             engine = ZeroEngine(self.model, param_groups, config.optim, zero)
             return engine, self._average_of(engine)
-        path = f"{self.job.run}/{Path(last.path).name}"
-        folder, universal = checkpoint.fetch(storage, path, world_size=self.world_size, convert=config.zero_stage > 0)
-        engine = ZeroEngine(self.model, param_groups, config.optim, zero, universal=universal)
-        state = engine.load(folder)
+        found = fetch_intact(self.job, Path(last.path).name, world_size=self.world_size, on_all_ranks=self._on_all_ranks)
+        self.skipped = found.skipped
+        engine = ZeroEngine(self.model, param_groups, config.optim, zero, universal=found.universal)
+        state = engine.load(found.folder)
         self.curve, self.step, self.loss_sum = state["curve"], state["step"], state["loss_sum"]
         self.task.expert_load = ExpertLoad(config.moe.num_experts, self.device, state["expert_fractions"])
         average = self._average_of(engine)
         if average:
-            average.load(folder.parent / checkpoint.AVERAGE)
+            average.load(found.folder.parent / checkpoint.AVERAGE)
         dist.barrier()
         if self.first_on_node:
-            checkpoint.delete_local_copy(storage, path, world_size=self.world_size)
+            checkpoint.delete_local_copy(storage, found.path, world_size=self.world_size)
         return engine, average
 
     def _average_of(self, engine: ZeroEngine) -> WeightAverage | None:
@@ -165,12 +168,13 @@ class _Rank:
             self.events.upload(self.step)
         fractions = self.task.expert_load.fractions.tolist()
         state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
-        folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average)
+        folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average, key=self.job.checkpoint_key)
         ray.train.report(
-            report,
+            report | ({"skipped": self.skipped} if self.skipped else {}),
             checkpoint=ray.train.Checkpoint.from_directory(folder),
             checkpoint_upload_fn=checkpoint.uploader(self.job.storage, self.job.run),
         )
+        self.skipped = ""
         self.polls.saved()
 
     def _stop_if_more_workers_have_room(self) -> None:

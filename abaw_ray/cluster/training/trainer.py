@@ -20,6 +20,7 @@ from abaw_ray.cluster.engine.autoscaler import why_no_machines
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.training.attempts import Attempts, Restart
+from abaw_ray.cluster.training.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
@@ -59,7 +60,8 @@ def train_encoder(
         start_from: Folder of an encoder with its head below the storage root, to start from its weights instead of those of the settings.
         is_synthetic: Whether the images are generated, which the model card says.
         on_report: Called in this process after each epoch with its metrics, and after a checkpoint within an epoch with ``step``,
-            ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice.
+            ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice; ``skipped`` says why newer checkpoints than
+            that of the start were not used.
         on_wait: Called in this process with a line of text when the training waits for machines, continues after a failure or with other workers.
         preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
@@ -69,7 +71,7 @@ def train_encoder(
         ``curve.json``.
 
     Raises:
-        ConfigError: the number of workers does not divide the batch.
+        ConfigError: the number of workers does not divide the batch, or the key of the checkpoints cannot be read.
         DataError: the images or the initial weights are not usable.
         StageError: the training failed too often, or there were no machines for too long; the same command resumes from the last checkpoint.
     """
@@ -82,6 +84,7 @@ def train_encoder(
         start_from=start_from,
         compute=compute,
         is_synthetic=is_synthetic,
+        checkpoint_key=read_key(compute.recovery.checkpoint_key_file),
         preempted_nodes=preempted_nodes,
     )
     if store.finished([item]):

@@ -154,6 +154,8 @@ def scores_text(data_sets: dict[str, dict[str, float]]) -> str:
 
 
 def _show(name: str, figures: dict) -> None:
+    if "skipped" in figures:
+        echo(f"  {name}: {figures['skipped']}")
     if nodes := figures.get("preempted_nodes"):
         machines = "a machine is" if nodes == 1 else f"{nodes} machines are"
         echo(f"  {name}: {machines} being preempted; a checkpoint was written after {_step(figures)}, the training continues on others")
