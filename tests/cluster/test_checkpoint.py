@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.stages.stage_one.encoder import _show
 from abaw_ray.cluster.training.checkpoint import delete_local_copy, fetch, write
 from abaw_ray.cluster.training.file_list import CheckpointError, read_key
 from abaw_ray.cluster.training.job import RankJob
@@ -186,6 +187,11 @@ def test_a_training_resumes_from_the_last_intact_checkpoint_and_says_why(run):
     assert found.path == f"run/{names[1]}" and found.folder.exists()
     assert f"{names[2]}/{SHARD}: is not the file that was written" in found.skipped
     assert found.skipped.endswith(f"continues from {names[1]} instead")
+
+
+def test_a_skipped_checkpoint_is_printed_with_the_next_report(capsys):
+    _show("cv-1", {"step": 3, "total_steps": 9, "skipped": "c2: is damaged; continues from c1 instead"})
+    assert capsys.readouterr().out.splitlines()[0] == "  cv-1: c2: is damaged; continues from c1 instead"
 
 
 def test_checkpoints_that_are_newer_than_the_last_reported_one_are_not_used(run):
