@@ -209,9 +209,9 @@ class Storage:
         options = {"columns": columns, "filters": filters, "partitioning": None}  # no partitioning: folder names add no columns
         return self._try(path, lambda fs, full: pq.read_table(full, filesystem=fs, **options))
 
-    def table_columns(self, path: str) -> list[str]:
-        """Names of the columns of a Parquet file; reads its metadata only."""
-        return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs).names)
+    def table_schema(self, path: str) -> pa.Schema:
+        """Columns of a Parquet file; reads its metadata only."""
+        return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs))
 
     def table_rows(self, path: str) -> int:
         """Number of rows of a Parquet file; reads its metadata only."""
