@@ -86,6 +86,13 @@ def test_every_module_that_is_run_exists():
     assert not {key for key, path in paths.items() if not path.with_suffix(".py").exists() and not (path / "__main__.py").exists()}
 
 
+def test_every_test_that_is_named_exists():
+    named = set(find_in_code(r"\b(test_\w{20,})"))
+    tests = {name for path in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    assert named
+    assert not {(page, name) for page, name in named if name not in tests}
+
+
 def test_every_make_target_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert not {(page, target) for page, target in find_in_code(r"^(?:\S+ )*make ([a-z-]+)") if target not in targets}

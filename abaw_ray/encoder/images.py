@@ -6,7 +6,9 @@ The first process on a node builds the file; reading a random row then takes a f
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,9 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
+
+_READERS = 8
+"""Shards that a node reads at the same time; they are in memory, some 20 MB each. Ours."""
 
 
 def node_cache_folder() -> Path:
@@ -47,12 +52,27 @@ def open_image_set(storage: Storage, shards: Sequence[str], folder: Path | None 
             partial = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
             try:
                 with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema.IMAGE) as writer:
-                    for shard in sizes:
-                        writer.write_table(_read_shard(storage, shard), max_chunksize=1024)
+                    for table in _read_in_order(storage, list(sizes)):
+                        writer.write_table(table, max_chunksize=1024)
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
         return ImageSet(path)
+
+
+def _read_in_order(storage: Storage, shards: Sequence[str]) -> Iterator[pa.Table]:
+    """The shards in this order, several of which are read at the same time: one request at a time does not use a node's bandwidth."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="shards") as pool:
+        pending: deque[Future[pa.Table]] = deque()
+        try:
+            for shard in shards:
+                pending.append(pool.submit(_read_shard, storage, shard))
+                if len(pending) == _READERS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _read_shard(storage: Storage, shard: str) -> pa.Table:

@@ -5,7 +5,7 @@ Missing vectors are never imputed, neither across a gap nor from another subject
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,6 +20,12 @@ from abaw_ray.core.tables import list_array
 from abaw_ray.data.annotations import align_labels
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import Mode
+from abaw_ray.fusion.frame_columns import FrameColumns
+
+COLUMNS = ("video", "track", "frame", "time", "shot", "seen", "heard", "visual", "speech")
+"""Columns of a ``FEATURE`` table that frames are joined from."""
+_OTHER_BYTES = 23
+"""Bytes of a frame beside its vectors: time, frame, shot, subject, label and two masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +126,8 @@ def join_frames(
     labels: Mapping[str, Int8[np.ndarray, " rows"]],
     splits: Mapping[str, Literal["train", "val", "test"]],
     encoder_train_subjects: Iterable[str] = (),
+    *,
+    only_splits: Collection[str] | None = None,
 ) -> Frames:
     """Concatenate ``FEATURE`` tables and label every frame.
 
@@ -130,17 +138,20 @@ def join_frames(
         labels: Annotation rows by track; row ``i`` belongs to frame ``i``. Other tracks stay unlabelled.
         splits: Split by track, for annotated subjects.
         encoder_train_subjects: As in ``Frames.encoder_train_subjects``.
+        only_splits: Keep only the subjects of these splits; None keeps all subjects.
 
     Raises:
         StageError: no frame, vectors of different widths, a duplicate key, or a labelled subject with missing frames.
     """
     subjects: list[SubjectTrack] = []
     excluded = dict.fromkeys(labels, "its video has no features; see the failures of the faces and features stages")
-    columns: dict[str, list[np.ndarray]] = {}
+    columns = FrameColumns()
     for table in tables:
         for key, part in _by_subject(table):
             subject = SubjectTrack(video=key[0], track=key[1], split=splits.get(key[1], ""))
             excluded.pop(subject.track, None)
+            if only_splits is not None and subject.split not in only_splits:
+                continue
             try:
                 part["labels"] = _labels_of(subject, labels.get(subject.track), part["frame"])
             except DataError as error:
@@ -148,13 +159,20 @@ def join_frames(
                 continue
             part["subject_index"] = np.full(len(part["frame"]), len(subjects), np.int32)
             subjects.append(subject)
-            for name, column in part.items():
-                columns.setdefault(name, []).append(column)
+            columns.append(part)
     if not subjects:
         raise StageError("fusion: no frame to join; see the failures of the features stage")
-    _check(subjects, columns)
-    arrays = {name: _stack(chunks) for name, chunks in columns.items()}
-    return Frames(subjects=tuple(subjects), encoder_train_subjects=frozenset(encoder_train_subjects), excluded_subjects=excluded, **arrays)
+    duplicates = [name for name, count in Counter(subject.name for subject in subjects).items() if count > 1]
+    if duplicates:
+        raise StageError(f"fusion: '{duplicates[0]}' is in two tables; pass each video's features once")
+    encoder_train = frozenset(encoder_train_subjects)
+    return Frames(subjects=tuple(subjects), encoder_train_subjects=encoder_train, excluded_subjects=excluded, **columns.arrays())
+
+
+def bytes_per_frame(features: pa.Schema) -> int:
+    """Memory of one frame in ``Frames``, in bytes, of a ``FEATURE`` table of this schema."""
+    widths = [features.field(name).type for name in ("visual", "speech")]
+    return sum(width.list_size * width.value_type.bit_width // 8 for width in widths) + _OTHER_BYTES
 
 
 def with_visual(features: pa.Table, visual: pa.Table) -> pa.Table:
@@ -221,24 +239,3 @@ def _labels_of(subject: SubjectTrack, rows: np.ndarray | None, frame: np.ndarray
     if frame[0] != 1 or frame[-1] != len(frame):
         raise StageError(f"fusion: '{subject.name}' has {len(frame)} rows from frame {frame[0]} to {frame[-1]}; a labelled subject needs every frame")
     return align_labels(rows, len(frame), subject.name)
-
-
-def _check(subjects: list[SubjectTrack], columns: dict[str, list[np.ndarray]]) -> None:
-    duplicates = [name for name, count in Counter(subject.name for subject in subjects).items() if count > 1]
-    if duplicates:
-        raise StageError(f"fusion: '{duplicates[0]}' is in two tables; pass each video's features once")
-    for name in ("visual", "speech"):
-        widths = sorted({part.shape[1] for part in columns[name]})
-        if len(widths) > 1:
-            raise StageError(f"fusion: '{name}' vectors have widths {' and '.join(map(str, widths))}; use features of one stage output")
-
-
-def _stack(chunks: list[np.ndarray]) -> np.ndarray:
-    """Concatenation that frees each array after copying it, so that peak memory stays below two copies of all data."""
-    out = np.empty((sum(map(len, chunks)), *chunks[0].shape[1:]), chunks[0].dtype)
-    start = len(out)
-    while chunks:
-        part = chunks.pop()
-        start -= len(part)
-        out[start : start + len(part)] = part
-    return out

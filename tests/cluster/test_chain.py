@@ -103,7 +103,7 @@ def chain(session, tmp_path):
         ]
         progress = Progress("chain", len(payloads), "items")
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
-        process_items(store, tasks, Chain(operators=operators), progress, {})
+        process_items(store, tasks, Chain(operators=operators), progress, {}, store.index())
         return progress, store.finished([item for item, _ in tasks])
 
     run.store, run.folder = store, tmp_path

@@ -100,6 +100,33 @@ def test_only_added_items_are_processed_and_the_figures_count_all(process):
     assert record.figures["rows"] == 4
 
 
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths whose Parquet footer is read, and failures that are read, in this process."""
+    paths, rows, content = [], Storage.table_rows, Storage.read_bytes
+    monkeypatch.setattr(Storage, "table_rows", lambda storage, path: paths.append(path) or rows(storage, path))
+    monkeypatch.setattr(Storage, "read_bytes", lambda storage, path: ("/failures/" in path and paths.append(path)) or content(storage, path))
+    return paths
+
+
+def test_adding_items_reads_no_old_output_and_no_old_failure(process, reads):
+    process(GOOD | {"e": {"damaged": True}})
+    reads.clear()
+    record = process(GOOD | {"e": {"damaged": True}, "f": {"n": 1}})
+    assert record.figures["rows"] == 10 and len(record.failures) == 1 and reads == []
+
+
+def test_outputs_of_a_run_that_was_killed_are_read_once(process, tmp_path, reads):
+    record = process(GOOD)
+    (tmp_path / "runs" / record.store / "index.parquet").unlink()
+    for path in (tmp_path / "runs").rglob("records/*.json"):
+        path.unlink()
+    assert process(GOOD).figures["rows"] == 4
+    assert sorted(reads) == sorted(record.outputs.values())
+    reads.clear()
+    assert process(GOOD | {"f": {"n": 1}}).figures["rows"] == 5 and reads == []
+
+
 def worker_of(build, store):
     return ItemWorker(WorkerConfig(store=store, build=build, longest_pause=0))
 
@@ -250,10 +277,15 @@ def test_an_error_of_the_package_in_a_worker_is_raised_unchanged(process):
         process({"a": {"data_error": True}, "b": {"n": 1}})
 
 
-def test_a_record_is_a_json_file(process, tmp_path):
-    record = process(GOOD)
-    records = list((tmp_path / "runs" / record.store / "records").glob("*.json"))
-    assert json.loads(records[0].read_text())["outputs"] == record.outputs
+def test_a_record_is_a_json_file_whose_size_does_not_depend_on_the_number_of_items(process, tmp_path):
+    sizes = []
+    for payloads in ({"a": {"n": 0}}, GOOD):
+        record = process(payloads)
+        assert list(record.outputs) == list(payloads)
+        files = (tmp_path / "runs" / record.store / "records").glob("*.json")
+        newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+        sizes.append(len(json.dumps(json.loads(newest.read_text()) | {"finished": "", "seconds": 0})))
+    assert abs(sizes[1] - sizes[0]) < 5
 
 
 def test_resources_that_this_machine_cannot_provide_are_refused(session):

@@ -90,7 +90,7 @@ def process(session, tmp_path):
         operator = Operator(build=build, resources=Resources(workers=1, memory_gb=0.1), items_per_worker=items_per_worker)
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
         progress = Progress("slow", len(tasks), "items")
-        process_items(store, tasks, Chain(operators=[operator], longest_pause=0.1), progress, {})
+        process_items(store, tasks, Chain(operators=[operator], longest_pause=0.1), progress, {}, store.index())
         run.store, run.done = store, progress.done
         outputs = store.finished([item for item, _ in tasks])
         return {name: store.storage.read_table(path)["n"].to_pylist() for name, path in outputs.items()}

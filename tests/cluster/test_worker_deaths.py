@@ -177,5 +177,6 @@ def test_an_item_that_is_done_after_a_death_is_named(process, die_in, worker, mo
     assert row["finished"] and not row["reason"] and worker.calls == [1]
     monkeypatch.setattr(rounds, "stream", lambda *_: [row])
     chain = rounds.Chain(operators=[Operator(build=dict, resources=Resources())])
-    rounds.process_items(worker.config.store, [(ITEM, {})], chain, Progress("features", 1, "videos"), {})
+    store = worker.config.store
+    rounds.process_items(store, [(ITEM, {})], chain, Progress("features", 1, "videos"), {}, store.index())
     assert "  e: processed again, because its worker's process died during it\n" in capsys.readouterr().out

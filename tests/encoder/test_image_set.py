@@ -1,3 +1,5 @@
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -6,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core import schema
-from abaw_ray.core.errors import DataError, StageError
+from abaw_ray.core.errors import DataError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import open_image_set
@@ -45,6 +47,40 @@ def test_rows_of_many_shards_are_in_the_order_of_the_shards_names(storage, tmp_p
     np.testing.assert_array_equal(images.rows("val"), [5, 6, 7])
     for row, value in ((0, 0), (4, 4), (5, 0), (7, 2), (8, 0), (8 + 200, 200)):
         assert (images.pixels(row) == value).all()
+
+
+def test_shards_are_read_several_at_a_time_and_never_all_at_once(storage, tmp_path, monkeypatch):
+    read, lock = Storage.read_table, threading.Lock()
+    running, most = 0, 0
+
+    def slow(self, path, *options):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+        return read(self, path, *options)
+
+    monkeypatch.setattr(Storage, "read_table", slow)
+    shards = [f"{number:02d}.parquet" for number in range(24)]
+    for number, shard in enumerate(shards):
+        storage.write_table(shard, table([str(number)] * (number + 1)))
+    images = open_image_set(storage, shards, tmp_path)
+    np.testing.assert_array_equal(images.labels, [label for number in range(24) for label in range(number + 1)])
+    assert 2 <= most <= 8
+
+
+def test_a_shard_that_cannot_be_read_leaves_no_local_file(storage, tmp_path, monkeypatch):
+    def no_answer(self, path, *options):
+        raise StorageError(f"{path}: no answer")
+
+    storage.write_table("a.parquet", table(["a"]))
+    monkeypatch.setattr(Storage, "read_table", no_answer)
+    with pytest.raises(StorageError, match=r"a\.parquet: no answer"):
+        open_image_set(storage, ["a.parquet"], tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_pixels_are_in_rgb_order(storage, tmp_path):

@@ -5,7 +5,8 @@ import pytest
 
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
-from abaw_ray.fusion.frames import SubjectTrack, join_frames
+from abaw_ray.fusion.frame_columns import FrameColumns
+from abaw_ray.fusion.frames import SubjectTrack, bytes_per_frame, join_frames
 
 
 def feature_table(video, tracks, seed=0, visual=3, speech=2, rate=30.0):
@@ -92,6 +93,34 @@ def test_tables_of_other_widths_or_given_twice_or_without_frames_are_refused():
         join_frames([feature_table("7", {"7": 4}), feature_table("7", {"7": 4})], {}, {})
     with pytest.raises(StageError, match="no frame"):
         join_frames([], {}, {})
+
+
+def test_only_subjects_of_the_wanted_splits_are_kept_and_no_other_is_called_left_out():
+    tables = [feature_table("7", {"7": 6}), feature_table("8", {"8": 4}, seed=1), feature_table("9", {"9": 5}, seed=2)]
+    labels = {"7": np.zeros(6, np.int8), "8": np.ones(4, np.int8)}
+    frames = join_frames(tables, labels, {"7": "train", "8": "val", "9": "test"}, only_splits=("val", "test"))
+    assert [subject.name for subject in frames.subjects] == ["8", "9"] and len(frames) == 9 and not frames.excluded_subjects
+    alone = join_frames(tables[1:], {"8": labels["8"]}, {"8": "val", "9": "test"})
+    np.testing.assert_array_equal(frames.visual, alone.visual)
+    np.testing.assert_array_equal(frames.labels, alone.labels)
+
+
+def test_the_memory_of_a_frame_is_that_of_its_arrays():
+    table = feature_table("7", {"7": 50}, visual=64, speech=32)
+    frames = join_frames([table], {}, {})
+    arrays = [value for value in vars(frames).values() if isinstance(value, np.ndarray)]
+    assert sum(array.nbytes for array in arrays) == bytes_per_frame(table.schema) * len(frames)
+
+
+def test_columns_that_grow_part_by_part_are_the_concatenation():
+    rng, columns = np.random.default_rng(0), FrameColumns()
+    parts = [{"a": rng.normal(size=(rows, 3)).astype(np.float16), "b": rng.integers(9, size=rows)} for rows in (4, 1, 0, 30, 2, 700)]
+    for part in parts:
+        columns.append(part)
+    arrays = columns.arrays()
+    assert len(columns) == 737
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(arrays[name], np.concatenate([part[name] for part in parts]))
 
 
 def test_tracked_subjects_are_named_by_video_and_track_and_share_its_recording():

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from abaw_ray.core.progress import echo
-from abaw_ray.core.storage.records import git_revision
+from abaw_ray.core.storage.provenance import git_revision
 
 _PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
 

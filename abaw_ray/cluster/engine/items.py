@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from abaw_ray.cluster.engine.worker import Task
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
+from abaw_ray.core.storage.store_index import StoreIndex
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
 """The run, unfinished items with their payloads, and the number of workers -> tasks."""
@@ -59,9 +59,14 @@ def run_items(
         echo(f"{store.stage}: already done ({len(record.outputs):,} {unit}) in {store.storage.uri(store.path)}")
         return record
     with writer_lock(store.storage, store.path), _deleted(store, between):
-        started, figures = time.monotonic(), _process(run, store, payloads, chain, unit, split)
-        figures |= summarize(store.finished(items))
-        return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures)
+        started, index = time.monotonic(), store.index()
+        figures, uncounted = _process(run, store, index, payloads, chain, unit, split)
+        state = store.state(items, index)
+        uncounted |= state.failures.keys()  # failed items have an output too, but returned no figures
+        figures["rows"] = figures.get("rows", 0) + index.rows(path for name, path in state.outputs.items() if name in uncounted)
+        index.save()
+        figures |= summarize(state.outputs)
+        return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures, state=state)
 
 
 @contextmanager
@@ -77,25 +82,25 @@ def _deleted(store: StageStore, folder: str) -> Iterator[None]:
             store.storage.delete(path)
 
 
-def _process(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split) -> dict[str, Any]:
-    """Process the unfinished items; returns the sums of the figures."""
+def _process(
+    run: Run[Any], store: StageStore, index: StoreIndex, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split
+) -> tuple[dict[str, Any], set[str]]:
+    """Process the unfinished items; returns the sums of the figures, and the names of the items that were finished before."""
     items = list(payloads)
-    retried = store.failures(items) if run.policy.retry_failures else {}
-    done = store.done(items) - retried.keys()
+    state = store.state(items, index)
+    retried = state.failures if run.policy.retry_failures else {}
+    done = state.done - retried.keys()
     todo = {item: payloads[item] for item in items if item.name not in done}
     text = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already done" if done else "")
     echo(f"{text}; {store.storage.uri(store.path)}")
-    figures: dict[str, Any] = {}
-    if todo:
-        chain = make_chain(todo)
-        if not chain.in_driver:
-            chain = _sized(run, chain)
-        with progress(store.stage, len(todo), unit) as shown:
-            process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried)
-        figures = dict(shown.sums)
-    uncounted = done | store.failures(items).keys()  # failed items have an output too, but returned no figures
-    figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))
-    return figures
+    if not todo:
+        return {}, done
+    chain = make_chain(todo)
+    if not chain.in_driver:
+        chain = _sized(run, chain)
+    with progress(store.stage, len(todo), unit) as shown:
+        process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried, index)
+    return dict(shown.sums), done
 
 
 def _sized(run: Run[Any], chain: Chain) -> Chain:
@@ -104,9 +109,3 @@ def _sized(run: Run[Any], chain: Chain) -> Chain:
         run.session.start(operator.resources)
     sizes = run.session.sized([operator.resources for operator in chain.operators])
     return replace(chain, operators=[replace(operator, resources=size) for operator, size in zip(chain.operators, sizes, strict=True)])
-
-
-def _rows(store: StageStore, outputs: Mapping[str, str]) -> int:
-    """Rows of outputs that an earlier run wrote, from each file's footer."""
-    with ThreadPoolExecutor(16) as pool:
-        return sum(pool.map(store.storage.table_rows, outputs.values()))

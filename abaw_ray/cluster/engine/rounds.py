@@ -12,6 +12,7 @@ from abaw_ray.cluster.engine.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
+from abaw_ray.core.storage.store_index import StoreIndex
 
 _MAX_ROUNDS = 3
 """Attempts at a task that fails with storage errors. Ours."""
@@ -41,7 +42,7 @@ class Chain:
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 
-def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict]) -> None:
+def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict], index: StoreIndex) -> None:
     """Process all tasks; lost ones are retried after all others, without machines that lose every task.
 
     Args:
@@ -50,12 +51,13 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         chain: The operators; their numbers of workers are known.
         shown: Progress display.
         retried: Failures of an earlier run that are retried, by item name.
+        index: The store's; finished outputs are added.
 
     Raises:
         StorageError: some tasks were lost in every round; all others are done.
     """
     shown.set_total_work(sum(_size(task) for task in tasks))
-    finished: set[str] = set()
+    outcomes = _Outcomes(store, shown, retried, index)
     excluded: frozenset[str] = frozenset()
     for last in (number == _MAX_ROUNDS for number in range(1, _MAX_ROUNDS + 1)):
         losses = Losses(chain.operators[0].resources.workers)
@@ -63,7 +65,7 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
             task = tasks[row["task"]]
             if losses.add(row):
                 continue
-            _show_outcome(row, task, store, shown, retried, finished)
+            outcomes.add(row, task)
         if not losses.lost:
             return
         if last:
@@ -73,19 +75,29 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         tasks, excluded = [tasks[number] for number in sorted(losses.lost)], losses.failing_machines
 
 
-def _show_outcome(row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str]) -> None:
-    """Print a failure, and add the outcome to the progress display."""
-    name = row["name"]
-    if row["reason"]:
-        echo(f"  {name}: {row['reason']}")
-    elif row["deaths"]:
-        echo(f"  {name}: processed again, because its worker's process died during it")
-    if not row["reason"] and row["finished"] and name in retried:
-        store.forget_failures([task[0]])
-    new = row["finished"] and name not in finished
-    if new:
-        finished.add(name)
-    shown.step(int(new), json.loads(row["figures"]) if new or not row["finished"] else {}, work=_size(task))
+class _Outcomes:
+    """What became of the tasks that were not lost: shown, and added to the store's index."""
+
+    def __init__(self, store: StageStore, shown: Progress, retried: Mapping[str, dict], index: StoreIndex) -> None:
+        self._store, self._shown, self._retried, self._index = store, shown, retried, index
+        self._finished: set[str] = set()
+
+    def add(self, row: dict, task: Task) -> None:
+        """Print a failure, and count the outcome of one manifest row."""
+        item = task[0]
+        if row["reason"]:
+            echo(f"  {item.name}: {row['reason']}")
+        elif row["deaths"]:
+            echo(f"  {item.name}: processed again, because its worker's process died during it")
+        if not row["reason"] and row["finished"] and item.name in self._retried:
+            self._store.forget_failures([item])
+        new = row["finished"] and item.name not in self._finished
+        figures = json.loads(row["figures"]) if new or not row["finished"] else {}
+        if new:
+            self._finished.add(item.name)
+            if "rows" in figures and not row["reason"]:
+                self._index.add(self._store.output(item), int(figures["rows"]))
+        self._shown.step(int(new), figures, work=_size(task))
 
 
 class Losses:

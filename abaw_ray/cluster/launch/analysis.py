@@ -48,10 +48,11 @@ def run_analysis(run: Run[Any]) -> None:
 def _write_files(run: Run[Any]) -> CollectionResult:
     """Write the files about all videos."""
     work, store, videos = analysis_work(run), analyze_stage(run).store(run), analyzed_videos(run)
+    state = store.state(videos)
     collection = Collection(
         videos=list(videos.values()),
-        analyses=store.finished(videos),
-        failures=store.failures(videos),
+        analyses=state.outputs,
+        failures=state.failures,
         metadata=model_metadata(run),
         settings=run.config,
         outputs=run.config.outputs,

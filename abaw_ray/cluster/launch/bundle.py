@@ -10,7 +10,8 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.core.licenses import RESEARCH_LICENSE, SYNTHETIC_LICENSE
 from abaw_ray.core.settings import digest, from_plain
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.records import Record, versions
+from abaw_ray.core.storage.provenance import versions
+from abaw_ray.core.storage.records import Record
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.still_images.image_folders import name_folders
 from abaw_ray.encoder.folds.plan import OFFICIAL

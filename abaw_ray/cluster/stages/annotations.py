@@ -1,22 +1,28 @@
 """Annotations of the user's Aff-Wild2 tree, and the features of its subjects, joined into one ``Frames`` in the cluster's shared memory."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.user_errors import fetch
-from abaw_ray.cluster.stages.sources import affwild2, data_of
+from abaw_ray.cluster.stages.sources import affwild2, data_of, videos
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Record
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.storage.store_index import StoreIndex
+from abaw_ray.core.units import gib
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.data.subjects import Split
-from abaw_ray.fusion.frames import Frames, join_frames
+from abaw_ray.fusion.frame_columns import GROWTH
+from abaw_ray.fusion.frames import COLUMNS, Frames, bytes_per_frame, join_frames
+
+_ONE_VIDEO_GB = 0.5
+"""Memory for the table of one video, and for Python. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +67,50 @@ def cv_folds(run: Run[Any]) -> dict[str, int]:
     return assign_folds(annotated(run).labels, folds=run.config.sweep.folds, seed=run.config.sweep.seed)
 
 
-def join(storage: Storage, outputs: list[str], annotations: AnnotationSet) -> tuple[Frames, dict[str, str]]:
+def join(storage: Storage, outputs: list[str], annotations: AnnotationSet, splits: tuple[str, ...]) -> tuple[Frames, dict[str, str]]:
     """Read FEATURE outputs one by one and join them; returns the frames, and separately the left-out subjects with reasons, for the driver."""
-
-    def tables() -> Iterator[pa.Table]:
-        for path in outputs:
-            yield storage.read_table(path)
-
-    frames = join_frames(tables(), annotations.labels, annotations.splits)
+    tables = (storage.read_table(path, columns=list(COLUMNS)) for path in outputs)
+    frames = join_frames(tables, annotations.labels, annotations.splits, only_splits=splits)
     return frames, dict(frames.excluded_subjects)
 
 
-def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSet) -> tuple[Any, dict[str, str]]:
-    """An object reference to the joined frames of the annotated subjects' videos, and the annotated subjects that were left out, with reasons.
+def outputs_of(run: Run[Any], features: Mapping[str, str], annotations: AnnotationSet, splits: Collection[str]) -> list[str]:
+    """Those of the outputs (by video) whose videos show a subject of these splits, sorted."""
+    subjects = {name for name, split in annotations.splits.items() if split in splits}
+    wanted = {row["video"] for row in videos(run).values() if any(subject["track"] in subjects for subject in row["subjects"])}
+    return sorted(path for video, path in features.items() if video in wanted)
+
+
+def room_of_frames(run: Run[Any], features: Record, outputs: Sequence[str]) -> float:
+    """GiB that a task needs to join the frames of these FEATURE outputs: once the frames, which grow by an eighth at a time, and one video.
+
+    Their numbers of rows are in the index of their store.
+    """
+    if not outputs:
+        return _ONE_VIDEO_GB
+    index = StoreIndex(run.storage, features.store)
+    index.refresh()
+    frames = index.rows(outputs) * bytes_per_frame(run.storage.table_schema(outputs[0]))
+    return round(frames * GROWTH / gib(1) + _ONE_VIDEO_GB, 2)
+
+
+def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSet, splits: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+    """An object reference to the joined frames of the subjects of these splits, and the annotated subjects that were left out, with reasons.
 
     Raises:
+        ConfigError: no machine has enough memory for the frames.
         StageError: more subjects were left out than ``max_failures`` allows.
     """
     import ray
 
-    run.session.start()
-    outputs = sorted(features.outputs.values())
-    references: Any = ray.remote(num_cpus=1, max_retries=3, num_returns=2)(join).remote(run.storage, outputs, annotations)
+    outputs = outputs_of(run, features.outputs, annotations, splits)
+    resources = Resources(workers=1, memory_gb=room_of_frames(run, features, outputs))
+    try:
+        run.session.start(resources)
+    except ConfigError as error:
+        raise ConfigError(f"fusion: the features of all frames take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
+    task = ray.remote(**resources.task_options, max_retries=3, num_returns=2)(join)
+    references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
     left_out = fetch(left_out_ref)
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):

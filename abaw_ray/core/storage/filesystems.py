@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -15,6 +15,15 @@ from abaw_ray.core.errors import ConfigError, StorageError
 _CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
 _GCS_RETRY_LIMIT = 30
 """Seconds for which Google's client retries one request; ours."""
+
+
+class FileStat(NamedTuple):
+    """What a listing shows of a file."""
+
+    size: int
+    """Bytes."""
+    modified_ns: int
+    """Nanoseconds since 1970; object stores have seconds or milliseconds only."""
 
 
 @dataclass(frozen=True, kw_only=True)

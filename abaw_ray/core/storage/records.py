@@ -4,26 +4,22 @@ A stage's store is a folder named by the digest of everything that affects the o
 record comes last: without a record there is no result. This module does not depend on the content of outputs or on where the work runs.
 """
 
-import hashlib
-import importlib.metadata
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.settings import digest, to_plain
+from abaw_ray.core.storage.provenance import code_digest, git_revision, versions
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.core.storage.store_index import FAILURES, OUTPUTS, StoreIndex, StoreState
 
-_PACKAGE = Path(__file__).parents[2]
-"""Folder of this package."""
-_PACKAGES = ("ray", "torch", "transformers", "timm", "deepspeed", "av", "pyarrow", "scikit-learn", "opencv-python-headless", "numpy")
+_FOLDER_COMPLETE = "/output.json"
+"""File of an output of several files that is written last: their names and sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +31,7 @@ class Item:
     identity: str
     """Changes whenever the content may have changed: a digest of URI, size and modification time, or of the outputs that a run reads."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The file name of its output: readable, and different for every identity."""
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.name)[-60:]}-{digest([self.name, self.identity], 12)}"
@@ -92,7 +88,7 @@ class StageStore:
 
     def output(self, item: Item, suffix: str = ".parquet") -> str:
         """Path of an item's output; a run that writes several files uses a folder (``suffix=""``) and ``complete_folder``."""
-        return f"{self.path}/outputs/{item.key}{suffix}"
+        return f"{self.path}/{OUTPUTS}/{item.key}{suffix}"
 
     def exists(self, item: Item) -> bool:
         """Whether the item's output, one Parquet file, exists."""
@@ -107,70 +103,92 @@ class StageStore:
         folder = self.output(item, "")
         files = self.storage.files(folder, recursive=True)
         body = {"files": files, "figures": to_plain(figures)}
-        self.storage.write_bytes(f"{folder}/output.json", json.dumps(body, indent=1).encode())
+        self.storage.write_bytes(f"{folder}{_FOLDER_COMPLETE}", json.dumps(body, indent=1).encode())
 
     def folder_figures(self, item: Item) -> dict[str, Any]:
         """The figures given to ``complete_folder``."""
-        return json.loads(self.storage.read_bytes(f"{self.output(item, '')}/output.json"))["figures"]
+        return json.loads(self.storage.read_bytes(f"{self.output(item, '')}{_FOLDER_COMPLETE}"))["figures"]
+
+    def index(self) -> StoreIndex:
+        """The index of its outputs and failures."""
+        return StoreIndex(self.storage, self.path)
+
+    def state(self, items: Iterable[Item], index: StoreIndex | None = None) -> StoreState:
+        """Outputs and failures of these items now.
+
+        Args:
+            items: The items.
+            index: The index to use and complete; None reads the one in storage.
+        """
+        index = index or self.index()
+        index.refresh()
+        outputs: dict[str, str] = {}
+        failed: dict[str, str] = {}
+        for item in items:
+            for suffix, last in ((".parquet", ""), ("", _FOLDER_COMPLETE)):
+                if f"{OUTPUTS}/{item.key}{suffix}{last}" in index:
+                    outputs.setdefault(item.name, self.output(item, suffix))
+            if (failure := _failure_name(item)) in index:
+                failed[item.name] = failure
+        rows = index.failures(failed.values())
+        return StoreState(outputs=outputs, failures={name: rows[failure] for name, failure in failed.items()})
 
     def finished(self, items: Iterable[Item]) -> dict[str, str]:
         """Item name -> path of its output, for the items that have one."""
-        existing = self.storage.files(f"{self.path}/outputs", recursive=True)
-        outputs = {}
-        for item in items:
-            if f"{item.key}.parquet" in existing:
-                outputs[item.name] = self.output(item)
-            elif f"{item.key}/output.json" in existing:
-                outputs[item.name] = self.output(item, "")
-        return outputs
+        return self.state(items).outputs
 
     def write_failure(self, item: Item, error: ItemError) -> dict:
         """Write the reason why an item failed; returns its ``FAILURE`` row."""
         row = {"item": item.name, "stage": self.stage, "reason": " ".join(str(error).split()), "last_frame": error.last_frame}
-        self.storage.write_bytes(f"{self.path}/failures/{item.key}.json", json.dumps(row).encode())
+        self.storage.write_bytes(f"{self.path}/{_failure_name(item)}", json.dumps(row).encode())
         return row
 
     def failure(self, item: Item) -> dict | None:
         """The ``FAILURE`` row of an item; None where it has not failed."""
         try:
-            return json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json"))
+            return json.loads(self.storage.read_bytes(f"{self.path}/{_failure_name(item)}"))
         except FileNotFoundError:
             return None
 
     def failures(self, items: Iterable[Item]) -> dict[str, dict]:
         """Item name -> ``FAILURE`` row, of the items that failed before."""
-        existing = self.storage.files(f"{self.path}/failures")
-        return {
-            item.name: json.loads(self.storage.read_bytes(f"{self.path}/failures/{item.key}.json"))
-            for item in items
-            if f"{item.key}.json" in existing
-        }
+        return self.state(items).failures
 
     def done(self, items: Iterable[Item]) -> set[str]:
-        """Names of finished items: their output exists, or they failed.
-
-        An item that failed after a last good frame has an output too, written after its failure: where only the failure exists, a run was
-        killed in between.
-        """
-        outputs, failures = self.finished(items), self.failures(items)
-        return outputs.keys() | {name for name, row in failures.items() if row["last_frame"] is None}
+        """As ``StoreState.done``, now."""
+        return self.state(items).done
 
     def forget_failures(self, items: Iterable[Item]) -> None:
         """Delete the failures of these items, so that they are processed again (``--retry-failures``)."""
         for item in items:
-            self.storage.delete(f"{self.path}/failures/{item.key}.json")
+            self.storage.delete(f"{self.path}/{_failure_name(item)}")
 
     def _record_path(self, items: Iterable[Item]) -> str:
         return f"{self.path}/records/{digest(sorted(item.key for item in items))}.json"
 
     def record(self, items: Iterable[Item]) -> Record | None:
         """The record of exactly this set of items; None where the stage is not complete for it."""
+        items = list(items)
         try:
-            return Record(**json.loads(self.storage.read_bytes(self._record_path(items))))
+            return self._with_outputs(json.loads(self.storage.read_bytes(self._record_path(items))), items)
         except FileNotFoundError:
             return None
 
-    def finish(self, items: list[Item], figures: dict[str, Any], seconds: float, max_failures: float = 0.01) -> Record:
+    def _with_outputs(self, body: dict[str, Any], items: list[Item]) -> Record:
+        suffix, missing = body.pop("suffix"), set(body.pop("without_output"))
+        outputs = {item.name: self.output(item, suffix) for item in items if item.name not in missing}
+        return Record(outputs=dict(sorted(outputs.items())), **body)
+
+    def _write_record(self, record: Record, items: list[Item]) -> None:
+        """Write it without its outputs, which follow from the items: a record of 100,000 items is a small file."""
+        (suffix,) = {".parquet" if path.endswith(".parquet") else "" for path in record.outputs.values()}
+        missing = [item.name for item in items if item.name not in record.outputs]
+        body = {name: value for name, value in vars(record).items() if name != "outputs"} | {"suffix": suffix, "without_output": missing}
+        self.storage.write_bytes(self._record_path(items), json.dumps(body, indent=1).encode())
+
+    def finish(
+        self, items: list[Item], figures: dict[str, Any], seconds: float, max_failures: float = 0.01, *, state: StoreState | None = None
+    ) -> Record:
         """Check that every item has its output or its failure, and write the record.
 
         Args:
@@ -178,11 +196,13 @@ class StageStore:
             figures: Values that the stage reports, in types that JSON supports.
             seconds: Wall time of this run.
             max_failures: Fraction of the items that may fail; one item always may.
+            state: Their outputs and failures now; None lists the store.
 
         Raises:
             StageError: more failed than allowed, or an item has neither output nor failure; good outputs are kept.
         """
-        outputs, failures = self.finished(items), self.failures(items)
+        state = state or self.state(items)
+        outputs, failures = state.outputs, state.failures
         missing = [item.name for item in items if item.name not in outputs and item.name not in failures]
         if missing:
             raise StageError(f"{self.stage}: {len(missing)} of {len(items)} items have no result, first {missing[0]}; run the same command again")
@@ -203,7 +223,7 @@ class StageStore:
             git=git_revision(),
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-        self.storage.write_bytes(self._record_path(items), json.dumps(asdict(record), indent=1).encode())
+        self._write_record(record, items)
         return record
 
     def _too_many(self, total: int, kept: int, failures: dict[str, dict], max_failures: float) -> str:
@@ -220,31 +240,6 @@ def within_failure_budget(failed: float, of: float, fraction: float) -> bool:
     return failed <= max(1, fraction * of)
 
 
-@cache
-def versions() -> dict[str, str]:
-    """The versions of the packages that affect results."""
-    installed: dict[str, str] = dict.fromkeys(_PACKAGES, "not installed")
-    for name in _PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            installed[name] = importlib.metadata.version(name)
-    return installed
-
-
-@cache
-def code_digest() -> str:
-    """Hash of this package's files: identifies the code that ran, with or without git."""
-    root, total = _PACKAGE, hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return total.hexdigest()[:16]
-
-
-@cache
-def git_revision() -> str:
-    """The git revision of the checkout; empty outside a checkout."""
-    command = ["git", "-C", str(_PACKAGE.parent), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip()
+def _failure_name(item: Item) -> str:
+    """The file of an item's failure, relative to its store."""
+    return f"{FAILURES}/{item.key}.json"

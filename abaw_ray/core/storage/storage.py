@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.storage.filesystems import StorageConfig, is_remote, resolve
+from abaw_ray.core.storage.filesystems import FileStat, StorageConfig, is_remote, resolve
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.retries import advice, retrying
 from abaw_ray.core.storage.streams import sync_to_disk, write_stream
@@ -75,13 +75,17 @@ class Storage:
 
     def files(self, path: str, *, recursive: bool = False) -> dict[str, int]:
         """Names below a folder (relative to it) with their sizes in bytes, sorted; empty where there is no such folder."""
+        return {name: stat.size for name, stat in self.stats(path, recursive=recursive).items()}
 
-        def read(fs: pafs.FileSystem, full: str) -> dict[str, int]:
-            files: dict[str, int] = {}
+    def stats(self, path: str, *, recursive: bool = True) -> dict[str, FileStat]:
+        """As ``files``, with sizes and modification times."""
+
+        def read(fs: pafs.FileSystem, full: str) -> dict[str, FileStat]:
+            files: dict[str, FileStat] = {}
             for info in fs.get_file_info(pafs.FileSelector(full, allow_not_found=True, recursive=recursive)):
                 with suppress(UnicodeDecodeError):  # raised for a name that is not UTF-8, which nothing here writes
                     if info.type == pafs.FileType.File and ".tmp-" not in info.base_name:
-                        files[info.path[len(full) + 1 :]] = info.size
+                        files[info.path[len(full) + 1 :]] = FileStat(info.size, info.mtime_ns or 0)
             return dict(sorted(files.items()))
 
         return self._try(path, read)
@@ -205,9 +209,9 @@ class Storage:
         options = {"columns": columns, "filters": filters, "partitioning": None}  # no partitioning: folder names add no columns
         return self._try(path, lambda fs, full: pq.read_table(full, filesystem=fs, **options))
 
-    def table_columns(self, path: str) -> list[str]:
-        """Names of the columns of a Parquet file; reads its metadata only."""
-        return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs).names)
+    def table_schema(self, path: str) -> pa.Schema:
+        """Columns of a Parquet file; reads its metadata only."""
+        return self._try(path, lambda fs, full: pq.read_schema(full, filesystem=fs))
 
     def table_rows(self, path: str) -> int:
         """Number of rows of a Parquet file; reads its metadata only."""

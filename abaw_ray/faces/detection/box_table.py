@@ -47,7 +47,7 @@ class BoxTable:
             if uri.lower().endswith(".csv"):
                 text = io.BytesIO(self._storage.read_bytes(self._name))
                 self._table = pa_csv.read_csv(text, convert_options=pa_csv.ConvertOptions(column_types=_TEXT_TYPES))
-            names = self._storage.table_columns(self._name) if self._table is None else self._table.column_names
+            names = self._storage.table_schema(self._name).names if self._table is None else self._table.column_names
         except FileNotFoundError:
             raise DataError(f"{uri}: no such file; check detector.boxes") from None
         except pa.ArrowInvalid as error:

@@ -1,6 +1,7 @@
 """Machines, a store and a cluster for these tests, which are deselected without ``--cluster``."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,18 @@ def cluster(hosts, store):
     cluster.up()
     yield cluster
     cluster.down()
+
+
+@pytest.fixture
+def full_disk(hosts):
+    """Return a function that fills the disk of n3 and keeps it full."""
+    file = "/tmp/ray/fill-disk"
+    nearly = "$(($(stat -f -c '%a * %S' /tmp/ray) - (32 << 20)))"  # fallocate takes all or nothing, so the last 32 MiB are written byte by byte
+
+    def full_disk():
+        hosts.run("n3", "bash", "-c", f"fallocate -l {nearly} {file}; yes >> {file}", check=False)
+        hosts.popen("n3", "bash", "-c", f"while sleep 0.2; do yes >> {file}; done", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    yield full_disk
+    hosts.run("n3", "pkill", "-f", file, check=False)  # finds nothing if the test failed before
+    hosts.run("n3", "rm", "-f", file)

@@ -4,7 +4,6 @@ Each test prepares the same faces in its own storage prefix under one fault; the
 """
 
 import re
-import subprocess
 
 import pytest
 
@@ -83,21 +82,6 @@ def expected(submit, store):
 def _has_worker(hosts, machine: str) -> bool:
     """Return whether a worker of a stage runs on the machine."""
     return bool(hosts.run(machine, "pgrep", "-f", "^ray::MapWorker", check=False).stdout)
-
-
-@pytest.fixture
-def full_disk(hosts):
-    """Return a function that fills the disk of n3 and keeps it full."""
-    file = "/tmp/ray/fill-disk"
-    nearly = "$(($(stat -f -c '%a * %S' /tmp/ray) - (32 << 20)))"  # fallocate takes all or nothing, so the last 32 MiB are written byte by byte
-
-    def full_disk():
-        hosts.run("n3", "bash", "-c", f"fallocate -l {nearly} {file}; yes >> {file}", check=False)
-        hosts.popen("n3", "bash", "-c", f"while sleep 0.2; do yes >> {file}; done", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    yield full_disk
-    hosts.run("n3", "pkill", "-f", file, check=False)  # finds nothing if the test failed before
-    hosts.run("n3", "rm", "-f", file)
 
 
 def test_the_work_of_a_disconnected_machine_is_repeated_in_less_than_rays_seven_minutes(submit_and_wait, hosts, store, expected):

@@ -38,7 +38,7 @@ class Plan:
     """Share of its CPU that a worker may use. The head must fit in the rest, so that it does not slow the workers, as on separate machines."""
     preset: str = "demo"
     """Preset of the pipeline run for ``engine.py``."""
-    items: tuple[int, ...] = (4_000, 16_000)
+    items: tuple[int, ...] = (10_000, 30_000, 100_000)
     """Numbers of items for ``items.py``."""
 
 

@@ -18,7 +18,7 @@ from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.cluster.engine import ray_share
-from tools.bench.cluster.items import empty_items
+from tools.bench.cluster.items import many_items
 from tools.bench.cluster.machines import Plan, on_machines
 from tools.bench.table import command_line, measure_parts, metadata, show_rows, write_rows
 from tools.bench.video.plan import QUICK as QUICK_VIDEO
@@ -36,7 +36,11 @@ FIGURES = (
     ("ray_of_cpu", ("engine", "ray_of_cpu"), "", "demo: share of CPU time that Ray uses"),
     ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "demo: share of CPU time for imports in new processes"),
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
-    ("ms_per_item", ("items", "ms_per_item"), "", "engine: milliseconds for each additional item that writes an empty file"),
+    ("items_per_s", ("items", "items_per_s"), "", "engine, 100,000 items: items per second that write one row"),
+    ("added_s", ("items", "added_s"), "", "engine, 100,000 items: seconds to add 50"),
+    ("lost_index_s", ("items", "lost_index_s"), "", "engine, 100,000 items: seconds to continue without index and record"),
+    ("driver_gb", ("items", "driver_gb"), "", "engine, 100,000 items: peak memory of the driver in 10^9 bytes"),
+    ("items_growth", ("items", "growth"), "<= 1.1", "engine: largest growth of these figures, from 10,000 to 100,000 items; at most 1 is linear"),
 )
 """Key, its two keys in the raw figures, target (ours), description."""
 
@@ -69,7 +73,7 @@ def main(
             parts = {
                 "machines": lambda: on_machines(bench, plan, Path(scratch)),
                 "engine": lambda: ray_share(Path(scratch), plan.preset),
-                "items": lambda: empty_items(plan.items, Path(scratch)),
+                "items": lambda: many_items(plan.items, Path(scratch)),
             }
             raw: dict = {}
             measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, {"command": command, **metadata("torch")}, raw))

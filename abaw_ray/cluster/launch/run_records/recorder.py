@@ -15,7 +15,8 @@ from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours, mach
 from abaw_ray.cluster.launch.run_records.record import RunFolder, RunRecord, StageRun
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Record, code_digest, git_revision
+from abaw_ray.core.storage.provenance import code_digest, git_revision
+from abaw_ray.core.storage.records import Record
 
 _NO_RESULTS = ("storage", "cluster_size", "compute", "policy", "plan")
 """Settings that affect no results."""

@@ -32,7 +32,7 @@ def subjects_of_images(storage: Storage, shards: Sequence[str]) -> frozenset[str
     """Names in the column ``subject`` of these shards; shards of still images have no such column."""
 
     def read(shard: str) -> set[str]:
-        if "subject" not in storage.table_columns(shard):
+        if "subject" not in storage.table_schema(shard).names:
             return set()
         return set(storage.read_table(shard, columns=["subject"])["subject"].unique().to_pylist())
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
+from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, outputs_of, room_of_frames
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.sources import videos
@@ -34,6 +34,8 @@ class EncoderFrames:
     """Subjects whose chips trained the encoder, by its name."""
     video_of: dict[str, str]
     """Video of every subject of the data set."""
+    memory_gb: float
+    """Memory of the largest set of frames, in GiB, while it is read."""
 
     def official(self) -> Frames:
         """Frames of train and validation with the features of ``official``."""
@@ -68,7 +70,8 @@ def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
     """The features of the encoders per fold; None where there are no such encoders."""
     if not run.config.fold_encoders.are_trained:
         return None
-    annotations, features = annotated(run), EXTRACT_FEATURES.require(run).outputs
+    annotations, record = annotated(run), EXTRACT_FEATURES.require(run)
+    features = record.outputs
     outputs, encoders = EXTRACT_FOLD_FEATURES.require(run).outputs, TRAIN_FOLD_ENCODERS.require(run).figures["encoders"]
     visual: dict[str, dict[str, str]] = {name: {} for name in encoders}
     for item, path in outputs.items():
@@ -87,4 +90,5 @@ def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
         visual=visual,
         train_subjects={name: frozenset(encoder["subjects"]) for name, encoder in encoders.items()},
         video_of=video_of,
+        memory_gb=room_of_frames(run, record, outputs_of(run, features, annotations, ("train", "val"))),
     )

@@ -56,7 +56,7 @@ def trials_folder(run: Run[Any]) -> str:
 def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
     annotations, config = annotated(run), run.config.sweep
-    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations)
+    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val"))
     encoders = encoder_frames(run)
     labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
     train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
@@ -116,13 +116,14 @@ def _run_finals(
     """Train the final models and score the repeats of ``cv``, each in a separate task; returns the figures of each."""
     import ray
 
-    task = ray.remote(**run.compute.fusion.task_options, max_retries=3)
+    own = sweep.encoders.memory_gb if sweep.encoders else 0.0  # with encoders per fold, each task reads a set of frames of its own
+    task = ray.remote(**replace(run.compute.fusion, memory_gb=run.compute.fusion.memory_gb + own).task_options, max_retries=3)
     fused = chosen["fused"]
     jobs: dict[str, tuple[Any, ...]] = {"official": (final_official, fused, "fused"), "cv": (final_cv, fused)}
     for mode in UNIMODAL:
         jobs[mode] = (final_official, chosen[mode], mode) if mode in chosen else (final_unsearched, fused, mode)
     jobs |= {name: (score_repeat, fused, folds) for name, folds in repeats.items()}
-    at_once = 1 if sweep.encoders else len(jobs)  # with encoders per fold, each task reads a set of frames of its own
+    at_once = 1 if sweep.encoders else len(jobs)
     figures: dict[str, dict] = {}
     with progress("models", len(jobs), "protocols") as shown:
         for start in range(0, len(jobs), at_once):
