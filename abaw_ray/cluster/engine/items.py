@@ -10,6 +10,7 @@ from typing import Any
 from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
@@ -89,9 +90,10 @@ def _process(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], ma
     if todo:
         chain = make_chain(todo)
         if not chain.in_driver:
-            chain = _sized(run, chain)
-        with progress(store.stage, len(todo), unit) as shown:
-            process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried)
+            chain = replace(_sized(run, chain), run=run.id)
+        metrics = ItemMetrics(store.stage, run.id, run.events, items=len(todo), on_ray=not chain.in_driver)
+        with progress(store.stage, len(todo), unit) as shown, metrics.last_point_added():
+            process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried, metrics)
         figures = dict(shown.sums)
     uncounted = done | store.failures(items).keys()  # failed items have an output too, but returned no figures
     figures["rows"] = figures.get("rows", 0) + _rows(store, store.finished([item for item in items if item.name in uncounted]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from abaw_ray.cluster.engine.in_flight import start_slots
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore
@@ -32,6 +33,8 @@ class Chain:
     """See ``WorkerConfig``."""
     in_driver: bool = False
     """Whether the items are processed in this process, one after the other, without Ray."""
+    run: str = ""
+    """Name of the run, for the metrics of the workers; empty for none."""
 
     @property
     def in_flight(self) -> int:
@@ -39,7 +42,7 @@ class Chain:
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 
-def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict]) -> None:
+def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict], metrics: ItemMetrics) -> None:
     """Process all tasks; lost ones are retried after all others, without machines that lose every task.
 
     Args:
@@ -48,6 +51,7 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         chain: The operators; their numbers of workers are known.
         shown: Progress display.
         retried: Failures of an earlier run that are retried, by item name.
+        metrics: Counts what became of the items.
 
     Raises:
         StorageError: some tasks were lost in every round; all others are done.
@@ -60,8 +64,10 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         for row in stream(store, tasks, chain, retried, excluded):
             task = tasks[row["task"]]
             if losses.add(row):
-                continue
-            _show_outcome(row, task, store, shown, retried, finished)
+                metrics.add_ended("lost")
+            else:
+                _show_outcome(row, task, store, shown, retried, finished, metrics)
+            metrics.update_curves()
         if not losses.lost:
             return
         if last:
@@ -71,17 +77,22 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
         tasks, excluded = [tasks[number] for number in sorted(losses.lost)], losses.failing_machines
 
 
-def _show_outcome(row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str]) -> None:
-    """Print a failure, and add the outcome to the progress display."""
+def _show_outcome(
+    row: dict, task: Task, store: StageStore, shown: Progress, retried: Mapping[str, dict], finished: set[str], metrics: ItemMetrics
+) -> None:
+    """Print a failure, and add the outcome to the progress display and to the metrics."""
     name = row["name"]
     if row["reason"]:
         echo(f"  {name}: {row['reason']}")
     elif row["finished"] and name in retried:
         store.forget_failures([task[0]])
     new = row["finished"] and name not in finished
+    figures = json.loads(row["figures"]) if new or not row["finished"] else {}
+    metrics.add_figures(figures)
     if new:
         finished.add(name)
-    shown.step(int(new), json.loads(row["figures"]) if new or not row["finished"] else {}, work=_size(task))
+        metrics.add_ended("failed" if row["reason"] else "done")
+    shown.step(int(new), figures, work=_size(task))
 
 
 class Losses:
@@ -158,7 +169,7 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for number, operator in enumerate(chain.operators, start=1):
         last, resources = number == len(chain.operators), operator.resources
-        config = WorkerConfig(store=store, build=operator.build, last=last, slots=slots, longest_pause=chain.longest_pause)
+        config = WorkerConfig(store=store, build=operator.build, last=last, slots=slots, longest_pause=chain.longest_pause, run=chain.run)
         dataset = dataset.map_batches(
             ItemWorker,
             fn_constructor_args=(config,),
