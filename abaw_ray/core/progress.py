@@ -64,11 +64,12 @@ class Progress:
         rates += [f"{value / seconds:,.0f} {name}/s" for name, value in counts.items()]
         fraction = self.work_done / self.total_work if self.total_work else self.done / max(self.total, 1)
         remaining = (1 - min(fraction, 1)) * seconds / fraction if fraction else 0
-        tail = f", {_clock(remaining)} left" if fraction and self.done < self.total else ""
+        tail = f", {clock_text(remaining)} left" if fraction and self.done < self.total else ""
         return f"  {self.title}: {', '.join([f'{self.done:,} of {self.total:,} {self.unit}', *rates])}{tail}"
 
 
-def _clock(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
+    """A duration as a clock shows it: ``1:23:45``, ``3:45``."""
     hours, minutes = divmod(int(seconds) // 60, 60)
     return f"{hours}:{minutes:02d}:{int(seconds) % 60:02d}" if hours else f"{minutes}:{int(seconds) % 60:02d}"
 

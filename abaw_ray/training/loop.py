@@ -3,6 +3,7 @@
 An engine owns the parameters: plain PyTorch here, DeepSpeed in ``cluster/``. This module is independent of the model and of where it runs.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -122,6 +123,7 @@ def run_steps(
     seed: Callable[[int], int],
     num_workers: int = 0,
     device: str | torch.device | None = None,
+    on_data_wait: Callable[[float], None] | None = None,
 ) -> Iterator[Tensor]:
     """Train over the steps and yield this rank's loss of each step, a scalar that is still on its device.
 
@@ -134,8 +136,9 @@ def run_steps(
         seed: Seed of PyTorch's random numbers (stochastic depth, dropout) in a step, so that a resumed run repeats them.
         num_workers: Threads that prefetch micro-batches.
         device: Device to which tensors of micro-batches are copied, one micro-batch ahead; None where ``loss_of`` copies them.
+        on_data_wait: Called for each step with the time in seconds for which it has waited for its micro-batches.
     """
-    numbered, losses = _numbered(list(steps), micro_batches_of, num_workers), []
+    numbered, losses = _numbered(list(steps), micro_batches_of, num_workers, on_data_wait), []
     for step, is_last, micro_batch in numbered if device is None else on_device(numbered, device):
         if not losses:
             set_learning_rates(engine.param_groups, lr_multiplier(step))
@@ -149,8 +152,23 @@ def run_steps(
             losses = []
 
 
-def _numbered(steps: list[int], micro_batches_of: Callable[[int], list[_T]], num_workers: int) -> Iterator[tuple[int, bool, _T]]:
+def timed(items: Iterator[_T], on_wait: Callable[[float], None]) -> Iterator[_T]:
+    """Yield the items; ``on_wait`` is called with the seconds that each took to arrive."""
+    while True:
+        started = time.monotonic()
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        on_wait(time.monotonic() - started)
+        yield item
+
+
+def _numbered(
+    steps: list[int], micro_batches_of: Callable[[int], list[_T]], num_workers: int, on_data_wait: Callable[[float], None] | None
+) -> Iterator[tuple[int, bool, _T]]:
     """Step of each micro-batch, and whether it is the last one of the step."""
-    for step, micro_batches in zip(steps, prefetch(steps, micro_batches_of, num_workers), strict=True):
+    batches = prefetch(steps, micro_batches_of, num_workers)
+    for step, micro_batches in zip(steps, timed(batches, on_data_wait) if on_data_wait else batches, strict=True):
         for number, micro_batch in enumerate(micro_batches, start=1):
             yield step, number == len(micro_batches), micro_batch

@@ -15,9 +15,12 @@ import pytest
 from ray import cloudpickle
 
 from abaw_ray.cluster.engine.in_flight import InFlightSlots
+from abaw_ray.cluster.engine.outcomes import Outcomes
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
+from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import DataError, ItemError
 from abaw_ray.core.progress import Progress
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -103,7 +106,8 @@ def chain(session, tmp_path):
         ]
         progress = Progress("chain", len(payloads), "items")
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
-        process_items(store, tasks, Chain(operators=operators), progress, {}, store.index())
+        metrics = ItemMetrics("chain", "run", RunEvents(), items=len(tasks), on_ray=True)
+        process_items(store, tasks, Chain(operators=operators), Outcomes(store, progress, metrics, store.index(), {}))
         return progress, store.finished([item for item, _ in tasks])
 
     run.store, run.folder = store, tmp_path

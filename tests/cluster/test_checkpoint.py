@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.stages.stage_one.encoder import _show
+from abaw_ray.cluster.metrics.run_events import RunEvents
+from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports
 from abaw_ray.cluster.training.checkpoint import delete_local_copy, fetch, write
 from abaw_ray.cluster.training.file_list import CheckpointError, read_key
 from abaw_ray.cluster.training.job import RankJob
@@ -190,7 +191,8 @@ def test_a_training_resumes_from_the_last_intact_checkpoint_and_says_why(run):
 
 
 def test_a_skipped_checkpoint_is_printed_with_the_next_report(capsys):
-    _show("cv-1", {"step": 3, "total_steps": 9, "skipped": "c2: is damaged; continues from c1 instead"})
+    report = {"step": 3, "total_steps": 9, "preempted_nodes": 0, "skipped": "c2: is damaged; continues from c1 instead"}
+    TrainingReports("cv-1", RunEvents())(report)
     assert capsys.readouterr().out.splitlines()[0] == "  cv-1: c2: is damaged; continues from c1 instead"
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import psutil
 import pytest
 import torch
 from event_files import read_scalars
+from node_metrics import metrics_collected, wait_for_metrics
 from reference_training import SHARDS, ReferenceTraining, write_shards
 from synthetic_images import CONFIG
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
@@ -31,6 +34,8 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = replace(CONFIG, epochs=6, zero_stage=2, moe=replace(CONFIG.moe, aux_loss_weight=0.01))
 ITEM = Item(name="run", identity="synthetic")
+TAGS = "stage=encoder,run=disturbed"
+"""Tags of the training's metrics."""
 
 
 def title(process):
@@ -63,14 +68,17 @@ def compute(workers, **more):
 @pytest.fixture(scope="module")
 def session():
     """A started Ray with two CPUs."""
-    with RaySession(compute(2)) as session:
+    with metrics_collected(), RaySession(compute(2)) as session:
         session.start()
         yield session
 
 
 @pytest.fixture(scope="module")
 def disturbed(store, session, tmp_path_factory):
-    """Metrics, reports and messages of a run with a preemption notice in its first epoch; two epochs later it loses a worker, and then another."""
+    """Metrics, reports, messages of a run with a preemption notice in its first epoch; two epochs later it loses a worker, and then another.
+
+    The ranks report every four steps; the last value is what the node exports for Prometheus at the end.
+    """
     reports, messages, killed, notices = [], [], [], tmp_path_factory.mktemp("notices")
 
     def preempted_nodes():  # each rank of the first group gets the notice once
@@ -83,22 +91,26 @@ def disturbed(store, session, tmp_path_factory):
         if report.get("epoch") in (2, 3) and len(killed) == report["epoch"] - 2:
             killed.append(kill_a_worker())
 
-    metrics = train_encoder(
-        store=store,
-        item=ITEM,
-        shards=SHARDS,
-        config=SETTINGS,
-        compute=compute(2),
-        on_report=on_report,
-        on_wait=messages.append,
-        preempted_nodes=preempted_nodes,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("abaw_ray.cluster.training.trainer.RankJob", partial(RankJob, min_report_interval_s=0.0))
+        metrics = train_encoder(
+            store=store,
+            item=ITEM,
+            shards=SHARDS,
+            config=SETTINGS,
+            compute=compute(2, log_every_n_steps=4),
+            run_id="disturbed",
+            on_report=on_report,
+            on_wait=messages.append,
+            preempted_nodes=preempted_nodes,
+        )
+    exported = wait_for_metrics(lambda values: values.get(f"abaw_ray_training_step{{{TAGS}}}") == 36.0)  # of the last rank 0
     assert killed == [2, 2]
-    return metrics, reports, messages
+    return metrics, reports, messages, exported
 
 
 def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_reported(disturbed):
-    metrics, reports, _ = disturbed
+    metrics, reports, *_ = disturbed
     epochs = [report["epoch"] for report in reports if "epoch" in report]
     assert [row["epoch"] for row in metrics["curve"]] == [1, 2, 3, 4, 5, 6]
     assert sorted(set(epochs)) == [1, 2, 3, 4, 5, 6]
@@ -136,6 +148,23 @@ def test_the_events_have_every_step_once_in_spite_of_two_failures(store, disturb
     epochs = [step for tag, step, _, _ in read_scalars(store.storage, folder) if tag == "macro_f1/even"]
     assert losses == list(range(1, 37))
     assert epochs == list(range(6, 37, 6))
+
+
+def test_the_node_exports_the_figures_of_the_last_steps(store, disturbed):
+    exported, events = disturbed[3], read_scalars(store.storage, f"{store.output(ITEM, '')}/tensorboard")
+    curves = {name: {step: value for tag, step, value, _ in events if tag == f"train/{name}"} for name in ("loss", "learning_rate", "grad_norm")}
+    assert exported[f"abaw_ray_training_loss{{{TAGS}}}"] == pytest.approx(sum(curves["loss"][step] for step in range(33, 37)) / 4, abs=1e-4)
+    assert exported[f"abaw_ray_training_learning_rate{{{TAGS}}}"] == pytest.approx(curves["learning_rate"][36], abs=1e-4)
+    assert exported[f"abaw_ray_training_gradient_norm{{{TAGS}}}"] == pytest.approx(curves["grad_norm"][36], abs=1e-4)
+    assert curves["grad_norm"].keys() == set(range(1, 37)), "with ZeRO 2 every step has one"
+    assert exported[f"abaw_ray_training_images_per_second{{{TAGS}}}"] > 0
+    assert all(exported[f"abaw_ray_training_data_wait_seconds_total{{{TAGS},rank={rank}}}"] > 0 for rank in (0, 1))
+
+
+def test_steps_within_an_epoch_are_reported(disturbed):
+    steps = [report for report in disturbed[1] if "seconds_left" in report]
+    assert {report["step"] for report in steps} == set(range(4, 37, 4))
+    assert all(report["total_steps"] == 36 and report["grad_norm"] > 0 for report in steps)
 
 
 def test_the_metrics_are_those_of_the_selected_epoch(disturbed):

@@ -15,9 +15,12 @@ import pytest
 from ray import cloudpickle
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.engine.outcomes import Outcomes
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
+from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError, ItemError, StorageError
 from abaw_ray.core.progress import Progress
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -90,7 +93,9 @@ def process(session, tmp_path):
         operator = Operator(build=build, resources=Resources(workers=1, memory_gb=0.1), items_per_worker=items_per_worker)
         tasks = [(Item(name=name, identity="1"), payload) for name, payload in payloads.items()]
         progress = Progress("slow", len(tasks), "items")
-        process_items(store, tasks, Chain(operators=[operator], longest_pause=0.1), progress, {}, store.index())
+        metrics = ItemMetrics("slow", "run", RunEvents(), items=len(tasks), on_ray=True)
+        outcomes = Outcomes(store, progress, metrics, store.index(), {})
+        process_items(store, tasks, Chain(operators=[operator], longest_pause=0.1, run="run"), outcomes)
         run.store, run.done = store, progress.done
         outputs = store.finished([item for item, _ in tasks])
         return {name: store.storage.read_table(path)["n"].to_pylist() for name, path in outputs.items()}

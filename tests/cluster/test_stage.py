@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pytest
+from event_files import read_scalars
+from node_metrics import metrics_collected, wait_for_metrics
 
 from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.resources import Resources
@@ -98,7 +100,8 @@ def session():
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
     config = BookConfig()
-    with RaySession(replace(config.compute, object_store_mb=80)) as session:
+    with metrics_collected(), RaySession(replace(config.compute, object_store_mb=80)) as session:
+        session.start()
         yield session
 
 
@@ -188,3 +191,19 @@ def test_a_failed_check_of_a_stage_is_reported_before_any_stage_runs(run, capsys
         plan_of(other, capsys, monkeypatch)
     assert "PROBLEM" not in capsys.readouterr().out, "the only problem is the error, which is printed once"
     assert not (tmp_path / "runs.log").exists()
+
+
+def test_the_node_exports_items_rows_and_outcomes_of_a_stage_and_the_run_has_its_curves(run):
+    observed = run(texts=("one", "two words", "", "four"), policy=Policy(max_failures=0.5))
+    run_job(observed, (WORDS,))
+    tags = f"stage=words,run={observed.id}"
+    remaining, in_progress = f"abaw_ray_items_remaining{{{tags}}}", f"abaw_ray_items_in_progress{{{tags}}}"
+    values = wait_for_metrics(lambda values: values.get(remaining) == 0.0)
+    assert values[f"abaw_ray_items_total{{{tags},outcome=done}}"] == 3.0
+    assert values[f"abaw_ray_items_total{{{tags},outcome=failed}}"] == 1.0
+    assert values[f"abaw_ray_rows_total{{{tags}}}"] == 4.0
+    assert values.get(in_progress, 0.0) == 0.0, "the worker has ended, or has nothing in work"
+    points = {tag: (step, value) for tag, step, value, _ in read_scalars(observed.storage, f"runs/{observed.id}/tensorboard/words")}
+    assert points["items/items_remaining"] == (4, 0.0)
+    assert points["items/items_failed"] == (4, 1.0)
+    assert points["items/rows_per_second"][1] > 0

@@ -115,3 +115,23 @@ def test_items_that_were_not_begun_are_not_computed_after_an_iterator_is_closed(
     assert list(prefetcher([7], make)) == [7]
     assert len(made) <= 4
     prefetcher.close()
+
+
+def test_the_wait_for_the_micro_batches_of_each_step_is_reported_without_the_time_of_the_step(monkeypatch):
+    clock, waits = [0.0], []
+    monkeypatch.setattr("abaw_ray.training.loop.time.monotonic", lambda: clock[0])
+    model = nn.Linear(3, 1).double()
+    optimizer = torch.optim.SGD([{"params": model.parameters(), "lr": 0.1, "peak_lr": 0.1}])
+    engine = PlainEngine(model, optimizer, gradient_accumulation_steps=2)
+
+    def load(step):
+        clock[0] += 2.0 + step
+        return halves(step)
+
+    def loss_of(micro_batch):
+        clock[0] += 100.0
+        return engine(micro_batch[0]).sum()
+
+    steps = run_steps(range(3), load, loss_of, engine, lr_multiplier=lambda step: 1.0, seed=lambda step: step, on_data_wait=waits.append)
+    assert len(list(steps)) == 3
+    assert waits == [2.0, 3.0, 4.0]

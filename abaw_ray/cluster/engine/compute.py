@@ -44,6 +44,9 @@ class ComputeConfig:
     preemption_poll_s: float = 5.0
     """Interval at which ranks poll for preemption notices, in seconds. After a notice they write a checkpoint: 4.3 GB for ViT-L/14, 6 s to a local
     disk, plus the upload. AWS gives two minutes of notice, Google half a minute."""
+    log_every_n_steps: int = 50
+    """Steps of the encoder's training between two values of its metrics, and between two lines on the terminal, which are at least five seconds
+    apart; 0 for one of each per epoch. Ours."""
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     """When the encoder's training waits for machines, continues with fewer, or gives up."""
     object_store_mb: int = 300
@@ -60,7 +63,7 @@ class ComputeConfig:
         for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
             getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
         self.recovery.check("compute.recovery")
-        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size"):
+        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size", "log_every_n_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
         for name in ("prefetch", "compile"):

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from abaw_ray.cluster.engine.outcomes import Outcomes
 from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore
@@ -97,9 +99,11 @@ def _process(
         return {}, done
     chain = make_chain(todo)
     if not chain.in_driver:
-        chain = _sized(run, chain)
-    with progress(store.stage, len(todo), unit) as shown:
-        process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, shown, retried, index)
+        chain = replace(_sized(run, chain), run=run.id)
+    metrics = ItemMetrics(store.stage, run.id, run.events, items=len(todo), on_ray=not chain.in_driver)
+    with progress(store.stage, len(todo), unit) as shown, metrics.last_point_added():
+        outcomes = Outcomes(store, shown, metrics, index, retried)
+        process_items(store, split(run, todo, chain.operators[0].resources.workers), chain, outcomes)
     return dict(shown.sums), done
 
 

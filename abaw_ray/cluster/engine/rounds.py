@@ -1,18 +1,17 @@
 """Rounds over the tasks of a stage: tasks lost to a storage or disk error are retried after all others, on other machines."""
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from abaw_ray.cluster.engine.in_flight import start_slots
+from abaw_ray.cluster.engine.outcomes import Outcomes, work_of
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
 from abaw_ray.cluster.engine.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.progress import Progress, echo
+from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import StageStore
-from abaw_ray.core.storage.store_index import StoreIndex
 
 _MAX_ROUNDS = 3
 """Attempts at a task that fails with storage errors. Ours."""
@@ -35,6 +34,8 @@ class Chain:
     """See ``WorkerConfig``."""
     in_driver: bool = False
     """Whether the items are processed in this process, one after the other, without Ray."""
+    run: str = ""
+    """Name of the run, for the metrics of the workers; empty for none."""
 
     @property
     def in_flight(self) -> int:
@@ -42,30 +43,28 @@ class Chain:
         return self.in_flight_per_worker * self.operators[-1].resources.workers
 
 
-def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Progress, retried: Mapping[str, dict], index: StoreIndex) -> None:
+def process_items(store: StageStore, tasks: list[Task], chain: Chain, outcomes: Outcomes) -> None:
     """Process all tasks; lost ones are retried after all others, without machines that lose every task.
 
     Args:
         store: The stage's storage.
         tasks: In the order in which they are started.
         chain: The operators; their numbers of workers are known.
-        shown: Progress display.
-        retried: Failures of an earlier run that are retried, by item name.
-        index: The store's; finished outputs are added.
+        outcomes: Shows and counts what becomes of the tasks.
 
     Raises:
         StorageError: some tasks were lost in every round; all others are done.
     """
-    shown.set_total_work(sum(_size(task) for task in tasks))
-    outcomes = _Outcomes(store, shown, retried, index)
+    outcomes.shown.set_total_work(sum(map(work_of, tasks)))
     excluded: frozenset[str] = frozenset()
     for last in (number == _MAX_ROUNDS for number in range(1, _MAX_ROUNDS + 1)):
         losses = Losses(chain.operators[0].resources.workers)
-        for row in stream(store, tasks, chain, retried, excluded):
+        for row in stream(store, tasks, chain, outcomes.retried, excluded):
             task = tasks[row["task"]]
             if losses.add(row):
-                continue
-            outcomes.add(row, task)
+                outcomes.add_lost()
+            else:
+                outcomes.add(row, task)
         if not losses.lost:
             return
         if last:
@@ -73,31 +72,6 @@ def process_items(store: StageStore, tasks: list[Task], chain: Chain, shown: Pro
             raise StorageError(f"{len(losses.lost)} of {len(tasks)} could not be read or written, all others are done; first {reason}")
         echo(f"  {len(losses.lost)} could not be read or written and are retried")
         tasks, excluded = [tasks[number] for number in sorted(losses.lost)], losses.failing_machines
-
-
-class _Outcomes:
-    """What became of the tasks that were not lost: shown, and added to the store's index."""
-
-    def __init__(self, store: StageStore, shown: Progress, retried: Mapping[str, dict], index: StoreIndex) -> None:
-        self._store, self._shown, self._retried, self._index = store, shown, retried, index
-        self._finished: set[str] = set()
-
-    def add(self, row: dict, task: Task) -> None:
-        """Print a failure, and count the outcome of one manifest row."""
-        item = task[0]
-        if row["reason"]:
-            echo(f"  {item.name}: {row['reason']}")
-        elif row["deaths"]:
-            echo(f"  {item.name}: processed again, because its worker's process died during it")
-        if not row["reason"] and row["finished"] and item.name in self._retried:
-            self._store.forget_failures([item])
-        new = row["finished"] and item.name not in self._finished
-        figures = json.loads(row["figures"]) if new or not row["finished"] else {}
-        if new:
-            self._finished.add(item.name)
-            if "rows" in figures and not row["reason"]:
-                self._index.add(self._store.output(item), int(figures["rows"]))
-        self._shown.step(int(new), figures, work=_size(task))
 
 
 class Losses:
@@ -134,11 +108,6 @@ class Losses:
         return failing if len(failing) < len(self._latest) else frozenset()
 
 
-def _size(task: Task) -> float:
-    """Work of a task relative to others of its stage: the bytes that it reads where its payload names them."""
-    return max(task[1].get("size", 1), 1)
-
-
 def stream(store: StageStore, tasks: list[Task], chain: Chain, retried: Mapping[str, dict], excluded: frozenset[str]) -> Iterator[dict]:
     """Yield the manifest rows with their outcomes, in the order of completion.
 
@@ -170,7 +139,8 @@ def _in_driver(store: StageStore, rows: list[dict], chain: Chain) -> Iterator[di
 def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Iterator[dict]:
     slots = start_slots(chain.in_flight) if len(chain.operators) > 1 else None
     with worker_deaths() as deaths:  # both actors end when nothing refers to them
-        config = WorkerConfig(store=store, build=chain.operators[0].build, slots=slots, deaths=deaths, longest_pause=chain.longest_pause)
+        build, pause = chain.operators[0].build, chain.longest_pause
+        config = WorkerConfig(store=store, build=build, slots=slots, deaths=deaths, longest_pause=pause, run=chain.run)
         yield from _dataset(config, rows, chain, excluded).iter_rows()
 
 

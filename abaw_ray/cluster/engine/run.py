@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Record, within_failure_budget
@@ -68,6 +69,8 @@ class Run(Generic[_ConfigT]):
     """Name of the command: pipeline."""
     id: str = field(default_factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}", compare=False)
     """Name of this run: UTC time of its start, and random characters."""
+    events: RunEvents = field(default_factory=RunEvents, compare=False, repr=False)
+    """Curves of the run for TensorBoard, written where the run is recorded."""
     result: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What the command prints as JSON at its end, where it can; filled by the command."""
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.worker_deaths import TaskRegistration
+from abaw_ray.cluster.metrics.item_metrics import WorkerMetrics
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
@@ -77,6 +79,8 @@ class WorkerConfig:
     """Number of the operator in its chain."""
     on_ray: bool = True
     """Whether this is an actor of Ray, not an object in the driver."""
+    run: str = ""
+    """Name of the run, for metrics; empty for none."""
     longest_pause: float = 15.0
     """Seconds. A worker that lost an item pauses before the next one, twice as long each time: otherwise a machine with a full disk or without
     network would take all items from the others and lose them. Ours."""
@@ -109,6 +113,7 @@ class ItemWorker:
         context = ray.get_runtime_context() if ray and ray.is_initialized() and config.on_ray else None
         self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "driver", "worker": "driver"}
         self._registration = TaskRegistration(config.deaths, self.here["machine"], self.here["worker"])
+        self.metrics = WorkerMetrics(config.store.stage, config.run) if context and config.run else None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch with their outcomes."""
@@ -118,7 +123,8 @@ class ItemWorker:
     def process(self, row: dict) -> dict:
         """Process one task, unless an earlier operator has ended it."""
         ended = row["machine"] and (row["finished"] or row["reason"] or row["lost"] or row["error"])
-        done = row if ended else self._attempt(row)
+        with self.metrics.in_progress() if self.metrics and not ended else nullcontext():
+            done = row if ended else self._attempt(row)
         if self.config.last and self.config.slots is not None:
             _wait_for(self.config.slots.release.remote(_slot(row)))
         return done

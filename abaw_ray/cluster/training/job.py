@@ -5,15 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ray.train
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.training.rank_metrics import RankMetrics
 from abaw_ray.cluster.training.room import LargerSizes, PlacementGroups, allowed_sizes
+from abaw_ray.cluster.training.step_log import StepLog, StepLogConfig
 from abaw_ray.cluster.training.zero import ZeroConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
+from abaw_ray.training.events import EventLog
+
+EVENTS_FOLDER = "tensorboard"
+"""Folder of the event files in the stage's output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +34,10 @@ class RankJob:
     """Path of the stage's output below the storage root."""
     run: str
     """Path of the run's checkpoints below the storage root."""
+    stage: str
+    """Name of the stage, for metrics."""
+    run_id: str
+    """Name of the run, for metrics."""
     shards: tuple[str, ...]
     """Paths of the ``IMAGE`` tables below the storage root."""
     config: EncoderConfig
@@ -37,6 +49,9 @@ class RankJob:
     """Whether the images are generated, which the model card says."""
     checkpoint_key: bytes = field(default=b"", repr=False)
     """Signs the checkpoints; empty for no signature."""
+    min_report_interval_s: float = 5.0
+    """Shortest time between two reports of steps, in seconds of training. The controller takes one report per half second, for which the ranks would
+    wait. Ours."""
     preempted_nodes: Callable[[], frozenset[str]] | None = None
     """Returns the IDs of nodes with a preemption notice; all ranks call it together. None where nodes are not preempted."""
 
@@ -80,6 +95,25 @@ class RankJob:
             max_grad_norm=config.optim.max_grad_norm,
             gpu=self.gpu,
         )
+
+    def step_log(self, *, rank: int, step: int, total_steps: int, mean_over_ranks: Callable[[Tensor], Tensor]) -> StepLog:
+        """The log of a rank's steps.
+
+        Args:
+            rank: The rank; the events are written by rank 0.
+            step: Number of steps taken.
+            total_steps: Number of steps of the whole training.
+            mean_over_ranks: Mean of a vector over the ranks.
+        """
+        config = StepLogConfig(
+            optim=self.config.optim,
+            total_steps=total_steps,
+            global_batch_size=self.config.global_batch_size,
+            log_every_n_steps=self.compute.log_every_n_steps,
+            min_report_interval_s=self.min_report_interval_s,
+        )
+        events = EventLog(self.storage, f"{self.output}/{EVENTS_FOLDER}", step) if rank == 0 else None
+        return StepLog(config, mean_over_ranks, ray.train.report, RankMetrics(self.stage, self.run_id, rank), events)
 
     def choose_micro_batch_size(self, model: ExpressionModel, device: str) -> int:
         """The largest number of images of a pass, on every rank the same; all ranks call this together. Their GPUs may differ in memory."""

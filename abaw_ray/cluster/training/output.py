@@ -22,8 +22,6 @@ from abaw_ray.encoder.task import EncoderTask
 
 SELECTED_FOLDER, OTHER_FOLDER = "encoder", "other"
 """Folders of the selected encoder, and of the other candidate where that is another epoch's."""
-EVENTS_FOLDER = "tensorboard"
-"""Folder of the event files."""
 
 
 def write_output(

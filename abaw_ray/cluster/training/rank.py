@@ -16,23 +16,21 @@ from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.attempts import Restart
 from abaw_ray.cluster.training.average import WeightAverage
 from abaw_ray.cluster.training.job import RankJob
-from abaw_ray.cluster.training.loss_log import LossLog, check_finite
-from abaw_ray.cluster.training.output import EVENTS_FOLDER, write_output
+from abaw_ray.cluster.training.output import write_output
 from abaw_ray.cluster.training.polls import RankPolls
 from abaw_ray.cluster.training.rank_errors import first_error
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
 from abaw_ray.cluster.training.resume import fetch_intact
+from abaw_ray.cluster.training.step_log import check_finite
 from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.encoder.evaluation.metrics import scalars_of
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import ImageSet, open_image_set
 from abaw_ray.encoder.moe import ExpertLoad
 from abaw_ray.encoder.output.best import BestEncoder
 from abaw_ray.encoder.task import EncoderTask, RankContext
 from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
-from abaw_ray.training.events import EventLog
 from abaw_ray.training.loop import run_steps
 from abaw_ray.training.optim import lr_multiplier
 
@@ -79,15 +77,15 @@ class _Rank:
             micro_batch_size=job.choose_micro_batch_size(self.model, self.device),
         )
         self.task = self._on_all_ranks(lambda: EncoderTask(self.config, self.images, rank_context, noise_sizes=self.model.noise_sizes))
-        self.curve: list[dict] = []
-        """Metrics of the finished epochs."""
+        self.curve: list[dict] = []  # metrics of the finished epochs
         self.step, self.loss_sum = 0, 0.0
         """Number of steps taken, and the sum of the losses that the unfinished epoch had accumulated at a checkpoint."""
         self.skipped = ""
         """Why newer checkpoints than that of the start were not used, until it is reported."""
         self.engine, self.average = self._start_engine()
         self.best = BestEncoder(job.storage, job.run)
-        self.events = EventLog(job.storage, f"{job.output}/{EVENTS_FOLDER}", self.step) if self.rank == 0 else None
+        self.total_steps = self.config.epochs * self.task.steps_per_epoch
+        self.log = job.step_log(rank=self.rank, step=self.step, total_steps=self.total_steps, mean_over_ranks=self.mean)
         self.polls = RankPolls(job.preempted_nodes, job.compute, self.mean, self.step)
         self.larger = job.larger_sizes(self.world_size) if self.rank == 0 else None
 
@@ -164,8 +162,7 @@ class _Rank:
 
     def _save_checkpoint(self, report: dict) -> None:
         """Write a checkpoint and report it to the driver."""
-        if self.events:
-            self.events.upload(self.step)
+        self.log.upload_events(self.step)
         fractions = self.task.expert_load.fractions.tolist()
         state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
         folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average, key=self.job.checkpoint_key)
@@ -176,6 +173,7 @@ class _Rank:
         )
         self.skipped = ""
         self.polls.saved()
+        self.log.resume()
 
     def _stop_if_more_workers_have_room(self) -> None:
         """End this attempt after a checkpoint if a larger number of workers has room. All ranks call this together."""
@@ -183,40 +181,43 @@ class _Rank:
         if workers := round(float(self.mean(torch.tensor(float(workers)))) * self.world_size):
             raise _StopError(Restart(workers))
 
-    def _run_steps(self, steps: range, total_steps: int) -> None:
+    def _run_steps(self, steps: range) -> None:
         """Take these steps and sum their losses; save a checkpoint when a node gets a preemption notice, and when the last one is old."""
-        task, losses = self.task, LossLog(self.config.optim, total_steps, self.mean, self.events)
+        task, log = self.task, self.log
+        log.resume()
         for loss in run_steps(
             steps,
             task.micro_batches,
             lambda micro_batch: task.loss_of(self.engine, micro_batch),
             self.engine,
-            lr_multiplier=lambda step: lr_multiplier(step, total_steps, self.config.optim),
+            lr_multiplier=lambda step: lr_multiplier(step, self.total_steps, self.config.optim),
             seed=task.seed,
             num_workers=self.num_workers,
             device=self.device,
+            on_data_wait=log.add_data_wait,
         ):
-            losses.add(loss)
+            log.add(loss, self.engine.grad_norm)
             if self.average:
                 self.average.update(self.step)
             self.step += 1
+            log.after(self.step)
             if self.step < steps.stop and (poll := self.polls.after(self.step, steps.stop)).checkpoint:
-                self.loss_sum += losses.sum(self.step)
-                self._save_within_epoch(len(poll.preempted), total_steps)
-        self.loss_sum += losses.sum(self.step)
+                self.loss_sum += log.sum(self.step)
+                self._save_within_epoch(len(poll.preempted))
+        self.loss_sum += log.sum(self.step)
 
-    def _save_within_epoch(self, preempted_nodes: int, total_steps: int) -> None:
+    def _save_within_epoch(self, preempted_nodes: int) -> None:
         """Save a checkpoint between two steps; ends this attempt where machines go, or more of them have come."""
-        self._save_checkpoint({"step": self.step, "total_steps": total_steps, "preempted_nodes": preempted_nodes})
+        self._save_checkpoint({"step": self.step, "total_steps": self.total_steps, "preempted_nodes": preempted_nodes})
         if preempted_nodes:  # steps on a machine that is about to end would be lost with it
             raise _StopError(Restart())
         self._stop_if_more_workers_have_room()
 
     def _epoch(self, epoch: int) -> dict:
         """Train and validate one epoch; returns its metrics."""
-        started, task, total_steps = time.monotonic(), self.task, self.config.epochs * self.task.steps_per_epoch
+        started, task = time.monotonic(), self.task
         steps = range(self.step, (epoch + 1) * task.steps_per_epoch)
-        self._run_steps(steps, total_steps)
+        self._run_steps(steps)
         seconds = time.monotonic() - started
         with self._weights_to_use():
             metrics = self._validate()
@@ -225,6 +226,7 @@ class _Rank:
         return {
             "epoch": epoch + 1,
             "epochs": self.config.epochs,
+            "steps": self.step,
             "loss": self.loss_sum / task.steps_per_epoch,
             **metrics,
             "train_images": len(task.train),
@@ -244,7 +246,5 @@ class _Rank:
         validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
         metrics = validation.metrics(self.config.classes)
         check_finite(metrics["val_loss"], self.step, self.config.optim)
-        if self.events:
-            for name, value in scalars_of(metrics).items():
-                self.events.add(name, value, self.step)
+        self.log.add_scores(metrics, self.step)
         return metrics

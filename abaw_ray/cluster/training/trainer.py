@@ -3,17 +3,15 @@
 ``encoder/`` defines a step, ``attempts`` what follows a failure. This module starts the ranks and forwards their reports to the driver.
 """
 
-import json
 import logging
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from abaw_ray.cluster.engine.autoscaler import why_no_machines
@@ -24,6 +22,7 @@ from abaw_ray.cluster.training.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
+from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
 from abaw_ray.cluster.training.room import PlacementGroups, release_named
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
@@ -32,8 +31,6 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 
 _LOG = logging.getLogger(__name__)
-_POLL_S = 0.2
-"""Seconds between two reads of the reports."""
 
 
 def train_encoder(
@@ -45,6 +42,7 @@ def train_encoder(
     compute: ComputeConfig,
     start_from: str = "",
     is_synthetic: bool = False,
+    run_id: str = "",
     on_report: Callable[[dict], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
     preempted_nodes: Callable[[], frozenset[str]] | None = None,
@@ -59,9 +57,11 @@ def train_encoder(
         compute: Number and size of the ranks, passes of a step, when the training waits for machines or gives up; they do not change the result.
         start_from: Folder of an encoder with its head below the storage root, to start from its weights instead of those of the settings.
         is_synthetic: Whether the images are generated, which the model card says.
-        on_report: Called in this process after each epoch with its metrics, and after a checkpoint within an epoch with ``step``,
-            ``total_steps`` and ``preempted_nodes``, the number of nodes with a new preemption notice; ``skipped`` says why newer checkpoints than
-            that of the start were not used.
+        run_id: Name of the run, a tag of the metrics.
+        on_report: Called in this process after each epoch with its metrics; after a checkpoint within an epoch with ``step``, ``total_steps`` and
+            ``preempted_nodes``, the number of nodes with a new preemption notice; and every few steps (``compute.log_every_n_steps``) with ``step``,
+            ``total_steps`` and their ``loss``, ``learning_rate``, ``grad_norm`` (or None), ``images_per_second``, ``data_wait_s`` per step and
+            ``seconds_left``. ``skipped`` says why newer checkpoints than that of the start were not used.
         on_wait: Called in this process with a line of text when the training waits for machines, continues after a failure or with other workers.
         preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
@@ -79,6 +79,8 @@ def train_encoder(
         storage=store.storage,
         output=store.output(item, ""),
         run=f"{store.path}/runs/{item.key}",
+        stage=store.stage,
+        run_id=run_id,
         shards=tuple(shards),
         config=config,
         start_from=start_from,
@@ -105,7 +107,7 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
             fit=lambda workers: _fit(job, workers, reports),
             failure_kind=failure_kind,
             failure_error=_failure_error,
-            checkpoints=lambda: len(_lines(reports)),  # each report has a checkpoint
+            checkpoints=lambda: count_checkpoints(reports),
             room=PlacementGroups(resources),
             sizes=job.sizes,
             worker=resources.size_text,
@@ -113,7 +115,7 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
             show=on_wait,
             why=why_no_machines,
         )
-        with _forward_reports(reports, on_report):
+        with forward_reports(reports, on_report):
             return attempts.run()
 
 
@@ -139,7 +141,7 @@ def _trainer(job: RankJob, workers: int, reports: Path) -> TorchTrainer:
             storage_filesystem=filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),  # ``attempts`` decides
-            callbacks=[_ReportWriter(reports)],
+            callbacks=[ReportWriter(reports)],
             logging_config=LoggingConfig("ERROR"),
         ),
     )
@@ -166,47 +168,3 @@ def _failure_error(error: TrainingFailedError) -> AbawError:
     if user_error := to_user_error(worker_error(error)):
         return user_error
     return StageError(f"encoder: the training failed ({worker_message(error)}); the same command continues from the last checkpoint")
-
-
-class _ReportWriter(UserCallback):
-    """Runs in Ray's controller on the driver's node: appends the ranks' reports to a file that the driver reads."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def after_report(self, run_context: Any, metrics: list[dict], checkpoint: Any) -> None:
-        """Append the report of rank 0, which equals that of every rank."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(metrics[0]) + "\n")
-
-
-@contextmanager
-def _forward_reports(path: Path, on_report: Callable[[dict], None] | None) -> Iterator[None]:
-    """Call ``on_report`` for each line that is appended to the file while the block runs."""
-    if on_report is None:
-        yield
-        return
-    stop = threading.Event()
-    thread = threading.Thread(target=_read_reports, args=(path, on_report, stop), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=10)
-
-
-def _read_reports(path: Path, on_report: Callable[[dict], None], stop: threading.Event) -> None:
-    count = 0
-    while True:
-        last_read = stop.wait(_POLL_S)
-        lines = _lines(path)
-        for line in lines[count:]:
-            on_report(json.loads(line))
-        count = len(lines)
-        if last_read:
-            return
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []

@@ -128,6 +128,14 @@ class ZeroEngine:
         self._accumulated = 0
         self._engine.step()
 
+    @property
+    def grad_norm(self) -> Tensor | float | None:
+        """Norm of the gradient of the last step over all ranks, before clipping; a tensor is still on its device.
+
+        None before the first step, and with ZeRO 0 in float32, for which DeepSpeed does not keep it.
+        """
+        return self._engine.get_global_grad_norm()
+
     def save(self, folder: Path, state: dict) -> None:
         """Write this rank's shard into an empty folder of its own; rank 0 adds the model and ``state``. All ranks call this together."""
         self._engine.save_checkpoint(str(folder), tag=_TAG, client_state=state, save_latest=False)

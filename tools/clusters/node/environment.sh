@@ -7,8 +7,8 @@ export PATH="$ABAW_HOME/.venv/bin:${PATH//"$ABAW_HOME/.venv/bin:"/}"
 # Submitted jobs run arbitrary code as this user, so the API requires the token in ~/.ray/auth_token.
 export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
-# Ray's metrics are only useful with a Prometheus server; set RAY_enable_metrics_collection=1 if there is one.
-export RAY_enable_metrics_collection="${RAY_enable_metrics_collection:-0}"
+# Metrics for Prometheus, about 1 % of two CPUs on each machine. Set RAY_enable_metrics_collection=0 to turn them off.
+export RAY_enable_metrics_collection="${RAY_enable_metrics_collection:-1}"
 # A worker without a GPU must see none; otherwise all such workers use the first GPU.
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1
 export RAY_event_stats=0

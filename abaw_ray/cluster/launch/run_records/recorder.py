@@ -18,6 +18,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.provenance import code_digest, git_revision
 from abaw_ray.core.storage.records import Record
 
+EVENTS_FOLDER = "tensorboard"
+"""Folder of the event files in that of the run."""
 _NO_RESULTS = ("storage", "cluster_size", "compute", "policy", "plan")
 """Settings that affect no results."""
 
@@ -74,7 +76,8 @@ def recorded(run: Run[Any]) -> Iterator[Recorder]:
     recorder.update()
     recorder.hours.start()
     try:
-        yield recorder
+        with run.events.uploaded(run.storage, f"{recorder.folder.path}/{EVENTS_FOLDER}"):
+            yield recorder
         recorder.update(status="done", finished=_now())
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)

@@ -4,7 +4,6 @@ With ``encoder.path`` it copies an encoder that was trained before, in the drive
 """
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
+from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports, scores_text
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
@@ -142,35 +142,11 @@ def train_on(
         compute=run.compute,
         start_from=start_from,
         is_synthetic=run.config.data.use_synthetic,
-        on_report=partial(_show, name),
+        run_id=run.id,
+        on_report=TrainingReports(name, run.events),
         on_wait=lambda text: echo(f"  {name}: {text}"),
         preempted_nodes=preempted_nodes if run.session.shared else None,
     )
-
-
-def scores_text(data_sets: dict[str, dict[str, float]]) -> str:
-    """Macro-F1 by validation set."""
-    return "macro-F1 " + ", ".join(f"{name} {scores['macro_f1']:.3f}" for name, scores in data_sets.items())
-
-
-def _show(name: str, figures: dict) -> None:
-    if "skipped" in figures:
-        echo(f"  {name}: {figures['skipped']}")
-    if nodes := figures.get("preempted_nodes"):
-        machines = "a machine is" if nodes == 1 else f"{nodes} machines are"
-        echo(f"  {name}: {machines} being preempted; a checkpoint was written after {_step(figures)}, the training continues on others")
-        return
-    if "step" in figures:
-        echo(f"  {name}: a checkpoint was written after {_step(figures)}")
-        return
-    if "not_compiled" in figures and figures["epoch"] == 1:
-        echo(f"  {name}: {figures['not_compiled']}")
-    done, rate = f"epoch {figures['epoch']} of {figures['epochs']}", f"{figures['images_per_second']:,.0f} images/s"
-    echo(f"  {name}: {done}, loss {figures['loss']:.3f}, {scores_text(figures['data_sets'])}, {rate}")
-
-
-def _step(figures: dict) -> str:
-    return f"step {figures['step']:,} of {figures['total_steps']:,}"
 
 
 TRAIN_ENCODER = Stage(

@@ -13,8 +13,9 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
 from abaw_ray.cluster.stages.annotations import annotated, cv_folds
 from abaw_ray.cluster.stages.stage_one.annotated_images import PREPARE_ANNOTATED_IMAGES
-from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, scores_text, train_on
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, train_on
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.training_reports import scores_text
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest

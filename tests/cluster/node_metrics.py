@@ -1,0 +1,42 @@
+"""Reads the metrics that the agent of this process's Ray node exports for Prometheus."""
+
+import re
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+import ray
+
+_TAGS = ("stage", "run", "outcome", "rank")
+
+
+@contextmanager
+def metrics_collected():
+    """A Ray that is started while the block runs collects metrics, which a local one does not by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_enable_metrics_collection", "1")
+        yield
+
+
+def read_metrics():
+    """Values of the package's metrics by name and tags, ``abaw_ray_items_total{stage=words,run=a,outcome=done}``, summed over the workers."""
+    node = ray.nodes()[0]
+    with urllib.request.urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    values = {}
+    for line in lines:
+        if match := re.fullmatch(r"ray_(abaw_ray_\w+)\{(.*)\} (\S+)", line):
+            tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
+            name = f"{match[1]}{{{','.join(f'{tag}={tags[tag]}' for tag in _TAGS if tag in tags)}}}"
+            values[name] = values.get(name, 0.0) + float(match[3])
+    return values
+
+
+def wait_for_metrics(complete):
+    """The metrics once they satisfy the condition; processes send theirs to the agent every ten seconds."""
+    deadline = time.monotonic() + 60
+    while not complete(values := read_metrics()):
+        assert time.monotonic() < deadline, values
+        time.sleep(0.5)
+    return values
