@@ -74,6 +74,7 @@ def test_the_stages_of_encoders_per_fold_are_planned_only_where_there_are_some(p
     printed, error = plan(fold_encoders=FoldEncodersConfig(epochs=2), bundle=replace(SMOKE.bundle, protocol="official"))
     assert error is None and {"annotated_images", "fold_encoders", "fold_features"} <= set(printed.split())
     assert "6 encoders, 2 epochs each, after" in printed
+    assert "6 trainings of 2 epochs over " in printed and "  fold_features: " in printed
 
 
 def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):
