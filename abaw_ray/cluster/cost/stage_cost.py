@@ -11,6 +11,9 @@ from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.workload import Workload
 
+_START_S = Range(5.0, 30.0)
+"""Seconds in which the workers of a stage start and import their libraries; the preset smoke, with seconds of work, takes two minutes. Ours."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
@@ -27,7 +30,7 @@ class StageCost:
     """What the unfinished work of a stage takes."""
 
     seconds: Range
-    """Wall time."""
+    """Wall time, with the start of the workers and without that of machines."""
     machines: Mapping[str, int]
     """Type of machine (empty if unknown) -> number of machines that its workers need."""
     units: Mapping[str, Range]
@@ -68,7 +71,7 @@ def stage_cost(pools: Sequence[Pool], available: Sequence[Machine]) -> StageCost
         sources += [*pool.workload.sources, found.source]
     workers = min(slowest.workers, slowest.workload.parallel or slowest.workers)
     texts = tuple(dict.fromkeys(pool.workload.text for pool in pools))
-    return StageCost(seconds=seconds, machines=machines, units=units, workers=workers, texts=texts, sources=tuple(sources))
+    return StageCost(seconds=seconds + _START_S, machines=machines, units=units, workers=workers, texts=texts, sources=tuple(sources))
 
 
 def _placed(available: Sequence[Machine], worker: Resources, workers: int) -> list[tuple[Machine, int]]:

@@ -67,7 +67,7 @@ def training_workload(run: Run[Any], train: float, val: float, epochs: int, trai
     factor = 4 if run.compute.recompute_activations else 3  # forward pass, and twice as much backward
     times = f"{trainings} trainings of " if trainings > 1 else ""
     return Workload(
-        text=f"{times}{epochs} epochs over {train:,.0f} images",
+        text=f"{times}{epochs} epoch{'' if epochs == 1 else 's'} over {train:,.0f} images",
         cpu_s=(seen + scored) * _READ_MS / 1e3,
         images=factor * seen + scored,
         gflop=scored * gflop,
