@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,12 @@ ERRORS = {
     "unknown head type": (lambda c: c.update(head_node_type="boss"), "head_node_type: boss is not one of"),
     "missing file": (lambda c: c["file_mounts"].update({"~/x": "gone.txt"}), "file_mounts: gone.txt not found"),
     "unsupported provider": (lambda c: c["provider"].update(type="azure"), "provider.type: is not one of aws, gcp, local"),
+    "no prices": (lambda c: c["provider"].pop("prices"), "provider.prices: is missing"),
+    "a type without a price": (lambda c: c["provider"]["prices"]["usd_per_hour"].pop("g5.12xlarge"), "no price for g5.12xlarge of available_node"),
+    "a date that ray up cannot write": (lambda c: c["provider"]["prices"].update(date=date(2026, 11, 29)), "date: 2026-11-29 is not text"),
+    "no date": (lambda c: c["provider"]["prices"].update(date="November"), "provider.prices.date: November is not a date"),
+    "no head watch": (swap(WORKER, "head_watch.py", "x.py"), f"{WORKER}: a lost head leaves its workers running"),
+    "stopped workers": (lambda c: node("gpu_spot")(c)["node_config"].pop("InstanceInitiatedShutdownBehavior"), "gpu_spot.node_config.InstanceInit"),
     "no spot watch": (swap(WORKER, "spot_watch.py aws", ""), f"{WORKER}: spot interruption notices are ignored"),
 }
 OTHER_PROVIDERS = {

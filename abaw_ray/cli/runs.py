@@ -31,7 +31,7 @@ class RunsConfig:
 LINE = CommandLine(
     page=Page(
         command="abaw-ray runs",
-        does="List the runs with results in a storage, with their scores and machine hours; show one, or compare two.",
+        does="List the runs with results in a storage, with their scores, machine hours and costs; show one, or compare two.",
         arguments="STORAGE [options]",
         examples=(
             "abaw-ray runs runs/demo",
@@ -39,7 +39,7 @@ LINE = CommandLine(
             "abaw-ray runs runs/demo --compare 20261129-101500 last",
         ),
         everyday=("storage.uri", "show", "compare", "json", "storage.endpoint"),
-        notes=("A run that was killed stays running in the list.",),
+        notes=("A run that was killed stays running in the list.", "Costs need prices in the cluster file (provider.prices) of the run."),
     ),
     default=RunsConfig(),
     word="storage.uri",
@@ -54,12 +54,16 @@ def main(name: str, args: list[str]) -> int:
     from abaw_ray.cluster.launch.run_records.text import compare_lines, list_lines, run_lines
     from abaw_ray.core.settings import flatten, to_plain
     from abaw_ray.core.storage.storage import Storage
+    from abaw_ray.predict.config import cache_config
 
     storage = Storage(config.storage)
+    if not storage.files(RUNS_FOLDER, recursive=True):  # of an analysis, the records are in the cache of its output folder
+        cache = Storage(cache_config(config.storage))
+        storage = cache if cache.files(RUNS_FOLDER, recursive=True) else storage
     runs = [find_run(storage, name) for name in ((config.show,) if config.show else config.compare)] or list_runs(storage)
     settings = [flatten(RunFolder(storage, run.id).settings()) for run in (runs if config.show or config.compare else ())]
     if config.json:
-        print(json.dumps([to_plain(run) for run in runs], indent=1))
+        print(json.dumps([to_plain(run) | {"usd": run.usd} for run in runs], indent=1))
     elif config.show:
         print("\n".join(run_lines(runs[0], settings[0])))
     elif config.compare:

@@ -123,6 +123,19 @@ def check_architecture(config: ModelConfig) -> None:
         _assemble(config, lambda arguments: timm.create_model(architecture, **arguments))
 
 
+def parameters_and_shape(architecture: str, arguments: Mapping[str, Any]) -> tuple[int, EncoderShape]:
+    """Number of parameters and sizes of a vision Transformer of timm; no memory is used for its weights.
+
+    Args:
+        architecture: Its name in timm, which has it.
+        arguments: Arguments of ``timm.create_model``.
+    """
+    with torch.device("meta"):
+        vit: Any = timm.create_model(architecture, **arguments)
+    tokens = vit.patch_embed.num_patches + vit.num_prefix_tokens
+    return sum(parameter.numel() for parameter in vit.parameters()), EncoderShape(len(vit.blocks), tokens, vit.embed_dim)
+
+
 def weights_source(config: ModelConfig, storage: StorageConfig | None = None) -> WeightsSource:
     """Where the initial weights come from; ``hub`` is timm's own repository of the model.
 

@@ -71,7 +71,8 @@ def test_a_plan_writes_nothing_and_prints_a_problem_once(abaw_ray, clips, tmp_pa
     code, printed, errors = abaw_ray("faces", *clips, "-o", "out", "--plan")
     assert (code, len(errors)) == (2, 1)
     assert errors[0].startswith("error: faces.detector.weights=opencv/face_detection_yunet: ") and "or use --detector haar" in errors[0]
-    assert printed[0] == f"plan, results in {tmp_path}/out" and len(printed) == 3
+    assert printed[0] == f"plan, results in {tmp_path}/out" and len(printed) == 5
+    assert printed[3].startswith("  faces: ") and printed[4].startswith("  these are estimates")
     code, printed, errors = abaw_ray("faces", *clips, "-o", "out", "--plan", "--detector", "haar")
     assert (code, errors, printed[-1]) == (0, [], "no problems; the same command without --plan runs it")
     assert files(tmp_path) == before

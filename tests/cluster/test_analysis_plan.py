@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.analysis import run_analysis
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
-from abaw_ray.cluster.stages.analysis import plan as analysis_plan
 from abaw_ray.cluster.stages.analysis.analyze import ANALYZE, analyzed_videos
+from abaw_ray.cluster.stages.workloads import videos as workload_videos
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.media.playback.header import VideoHeader
@@ -70,7 +71,7 @@ def opened(monkeypatch):
         uris.extend(names)
         return [HEADER] * len(names)
 
-    monkeypatch.setattr(analysis_plan, "read_headers", read)
+    monkeypatch.setattr(workload_videos, "read_headers", read)
     return uris
 
 
@@ -113,7 +114,7 @@ def test_files_that_cannot_be_opened_are_counted(plan, tmp_path):
 
 
 def test_files_without_a_duration_count_like_others_of_their_size(plan, monkeypatch, tmp_path):
-    monkeypatch.setattr(analysis_plan, "read_headers", lambda names, limits: [HEADER, *[replace(HEADER, duration_s=0.0)] * (len(names) - 1)])
+    monkeypatch.setattr(workload_videos, "read_headers", lambda names, limits: [HEADER, *[replace(HEADER, duration_s=0.0)] * (len(names) - 1)])
     printed = plan(files(tmp_path / "videos", 3))
     assert "about 3.0 min of video" in printed and "2 of 3 state no duration" in printed
 
@@ -128,6 +129,12 @@ def test_a_disk_that_is_too_small_is_a_problem(plan, opened, monkeypatch, tmp_pa
 def test_a_plan_for_gpus_says_that_a_small_model_is_not_measured_there(plan, opened, tmp_path):
     printed = plan(files(tmp_path / "videos", 3, size=20_000_000), compute=compute_preset("gpu-1x2"))
     assert "on GPUs, a model of this size is not measured" in printed and "faces about" in printed
+
+
+def test_prices_add_the_cost_on_the_machines_of_the_cluster_file(plan, opened, tmp_path):
+    printed = plan(files(tmp_path / "videos", 3), cluster_file=str(Path(__file__).parents[2] / "cluster.yaml"))
+    assert printed.count("analysis: ") > 3 and re.search(r"analysis: .* on \d+ m7i.4xlarge, .* USD; 5,400 scored frames", printed)
+    assert "in all: " in printed and len(opened) == 3, "the headers are read once"
 
 
 def test_images_are_counted_without_being_opened(plan, opened, tmp_path):

@@ -23,6 +23,8 @@ from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 
+CLUSTER_FILE = str(Path(__file__).parents[2] / "cluster.yaml")
+
 
 class NoRay(RaySession):
     """A session that does not start Ray."""
@@ -72,6 +74,7 @@ def test_the_stages_of_encoders_per_fold_are_planned_only_where_there_are_some(p
     printed, error = plan(fold_encoders=FoldEncodersConfig(epochs=2), bundle=replace(SMOKE.bundle, protocol="official"))
     assert error is None and {"annotated_images", "fold_encoders", "fold_features"} <= set(printed.split())
     assert "6 encoders, 2 epochs each, after" in printed
+    assert "6 trainings of 2 epochs over " in printed and "  fold_features: " in printed
 
 
 def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):
@@ -85,6 +88,35 @@ def test_a_plan_lists_the_work_and_what_is_already_done(plan, data, tmp_path):
     assert error is None and "no problems" in printed
     assert f"{len(wanted) - 2} of {len(wanted)} videos, 2 already done" in printed
     assert "after faces and encoder" in printed and "up to all x 1 CPU + 1 GB" in printed
+
+
+def test_a_plan_estimates_time_and_cost_of_what_is_not_done_on_the_machines_of_a_cluster_file(plan, data, tmp_path):
+    small = replace(SMOKE.compute, features=replace(SMOKE.compute.features, gpus=1.0))
+    printed, error = plan(cluster_file=CLUSTER_FILE, compute=small)
+    lines = {name: line.strip() for line in printed.splitlines() for name in ("faces", "encoder", "features", "fusion") if f"  {name}: " in line}
+    assert error is None and lines.keys() == {"faces", "encoder", "features", "fusion"}
+    assert "workers on 8 m7i.4xlarge" in lines["faces"] and "vCPU-hours" in lines["faces"] and "USD" in lines["faces"]
+    assert "on 1 g5.12xlarge" in lines["features"] and "A10G-hours" in lines["features"]
+    assert "2 epochs over 15 images" in lines["encoder"] and "3 trials of 4 candidates" in lines["fusion"]
+    assert "these are estimates" in printed and "measured 2026-11-28" in printed and "prices of " in printed
+    run = Run(replace(SMOKE, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"))), NoRay(SMOKE.compute))
+    frames = [int(lines["faces"].rpartition("; ")[2].split()[0].replace(",", ""))]
+    for item in list(videos(run))[:2]:
+        run.storage.write_bytes(PREPARE_FACES.store(run).output(item), b"")
+    printed, _ = plan(cluster_file=CLUSTER_FILE, compute=small)
+    frames.append(int(printed.partition("  faces: ")[2].partition("; ")[2].split()[0].replace(",", "")))
+    assert 0 < frames[1] < frames[0]
+
+
+def test_a_plan_without_prices_has_hours_without_usd(plan):
+    printed, error = plan()
+    assert error is None and "vCPU-hours" in printed and "USD" not in printed
+
+
+def test_a_wrong_cluster_file_is_one_line(plan, tmp_path):
+    assert str(plan(cluster_file=str(tmp_path / "gone.yaml"))[1]).endswith("gone.yaml: there is no such file")
+    (tmp_path / "odd.yaml").write_text("- 1")
+    assert "is no cluster file of Ray" in str(plan(cluster_file=str(tmp_path / "odd.yaml"))[1])
 
 
 def test_a_plan_lists_all_problems_at_once(plan, data, tmp_path):

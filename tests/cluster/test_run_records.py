@@ -4,10 +4,13 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from abaw_ray.cli.runs import main
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.run_records import machine_hours
+from abaw_ray.cluster.launch.run_records import recorder as recorder_module
 from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours
 from abaw_ray.cluster.launch.run_records.record import find_run, list_runs
 from abaw_ray.cluster.launch.run_records.recorder import recorded
@@ -76,8 +79,57 @@ def test_a_record_has_what_ended_the_run(start, error, status, text):
     with pytest.raises(type(error)):
         work()
     record = find_run(run.storage, run.id)
-    assert (record.status, record.error, list(record.stages)) == (status, text, ["faces"])
+    assert (record.status, record.error) == (status, text)
+    assert {name: stage.finished for name, stage in record.stages.items()} == {"faces": True, "encoder": False}
     assert record.finished
+
+
+def cluster_file(tmp_path, **prices):
+    path = tmp_path / "cluster.yaml"
+    types = {"head": {"node_config": {"InstanceType": "m7i.xlarge"}}, "gpu": {"node_config": {"InstanceType": "g5.2xlarge"}}}
+    path.write_text(yaml.safe_dump({"provider": {"type": "aws", "prices": prices}, "head_node_type": "head", "available_node_types": types}))
+    return str(path)
+
+
+def test_a_stage_costs_its_machine_hours_at_the_prices_of_the_cluster_file_also_where_it_failed(start, tmp_path, monkeypatch, capsys):
+    file = cluster_file(tmp_path, date="2026-11-29", usd_per_hour={"m7i.xlarge": 0.2, "g5.2xlarge": 0.5})
+    hours = {"faces": {"m7i.xlarge": 2.0, "gpu": 4.0}, "encoder": {"head": 1.0}, "fusion": {"unknown": 1.0}}
+    monkeypatch.setattr(MachineHours, "of", lambda self, stage: hours[stage])
+
+    def work(run, name):
+        with recorded(run) as recorder:
+            recorder.complete(Stage("faces"))
+            recorder.complete(Stage(name, error=DataError("broken")))
+
+    runs = [start(cluster_file=file), start(cluster_file=file)]
+    for run, name in zip(runs, ("encoder", "fusion"), strict=True):
+        with pytest.raises(DataError):
+            work(run, name)
+    record, without = (find_run(run.storage, run.id) for run in runs)
+    assert (record.prices, record.stages["faces"].usd, record.stages["encoder"].usd, record.usd) == ("2026-11-29", 2.4, 0.2, pytest.approx(2.6))
+    assert (without.stages["fusion"].usd, without.usd) == (None, None), "a machine without a price is not free"
+    assert main("runs", [runs[0].storage.uri(), "--show", record.id]) == 0
+    shown = capsys.readouterr().out
+    assert "2.60, prices of 2026-11-29" in shown and "s, unfinished" in shown
+    assert main("runs", [runs[0].storage.uri(), "--show", record.id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["usd"] == pytest.approx(2.6)
+
+
+def test_a_killed_run_leaves_the_hours_of_the_stage_that_ran(start, monkeypatch):
+    run = start()
+    monkeypatch.setattr(recorder_module, "_WRITE_INTERVAL_S", 0.0)
+    monkeypatch.setattr(machine_hours, "_INTERVAL_S", 0.01)
+    found = []
+
+    class Slow(Stage):
+        def complete(self, run):
+            while not found:  # until the thread has written a record
+                found.extend(stage for stage in find_run(run.storage, run.id).stages.values() if stage.machine_hours)
+            return super().complete(run)
+
+    with recorded(run) as recorder:
+        recorder.complete(Slow("faces"))
+    assert not found[0].finished and find_run(run.storage, run.id).stages["faces"].finished
 
 
 def test_machine_hours_are_those_of_the_machines_that_were_there_in_each_stage():

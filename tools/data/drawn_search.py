@@ -53,7 +53,7 @@ def read_drawn_data(seed: int, preset: str = "demo") -> DrawnData:
     config = with_seed(PRESETS[preset][1], seed)
     run = Run(config, RaySession(config.compute, config.storage))
     annotations = annotated(run)
-    frames, left_out = join(run.storage, sorted(EXTRACT_FEATURES.require(run).outputs.values()), annotations)
+    frames, left_out = join(run.storage, sorted(EXTRACT_FEATURES.require(run).outputs.values()), annotations, ("train", "val"))
     train = {name: rows for name, rows in annotations.labels.items() if annotations.splits[name] == "train" and name not in left_out}
     return DrawnData(frames, train, config.sweep)
 

@@ -4,8 +4,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from abaw_ray.cluster.engine.machine_types import resources_of
 from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.core.errors import ConfigError
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Path of the cluster file that ``ray up`` copies to the head node, where drivers run. Ray has no API for the nodes that may still start."""
@@ -18,6 +21,8 @@ class Machine:
     resources: Mapping[str, float]
     """Amounts by Ray's resource names: CPU, GPU, memory (bytes)."""
     count: int = 1
+    type: str = ""
+    """The cloud's name of it; empty where it is not known."""
 
 
 def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
@@ -33,6 +38,31 @@ def autoscales(bootstrap: Path = BOOTSTRAP) -> bool:
     return bool(allowed(bootstrap.expanduser()))
 
 
+def machines_of_file(path: Path) -> list[Machine]:
+    """The machines that a cluster file on this machine lets the autoscaler start, for a plan before ``ray up``.
+
+    Raises:
+        ConfigError: there is no such file, or it lists no types of machines.
+    """
+    import yaml
+
+    try:
+        found = allowed(path)
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"cluster_file={path}: is no cluster file of Ray ({type(error).__name__}); give one like cluster.yaml") from error
+    if not found:
+        raise ConfigError(f"cluster_file={path}: {'lists no machines that may start' if path.is_file() else 'there is no such file'}")
+    if unknown := [machine.type or "a machine without a type" for machine in found if not machine.resources]:
+        raise ConfigError(f"cluster_file={path}: the CPUs of {unknown[0]} are unknown; set its resources there: {{CPU: 16, GPU: 1}}")
+    return found
+
+
+def machine_type(node: Mapping[str, Any]) -> str:
+    """The cloud's name of the machines of an entry of ``available_node_types``; empty where it states none."""
+    settings = node.get("node_config") or {}
+    return str(settings.get("InstanceType") or settings.get("machineType") or "")
+
+
 def allowed(path: Path) -> list[Machine]:
     """Nodes that a cluster file lets the autoscaler start; empty without a file, or where the cluster's machines are always running."""
     import yaml
@@ -43,7 +73,9 @@ def allowed(path: Path) -> list[Machine]:
     types = {name: node for name, node in config.get("available_node_types", {}).items() if name != config.get("head_node_type")}
     if config["provider"]["type"] == "local":
         return []
-    return [Machine(node["resources"], min(node.get("max_workers", 0), config["max_workers"])) for node in types.values()]
+    kinds = [(node, machine_type(node)) for node in types.values()]
+    limits = [min(node.get("max_workers", 0), config["max_workers"]) for node, _ in kinds]
+    return [Machine(node["resources"] or resources_of(kind), limit, kind) for (node, kind), limit in zip(kinds, limits, strict=True)]
 
 
 def max_workers(available: Iterable[Machine], resources: Resources) -> int:

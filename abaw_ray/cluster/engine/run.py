@@ -51,6 +51,9 @@ class RunConfig:
     """Number and size of the workers."""
     policy: Policy = field(default_factory=Policy)
     """Handling of failed items."""
+    cluster_file: str = ""
+    """Cluster file, such as cluster.yaml: a plan on another machine than the cluster's counts the machines that it allows, and costs are computed
+    with its prices. A job on a cluster that ``ray up`` has started needs none: the head has the file."""
     plan: bool = False
     """Print what the job would do, the resources it requests and all problems (bucket, weights, data set, capacity), and start nothing."""
 

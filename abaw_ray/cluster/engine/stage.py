@@ -18,6 +18,7 @@ from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.wait_watch import waiting_shown
 from abaw_ray.cluster.engine.worker import Operator, Task, Work
+from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
@@ -119,6 +120,9 @@ class Stage(Generic[_ConfigT]):
     """Identities of files that affect its outputs and belong to no stage, such as pretrained weights."""
     check: Callable[[Run[_ConfigT]], object] = lambda run: None
     """Raises errors that would stop the stage later, before anything starts: missing weights, unusable annotations."""
+    workloads: Callable[[Run[_ConfigT], Mapping[Item, dict] | None], tuple[Workload | None, ...]] = lambda run, todo: ()
+    """The run and its unfinished items (None where they are not known yet) -> what each of its worker pools computes, for the plan; None where
+    nothing is measured."""
     warnings: Callable[[Run[_ConfigT]], tuple[str, ...]] = lambda run: ()
     """Sentences about settings that do not fit together; printed by the plan, and before an unfinished stage runs."""
 

@@ -1,13 +1,17 @@
 """Execution of ``abaw-ray analyze``: completes the stage, then writes the files about all videos and shows where everything is."""
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.cluster.launch.run_records.recorder import Recorder, recorded
 from abaw_ray.cluster.stages.analysis.analyze import analysis_work, analyze_stage, analyzed_videos, model_metadata
 from abaw_ray.core.errors import StageError, StorageError
 from abaw_ray.core.progress import echo
+from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.predict.output.collection import Collection, write_collection
 from abaw_ray.predict.output.result import CollectionResult
 
@@ -24,12 +28,22 @@ def run_analysis(run: Run[Any]) -> None:
         show_plan(run, [stage])
         return
     run.storage.check()
+    kept = run.session.shared or is_remote(run.storage.uri())  # beside one clip on a laptop, a record would only be in the way
+    with recorded(run) if kept else nullcontext() as recorder:
+        _analyze(run, stage, recorder, started)
+
+
+def _analyze(run: Run[Any], stage: Stage[Any], recorder: Recorder | None, started: float) -> None:
+    """Complete the stage, write the files about all videos and show where everything is."""
     notices = analysis_work(run).notices
     for notice in notices:
         echo(f"note: {notice}")
     error = None
     try:
-        stage.complete(run)
+        if recorder:
+            recorder.complete(stage)
+        else:
+            stage.complete(run)
     except (StageError, StorageError) as failed:  # the good ones are kept and shown
         error = failed
     try:

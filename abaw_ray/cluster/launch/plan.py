@@ -1,12 +1,14 @@
 """The plan of a job, printed before any machine is paid for: its stages, finished items, requested resources, and all problems."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from abaw_ray.cluster.cost.plan_cost import PlanCost
+from abaw_ray.cluster.cost.prices import prices_for
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
@@ -14,6 +16,7 @@ from abaw_ray.cluster.engine.stage import Forecast, ItemWork, PendingError, RunW
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.records import Item
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.text_columns import text_columns
 
@@ -34,8 +37,8 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     problems: list[AbawError] = []
     _collect(problems, partial(_check_storage, run.storage))
     unwritable = bool(problems)
-    run.session.start()
-    available = capacity.machines()
+    available = _machines(run)
+    cost = PlanCost(available, prices_for(run.config.cluster_file))
     rows, lines = [("stage", "work", "requests", "workers that fit")], []
     for stage in stages:
         work = _collect(problems, partial(_work, run, stage, stages, problems)) or "unknown, see below"
@@ -49,11 +52,15 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
             workers.append(resources.workers or fitting)
         rows += [(stage.name, work, *pair) for pair in columns or [_DRIVER]]
         lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
+        if work != _DONE:
+            _add_cost(cost, run, stage, workers)
         lines += [f"WARNING {text}" for text in _collect(problems, partial(stage.warnings, run)) or ()]
     echo(f"plan, results in {run.storage.uri()}")
     for line in text_columns(rows):
         echo(f"  {line}")
     for line in dict.fromkeys(lines):  # two stages may give the same warning
+        echo(f"  {line}")
+    for line in cost.lines():
         echo(f"  {line}")
     if unwritable:  # no stage can read its results either
         problems = [*problems[:1], *(problem for problem in problems[1:] if not str(problem).startswith(run.storage.uri()))]
@@ -64,6 +71,39 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
     if problems:
         raise type(problems[0])(f"the plan has {len(problems)} problems, listed above")
     echo("no problems; the same command without --plan runs it")
+
+
+def _machines(run: Run[Any]) -> list[capacity.Machine]:
+    """The machines of the cluster that this process has joined, of the given cluster file, or of a local Ray."""
+    if run.config.cluster_file and not run.session.shared:
+        return capacity.machines_of_file(Path(run.config.cluster_file))
+    run.session.start()
+    return capacity.machines()
+
+
+def _add_cost(cost: PlanCost, run: Run[Any], stage: Stage, workers: Sequence[int]) -> None:
+    """Add a stage; without an estimate where its data do not exist yet or cannot be read, which the table says."""
+    pools = stage.resources(run)
+    if isinstance(stage.work, ItemWork) and stage.work.forecast is not None and not cost.prices.usd_per_hour:
+        return  # the forecast gives the time
+    try:
+        workloads = stage.workloads(run, _todo(run, stage))
+    except AbawError:
+        workloads = ()
+    if pools:
+        cost.add(stage.name, workloads, list(zip(pools, workers, strict=True)))
+
+
+def _todo(run: Run[Any], stage: Stage) -> Mapping[Item, dict] | None:
+    """The unfinished items of a stage; None where its items are not known yet, and for one run over everything."""
+    if not isinstance(stage.work, ItemWork):
+        return None
+    try:
+        items = stage.items(run)
+    except PendingError:
+        return None
+    done = stage.store(run).done(items)
+    return {item: payload for item, payload in items.items() if item.name not in done}
 
 
 def _check_storage(storage: Storage) -> None:
@@ -112,12 +152,9 @@ def _forecast(run: Run[Any], stage: Stage, workers: tuple[int, ...], problems: l
     """Lines about time and output of the unfinished items; nothing where they are not known yet."""
     if not isinstance(stage.work, ItemWork) or stage.work.forecast is None or stage.record(run) is not None:
         return []
-    try:
-        items = stage.items(run)
-    except PendingError:
+    todo = _todo(run, stage)
+    if todo is None:
         return []
-    done = stage.store(run).done(items)
-    todo = {item: payload for item, payload in items.items() if item.name not in done}
     forecast = stage.work.forecast(run, todo, workers) if todo else Forecast()
     if forecast.problem:
         problems.append(forecast.problem)

@@ -11,6 +11,7 @@ from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.engine.worker import Task
 from abaw_ray.cluster.stages.sources import affwild2, video_missing, videos
 from abaw_ray.cluster.stages.video_chunks import process_chunk, split_videos, store_output
+from abaw_ray.cluster.stages.workloads.videos import faces_workload
 from abaw_ray.core.errors import ConfigError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo
@@ -127,6 +128,7 @@ PREPARE_FACES = Stage(
     settings=lambda config: config.faces,
     sources=face_sources,
     check=load_weights,
+    workloads=lambda run, todo: (faces_workload(run, todo),),
     work=ItemWork(
         items=face_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),

@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, check_input_size
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
+from abaw_ray.cluster.stages.workloads.encoder import features_workload
+from abaw_ray.cluster.stages.workloads.videos import face_rows, totals_of_part
 from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
@@ -144,6 +147,13 @@ def device_of_worker(run: Run[Any]) -> DeviceConfig:
     return DeviceConfig(decode_workers=max(int(run.compute.features.cpus) - 1, 0), compile=run.compute.compile)
 
 
+def workload(run: Run[Any], todo: Mapping[Item, dict] | None) -> Workload:
+    """Vectors of the unfinished videos; of all videos where the faces or the encoder do not exist yet."""
+    names = None if todo is None else {item.name for item in todo}
+    rows = [row for row in videos(run).values() if names is None or row["video"] in names]
+    return features_workload(run, face_rows(run, rows, PREPARE_FACES.record(run)), totals_of_part(run, rows).audio_s)
+
+
 EXTRACT_FEATURES = Stage(
     name="features",
     revision=REVISION,
@@ -151,6 +161,7 @@ EXTRACT_FEATURES = Stage(
     inputs=(PREPARE_FACES, TRAIN_ENCODER),
     sources=lambda run: (weights_identity(weights_source(run.config.features.speech, run.config.storage)),),
     check=check,
+    workloads=lambda run, todo: (workload(run, todo),),
     warnings=scale_warnings,
     work=ItemWork(
         items=feature_items,

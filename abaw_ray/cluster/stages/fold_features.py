@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import device_of_worker
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
+from abaw_ray.cluster.stages.workloads.encoder import features_workload
+from abaw_ray.cluster.stages.workloads.videos import face_rows
 from abaw_ray.core import schema
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.records import Item, StageStore
@@ -99,6 +102,19 @@ def _visual_config(config: Any) -> VisualConfig:
     return replace(config.features.visual, logits=False)
 
 
+def workload(run: Run[Any], todo: Mapping[Item, dict] | None) -> Workload:
+    """Visual vectors of the unfinished videos by every encoder; of all videos where the encoders do not exist yet."""
+    if todo is None:
+        splits = annotated(run).splits
+        every = list(videos(run).values())
+        scored = [row for row in every if {splits[subject["track"]] for subject in row["subjects"]} - {"test"}]
+        rows = [*scored, *(row for row in every for _ in range(run.config.sweep.folds))]
+    else:
+        by_name = {row["video"]: row for row in videos(run).values()}
+        rows = [by_name[item.name.partition("/")[2]] for item in todo]
+    return features_workload(run, face_rows(run, rows, PREPARE_FACES.record(run)), 0.0)
+
+
 EXTRACT_FOLD_FEATURES = Stage(
     name="fold_features",
     revision=REVISION,
@@ -106,6 +122,7 @@ EXTRACT_FOLD_FEATURES = Stage(
     inputs=(PREPARE_FACES, TRAIN_FOLD_ENCODERS),
     is_needed=lambda config: config.fold_encoders.are_trained,
     check=annotated,
+    workloads=lambda run, todo: (workload(run, todo),),
     work=ItemWork(
         items=fold_feature_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),

@@ -55,6 +55,16 @@ class SavedEncoder:
             raise self.source.error(f"its {CONFIG_FILE} does not state one size of the input in pixels")
         return size
 
+    def timm_arguments(self) -> tuple[str, dict[str, Any]]:
+        """Name of its architecture in timm, and arguments of ``timm.create_model`` for it, without a classifier.
+
+        Raises:
+            ConfigError: as ``check``.
+            StorageError: the object store cannot be read.
+        """
+        body = self._config()
+        return str(body.get("architecture")), {"img_size": self.img_size(), **(body.get("model_args") or {}), "num_classes": 0}
+
     def identity(self) -> str:
         """A digest of its content, for the address of a stage's results; of one on the model hub, the name of the repository.
 

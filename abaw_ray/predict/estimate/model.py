@@ -16,7 +16,7 @@ _PATCH, _CLASSIFIER_PATCH = 14, 16
 """Pixels: side of a patch of DINOv2, and of the usual vision Transformers, which stand for every image classifier."""
 _RATE = 16_000
 """Samples per second of audio."""
-_BASE_SPEECH = {
+BASE_SPEECH = {
     "conv_dim": (512,) * 7,
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
     "conv_stride": (5, 2, 2, 2, 2, 2, 2),
@@ -66,7 +66,7 @@ def model_cost(folder: Path, metadata: BundleMetadata) -> ModelCost:
     return ModelCost(
         images=len(metadata.features.visual.scales or metadata.faces.chips.scales),
         image_gflop=transformer_gflop(_parameters(metadata, ENCODER_FOLDER), tokens, body["num_features"]),
-        speech_gflop=speech_gflop(json.loads(path.read_text()) if path.is_file() else _BASE_SPEECH, speech),
+        speech_gflop=speech_gflop(json.loads(path.read_text()) if path.is_file() else BASE_SPEECH, speech),
         speech_window_s=speech.window_s if speech.mode == "windows" else 0.0,
         chip_side=side,
     )

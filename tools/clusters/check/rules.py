@@ -7,7 +7,11 @@ problem. ``files.py`` runs the rules and the checks of Ray and the cloud.
 import copy
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
+
+from abaw_ray.cluster.cost.prices import price_of
+from abaw_ray.cluster.engine.capacity import machine_type
 
 KINDS = ("aws", "gcp", "local")
 TYPES = "available_node_types"
@@ -143,11 +147,49 @@ def check_costs(config: dict) -> Iterator[str]:
         yield "provider.cache_stopped_nodes: spot machines cannot be stopped; set it to false"
 
 
+def check_prices(config: dict) -> Iterator[str]:
+    """Check that every type of machine has a price, and that the prices have a date."""
+    where, prices = "provider.prices", config["provider"].get("prices")
+    if not isinstance(prices, dict) or not isinstance(prices.get("usd_per_hour"), dict):
+        yield f"{where}: is missing; add date and usd_per_hour, without them neither plans nor records have costs"
+        return
+    day = prices.get("date")
+    if not isinstance(day, str):
+        yield f'{where}.date: {day} is not text; write it in quotes, "2026-11-29": `ray up` fails on a date'
+    elif not _is_date(day):
+        yield f'{where}.date: {day} is not a date; write it like "2026-11-29"'
+    for kind, price in prices["usd_per_hour"].items():
+        try:
+            price_of(price)
+        except ValueError as error:
+            yield f"{where}.usd_per_hour.{kind}: {error}; write a number like 0.35"
+    for node_type, node, _, _ in node_types(config):
+        if machine_type(node) not in prices["usd_per_hour"]:
+            yield f"{where}.usd_per_hour: no price for {machine_type(node)} of {node_type}; add it"
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def check_spot_watch(config: dict) -> Iterator[str]:
     """Check that spot machines drain their node on an interruption notice."""
     kind = config["provider"]["type"]
     if not any(f"spot_watch.py {kind}" in command for command in config.get(_STARTS[1]) or []):
         yield f"{_STARTS[1]}: spot interruption notices are ignored; start node/spot_watch.py {kind}"
+
+
+def check_head_watch(config: dict) -> Iterator[str]:
+    """Check that workers shut themselves down without a head, and that this ends paying for them."""
+    if not any("head_watch.py $RAY_HEAD_IP:6379" in command for command in config.get(_STARTS[1]) or []):
+        yield f"{_STARTS[1]}: a lost head leaves its workers running; start node/head_watch.py $RAY_HEAD_IP:6379"
+    for where, _, node, head in node_types(config) if config["provider"]["type"] == "aws" else ():
+        if not head and node.get("InstanceInitiatedShutdownBehavior") != "terminate":
+            yield f"{where}.node_config.InstanceInitiatedShutdownBehavior: is not terminate; a machine that shuts itself down would only be stopped"
 
 
 def check_fault_tolerance(config: dict) -> Iterator[str]:
@@ -169,7 +211,7 @@ def rules_for(kind: str) -> tuple[Rule, ...]:
     """Return the rules for a provider type. Each yields one line per problem: where, what; what to do."""
     common = (check_access, check_required, check_fault_tolerance)
     return {
-        "aws": (*common, check_required_aws, check_costs, check_spot_watch),
-        "gcp": (*common, check_required_gcp, check_costs, check_spot_watch),
+        "aws": (*common, check_required_aws, check_costs, check_prices, check_spot_watch, check_head_watch),
+        "gcp": (*common, check_required_gcp, check_costs, check_prices, check_spot_watch, check_head_watch),
         "local": (*common, check_required_local),
     }[kind]

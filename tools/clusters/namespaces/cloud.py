@@ -96,7 +96,8 @@ class MockAws:
                 node_type |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
         for key in ("head_start_ray_commands", "worker_start_ray_commands"):
             exports = " ".join(f"export {name}={value};" for name, value in (self.env | {"AUTOSCALER_UPDATE_INTERVAL_S": "2"}).items())
-            config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in config[key]]
+            lines = [line for line in config[key] if "head_watch.py" not in line]  # it would shut down the machine that has the namespaces
+            config[key] = [f"{exports} {line.replace('ray start', 'ray start --object-store-memory=150000000')}" for line in lines]
         return config
 
     def _run_if_capacity(self) -> Any:

@@ -24,8 +24,11 @@ def machines_now(session: RaySession) -> Mapping[str, int]:
 class MachineHours:
     """Adds up the hours of the machines by stage, in a thread of its own, between ``start`` and ``stop``."""
 
-    def __init__(self, machines: Callable[[], Mapping[str, int]], clock: Callable[[], float] = time.monotonic) -> None:
-        self._machines, self._clock = machines, clock
+    def __init__(
+        self, machines: Callable[[], Mapping[str, int]], clock: Callable[[], float] = time.monotonic, on_sample: Callable[[], None] = lambda: None
+    ) -> None:
+        """``on_sample`` is called after each sample of the thread."""
+        self._machines, self._clock, self._on_sample = machines, clock, on_sample
         self._stage, self._last = "", clock()
         self._hours: dict[str, Counter[str]] = {}
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -64,3 +67,4 @@ class MachineHours:
     def _sample_again(self) -> None:
         while not self._ended.wait(_INTERVAL_S):
             self.sample()
+            self._on_sample()

@@ -29,6 +29,10 @@ class StageRun:
     """Number of items that failed."""
     machine_hours: dict[str, float] = field(default_factory=dict)
     """Type of machine -> hours, summed over the machines that were there."""
+    usd: float | None = None
+    """Cost of these machine hours, by the prices of the cluster file; None where a type of machine has no price."""
+    finished: bool = True
+    """Whether the stage came to its end; without it, seconds and machine hours are those until it failed, or until the last sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class RunRecord:
     """Digest of the package's files."""
     git: str
     host: str
+    prices: str = ""
+    """Day of the prices, ISO 8601; empty without prices."""
     stages: dict[str, StageRun] = field(default_factory=dict)
     """Name -> the stage in this run, in the order in which they ran."""
     scores: dict[str, float] = field(default_factory=dict)
@@ -66,6 +72,13 @@ class RunRecord:
             for kind, hours in stage.machine_hours.items():
                 total[kind] = total.get(kind, 0.0) + hours
         return total
+
+    @property
+    def usd(self) -> float | None:
+        """Cost of all stages; None where that of one with machine hours is not known."""
+        costs = [stage.usd for stage in self.stages.values() if stage.machine_hours]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if known and len(known) == len(costs) else None
 
 
 class RunFolder:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from abaw_ray.cluster.cost.prices import prices_for
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours, machines_now
@@ -20,8 +22,10 @@ from abaw_ray.core.storage.records import Record
 
 EVENTS_FOLDER = "tensorboard"
 """Folder of the event files in that of the run."""
-_NO_RESULTS = ("storage", "cluster_size", "compute", "policy", "plan")
+_NO_RESULTS = ("storage", "cluster_size", "cluster_file", "compute", "policy", "plan")
 """Settings that affect no results."""
+_WRITE_INTERVAL_S = 180.0
+"""Seconds between two records while a stage runs, which a killed run leaves behind. Ours."""
 
 
 class Recorder:
@@ -40,7 +44,10 @@ class Recorder:
             git=git_revision(),
             host=socket.gethostname(),
         )
-        self.hours = MachineHours(partial(machines_now, run.session))
+        self.prices = prices_for(run.config.cluster_file)
+        self.record = dataclasses.replace(self.record, prices=self.prices.date)
+        self.hours = MachineHours(partial(machines_now, run.session), on_sample=self._sampled)
+        self._lock, self._stage, self._written = threading.RLock(), ("", 0.0), time.monotonic()
 
     def complete(self, stage: Stage[Any]) -> Record:
         """Bring a stage to completion and record it.
@@ -49,23 +56,38 @@ class Recorder:
             AbawError: as ``Stage.complete``.
         """
         self.hours.begin(stage.name)
-        started, before = time.monotonic(), self.run.records.get(stage.name)
+        self._stage, before = (stage.name, time.monotonic()), self.run.records.get(stage.name)
         record = stage.complete(self.run)
+        already_done = before is not None and before.finished == record.finished
         self.hours.sample()
-        ran = StageRun(
-            seconds=round(time.monotonic() - started, 2),
-            already_done=before is not None and before.finished == record.finished,
-            items=len(record.outputs),
-            failed=len(record.failures),
-            machine_hours=self.hours.of(stage.name),
-        )
-        self.update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
+        with self._lock:
+            ran = self._ran(already_done=already_done, items=len(record.outputs), failed=len(record.failures))
+            self._stage = ("", 0.0)
+            self.update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
         return record
 
     def update(self, **changes: Any) -> None:
-        """Change these fields of the record and write it."""
-        self.record = dataclasses.replace(self.record, **changes)
-        self.folder.write(self.record)
+        """Change these fields of the record and write it, with the stage that runs."""
+        with self._lock:
+            self.record = dataclasses.replace(self.record, **changes)
+            name, _ = self._stage
+            stages = self.record.stages | ({name: self._ran(items=0, failed=0, finished=False)} if name else {})
+            self._written = time.monotonic()
+            self.folder.write(dataclasses.replace(self.record, stages=stages))
+
+    def _ran(self, **counts: Any) -> StageRun:
+        """The stage that runs, until now."""
+        name, started = self._stage
+        hours = self.hours.of(name)
+        usd = self.prices.usd(hours)
+        counts = {"already_done": False} | counts
+        return StageRun(seconds=round(time.monotonic() - started, 2), machine_hours=hours, usd=None if usd is None else round(usd, 4), **counts)
+
+    def _sampled(self) -> None:
+        """Write the record now and then, in the thread that samples."""
+        if self._stage[0] and time.monotonic() - self._written >= _WRITE_INTERVAL_S:
+            with suppress(StorageError):  # the next one is written again
+                self.update()
 
 
 @contextmanager
@@ -81,6 +103,7 @@ def recorded(run: Run[Any]) -> Iterator[Recorder]:
         recorder.update(status="done", finished=_now())
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
+        recorder.hours.sample()
         text = "" if stopped else " ".join(str(error).split())[:500] or type(error).__name__
         with suppress(StorageError):  # the first error counts
             recorder.update(status="stopped" if stopped else "failed", error=text, finished=_now())

@@ -14,10 +14,10 @@ _SCORES = {"official_val": "official", "cv": "five folds"}
 
 def list_lines(runs: Sequence[RunRecord]) -> list[str]:
     """One line per run, the last one last."""
-    rows: list[tuple[str, ...]] = [("run", "command", "status", "took", "machine hours", *_SCORES.values(), "settings")]
+    rows: list[tuple[str, ...]] = [("run", "command", "status", "took", "machine hours", "USD", *_SCORES.values(), "settings")]
     for run in runs:
         scores = [_score(run.scores.get(name)) for name in _SCORES]
-        rows.append((run.id, run.command, run.status, _took(run), hours_text(run.machine_hours), *scores, run.settings[:8]))
+        rows.append((run.id, run.command, run.status, _took(run), hours_text(run.machine_hours), _usd(run.usd), *scores, run.settings[:8]))
     return text_columns(rows)
 
 
@@ -30,14 +30,14 @@ def run_lines(run: RunRecord, settings: Mapping[str, Any]) -> list[str]:
         ("started", run.started),
         ("took", _took(run)),
         ("machine hours", hours_text(run.machine_hours)),
+        ("USD", _usd(run.usd) + (f", prices of {run.prices}" if run.prices else "")),
         ("machine", run.host),
         ("code", f"{run.code}, git {run.git or 'unknown'}"),
         ("settings", run.settings),
     ]
-    stages = [("stage", "took", "outputs", "failed", "machine hours")]
+    stages = [("stage", "took", "outputs", "failed", "machine hours", "USD")]
     for name, stage in run.stages.items():
-        took = "already done" if stage.already_done else duration_text(stage.seconds)
-        stages.append((name, took, f"{stage.items:,}", f"{stage.failed:,}", hours_text(stage.machine_hours)))
+        stages.append((name, _stage_text(run, name), f"{stage.items:,}", f"{stage.failed:,}", hours_text(stage.machine_hours), _usd(stage.usd)))
     scores = [("macro-F1", ""), *((name, _score(value)) for name, value in run.scores.items())]
     values = [("setting", "value"), *((name, str(value)) for name, value in sorted(settings.items()))]
     return [*text_columns(head), "", *text_columns(stages), "", *text_columns(scores), "", *text_columns(values)]
@@ -49,6 +49,7 @@ def compare_lines(first: RunRecord, second: RunRecord, settings: tuple[Mapping[s
     rows += [(name, getattr(first, name), getattr(second, name), "") for name in ("command", "status", "started", "settings", "code", "git")]
     rows += [("took", _took(first), _took(second), "")]
     rows += [("machine hours", hours_text(first.machine_hours), hours_text(second.machine_hours), "")]
+    rows += [("USD", _usd(first.usd), _usd(second.usd), "" if first.usd is None or second.usd is None else f"{second.usd - first.usd:+.2f}")]
     for name in _union(first.scores, second.scores):
         one, other = first.scores.get(name), second.scores.get(name)
         rows.append((f"macro-F1 {name}", _score(one), _score(other), f"{other - one:+.3f}" if one is not None and other is not None else ""))
@@ -76,7 +77,13 @@ def _stage_text(run: RunRecord, name: str) -> str:
     if name not in run.stages:
         return "-"
     stage = run.stages[name]
-    return "already done" if stage.already_done else duration_text(stage.seconds)
+    if stage.already_done:
+        return "already done"
+    return duration_text(stage.seconds) + ("" if stage.finished else ", unfinished")
+
+
+def _usd(cost: float | None) -> str:
+    return "-" if cost is None else f"{cost:.2f}"
 
 
 def _score(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Forecast, ItemOperator, ItemWork, Stage
-from abaw_ray.cluster.stages.analysis.plan import forecast
+from abaw_ray.cluster.stages.analysis.plan import forecast, workloads
 from abaw_ray.cluster.stages.analysis.work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
@@ -134,6 +134,7 @@ ANALYZE = Stage[Any](
     settings=lambda config: config.analysis,
     sources=_sources,
     check=analysis_work,
+    workloads=lambda run, todo: workloads(run, todo, _model(run)[1]) if todo else (),
     work=ItemWork(
         items=analyzed_videos,
         operators=(_operator(FusedWork, "features"),),

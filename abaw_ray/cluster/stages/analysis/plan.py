@@ -1,6 +1,5 @@
 """The forecast of stage ``analysis`` for its plan: the headers of the videos, or of a sample of them -> time and size of the output."""
 
-import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,24 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from abaw_ray.cluster.engine.rounds import Chain
-from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Forecast
+from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.stages.workloads.videos import sampled_totals
 from abaw_ray.core.errors import AbawError, StorageError
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.records import Item
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import is_image
-from abaw_ray.media.playback.header import VideoHeader, read_headers
 from abaw_ray.predict.config import output_config
-from abaw_ray.predict.estimate.cost import Totals, estimate, extrapolated, image_totals, totals
+from abaw_ray.predict.estimate.cost import Totals, estimate, image_totals, totals
 from abaw_ray.predict.estimate.measured import CPU, H200
 from abaw_ray.predict.estimate.model import ModelCost
 from abaw_ray.predict.estimate.text import Sample, Workers, input_line, output_line, time_lines
-
-_SAMPLE = 64
-"""Most headers that are read; of more videos, those of a sample. Ours."""
-_HEADER_S = 20.0
-"""Longest time without progress while one header is read. Ours."""
 
 
 def forecast(run: Run[Any], todo: Mapping[Item, dict], model: ModelCost, workers: tuple[int, ...], *, in_driver: bool) -> Forecast:
@@ -58,25 +53,40 @@ def forecast(run: Run[Any], todo: Mapping[Item, dict], model: ModelCost, workers
     return Forecast(lines=(*lines, f"{size_text(available)} are free in {where}"), problem=_problem(where, available, sum(written.values())))
 
 
+@once_per_run
+def _cached_totals(run: Run[Any]) -> dict[tuple[str, ...], tuple[Sample, Totals]]:
+    """Results of ``_videos`` by the names of the videos: the headers are read once for both parts of a plan."""
+    return {}
+
+
 def _videos(run: Run[Any], rows: Sequence[dict]) -> tuple[Sample, Totals]:
     """The sums over all videos and images, and what they are based on."""
-    videos = [row for row in rows if not is_image(row["uri"])]
-    sample = videos if len(videos) <= _SAMPLE else random.Random(0).sample(videos, _SAMPLE)
-    found = read_headers([row["uri"] for row in sample], replace(run.compute.limits, seconds=min(run.compute.limits.seconds, _HEADER_S)))
-    known = [(row["size"], header) for row, header in zip(sample, found, strict=True) if isinstance(header, VideoHeader)]
-    stated = [(size, header) for size, header in known if header.duration_s]
-    unreadable = sum(row["size"] for row, header in zip(sample, found, strict=True) if isinstance(header, str))
-    sums = [totals(header, run.config.analysis, run.config.outputs) for _, header in stated]
-    all_bytes = sum(row["size"] for row in videos)
-    total = extrapolated(sums, unreadable + sum(size for size, _ in stated), all_bytes) + image_totals(len(rows) - len(videos))
-    basis = Sample(
-        videos=len(videos),
-        images=len(rows) - len(videos),
-        read=len(sample),
-        unreadable=len(sample) - len(known),
-        no_duration=len(known) - len(stated),
+    known, names = _cached_totals(run), tuple(row["uri"] for row in rows)
+    if names not in known:
+        videos = [row for row in rows if not is_image(row["uri"])]
+        basis, total = sampled_totals(videos, run.compute.limits, lambda header: totals(header, run.config.analysis, run.config.outputs))
+        images = len(rows) - len(videos)
+        known[names] = replace(basis, images=images), total + image_totals(images)
+    return known[names]
+
+
+def workloads(run: Run[Any], todo: Mapping[Item, dict], model: ModelCost) -> tuple[Workload, ...]:
+    """What the unfinished videos take, for each operator: finding faces and scoring them; both in one where there is no GPU."""
+    config, rows = run.config, list(todo.values())
+    _, sums = _videos(run, rows)
+    result = estimate(sums, len(rows), model, config.outputs, config.analysis, CPU, H200)  # its GPU time is not used
+    spoken = sums.scored * model.speech_window_s if model.speech_window_s else sums.audio_s
+    images, text, sources = sums.scored * model.images, f"{sums.scored:,.0f} scored frames", (f"analysis: {CPU.source}",)
+    networks = Workload(
+        text=text,
+        cpu_s=sum(result.score_s.values()),
+        images=images,
+        gflop=images * model.image_gflop + spoken * model.speech_gflop,
+        sources=sources,
     )
-    return basis, total
+    if run.compute.features.gpus:
+        return Workload(text=f"{sums.frames:,.0f} frames", cpu_s=result.find_s), networks
+    return (replace(networks, cpu_s=networks.cpu_s + result.find_s),)
 
 
 def _stored_at_a_time(run: Run[Any], workers: Workers) -> int:

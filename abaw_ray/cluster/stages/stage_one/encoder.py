@@ -9,9 +9,11 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
-from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports, scores_text
+from abaw_ray.cluster.stages.workloads.encoder import training_workload
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
@@ -149,6 +151,11 @@ def train_on(
     )
 
 
+def workload(run: Run[Any]) -> Workload | None:
+    """The training; None for a copied encoder. A training that was interrupted counts whole."""
+    return None if run.config.encoder.path else training_workload(run, *image_counts(run), run.config.encoder.epochs)
+
+
 TRAIN_ENCODER = Stage(
     name="encoder",
     revision=REVISION,
@@ -156,6 +163,7 @@ TRAIN_ENCODER = Stage(
     inputs=(INGEST_IMAGES,),
     sources=identity_of_saved,
     check=check,
+    workloads=lambda run, todo: (workload(run),),
     warnings=scale_warnings,
     work=RunWork(
         run=train_or_copy,

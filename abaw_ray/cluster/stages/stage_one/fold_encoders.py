@@ -11,11 +11,13 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated, cv_folds
 from abaw_ray.cluster.stages.stage_one.annotated_images import PREPARE_ANNOTATED_IMAGES
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, train_on
-from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.stage_one.training_reports import scores_text
+from abaw_ray.cluster.stages.workloads.encoder import training_workload
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
@@ -70,13 +72,18 @@ def train_all(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     return figures
 
 
-def _train(run: Run[Any], store: StageStore, encoder: FoldEncoder) -> dict[str, Any]:
-    """Train one encoder, unless an earlier run has done so."""
+def _item(run: Run[Any], encoder: FoldEncoder) -> tuple[Item, list[str], str]:
+    """An encoder as an item, with the shards that train it and the folder of the encoder that it continues."""
     images, chips, stills = (stage.require(run).outputs for stage in (INGEST_IMAGES, PREPARE_ANNOTATED_IMAGES, TRAIN_ENCODER))
     shards = [*sorted(images.values()), *(chips[name] for name in sorted(encoder.train & chips.keys()))]
-    subjects = checked_subjects(run.storage, shards, encoder)
     start_from = f"{stills['run']}/encoder"
-    own = Item(name=encoder.name, identity=digest([shards, start_from]))
+    return Item(name=encoder.name, identity=digest([shards, start_from])), shards, start_from
+
+
+def _train(run: Run[Any], store: StageStore, encoder: FoldEncoder) -> dict[str, Any]:
+    """Train one encoder, unless an earlier run has done so."""
+    own, shards, start_from = _item(run, encoder)
+    subjects = checked_subjects(run.storage, shards, encoder)
     config = training_config(run.config.encoder, run.config.fold_encoders)
     figures = train_on(run, store, own, shards, config, name=encoder.name, start_from=start_from)
     epoch = figures["selection"]["epoch"]
@@ -109,6 +116,18 @@ def describe(run: Run[Any]) -> str:
     return f"{1 + run.config.sweep.folds} encoders, {run.config.fold_encoders.epochs} epochs each"
 
 
+def workload(run: Run[Any]) -> Workload:
+    """The trainings that are not done: still images and, where they are not counted yet, the largest number of chips."""
+    train, val = image_counts(run)
+    chips = PREPARE_ANNOTATED_IMAGES.record(run)
+    encoders, share = 1 + run.config.sweep.folds, (run.config.sweep.folds - 1) / run.config.sweep.folds
+    if chips is not None and TRAIN_ENCODER.record(run) is not None:
+        wanted = [_item(run, encoder)[0] for encoder in fold_encoders(annotated(run).splits, cv_folds(run))]
+        encoders -= len(TRAIN_FOLD_ENCODERS.store(run).finished(wanted))
+    images = chips.figures["rows"] if chips is not None else run.config.fold_encoders.images
+    return training_workload(run, train + images * share, val, run.config.fold_encoders.epochs, trainings=encoders)
+
+
 TRAIN_FOLD_ENCODERS = Stage(
     name="fold_encoders",
     revision=REVISION,
@@ -121,6 +140,7 @@ TRAIN_FOLD_ENCODERS = Stage(
     inputs=(INGEST_IMAGES, PREPARE_ANNOTATED_IMAGES, TRAIN_ENCODER),
     is_needed=lambda config: config.fold_encoders.are_trained,
     check=check,
+    workloads=lambda run, todo: (workload(run),),
     work=RunWork(
         run=train_all,
         resources=lambda compute: compute.training,

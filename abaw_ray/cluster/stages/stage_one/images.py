@@ -1,6 +1,7 @@
 """Stage ``images``: still images of the user's data sets to IMAGE shards, written once and read by every training node."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
 from abaw_ray.cluster.stages.faces import load_detector
 from abaw_ray.cluster.stages.sources import data_of
+from abaw_ray.cluster.stages.workloads.encoder import counted_images, images_workload
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.progress import echo
@@ -73,6 +75,18 @@ def shards_of(images: Iterable[StillImage]) -> dict[Item, dict]:
             plain = [asdict(still) for still in members[start : start + _SHARD_SIZE]]
             items[Item(name=f"{source}-{split}-{start // _SHARD_SIZE:05d}", identity=digest(plain))] = {"stills": plain}
     return items
+
+
+def image_counts(run: Run[Any]) -> tuple[float, float]:
+    """Training and validation images: of the complete stage the written ones, else all of the data sets.
+
+    Raises:
+        PendingError: the data sets do not exist yet.
+    """
+    if (record := INGEST_IMAGES.record(run)) is not None:
+        return counted_images(record)
+    by_split = Counter(still["split"] for shard in shards(run).values() for still in shard["stills"])
+    return by_split["train"], by_split["val"]
 
 
 @once_per_run
@@ -140,6 +154,7 @@ INGEST_IMAGES = Stage(
     settings=lambda config: {"ingest": config.encoder.ingest, "detector": config.faces.detector},
     is_needed=lambda config: not config.encoder.path,
     check=check,
+    workloads=lambda run, todo: (images_workload(todo),),
     work=ItemWork(
         items=shards,
         operators=(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.stage import PendingError, RunWork, Stage
 from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated, cv_folds, frames_in_cluster
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
@@ -24,6 +25,7 @@ from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.folds import repeated_folds, score_repeat, write_folds
 from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
+from abaw_ray.cluster.stages.workloads.sweep import sweep_workload
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.records import Item, StageStore
@@ -194,12 +196,22 @@ def describe(run: Run[Any]) -> str:
     return f"{sweep.trials} trials of {sweep.candidates} candidates and {sweep.folds} folds, {len(annotated(run).labels):,} annotated subjects"
 
 
+def workload(run: Run[Any]) -> Workload:
+    """The trials that are not finished, and the final models."""
+    try:
+        finished = len(run.storage.files(trials_folder(run)))
+    except PendingError:
+        finished = 0
+    return sweep_workload(run, finished)
+
+
 SWEEP_FUSION = Stage(
     name="fusion",
     revision=search.REVISION,
     settings=lambda config: config.sweep,
     inputs=(EXTRACT_FEATURES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,
+    workloads=lambda run, todo: (workload(run),),
     work=RunWork(run=search_and_train, resources=lambda compute: compute.fusion, identity=lambda run: annotated(run).identity, describe=describe),
     job="abaw-ray sweep",
 )

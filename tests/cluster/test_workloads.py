@@ -1,0 +1,85 @@
+"""What the stages compute: arithmetic of the encoder and of features, counted faces, and encoders per fold."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.launch.presets import PAPER, SMOKE
+from abaw_ray.cluster.stages.workloads import encoder, videos
+from abaw_ray.cluster.stages.workloads.encoder import encoder_gflop, features_workload, images_workload, training_workload
+from abaw_ray.core.storage.records import Item
+from abaw_ray.predict.estimate.cost import Totals
+
+
+def run_of(config: RunConfig) -> Run:
+    return Run(config, RaySession(config.compute))
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """A run of the paper's settings; its arithmetic is computed once."""
+    return run_of(PAPER)
+
+
+def test_the_encoder_of_the_paper_has_its_published_arithmetic_without_its_weights(paper):
+    assert encoder_gflop(paper) == pytest.approx(162, rel=0.02)
+
+
+def test_a_saved_encoder_has_the_arithmetic_of_its_architecture(model):
+    shape = replace(SMOKE.encoder, path=str(model))
+    small = encoder_gflop(run_of(replace(SMOKE, encoder=shape)))
+    assert 0 < small < encoder_gflop(run_of(SMOKE)), "28 pixels instead of 70"
+
+
+def test_a_training_is_three_forward_passes_of_each_image_and_four_where_activations_are_recomputed(paper):
+    gflop = encoder_gflop(paper)
+    plain = training_workload(paper, train=1000, val=100, epochs=2)
+    assert plain.training_gflop == pytest.approx(3 * 2000 * gflop) and plain.gflop == pytest.approx(200 * gflop)
+    again = replace(PAPER, compute=replace(PAPER.compute, recompute_activations=True))
+    assert training_workload(run_of(again), train=1000, val=100, epochs=2).training_gflop == pytest.approx(4 * 2000 * gflop)
+    several = training_workload(paper, train=1000, val=100, epochs=2, trainings=6)
+    assert several.text == "6 trainings of 2 epochs over 1,000 images" and several.training_gflop == pytest.approx(6 * plain.training_gflop)
+
+
+def test_features_are_one_pass_per_scale_and_the_speech(paper):
+    silent, spoken = features_workload(paper, 1000.0, 0.0), features_workload(paper, 1000.0, 7200.0)
+    assert silent.gflop == pytest.approx(3000 * encoder_gflop(paper)) and silent.text == "1,000 faces at 3 scales"
+    assert spoken.text == "1,000 faces at 3 scales, 2 h of sound"
+    assert spoken.gflop - silent.gflop == pytest.approx(7200 * 17, rel=0.2)  # Wav2Vec 2.0 base, of chunks that overlap
+    windows = replace(PAPER.features, speech=replace(PAPER.features.speech, mode="windows"))
+    assert features_workload(run_of(replace(PAPER, features=windows)), 1000.0, 7200.0).gflop < spoken.gflop, "1,000 windows of a second"
+
+
+def test_the_random_speech_model_has_its_own_sizes():
+    found = features_workload(run_of(SMOKE), 0.0, 1.0).gflop
+    assert 0 < found < 5
+
+
+def test_still_images_are_counted_in_the_unfinished_shards():
+    todo = {Item(name="a", identity=""): {"stills": [{}] * 7}, Item(name="b", identity=""): {"stills": [{}] * 3}}
+    found = images_workload(todo)
+    assert found is not None and found.text == "10 still images" and found.cpu_s == pytest.approx(10 * encoder._INGEST_MS / 1e3)
+    assert images_workload(None) is None
+
+
+def test_faces_are_those_that_were_counted_else_one_per_frame_and_named_subject(monkeypatch):
+    rows = [
+        {"video": "a", "size": 100, "subjects": [{"track": "a_left"}, {"track": "a_right"}]},
+        {"video": "b", "size": 200, "subjects": []},
+    ]
+    monkeypatch.setattr(videos, "videos", lambda run: {Item(name=row["video"], identity=""): row for row in rows})
+    monkeypatch.setattr(videos, "video_totals", lambda run: Totals(seconds=30, frames=900))
+    run = run_of(SMOKE)
+    assert videos.face_rows(run, rows, None) == pytest.approx(300 * 2 + 600)
+    assert videos.face_rows(run, rows[:1], None) == pytest.approx(600)
+    faces = SimpleNamespace(figures={"rows": 1200.0, "faces": 800.0})
+    assert videos.face_rows(run, rows[1:], faces) == pytest.approx(400)  # pyright: ignore[reportArgumentType]
+    assert videos.totals_of_part(run, rows[:1]).frames == pytest.approx(300)
+
+
+def test_official_crops_have_no_estimate():
+    config = replace(SMOKE, data=replace(SMOKE.data, affwild2_crops="cropped"))
+    assert videos.faces_workload(run_of(config), {}) is None
