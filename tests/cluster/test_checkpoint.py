@@ -174,7 +174,10 @@ def run(stored):
     for name in names:
         write_checkpoint(stored, f"run/{name}")
     stored.write_bytes("run/best/3/model.safetensors", b"weights")
-    yield RankJob(storage=stored, output="out", run="run", shards=(), config=EncoderConfig(), compute=ComputeConfig()), names
+    yield (
+        RankJob(storage=stored, stage="encoder", run_id="test", output="out", run="run", shards=(), config=EncoderConfig(), compute=ComputeConfig()),
+        names,
+    )
     for name in names:
         delete_local_copy(stored, f"run/{name}", world_size=2)
 
