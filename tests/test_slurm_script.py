@@ -27,7 +27,8 @@ done 2>/dev/null
 """
 """Two tasks; one that fails ends the other, as with --kill-on-bad-exit."""
 RAY = """#!/bin/bash
-echo "$@" >>"$STARTS"
+[ "$1" != stop ] || exit 0
+echo "RAY_ADDRESS=${RAY_ADDRESS:-}" "$@" >>"$STARTS"
 [ -z "${BROKEN:-}" ] || exit 0
 while [ "$1" != -- ]; do shift; done
 shift
@@ -81,7 +82,7 @@ def test_ray_gets_the_allocation_of_each_node_and_a_folder_that_is_deleted(job, 
     folder = f"/tmp/abaw-t{os.getpid()}"
     options = f"--min-nodes=2 --num-cpus=16 --num-gpus=4 --temp-dir={folder} --object-store-memory=1000000000 --"
     assert len(starts) == 2
-    assert all(f"symmetric-run --address=127.0.0.1:6379 {options}" in line for line in starts)
+    assert all(f"RAY_ADDRESS=127.0.0.1:6379 symmetric-run --address=127.0.0.1:6379 {options}" in line for line in starts)
     assert not Path(folder).exists()
 
 

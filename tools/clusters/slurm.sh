@@ -45,6 +45,7 @@ export ABAW_HOME=$PWD  # the environment of `make setup`
 . tools/clusters/node/environment.sh
 command -v ray >/dev/null || fail "ray not found; run make setup in $PWD, or activate the environment before sbatch"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=600
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # a node is signalled when the job ends; by default it then waits 30 s for a head that is gone
 
 # A token of this job: other users of the network cannot submit code to its Ray.
 state=$HOME/.abaw_ray/slurm-$SLURM_JOB_ID
@@ -81,7 +82,12 @@ step=$!
 until [ -s "$state/exit" ] || ! kill -0 "$step" 2>/dev/null; do
     sleep 1
 done
-# Ray's launcher returns 0 also when Ray did not start, so the command's own record counts. Slurm ends the workers with this script.
+# The head stops Ray; Slurm ends the other nodes with this script.
+for _ in $(seq 60); do
+    if [ -e "$state/stopped" ] || ! kill -0 "$step" 2>/dev/null; then break; fi
+    sleep 1
+done
+# Ray's launcher returns 0 also when Ray did not start, so the command's own record counts.
 if [ ! -s "$state/exit" ]; then
     echo "slurm.sh: the command did not run to its end, because Ray did not start on all nodes or a node failed; see the lines above, and submit again" >&2
     exit 1

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# slurm_command.sh STATE ADDRESS COMMAND...     runs the command of slurm.sh; writes its process id to STATE/pid and its exit code to STATE/exit
+# slurm_command.sh STATE COMMAND...     runs the command of slurm.sh; writes its process id to STATE/pid and its exit code to STATE/exit
 set -u
 state=$1
-export RAY_ADDRESS=$2  # without it, the command starts a Ray of its own on this node
-shift 2
+shift
 
 trap : TERM  # Slurm signals all processes; the exit code of the command must still be written
 touch "$state/started"

@@ -21,16 +21,25 @@ fail() {
 mkdir -p -m 700 "$tmp" || fail "cannot write to $tmp; set RAY_TMPDIR to a folder on this node's disk"
 export TMPDIR=$tmp
 unset RAY_TMPDIR
+# Without it, the command starts a Ray of its own; so does Ray's launcher, which waits for the nodes there, if
+# --temp-dir is not the default.
+export RAY_ADDRESS=$address
 
-# Slurm signals every process of the step, and Ray still writes its logs while it ends.
+# Slurm ends every process of the step, but not where it follows parents: Ray's daemons on the head have none. The node belongs to this job.
+clean_up() {
+    ray stop --force >/dev/null 2>&1
+    rm -rf "$tmp" 2>/dev/null || { sleep 3; rm -rf "$tmp"; }
+    if [ "$SLURM_PROCID" = 0 ] && [ -d "$state" ]; then touch "$state/stopped"; fi
+}
 trap : TERM
-trap 'rm -rf "$tmp" 2>/dev/null || { sleep 3; rm -rf "$tmp"; }' EXIT
+trap clean_up EXIT
 
 ray symmetric-run --address="$address" --min-nodes="$SLURM_JOB_NUM_NODES" \
     --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --temp-dir="$tmp" ${ABAW_RAY_OPTIONS:-} \
-    -- bash "$here/slurm_command.sh" "$state" "$address" "$@"
+    -- bash "$here/slurm_command.sh" "$state" "$@"
 
-if [ ! -e "$state/started" ]; then
+# The folder is deleted when the job ends, and Slurm then ends the other nodes.
+if [ -d "$state" ] && [ ! -e "$state/started" ]; then
     echo "$(hostname): Ray did not start; see the lines above" >&2
     exit 1
 fi
