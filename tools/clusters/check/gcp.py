@@ -1,13 +1,14 @@
 """Google Cloud cluster file -> what Compute Engine would reject, without any network.
 
 Compares ``node_config``, which Ray's schema does not cover, with the API's description that comes with Google's client. The description lists
-neither machine types nor images.
+neither machine types nor images, and has no rules between fields; those are in ``gcp_machines.py``.
 """
 
 import functools
 import json
 from collections.abc import Iterator
 
+from tools.clusters.check.gcp_machines import check_machines
 from tools.clusters.check.rules import node_types
 
 _SCALARS = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}
@@ -34,6 +35,7 @@ def check_launch_request(config: dict) -> Iterator[str]:
             yield f"{where}.resources: is empty; set CPU and GPU, Ray has no list of Google's machine types"
         for line in _check_value(settings, {"$ref": "Instance"}, f"{where}.node_config"):
             yield f"{line}; see Compute Engine's instances.insert"
+    yield from check_machines(config)
 
 
 def _check_value(value: object, schema: dict, where: str) -> Iterator[str]:

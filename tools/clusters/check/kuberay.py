@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.clusters.check.pods import check_sizes
+
 _ROOT = Path(__file__).parents[3]
 _JOB = {
     "entrypoint", "runtimeEnvYAML", "jobId", "submissionMode", "entrypointResources", "entrypointNumCpus", "entrypointNumGpus", "metadata",
@@ -33,7 +35,8 @@ def check(config: dict) -> list[str]:
     levels.append(("spec.rayClusterSpec.autoscalerOptions", cluster.get("autoscalerOptions") or {}, _AUTOSCALER))
     levels += [(f"spec.rayClusterSpec.workerGroupSpecs.{group.get('groupName')}", group, _WORKERS) for group in groups]
     unknown = [f"{where}.{key}: is unknown; see KubeRay's API reference" for where, mapping, known in levels for key in mapping if key not in known]
-    return [*unknown, *_check_job(spec), *_check_cluster(cluster), *(line for group in groups for line in _check_workers(group))]
+    workers = (line for group in groups for line in _check_workers(group))
+    return [*unknown, *_check_job(spec), *_check_cluster(cluster), *workers, *check_sizes(spec)]
 
 
 def _check_job(spec: dict) -> Iterator[str]:

@@ -32,6 +32,10 @@ REQUIRED_PROGRAMS = {
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "radosgw": "radosgw",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
 }
 """Program -> the Debian package that contains it."""
 CLIENT = "client"
