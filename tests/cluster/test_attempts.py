@@ -57,7 +57,7 @@ def attempts(cluster, outcomes, *, workers=4, batch_size=4, **recovery):
     settings = RecoveryConfig(**recovery)
     return Attempts(
         fit=fit,
-        failure_kind=lambda error: error.kind,
+        failure_kind=lambda error: error.kind.partition(":")[0],
         failure_error=lambda error: StageError(f"encoder: {error}"),
         checkpoints=lambda: cluster.saved,
         room=cluster,
@@ -109,11 +109,24 @@ def test_several_machines_replaced_in_a_row_cost_no_budget():
 def test_failures_count_since_the_last_new_checkpoint():
     cluster = Cluster([0] * 4)
     assert attempts(cluster, [(HOUR, 1, "failed")] * 9 + [(HOUR, 3, DONE)], max_failures=1).run() == DONE
-    assert cluster.messages == ["encoder: failed (failure 1, at most 1 without a new checkpoint)"] * 9
+    assert cluster.messages == ["failed (failure 1, at most 1 without a new checkpoint)"] * 9
     cluster = Cluster([0] * 4)
     with pytest.raises(StageError, match="encoder: failed"):
         attempts(cluster, [(HOUR, 1, "failed"), *[(MINUTE, 0, "failed")] * 3], max_failures=2).run()
     assert len(cluster.sizes) == 3
+
+
+def test_the_error_is_the_first_failure_since_the_last_checkpoint_and_every_failure_is_shown():
+    cluster = Cluster([0] * 4)
+    outcomes = [
+        (HOUR, 1, "failed: bad luck"),
+        (HOUR, 1, "failed: the disk is full"),
+        (MINUTE, 0, "failed: no process"),
+        (MINUTE, 0, "failed: no process"),
+    ]
+    with pytest.raises(StageError, match="encoder: failed: the disk is full"):
+        attempts(cluster, outcomes, max_failures=2).run()
+    assert [message.partition(" (")[0] for message in cluster.messages] == ["failed: bad luck", "failed: the disk is full", "failed: no process"]
 
 
 def test_workers_that_are_not_ready_in_time_are_no_failure_but_count_as_time_without_machines():

@@ -56,6 +56,8 @@ class Attempts:
     sleep: Callable[[float], None] = time.sleep
     _failures: int = field(default=0, init=False)
     """Since the last new checkpoint."""
+    _first_error: Exception | None = field(default=None, init=False)
+    """Of the failures since the last new checkpoint: those after it are often consequences, such as processes that a full disk does not let start."""
     _idle_s: float = field(default=0.0, init=False)
     """Time without machines since the last new checkpoint, in seconds."""
 
@@ -113,7 +115,7 @@ class Attempts:
 
     def _reset_if_new_checkpoint(self, before: int) -> None:
         if self.checkpoints() > before:
-            self._failures, self._idle_s = 0, 0.0
+            self._failures, self._first_error, self._idle_s = 0, None, 0.0
 
     def _after_failure(self, error: TrainingFailedError, seconds: float) -> None:
         """Say what happened; raises the error for the user where the limit is reached."""
@@ -126,6 +128,9 @@ class Attempts:
             self.show("a machine was preempted; continues from the last checkpoint")
         else:
             self._failures += 1
+            latest = self.failure_error(error)
+            self._first_error = self._first_error or latest
             if self._failures > self.recovery.max_failures:
-                raise self.failure_error(error) from error
-            self.show(f"{self.failure_error(error)} (failure {self._failures}, at most {self.recovery.max_failures} without a new checkpoint)")
+                raise self._first_error from error
+            text, limit = str(latest).removeprefix("encoder: "), self.recovery.max_failures
+            self.show(f"{text} (failure {self._failures}, at most {limit} without a new checkpoint)")
