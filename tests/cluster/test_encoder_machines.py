@@ -105,7 +105,7 @@ def test_a_training_uses_the_machines_that_are_there(trained):
 def test_the_user_is_told(trained):
     assert sum("starts with 1 of 2 workers" in message for message in trained[1]) == 2
     (failure,) = (message for message in trained[1] if "failure" in message)
-    assert failure.startswith("encoder: the training failed (") and failure.endswith("(failure 1, at most 3 without a new checkpoint)")
+    assert failure.startswith("the training failed (") and failure.endswith("(failure 1, at most 3 without a new checkpoint)")
 
 
 def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tmp_path):
