@@ -45,7 +45,7 @@ def test_a_training_has_its_curves_over_the_steps_also_where_it_resumes(storage)
     assert [step for step, _ in found["train/learning_rate"]] == [150, 200, 250]
 
 
-def test_an_epoch_adds_its_validation_scores_at_its_last_step(storage):
+def test_an_epoch_adds_its_loss_and_its_validation_scores_at_its_last_step(storage):
     names = ("macro_f1", "mean_macro_f1", "accuracy", "val_loss", "router_choice_entropy", "router_load_entropy")
     scores = dict.fromkeys(names, 0.5) | {
         "per_class": {"Anger": 0.25},
@@ -59,6 +59,7 @@ def test_an_epoch_adds_its_validation_scores_at_its_last_step(storage):
     found = curves(storage, "encoder")
     assert found["macro_f1/RAF-DB"] == [(120, 0.75)]
     assert found["val/loss"] == [(120, 0.5)]
+    assert found["train/epoch_loss"] == [(120, 1.0)], "the only curve of the loss where a training is too short for lines"
 
 
 def test_an_item_stage_has_its_throughput_and_its_failures_over_time(storage):

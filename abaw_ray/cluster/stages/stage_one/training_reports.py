@@ -36,7 +36,7 @@ class TrainingReports:
         if "epoch" in report:
             from abaw_ray.encoder.evaluation.metrics import scalars_of  # imports PyTorch
 
-            self._events.add(self._name, scalars_of(report), report["steps"])
+            self._events.add(self._name, scalars_of(report) | {"train/epoch_loss": report["loss"]}, report["steps"])
         elif "loss" in report:
             scalars = {f"train/{name}": report[name] for name in _STEP_CURVES if report[name] is not None}
             self._events.add(self._name, scalars, report["step"])
