@@ -50,7 +50,8 @@ def write(storage, folder, select, scores):
         with torch.no_grad():
             model.encoder.vit.norm.bias[0] = epoch
         best.keep(model, config.classes, curve)
-    job = RankJob(storage=storage, output="out", run="run", shards=SHARDS, config=config, compute=ComputeConfig(), is_synthetic=True)
+    names = {"stage": "encoder", "run_id": "test", "output": "out", "run": "run"}
+    job = RankJob(storage=storage, **names, shards=SHARDS, config=config, compute=ComputeConfig(), is_synthetic=True)
     return write_output(job, task, model, curve, best, num_workers=0), model
 
 

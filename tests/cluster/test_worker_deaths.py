@@ -5,9 +5,12 @@ import threading
 import pytest
 
 from abaw_ray.cluster.engine import rounds, worker_deaths
+from abaw_ray.cluster.engine.outcomes import Outcomes
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
 from abaw_ray.cluster.engine.worker_deaths import TaskRegistration, WorkerDeaths
+from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
+from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.progress import Progress
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -178,5 +181,6 @@ def test_an_item_that_is_done_after_a_death_is_named(process, die_in, worker, mo
     monkeypatch.setattr(rounds, "stream", lambda *_: [row])
     chain = rounds.Chain(operators=[Operator(build=dict, resources=Resources())])
     store = worker.config.store
-    rounds.process_items(store, [(ITEM, {})], chain, Progress("features", 1, "videos"), {}, store.index())
+    metrics = ItemMetrics("features", "run", RunEvents(), items=1, on_ray=False)
+    rounds.process_items(store, [(ITEM, {})], chain, Outcomes(store, Progress("features", 1, "videos"), metrics, store.index(), {}))
     assert "  e: processed again, because its worker's process died during it\n" in capsys.readouterr().out
