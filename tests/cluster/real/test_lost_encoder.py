@@ -66,7 +66,7 @@ def test_a_full_disk_ends_the_training_with_one_line_and_it_continues_when_there
     assert training.job.wait(timeout=300) != 0
     text = training.log.read_text()
     assert "Traceback" not in text
-    assert re.search(r"exit=5 error: n3: /tmp/ray: .*the disk is full: free space there", text), text[-2000:]
+    assert re.search(r"exit=4 error: n3: /tmp/ray: .*the disk is full: free space there", text), text[-2000:]
 
 
 def test_a_training_continues_without_a_disconnected_machine(training, hosts):
