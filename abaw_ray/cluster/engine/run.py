@@ -64,8 +64,8 @@ class Run(Generic[_ConfigT]):
 
     config: _ConfigT
     session: RaySession
-    cache: dict[Callable, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Results of ``once_per_run`` functions."""
+    cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Results of ``once_per_run`` functions, and what a plan has listed."""
     records: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
     """Records of complete stages that have been read, by name."""
     command: str = ""
