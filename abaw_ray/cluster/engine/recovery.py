@@ -24,7 +24,7 @@ class RecoveryConfig:
     without notice costs the work since the last one."""
     checkpoint_key_file: str = ""
     """Local file of the job's process with a secret key (16 bytes or more) that signs checkpoints: those that are not signed with it are not loaded.
-    Empty: their digests show damage, but whoever can write the store can also write digests."""
+    Empty: their digests show damage, but a writer of the store can also write digests."""
 
     def check(self, path: str) -> None:
         """Check the values.

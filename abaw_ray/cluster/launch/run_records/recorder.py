@@ -32,7 +32,7 @@ class Recorder:
     """Keeps the record of one run up to date in its folder."""
 
     def __init__(self, run: Run[Any]) -> None:
-        self.run, self.folder = run, RunFolder(run.storage, run.id)
+        self.run, self.folder, self.prices = run, RunFolder(run.storage, run.id), prices_for(run.config.cluster_file)
         results = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(run.config) if field.name not in _NO_RESULTS}
         self.record = RunRecord(
             id=run.id,
@@ -43,9 +43,8 @@ class Recorder:
             code=code_digest(),
             git=git_revision(),
             host=socket.gethostname(),
+            prices=self.prices.date,
         )
-        self.prices = prices_for(run.config.cluster_file)
-        self.record = dataclasses.replace(self.record, prices=self.prices.date)
         self.hours = MachineHours(partial(machines_now, run.session), on_sample=self._sampled)
         self._lock, self._stage, self._written = threading.RLock(), ("", 0.0), time.monotonic()
 
