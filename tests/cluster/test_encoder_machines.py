@@ -114,6 +114,7 @@ def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tm
         assert row["val_loss"] == pytest.approx(metrics["val_loss"], rel=1e-5)
 
 
-def test_no_request_for_machines_is_left(trained):
+def test_no_request_for_machines_is_left(trained, machines):
+    ray.init(machines.address, logging_level="ERROR")  # the session of the training has ended
     states = [group["state"] for group in ray.util.placement_group_table().values()]
     assert set(states) == {"REMOVED"}

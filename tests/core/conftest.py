@@ -13,12 +13,12 @@ def child():
 
 @pytest.fixture(scope="module")
 def shared_child_with_timeout():
-    with ChildProcess(build_calls, ChildLimits(seconds=1)) as shared:
+    with ChildProcess(build_calls, ChildLimits(seconds=4)) as shared:
         yield shared
 
 
 @pytest.fixture
 def child_with_timeout(shared_child_with_timeout):
-    """A running child that may take one second without progress."""
+    """A running child that may take four seconds without progress: a loaded machine can stop a process for longer than one."""
     shared_child_with_timeout("echo", 0)
     return shared_child_with_timeout

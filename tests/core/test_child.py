@@ -40,11 +40,11 @@ def test_what_cannot_be_pickled_raises_and_the_child_stays_usable(child):
 
 
 def test_a_slow_call_that_makes_progress_is_not_killed(child_with_timeout):
-    assert child_with_timeout("keep_going", 2, 0.05) > 3
+    assert child_with_timeout("keep_going", 6, 0.05) > 3
 
 
 def test_time_in_io_wait_does_not_count_as_time_without_progress(child_with_timeout):
-    assert child_with_timeout("read_slowly", 6, 0.25, 0.01) == 6
+    assert child_with_timeout("read_slowly", 6, 1, 0.01) == 6
 
 
 def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_wait(child_with_timeout):
@@ -55,8 +55,8 @@ def test_a_single_io_wait_beyond_the_limit_ends_the_call_and_is_reported_as_io_w
 
 def test_endless_short_io_waits_without_progress_end_the_call_as_no_progress(child_with_timeout):
     with pytest.raises(ChildDied) as died:
-        child_with_timeout("read_slowly", 5000, 0, 0.001)
-    assert died.value.progress == 5 and died.value.reason == "no progress for 1 s"
+        child_with_timeout("read_slowly", 60_000, 0, 0.001)
+    assert died.value.progress == 5 and died.value.reason == "no progress for 4 s"
 
 
 @pytest.mark.parametrize("call", [("allocate", 4096), ("allocate_slowly",)])
