@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray.train
 
-from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.checkpoints import checkpoint
 from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
