@@ -87,9 +87,11 @@ def _has_worker(hosts, machine: str) -> bool:
 def test_the_work_of_a_disconnected_machine_is_repeated_in_less_than_rays_seven_minutes(submit_and_wait, hosts, store, expected):
     job, log = submit_and_wait("disconnect", *FOUR_WORKERS)
     hosts.disconnect("n3")
-    wait_for_success(job, log, timeout=240)
+    try:
+        wait_for_success(job, log, timeout=240)
+    finally:
+        hosts.reconnect("n3")  # the other tests need it
     assert_same_tables(results(store, "disconnect"), expected)
-    hosts.reconnect("n3")
     wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the reconnected machine", interval=2)
 
 

@@ -122,11 +122,11 @@ def has_record(store: Store, name: str, stage: str = "faces") -> bool:
 
 
 def results(store: Store, name: str) -> dict[str, pa.Table]:
-    """Return the tables of a run by their paths relative to the run's folder."""
+    """Return the tables of a run by their paths relative to the run's folder; the index of a store is none, it has times of writing."""
     tables = {}
     for key in store.list_objects(f"{name}/"):
         path = key.removeprefix(f"{name}/")
-        if path.startswith(TABLES) and path.endswith(".parquet"):
+        if path.startswith(TABLES) and "/outputs/" in path and path.endswith(".parquet"):
             tables[path] = pq.read_table(io.BytesIO(store.read(key)))
     return tables
 
