@@ -17,7 +17,7 @@ from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.stage import ItemOperator
+from abaw_ray.cluster.engine.stage_work import ItemOperator
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
 from abaw_ray.cluster.stages.analysis import analyze

@@ -12,7 +12,8 @@ from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
 from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage, stage_summary
+from abaw_ray.cluster.engine.stage import Stage, stage_summary
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork, RunWork
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.core.errors import ConfigError, DataError, ItemError

@@ -71,6 +71,27 @@ def run_items(
         return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures, state=state)
 
 
+def remake_items(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str) -> None:
+    """Make the outputs of these items again, whatever exists of them; an output is replaced only when the new one is complete.
+
+    Args:
+        run: Session and storage.
+        store: The stage's storage.
+        payloads: Input of each item's work.
+        chain: Makes the operators.
+        unit: Plural noun for the items in messages.
+
+    Raises:
+        StorageError: some items could not be read or written in any attempt; all others are done.
+        BusyError: another run writes the same store.
+    """
+    with writer_lock(store.storage, store.path):
+        index = store.index()
+        _process(run, store, index, payloads, chain, unit, one_task_each, again=True)
+        index.refresh()
+        index.save()
+
+
 @contextmanager
 def _deleted(store: StageStore, folder: str) -> Iterator[None]:
     """Delete a folder of the store before the block, as a killed run may have left it, and after it."""
@@ -85,12 +106,20 @@ def _deleted(store: StageStore, folder: str) -> Iterator[None]:
 
 
 def _process(
-    run: Run[Any], store: StageStore, index: StoreIndex, payloads: Mapping[Item, dict], make_chain: MakeChain, unit: str, split: Split
+    run: Run[Any],
+    store: StageStore,
+    index: StoreIndex,
+    payloads: Mapping[Item, dict],
+    make_chain: MakeChain,
+    unit: str,
+    split: Split,
+    *,
+    again: bool = False,
 ) -> tuple[dict[str, Any], set[str]]:
-    """Process the unfinished items; returns the sums of the figures, and the names of the items that were finished before."""
+    """Process the unfinished items, or all ``again``; returns the sums of the figures, and the names of the items that were finished before."""
     items = list(payloads)
     state = store.state(items, index)
-    retried = state.failures if run.policy.retry_failures else {}
+    retried = {item.name: {} for item in items} if again else state.failures if run.policy.retry_failures else {}
     done = state.done - retried.keys()
     todo = {item: payloads[item] for item in items if item.name not in done}
     text = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already done" if done else "")

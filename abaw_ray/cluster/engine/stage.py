@@ -6,20 +6,20 @@ item on Ray Data, with one output each; ``RunWork`` is one run over all inputs.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.items import one_task_each, run_items
+from abaw_ray.cluster.engine.items import remake_items, run_items
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.stage_work import ItemWork, RunWork
 from abaw_ray.cluster.engine.wait_watch import waiting_shown
-from abaw_ray.cluster.engine.worker import Operator, Task, Work
+from abaw_ray.cluster.engine.worker import Operator
 from abaw_ray.cluster.engine.workload import Workload
-from abaw_ray.core.errors import AbawError, DataError
+from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.lock import writer_lock
@@ -30,72 +30,6 @@ _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 
 class PendingError(DataError):
     """An input does not exist yet; the message names it and the job that makes it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemOperator(Generic[_ConfigT]):
-    """One pool of actors of an item stage."""
-
-    build: Callable[[Run[_ConfigT]], Callable[[], Work]]
-    """Makes the picklable builder of the work. Called on the driver, once, before anything starts."""
-    resources: Callable[[ComputeConfig], Resources]
-    """Size of the pool."""
-    items_per_worker: Callable[[ComputeConfig], int] = lambda compute: 1
-    """As in ``Operator``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What the unfinished items of a stage take, for the plan."""
-
-    lines: tuple[str, ...] = ()
-    """Printed below the table."""
-    problem: AbawError | None = None
-    """Why it cannot succeed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemWork(Generic[_ConfigT]):
-    """Work on independent items: one output each, several at a time."""
-
-    items: Callable[[Run[_ConfigT]], Mapping[Item, dict]]
-    """All items with the payloads that their work needs (JSON values)."""
-    operators: tuple[ItemOperator[_ConfigT], ...]
-    """Usually one; several form a chain that each item passes through, for work that needs CPUs first and then a GPU."""
-    unit: str
-    """Plural noun for the items in messages: videos."""
-    split: Callable[[Run[_ConfigT], Mapping[Item, dict], int], list[Task]] = one_task_each
-    """The run, unfinished items and number of workers -> tasks, in the order in which they start. Several tasks may share an item."""
-    describe: Callable[[Mapping[Item, dict]], str] = lambda items: ""
-    """Additional text about these items in the plan."""
-    forecast: Callable[[Run[_ConfigT], Mapping[Item, dict], tuple[int, ...]], Forecast] | None = None
-    """The run, unfinished items and number of workers of each operator -> time and size of the output, for the plan."""
-    in_driver: Callable[[Mapping[Item, dict]], bool] = lambda todo: False
-    """Whether the unfinished items are so few that they are processed in the driver: starting Ray would take longer."""
-    between: Callable[[_ConfigT], str] = lambda config: ""
-    """Folder below the store for what lies between operators; deleted before and after the work, with what killed workers left. Empty: none."""
-    summarize: Callable[[Run[_ConfigT], Mapping[str, str]], Mapping[str, Any]] = lambda run, outputs: {}
-    """The run and the paths of all outputs by item's name -> figures of the complete stage, beside the sums of what the work returned."""
-    verify: Callable[[Run[_ConfigT], StageStore, Record], None] = lambda run, store, record: None
-    """Raises an error if the complete stage is not usable."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunWork(Generic[_ConfigT]):
-    """Work that is one run over all inputs, such as a training."""
-
-    run: Callable[[Run[_ConfigT], StageStore, Item], dict[str, Any]]
-    """Writes the output, marks it complete and returns its figures."""
-    resources: Callable[[ComputeConfig], Resources] | None = None
-    """Resources of its largest step; None for work in the driver, without Ray."""
-    identity: Callable[[Run[_ConfigT]], str] = lambda run: ""
-    """Identifies what it reads besides the outputs of its inputs, such as annotations."""
-    describe: Callable[[Run[_ConfigT]], str] = lambda run: "one run"
-    """Text of the work in the plan."""
-    gang: bool = False
-    """Whether all workers must run at the same time."""
-    in_driver: Callable[[_ConfigT], bool] = lambda config: False
-    """Whether these settings leave so little to do that it is done in the driver."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,22 +118,49 @@ class Stage(Generic[_ConfigT]):
             BusyError: another run writes the same store.
         """
         work = self.work
-        waits = run.session.shared and not (isinstance(work, RunWork) and work.gang)  # a training says itself what it waits for
-        with waiting_shown(self.name, self.resources(run)) if waits else nullcontext():
+        with self._waiting_shown(run):
             run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
         return run.records[self.name]
 
+    def make_again(self, run: Run[_ConfigT], items: Mapping[Item, dict], reason: str) -> None:
+        """Make outputs of the complete stage again, in place; its record stays.
+
+        Args:
+            run: The run.
+            items: The items with their payloads.
+            reason: Why, for the message.
+
+        Raises:
+            StorageError: some items could not be read or written in any attempt; all others are done.
+            BusyError: another run writes the same store.
+        """
+        work = self.work
+        assert isinstance(work, ItemWork)  # the output of a run is never made in part
+        echo(f"{self.name}: {len(items):,} {work.unit} are processed again; {reason}")
+        with self._waiting_shown(run):
+            remake_items(run, self.store(run), items, partial(self._chain, run, work), unit=work.unit)
+
+    @property
+    def unit(self) -> str:
+        """Plural noun for its items; runs for ``RunWork``."""
+        return self.work.unit if isinstance(self.work, ItemWork) else "runs"
+
+    def _waiting_shown(self, run: Run[_ConfigT]) -> AbstractContextManager[None]:
+        gang = isinstance(self.work, RunWork) and self.work.gang  # a training says itself what it waits for
+        return waiting_shown(self.name, self.resources(run)) if run.session.shared and not gang else nullcontext()
+
+    def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:
+        """The operators for the unfinished items, once their inputs are whole."""
+        if work.column:
+            work.column.restore(run, todo)
+        operators = [
+            Operator(build=one.build(run), resources=one.resources(run.compute), items_per_worker=one.items_per_worker(run.compute))
+            for one in work.operators
+        ]
+        return Chain(operators=operators, in_driver=work.in_driver(todo))
+
     def _complete_items(self, run: Run[_ConfigT], work: ItemWork[_ConfigT]) -> Record:
-        store, items = self.store(run), self.items(run)
-
-        def chain(todo: Mapping[Item, dict]) -> Chain:
-            operators = [
-                Operator(build=one.build(run), resources=one.resources(run.compute), items_per_worker=one.items_per_worker(run.compute))
-                for one in work.operators
-            ]
-            return Chain(operators=operators, in_driver=work.in_driver(todo))
-
-        summarize = partial(work.summarize, run)
+        store, items, chain, summarize = self.store(run), self.items(run), partial(self._chain, run, work), partial(work.summarize, run)
         record = run_items(run, store, items, chain, unit=work.unit, split=work.split, between=work.between(run.config), summarize=summarize)
         work.verify(run, store, record)
         return record

@@ -57,6 +57,9 @@ class FeaturesJob(EncoderJob):
 
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     """Vectors of Stage I's encoder and of Wav2Vec 2.0."""
+    keep_chips: bool = True
+    """Keep the face crops of the videos: 54 MB per minute of video. Otherwise they are deleted at the end of a command that reads them, and a later
+    command that reads them processes the videos again."""
 
     def __post_init__(self) -> None:
         """Check that the chips have the encoder's input size; where timm or ``encoder.path`` determines it, that is checked before the stage runs."""

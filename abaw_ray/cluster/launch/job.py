@@ -6,8 +6,10 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage, needed
+from abaw_ray.cluster.engine.stage_work import ItemWork
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.run_records.recorder import recorded
+from abaw_ray.core.errors import BusyError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 
@@ -47,10 +49,23 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
         records = {stage.name: recorder.complete(stage) for stage in stages}
         if finish:
             finish(run, records)
+        _delete_columns(run, stages)
     if not finish:
         for stage in stages:
             echo(f"{stage.name}: {run.storage.uri(stage.store(run).path)}")
     return records
+
+
+def _delete_columns(run: Run[Any], stages: Sequence[Stage]) -> None:
+    """Delete what these complete stages have read and the settings do not keep. Without effect on the results, so a busy store is no error."""
+    columns = [stage.work.column for stage in stages if isinstance(stage.work, ItemWork) and stage.work.column]
+    for column in dict.fromkeys(columns):
+        if column.keep(run.config):
+            continue
+        try:
+            column.delete(run)
+        except BusyError as error:
+            echo(f"warning: the {column.text} are not deleted: {error}")
 
 
 def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None:

@@ -12,7 +12,8 @@ from abaw_ray.cluster.cost.prices import prices_for
 from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.session import refusal
-from abaw_ray.cluster.engine.stage import Forecast, ItemWork, PendingError, RunWork, Stage, needed
+from abaw_ray.cluster.engine.stage import PendingError, Stage, needed
+from abaw_ray.cluster.engine.stage_work import Forecast, ItemWork, RunWork
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote
@@ -54,6 +55,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
         lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
         if work != _DONE:
             _add_cost(cost, run, stage, workers)
+            lines += _collect(problems, partial(_deleted_inputs, cost, run, stage)) or ()
         lines += [f"WARNING {text}" for text in _collect(problems, partial(stage.warnings, run)) or ()]
     echo(f"plan, results in {run.storage.uri()}")
     for line in text_columns(rows):
@@ -92,6 +94,18 @@ def _add_cost(cost: PlanCost, run: Run[Any], stage: Stage, workers: Sequence[int
         workloads = ()
     if pools:
         cost.add(stage.name, workloads, list(zip(pools, workers, strict=True)))
+
+
+def _deleted_inputs(cost: PlanCost, run: Run[Any], stage: Stage) -> list[str]:
+    """A line about outputs of an earlier stage that are made again for the unfinished items, whose cost is added."""
+    column, todo = (stage.work.column, _todo(run, stage)) if isinstance(stage.work, ItemWork) else (None, None)
+    items = column.deleted(run, todo) if column and todo else {}
+    if not column or not items:
+        return []
+    source = column.stage
+    sizes = [(size, size.workers or capacity.max_workers(cost.available, size)) for size in source.resources(run)]
+    cost.add(f"{source.name} for {stage.name}", source.workloads(run, items), sizes)
+    return [f"{stage.name}: the {column.text} of {len(items):,} {source.unit} were deleted; these are processed again first"]
 
 
 def _todo(run: Run[Any], stage: Stage) -> Mapping[Item, dict] | None:

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, check_input_size
@@ -69,8 +71,8 @@ class FeatureWork:
         """Process one item; its payload names the FACE output and the video's address.
 
         Raises:
-            ItemError: a chip or the audio cannot be decoded (then the output is written without audio features), or the video was deleted after
-                its faces were prepared.
+            ItemError: there are no chips, a chip or the audio cannot be decoded (in the latter case the output is written without audio features), or
+                the video was deleted after its faces were prepared.
             StorageError: the item cannot be read, or its output cannot be written.
         """
         try:
@@ -93,7 +95,7 @@ class FeatureWork:
         rows = storage.read_table(payload["faces"], columns=["frame", "time"])
         audio, failure = self._audio(payload["uri"], last_frame=int(rows["frame"].to_numpy().max()))
         with storage.local_copy(payload["faces"]) as faces:
-            return _Inputs(pq.ParquetFile(faces), rows, audio, failure)
+            return _Inputs(open_with_chips(faces), rows, audio, failure)
 
     def _extract(self, inputs: _Inputs, output: Path) -> Mapping[str, float]:
         """Write the features to a local file."""
@@ -171,6 +173,7 @@ EXTRACT_FEATURES = Stage(
             ),
         ),
         unit="videos",
+        column=CHIPS,
     ),
     job="abaw-ray features",
 )

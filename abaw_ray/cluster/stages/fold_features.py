@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated
+from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import device_of_worker
 from abaw_ray.cluster.stages.sources import videos
@@ -49,14 +51,14 @@ class FoldFeatureWork:
         """Process one item; its payload names the FACE output and the encoder's folder.
 
         Raises:
-            ItemError: a chip cannot be decoded.
+            ItemError: there are no chips, or one cannot be decoded.
             StorageError: the item cannot be read, or its output cannot be written.
         """
         visual, rows = self._encoder(store.storage, payload["encoder"]), 0
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
             local = Path(folder) / "output.parquet"
             with pq.ParquetWriter(local, schema.visual_feature(visual.dim), compression="zstd") as writer:
-                for batch in pq.ParquetFile(faces).iter_batches(_ROWS, columns=["video", "track", "frame", "seen", "chip"]):
+                for batch in open_with_chips(faces).iter_batches(_ROWS, columns=["video", "track", "frame", "seen", "chip"]):
                     writer.write_table(visual_rows(visual, pa.Table.from_batches([batch])))
                     rows += len(batch)
             store.storage.put_file(local, store.output(item))
@@ -127,6 +129,7 @@ EXTRACT_FOLD_FEATURES = Stage(
         items=fold_feature_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.features),),
         unit="videos of encoders",
+        column=CHIPS,
     ),
     job="abaw-ray sweep",
 )

@@ -89,7 +89,9 @@ def read_tracks(path: Path) -> dict[str, Track]:
 
 
 def read_chips(path: Path, track: str, frames: Sequence[int]) -> dict[int, bytes]:
-    """Return the JPEG chips of these frames by frame number; frames without a chip are left out."""
+    """Return the JPEG chips of these frames by frame number; frames without a chip are left out: all where the chips were deleted."""
+    if "chip" not in pq.read_schema(path).names:
+        return {}
     wanted = [("track", "=", track), ("frame", "in", list(frames))]
     table = pq.read_table(path, columns=["frame", "chip"], filters=wanted, partitioning=None)  # pyright: ignore[reportArgumentType] (pyarrow's inferred type of a default)
     chips = zip(table["frame"].to_pylist(), table["chip"].to_pylist(), strict=True)

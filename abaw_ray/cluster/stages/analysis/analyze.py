@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
-from abaw_ray.cluster.engine.stage import Forecast, ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import Forecast, ItemOperator, ItemWork
 from abaw_ray.cluster.stages.analysis.plan import forecast, workloads
 from abaw_ray.cluster.stages.analysis.work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError, DataError

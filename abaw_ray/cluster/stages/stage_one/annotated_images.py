@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
 from abaw_ray.cluster.stages.annotations import annotated
+from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.core import schema
@@ -42,7 +43,7 @@ class AnnotatedImageWork:
         """Process one item, a subject; its payload names the FACE output of the video and the number of images by expression.
 
         Raises:
-            ItemError: the annotation does not belong to the video.
+            ItemError: the annotation does not belong to the video, or there are no chips.
             StorageError: the faces cannot be read, or the output cannot be written.
         """
         labels = self.labels[item.name]
@@ -60,7 +61,7 @@ class AnnotatedImageWork:
 def _selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
     """The selected rows of a track (``selected``: a boolean per frame), a few at a time: the chips of a long video do not fit into memory."""
     with storage.local_copy(path) as local:
-        for batch in pq.ParquetFile(local).iter_batches(_ROWS):
+        for batch in open_with_chips(local).iter_batches(_ROWS):
             frames = batch.column("frame").to_numpy()
             tracks = np.array(batch.column("track").to_pylist(), dtype=object)
             chosen = (tracks == track) & selected[np.minimum(frames, len(selected)) - 1]
@@ -116,6 +117,7 @@ PREPARE_ANNOTATED_IMAGES = Stage(
         items=subject_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),
         unit="subjects",
+        column=CHIPS,
         describe=lambda items: f"at most {sum(sum(payload['quotas'].values()) for payload in items.values()):,} images",
     ),
     job="abaw-ray sweep",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
-from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings

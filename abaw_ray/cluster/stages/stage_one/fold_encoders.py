@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated, cv_folds
 from abaw_ray.cluster.stages.stage_one.annotated_images import PREPARE_ANNOTATED_IMAGES

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
 from abaw_ray.cluster.stages.faces import load_detector
 from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.cluster.stages.workloads.encoder import counted_images, images_workload

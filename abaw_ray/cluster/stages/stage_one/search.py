@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import RunWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import ConfigError, StageError

@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import ItemOperator, ItemWork, RunWork, Stage
+from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork, RunWork
 from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
+from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import video_missing, videos
 from abaw_ray.core.errors import ItemError, MissingError
@@ -48,10 +50,11 @@ class BaselineWork:
         the features stage reports it.
 
         Raises:
-            ItemError: the video was deleted after its faces were prepared.
+            ItemError: there are no chips, or the video was deleted after its faces were prepared.
         """
-        faces, tables = store.storage.read_table(payload["faces"], columns=["track", "frame", "time", "chip"]), list[pa.Table]()
-        audio = self._audio(payload["uri"])
+        with store.storage.local_copy(payload["faces"]) as local, open_with_chips(local) as file:
+            faces = file.read(columns=["track", "frame", "time", "chip"])
+        audio, tables = self._audio(payload["uri"]), list[pa.Table]()
         for track in faces["track"].unique().to_pylist():
             rows = rows_of_track(faces, track)
             rows = rows.filter(pa.array(first_of_interval(rows["time"].to_numpy(), self.config.interval_s)))
@@ -106,6 +109,7 @@ BASELINE_VECTORS = Stage(
             ItemOperator(build=lambda run: partial(BaselineWork, run.config.baselines, run.compute.limits), resources=lambda compute: compute.decode),
         ),
         unit="videos",
+        column=CHIPS,
     ),
     job="abaw-ray pipeline",
 )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import PendingError, RunWork, Stage
+from abaw_ray.cluster.engine.stage import PendingError, Stage
+from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.user_errors import fetch
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated, cv_folds, frames_in_cluster
