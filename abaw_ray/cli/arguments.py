@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from abaw_ray.cli.help import Page, show
 from abaw_ray.cli.hints import unknown_option, unknown_word
 from abaw_ray.cli.options import Option, options_of
-from abaw_ray.cluster.engine.compute import compute_preset
+from abaw_ray.cluster.machines.compute import compute_preset
 from abaw_ray.core.errors import ConfigError
 
 _T = TypeVar("_T")

@@ -8,8 +8,8 @@ from abaw_ray.cli.analyze import LINE
 from abaw_ray.cli.arguments import parse
 from abaw_ray.cli.jobs import JOBS, command_line, settings_of
 from abaw_ray.cli.options import SHORT, options_of
-from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
 from abaw_ray.cluster.launch.presets import DEMO, PAPER, PRESETS
+from abaw_ray.cluster.machines.compute import ComputeConfig, compute_preset
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
 

@@ -3,8 +3,8 @@
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 
 
 @pytest.fixture(scope="module")

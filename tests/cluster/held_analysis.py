@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage_work import ItemOperator
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.cluster.stages.analysis.work import FindWork, ScoreWork
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from abaw_ray.cluster.training import checkpoint
-from abaw_ray.cluster.training.average import WeightAverage
-from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
+from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.ranks.average import WeightAverage
+from abaw_ray.cluster.training.ranks.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import MoeConfig

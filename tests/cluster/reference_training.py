@@ -3,7 +3,7 @@
 import torch
 from synthetic_images import synthetic_table
 
-from abaw_ray.cluster.training.average import Part, WeightAverage
+from abaw_ray.cluster.training.ranks.average import Part, WeightAverage
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.task import EncoderTask

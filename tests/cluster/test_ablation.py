@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch import ablation
 from abaw_ray.cluster.launch.ablation import FULL, ablate, ablation_rows, own_stages, variants
 from abaw_ray.cluster.launch.ablation_parts import PARTS, without
 from abaw_ray.cluster.launch.config import AblationConfig
 from abaw_ray.cluster.launch.presets import ablation_presets
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError, StageError
 from abaw_ray.scoring.evaluation import Evaluation
 

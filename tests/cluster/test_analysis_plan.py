@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.analysis import run_analysis
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.compute import ComputeConfig, compute_preset
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis.analyze import ANALYZE, analyzed_videos
 from abaw_ray.cluster.stages.workloads import videos as workload_videos
 from abaw_ray.core.errors import StorageError
@@ -37,7 +37,7 @@ class NoRay(RaySession):
 @pytest.fixture
 def plan(model, tmp_path, monkeypatch, capsys):
     """A function that plans the analysis of a folder on machines with two CPUs each; returns the printed text."""
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 16.0, "GPU": 2.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 16.0, "GPU": 2.0})])
 
     def show(folder, **changes):
         run_analysis(run_of(model, folder, tmp_path / "out", **changes))

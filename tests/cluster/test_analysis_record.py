@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from abaw_ray.cli.runs import main
-from abaw_ray.cluster.engine import autoscaler
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.analysis import run_analysis
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
+from abaw_ray.cluster.machines import autoscaler
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.media.write import write_video

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -7,11 +7,11 @@ import pytest
 from html_page import Page
 from tiny_bundle import write_tiny_bundle
 
-from abaw_ray.cluster.engine.compute import LAPTOP
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch import analysis as launch
 from abaw_ray.cluster.launch.config import AnalyzeConfig, VideosConfig
+from abaw_ray.cluster.machines.compute import LAPTOP
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage

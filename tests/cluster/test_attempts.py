@@ -3,7 +3,7 @@
 import pytest
 from ray.train import TrainingFailedError
 
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.room import LargerSizes, allowed_sizes
 from abaw_ray.core.errors import ConfigError, StageError

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from abaw_ray.cluster.engine.capacity import Machine, allowed, divide, machines, max_workers
-from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig, compute_preset
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.capacity import Machine, allowed, divide, machines, max_workers
+from abaw_ray.cluster.machines.compute import LAPTOP, ComputeConfig, compute_preset
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.units import gib
@@ -122,7 +122,7 @@ def test_an_unknown_cluster_size_is_refused(name):
 
 
 def test_resources_that_do_not_fit_are_refused_with_the_setting_to_lower(monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 2.0, "GPU": 1.0, "memory": 4e9})])
     session = RaySession(LAPTOP)
     monkeypatch.setattr(session, "_started", True)
     session.start(Resources(cpus=2, gpus=1, memory_gb=3))
@@ -142,12 +142,12 @@ def test_a_training_may_begin_while_a_machine_of_a_cluster_without_autoscaler_is
     assert session.required_workers(Resources(workers=4), gang=True) == 2
     assert session.required_workers(Resources(workers=1), gang=True) == 1
     assert session.required_workers(Resources(workers=4), gang=False) == 1
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.allowed", lambda path: [Machine({"CPU": 8.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.allowed", lambda path: [Machine({"CPU": 8.0})])
     assert session.required_workers(Resources(workers=4), gang=True) == 4, "the autoscaler's limits are known"
 
 
 def test_the_number_of_workers_is_not_guessed_where_the_autoscaler_limit_is_unknown(monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 0.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 0.0})])
     assert RaySession(LAPTOP).max_workers(Resources()) == 1
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     with pytest.raises(ConfigError, match=r"set compute\.decode\.workers"):

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from ray import cloudpickle
 
-from abaw_ray.cluster.engine.in_flight import InFlightSlots
-from abaw_ray.cluster.engine.outcomes import Outcomes
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain, process_items
-from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.engine.workers.in_flight import InFlightSlots
+from abaw_ray.cluster.engine.workers.outcomes import Outcomes
+from abaw_ray.cluster.engine.workers.rounds import Chain, process_items
+from abaw_ray.cluster.engine.workers.worker import Operator
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import DataError, ItemError
@@ -200,8 +200,8 @@ def test_a_second_run_passes_finished_items_through_both_operators(chain):
 
 
 def test_slots_of_a_lost_machine_are_released(monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.engine.in_flight._CHECK_S", 0.05)
-    monkeypatch.setattr("abaw_ray.cluster.engine.in_flight.alive_nodes", lambda: {"up"})
+    monkeypatch.setattr("abaw_ray.cluster.engine.workers.in_flight._CHECK_S", 0.05)
+    monkeypatch.setattr("abaw_ray.cluster.engine.workers.in_flight.alive_nodes", lambda: {"up"})
 
     async def scenario():
         slots = InFlightSlots(2)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports
-from abaw_ray.cluster.training.checkpoint import delete_local_copy, fetch, write
-from abaw_ray.cluster.training.file_list import CheckpointError, read_key
+from abaw_ray.cluster.training.checkpoints.checkpoint import delete_local_copy, fetch, write
+from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, read_key
+from abaw_ray.cluster.training.checkpoints.resume import fetch_intact
 from abaw_ray.cluster.training.job import RankJob
-from abaw_ray.cluster.training.resume import fetch_intact
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig

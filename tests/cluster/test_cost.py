@@ -11,10 +11,10 @@ from abaw_ray.cluster.cost.prices import Prices, price_of, prices_for, read_pric
 from abaw_ray.cluster.cost.ranges import Range
 from abaw_ray.cluster.cost.rates import gpu_of, worker_time
 from abaw_ray.cluster.cost.stage_cost import Pool, stage_cost
-from abaw_ray.cluster.engine.capacity import Machine, machines_of_file
-from abaw_ray.cluster.engine.machine_types import gpu_type, resources_of
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.capacity import Machine, machines_of_file
+from abaw_ray.cluster.machines.machine_types import gpu_type, resources_of
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.workloads.sweep import candidate_epochs
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.fusion.config import HalvingConfig

@@ -7,16 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.column_read import ColumnRead
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.settings import digest
@@ -211,7 +211,7 @@ def test_a_store_that_another_job_writes_is_left_as_it_is(run, capsys, tmp_path)
 
 
 def test_the_plan_lists_what_is_processed_again(run, capsys, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0, "memory": 8e9})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 2.0, "memory": 8e9})])
     count(run(keep_letters=False))
     show_plan(run(first=2, plan=True), (READ, COUNT))
     assert "count: the letters of 3 texts were deleted; these are processed again first" in capsys.readouterr().out

@@ -11,10 +11,10 @@ from ray.cluster_utils import Cluster
 from reference_training import SHARDS, ReferenceTraining, write_shards
 from synthetic_images import CONFIG
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore

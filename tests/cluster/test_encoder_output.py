@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from synthetic_images import CONFIG, synthetic_table
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.output import write_output
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from abaw_ray.cluster.engine.capacity import Machine
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
@@ -31,7 +31,7 @@ class NoRay(RaySession):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A function that makes a run of the smoke preset without still images and with other settings of the encoder."""
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 1.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 1.0})])
 
     def make(chip_size=28, plan=False, **changes):
         faces = replace(SMOKE.faces, chips=replace(SMOKE.faces.chips, size=chip_size))

@@ -18,11 +18,11 @@ from node_metrics import metrics_collected, wait_for_metrics
 from reference_training import SHARDS, ReferenceTraining, write_shards
 from synthetic_images import CONFIG
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.job import RankJob
-from abaw_ray.cluster.training.rank_errors import first_error
+from abaw_ray.cluster.training.ranks.rank_errors import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import ConfigError, DataError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tiny import TINY
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import EncoderSearchJob
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.presets import search_presets
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.cluster.stages.stage_one.search import SEARCH_ENCODER, trials_folder
 from abaw_ray.core.errors import StageError

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages import faces as stage
 from abaw_ray.cluster.stages.faces import PREPARE_FACES, FaceWork, build_work
 from abaw_ray.cluster.stages.features import FeatureWork

@@ -1,6 +1,6 @@
 """Machines that lose tasks while others finish theirs are excluded from the next round."""
 
-from abaw_ray.cluster.engine.rounds import Losses
+from abaw_ray.cluster.engine.workers.rounds import Losses
 
 
 def outcomes(*rows):

@@ -7,8 +7,8 @@ import pytest
 from tiny import TINY
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, ImageWork, check_failures, summarize
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.core.errors import ConfigError

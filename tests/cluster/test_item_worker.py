@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from logged_work import LoggedWork
 
-from abaw_ray.cluster.engine.worker import ItemWorker, WorkerConfig, manifest
+from abaw_ray.cluster.engine.workers.worker import ItemWorker, WorkerConfig, manifest
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore

@@ -12,13 +12,13 @@ import pytest
 from logged_work import LoggedWork
 from ray import cloudpickle
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.items import run_items
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain, stream
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.engine.workers.rounds import Chain, stream
+from abaw_ray.cluster.engine.workers.worker import Operator
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
@@ -216,11 +216,11 @@ def test_a_stage_slower_than_rays_progress_timeout_finishes(tmp_path):
 SLOW = """
 import sys, time
 from ray.data import DataContext
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain, stream
-from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.engine.workers.rounds import Chain, stream
+from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage

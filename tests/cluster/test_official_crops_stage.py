@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages import faces
 from abaw_ray.cluster.stages.faces import PREPARE_FACES, face_items, split_tasks
 from abaw_ray.core.errors import ConfigError

@@ -17,10 +17,7 @@ from moto.server import ThreadedMotoServer
 from rich.console import Console
 from tiny import TINY
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage import needed
 from abaw_ray.cluster.launch.config import PipelineConfig
 from abaw_ray.cluster.launch.job import report_again, run_job
@@ -28,6 +25,9 @@ from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.launch.run_records.record import RunFolder, list_runs
 from abaw_ray.cluster.launch.score_tables import score_tables
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from tiny import TINY
 
-from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.compute import compute_preset
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.compute import compute_preset
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.sources import data_of, videos
@@ -46,7 +46,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def plan(data, tmp_path, monkeypatch, capsys):
     """A function that shows the plan of a pipeline on two CPUs; returns the printed text and the error."""
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 2.0})])
 
     def run(stages=STAGES, **changes):
         config = replace(SMOKE, plan=True, data=data, storage=StorageConfig(uri=str(tmp_path / "runs"), attempts=1))
@@ -147,7 +147,7 @@ def test_a_stage_without_its_input_is_refused_with_the_job_that_makes_it(plan):
 
 
 def test_a_global_batch_that_cannot_be_divided_among_the_ranks_is_a_problem_of_the_plan(plan, monkeypatch):
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 8.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 8.0})])
     _, error = plan(stages=(INGEST_IMAGES, TRAIN_ENCODER), compute=replace(SMOKE.compute, training=Resources(workers=5)))
     assert "cannot be divided among 5 workers" in str(error)
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from ray import cloudpickle
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.outcomes import Outcomes
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain, process_items
-from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
+from abaw_ray.cluster.engine.workers.outcomes import Outcomes
+from abaw_ray.cluster.engine.workers.rounds import Chain, process_items
+from abaw_ray.cluster.engine.workers.worker import ItemWorker, Operator, WorkerConfig, manifest
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError, ItemError, StorageError
@@ -227,7 +227,7 @@ def test_pauses_after_losses_follow_each_other_so_a_failing_worker_loses_no_more
     def lose(*_):
         raise StorageError("no answer")
 
-    monkeypatch.setattr("abaw_ray.cluster.engine.worker.time.sleep", sleep)
+    monkeypatch.setattr("abaw_ray.cluster.engine.workers.worker.time.sleep", sleep)
     worker, outcomes = worker_of(lambda: lose, tmp_path), []
     in_threads([lambda row=row: outcomes.append(worker.process(row)["lost"]) for row in rows(4)])
     assert outcomes == ["no answer"] * 4 and pauses == [1.0, 2.0, 4.0, 8.0]

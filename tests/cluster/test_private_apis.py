@@ -99,7 +99,7 @@ def run_python(code):
 def test_deepspeed_looks_up_shared_memory_collectives_where_they_are_disabled():
     code = """
 import sys
-from abaw_ray.cluster.training.deepspeed_private import disable_shared_memory_collectives
+from abaw_ray.cluster.training.ranks.deepspeed_private import disable_shared_memory_collectives
 disable_shared_memory_collectives()
 import deepspeed.comm.torch
 from deepspeed.accelerator import get_accelerator
@@ -118,7 +118,7 @@ print(sys.modules["deepspeed.comm.torch"].build_shm_op(), lookups == [name], dee
 def test_the_conversion_to_universal_checkpoints_takes_the_arguments_that_are_given():
     code = """
 import inspect, re
-from abaw_ray.cluster.training import deepspeed_private
+from abaw_ray.cluster.training.ranks import deepspeed_private
 from deepspeed.checkpoint import ds_to_universal
 needed = set(re.findall(r"args\\.(\\w+)", inspect.getsource(ds_to_universal)))
 given = set(re.findall(r"^ {8}(\\w+)=", inspect.getsource(deepspeed_private.convert_to_universal), re.M))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.training import polls
-from abaw_ray.cluster.training.polls import Poll, RankPolls
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.training.ranks import polls
+from abaw_ray.cluster.training.ranks.polls import Poll, RankPolls
 
 STEPS_PER_EPOCH, NOTICE = 6, frozenset({"node"})
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch import report
 from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE, write_tables
 from abaw_ray.core.settings import to_plain
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -8,12 +8,12 @@ import yaml
 
 from abaw_ray.cli.runs import main
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.run_records import machine_hours
 from abaw_ray.cluster.launch.run_records import recorder as recorder_module
 from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours
 from abaw_ray.cluster.launch.run_records.record import find_run, list_runs
 from abaw_ray.cluster.launch.run_records.recorder import recorded
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Record

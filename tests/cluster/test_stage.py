@@ -8,14 +8,14 @@ import pytest
 from event_files import read_scalars
 from node_metrics import metrics_collected, wait_for_metrics
 
-from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.stage import Stage, stage_summary
 from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork, RunWork
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.plan import show_plan
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item
@@ -118,7 +118,7 @@ def run(session, tmp_path):
 
 
 def plan_of(run, capsys, monkeypatch, stages=(WORDS, TOTAL)):
-    monkeypatch.setattr("abaw_ray.cluster.engine.capacity.machines", lambda: [Machine({"CPU": 2.0})])
+    monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 2.0})])
     capsys.readouterr()
     show_plan(run, stages)
     return capsys.readouterr().out

@@ -4,7 +4,7 @@ import pytest
 import torch
 from event_files import read_scalars
 
-from abaw_ray.cluster.training.step_log import StepLog, StepLogConfig
+from abaw_ray.cluster.training.ranks.step_log import StepLog, StepLogConfig
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -43,7 +43,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("abaw_ray.cluster.training.step_log.time", clock)
+    monkeypatch.setattr("abaw_ray.cluster.training.ranks.step_log.time", clock)
     return clock
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import DataRunConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages import synthetic
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.core.errors import ConfigError

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from abaw_ray.cluster.engine.worker import Unfinished
+from abaw_ray.cluster.engine.workers.worker import Unfinished
 from abaw_ray.cluster.stages.video_chunks import _chunks_of, process_chunk, split_videos
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -15,10 +15,10 @@ from ray.autoscaler.v2.schema import (
 )
 from ray.exceptions import RpcError
 
-from abaw_ray.cluster.engine import wait_watch
-from abaw_ray.cluster.engine.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.wait_notice import WaitNotice
+from abaw_ray.cluster.machines import wait_watch
+from abaw_ray.cluster.machines.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.wait_notice import WaitNotice
 
 GPU_WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
 LOG = "\n".join(

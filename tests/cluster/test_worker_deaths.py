@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from abaw_ray.cluster.engine import rounds, worker_deaths
-from abaw_ray.cluster.engine.outcomes import Outcomes
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.worker import ItemWorker, Operator, WorkerConfig, manifest
-from abaw_ray.cluster.engine.worker_deaths import TaskRegistration, WorkerDeaths
+from abaw_ray.cluster.engine.workers import rounds, worker_deaths
+from abaw_ray.cluster.engine.workers.outcomes import Outcomes
+from abaw_ray.cluster.engine.workers.worker import ItemWorker, Operator, WorkerConfig, manifest
+from abaw_ray.cluster.engine.workers.worker_deaths import TaskRegistration, WorkerDeaths
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ItemError, StorageError

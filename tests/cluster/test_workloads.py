@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import PAPER, SMOKE
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.workloads import encoder, videos
 from abaw_ray.cluster.stages.workloads.encoder import encoder_gflop, features_workload, images_workload, training_workload
 from abaw_ray.core.storage.records import Item

@@ -18,12 +18,12 @@ import pyarrow as pa
 import torch
 import tyro
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain, stream
-from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.engine.workers.rounds import Chain, stream
+from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.cluster.launch.presets import DEMO
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.process.child_process import ChildLimits

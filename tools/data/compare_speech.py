@@ -23,8 +23,8 @@ from rich.table import Table
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import PRESETS
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.core.progress import console, echo
 from abaw_ray.features.config import SpeechConfig

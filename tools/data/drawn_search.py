@@ -8,9 +8,9 @@ import numpy as np
 import optuna
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.presets import PRESETS
 from abaw_ray.cluster.launch.seeds import with_seed
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.annotations import annotated, join
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.data.folds import assign_folds

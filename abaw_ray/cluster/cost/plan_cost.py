@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from abaw_ray.cluster.cost.prices import Prices
 from abaw_ray.cluster.cost.ranges import Range
 from abaw_ray.cluster.cost.stage_cost import Pool, StageCost, stage_cost
-from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.resources import Resources
 
 _STARTED_S = Range(420.0, 780.0)
 """Seconds that a machine of a cluster is paid for before and after its work: it sets itself up in four to eight minutes and ends after five idle ones

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.capacity import BOOTSTRAP, machine_type
+from abaw_ray.cluster.machines.capacity import BOOTSTRAP, machine_type
 
 _MAX_AGE_DAYS = 120
 """Age of prices above which there is a remark. Ours."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from abaw_ray.cluster.cost.ranges import Range
-from abaw_ray.cluster.engine.machine_types import gpu_type
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.machine_types import gpu_type
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.predict.estimate.measured import CPU
 
 PEAK_TFLOPS = {"A10G": 70.0, "L4": 121.0, "L40S": 362.0, "A100": 312.0, "H100": 989.0, "H200": 989.0}

@@ -7,9 +7,9 @@ from math import ceil
 from abaw_ray.cluster.cost.prices import Prices
 from abaw_ray.cluster.cost.ranges import Range
 from abaw_ray.cluster.cost.rates import gpu_of, worker_time
-from abaw_ray.cluster.engine.capacity import Machine
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.resources import Resources
 
 _START_S = Range(5.0, 30.0)
 """Seconds in which the workers of a stage start and import their libraries; the preset smoke, with seconds of work, takes two minutes. Ours."""

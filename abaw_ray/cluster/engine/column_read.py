@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.lock import writer_lock
 from abaw_ray.core.storage.records import Item, Record, StageStore

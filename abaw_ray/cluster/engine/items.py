@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from abaw_ray.cluster.engine.outcomes import Outcomes
-from abaw_ray.cluster.engine.rounds import Chain, process_items
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.engine.workers.outcomes import Outcomes
+from abaw_ray.cluster.engine.workers.rounds import Chain, process_items
+from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.storage.lock import writer_lock

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from typing import Any, Generic, TypeVar
 
-from abaw_ray.cluster.engine.compute import LAPTOP, ComputeConfig
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.compute import LAPTOP, ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig

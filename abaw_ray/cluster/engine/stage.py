@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from abaw_ray.cluster.engine.items import remake_items, run_items
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.engine.stage_work import ItemWork, RunWork
-from abaw_ray.cluster.engine.wait_watch import waiting_shown
-from abaw_ray.cluster.engine.worker import Operator
+from abaw_ray.cluster.engine.workers.rounds import Chain
+from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.wait_watch import waiting_shown
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest

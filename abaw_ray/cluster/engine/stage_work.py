@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from abaw_ray.cluster.engine.column_read import ColumnRead
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.items import one_task_each
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.engine.worker import Task, Work
+from abaw_ray.cluster.engine.workers.worker import Task, Work
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.storage.records import Item, Record, StageStore
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.launch.run_records.log_upload import log_uploaded
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.progress import EchoTarget, redirect_library_output
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.storage import Storage

@@ -9,11 +9,11 @@ from typing import Any
 
 from abaw_ray.cluster.cost.plan_cost import PlanCost
 from abaw_ray.cluster.cost.prices import prices_for
-from abaw_ray.cluster.engine import capacity
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import refusal
 from abaw_ray.cluster.engine.stage import PendingError, Stage, needed
 from abaw_ray.cluster.engine.stage_work import Forecast, ItemWork, RunWork
+from abaw_ray.cluster.machines import capacity
+from abaw_ray.cluster.machines.session import refusal
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import is_remote

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import TypeVar
 
-from abaw_ray.cluster.engine.compute import ComputeConfig, compute_preset
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.config import AblationJob, EncoderJob, EncoderSearchJob, PipelineConfig, SweepJob, part_of
+from abaw_ray.cluster.machines.compute import ComputeConfig, compute_preset
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.data.synthetic.config import SyntheticConfig

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.sources import affwild2, data_of, videos
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest

@@ -9,7 +9,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
-from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.stages.sources import affwild2, video_missing, videos
 from abaw_ray.cluster.stages.video_chunks import process_chunk, split_videos, store_output
 from abaw_ray.cluster.stages.workloads.videos import faces_workload

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from abaw_ray.cluster.engine.worker import Task, Unfinished
+from abaw_ray.cluster.engine.workers.worker import Task, Unfinished
 from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 from abaw_ray.core.settings import digest

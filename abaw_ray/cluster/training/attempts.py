@@ -12,8 +12,8 @@ from typing import Literal
 
 from ray.train import TrainingFailedError
 
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.engine.wait_notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.wait_notice import WaitNotice, with_reason
 from abaw_ray.cluster.training.room import Room, largest
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.units import duration_text

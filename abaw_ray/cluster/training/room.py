@@ -11,7 +11,7 @@ from typing import Protocol
 from ray.util import get_placement_group, placement_group, placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.machines.resources import Resources
 
 
 class Room(Protocol):

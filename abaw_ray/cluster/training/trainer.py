@@ -14,13 +14,13 @@ from typing import Any
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.autoscaler import why_no_machines
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.user_errors import to_user_error
+from abaw_ray.cluster.machines.autoscaler import why_no_machines
+from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.training.attempts import Attempts, Restart
-from abaw_ray.cluster.training.file_list import read_key
+from abaw_ray.cluster.training.checkpoints.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob
-from abaw_ray.cluster.training.rank import run_rank
+from abaw_ray.cluster.training.ranks.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
 from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
 from abaw_ray.cluster.training.room import PlacementGroups, release_named

@@ -14,7 +14,7 @@ import pytest
 import ray.train
 from two_writers import outcomes_of_two_writers
 
-from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.training.checkpoints import checkpoint
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Policy, Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import AnalyzeConfig, FacesChoice, VideosConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.cluster.stages.analysis.work import AnalysisWork, FusedWork
 from abaw_ray.core.errors import AbawError

@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.items import run_items
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.engine.worker import Operator, Work
+from abaw_ray.cluster.engine.workers.rounds import Chain
+from abaw_ray.cluster.engine.workers.worker import Operator, Work
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.progress import redirect_library_output
 from abaw_ray.core.storage.filesystems import StorageConfig

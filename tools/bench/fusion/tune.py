@@ -6,10 +6,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore

@@ -10,12 +10,12 @@ import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.session import RaySession
-from abaw_ray.cluster.training import checkpoint
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.ranks.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.cluster.training.trainer import train_encoder
-from abaw_ray.cluster.training.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core import schema
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore

@@ -108,10 +108,10 @@ def job_seconds(config: FacesConfig, videos: Path, results: Path) -> tuple[float
     Raises:
         AbawError: the job failed, or a video did.
     """
-    from abaw_ray.cluster.engine.compute import ComputeConfig
     from abaw_ray.cluster.engine.run import Run
-    from abaw_ray.cluster.engine.session import RaySession
     from abaw_ray.cluster.launch.config import FacesJob
+    from abaw_ray.cluster.machines.compute import ComputeConfig
+    from abaw_ray.cluster.machines.session import RaySession
     from abaw_ray.cluster.stages.faces import PREPARE_FACES
     from abaw_ray.data.config import DataConfig
 

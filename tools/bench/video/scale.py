@@ -14,10 +14,10 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.session import RaySession
 from abaw_ray.cluster.launch.config import FacesJob
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages import faces
 from abaw_ray.cluster.stages.video_chunks import store_output
 from abaw_ray.core import schema

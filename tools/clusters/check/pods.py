@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from abaw_ray.cli.jobs import settings_of
-from abaw_ray.cluster.engine.capacity import Machine, max_workers
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.config import SweepJob
+from abaw_ray.cluster.machines.capacity import Machine, max_workers
 from abaw_ray.core.errors import ConfigError
 
 _ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from abaw_ray.cluster.cost.prices import price_of
-from abaw_ray.cluster.engine.capacity import machine_type
+from abaw_ray.cluster.machines.capacity import machine_type
 
 KINDS = ("aws", "gcp", "local")
 TYPES = "available_node_types"

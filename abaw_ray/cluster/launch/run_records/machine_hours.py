@@ -5,8 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from abaw_ray.cluster.engine.autoscaler import machine_types
-from abaw_ray.cluster.engine.session import RaySession
+from abaw_ray.cluster.machines.autoscaler import machine_types
+from abaw_ray.cluster.machines.session import RaySession
 
 _INTERVAL_S = 15.0
 """Seconds between two samples. Ours."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.rounds import Chain
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage_work import Forecast
+from abaw_ray.cluster.engine.workers.rounds import Chain
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.workloads.videos import sampled_totals
 from abaw_ray.core.errors import AbawError, StorageError

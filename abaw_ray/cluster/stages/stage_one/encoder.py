@@ -134,7 +134,7 @@ def train_on(
     run: Run[Any], store: StageStore, item: Item, shards: list[str], config: EncoderConfig, *, name: str = "encoder", start_from: str = ""
 ) -> dict[str, Any]:
     """Train one encoder with the run's workers; arguments and result as of ``train_encoder``, ``name`` is printed."""
-    from abaw_ray.cluster.training.polls import preempted_nodes
+    from abaw_ray.cluster.training.ranks.polls import preempted_nodes
     from abaw_ray.cluster.training.trainer import train_encoder
 
     return train_encoder(

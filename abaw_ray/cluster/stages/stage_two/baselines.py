@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork, RunWork
 from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
 from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES

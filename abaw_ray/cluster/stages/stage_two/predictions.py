@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.annotations import annotated, frames_in_cluster
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES

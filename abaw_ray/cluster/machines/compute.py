@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import get_args
 
-from abaw_ray.cluster.engine.recovery import RecoveryConfig
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import AutoOnOff

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from abaw_ray.cluster.engine.worker import Task
+from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import Progress, echo
 from abaw_ray.core.storage.records import StageStore

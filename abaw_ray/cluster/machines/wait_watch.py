@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from abaw_ray.cluster.engine.autoscaler import cluster_status, requests_without_room, why_no_machines
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.wait_notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.autoscaler import cluster_status, requests_without_room, why_no_machines
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.wait_notice import WaitNotice, with_reason
 from abaw_ray.core.progress import echo
 
 _POLL_S = 5.0

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from abaw_ray.cluster.engine import capacity
-from abaw_ray.cluster.engine.compute import ComputeConfig
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.machines import capacity
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 

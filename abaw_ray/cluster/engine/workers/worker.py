@@ -16,8 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from abaw_ray.cluster.engine.resources import Resources
-from abaw_ray.cluster.engine.worker_deaths import TaskRegistration
+from abaw_ray.cluster.engine.workers.worker_deaths import TaskRegistration
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import WorkerMetrics
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error

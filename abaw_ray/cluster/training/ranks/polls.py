@@ -8,7 +8,7 @@ import ray.train
 import torch
 from torch import Tensor
 
-from abaw_ray.cluster.engine.compute import ComputeConfig
+from abaw_ray.cluster.machines.compute import ComputeConfig
 
 
 def preempted_nodes() -> frozenset[str]:

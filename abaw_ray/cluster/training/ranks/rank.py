@@ -12,17 +12,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from abaw_ray.cluster.training import checkpoint
 from abaw_ray.cluster.training.attempts import Restart
-from abaw_ray.cluster.training.average import WeightAverage
+from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.checkpoints.resume import fetch_intact
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.output import write_output
-from abaw_ray.cluster.training.polls import RankPolls
-from abaw_ray.cluster.training.rank_errors import first_error
+from abaw_ray.cluster.training.ranks.average import WeightAverage
+from abaw_ray.cluster.training.ranks.polls import RankPolls
+from abaw_ray.cluster.training.ranks.rank_errors import first_error
+from abaw_ray.cluster.training.ranks.step_log import check_finite
+from abaw_ray.cluster.training.ranks.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
-from abaw_ray.cluster.training.resume import fetch_intact
-from abaw_ray.cluster.training.step_log import check_finite
-from abaw_ray.cluster.training.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, StageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.encoder.expression_model import ExpressionModel

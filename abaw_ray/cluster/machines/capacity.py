@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.machine_types import resources_of
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.machines.machine_types import resources_of
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")

@@ -8,7 +8,7 @@ Decoding needs no slot: all decoders work, however few encoders there are.
 import asyncio
 from typing import Any
 
-from abaw_ray.cluster.engine.driver_node import alive_nodes, start_on_driver_node
+from abaw_ray.cluster.engine.workers.driver_node import alive_nodes, start_on_driver_node
 
 _CHECK_S = 5.0
 """Seconds between two checks whether the nodes of slot holders are alive, while a worker waits for a slot. Ours."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from abaw_ray.cluster.training.rank_metrics import RankMetrics
+from abaw_ray.cluster.training.ranks.rank_metrics import RankMetrics
 from abaw_ray.core.errors import StageError
 from abaw_ray.encoder.evaluation.metrics import scalars_of
 from abaw_ray.training.config import OptimConfig

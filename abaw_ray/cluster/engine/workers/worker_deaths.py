@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.driver_node import alive_nodes, start_on_driver_node
+from abaw_ray.cluster.engine.workers.driver_node import alive_nodes, start_on_driver_node
 from abaw_ray.core.errors import ItemError, StorageError
 
 MAX_DEATHS = 2

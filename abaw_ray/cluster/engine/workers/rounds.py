@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abaw_ray.cluster.engine.in_flight import start_slots
-from abaw_ray.cluster.engine.outcomes import Outcomes, work_of
-from abaw_ray.cluster.engine.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
-from abaw_ray.cluster.engine.worker_deaths import worker_deaths
+from abaw_ray.cluster.engine.workers.in_flight import start_slots
+from abaw_ray.cluster.engine.workers.outcomes import Outcomes, work_of
+from abaw_ray.cluster.engine.workers.worker import ItemWorker, Operator, Task, WorkerConfig, manifest
+from abaw_ray.cluster.engine.workers.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import StageStore

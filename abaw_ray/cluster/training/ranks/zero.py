@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from abaw_ray.cluster.training.average import Part
-from abaw_ray.cluster.training.deepspeed_private import FlatRange, convert_to_universal, disable_shared_memory_collectives, flat_ranges
+from abaw_ray.cluster.training.ranks.average import Part
+from abaw_ray.cluster.training.ranks.deepspeed_private import FlatRange, convert_to_universal, disable_shared_memory_collectives, flat_ranges
 from abaw_ray.training.adamw import Slice, SlicedAdamW
 from abaw_ray.training.config import OptimConfig
 from abaw_ray.training.optim import make_adamw

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from abaw_ray.cluster.training.checkpoint import delete_local_copy, fetch
-from abaw_ray.cluster.training.file_list import CheckpointError
+from abaw_ray.cluster.training.checkpoints.checkpoint import delete_local_copy, fetch
+from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.core.storage.storage import Storage
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from abaw_ray.cluster.training.average import WeightAverage
-from abaw_ray.cluster.training.file_list import CheckpointError, check_file, read_list, write_list
-from abaw_ray.cluster.training.zero import ZeroEngine, to_universal
+from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, check_file, read_list, write_list
+from abaw_ray.cluster.training.ranks.average import WeightAverage
+from abaw_ray.cluster.training.ranks.zero import ZeroEngine, to_universal
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_cache_folder

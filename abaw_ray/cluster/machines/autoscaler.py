@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.engine.resources import Resources
+from abaw_ray.cluster.machines.resources import Resources
 
 _LOG_BYTES, _MAX_REASON = 200_000, 160
 """How much of the end of the autoscaler's log is read, and the longest reason in characters. Ours."""
