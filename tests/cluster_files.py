@@ -54,3 +54,11 @@ def assert_rejected(path: Path, expected: str) -> None:
     problems = check(path)
     assert any(expected in line for line in problems), problems
     assert all("\n" not in line for line in problems)
+
+
+def assert_change_is_rejected(write: Callable[[dict], Path], name: str, change: tuple[Callable[[dict], object], str]) -> None:
+    """Assert that a shipped file with one change is rejected; the change is a function that makes it, with the expected text."""
+    modify, expected = change
+    config = shipped(name)
+    modify(config)
+    assert_rejected(write(config), expected)

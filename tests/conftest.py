@@ -76,3 +76,11 @@ def object_store(monkeypatch):
         monkeypatch.setenv(name, value)
     yield boto3.client("s3", region_name="us-east-1")
     server.stop()
+
+
+@pytest.fixture
+def write_cluster_file(tmp_path, monkeypatch):
+    """Function that writes a cluster file into the working folder; see ``cluster_files.writer``."""
+    from cluster_files import writer  # it loads Ray's checks, which most tests do without
+
+    return writer(tmp_path, monkeypatch)

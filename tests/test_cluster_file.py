@@ -7,18 +7,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from cluster_files import HEAD, NODE, ROOT, WORKER, assert_rejected, node, shipped, swap, writer
+from cluster_files import HEAD, NODE, ROOT, WORKER, assert_change_is_rejected, node, shipped, swap
 
 from tools.clusters.check.__main__ import main
 from tools.clusters.check.files import check
 
 pytestmark = pytest.mark.slow
 FILES = ["cluster.yaml", "tools/clusters/gcp.yaml", "tools/clusters/local.yaml", "tools/clusters/kuberay.yaml"]
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    return writer(tmp_path, monkeypatch)
 
 
 def unset(text: str) -> Callable[[dict], None]:
@@ -55,11 +50,11 @@ def test_all_kinds_of_cluster_use_the_same_setup_scripts():
     assert copied and all((ROOT / name).exists() for name in copied)
 
 
-def test_the_check_restores_home_and_aws_variables(write):
+def test_the_check_restores_home_and_aws_variables(write_cluster_file):
     before = {name: text for name, text in os.environ.items() if name == "HOME" or name.startswith("AWS_")}
     config = shipped()
     config["auth"]["ssh_private_key"] = "~/.ssh/mine.pem"
-    (problem,) = check(write(config))
+    (problem,) = check(write_cluster_file(config))
     assert problem.startswith("ray up: `KeyName` missing")
     assert {name: text for name, text in os.environ.items() if name == "HOME" or name.startswith("AWS_")} == before
 
@@ -141,33 +136,27 @@ LOCAL_ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_file_with_an_error_is_rejected_with_a_line_that_names_it(write, name):
-    modify, expected = ERRORS[name]
-    config = shipped()
-    modify(config)
-    assert_rejected(write(config), expected)
+def test_a_file_with_an_error_is_rejected_with_a_line_that_names_it(write_cluster_file, name):
+    assert_change_is_rejected(write_cluster_file, "cluster.yaml", ERRORS[name])
 
 
 @pytest.mark.parametrize("name", LOCAL_ERRORS)
-def test_a_file_with_an_error_for_machines_of_ones_own_is_rejected(write, name):
-    modify, expected = LOCAL_ERRORS[name]
-    config = shipped("tools/clusters/local.yaml")
-    modify(config)
-    assert_rejected(write(config), expected)
+def test_a_file_with_an_error_for_machines_of_ones_own_is_rejected(write_cluster_file, name):
+    assert_change_is_rejected(write_cluster_file, "tools/clusters/local.yaml", LOCAL_ERRORS[name])
 
 
-def test_errors_that_only_rays_bootstrap_finds_are_reported(write):
+def test_errors_that_only_rays_bootstrap_finds_are_reported(write_cluster_file):
     config = shipped()
     config["provider"]["availability_zone"] = "us-west-2z"
-    (problem,) = check(write(config))
+    (problem,) = check(write_cluster_file(config))
     assert problem.startswith("ray up: No usable subnets")
 
 
-def test_the_command_prints_one_line_per_problem_and_fails(write, monkeypatch, capsys):
+def test_the_command_prints_one_line_per_problem_and_fails(write_cluster_file, monkeypatch, capsys):
     config = shipped()
     del config["available_node_types"]["head"]["node_config"]["ImageId"]
     config["provider"]["region"] = "us-west-9"
-    path = write(config)
+    path = write_cluster_file(config)
     monkeypatch.setattr(sys, "argv", ["check", str(path)])
     assert main() == 1
     lines = capsys.readouterr().out.splitlines()

@@ -4,14 +4,9 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from cluster_files import WORKER, assert_rejected, node, shipped, swap, writer
+from cluster_files import WORKER, assert_change_is_rejected, node, swap
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    return writer(tmp_path, monkeypatch)
 
 
 def gcp_node(kind: str, **values: object) -> Callable[[dict], None]:
@@ -80,8 +75,5 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_file_with_an_error_for_google_cloud_is_rejected(write, name):
-    modify, expected = ERRORS[name]
-    config = shipped("tools/clusters/gcp.yaml")
-    modify(config)
-    assert_rejected(write(config), expected)
+def test_a_file_with_an_error_for_google_cloud_is_rejected(write_cluster_file, name):
+    assert_change_is_rejected(write_cluster_file, "tools/clusters/gcp.yaml", ERRORS[name])

@@ -1,14 +1,9 @@
 """A KubeRay file with one error is rejected with a line that names it."""
 
 import pytest
-from cluster_files import assert_rejected, shipped, writer
+from cluster_files import assert_change_is_rejected
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    return writer(tmp_path, monkeypatch)
 
 
 def cluster(config: dict) -> dict:
@@ -45,8 +40,5 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_file_with_an_error_for_kubernetes_is_rejected(write, name):
-    modify, expected = ERRORS[name]
-    config = shipped("tools/clusters/kuberay.yaml")
-    modify(config)
-    assert_rejected(write(config), expected)
+def test_a_file_with_an_error_for_kubernetes_is_rejected(write_cluster_file, name):
+    assert_change_is_rejected(write_cluster_file, "tools/clusters/kuberay.yaml", ERRORS[name])

@@ -24,7 +24,7 @@ class StillImage:
     expression: str
     """A name of ``core.expressions``, never a number."""
     box: tuple[float, float, float, float] | None
-    """The data set's face box, x0 y0 x1 y1 in pixels of the image; ``None`` where it has none. It tells which face is labelled; the size of the
+    """The data set's face box, x0 y0 x1 y1 in pixels of the image; ``None`` where it has none. It selects the face that is labelled; the size of the
     face is that of the detector's box, as for videos."""
     split: Literal["train", "val"]
     source: str

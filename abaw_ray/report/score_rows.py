@@ -107,13 +107,14 @@ _ROWS = (
     (("chance_macro_f1",), "Chance", "baseline", "Random predictions with the class frequencies of Train_Set. The dashed line in every bar."),
 )
 _OPTIONAL = {("official_val", "macro_f1_unshared"), ("cv", "macro_f1"), ("cv", "repeats", "mean")}
-_DIFFERENCES = {
-    "visual": "Official validation minus face only",
-    "speech": "Official validation minus audio only",
-    "official_unsmoothed": "Official validation minus the same without smoothing",
-    "official_without_audio": "Official validation minus the same model with audio masked",
-    "official_without_faces": "Official validation minus the same model with faces masked",
+DIFFERENCES = {
+    "visual": "face only",
+    "speech": "audio only",
+    "official_unsmoothed": "the same model without smoothing",
+    "official_without_audio": "the same model with audio masked",
+    "official_without_faces": "the same model with faces masked",
 }
+"""Text for the model that is subtracted from the official one, by its key in the summary."""
 _SEARCHES = {"fused": "Face and audio", "visual": "Face only", "speech": "Audio only"}
 
 
@@ -145,10 +146,11 @@ def score_rows(summary: Mapping[str, Any]) -> list[ScoreRow]:
 def difference_rows(summary: Mapping[str, Any]) -> list[DifferenceRow]:
     """Differences of the official model from the others on the same frames, those that the run measured."""
     rows = []
-    for key, name in _DIFFERENCES.items():
+    for key, other in DIFFERENCES.items():
         value = finite_or_none(get_path(summary, ("differences", key, "macro_f1")))
         if value is not None:
-            rows.append(DifferenceRow(name=name, value=value, interval=_interval(get_path(summary, ("differences", key, "interval")))))
+            interval = _interval(get_path(summary, ("differences", key, "interval")))
+            rows.append(DifferenceRow(name=f"Official validation minus {other}", value=value, interval=interval))
     return rows
 
 

@@ -6,50 +6,27 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
-import pyarrow as pa
+import logged_work
 import pytest
+from logged_work import LoggedWork
 from ray import cloudpickle
 
 from abaw_ray.cluster.engine.items import run_items
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
-from abaw_ray.cluster.engine.workers.rounds import Chain, Losses, stream
-from abaw_ray.cluster.engine.workers.worker import ItemWorker, Operator, WorkerConfig, manifest
+from abaw_ray.cluster.engine.workers.rounds import Chain, stream
+from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
-from abaw_ray.core.errors import ConfigError, DataError, ItemError, StageError, StorageError
+from abaw_ray.core.errors import ConfigError, DataError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 
 pytestmark = pytest.mark.slow
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
-
-
-class Work:
-    """Writes one row per item, and logs each call; the payload selects an error."""
-
-    def __init__(self, log):
-        self.log = log
-
-    def __call__(self, store, item, payload):
-        with open(self.log, "a") as log:
-            log.write(item.name + "\n")
-        if payload.get("bad"):
-            raise ItemError("not a video")
-        if payload.get("data_error"):
-            raise DataError("where: the disk is gone; plug it in")
-        attempts = Path(self.log).read_text().split().count(item.name)
-        if attempts <= payload.get("storage_errors", 0):
-            raise StorageError(f"{item.name}: no answer")
-        if payload.get("damaged"):
-            store.write_failure(item, error := ItemError("decoding broke", last_frame=5))
-            store.storage.write_table(store.output(item), pa.table({"n": [1] * 5}))
-            raise error
-        store.storage.write_table(store.output(item), pa.table({"n": [payload["n"]]}))
-        return {"rows": 1, "frames": 10}
+for module in (sys.modules[__name__], logged_work):
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import test modules
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +44,7 @@ def process(session, tmp_path):
         stage_run = Run(config, session)
         items = {Item(name=name, identity="1"): payload for name, payload in payloads.items()}
         store = StageStore(stage_run.storage, "faces", {}, 1)
-        operator = Operator(build=partial(Work, tmp_path / "calls"), resources=Resources(workers=2, memory_gb=0.1))
+        operator = Operator(build=partial(LoggedWork, tmp_path / "calls"), resources=Resources(workers=2, memory_gb=0.1))
         return run_items(stage_run, store, items, lambda todo: Chain(operators=[operator], longest_pause=0.1), unit="videos")
 
     run.calls = lambda: sorted((tmp_path / "calls").read_text().split())
@@ -125,101 +102,6 @@ def test_outputs_of_a_run_that_was_killed_are_read_once(process, tmp_path, reads
     assert sorted(reads) == sorted(record.outputs.values())
     reads.clear()
     assert process(GOOD | {"f": {"n": 1}}).figures["rows"] == 5 and reads == []
-
-
-def worker_of(build, store):
-    return ItemWorker(WorkerConfig(store=store, build=build, longest_pause=0))
-
-
-@pytest.fixture
-def store(tmp_path):
-    return StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", {}, 1)
-
-
-def task(name, payload=None, *, retried=()):
-    return manifest([(Item(name=name, identity="1"), payload or {})], dict.fromkeys(retried))[0]
-
-
-def test_an_item_whose_failure_cannot_be_stored_is_retried_later(tmp_path, store, monkeypatch):
-    def no_answer(*_):
-        raise StorageError("no answer")
-
-    monkeypatch.setattr(StageStore, "write_failure", no_answer)
-    (tmp_path / "calls").touch()
-    row = worker_of(partial(Work, tmp_path / "calls"), store).process(task("e", {"bad": True}))
-    assert (row["lost"], row["reason"], row["error"], row["finished"]) == ("no answer", "", b"", False)
-
-
-def test_an_item_that_meets_a_full_disk_is_retried_later(store):
-    def full_disk(*_):
-        raise OSError(28, "No space left on device")
-
-    row = worker_of(lambda: full_disk, store).process(task("e"))
-    assert "the disk is full" in row["lost"] and not (row["reason"] or row["finished"])
-
-
-def test_work_that_could_not_be_built_is_built_for_the_next_item(store):
-    calls = []
-
-    def build():
-        calls.append(1)
-        if len(calls) == 1:
-            raise StorageError("no answer")
-        return lambda *_: {"rows": 1}
-
-    worker, row = worker_of(build, store), task("e")
-    assert worker.process(row)["lost"] == "no answer"
-    assert worker.process(row)["finished"] and worker.process(row)["finished"] and len(calls) == 2
-
-
-def test_a_repeated_item_whose_output_exists_is_not_processed_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "calls"), store)
-    first, second = (worker.process(task("e", {"n": 3})) for _ in range(2))
-    assert (tmp_path / "calls").read_text() == "e\n"
-    assert first["finished"] and second["finished"]
-    assert [json.loads(row["figures"])["rows"] for row in (first, second)] == [1, 1], "the number of rows is read from the footer of the output"
-
-
-def test_a_repeated_item_that_failed_is_reported_again_and_not_processed_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "calls"), store)
-    for name, payload, reason in (("e", {"bad": True}, "not a video"), ("f", {"damaged": True}, "decoding broke; 5 good frames are kept")):
-        first, second = (worker.process(task(name, payload)) for _ in range(2))
-        assert first["reason"] == second["reason"] == reason and second["finished"]
-    assert (tmp_path / "calls").read_text() == "e\nf\n"
-
-
-def test_a_failure_that_is_retried_is_processed_again(tmp_path, store):
-    worker = worker_of(partial(Work, tmp_path / "calls"), store)
-    worker.process(task("e", {"damaged": True}))
-    row = worker.process(task("e", {"n": 3}, retried=["e"]))
-    assert (row["reason"], row["finished"]) == ("", True) and (tmp_path / "calls").read_text() == "e\ne\n"
-
-
-def test_an_item_whose_worker_was_killed_between_failure_and_output_is_processed_again(tmp_path, store):
-    item = Item(name="f", identity="1")
-    store.write_failure(item, ItemError("decoding broke", last_frame=5))
-    row = worker_of(partial(Work, tmp_path / "calls"), store).process(task("f", {"n": 3}))
-    assert (row["reason"], row["finished"]) == ("", True)
-
-
-def outcomes(*rows):
-    """The losses of a round in which machines lost or finished tasks, in this order: ``(machine, lost)``."""
-    losses = Losses(workers=2)
-    for task, (machine, lost) in enumerate(rows):
-        losses.add({"task": task, "name": f"v{task}", "machine": machine, "worker": machine, "lost": "disk full" * lost})
-    return losses
-
-
-def test_a_machine_that_loses_tasks_while_others_finish_theirs_is_excluded():
-    assert outcomes(("a", False), ("b", False), ("b", True), ("a", False)).failing_machines == {"b"}
-
-
-def test_a_machine_that_finishes_a_task_after_a_lost_one_is_not_excluded():
-    assert outcomes(("b", True), ("a", False), ("b", False)).failing_machines == frozenset()
-
-
-def test_where_every_machine_loses_tasks_none_is_excluded():
-    assert outcomes(("a", False), ("a", True), ("b", True)).failing_machines == frozenset()
 
 
 def test_a_bad_item_is_a_failure_row_which_can_be_retried_and_the_others_are_processed(process, capsys):

@@ -6,8 +6,9 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
+from two_writers import outcomes_of_two_writers
 
-from abaw_ray.core.errors import BusyError, StorageError
+from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage import lock_file as lock_files
 from abaw_ray.core.storage.filesystems import StorageConfig, _s3, _s3_client
 from abaw_ray.core.storage.lock import writer_lock
@@ -149,24 +150,7 @@ def test_of_two_writers_in_a_slow_store_one_is_admitted(s3, monkeypatch):
         return client.put_object(**request)
 
     use(monkeypatch, s3, slow)
-    outcomes, start, release = [], threading.Barrier(2), threading.Event()
-
-    def run():
-        start.wait()
-        try:
-            with writer_lock(s3, "stage"):
-                outcomes.append("admitted")
-                release.wait(20)
-        except BusyError:
-            outcomes.append("refused")
-            release.set()
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["admitted", "refused"]
+    assert outcomes_of_two_writers(s3, timeout=20) == ["admitted", "refused"]
     with writer_lock(s3, "stage"):  # free again
         pass
 

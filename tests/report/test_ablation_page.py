@@ -1,9 +1,11 @@
 """The page of an ablation."""
 
+import io
 import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from abaw_ray.report.ablation.page import AblationPage, render_ablation
 from abaw_ray.report.ablation.rows import ablation_row, terminal_table
@@ -55,8 +57,26 @@ def test_everything_lies_on_the_axis(rows):
     assert places and min(places) >= 0 and max(places) <= 100
 
 
-def test_the_terminal_table_has_a_line_per_row(rows):
-    assert terminal_table(rows).row_count == 3
+def test_the_terminal_table_has_one_line_per_row_and_one_for_its_seeds_at_80_columns():
+    seeds = [0, 1, 2]
+    counts = [[evaluation(seed) for seed in seeds], [evaluation(seed + 3) for seed in seeds]]
+    labels = [("modality_dropout", "Validation_Set"), ("audio", "against a model of the faces"), ("audio", "both with audio masked")]
+    rows = [ablation_row(part, "none", scored, seeds, *counts) for part, scored in labels]
+    console = Console(width=80, file=io.StringIO())
+    console.print(terminal_table(rows))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 3 + len({part for part, _ in labels}) + 2 * len(rows) and max(map(len, lines)) <= 80
+    for row in rows:
+        (line,) = [line for line in lines if row.scored in line]
+        assert f"{row.difference:+.3f}" in line and f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" in line
+    assert sum("by seed" in line for line in lines) == len(rows)
+    assert " ".join(f"{one:+.3f}" for one in rows[0].differences) in "".join(lines)
+
+
+def test_the_terminal_table_of_one_seed_has_no_lines_by_seed():
+    console = Console(width=80, file=io.StringIO())
+    console.print(terminal_table([ablation_row("gate", "the mean", "Validation_Set", [0], [evaluation(0)], [evaluation(1)])]))
+    assert "by seed" not in console.file.getvalue() and "Validation_Set" in console.file.getvalue()
 
 
 def test_the_report_of_a_run_has_the_table_where_there_is_one(rows):

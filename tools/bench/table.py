@@ -7,22 +7,43 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
+import tyro
 from rich.console import Console
 from rich.table import Table
 
+from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.provenance import git_revision
 
+JsonFile = Annotated[Path | None, tyro.conf.arg(name="json")]
+"""Option ``--json`` of a benchmark: output file of all figures."""
 _PACKAGES = ("av", "opencv-python-headless", "ray", "pyarrow", "numpy")
 
 
-def command_line(tool: str, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> str:
-    """Return the command line of a run, with the last component of each path only."""
-    command = f"python -m tools.bench.{tool} --clips {clips.name} --weights {weights.name}"
-    return command + (" --quick" if quick else "") + (f" --only {' '.join(only)}" if only else "")
+def command_line(module: str, **options: Path | tuple[object, ...] | str | float | bool | None) -> str:
+    """The command line of a run as text for its metadata.
+
+    Args:
+        module: What ``python -m`` runs.
+        options: Values by name. Of a path, only the last component is shown; an option that is False, None or empty is left out.
+    """
+    words = [f"python -m {module}"]
+    for name, value in options.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not None and value is not False and value != ():
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name}", *(one.name if isinstance(one, Path) else f"{one:g}" if isinstance(one, float) else str(one) for one in values)]
+    return " ".join(words)
+
+
+def report_error(error: AbawError) -> int:
+    """Print an error as one line to stderr; returns the exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def metadata(*packages: str) -> dict:

@@ -27,7 +27,7 @@ from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
-from tools.bench.table import metadata
+from tools.bench.table import command_line, metadata
 from tools.data.drawn_search import DrawnData, read_drawn_data, run_search, score_subjects, selected_again
 
 KINDS = ("in-sample", "cross-fitted", "nested")
@@ -45,7 +45,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        command = " ".join(["python -m tools.data.nested_search --seeds", *map(str, seeds)])
+        command = command_line("tools.data.nested_search", seeds=seeds)
         out.write_text(json.dumps(metadata("torch") | {"command": command, "preset": preset, **figures}, indent=1) + "\n")
         echo(str(out))
 

@@ -19,6 +19,7 @@ from abaw_ray.encoder.augmentation.padaug import apply_border, sample_border
 from abaw_ray.encoder.augmentation.view import center_crop
 from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.faces.config import ChipConfig
+from tools.bench.table import report_error
 
 _QUANTILES = np.linspace(0, 1, 5)
 _COMPLETE = 0.999
@@ -49,8 +50,7 @@ def main(faces: tyro.conf.Positional[Path], out: Path = Path("padding.png"), col
         Image.fromarray(contact_sheet([real, simulated(complete, settings, seed)], columns)).save(out)
         echo(str(out))
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
 
 

@@ -42,7 +42,11 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         summary=summary,
         run=f"results in {run.storage.uri()}",
         finished=records["predictions"].finished,
-        notes=[*([_SYNTHETIC] if run.config.data.use_synthetic else []), *_encoder_notes(records["encoder"])],
+        notes=[
+            *([_SYNTHETIC] if run.config.data.use_synthetic else []),
+            *_encoder_notes(records["encoder"]),
+            *_sweep_notes(run, records["fusion"]),
+        ],
         confusion_matrices=[
             ConfusionMatrix(
                 name="Official validation",
@@ -70,6 +74,19 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
 def _encoder_notes(encoder: Record) -> list[str]:
     source = encoder.figures.get("copied_from")
     return [f"The encoder was not trained in this run; it is a copy of {source} (SHA-256 {encoder.figures['source_sha256']})."] if source else []
+
+
+def _sweep_notes(run: Run[Any], fusion: Record) -> list[str]:
+    missing = _missing_tables(run, fusion)
+    if not missing:
+        return []
+    return [f"The candidates of the sweep are not listed: {', '.join(missing)} not found; restore the files and run abaw-ray report again."]
+
+
+def _missing_tables(run: Run[Any], fusion: Record) -> list[str]:
+    """Paths of the sweep's tables that are gone; the stage writes both, and none of its scores depends on them."""
+    paths = (f"{fusion.outputs['run']}/{name}" for name in (CANDIDATES_FILE, EPOCHS_FILE))
+    return [path for path in paths if not run.storage.exists(path)]
 
 
 def _encoder(figures: dict[str, Any], folds: Record | None) -> EncoderTraining:
@@ -130,8 +147,7 @@ def _searches(run: Run[Any], fusion: Record) -> list[Search]:
     # the table's columns of these names are the search and the chosen number of epochs, not settings of a candidate
     settings = {name: value for name, value in flatten(fusion.settings["fusion"]).items() if name not in ("epochs", "mode")}
     curves = dict[tuple[str, int], list[float]]()
-    missing = [name for name in (CANDIDATES_FILE, EPOCHS_FILE) if not run.storage.exists(f"{folder}/{name}")]
-    if missing:
+    if _missing_tables(run, fusion):
         return []
     for row in run.storage.read_table(f"{folder}/{EPOCHS_FILE}", columns=["mode", "candidate", "macro_f1"]).to_pylist():
         curves.setdefault((row["mode"], row["candidate"]), []).append(row["macro_f1"])

@@ -6,14 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from abaw_ray.core.expressions import EXPRESSIONS
-
-_DIFFERENCES = {
-    "visual": "face only",
-    "speech": "audio only",
-    "official_unsmoothed": "without smoothing",
-    "official_without_audio": "the same model, audio masked",
-    "official_without_faces": "the same model, faces masked",
-}
+from abaw_ray.report.score_rows import DIFFERENCES
 
 
 def score_tables(summary: dict[str, Any]) -> list[Table]:
@@ -47,7 +40,7 @@ def _scores(summary: dict[str, Any]) -> Table:
 def _differences(summary: dict[str, Any]) -> Table:
     table = _table("official validation minus", "other", "difference", "95 % interval, paired")
     for name, row in summary["differences"].items():
-        table.add_row(_DIFFERENCES[name], f"{row['macro_f1']:+.3f}", _range(row["interval"], "+.3f"))
+        table.add_row(DIFFERENCES[name], f"{row['macro_f1']:+.3f}", _range(row["interval"], "+.3f"))
     return table
 
 

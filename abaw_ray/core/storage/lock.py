@@ -30,6 +30,8 @@ _EXPIRED_AFTER = 3600.0
 """Seconds since a renewal after which the lock counts as abandoned: clocks of two machines do not differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
+_UNKNOWN_WRITER = {"pid": "of another run", "host": "another machine"}
+"""Claim in messages about a writer whose file is empty or gone by the time it is read."""
 
 
 @contextmanager
@@ -74,7 +76,7 @@ class _WriterLock:
             if current and current != other:
                 raise self._busy(current)
         if not self._write(self.claim, version):
-            raise self._busy(self.file.read()[0] or {"pid": "of another run", "host": "another machine"})
+            raise self._busy(self.file.read()[0] or _UNKNOWN_WRITER)
 
     def _write(self, claim: dict, version: Version | None) -> bool:
         """Write a claim of this run over the file of this version, or over one of its own: a write whose error was reported may have arrived."""
@@ -108,7 +110,7 @@ class _WriterLock:
             try:
                 if self._write({**self.claim, "heartbeat": time.time()}, version):
                     continue
-                self.lost_to = self.file.read()[0] or {"pid": "of another run", "host": "another machine"}
+                self.lost_to = self.file.read()[0] or _UNKNOWN_WRITER
             except StorageError:
                 self._version = version  # the next renewal may succeed; if the store is lost, writing an output raises the error
                 continue

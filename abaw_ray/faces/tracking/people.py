@@ -52,8 +52,8 @@ def name_people(
 ) -> dict[str, list[TrackletSummary]]:
     """Join tracklets of one person by their votes; the person with the largest summed box area is the main subject.
 
-    A tracklet joins a person if it resembles each of the person's tracklets (complete linkage), coincides with none of them, and resembles nobody
-    else more, also nobody who is seen at the same time. Tracklets with too few votes, and all of them without an embedder, stay apart.
+    A tracklet joins a person if it resembles each of the person's tracklets (complete linkage), coincides with none of them, and resembles no
+    other person more, also none who is seen at the same time. Tracklets with too few votes, and all of them without an embedder, stay apart.
 
     Returns:
         Tracklets by name in order of time; the names are ``main`` (always present), ``person-2``, ... by descending summed area.

@@ -11,6 +11,7 @@ import numpy as np
 from abaw_ray import __version__
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.ablation.rows import AblationRow
+from abaw_ray.report.difference_axis import DifferenceAxis, difference_axis
 from abaw_ray.report.web.html import BASE_CSS, THEME_CSS, content_policy, environment, read_inline, write_page
 
 _FOLDER = Path(__file__).parent
@@ -58,31 +59,22 @@ def render_ablation(page: AblationPage) -> str:
 
 def ablation_table(rows: Sequence[AblationRow]) -> dict[str, Any]:
     """Values of ``table.html``: the rows by part, the end of the axis, and the seeds."""
-    limit = _limit(rows)
-    parts = [(part, [_row(row, limit) for row in of_part]) for part, of_part in groupby(rows, key=lambda row: row.part)]
-    return {"parts": parts, "limit": limit, "seeds": max((row.seeds for row in rows), key=len, default=[])}
+    shown = [value for row in rows for value in (row.difference, *row.differences, *(row.interval or ()))]
+    axis = difference_axis(shown, steps_per_unit=20)
+    parts = [(part, [_row(row, axis) for row in of_part]) for part, of_part in groupby(rows, key=lambda row: row.part)]
+    return {"parts": parts, "limit": axis.limit, "seeds": max((row.seeds for row in rows), key=len, default=[])}
 
 
-def _limit(rows: Sequence[AblationRow]) -> float:
-    """End of the axis on both sides: the largest value that is shown, rounded up to a twentieth."""
-    values = [abs(value) for row in rows for value in (row.difference, *row.differences, *(row.interval or ()))]
-    return max(np.ceil(max(values, default=0.0) * 20) / 20, 0.05)
-
-
-def _row(row: AblationRow, limit: float) -> dict[str, Any]:
+def _row(row: AblationRow, axis: DifferenceAxis) -> dict[str, Any]:
     """Values of a row, and their places on the axis in per cent of its width."""
-
-    def place(value: float) -> float:
-        return 50 + 50 * value / limit
-
     low, high = row.interval or (row.difference, row.difference)
     return {
         "row": row,
         "with": np.mean(row.with_part),
         "without": np.mean(row.without_part),
-        "left": place(low),
-        "width": place(high) - place(low),
-        "at": place(row.difference),
-        "dots": [place(one) for one in row.differences],
+        "left": axis.place(low),
+        "width": axis.place(high) - axis.place(low),
+        "at": axis.place(row.difference),
+        "dots": [axis.place(one) for one in row.differences],
         "excludes_zero": bool(row.interval and (low > 0 or high < 0)),
     }

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
+from rich.padding import Padding
 from rich.table import Table
 
 from abaw_ray.scoring.bootstrap import paired_difference
@@ -14,6 +16,8 @@ ABLATION_FILE = "ablation.json"
 """Path of the rows as JSON below the storage root."""
 _SEED = 0
 """Of the resampling."""
+_INDENT = (0, 0, 0, 1)
+"""Space around a row of a part in the terminal: one column to the left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +67,19 @@ def ablation_row(
 
 
 def terminal_table(rows: Sequence[AblationRow]) -> Table:
-    """The table for the terminal."""
-    table = Table(title="macro-F1 with and without each part", title_justify="left", show_edge=False)
-    for name in ("part", "scored", "with", "without", "difference", "95 % interval, paired", "by seed"):
-        table.add_column(name, justify="left" if name in ("part", "scored") else "right")
-    for row in rows:
-        interval = f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else ""
-        by_seed = " ".join(f"{one:+.3f}" for one in row.differences)
-        means = (f"{np.mean(scores):.3f}" for scores in (row.with_part, row.without_part))
-        table.add_row(row.part, row.scored, *means, f"{row.difference:+.3f}", interval, by_seed)
+    """The table for the terminal: a line with the name of each part, below it its rows, each with a line of the differences by seed. Up to three
+    seeds fit into 80 columns; the differences of more of them are wrapped.
+    """
+    table = Table(title="macro-F1 with and without each part; intervals are paired", title_justify="left", show_edge=False)
+    table.add_column("part")
+    for name in ("with", "without", "diff.", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for part, of_part in groupby(rows, key=lambda row: row.part):
+        table.add_row(part)
+        for row in of_part:
+            interval = f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else ""
+            means = (f"{np.mean(scores):.3f}" for scores in (row.with_part, row.without_part))
+            table.add_row(Padding(row.scored, _INDENT), *means, f"{row.difference:+.3f}", interval)
+            if len(row.seeds) > 1:
+                table.add_row(Padding(f"by seed {' '.join(f'{one:+.3f}' for one in row.differences)}", _INDENT))
     return table

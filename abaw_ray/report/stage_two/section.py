@@ -9,6 +9,7 @@ import numpy as np
 
 from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
 from abaw_ray.report.charts import Chart, Series, line_chart
+from abaw_ray.report.difference_axis import difference_axis
 from abaw_ray.report.score_rows import finite_or_none, get_path
 from abaw_ray.report.stage_two.inputs import Candidate, Search
 
@@ -87,13 +88,13 @@ def gain_rows(summary: Mapping[str, Any]) -> tuple[list[GainRow], float]:
     if not gains:
         return [], 0.0
     intervals = intervals or [None] * len(gains)
-    values = [abs(value) for gain, interval in zip(gains, intervals, strict=True) for value in (gain, *(interval or ()))]
-    limit = max(math.ceil(max(values) * 10) / 10, 0.1)
+    shown = [value for gain, interval in zip(gains, intervals, strict=True) for value in (gain, *(interval or ()))]
+    axis = difference_axis(shown, steps_per_unit=10)
     rows = []
     for name, gain, interval in zip(EXPRESSIONS, gains, intervals, strict=True):
-        low, high = (50 + 50 * value / limit for value in interval or (gain, gain))
-        rows.append(GainRow(name=name, color=COLOURS[name], gain=gain, interval=interval, left=low, width=high - low, at=50 + 50 * gain / limit))
-    return rows, limit
+        low, high = (axis.place(value) for value in interval or (gain, gain))
+        rows.append(GainRow(name=name, color=COLOURS[name], gain=gain, interval=interval, left=low, width=high - low, at=axis.place(gain)))
+    return rows, axis.limit
 
 
 def _order(candidate: Candidate) -> tuple[bool, float]:

@@ -25,9 +25,13 @@ FORMAT_JS = Path(__file__).parent / "format.js"
 
 
 def environment(folder: Path) -> jinja2.Environment:
-    """Template environment of a folder: values are escaped, and an undefined name is an error."""
+    """Template environment of a folder and of ``head.html``: values are escaped, and an undefined name is an error."""
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     templates.filters |= {"duration": format_duration, "count": format_count}
     return templates

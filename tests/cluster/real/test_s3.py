@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import threading
 import time
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -13,9 +12,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import ray.train
+from two_writers import outcomes_of_two_writers
 
 from abaw_ray.cluster.training.checkpoints import checkpoint
-from abaw_ray.core.errors import BusyError, StorageError
+from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.lock import writer_lock
@@ -197,24 +197,7 @@ def test_of_two_writers_behind_a_slow_connection_one_is_admitted(faulty):
     """Each write of the lock takes longer than the wait by which two writers are found in a store without conditional puts."""
     storage = faulty(Rule("delay", method="PUT", path="writer.json", seconds=1.0))
     assert has_conditional_put(storage.config)
-    outcomes, start, refused = [], threading.Barrier(2), threading.Event()
-
-    def run():
-        start.wait()
-        try:
-            with writer_lock(storage, "stage"):
-                outcomes.append("admitted")
-                refused.wait(60)
-        except BusyError:
-            outcomes.append("refused")
-            refused.set()
-
-    writers = [threading.Thread(target=run) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert sorted(outcomes) == ["admitted", "refused"]
+    assert outcomes_of_two_writers(storage, timeout=60) == ["admitted", "refused"]
 
 
 def test_a_lock_is_renewed_and_released(faulty, monkeypatch):

@@ -8,13 +8,10 @@ nothing is downloaded. At the end of a complete run it prints the rates of ``--p
 """
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
@@ -25,7 +22,7 @@ from tools.bench.analyze.pool import PoolConfig, ray_over_pool
 from tools.bench.analyze.shares import find_seconds, overlay_seconds, score_seconds
 from tools.bench.analyze.start import start_up
 from tools.bench.analyze.videos import SIZES, repeat_video
-from tools.bench.table import Row, machine, measure_parts, metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, Row, command_line, machine, measure_parts, metadata, report_error, show_rows, write_rows
 from tools.bench.video.run import in_new_process
 
 Part = Literal["video", "demo", "paper", "check", "overlay", "start", "memory", "pool"]
@@ -122,7 +119,7 @@ def main(
     weights: Path,
     quick: bool = False,
     clip: Path | None = None,
-    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    json: JsonFile = None,
     only: tuple[Part, ...] = (),
 ) -> int:
     """Measure CPU time by part, start-up, memory and scheduling of an analysis.
@@ -152,15 +149,14 @@ def main(
         if quick:
             echo("quick run: the figures are too noisy to keep")
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
 
 
 def run_metadata(weights: Path, quick: bool, clip: Path | None, only: tuple[str, ...]) -> dict:
     """Return the command, with the last component of each path only, the machine and the versions of a run."""
-    command = f"python -m tools.bench.analyze --weights {weights.name}" + (" --quick" if quick else "") + (f" --clip {clip.name}" if clip else "")
-    return {"command": command + (f" --only {' '.join(only)}" if only else ""), "quick": quick, **metadata("torch", "timm", "transformers")}
+    command = command_line("tools.bench.analyze", weights=weights, quick=quick, clip=clip, only=only)
+    return {"command": command, "quick": quick, **metadata("torch", "timm", "transformers")}
 
 
 def source_of(note: dict) -> str:

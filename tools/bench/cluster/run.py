@@ -7,12 +7,9 @@ share of one CPU, so this machine needs two. ``machines.py``, ``engine.py`` and 
 """
 
 import os
-import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
@@ -20,7 +17,7 @@ from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.cluster.engine import ray_share
 from tools.bench.cluster.items import many_items
 from tools.bench.cluster.machines import Plan, on_machines
-from tools.bench.table import command_line, measure_parts, metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, command_line, measure_parts, metadata, report_error, show_rows, write_rows
 from tools.bench.video.plan import QUICK as QUICK_VIDEO
 from tools.bench.video.plan import Bench
 from tools.bench.video.plan import Plan as VideoPlan
@@ -49,7 +46,7 @@ def main(
     clips: Path,
     weights: Path,
     quick: bool = False,
-    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    json: JsonFile = None,
     only: tuple[Part, ...] = (),
     share: float = 0.65,
 ) -> int:
@@ -64,7 +61,7 @@ def main(
         share: Share of its CPU that a worker machine may use; with 1 the head competes with the workers.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    command = f"{command_line('cluster', clips, weights, quick, only)} --share {share:g}"
+    command = command_line("tools.bench.cluster", clips=clips, weights=weights, quick=quick, only=only, share=share)
     try:
         config = FacesConfig(detector=DetectorConfig(weights=str(weights.absolute())))
         with tempfile.TemporaryDirectory(prefix="abaw-bench-") as scratch:
@@ -81,6 +78,5 @@ def main(
         if quick:
             echo("quick run: the figures are too noisy to keep")
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0

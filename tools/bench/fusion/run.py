@@ -7,12 +7,9 @@ fewer steps, which are otherwise those of the full size. Everything runs on one 
 """
 
 import os
-import sys
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
@@ -20,7 +17,7 @@ from tools.bench.fusion.data import WIDTHS, draw_folds, draw_frames, labelled_by
 from tools.bench.fusion.savings import measure_savings
 from tools.bench.fusion.training import has_bf16, measure_gpu, measure_training, training_folds
 from tools.bench.fusion.tune import measure_tune
-from tools.bench.table import metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, command_line, metadata, report_error, show_rows, write_rows
 
 FIGURES = (
     ("alone", ("training", "alone"), ">= 1.6", "40 models, each by itself (one candidate, one fold) / the population of 8 x 5, float32"),
@@ -44,7 +41,7 @@ def main(
     scale: float = 0.01,
     rounds: int = 3,
     quick: bool = False,
-    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    json: JsonFile = None,
 ) -> int:
     """Measure populations of fusion models.
 
@@ -67,8 +64,7 @@ def main(
         if not raw["gpu"]:
             echo("gpu: not measured, there is none")
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
 
 
@@ -80,7 +76,7 @@ def measure_all(stats: Path, scale: float, rounds: int, quick: bool) -> tuple[di
     fold_of = draw_folds(frames)
     folds, number, epochs = training_folds(frames, fold_of), 2 if quick else 8, 4 if quick else 20
     note = {
-        "command": f"python -m tools.bench.fusion --stats {stats.name} --scale {scale:g} --rounds {rounds}" + " --quick" * quick,
+        "command": command_line("tools.bench.fusion", stats=stats, scale=scale, rounds=rounds, quick=quick),
         "load_before": os.getloadavg()[0],
         "scale": scale,
         "frames": len(frames),

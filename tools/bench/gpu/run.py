@@ -6,19 +6,17 @@ Weights are random and images synthetic: nothing is downloaded, and the time of 
 GPU with the code of the jobs; part ``ray`` trains the encoder through Ray Train.
 """
 
-import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-import tyro
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from tools.bench.gpu.features import measure_features
 from tools.bench.gpu.training import measure_ray_training, measure_training
 from tools.bench.gpu.work import Work, measure_ceiling
-from tools.bench.table import measure_parts, metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, command_line, measure_parts, metadata, report_error, show_rows, write_rows
 
 Part = Literal["ceiling", "training", "ray", "features"]
 FIGURES = (
@@ -52,7 +50,7 @@ FIGURES = (
 
 
 def main(
-    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    json: JsonFile = None,
     only: tuple[Part, ...] = (),
     cpus: int = 4,
     tiny: bool = False,
@@ -80,13 +78,12 @@ def main(
             measure_parts(parts, only, raw, lambda: json and write_rows(json, FIGURES, run_metadata(only, cpus, tiny=tiny), raw))
         show_rows(FIGURES, raw)
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
 
 
 def run_metadata(only: tuple[Part, ...], cpus: int, *, tiny: bool) -> dict:
     """Return the command, the GPU, the machine and the versions of a run."""
-    command = f"python -m tools.bench.gpu --cpus {cpus}" + " --tiny" * tiny + (f" --only {' '.join(only)}" if only else "")
+    command = command_line("tools.bench.gpu", cpus=cpus, tiny=tiny, only=only)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {"command": command, "gpu": gpu, **metadata("torch", "timm", "transformers", "deepspeed")}

@@ -6,20 +6,16 @@ Images are synthetic and nothing is downloaded. All kinds of readers run in turn
 """
 
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.encoder.images import open_image_set
 from tools.bench.gpu.training import SHARDS, write_images
 from tools.bench.gpu.work import Work
 from tools.bench.readers.measure import Processes, Readers, milliseconds_of_a_view, threads
-from tools.bench.table import measure_parts, metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, command_line, measure_parts, metadata, report_error, show_rows, write_rows
 
 _KEYS = {
     "threads_2_over_1": "views per second of two threads / of one",
@@ -33,7 +29,7 @@ FIGURES = tuple((key, ("readers", key), "", text) for key, text in _KEYS.items()
 """Key, its two keys in the raw figures, target, description."""
 
 
-def main(json: Annotated[Path | None, tyro.conf.arg(name="json")] = None, quick: bool = False) -> int:
+def main(json: JsonFile = None, quick: bool = False) -> int:
     """Measure the readers of training images.
 
     Args:
@@ -47,13 +43,11 @@ def main(json: Annotated[Path | None, tyro.conf.arg(name="json")] = None, quick:
             storage = write_images(Work(folder=Path(folder), cpus=2, images=images))
             steps, views, rounds = (1, 4, 1) if quick else (12, 32, 9)
             work = Readers(images=open_image_set(storage, SHARDS, Path(folder)).path, steps=steps, views=views)
-            command = "python -m tools.bench.readers" + " --quick" * quick
-            note = {"command": command, **metadata("torch", "timm"), "quick": quick}
+            note = {"command": command_line("tools.bench.readers", quick=quick), **metadata("torch", "timm"), "quick": quick}
             measure_parts({"readers": lambda: measure(work, rounds)}, (), raw, lambda: json and write_rows(json, FIGURES, note, raw))
         show_rows(FIGURES, raw)
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
 
 

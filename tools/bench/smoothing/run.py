@@ -8,15 +8,13 @@ subject with the columns annotation_rows and labelled_rows. All alternatives run
 
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import tyro
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.scoring.calibration import softmax
@@ -28,7 +26,7 @@ from abaw_ray.scoring.postprocessing import predict_labels
 from abaw_ray.scoring.selection import OutOfFoldScores, select_postprocessing
 from abaw_ray.scoring.smoothing import smooth
 from tools.bench.smoothing.subjects import draw_subjects, gaussian_by_taps, read_counts
-from tools.bench.table import metadata, show_rows, write_rows
+from tools.bench.table import JsonFile, command_line, metadata, report_error, show_rows, write_rows
 
 _T = TypeVar("_T")
 SAMPLE = (1.6, 3.4, 6.8)
@@ -127,7 +125,7 @@ def measure_selection(subjects: list[OutOfFoldScores], windows: int) -> dict:
     }
 
 
-def main(stats: Path, quick: bool = False, json: Annotated[Path | None, tyro.conf.arg(name="json")] = None) -> int:
+def main(stats: Path, quick: bool = False, json: JsonFile = None) -> int:
     """Measure the smoothing grid.
 
     Args:
@@ -140,7 +138,7 @@ def main(stats: Path, quick: bool = False, json: Annotated[Path | None, tyro.con
         subjects = draw_subjects(sorted(counts)[:10] if quick else counts)
         windows = 4 if quick else 100
         note = {
-            "command": f"python -m tools.bench.smoothing --stats {stats.name}" + " --quick" * quick,
+            "command": command_line("tools.bench.smoothing", stats=stats, quick=quick),
             "load_before": os.getloadavg()[0],
             "frames": sum(len(subject.time) for subject in subjects),
             "labelled": sum(int((subject.labels >= 0).sum()) for subject in subjects),
@@ -152,6 +150,5 @@ def main(stats: Path, quick: bool = False, json: Annotated[Path | None, tyro.con
             write_rows(json, FIGURES, note, raw)
         show_rows(FIGURES, raw)
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0

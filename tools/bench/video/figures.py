@@ -60,7 +60,7 @@ def _lookup(raw: dict, place: tuple[str, ...]) -> float | None:
 def run_metadata(config: FacesConfig, clips: Path, weights: Path, quick: bool, only: tuple[str, ...]) -> dict:
     """Return the command, encoding, settings, machine and versions of a run; paths are reduced to their last component."""
     return {
-        "command": command_line("video", clips, weights, quick, only),
+        "command": command_line("tools.bench.video", clips=clips, weights=weights, quick=quick, only=only),
         "quick": quick,
         "approximate": [figure.key for figure in FIGURES if quick and figure.approximate],
         **metadata(),

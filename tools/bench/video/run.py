@@ -9,20 +9,18 @@ It encodes test videos from the clips (H.264, libx264, preset medium, crf 23, 30
 
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
-
-import tyro
+from typing import Literal, TypeVar
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.process.child import tune_process
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
+from tools.bench.table import JsonFile, report_error
 from tools.bench.video.clips import lengthen
 from tools.bench.video.cost import naive_over_stage, stage_over_decode
 from tools.bench.video.figures import figures_of, run_metadata, show, write
@@ -123,7 +121,7 @@ def main(
     clips: Path,
     weights: Path,
     quick: bool = False,
-    json: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+    json: JsonFile = None,
     only: tuple[Part, ...] = (),
     keep: Path | None = None,
 ) -> int:
@@ -149,6 +147,5 @@ def main(
             raw = measure(bench, only, lambda raw: write(json, note, raw) if json else None)
         show(figures_of(raw), raw, quick)
     except AbawError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return report_error(error)
     return 0
