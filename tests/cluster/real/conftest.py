@@ -67,10 +67,15 @@ def full_disk(hosts):
     file = "/tmp/ray/fill-disk"
     nearly = "$(($(stat -f -c '%a * %S' /tmp/ray) - (32 << 20)))"  # fallocate takes all or nothing, so the last 32 MiB are written byte by byte
 
+    writers = []
+
     def full_disk():
         hosts.run("n3", "bash", "-c", f"fallocate -l {nearly} {file}; yes >> {file}", check=False)
-        hosts.popen("n3", "bash", "-c", f"while sleep 0.2; do yes >> {file}; done", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        writers.append(hosts.popen("n3", "bash", "-c", f"while sleep 0.2; do yes >> {file}; done", **silent))
 
     yield full_disk
     hosts.run("n3", "pkill", "-f", file, check=False)  # finds nothing if the test failed before
+    for writer in writers:
+        writer.wait(timeout=60)
     hosts.run("n3", "rm", "-f", file)

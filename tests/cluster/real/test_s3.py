@@ -232,7 +232,7 @@ def test_a_job_behind_a_faulty_connection_has_the_results_of_one_on_a_disk(hosts
     hosts.run(CLIENT, *job, *existing, "--endpoint", proxy.url, "--storage.checksums", "when_required", env=KEYS | single_node)
     hits, proxy.rules = [rule.hits for rule in proxy.rules], []
     assert min(hits[:3]) > 0, hits
-    remote = {key.partition("/faces/")[2]: key for key in store.list_objects("faulty/faces/") if key.endswith(".parquet")}
-    local = {str(path.relative_to(tmp_path / "runs/faces")): path for path in (tmp_path / "runs/faces").rglob("*.parquet")}
+    remote = {key.partition("/faces/")[2]: key for key in store.list_objects("faulty/faces/") if "/outputs/" in key}
+    local = {str(path.relative_to(tmp_path / "runs/faces")): path for path in (tmp_path / "runs/faces").glob("*/outputs/*.parquet")}
     assert local.keys() == remote.keys() and len(local) > 5
     assert all(pq.read_table(path).equals(pq.read_table(io.BytesIO(store.read(remote[name])))) for name, path in local.items())

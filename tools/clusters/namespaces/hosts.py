@@ -157,12 +157,13 @@ class Hosts:
         self._parents.pop(name).wait()
 
     def remove(self) -> None:
-        """Kill all machines and remove their networks."""
+        """Kill all machines and remove their networks and disks."""
         for name in list(self._init_pids):
             self.power_off(name)
         for line in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout.splitlines():
             if line.startswith(f"{self.prefix}-"):
                 _run("ip", "netns", "delete", line.split()[0])
+        self._disks.cleanup()
 
     def _netns(self, name: str) -> str:
         return f"{self.prefix}-{name}"
