@@ -18,7 +18,8 @@ from abaw_ray.cluster.machines.capacity import Machine
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
-from abaw_ray.core.errors import ItemError
+from abaw_ray.cluster.stages.faces import PREPARE_FACES
+from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.lock import writer_lock
@@ -31,6 +32,8 @@ class BookConfig(RunConfig):
 
     texts: tuple[str, ...] = ("one", "two words", "three")
     unreadable: str = ""
+    damaged_at: int | None = None
+    fails: bool = False
     first: int = 100
     keep_letters: bool = True
 
@@ -41,8 +44,13 @@ def read_text(store, item, payload):
         log.write(f"{item.name}\n")
     if payload["unreadable"]:
         raise ItemError("it was deleted")
-    text = payload["text"]
-    store.storage.write_table(store.output(item), pa.table({"number": list(range(len(text))), "letter": list(text)}))
+    text = payload["text"][: payload["damaged_at"]]
+    table = pa.table({"number": list(range(len(text))), "letter": list(text)})
+    if payload["fails"]:
+        store.write_failure(item, ItemError("it is damaged", last_frame=len(text)))
+    store.storage.write_table(store.output(item), table)
+    if payload["fails"]:
+        raise ItemError("it is damaged", last_frame=len(text))
     return {"rows": len(text)}
 
 
@@ -55,8 +63,9 @@ def count_letters(store, item, payload):
 
 
 def texts(run):
-    log = f"{run.config.storage.uri}.log"
-    return {Item(name=text, identity=text): {"text": text, "log": log, "unreadable": text == run.config.unreadable} for text in run.config.texts}
+    config = run.config
+    common = {"log": f"{config.storage.uri}.log", "damaged_at": config.damaged_at, "fails": config.fails}
+    return {Item(name=text, identity=text): {"text": text, "unreadable": text == config.unreadable} | common for text in config.texts}
 
 
 def letters(run):
@@ -89,12 +98,17 @@ COUNT = Stage(
             stage=READ,
             column="letter",
             text="letters",
+            keys=("number",),
             output=lambda payload: payload["letters"],
             keep=lambda config: config.keep_letters,
         ),
     ),
     job="jobs/count.py",
 )
+
+
+MODEL = replace(READ, name="model", revision=2)
+"""A stage that is never complete here."""
 
 
 class NoRay(RaySession):
@@ -169,7 +183,7 @@ def test_other_settings_make_the_column_again_with_the_same_content(run, process
     processed(), capsys.readouterr()
     assert count(run(first=2)) == {name: found[:2] for name, found in whole.items()}
     assert processed() == ["one", "two words", "three"]
-    assert "read: 3 texts are processed again; their letters were deleted" in capsys.readouterr().out
+    assert "read: texts are processed again, because their letters were deleted" in capsys.readouterr().out
     assert columns(run())["one"] == ["number", "letter"]
     count(run(first=2, keep_letters=False))
     assert columns(run())["one"] == ["number"]
@@ -191,14 +205,81 @@ def test_only_what_unfinished_items_read_is_made_again(run, processed):
     assert count(run(first=2))["three"] == ["t", "h"] and sorted(processed()) == ["three", "two words"]
 
 
+def later(run, **changes):
+    """A run that reads the column with other settings, and may have failures."""
+    config = replace(run(first=2, **changes).config, policy=Policy(max_failures=0.7))
+    return Run(config, NoRay(config.compute))
+
+
+def numbers(run, name="one"):
+    return run.storage.read_table(READ.require(run).outputs[name]).to_pydict()
+
+
 def test_an_item_that_cannot_be_made_again_fails_and_keeps_its_other_columns(run, capsys):
     count(run(keep_letters=False))
-    later = replace(run(first=2, unreadable="one").config, policy=Policy(max_failures=0.5))
-    later = Run(later, NoRay(later.compute))
-    assert set(count(later)) == {"two words", "three"}
+    damaged = later(run, unreadable="one")
+    assert set(count(damaged)) == {"two words", "three"}
     printed = capsys.readouterr().out
     assert "one: it was deleted" in printed and "one: its letters were deleted" in printed
-    assert later.storage.read_table(READ.require(run()).outputs["one"]).to_pydict() == {"number": [0, 1, 2]}
+    assert numbers(damaged) == {"number": [0, 1, 2]}
+
+
+def test_a_failure_to_make_an_item_again_is_no_failure_of_the_earlier_stage(run, processed):
+    count(run(keep_letters=False))
+    count(later(run, unreadable="one"))
+    processed()
+    more = run(texts=("one", "two words", "three", "four"))
+    assert not run_job(more, (READ,))["read"].failures and processed() == ["four"]
+
+
+def test_an_output_is_not_replaced_by_a_shorter_one(run, capsys):
+    count(run(keep_letters=False))
+    cut = later(run, damaged_at=3)
+    assert set(count(cut)) == {"one"}, "the others would have lost rows"
+    assert "three: its output is kept as it is, because it has other rows when it is made again" in capsys.readouterr().out
+    assert numbers(cut, "three") == {"number": [0, 1, 2, 3, 4]}
+
+
+def test_an_output_is_not_replaced_by_one_with_a_failure(run):
+    count(run(keep_letters=False))
+    failing = later(run, damaged_at=5, fails=True, texts=("one", "two words", "three"))
+    with pytest.raises(StageError, match="3 of 3 items failed"):
+        count(failing)
+    assert numbers(failing) == {"number": [0, 1, 2]}
+    assert not READ.require(failing).failures
+
+
+def test_an_interrupted_run_continues_with_what_it_has_made(run, processed, monkeypatch):
+    count(run(keep_letters=False))
+    processed()
+    with monkeypatch.context() as patch:
+        patch.setattr("abaw_ray.cluster.engine.items._replace_outputs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            count(run(first=2))
+    assert len(processed()) == 3
+    assert count(run(first=2))["three"] == ["t", "h"] and processed() == []
+    assert columns(run())["three"] == ["number", "letter"]
+    assert not run().storage.exists(f"{READ.store(run()).path}/again")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_what_would_stop_the_earlier_stage_is_reported_before_any_work(run, processed, monkeypatch):
+    def refuse(run):
+        raise ConfigError("no weights")
+
+    count(run(keep_letters=False))
+    processed()
+    object.__setattr__(READ, "check", refuse)
+    try:
+        with pytest.raises(ConfigError, match="no weights"):
+            count(run(first=2))
+        count(run())
+        assert processed() == []
+    finally:
+        object.__setattr__(READ, "check", lambda run: None)
 
 
 def test_a_store_that_another_job_writes_is_left_as_it_is(run, capsys, tmp_path):
@@ -206,29 +287,52 @@ def test_a_store_that_another_job_writes_is_left_as_it_is(run, capsys, tmp_path)
     count(run())
     with writer_lock(busy.storage, READ.store(busy).path):
         count(busy)
-    assert "warning: the letters are not deleted: " in capsys.readouterr().out
+    assert "warning: the letters are not deleted, the next run of this command continues: " in capsys.readouterr().out
     assert columns(run())["one"] == ["number", "letter"]
 
 
-def test_the_plan_lists_what_is_processed_again(run, capsys, monkeypatch):
+@pytest.fixture
+def plan(run, capsys, monkeypatch):
+    """A function that returns what the plan prints."""
     monkeypatch.setattr("abaw_ray.cluster.machines.capacity.machines", lambda: [Machine({"CPU": 2.0, "memory": 8e9})])
+
+    def show(stages=(READ, COUNT), **changes):
+        capsys.readouterr()
+        show_plan(run(plan=True, **changes), stages)
+        return capsys.readouterr().out
+
+    return show
+
+
+def test_the_plan_lists_what_is_processed_again_and_makes_nothing(run, plan):
     count(run(keep_letters=False))
-    show_plan(run(first=2, plan=True), (READ, COUNT))
-    assert "count: the letters of 3 texts were deleted; these are processed again first" in capsys.readouterr().out
-    show_plan(run(plan=True), (READ, COUNT))
-    assert "letters deleted" not in capsys.readouterr().out
-    assert columns(run())["one"] == ["number"], "a plan makes nothing"
+    assert "count: the letters of 3 texts were deleted; these are processed again first" in plan(first=2)
+    assert "were deleted" not in plan()
+    assert columns(run())["one"] == ["number"]
+
+
+def test_two_stages_that_read_the_column_are_one_line_of_the_plan(run, plan):
+    count(run(keep_letters=False))
+    second = replace(COUNT, name="count_again")
+    assert plan((READ, COUNT, second), first=2).count("were deleted") == 1
+
+
+def test_the_plan_lists_it_where_another_input_of_the_stage_is_not_there_yet(run, plan):
+    count(run(keep_letters=False))
+    waiting = replace(COUNT, name="count_with", inputs=(READ, MODEL), work=replace(COUNT.work, items=lambda run: MODEL.require(run) and letters(run)))
+    assert "count_with: the letters of 3 texts were deleted" in plan((READ, MODEL, waiting))
 
 
 def test_every_stage_that_reads_face_outputs_item_by_item_declares_it():
-    readers = [stage.name for stage in STAGES if isinstance(stage.work, ItemWork) and stage.work.column is CHIPS]
-    assert readers == ["features", "annotated_images", "fold_features", "baseline_vectors"]
+    readers = [stage.name for stage in STAGES if isinstance(stage.work, ItemWork) and PREPARE_FACES in stage.inputs]
+    assert readers == [stage.name for stage in STAGES if isinstance(stage.work, ItemWork) and stage.work.column is CHIPS]
+    assert len(readers) == 4
 
 
 def test_a_face_output_without_chips_is_an_error_of_its_video(tmp_path):
     path = tmp_path / "faces.parquet"
     pq.write_table(pa.table({"frame": [1]}), path)
-    with pytest.raises(ItemError, match="face crops were deleted and could not be made again"):
+    with pytest.raises(ItemError, match="face crops were deleted: "):
         open_with_chips(path)
     pq.write_table(pa.table({"frame": [1], "chip": [b""]}), path)
     with open_with_chips(path) as file:

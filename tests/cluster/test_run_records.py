@@ -211,7 +211,7 @@ def test_an_empty_storage_has_no_runs_and_two_are_compared(tmp_path, capsys):
 
 
 def test_machines_of_a_cluster_are_counted_by_type(monkeypatch):
-    from abaw_ray.cluster.engine import autoscaler
+    from abaw_ray.cluster.machines import autoscaler
 
     types = (("g5.2xlarge", "gpu"), ("", ""), ("", "node_7aa3"))
     nodes = [SimpleNamespace(instance_type_name=machine, ray_node_type_name=kind, node_id="7aa3") for machine, kind in types]

@@ -73,7 +73,7 @@ def test_only_outputs_that_are_new_in_a_record_are_opened(column, store, monkeyp
     assert delete(column, finish(store, ITEMS)) > 0
     assert set(opened) == paths(store, ITEMS[3:])
     opened.clear()
-    assert column.without(paths(store, ITEMS)) == paths(store, ITEMS)
+    assert column.without(paths(store, ITEMS)) == paths(store, ITEMS) and opened == []
 
 
 def test_where_nothing_was_deleted_no_output_is_opened(column, store, monkeypatch):
@@ -112,6 +112,14 @@ def test_what_was_expected_and_is_not_made_counts_as_without(column, store):
     delete(column, finish(store))
     column.expect(paths(store, ITEMS[:1]))
     assert column.without(paths(store, ITEMS)) == paths(store, ITEMS[:3])
+
+
+def test_an_output_that_is_gone_is_without_the_column_and_no_obstacle(column, store):
+    record = finish(store)
+    store.storage.delete(store.output(ITEMS[0]))
+    assert delete(column, record) > 0
+    column.expect(paths(store, ITEMS[:1]))
+    assert column.without(paths(store, ITEMS[:3])) == paths(store, ITEMS[:3]) and column.is_listed
 
 
 def test_the_index_of_the_store_stays_valid(column, store, monkeypatch):

@@ -23,9 +23,12 @@ class _ItemStage(Protocol):
     def unit(self) -> str: ...
     def store(self, run: Run[Any]) -> StageStore: ...
     def items(self, run: Run[Any]) -> Mapping[Item, dict]: ...
+    def record(self, run: Run[Any]) -> Record | None: ...
     def require(self, run: Run[Any]) -> Record: ...
-    def make_again(self, run: Run[Any], items: Mapping[Item, dict], reason: str) -> None: ...
+    def make_again(self, run: Run[Any], select: Callable[[], Mapping[Item, dict]], keys: tuple[str, ...], reason: str) -> None: ...
     def resources(self, run: Run[Any]) -> tuple[Resources, ...]: ...
+    @property
+    def check(self) -> Callable[[Run[Any]], object]: ...
     @property
     def workloads(self) -> Callable[[Run[Any], Mapping[Item, dict] | None], tuple[Workload | None, ...]]: ...
 
@@ -41,16 +44,28 @@ class ColumnRead:
     """Plural noun for its values in messages: face crops."""
     output: Callable[[dict], str]
     """Payload of an item -> path of the output that its work reads."""
+    keys: tuple[str, ...]
+    """Columns of the output in which its rows must be the same when it is made again."""
     keep: Callable[[Any], bool]
     """The settings of a job -> whether the column stays when a job that reads it is complete."""
 
-    def deleted(self, run: Run[Any], todo: Mapping[Item, dict]) -> dict[Item, dict]:
-        """Items of the earlier stage whose outputs are without the column that these unfinished items read."""
-        missing = self._stored(run).without({self.output(payload) for payload in todo.values()})
-        if not missing:
+    def deleted(self, run: Run[Any], todo: Mapping[Item, dict] | None) -> dict[Item, dict]:
+        """Items of the earlier stage whose outputs are without the column.
+
+        Args:
+            run: The run.
+            todo: Unfinished items of the later stage: those whose outputs they read. None where they are not known yet: all.
+        """
+        if (record := self.stage.record(run)) is None:
             return {}
-        outputs, items = self.stage.require(run).outputs, self.stage.items(run)
-        return {item: payload for item, payload in items.items() if outputs.get(item.name) in missing}
+        missing = self._stored(run).without(set(record.outputs.values()) if todo is None else {self.output(payload) for payload in todo.values()})
+        items = self.stage.items(run) if missing else {}
+        return {item: payload for item, payload in items.items() if record.outputs.get(item.name) in missing}
+
+    def check(self, run: Run[Any]) -> None:
+        """Check the earlier stage where some of its items may have to be processed again: raises what would stop that."""
+        if self.stage.record(run) is not None and self._stored(run).is_listed:
+            self.stage.check(run)
 
     def restore(self, run: Run[Any], todo: Mapping[Item, dict]) -> None:
         """Make the outputs again from which the column was deleted and which these unfinished items read.
@@ -59,10 +74,16 @@ class ColumnRead:
             StorageError: some could not be made; all others are.
             BusyError: another run writes the earlier stage's store.
         """
-        if items := self.deleted(run, todo):
-            outputs = self.stage.require(run).outputs
-            self._stored(run).expect(outputs[item.name] for item in items)
-            self.stage.make_again(run, items, reason=f"their {self.text} were deleted")
+        if not self.deleted(run, todo):
+            return
+        record, stored = self.stage.require(run), self._stored(run)
+
+        def select() -> dict[Item, dict]:
+            items = self.deleted(run, todo)  # again: another run may have made them
+            stored.expect(record.outputs[item.name] for item in items)
+            return items
+
+        self.stage.make_again(run, select, self.keys, reason=f"their {self.text} were deleted")
 
     def delete(self, run: Run[Any]) -> None:
         """Delete the column from all outputs of the complete earlier stage.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,10 @@ from abaw_ray.core.storage.store_index import StoreIndex
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
 """The run, unfinished items with their payloads, and the number of workers -> tasks."""
+_AGAIN = "again"
+"""Subfolder of a store for outputs that are made again."""
+_PARALLEL = 16
+"""Outputs that are compared and moved at the same time. Ours."""
 MakeChain = Callable[[Mapping[Item, dict]], Chain]
 """Unfinished items with their payloads -> the operators that process them."""
 
@@ -71,25 +76,54 @@ def run_items(
         return store.finish(items, figures, time.monotonic() - started, run.policy.max_failures, state=state)
 
 
-def remake_items(run: Run[Any], store: StageStore, payloads: Mapping[Item, dict], chain: MakeChain, *, unit: str) -> None:
-    """Make the outputs of these items again, whatever exists of them; an output is replaced only when the new one is complete.
+def remake_items(
+    run: Run[Any], store: StageStore, select: Callable[[], Mapping[Item, dict]], chain: MakeChain, *, unit: str, split: Split, keys: tuple[str, ...]
+) -> None:
+    """Make outputs of a complete stage again. Each is made beside the present one and replaces it if it is complete and has the same rows.
 
     Args:
         run: Session and storage.
         store: The stage's storage.
-        payloads: Input of each item's work.
+        select: Returns the items with their payloads; called once the store is locked.
         chain: Makes the operators.
         unit: Plural noun for the items in messages.
+        split: As in ``run_items``.
+        keys: Columns in which the rows must be the same.
 
     Raises:
-        StorageError: some items could not be read or written in any attempt; all others are done.
+        StorageError: some items could not be read or written in any attempt; all others are made, and the next call continues.
         BusyError: another run writes the same store.
     """
+    beside = replace(store, subfolder=_AGAIN)
     with writer_lock(store.storage, store.path):
-        index = store.index()
-        _process(run, store, index, payloads, chain, unit, one_task_each, again=True)
-        index.refresh()
-        index.save()
+        items = select()
+        _process(run, beside, beside.index(), items, chain, unit, split)
+        _replace_outputs(store, beside, list(items), keys)
+        store.storage.delete(beside.path)
+
+
+def _replace_outputs(store: StageStore, beside: StageStore, items: list[Item], keys: tuple[str, ...]) -> None:
+    """Replace the outputs of items that were made again, without a failure, by the new ones."""
+    index, state = store.index(), beside.state(items)
+    index.refresh()
+
+    def replace_one(item: Item) -> int | None:
+        new, old = beside.output(item), store.output(item)
+        rows = store.storage.read_table(new, columns=list(keys))
+        if index.has(old) and not rows.equals(store.storage.read_table(old, columns=list(keys))):
+            return None
+        store.storage.move(new, old)
+        return len(rows)
+
+    complete = [item for item in items if item.name in state.outputs and item.name not in state.failures]
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for item, rows in zip(complete, pool.map(replace_one, complete), strict=True):
+            if rows is None:
+                echo(f"  {item.name}: its output is kept as it is, because it has other rows when it is made again")
+            else:
+                index.add(store.output(item), rows)
+    index.refresh()
+    index.save()
 
 
 @contextmanager
@@ -113,13 +147,11 @@ def _process(
     make_chain: MakeChain,
     unit: str,
     split: Split,
-    *,
-    again: bool = False,
 ) -> tuple[dict[str, Any], set[str]]:
-    """Process the unfinished items, or all ``again``; returns the sums of the figures, and the names of the items that were finished before."""
+    """Process the unfinished items; returns the sums of the figures, and the names of the items that were finished before."""
     items = list(payloads)
     state = store.state(items, index)
-    retried = {item.name: {} for item in items} if again else state.failures if run.policy.retry_failures else {}
+    retried = state.failures if run.policy.retry_failures else {}
     done = state.done - retried.keys()
     todo = {item: payloads[item] for item in items if item.name not in done}
     text = f"{store.stage}: {len(todo):,} of {len(items):,} {unit} to do" + (f", {len(done):,} already done" if done else "")

@@ -122,23 +122,30 @@ class Stage(Generic[_ConfigT]):
             run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
         return run.records[self.name]
 
-    def make_again(self, run: Run[_ConfigT], items: Mapping[Item, dict], reason: str) -> None:
-        """Make outputs of the complete stage again, in place; its record stays.
+    def make_again(self, run: Run[_ConfigT], select: Callable[[], Mapping[Item, dict]], keys: tuple[str, ...], reason: str) -> None:
+        """Make outputs of the complete stage again; its record stays.
 
         Args:
             run: The run.
-            items: The items with their payloads.
+            select: Returns the items with their payloads; called once the store is locked.
+            keys: Columns of the output in which its rows must be the same.
             reason: Why, for the message.
 
         Raises:
-            StorageError: some items could not be read or written in any attempt; all others are done.
+            StorageError: some items could not be read or written in any attempt; all others are made.
             BusyError: another run writes the same store.
         """
         work = self.work
         assert isinstance(work, ItemWork)  # the output of a run is never made in part
-        echo(f"{self.name}: {len(items):,} {work.unit} are processed again; {reason}")
+        echo(f"{self.name}: {work.unit} are processed again, because {reason}")
         with self._waiting_shown(run):
-            remake_items(run, self.store(run), items, partial(self._chain, run, work), unit=work.unit)
+            remake_items(run, self.store(run), select, partial(self._chain, run, work), unit=work.unit, split=work.split, keys=keys)
+
+    def check_all(self, run: Run[_ConfigT]) -> None:
+        """``check``, and that of the stage some of whose items have to be processed again before this one."""
+        self.check(run)
+        if isinstance(self.work, ItemWork) and self.work.column:
+            self.work.column.check(run)
 
     @property
     def unit(self) -> str:
@@ -150,7 +157,7 @@ class Stage(Generic[_ConfigT]):
         return waiting_shown(self.name, self.resources(run)) if run.session.shared and not gang else nullcontext()
 
     def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:
-        """The operators for the unfinished items, once their inputs are whole."""
+        """The operators for the unfinished items, after deleted columns of their inputs are made again."""
         if work.column:
             work.column.restore(run, todo)
         operators = [

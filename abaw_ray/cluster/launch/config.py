@@ -118,6 +118,12 @@ class AblationJob(SweepJob):
     ablation: AblationConfig = field(default_factory=AblationConfig)
     """What is compared."""
 
+    def __post_init__(self) -> None:
+        """Refuse to delete what the next variant reads."""
+        super().__post_init__()
+        if not self.keep_chips:
+            raise ConfigError("keep_chips: every variant of an ablation reads the face crops; leave out --no-keep-chips")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig(SweepJob):

@@ -9,7 +9,7 @@ from abaw_ray.cluster.engine.stage import Stage, needed
 from abaw_ray.cluster.engine.stage_work import ItemWork
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.run_records.recorder import recorded
-from abaw_ray.core.errors import BusyError
+from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.records import Record
 
@@ -41,7 +41,7 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
     warnings: dict[str, None] = {}
     for stage in stages:  # reports a wrong bucket, missing weights or unusable annotations before hours of work
         if stage.record(run) is None:
-            stage.check(run)
+            stage.check_all(run)
             warnings |= dict.fromkeys(stage.warnings(run))
     for text in warnings:
         echo(f"warning: {text}")
@@ -57,15 +57,15 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
 
 
 def _delete_columns(run: Run[Any], stages: Sequence[Stage]) -> None:
-    """Delete what these complete stages have read and the settings do not keep. Without effect on the results, so a busy store is no error."""
+    """Delete what these complete stages have read and the settings do not keep. The results do not depend on it, so it cannot fail the job."""
     columns = [stage.work.column for stage in stages if isinstance(stage.work, ItemWork) and stage.work.column]
     for column in dict.fromkeys(columns):
         if column.keep(run.config):
             continue
         try:
             column.delete(run)
-        except BusyError as error:
-            echo(f"warning: the {column.text} are not deleted: {error}")
+        except (BusyError, StorageError) as error:
+            echo(f"warning: the {column.text} are not deleted, the next run of this command continues: {error}")
 
 
 def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None:

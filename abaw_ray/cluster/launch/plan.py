@@ -98,11 +98,13 @@ def _add_cost(cost: PlanCost, run: Run[Any], stage: Stage, workers: Sequence[int
 
 def _deleted_inputs(cost: PlanCost, run: Run[Any], stage: Stage) -> list[str]:
     """A line about outputs of an earlier stage that are made again for the unfinished items, whose cost is added."""
-    column, todo = (stage.work.column, _todo(run, stage)) if isinstance(stage.work, ItemWork) else (None, None)
-    items = column.deleted(run, todo) if column and todo else {}
-    if not column or not items:
+    if not isinstance(stage.work, ItemWork) or (column := stage.work.column) is None:
         return []
-    source = column.stage
+    source, counted = column.stage, run.cache.setdefault((_deleted_inputs, column), set())
+    items = {item: payload for item, payload in column.deleted(run, _todo(run, stage)).items() if item not in counted}
+    if not items:
+        return []
+    counted.update(items)
     sizes = [(size, size.workers or capacity.max_workers(cost.available, size)) for size in source.resources(run)]
     cost.add(f"{source.name} for {stage.name}", source.workloads(run, items), sizes)
     return [f"{stage.name}: the {column.text} of {len(items):,} {source.unit} were deleted; these are processed again first"]
@@ -182,7 +184,7 @@ def _forecast(run: Run[Any], stage: Stage, workers: tuple[int, ...], problems: l
 
 def _check(run: Run[Any], stage: Stage) -> None:
     with suppress(PendingError):  # it cannot be checked before its input exists
-        stage.check(run)
+        stage.check_all(run)
 
 
 def _run_text(run: Run[Any], stage: Stage) -> str:

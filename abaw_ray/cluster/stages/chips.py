@@ -13,20 +13,20 @@ CHIPS = ColumnRead(
     column="chip",
     text="face crops",
     output=lambda payload: payload["faces"],
+    keys=("track", "frame"),
     keep=lambda config: config.keep_chips,
 )
-"""What the work of a stage reads whose payloads name the FACE output as ``faces``."""
+"""The chips of FACE outputs, for stages whose payloads have the output's path as ``faces``."""
 
 
 def open_with_chips(path: Path) -> pq.ParquetFile:
     """Open a local FACE output whose chips are read.
 
     Raises:
-        ItemError: its chips were deleted. They are made again before the work starts, so the video could not be processed again, or another job with
-            these results has deleted them since.
+        ItemError: its chips were deleted. They are made again before the work starts, so that has failed, or another job has deleted them since.
     """
     file = pq.ParquetFile(path)
     if CHIPS.column in file.schema_arrow.names:
         return file
     file.close()
-    raise ItemError("its face crops were deleted and could not be made again; check that the video can be read, and add --retry-failures")
+    raise ItemError("its face crops were deleted: they could not be made again, or another command has deleted them since; add --retry-failures")

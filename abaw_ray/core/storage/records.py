@@ -79,12 +79,14 @@ class StageStore:
     revision: int
     inputs: tuple[str, ...] = ()
     """Paths of input stores, and identities of other inputs, that affect every output."""
+    subfolder: str = ""
+    """Folder below the store for outputs that replace its own when they are complete; empty for the store itself."""
 
     @property
     def path(self) -> str:
         """The store's folder below the storage root."""
         key = digest({"settings": self.settings, "revision": self.revision, "inputs": list(self.inputs)})
-        return f"{self.stage}/{key}"
+        return f"{self.stage}/{key}" + (f"/{self.subfolder}" if self.subfolder else "")
 
     def output(self, item: Item, suffix: str = ".parquet") -> str:
         """Path of an item's output; a run that writes several files uses a folder (``suffix=""``) and ``complete_folder``."""

@@ -32,6 +32,8 @@ _BLOCK = 8 << 20
 """Bytes that are copied at a time."""
 _PARALLEL_TRANSFERS = 16
 """Files of a folder that are transferred to or from an object store at the same time."""
+_MAX_COPY = 5_000_000_000
+"""Bytes of the largest object that S3 copies in one request."""
 _ROW_GROUP = 4096
 """Rows of a Parquet row group: a few megabytes of face chips, so that a reader never holds a whole video."""
 
@@ -235,6 +237,22 @@ class Storage:
                     fs.delete_dir(full)
 
         self._try(path, remove)
+
+    def move(self, path: str, target: str) -> None:
+        """Move a file, replacing one at ``target``; an object store copies it without a download, up to the size that it allows."""
+
+        def copy(fs: pafs.FileSystem, full: str) -> None:
+            fs.copy_file(full, f"{full.removesuffix(path)}{target}")
+
+        if isinstance(self._root[0], pafs.LocalFileSystem):
+            self._try(path, lambda fs, full: os.replace(full, f"{full.removesuffix(path)}{target}"))
+            return
+        if self._try(path, lambda fs, full: fs.get_file_info(full).size) <= _MAX_COPY:
+            self._try(path, copy)
+        else:
+            with self.local_copy(path) as local:
+                self.put_file(local, target)
+        self.delete(path)
 
     def check(self) -> None:
         """Write and delete a small object, so that a wrong bucket or key fails before any machine starts.

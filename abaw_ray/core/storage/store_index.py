@@ -98,6 +98,10 @@ class StoreIndex:
         found = self._complete(map(self._name, paths), lambda entry: entry.rows, lambda name: _Entry(self._files[name], rows=self._read_rows(name)))
         return sum(entry.rows or 0 for entry in found.values())
 
+    def has(self, path: str) -> bool:
+        """Whether the last listing has this output (its path below the storage root)."""
+        return self._name(path) in self._files
+
     def bytes(self, paths: Iterable[str]) -> int:
         """Sum of the sizes of these outputs (paths below the storage root), all of which the last listing has."""
         return sum(self._files[self._name(path)].size for path in paths)

@@ -1,4 +1,4 @@
-"""Deletion of one column from the outputs of a store: the chips of faces are 99 % of their output, and no stage reads them once features exist.
+"""Deletion of one column from the outputs of a store: chips are 99 % of the outputs of the stage ``faces``, and few stages read them, once.
 
 An output without the column stays an output: it keeps its path, its other columns and its rows. So records stay valid, and a reader of the column
 fails instead of taking deleted values for missing ones.
@@ -6,6 +6,7 @@ fails instead of taking deleted values for missing ones.
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +23,7 @@ _SCHEMA = pa.schema([("output", pa.string()), ("deleted", pa.bool_())])
 
 @dataclass(frozen=True)
 class StoredColumn:
-    """One column of the outputs of a store. A file of the store lists the outputs that may be without it."""
+    """One column of the outputs of a store. A file of the store lists the outputs that may be without it; it is written under the store's lock."""
 
     store: StageStore
     name: str
@@ -41,12 +42,12 @@ class StoredColumn:
             Freed bytes; 0 where all was deleted before.
         """
         listed = self._read()
-        outputs = [path for path in record.outputs.values() if not listed.get(path)]
+        index = self.store.index()
+        index.refresh()
+        outputs = [path for path in record.outputs.values() if not listed.get(path) and index.has(path)]
         if not outputs:
             return 0
         self._write(listed | dict.fromkeys(outputs, False))  # before the first output: one that is not listed has the column
-        index = self.store.index()
-        index.refresh()
         before = index.bytes(outputs)
         with progress(f"{self.store.stage}, {text} deleted", len(outputs), unit) as shown, ThreadPoolExecutor(_PARALLEL) as pool:
             for path, rows in zip(outputs, pool.map(partial(_delete, self.store.storage, self.name), outputs), strict=True):
@@ -59,14 +60,21 @@ class StoredColumn:
         return before - index.bytes(outputs)
 
     def without(self, outputs: Iterable[str]) -> set[str]:
-        """Those of these outputs (paths below the storage root) that are without the column; reads one file where nothing was deleted."""
-        listed = self._read()
-        paths = [path for path in outputs if path in listed]
+        """Those of these outputs (paths below the storage root) that are without the column; opens none where nothing was deleted."""
+        listed, paths = self._read(), list(outputs)
+        deleted = {path for path in paths if listed.get(path)}
+        unsure = [path for path in paths if listed.get(path) is False]
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return {path for path, found in zip(paths, pool.map(partial(_has, self.store.storage, self.name), paths), strict=True) if not found}
+            found = zip(unsure, pool.map(partial(_has, self.store.storage, self.name), unsure), strict=True)
+            return deleted | {path for path, has in found if not has}
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether there are outputs that may be without the column."""
+        return bool(self._read())
 
     def expect(self, outputs: Iterable[str]) -> None:
-        """State that these outputs get the column again: they remain in the list, as some may not get it, and ``delete`` looks at them."""
+        """State that these outputs get the column again; the caller holds the store's lock. They remain in the list, as some may not get it."""
         self._write(self._read() | dict.fromkeys(outputs, False))
 
     @property
@@ -74,7 +82,7 @@ class StoredColumn:
         return f"{self.store.path}/without-{self.name}.parquet"
 
     def _read(self) -> dict[str, bool]:
-        """Path of an output that may be without the column -> whether it is for certain."""
+        """Path of an output that may be without the column -> whether it was deleted; False where only the output itself shows it."""
         try:
             columns = self.store.storage.read_table(self._path).to_pydict()
         except FileNotFoundError:
@@ -86,7 +94,9 @@ class StoredColumn:
 
 
 def _has(storage: Storage, column: str, path: str) -> bool:
-    return column in storage.table_schema(path).names
+    with suppress(FileNotFoundError):  # then there is no column either
+        return column in storage.table_schema(path).names
+    return False
 
 
 def _delete(storage: Storage, column: str, path: str) -> int | None:

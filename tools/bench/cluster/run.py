@@ -1,9 +1,10 @@
-"""Benchmark of a cluster: speed-up by a second machine, time to the first frame, time lost with a machine, Ray's share of CPU time.
+"""Benchmark of a cluster: speed-up by a second machine, time to the first frame and the first step, time lost with a machine, overhead of Ray.
 
 python -m tools.bench.cluster --clips clips --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/cluster-2026-01-31-box.json
 
 The machines are namespaces on this one (``tools/clusters/namespaces``; needs root and Debian packages, which an error names). Each worker has a
-share of one CPU, so this machine needs two. ``machines.py``, ``engine.py`` and ``items.py`` define the measurements.
+share of one CPU, so this machine needs two. ``machines.py``, ``engine.py``, ``first_step.py`` and
+``items.py`` define the measurements.
 """
 
 import os
@@ -15,6 +16,7 @@ from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from tools.bench.cluster.engine import ray_share
+from tools.bench.cluster.first_step import first_step
 from tools.bench.cluster.items import many_items
 from tools.bench.cluster.machines import Plan, on_machines
 from tools.bench.table import JsonFile, command_line, measure_parts, metadata, report_error, show_rows, write_rows
@@ -22,7 +24,7 @@ from tools.bench.video.plan import QUICK as QUICK_VIDEO
 from tools.bench.video.plan import Bench
 from tools.bench.video.plan import Plan as VideoPlan
 
-Part = Literal["machines", "engine", "items"]
+Part = Literal["machines", "engine", "training", "items"]
 FIGURES = (
     ("speed_up", ("machines", "speed_up"), ">= 1.8", "faces of the same videos: time of the stage on one machine / on two"),
     ("speed_up_with_start", ("machines", "speed_up_with_start"), "", "the same from `ray job submit` to the end of the log"),
@@ -33,6 +35,7 @@ FIGURES = (
     ("ray_of_cpu", ("engine", "ray_of_cpu"), "", "demo: share of CPU time that Ray uses"),
     ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "demo: share of CPU time for imports in new processes"),
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
+    ("first_step_s", ("training", "first_step_s"), "", "preset smoke: seconds from a machine that has joined to the training's first step"),
     ("items_per_s", ("items", "items_per_s"), "", "engine, 100,000 items: items per second that write one row"),
     ("added_s", ("items", "added_s"), "", "engine, 100,000 items: seconds to add 50"),
     ("lost_index_s", ("items", "lost_index_s"), "", "engine, 100,000 items: seconds to continue without index and record"),
@@ -70,6 +73,7 @@ def main(
             parts = {
                 "machines": lambda: on_machines(bench, plan, Path(scratch)),
                 "engine": lambda: ray_share(Path(scratch), plan.preset),
+                "training": lambda: first_step(Path(scratch), plan.rounds),
                 "items": lambda: many_items(plan.items, Path(scratch)),
             }
             raw: dict = {}

@@ -22,7 +22,7 @@ from abaw_ray.core.storage.records import Record
 
 EVENTS_FOLDER = "tensorboard"
 """Folder of the event files in that of the run."""
-_NO_RESULTS = ("storage", "cluster_size", "cluster_file", "compute", "policy", "plan")
+_NO_RESULTS = ("storage", "cluster_size", "cluster_file", "compute", "policy", "plan", "keep_chips")
 """Settings that affect no results."""
 _WRITE_INTERVAL_S = 180.0
 """Seconds between two records while a stage runs, which a killed run leaves behind. Ours."""
