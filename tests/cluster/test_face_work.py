@@ -63,7 +63,7 @@ class StubExtractor:
 def features(tmp_path):
     """Features of a video of three rows: the store, the item, and the work as a function of the video's address."""
     storage, item = Storage(StorageConfig(uri=str(tmp_path / "runs"))), Item(name="v", identity="1")
-    storage.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2]}))
+    storage.write_table("faces/v.parquet", pa.table({"frame": [1, 2, 3], "time": [0.0, 0.1, 0.2], "chip": pa.nulls(3, pa.binary())}))
     work, store = FeatureWork.__new__(FeatureWork), StageStore(storage, "features", HAAR, 1)  # without loading models
     work.extract, work.decode_audio, work.device_lock = StubExtractor(), IsolatedAudioDecoder(ChildLimits()), threading.Lock()
     yield store, item, lambda uri: work(store, item, {"faces": "faces/v.parquet", "uri": str(uri)})

@@ -84,7 +84,9 @@ def until(condition):
 def features(store, disk):
     """The work on features with a gate in place of the models; ``process`` is its call for an item, ``read`` lists the videos that were read."""
     for number, item in enumerate(ITEMS):
-        store.storage.write_table(f"faces/{item.name}.parquet", pa.table({"frame": [1, 2], "time": [number + 0.0, number + 0.5]}))
+        store.storage.write_table(
+            f"faces/{item.name}.parquet", pa.table({"frame": [1, 2], "time": [number + 0.0, number + 0.5], "chip": pa.nulls(2, pa.binary())})
+        )
     work, gate = FeatureWork.__new__(FeatureWork), Gate()  # without loading models
     work.extract, work.device_lock, work.read = GatedExtractor(gate), threading.Lock(), []
 
