@@ -9,6 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 # Each test file runs in one process. Some files start a Ray cluster, so more processes than cores do not help.
 TEST_PROCESSES ?= 2
+CLUSTER_TESTS ?= tests/cluster/real
 
 # The browser of `make test-browser`; Debian's package is chromium.
 CHROMIUM ?= /usr/bin/chromium
@@ -63,7 +64,7 @@ test-compiler: $(STAMP)
 	@$(BIN)/python -m pytest tests/encoder/test_compiled_blocks.py --compiler -m compiler
 
 test-cluster: $(STAMP)
-	@$(BIN)/python -m pytest tests/cluster/real --cluster
+	@$(BIN)/python -m pytest $(CLUSTER_TESTS) --cluster
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
