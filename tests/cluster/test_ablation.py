@@ -72,6 +72,11 @@ def test_the_searches_cannot_bring_a_part_back():
     assert without(SMOKE, "modality_dropout").sweep.search_space.modality_dropout == (0.0, 0.0)
 
 
+def test_an_ablation_keeps_the_face_crops_that_the_next_variant_reads():
+    with pytest.raises(ConfigError, match=r"leave out --no-keep-chips"):
+        replace(with_parts("moe"), keep_chips=False)
+
+
 def test_settings_without_a_part_cannot_be_compared_without_it():
     flat = replace(SMOKE, encoder=replace(SMOKE.encoder, moe=replace(SMOKE.encoder.moe, num_experts=1, top_k=1)))
     with pytest.raises(ConfigError, match=r"ablation.parts=moe: these settings are without it already"):

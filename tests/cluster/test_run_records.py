@@ -1,18 +1,21 @@
 """Records of runs: what they have after success, an error and a stop; the list, one run, and two side by side."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from abaw_ray.cli.runs import main
-from abaw_ray.cluster.engine.run import Run, RunConfig
+from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
+from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.launch.run_records import machine_hours
 from abaw_ray.cluster.launch.run_records import recorder as recorder_module
 from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours
 from abaw_ray.cluster.launch.run_records.record import find_run, list_runs
-from abaw_ray.cluster.launch.run_records.recorder import recorded
+from abaw_ray.cluster.launch.run_records.recorder import Recorder, recorded
+from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -46,6 +49,15 @@ def start(tmp_path):
 
 FUSION = {"cv": {"cross_fitted": {"mean": 0.5}}}
 ENCODER = {"data_sets": {"RAF-DB": {"macro_f1": 0.8}}}
+
+
+def test_where_and_how_a_run_works_is_no_part_of_its_settings(tmp_path):
+    def settings(**changes):
+        storage = StorageConfig(uri=str(tmp_path / "results"))
+        return Recorder(Run(replace(SMOKE, storage=storage, **changes), RaySession(SMOKE.compute))).record.settings
+
+    assert settings() == settings(keep_chips=False, policy=Policy(max_failures=0.5), compute=ComputeConfig(chunk_minutes=1.0))
+    assert settings() != settings(encoder=replace(SMOKE.encoder, epochs=99))
 
 
 def test_a_record_has_the_stages_the_scores_and_the_end(start):
