@@ -12,9 +12,15 @@ _FALLBACK_STEP = 0.04
 """Seconds between frames of a file that states neither times nor a rate."""
 
 
+_MAX_TIME = 2.0**32
+"""Seconds (136 years, so that a timestamp may be a date): a later timestamp is damaged. Up to here a float is exact to a microsecond; much later,
+adding a frame's interval to a time has no effect. Ours."""
+
+
 def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
-    """A timestamp in seconds; None where the file states none."""
-    return None if ticks is None or time_base is None else float(ticks * time_base)
+    """A timestamp in seconds; None where the file states none, or one of more than 136 years, which is damaged."""
+    time = None if ticks is None or time_base is None else float(ticks * time_base)
+    return None if time is None or abs(time) > _MAX_TIME else time
 
 
 class Clock:

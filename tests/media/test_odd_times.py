@@ -83,3 +83,17 @@ def test_frames_outside_the_edit_list_are_not_returned(tmp_path, name):
 def test_times_may_start_late(tmp_path):
     for name in ("v.mp4", "v.mkv", "v.ts"):
         check_frames(write_coded(tmp_path / name, "libx264", 10, start=100), 10, first=4.0)
+
+
+def test_frames_of_a_fragment_with_a_damaged_time_follow_those_before_it(tmp_path):
+    """One byte of a fragment's decoding time states 2.8 million years: floats of that size differ by 16 ms or more."""
+    path = Path(write_coded(tmp_path / "v.mp4", "libx264", 30, b_frames=0, container={"movflags": "frag_keyframe+empty_moov"}))
+    data = bytearray(path.read_bytes())
+    fragments = [at for at in range(len(data)) if data.startswith(b"tfdt\1", at)]
+    assert len(fragments) == 3
+    data[fragments[-1] + 8] |= 0x10  # the most significant byte of 64 bits, after the version and the flags
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        stated = [frame.time for frame in container.decode(video=0)]
+    assert len(stated) == 30 and max(stated) > 1e13
+    assert [frame.time for frame in decode(str(path))] == pytest.approx([number / 25 for number in range(30)])
