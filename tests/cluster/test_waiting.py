@@ -17,8 +17,10 @@ from ray.exceptions import RpcError
 
 from abaw_ray.cluster.machines import wait_watch
 from abaw_ray.cluster.machines.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
+from abaw_ray.cluster.machines.capacity import Machine
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.wait_notice import WaitNotice
+from abaw_ray.core.units import gib
 
 GPU_WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
 LOG = "\n".join(
@@ -32,6 +34,22 @@ LOG = "\n".join(
         ]
     )
 )
+
+
+class OnDemand:
+    """Records what a wait says; ``waiting``: number of requested machines that have not joined, by size of the workers."""
+
+    def __init__(self, waiting=None):
+        self.calls, self._waiting = [], waiting or {}
+
+    def update(self, seconds, missing):
+        self.calls.append((seconds, missing))
+
+    def waiting(self, size):
+        return self._waiting.get(size, 0)
+
+    def release(self):
+        self.calls.append("released")
 
 
 def failed(kind, machine):
@@ -50,6 +68,13 @@ def test_a_reason_without_a_code_is_given_in_its_words():
     assert machines_text(status, LOG, 1001) == "cpu_spot: Quota 'CPUS' exceeded. Limit: 24.0 in region us-west1."
     assert machines_text(status, "", 1001) == "cpu_spot: it could not be started, see `ray monitor`"
     assert machines_text(ClusterStatus(), LOG, 1001) == ""
+
+
+def test_machines_on_demand_have_a_name_of_their_own():
+    pending, on_demand = [NodeInfo("g5.2xlarge", "gpu_on_demand", "", "")], {"gpu_on_demand": "g5.2xlarge on demand"}
+    status = ClusterStatus(pending_nodes=pending, failed_launches=[failed("gpu_spot", "g5.2xlarge")])
+    text = machines_text(status, LOG, 1001, on_demand)
+    assert text == "1 x g5.2xlarge on demand is starting; g5.2xlarge: InsufficientInstanceCapacity in us-west-2a"
 
 
 def test_a_launch_that_failed_long_ago_is_no_reason():
@@ -75,9 +100,11 @@ def test_a_short_wait_is_not_shown_and_a_long_one_once_a_minute():
 
 
 def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
-    texts, notices, ended = iter(["2 workers", "2 workers", "", "1 worker"]), [], threading.Event()
+    counts, notices, ended = iter([2, 2, 0, 1]), [], threading.Event()
 
     class Notice:
+        seconds = 7.0
+
         def __init__(self, show):
             notices.append([])
 
@@ -85,31 +112,42 @@ def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
             notices[-1].append(describe())
 
     def missing():
-        text = next(texts, None)
-        if text is None:
+        count = next(counts, None)
+        if count is None:
             ended.set()
-            return ""
-        return text
+        return {GPU_WORKER: count} if count else {}
 
     monkeypatch.setattr(wait_watch, "WaitNotice", Notice)
-    wait_watch._watch(missing, print, ended, poll_s=0.0)
-    assert notices == [["2 workers", "2 workers"], ["1 worker"]]
+    monkeypatch.setattr(wait_watch, "running_machines", list)
+    on_demand = OnDemand()
+    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    size = "with 8 CPU + 1 GPU + 8 GB each"
+    assert notices == [[f"2 workers {size}"] * 2, [f"1 worker {size}"]]
+    waits = [(7.0, {GPU_WORKER: 2}), (7.0, {GPU_WORKER: 2}), "released", (7.0, {GPU_WORKER: 1}), "released", "released"]
+    assert on_demand.calls == waits
+
+
+def test_on_demand_machines_are_for_sizes_that_no_running_machine_fits(monkeypatch):
+    monkeypatch.setattr(wait_watch, "running_machines", lambda: [Machine({"CPU": 16.0, "memory": gib(64)}), Machine({"memory": gib(8)})])
+    assert wait_watch._without_machine({GPU_WORKER: 4, Resources(cpus=2): 3, Resources(cpus=32): 1}) == {GPU_WORKER: 4, Resources(cpus=32): 1}
 
 
 @pytest.mark.parametrize("initialized", [True, False])
 def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     decode, gpu = Resources(cpus=2), Resources(cpus=4, gpus=1)
     without_cpus = {name: value for name, value in gpu.request.items() if name != "CPU"}
-    bundles = [ResourceRequestByCount(dict(decode.request), 1), ResourceRequestByCount(without_cpus, 2)]
+    bundles = [ResourceRequestByCount(dict(decode.request), 3), ResourceRequestByCount(without_cpus, 2)]
     status = ClusterStatus(resource_demands=ResourceDemandSummary(ray_task_actor_demand=[RayTaskActorDemand(bundles)]))
     monkeypatch.setattr("ray.is_initialized", lambda: initialized)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
     monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", lambda address: status)
     monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
     described, looks = [], iter([False, True])
-    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
+    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe()), seconds=0.0))
+    monkeypatch.setattr(wait_watch, "running_machines", list)
     ended = SimpleNamespace(wait=lambda seconds: next(looks))
-    wait_watch._watch(lambda: wait_watch._missing([decode, gpu, decode]), print, ended)
+    on_demand = OnDemand({decode: 2})
+    wait_watch._watch(lambda: wait_watch._missing([decode, gpu, decode], on_demand), print, ended, on_demand)
     text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
     assert described == ([text] if initialized else [])
 
