@@ -95,14 +95,14 @@ def test_idle_machines_end(cloud, cluster, hosts):
 def test_an_on_demand_machine_does_the_work_after_a_wait_without_spot_machines(cloud, cluster, hosts):
     log = hosts.state / "on-demand.log"
     cloud.has_spot_capacity = False
-    job = cluster.submit("python", "jobs/faces.py", "smoke", *SMALL_COMPUTE[:4], *ON_DEMAND, "--storage", "s3://abaw/demand", log=log)
+    job = cluster.submit("python", "jobs/prepare_faces.py", "smoke", *SMALL_COMPUTE[:4], *ON_DEMAND, "--storage", "s3://abaw/demand", log=log)
     text = wait_for_success(job, log)
     waits, requests = text.index(f"m7i.4xlarge: {NO_CAPACITY}"), text.index("requests on-demand machines for 2 workers with 1 CPU + 0.3 GB")
     assert waits < requests
     s3 = cloud.client("s3")
     runs = [item["Key"] for item in s3.list_objects_v2(Bucket="abaw", Prefix="demand/runs/")["Contents"] if item["Key"].endswith("/run.json")]
     stages = json.loads(s3.get_object(Bucket="abaw", Key=runs[0])["Body"].read())["stages"]
-    assert len(runs) == 1 and stages["faces"]["machine_hours"].keys() == {"m7i.xlarge", "g5.12xlarge on demand"} and stages["faces"]["usd"] > 0
+    assert len(runs) == 1 and stages["faces"]["machine_hours"].keys() == {"head", "g5.12xlarge on demand"} and stages["faces"]["usd"] > 0
     assert len(running(cloud)) == 2, "one machine on demand beside the head"
 
 
