@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.stages import FIGURES
+from tools.bench.stages.run import FIGURES
 
 ROOT = Path(__file__).parents[1]
 

@@ -99,6 +99,10 @@ ERRORS = {
         lambda c: node("gpu_on_demand")(c)["node_config"].update(InstanceMarketOptions={"MarketType": "spot"}),
         "gpu_on_demand.node_config.InstanceMarketOptions: its machines are labelled as on demand",
     ),
+    "on-demand machines of a type that has no spot machines": (
+        lambda c: node("gpu_spot")(c).update(max_workers=0),
+        "gpu_on_demand: no type has spot machines of g5.12xlarge",
+    ),
     "no price on demand": (
         lambda c: c["provider"]["prices"]["usd_per_hour"].pop("g5.12xlarge on demand"),
         "no price for g5.12xlarge on demand of available_node_types.gpu_on_demand",

@@ -3,6 +3,7 @@
 import pytest
 from ray.train import TrainingFailedError
 
+from abaw_ray.cluster.machines.capacity import Machine
 from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
@@ -37,21 +38,16 @@ class Cluster:
 
 
 class OnDemand:
-    """On-demand machines, which are ready five minutes after they are requested; one is ready a second later."""
+    """A request for on-demand machines of one worker each: the first is ready after five minutes, the next a minute later, and so on."""
 
     def __init__(self, cluster):
-        self.cluster, self.ready_at = cluster, []
+        self.cluster = cluster
 
     def request(self, workers):
-        self.ready_at = [self.cluster.now + 5 * MINUTE] * (workers - 1) + [self.cluster.now + 5 * MINUTE + 1]
-
-    def release_reserved(self):
-        ready = [moment for moment in self.ready_at if moment <= self.cluster.now]
-        self.ready_at = [moment for moment in self.ready_at if moment > self.cluster.now]
-        self.cluster.ready_at += ready
+        self.cluster.ready_at += [self.cluster.now + (5 + number) * MINUTE for number in range(workers)]
 
     def release(self):
-        self.ready_at = []
+        pass
 
 
 class FailedError(TrainingFailedError):
@@ -86,7 +82,13 @@ def attempts(cluster, outcomes, *, workers=4, batch_size=4, on_demand_after_minu
         worker=WORKER,
         recovery=settings,
         on_demand=OnDemandRequest(
-            after_minutes=on_demand_after_minutes, show=cluster.messages.append, request=lambda size: OnDemand(cluster), fits=lambda size: True
+            after_minutes=on_demand_after_minutes,
+            show=cluster.messages.append,
+            request=lambda size: OnDemand(cluster),
+            machines=lambda: [Machine(WORKER.request, 4)],
+            running=lambda: [Machine(WORKER.request)] * sum(moment <= cluster.now for moment in cluster.ready_at),
+            starting=lambda: 0,
+            clock=lambda: cluster.now,
         ),
         show=cluster.messages.append,
         why=lambda: "InsufficientInstanceCapacity",
@@ -233,14 +235,14 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         RecoveryConfig(**settings).check("recovery")
 
 
-def test_on_demand_machines_are_requested_after_a_wait_without_any_machine():
+def test_on_demand_machines_are_requested_after_a_wait_without_any_machine_and_all_of_them_are_waited_for():
     cluster = Cluster([])
     attempts(cluster, [(HOUR, 3, DONE)], on_demand_after_minutes=30).run()
-    assert cluster.sizes == [4] and cluster.now == pytest.approx(HOUR + 35 * MINUTE, abs=5)
-    assert sum("requests on-demand machines for 4 workers" in line for line in cluster.messages) == 1
+    assert cluster.sizes == [4] and cluster.now == pytest.approx(HOUR + 38 * MINUTE, abs=5), "ten minutes are over, but not since the request"
+    assert sum("requests 4 on-demand machines for 4 workers" in line for line in cluster.messages) == 1
 
 
-def test_no_on_demand_machine_is_requested_while_fewer_workers_can_train():
+def test_no_on_demand_machine_is_requested_while_a_machine_runs():
     cluster = Cluster([0, 90 * MINUTE])
     attempts(cluster, [(HOUR, 3, DONE)], on_demand_after_minutes=30, wait_minutes=60).run()
     assert cluster.sizes == [1] and not any("on-demand" in line for line in cluster.messages)

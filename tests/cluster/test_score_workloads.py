@@ -1,5 +1,6 @@
 """What the stages of baselines, predictions and annotated images compute."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.launch.presets import PAPER
+from abaw_ray.cluster.machines.compute import LAPTOP
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.workloads import scores, videos
 from abaw_ray.cluster.stages.workloads.scores import (
@@ -36,7 +39,8 @@ def run(monkeypatch):
         monkeypatch.setattr(module, "videos", lambda run: {Item(name=row["video"], identity=""): row for row in ROWS})
         monkeypatch.setattr(module, "video_totals", lambda run: Totals(seconds=60, frames=1800, audio_s=60))
     monkeypatch.setattr(scores, "annotated", lambda run: ANNOTATIONS)
-    return Run(PAPER, RaySession(PAPER.compute))
+    config = replace(PAPER, compute=LAPTOP)
+    return Run(config, RaySession(config.compute))
 
 
 def test_vectors_of_baselines_are_two_a_second_of_each_annotated_person(run):
@@ -54,13 +58,20 @@ def test_a_regression_is_trained_on_the_same_share_of_the_labelled_frames(run):
 
 def test_predictions_are_passes_of_the_final_models_and_of_those_of_the_folds(run):
     found, sweep = predictions_workload(run), PAPER.sweep
-    models = sweep.final_seeds * (5 * 300 + sweep.folds * sweep.fold_repeats * 600)
+    models = sweep.final_seeds * (5 * 300 + sweep.folds * 600)
     assert found.text == "300 frames and 600 of the test release"
     assert found.cpu_s == pytest.approx((models * scores._MODEL_FRAME_US + (6 * 300 + 600) * scores._LABELS_FRAME_US) / 1e6)
+
+
+def test_on_a_gpu_models_are_arithmetic_and_repeats_of_the_folds_keep_no_model(run):
+    config = replace(PAPER, compute=replace(LAPTOP, fusion=Resources(workers=2, gpus=0.5)), sweep=replace(PAPER.sweep, fold_repeats=3))
+    found, plain = predictions_workload(Run(config, run.session)), predictions_workload(run)
+    assert found.gflop > 0 == plain.gflop and found.cpu_s < plain.cpu_s / 10
+    assert found.gflop == predictions_workload(Run(replace(config, sweep=PAPER.sweep), run.session)).gflop
 
 
 def test_annotated_images_are_those_of_the_quotas_and_every_face_of_their_videos_is_read(run):
     every = annotated_images_workload(run, None)
     assert every.text == "1,200 images", "900 frames of one expression, 300 of another"
-    assert every.cpu_s == pytest.approx((2100 * scores._SCANNED_US + 1200 * scores._IMAGE_US) / 1e6)
+    assert every.cpu_s == pytest.approx(((2 * 1800 + 300) * scores._SCANNED_US + 1200 * scores._IMAGE_US) / 1e6), "both people of a video"
     assert annotated_images_workload(run, {Item(name="b", identity=""): {}}).text == "300 images"

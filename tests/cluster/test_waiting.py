@@ -1,6 +1,7 @@
 """Lines about a wait for machines: when they are shown, and what they say about the state of Ray's autoscaler."""
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +18,8 @@ from ray.exceptions import RpcError
 
 from abaw_ray.cluster.machines import wait_watch
 from abaw_ray.cluster.machines.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
-from abaw_ray.cluster.machines.capacity import Machine
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.wait_notice import WaitNotice
-from abaw_ray.core.units import gib
 
 GPU_WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
 LOG = "\n".join(
@@ -37,16 +36,16 @@ LOG = "\n".join(
 
 
 class OnDemand:
-    """Records what a wait says; ``waiting``: number of requested machines that have not joined, by size of the workers."""
+    """Records what a wait says; ``counted``: number of requests of the size of a worker."""
 
-    def __init__(self, waiting=None):
-        self.calls, self._waiting = [], waiting or {}
+    def __init__(self, counted=None):
+        self.calls, self._counted = [], counted or {}
 
-    def update(self, seconds, missing):
-        self.calls.append((seconds, missing))
+    def update(self, missing):
+        self.calls.append(missing)
 
-    def waiting(self, size):
-        return self._waiting.get(size, 0)
+    def counted(self, size):
+        return self._counted.get(size, 0)
 
     def release(self):
         self.calls.append("released")
@@ -100,11 +99,9 @@ def test_a_short_wait_is_not_shown_and_a_long_one_once_a_minute():
 
 
 def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
-    counts, notices, ended = iter([2, 2, 0, 1]), [], threading.Event()
+    counts, notices, ended = iter([2, None, 2, 0, 1]), [], threading.Event()  # None: the head does not answer
 
     class Notice:
-        seconds = 7.0
-
         def __init__(self, show):
             notices.append([])
 
@@ -112,24 +109,26 @@ def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
             notices[-1].append(describe())
 
     def missing():
-        count = next(counts, None)
-        if count is None:
+        count = next(counts, "end")
+        if count == "end":
             ended.set()
-        return {GPU_WORKER: count} if count else {}
+            return {GPU_WORKER: 9}
+        return None if count is None else {GPU_WORKER: count} if count else {}
 
     monkeypatch.setattr(wait_watch, "WaitNotice", Notice)
-    monkeypatch.setattr(wait_watch, "running_machines", list)
     on_demand = OnDemand()
     wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
     size = "with 8 CPU + 1 GPU + 8 GB each"
     assert notices == [[f"2 workers {size}"] * 2, [f"1 worker {size}"]]
-    waits = [(7.0, {GPU_WORKER: 2}), (7.0, {GPU_WORKER: 2}), "released", (7.0, {GPU_WORKER: 1}), "released", "released"]
-    assert on_demand.calls == waits
+    assert on_demand.calls == [{GPU_WORKER: 2}, {GPU_WORKER: 2}, "released", {GPU_WORKER: 1}, "released"]
 
 
-def test_on_demand_machines_are_for_sizes_that_no_running_machine_fits(monkeypatch):
-    monkeypatch.setattr(wait_watch, "running_machines", lambda: [Machine({"CPU": 16.0, "memory": gib(64)}), Machine({"memory": gib(8)})])
-    assert wait_watch._without_machine({GPU_WORKER: 4, Resources(cpus=2): 3, Resources(cpus=32): 1}) == {GPU_WORKER: 4, Resources(cpus=32): 1}
+def test_an_error_ends_the_lines_and_not_the_stage(caplog):
+    def fail():
+        raise ValueError("an unknown status")
+
+    wait_watch._watch(fail, print, threading.Event(), OnDemand(), poll_s=0.0)
+    assert "waiting for machines is no longer shown" in caplog.text
 
 
 @pytest.mark.parametrize("initialized", [True, False])
@@ -143,11 +142,10 @@ def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", lambda address: status)
     monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
     described, looks = [], iter([False, True])
-    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe()), seconds=0.0))
-    monkeypatch.setattr(wait_watch, "running_machines", list)
-    ended = SimpleNamespace(wait=lambda seconds: next(looks))
+    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
+    ended = SimpleNamespace(wait=lambda seconds: next(looks), is_set=lambda: False)
     on_demand = OnDemand({decode: 2})
-    wait_watch._watch(lambda: wait_watch._missing([decode, gpu, decode], on_demand), print, ended, on_demand)
+    wait_watch._watch(lambda: wait_watch._missing(lambda: [decode, gpu, replace(decode, workers=3)], on_demand) or {}, print, ended, on_demand)
     text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
     assert described == ([text] if initialized else [])
 

@@ -138,8 +138,7 @@ class Stage(Generic[_ConfigT]):
         work = self.work
         assert isinstance(work, ItemWork)  # the output of a run is never made in part
         echo(f"{self.name}: {work.unit} are processed again, because {reason}")
-        with self._watch_waits(run):
-            remake_items(run, self.store(run), select, partial(self._chain, run, work), unit=work.unit, split=work.split, keys=keys)
+        remake_items(run, self.store(run), select, partial(self._chain, run, work), unit=work.unit, split=work.split, keys=keys)
 
     def check_all(self, run: Run[_ConfigT]) -> None:
         """``check``, and that of the stage some of whose items have to be processed again before this one."""
@@ -156,7 +155,7 @@ class Stage(Generic[_ConfigT]):
         gang = isinstance(self.work, RunWork) and self.work.gang  # a training says itself what it waits for
         if not run.session.shared or gang:
             return nullcontext()
-        return watch_waits(self.name, self.resources(run), run.compute.on_demand_after_minutes)
+        return watch_waits(self.name, lambda: (*self.resources(run), *run.session.sizes), run.compute.on_demand_after_minutes)
 
     def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:
         """The operators for the unfinished items, after deleted columns of their inputs are made again."""

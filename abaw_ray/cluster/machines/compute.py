@@ -50,8 +50,8 @@ class ComputeConfig:
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     """When the encoder's training waits for machines, continues with fewer, or gives up."""
     on_demand_after_minutes: float = 30.0
-    """Time that a stage waits without a machine for its workers before the cluster starts one of a type labelled ``abaw-pool: on-demand``, where its
-    file lists one; 0 for never."""
+    """Time in which no machine runs for workers of a size, before the cluster starts one of a type labelled ``abaw-pool: on-demand``, where its file
+    lists one; 0 for never."""
     object_store_mb: int = 300
     """Shared memory of a Ray that is started in this process, 0 for Ray's own default. Manifest rows and the features of all frames that a sweep
     trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""

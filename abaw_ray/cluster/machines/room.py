@@ -6,7 +6,7 @@ Machines that are being preempted give no room.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from ray.util import get_placement_group, placement_group, placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
@@ -33,45 +33,31 @@ class Room(Protocol):
 class PlacementGroups:
     """One placement group for each worker, so that it is known how many have room."""
 
-    def __init__(self, resources: Resources, name: str = "", labels: Mapping[str, str] | None = None) -> None:
+    def __init__(self, resources: Resources, name: str = "", labels: Mapping[str, str] | None = None, strategy: str = "PACK") -> None:
         """Request nothing yet.
 
         Args:
             resources: Size of a worker.
             name: Name of the request, if another process is to take it back.
             labels: Labels that the machines must have.
+            strategy: Ray's strategy for the bundles of a group; each has only one.
         """
-        self._request, self._name, self._labels = resources.request, name, [dict(labels)] if labels else None
-        self._groups: list[PlacementGroup] = []
+        self._request, self._name, self._groups = resources.request, name, list[PlacementGroup]()
+        self._options: dict[str, Any] = {"strategy": strategy, "bundle_label_selector": [dict(labels)] if labels else None}
 
     def request(self, workers: int) -> None:
         """Request room for this many workers, in addition to what is in use."""
         names = (f"{self._name}-{number}" * bool(self._name) for number in range(workers))
-        self._groups += [placement_group([dict(self._request)], name=name, bundle_label_selector=self._labels) for name in names]  # pyright: ignore[reportArgumentType] (None is Ray's default)
+        self._groups += [placement_group([dict(self._request)], name=name, **self._options) for name in names]
 
     def count(self) -> int:
         """Number of requested workers for which room is reserved now."""
-        return sum(map(_is_reserved, self._groups))
-
-    def waiting(self) -> int:
-        """Number of requested workers without room."""
-        return len(self._groups) - self.count()
+        return sum(placement_group_table(group)["state"] == "CREATED" for group in self._groups)
 
     def release(self) -> None:
         """Take back the request; reserved room is free shortly after."""
         while self._groups:
             remove_placement_group(self._groups.pop())
-
-    def release_reserved(self) -> None:
-        """Free the room that is reserved now; the rest of the request remains."""
-        reserved = [group for group in self._groups if _is_reserved(group)]
-        self._groups = [group for group in self._groups if group not in reserved]
-        for group in reserved:
-            remove_placement_group(group)
-
-
-def _is_reserved(group: PlacementGroup) -> bool:
-    return placement_group_table(group)["state"] == "CREATED"
 
 
 def release_named(name: str, workers: int) -> None:

@@ -52,6 +52,8 @@ class RaySession:
         """Store the size of a local Ray, and the settings with which its workers access the object store."""
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
+        self.sizes: list[Resources] = []
+        """Sizes of the workers and tasks for which it was started."""
 
     @property
     def shared(self) -> bool:
@@ -93,6 +95,8 @@ class RaySession:
         """
         if not self._started:
             self._connect()
+        if resources and resources not in self.sizes:
+            self.sizes.append(resources)
         if self._started and resources and not self.size_unknown:
             required, fitting = self.required_workers(resources, gang=gang), capacity.max_workers(capacity.machines(), resources)
             if fitting < required:

@@ -97,11 +97,11 @@ class Attempts:
                 self._check_idle_time(target, notice.seconds)
                 workers = largest(self.sizes, room)
                 settled = room == before  # the workers of a machine that has just joined get their room one after the other
-                if workers and settled and notice.seconds >= self.recovery.wait_minutes * 60:
+                if workers and settled and self._waited(notice) >= self.recovery.wait_minutes * 60:
                     self.show(f"starts with {workers} of {self.sizes[0]} workers; more are started after a checkpoint, as soon as they have room")
                     return workers
                 notice.update(lambda room=room: self._missing(target, room))
-                self.on_demand.update(notice.seconds, {} if workers else {self.worker: target - room})
+                self.on_demand.update({self.worker: target - room})
                 before = room
                 self.sleep(_POLL_S)
             self._check_idle_time(target, notice.seconds)
@@ -110,6 +110,11 @@ class Attempts:
             self._idle_s += notice.seconds
             self.room.release()
             self.on_demand.release()
+
+    def _waited(self, notice: WaitNotice) -> float:
+        """Seconds since the wait began, or since on-demand machines were last requested: these need their time to become ready, too."""
+        requested_at = self.on_demand.requested_at
+        return notice.seconds if requested_at is None else self.clock() - requested_at
 
     def _missing(self, target: int, room: int) -> str:
         return with_reason(f"{target} workers with {self.worker.size_text} each; there is room for {room}", self.why())

@@ -97,7 +97,7 @@ def test_an_on_demand_machine_does_the_work_after_a_wait_without_spot_machines(c
     cloud.has_spot_capacity = False
     job = cluster.submit("python", "jobs/prepare_faces.py", "smoke", *SMALL_COMPUTE[:4], *ON_DEMAND, "--storage", "s3://abaw/demand", log=log)
     text = wait_for_success(job, log)
-    waits, requests = text.index(f"m7i.4xlarge: {NO_CAPACITY}"), text.index("requests on-demand machines for 2 workers with 1 CPU + 0.3 GB")
+    waits, requests = text.index(f"m7i.4xlarge: {NO_CAPACITY}"), text.index("requests 1 on-demand machine for 2 workers with 1 CPU + 0.3 GB")
     assert waits < requests
     s3 = cloud.client("s3")
     runs = [item["Key"] for item in s3.list_objects_v2(Bucket="abaw", Prefix="demand/runs/")["Contents"] if item["Key"].endswith("/run.json")]

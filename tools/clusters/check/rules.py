@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from abaw_ray.cluster.cost.prices import price_of
-from abaw_ray.cluster.machines.capacity import is_on_demand, priced_as
+from abaw_ray.cluster.machines.capacity import is_on_demand, machine_type, priced_as
 
 KINDS = ("aws", "gcp", "local")
 TYPES = "available_node_types"
@@ -136,9 +136,9 @@ def check_costs(config: dict) -> Iterator[str]:
         if head and settings.get(key):
             yield f"{where}.node_config.{key}: the head is a spot machine; remove this, the cluster ends with its head"
         if not head and not is_spot(settings) and not is_on_demand(node):
-            yield f"{where}.node_config.{key}: is missing; use spot machines, or the label abaw-pool: on-demand (they start after a wait)"
+            yield f"{where}.node_config.{key}: is missing; use spot machines, the work of a lost one is repeated"
         if is_on_demand(node):
-            yield from _check_on_demand(where, node, settings, key)
+            yield from _check_on_demand(config, where, node, key)
         if not head and node.get("min_workers", 0) != 0:
             yield f"{where}.min_workers: {node['min_workers']} machines stay when idle; set 0"
         if not head and "max_workers" not in node:
@@ -149,11 +149,15 @@ def check_costs(config: dict) -> Iterator[str]:
         yield "provider.cache_stopped_nodes: spot machines cannot be stopped; set it to false"
 
 
-def _check_on_demand(where: str, node: dict, settings: dict, key: str) -> Iterator[str]:
-    if is_spot(settings):
+def _check_on_demand(config: dict, where: str, node: dict, key: str) -> Iterator[str]:
+    if is_spot(node["node_config"]):
         yield f"{where}.node_config.{key}: its machines are labelled as on demand; remove this, or the label"
     if node.get("priority", 0) >= 0:
         yield f"{where}.priority: is not below that of the spot types; set -1, or its machines start in place of those"
+    kind = machine_type(node)
+    others = [other for _, other, settings, head in node_types(config) if not head and is_spot(settings) and other.get("max_workers")]
+    if kind not in map(machine_type, others):
+        yield f"{where}: no type has spot machines of {kind}; add one, jobs are sized by what fits on spot machines"
 
 
 def check_prices(config: dict) -> Iterator[str]:

@@ -51,7 +51,9 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val", "test"))[0]
     size = one_trial(run.compute)
     own = scoring.encoders.memory_gb if scoring.encoders else 0.0  # with encoders per fold, the task reads the frames
-    task = ray.remote(**replace(size, memory_gb=size.memory_gb + own).task_options, max_retries=3)(score)
+    size = replace(size, memory_gb=size.memory_gb + own)
+    run.session.start(size)
+    task = ray.remote(**size.task_options, max_retries=3)(score)
     figures = fetch(task.remote(scoring, frames))
     store.complete_folder(item, figures)
     return figures

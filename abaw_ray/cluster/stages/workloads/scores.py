@@ -20,6 +20,8 @@ _BASELINE_FRAME_MS, _REGRESSION_ROW_MS, _REGRESSION_VALUES = 13.2, 0.161, 24 * 2
 """CPU time of pixels, pitch and energy of one frame, and of one training row of a regression on this many values."""
 _MODEL_FRAME_US, _LABELS_FRAME_US = 23.5, 0.511
 """CPU time of one frame: logits by one fusion model of 1,024 and 768 values, and from logits to labels."""
+_MODEL_FRAME_GFLOP = 2 * (1024 + 768) * 128 * 1.5 / 1e9
+"""Arithmetic of the former: two projections to 128 values; gate and classifier are taken as half of it."""
 _VALIDATION_MODELS, _VALIDATION_LABELS = 5, 6
 """Passes over Validation_Set: the official model, the same without audio or without faces, and two of one modality; also without smoothing."""
 _SOURCES = ("annotated images, baselines and predictions: tools/benchmarks/stages-2026-11-29-epyc-2.json",)
@@ -31,8 +33,10 @@ def annotated_images_workload(run: Run[Any], todo: Mapping[Item, dict] | None) -
     quotas = image_quotas(labels, config.encoder.classes, config.fold_encoders.images)
     names = labels.keys() if todo is None else {item.name for item in todo}
     images = sum(sum(quotas[name].values()) for name in names)
-    rows = [row for row in videos(run).values() if any(subject["track"] in names for subject in row["subjects"])]
-    faces = face_rows(run, rows, None)
+    faces = 0.0
+    for row in videos(run).values():
+        if subjects := sum(subject["track"] in names for subject in row["subjects"]):
+            faces += subjects * face_rows(run, [row], None)  # the faces of a video are read once for each of its subjects
     return Workload(text=f"{images:,} images", cpu_s=(faces * _SCANNED_US + images * _IMAGE_US) / 1e6, sources=_SOURCES)
 
 
@@ -65,7 +69,14 @@ def predictions_workload(run: Run[Any]) -> Workload:
     annotations, sweep = annotated(run), run.config.sweep
     val = sum(len(rows) for name, rows in annotations.labels.items() if annotations.splits[name] == "val")
     test = len(annotations.example)
-    passes = sweep.final_seeds * (val * _VALIDATION_MODELS + test * sweep.folds * sweep.fold_repeats)
-    seconds = (passes * _MODEL_FRAME_US + (val * _VALIDATION_LABELS + test) * _LABELS_FRAME_US) / 1e6
+    passes = sweep.final_seeds * (val * _VALIDATION_MODELS + test * sweep.folds)
+    labels_s = (val * _VALIDATION_LABELS + test) * _LABELS_FRAME_US / 1e6
+    gpu = run.compute.fusion.gpus > 0
     text = f"{val:,} frames" + (f" and {test:,} of the test release" if test else "")
-    return Workload(text=text, cpu_s=seconds, parallel=1, sources=_SOURCES)
+    return Workload(
+        text=text,
+        cpu_s=labels_s + (0.0 if gpu else passes * _MODEL_FRAME_US / 1e6),
+        gflop=passes * _MODEL_FRAME_GFLOP if gpu else 0.0,
+        parallel=1,
+        sources=_SOURCES,
+    )

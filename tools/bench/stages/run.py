@@ -5,8 +5,6 @@ python -m tools.bench.stages --json tools/benchmarks/stages-2026-01-31-box.json
 Images, sound, vectors and logits are random: the time depends on their sizes. Rates of one core, the median over rounds.
 """
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +16,6 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tyro
 
 from abaw_ray.cluster.stages.stage_one.annotated_images import selected_faces
 from abaw_ray.core import schema
@@ -154,8 +151,3 @@ def main(frames: int = 20_000, rounds: int = 5, json: JsonFile = None) -> int:
         note = {"command": command_line("tools.bench.stages", frames=frames, rounds=rounds, json=json), "frames": frames, "rounds": rounds}
         write_rows(json, FIGURES, note | metadata("torch", "scikit-learn", "torchaudio"), raw)
     return 0
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(tyro.cli(main, prog="python -m tools.bench.stages"))
