@@ -100,7 +100,7 @@ ERRORS = {
         "gpu_on_demand.node_config.InstanceMarketOptions: its machines are labelled as on demand",
     ),
     "on-demand machines of a type that has no spot machines": (
-        lambda c: node("gpu_spot")(c).update(max_workers=0),
+        lambda c: [node("gpu_spot")(c).update(max_workers=0), node("gpu_on_demand")(c).update(max_workers=1)],
         "gpu_on_demand: no type has spot machines of g5.12xlarge",
     ),
     "no price on demand": (

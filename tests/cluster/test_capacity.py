@@ -116,11 +116,11 @@ def test_on_demand_machines_replace_others_and_are_not_counted_beside_them(tmp_p
     path = write_cluster_file(tmp_path / "cluster.yaml")
     assert allowed(path) == [Machine({"CPU": 8, "GPU": 1}, 4, "g5.2xlarge")]
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert on_demand_machines(path) == [], "a local Ray starts no machines"
+    assert on_demand_machines(path) == {}, "a local Ray starts no machines"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert on_demand_machines(path) == [Machine({"CPU": 8, "GPU": 1}, 2, "g5.2xlarge")]
+    assert on_demand_machines(path) == {"gpu_on_demand": Machine({"CPU": 8, "GPU": 1}, 2, "g5.2xlarge")}
     assert on_demand_types(path) == {"gpu_on_demand": "g5.2xlarge on demand"}
-    assert on_demand_types(tmp_path / "none") == {} and on_demand_machines(tmp_path / "none") == []
+    assert on_demand_types(tmp_path / "none") == {} and on_demand_machines(tmp_path / "none") == {}
 
 
 def test_on_an_autoscaling_cluster_no_more_workers_are_started_than_spot_machines_have_room_for(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ class Cloud:
     """Machines that run, start and may start, on a clock that the tests set."""
 
     def __init__(self, *machines):
-        self.machines, self.running, self.starting, self.now = list(machines), [], 0, 0.0
+        self.machines, self.running, self.starting, self.now = dict(zip("ab", machines, strict=False)), [], {}, 0.0
         self.sizes, self.requested, self.lines = [], [], []
 
     def request(self, size):
@@ -83,10 +83,10 @@ def test_a_request_ends_when_as_many_machines_are_starting():
     cloud = Cloud(FOUR_GPUS)
     on_demand = cloud.on_demand()
     poll(cloud, on_demand, {GPU: 8}, to_minute=31)
-    cloud.starting = 1
+    cloud.starting = {"a": 1, "gpu_spot": 5}
     on_demand.update({GPU: 8})
     assert cloud.requested == [2], "the other machine is still to be started"
-    cloud.starting = 2
+    cloud.starting = {"a": 2}
     on_demand.update({GPU: 8})
     assert cloud.requested == [0] and on_demand.requested_at == 1805, "the wait goes on"
 
@@ -127,7 +127,19 @@ def test_a_request_is_repeated_as_its_machine_may_have_failed_to_start():
     poll(cloud, on_demand, {GPU: 4}, to_minute=59)
     assert len(cloud.requested) == 1
     poll(cloud, on_demand, {GPU: 4}, to_minute=61)
-    assert cloud.requested == [0, 1]
+    assert sum(cloud.requested) == 1 and len(cloud.requested) == 2 and "no machine in 1.0 h" in cloud.lines[1]
+
+
+def test_none_is_requested_again_while_it_is_starting_and_at_once_when_that_has_failed():
+    cloud = Cloud(FOUR_GPUS)
+    on_demand = cloud.on_demand(after_minutes=5)
+    poll(cloud, on_demand, {GPU: 4}, to_minute=6)
+    cloud.starting = {"a": 1}
+    poll(cloud, on_demand, {GPU: 4}, to_minute=14)
+    assert len(cloud.lines) == 1 and sum(cloud.requested) == 0
+    cloud.starting = {}
+    poll(cloud, on_demand, {GPU: 4}, to_minute=14.2)
+    assert len(cloud.lines) == 2 and sum(cloud.requested) == 1
 
 
 def test_no_machine_with_gpus_is_started_for_work_without_them_and_none_where_it_is_turned_off():
@@ -168,7 +180,7 @@ def test_by_default_machines_are_those_of_the_cluster_file(tmp_path, monkeypatch
     path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 2, "head_node_type": "head", "available_node_types": types}))
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setattr(module.on_demand_machines, "__defaults__", (path,))
-    assert OnDemandRequest(after_minutes=1, show=print).machines() == [Machine({"CPU": 48, "GPU": 4}, 1)]
+    assert OnDemandRequest(after_minutes=1, show=print).machines() == {"gpu_on_demand": Machine({"CPU": 48, "GPU": 4}, 1)}
 
 
 @pytest.mark.slow

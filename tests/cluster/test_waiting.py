@@ -123,12 +123,32 @@ def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
     assert on_demand.calls == [{GPU_WORKER: 2}, {GPU_WORKER: 2}, "released", {GPU_WORKER: 1}, "released"]
 
 
-def test_an_error_ends_the_lines_and_not_the_stage(caplog):
+def test_an_error_ends_the_lines_and_the_request_and_not_the_stage(caplog):
     def fail():
         raise ValueError("an unknown status")
 
-    wait_watch._watch(fail, print, threading.Event(), OnDemand(), poll_s=0.0)
-    assert "waiting for machines is no longer shown" in caplog.text
+    on_demand = OnDemand()
+    wait_watch._watch(fail, print, threading.Event(), on_demand, poll_s=0.0)
+    assert "waiting for machines is no longer shown" in caplog.text and on_demand.calls == ["released"]
+
+
+def test_a_head_that_fails_once_is_looked_at_again(caplog):
+    found, ended = iter([RpcError("busy"), {GPU_WORKER: 1}]), threading.Event()
+
+    class Failing(OnDemand):
+        def update(self, missing):
+            super().update(missing)
+            ended.set()
+
+    def missing():
+        entry = next(found)
+        if isinstance(entry, RpcError):
+            raise entry
+        return entry
+
+    on_demand = Failing()
+    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    assert on_demand.calls == [{GPU_WORKER: 1}, "released"] and "busy" in caplog.text
 
 
 @pytest.mark.parametrize("initialized", [True, False])

@@ -155,6 +155,7 @@ class Stage(Generic[_ConfigT]):
         gang = isinstance(self.work, RunWork) and self.work.gang  # a training says itself what it waits for
         if not run.session.shared or gang:
             return nullcontext()
+        run.session.sizes.clear()
         return watch_waits(self.name, lambda: (*self.resources(run), *run.session.sizes), run.compute.on_demand_after_minutes)
 
     def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:

@@ -45,10 +45,10 @@ def machine_types() -> Counter[str]:
     return Counter("machine" if name in ("", f"node_{node_id}") else name for name, node_id in names)  # Ray's name where it has no type
 
 
-def starting_machines() -> int:
-    """Number of on-demand machines that the cloud has started and that have not joined yet. 0 without a status."""
-    status, on_demand = cluster_status(), on_demand_types()
-    return 0 if status is None else sum(node.ray_node_type_name in on_demand for node in status.pending_nodes)
+def starting_machines() -> Counter[str]:
+    """Node type -> number of machines that the cloud has started and that have not joined yet. Empty without a status."""
+    status = cluster_status()
+    return Counter() if status is None else Counter(node.ray_node_type_name for node in status.pending_nodes)
 
 
 def requests_without_room(status: Any, resources: Resources) -> int:

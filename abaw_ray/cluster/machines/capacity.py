@@ -90,10 +90,11 @@ def allowed(path: Path) -> list[Machine]:
     return [machine for node, machine in _node_types(path).values() if not is_on_demand(node)]
 
 
-def on_demand_machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
-    """The on-demand machines that may start on the cluster that Ray is connected to."""
+def on_demand_machines(bootstrap: Path = BOOTSTRAP) -> dict[str, Machine]:
+    """Node type -> the on-demand machines that may start on the cluster that Ray is connected to."""
     joined = os.environ.get("RAY_ADDRESS")
-    return [machine for node, machine in _node_types(bootstrap.expanduser()).values() if is_on_demand(node) and machine.count] if joined else []
+    types = _node_types(bootstrap.expanduser()) if joined else {}
+    return {name: machine for name, (node, machine) in types.items() if is_on_demand(node) and machine.count}
 
 
 def on_demand_types(bootstrap: Path = BOOTSTRAP) -> dict[str, str]:

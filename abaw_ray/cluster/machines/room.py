@@ -47,8 +47,9 @@ class PlacementGroups:
 
     def request(self, workers: int) -> None:
         """Request room for this many workers, in addition to what is in use."""
-        names = (f"{self._name}-{number}" * bool(self._name) for number in range(workers))
-        self._groups += [placement_group([dict(self._request)], name=name, **self._options) for name in names]
+        for number in range(workers):  # one by one: those before an error are taken back
+            name = f"{self._name}-{number}" * bool(self._name)
+            self._groups.append(placement_group([dict(self._request)], name=name, **self._options))
 
     def count(self) -> int:
         """Number of requested workers for which room is reserved now."""

@@ -53,7 +53,7 @@ class RaySession:
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
         self.sizes: list[Resources] = []
-        """Sizes of the workers and tasks for which it was started."""
+        """Sizes of the workers and tasks for which the present stage has started it."""
 
     @property
     def shared(self) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 _POLL_S = 5.0
 """Seconds between two looks. Ours."""
 _END_S = 15.0
-"""Longest wait for the end of the last look, in seconds: a head that does not answer is given up after ten. Ours."""
+"""Longest wait for the end of the last look, in seconds: the status of a head that does not answer takes ten. Ours."""
 Missing = Mapping[Resources, int]
 """Size of a worker -> number of workers of this size without room."""
 
@@ -49,21 +49,28 @@ def _watch(
     missing: Callable[[], Missing | None], show: Callable[[str], None], ended: threading.Event, on_demand: OnDemandRequest, poll_s: float = _POLL_S
 ) -> None:
     """Watch what is missing until the event is set; a wait begins anew after nothing was missing."""
+    from ray.exceptions import RayError
+
     notice = None
     try:
         while not ended.wait(poll_s):
-            if (found := missing()) is None or ended.is_set():
-                continue
-            if not found:
-                notice = None
-                on_demand.release()
-                continue
-            notice = notice or WaitNotice(show)
-            notice.update(lambda found=found: with_reason(_text(found), why_no_machines()))
-            on_demand.update(found)
-        on_demand.release()
-    except Exception:  # the stage itself goes on; what is requested is taken back at the end of the job
+            try:
+                found = missing()
+                if found is None or ended.is_set():
+                    continue
+                notice = (notice or WaitNotice(show)) if found else None
+                if notice is None:
+                    on_demand.release()
+                else:
+                    notice.update(lambda found=found: with_reason(_text(found), why_no_machines()))
+                    on_demand.update(found)
+            except RayError as error:  # the head is busy; the next look may succeed
+                _LOG.warning("the wait for machines: %s", error)
+    except Exception:  # the stage itself goes on
         _LOG.warning("waiting for machines is no longer shown", exc_info=True)
+    finally:
+        with suppress(Exception):
+            on_demand.release()
 
 
 def _missing(sizes: Callable[[], Iterable[Resources]], on_demand: OnDemandRequest) -> Missing | None:

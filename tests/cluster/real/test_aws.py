@@ -102,7 +102,7 @@ def test_an_on_demand_machine_does_the_work_after_a_wait_without_spot_machines(c
     s3 = cloud.client("s3")
     runs = [item["Key"] for item in s3.list_objects_v2(Bucket="abaw", Prefix="demand/runs/")["Contents"] if item["Key"].endswith("/run.json")]
     stages = json.loads(s3.get_object(Bucket="abaw", Key=runs[0])["Body"].read())["stages"]
-    assert len(runs) == 1 and stages["faces"]["machine_hours"].keys() == {"head", "g5.12xlarge on demand"} and stages["faces"]["usd"] > 0
+    assert len(runs) == 1 and stages["faces"]["machine_hours"].keys() == {"head", "m7i.4xlarge on demand"} and stages["faces"]["usd"] > 0
     assert len(running(cloud)) == 2, "one machine on demand beside the head"
 
 

@@ -156,7 +156,7 @@ def _check_on_demand(config: dict, where: str, node: dict, key: str) -> Iterator
         yield f"{where}.priority: is not below that of the spot types; set -1, or its machines start in place of those"
     kind = machine_type(node)
     others = [other for _, other, settings, head in node_types(config) if not head and is_spot(settings) and other.get("max_workers")]
-    if kind not in map(machine_type, others):
+    if node.get("max_workers") and kind not in map(machine_type, others):
         yield f"{where}: no type has spot machines of {kind}; add one, jobs are sized by what fits on spot machines"
 
 

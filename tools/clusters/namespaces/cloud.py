@@ -15,8 +15,8 @@ from tools.clusters.namespaces.hosts import CLIENT, PROJECT, Hosts
 FIRST_MACHINE = 4
 """moto assigns the addresses of a subnet in order, from the fourth on."""
 METADATA_ADDRESS = "169.254.169.254"
-WORKERS = {"cpu_spot": 2, "gpu_on_demand": 1}
-"""Node types of ``cluster.yaml`` whose machines start, and how many; they have two CPUs."""
+WORKERS = {"cpu_spot": 2, "cpu_on_demand": 1}
+"""Node types whose machines start, and how many; they have two CPUs. The shipped on-demand type has GPUs, and is changed to one without."""
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
@@ -81,6 +81,9 @@ class MockAws:
     def _cluster_config(self) -> dict:
         """Return ``cluster.yaml`` with the account's ids, two worker types (spot, on demand) of two CPUs, and an idle timeout of half a minute."""
         config = yaml.safe_load((PROJECT / "cluster.yaml").read_text())
+        on_demand = config["available_node_types"]["cpu_on_demand"] = config["available_node_types"].pop("gpu_on_demand")
+        on_demand["node_config"]["InstanceType"] = "m7i.4xlarge"
+        config["provider"]["prices"]["usd_per_hour"]["m7i.4xlarge on demand"] = 0.83
         vpc = self.ec2.create_vpc(CidrBlock=f"{self.hosts.net.rsplit('.', 1)[0]}.0.0/16")["Vpc"]["VpcId"]
         subnet = self.ec2.create_subnet(VpcId=vpc, CidrBlock=f"{self.hosts.net}.0/24", AvailabilityZone="us-west-2a")["Subnet"]["SubnetId"]
         group = self.ec2.create_security_group(GroupName="abaw", Description="abaw", VpcId=vpc)["GroupId"]

@@ -131,13 +131,14 @@ def _run_finals(
     at_once = 1 if sweep.encoders else min(len(jobs), run.session.workers(replace(size, workers=len(jobs))))
     figures: dict[str, dict] = {}
     with progress("models", len(jobs), "protocols") as shown:
-        for start in range(0, len(jobs), at_once):
-            refs = {task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:]): name for name in list(jobs)[start : start + at_once]}
-            waiting = list(refs)
-            while waiting:
-                done, waiting = ray.wait(waiting)
-                figures |= {refs[ref]: fetch(ref) for ref in done}
-                shown.step(len(done))
+        remaining, running = list(jobs), {}
+        while remaining or running:
+            while remaining and len(running) < at_once:
+                name = remaining.pop(0)
+                running[task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:])] = name
+            done, _ = ray.wait(list(running))
+            figures |= {running.pop(ref): fetch(ref) for ref in done}
+            shown.step(len(done))
     return figures
 
 
