@@ -7,7 +7,7 @@ CLIPS_STAMP := $(VENV)/installed-clips
 # Ray starts one process per core; one thread per process keeps them from competing for the cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
-# Each test file runs in one process. Some files start a Ray cluster, so more processes than cores do not help.
+# Each test file runs in one process. Some files start a Ray cluster, so many more processes than cores do not help.
 TEST_PROCESSES ?= 2
 CLUSTER_TESTS ?= tests/cluster/real
 

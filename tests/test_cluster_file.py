@@ -94,6 +94,19 @@ ERRORS = {
         lambda c: node("gpu_spot")(c)["node_config"].pop("InstanceMarketOptions"),
         "gpu_spot.node_config.InstanceMarketOptions",
     ),
+    "on-demand workers beside the spot ones": (lambda c: node("gpu_on_demand")(c).pop("priority"), "gpu_on_demand.priority: is not below"),
+    "spot workers labelled as on demand": (
+        lambda c: node("gpu_on_demand")(c)["node_config"].update(InstanceMarketOptions={"MarketType": "spot"}),
+        "gpu_on_demand.node_config.InstanceMarketOptions: its machines are labelled as on demand",
+    ),
+    "on-demand machines of a type that has no spot machines": (
+        lambda c: [node("gpu_spot")(c).update(max_workers=0), node("gpu_on_demand")(c).update(max_workers=1)],
+        "gpu_on_demand: no type has spot machines of g5.12xlarge",
+    ),
+    "no price on demand": (
+        lambda c: c["provider"]["prices"]["usd_per_hour"].pop("g5.12xlarge on demand"),
+        "no price for g5.12xlarge on demand of available_node_types.gpu_on_demand",
+    ),
     "a disk without encryption": (
         lambda c: node("gpu_spot")(c)["node_config"].update(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200}}]),
         "gpu_spot.node_config.BlockDeviceMappings: a disk is not encrypted; set Encrypted: true",

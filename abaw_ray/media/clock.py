@@ -10,11 +10,9 @@ _MAX_STEP = 1.0
 """Seconds: largest interval per frame with which missing times are extrapolated."""
 _FALLBACK_STEP = 0.04
 """Seconds between frames of a file that states neither times nor a rate."""
-
-
 _MAX_TIME = 2.0**32
-"""Seconds (136 years, so that a timestamp may be a date): a later timestamp is damaged. Up to here a float is exact to a microsecond; much later,
-adding a frame's interval to a time has no effect. Ours."""
+"""Seconds (136 years, so that a timestamp may be a date): a timestamp further from 0 is damaged. Up to here a float is exact to a microsecond;
+far beyond it, adding a frame's interval has no effect. Ours."""
 
 
 def to_seconds(ticks: int | None, time_base: Fraction | None) -> float | None:

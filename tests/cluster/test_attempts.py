@@ -3,12 +3,16 @@
 import pytest
 from ray.train import TrainingFailedError
 
+from abaw_ray.cluster.machines.capacity import Machine
+from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.training.attempts import Attempts, Restart
-from abaw_ray.cluster.training.room import LargerSizes, allowed_sizes
+from abaw_ray.cluster.training.sizes import LargerSizes, allowed_sizes
 from abaw_ray.core.errors import ConfigError, StageError
 
 MINUTE, HOUR = 60.0, 3600.0
+WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
 DONE = {"macro_f1": 0.5}
 
 
@@ -33,6 +37,19 @@ class Cluster:
         self.now += seconds
 
 
+class OnDemand:
+    """A request for on-demand machines of one worker each: the first is ready after five minutes, the next a minute later, and so on."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def request(self, workers):
+        self.cluster.ready_at += [self.cluster.now + (5 + number) * MINUTE for number in range(workers)]
+
+    def release(self):
+        pass
+
+
 class FailedError(TrainingFailedError):
     """A failure of the kind that is given."""
 
@@ -41,7 +58,7 @@ class FailedError(TrainingFailedError):
         self.kind = kind
 
 
-def attempts(cluster, outcomes, *, workers=4, batch_size=4, **recovery):
+def attempts(cluster, outcomes, *, workers=4, batch_size=4, on_demand_after_minutes=0.0, **recovery):
     """Attempts with these outcomes: (seconds, new checkpoints, a result or a kind of failure)."""
     remaining = iter(outcomes)
 
@@ -62,8 +79,17 @@ def attempts(cluster, outcomes, *, workers=4, batch_size=4, **recovery):
         checkpoints=lambda: cluster.saved,
         room=cluster,
         sizes=allowed_sizes(workers, settings.min_workers, batch_size),
-        worker="8 CPU + 1 GPU + 8 GB",
+        worker=WORKER,
         recovery=settings,
+        on_demand=OnDemandRequest(
+            after_minutes=on_demand_after_minutes,
+            show=cluster.messages.append,
+            request=lambda size: OnDemand(cluster),
+            machines=lambda: {"on_demand": Machine(WORKER.request, 4)},
+            running=lambda: [Machine(WORKER.request)] * sum(moment <= cluster.now for moment in cluster.ready_at),
+            starting=dict,
+            clock=lambda: cluster.now,
+        ),
         show=cluster.messages.append,
         why=lambda: "InsufficientInstanceCapacity",
         clock=lambda: cluster.now,
@@ -207,3 +233,16 @@ def test_allowed_sizes_divide_the_batch():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         RecoveryConfig(**settings).check("recovery")
+
+
+def test_on_demand_machines_are_requested_after_a_wait_without_any_machine_and_all_of_them_are_waited_for():
+    cluster = Cluster([])
+    attempts(cluster, [(HOUR, 3, DONE)], on_demand_after_minutes=30).run()
+    assert cluster.sizes == [4] and cluster.now == pytest.approx(HOUR + 38 * MINUTE, abs=5), "ten minutes are over, but not since the request"
+    assert sum("requests 4 on-demand machines for 4 workers" in line for line in cluster.messages) == 1
+
+
+def test_no_on_demand_machine_is_requested_while_a_machine_runs():
+    cluster = Cluster([0, 90 * MINUTE])
+    attempts(cluster, [(HOUR, 3, DONE)], on_demand_after_minutes=30, wait_minutes=60).run()
+    assert cluster.sizes == [1] and not any("on-demand" in line for line in cluster.messages)

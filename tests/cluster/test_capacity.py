@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from abaw_ray.cluster.machines.capacity import Machine, allowed, divide, machines, max_workers
+from abaw_ray.cluster.machines import capacity
+from abaw_ray.cluster.machines.capacity import Machine, allowed, divide, machines, max_workers, on_demand_machines, on_demand_types
 from abaw_ray.cluster.machines.compute import LAPTOP, ComputeConfig, compute_preset
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
@@ -96,6 +97,42 @@ def test_the_cluster_file_is_used_only_by_a_job_inside_the_cluster(tmp_path, mon
     assert machines(path) == [Machine({"CPU": 2.0})]
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert machines(path) == [Machine({"CPU": 16}, 8)]
+
+
+def write_cluster_file(path):
+    on_demand = {
+        "resources": {"CPU": 8, "GPU": 1},
+        "max_workers": 2,
+        "labels": {"abaw-pool": "on-demand"},
+        "node_config": {"InstanceType": "g5.2xlarge"},
+    }
+    spot = {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 4, "labels": {"abaw-pool": "gpu"}, "node_config": {"InstanceType": "g5.2xlarge"}}
+    types = {"head": {"resources": {"CPU": 0}}, "gpu_spot": spot, "gpu_on_demand": on_demand}
+    path.write_text(yaml.safe_dump({"provider": {"type": "aws"}, "max_workers": 12, "head_node_type": "head", "available_node_types": types}))
+    return path
+
+
+def test_on_demand_machines_replace_others_and_are_not_counted_beside_them(tmp_path, monkeypatch):
+    path = write_cluster_file(tmp_path / "cluster.yaml")
+    assert allowed(path) == [Machine({"CPU": 8, "GPU": 1}, 4, "g5.2xlarge")]
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert on_demand_machines(path) == {}, "a local Ray starts no machines"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert on_demand_machines(path) == {"gpu_on_demand": Machine({"CPU": 8, "GPU": 1}, 2, "g5.2xlarge")}
+    assert on_demand_types(path) == {"gpu_on_demand": "g5.2xlarge on demand"}
+    assert on_demand_types(tmp_path / "none") == {} and on_demand_machines(tmp_path / "none") == {}
+
+
+def test_on_an_autoscaling_cluster_no_more_workers_are_started_than_spot_machines_have_room_for(tmp_path, monkeypatch):
+    path, chosen = write_cluster_file(tmp_path / "cluster.yaml"), Resources(workers=9, cpus=4, gpus=1)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0, "memory": gib(5)}}])
+    monkeypatch.setattr(capacity, "allowed", lambda _: allowed(path))
+    session = RaySession(LAPTOP)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert session.workers(chosen) == 9, "a local Ray starts no machines: they wait"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert [session.workers(one) for one in (chosen, replace(chosen, workers=3), replace(chosen, workers=0))] == [4, 3, 4]
+    assert [size.workers for size in session.sized([chosen])] == [4]
 
 
 def test_the_endpoint_of_the_store_is_in_the_environment_before_ray_starts_and_removed_after_the_session(monkeypatch):

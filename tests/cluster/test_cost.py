@@ -81,6 +81,12 @@ def test_prices_hold_for_both_names_of_a_machine(tmp_path):
     assert (prices.date, prices.remark) == ("2026-11-01", "")
 
 
+def test_on_demand_machines_have_a_price_of_their_own():
+    prices = read_prices(Path(__file__).parents[2] / "cluster.yaml", date(2026, 11, 29))
+    assert prices.usd({"gpu_spot": 1.0}) == prices.usd_per_hour["g5.12xlarge"]
+    assert prices.usd({"gpu_on_demand": 1.0}) == prices.usd_per_hour["g5.12xlarge on demand"] > 2 * prices.usd_per_hour["g5.12xlarge"]
+
+
 def test_old_prices_are_used_with_a_remark(tmp_path):
     prices = read_prices(file_with(tmp_path, {"prices": {"date": "2026-11-01", "usd_per_hour": {"n2-standard-16": 0.5}}}), date(2027, 5, 29))
     assert prices.usd({"cpu": 1.0}) == 0.5 and "are of 2026-11-01, 6 months old" in prices.remark

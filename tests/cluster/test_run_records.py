@@ -225,7 +225,8 @@ def test_an_empty_storage_has_no_runs_and_two_are_compared(tmp_path, capsys):
 def test_machines_of_a_cluster_are_counted_by_type(monkeypatch):
     from abaw_ray.cluster.machines import autoscaler
 
-    types = (("g5.2xlarge", "gpu"), ("", ""), ("", "node_7aa3"))
+    types = (("g5.2xlarge", "gpu"), ("", ""), ("", "node_7aa3"), ("g5.2xlarge", "gpu_on_demand"))
     nodes = [SimpleNamespace(instance_type_name=machine, ray_node_type_name=kind, node_id="7aa3") for machine, kind in types]
     monkeypatch.setattr(autoscaler, "cluster_status", lambda: SimpleNamespace(active_nodes=nodes[:1] * 3, idle_nodes=nodes[1:]))
-    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2}
+    monkeypatch.setattr(autoscaler, "on_demand_types", lambda: {"gpu_on_demand": "g5.2xlarge on demand"})
+    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2, "g5.2xlarge on demand": 1}

@@ -1,6 +1,7 @@
 """Plan, run, records and report rows need only a list of stages and a settings class: here those of the test."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -67,7 +68,7 @@ def refuse_whispers(run):
         raise ConfigError("texts: whisper cannot be read; leave it out")
 
 
-SMALL = Resources(workers=1, memory_gb=0.1)
+SMALL, TASK = Resources(workers=1, memory_gb=0.1), Resources(workers=1, memory_gb=0.2)
 WORDS = Stage(
     name="words",
     revision=1,
@@ -122,6 +123,28 @@ def plan_of(run, capsys, monkeypatch, stages=(WORDS, TOTAL)):
     capsys.readouterr()
     show_plan(run, stages)
     return capsys.readouterr().out
+
+
+def test_on_a_cluster_waits_of_all_sizes_are_watched_also_of_tasks_beside_the_workers(run, monkeypatch):
+    watched = []
+
+    @contextmanager
+    def watch(stage, sizes, minutes):
+        yield
+        watched.append((stage, set(sizes()), minutes))
+
+    def count_in_a_task(run, store, item):
+        run.session.start(TASK)
+        return count(run, store, item)
+
+    monkeypatch.setattr("abaw_ray.cluster.engine.stage.watch_waits", watch)
+    monkeypatch.setattr(RaySession, "shared", property(lambda self: True))
+    one = run()
+    WORDS.complete(one)
+    replace(TOTAL, work=replace(TOTAL.work, run=count_in_a_task)).complete(one)
+    (words, words_sizes, minutes), (total, total_sizes, _) = watched
+    assert (words, total, minutes) == ("words", "total", 30.0)
+    assert SMALL in words_sizes and TASK not in words_sizes and {SMALL, TASK} <= total_sizes
 
 
 def test_a_list_of_stages_gets_a_plan_a_run_records_and_report_rows(run, capsys, monkeypatch):

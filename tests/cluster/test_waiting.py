@@ -1,6 +1,7 @@
 """Lines about a wait for machines: when they are shown, and what they say about the state of Ray's autoscaler."""
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +35,22 @@ LOG = "\n".join(
 )
 
 
+class OnDemand:
+    """Records what a wait says; ``counted``: number of requests of the size of a worker."""
+
+    def __init__(self, counted=None):
+        self.calls, self._counted = [], counted or {}
+
+    def update(self, missing):
+        self.calls.append(missing)
+
+    def counted(self, size):
+        return self._counted.get(size, 0)
+
+    def release(self):
+        self.calls.append("released")
+
+
 def failed(kind, machine):
     return LaunchRequest(machine, kind, 1, LaunchRequest.Status.FAILED, 0, 1000, "")
 
@@ -50,6 +67,13 @@ def test_a_reason_without_a_code_is_given_in_its_words():
     assert machines_text(status, LOG, 1001) == "cpu_spot: Quota 'CPUS' exceeded. Limit: 24.0 in region us-west1."
     assert machines_text(status, "", 1001) == "cpu_spot: it could not be started, see `ray monitor`"
     assert machines_text(ClusterStatus(), LOG, 1001) == ""
+
+
+def test_machines_on_demand_have_a_name_of_their_own():
+    pending, on_demand = [NodeInfo("g5.2xlarge", "gpu_on_demand", "", "")], {"gpu_on_demand": "g5.2xlarge on demand"}
+    status = ClusterStatus(pending_nodes=pending, failed_launches=[failed("gpu_spot", "g5.2xlarge")])
+    text = machines_text(status, LOG, 1001, on_demand)
+    assert text == "1 x g5.2xlarge on demand is starting; g5.2xlarge: InsufficientInstanceCapacity in us-west-2a"
 
 
 def test_a_launch_that_failed_long_ago_is_no_reason():
@@ -75,7 +99,7 @@ def test_a_short_wait_is_not_shown_and_a_long_one_once_a_minute():
 
 
 def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
-    texts, notices, ended = iter(["2 workers", "2 workers", "", "1 worker"]), [], threading.Event()
+    counts, notices, ended = iter([2, None, 2, 0, 1]), [], threading.Event()  # None: the head does not answer
 
     class Notice:
         def __init__(self, show):
@@ -85,22 +109,53 @@ def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
             notices[-1].append(describe())
 
     def missing():
-        text = next(texts, None)
-        if text is None:
+        count = next(counts, "end")
+        if count == "end":
             ended.set()
-            return ""
-        return text
+            return {GPU_WORKER: 9}
+        return None if count is None else {GPU_WORKER: count} if count else {}
 
     monkeypatch.setattr(wait_watch, "WaitNotice", Notice)
-    wait_watch._watch(missing, print, ended, poll_s=0.0)
-    assert notices == [["2 workers", "2 workers"], ["1 worker"]]
+    on_demand = OnDemand()
+    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    size = "with 8 CPU + 1 GPU + 8 GB each"
+    assert notices == [[f"2 workers {size}"] * 2, [f"1 worker {size}"]]
+    assert on_demand.calls == [{GPU_WORKER: 2}, {GPU_WORKER: 2}, "released", {GPU_WORKER: 1}, "released"]
+
+
+def test_an_error_ends_the_lines_and_the_request_and_not_the_stage(caplog):
+    def fail():
+        raise ValueError("an unknown status")
+
+    on_demand = OnDemand()
+    wait_watch._watch(fail, print, threading.Event(), on_demand, poll_s=0.0)
+    assert "waiting for machines is no longer shown" in caplog.text and on_demand.calls == ["released"]
+
+
+def test_a_head_that_fails_once_is_looked_at_again(caplog):
+    found, ended = iter([RpcError("busy"), {GPU_WORKER: 1}]), threading.Event()
+
+    class Failing(OnDemand):
+        def update(self, missing):
+            super().update(missing)
+            ended.set()
+
+    def missing():
+        entry = next(found)
+        if isinstance(entry, RpcError):
+            raise entry
+        return entry
+
+    on_demand = Failing()
+    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    assert on_demand.calls == [{GPU_WORKER: 1}, "released"] and "busy" in caplog.text
 
 
 @pytest.mark.parametrize("initialized", [True, False])
 def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     decode, gpu = Resources(cpus=2), Resources(cpus=4, gpus=1)
     without_cpus = {name: value for name, value in gpu.request.items() if name != "CPU"}
-    bundles = [ResourceRequestByCount(dict(decode.request), 1), ResourceRequestByCount(without_cpus, 2)]
+    bundles = [ResourceRequestByCount(dict(decode.request), 3), ResourceRequestByCount(without_cpus, 2)]
     status = ClusterStatus(resource_demands=ResourceDemandSummary(ray_task_actor_demand=[RayTaskActorDemand(bundles)]))
     monkeypatch.setattr("ray.is_initialized", lambda: initialized)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
@@ -108,8 +163,9 @@ def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
     described, looks = [], iter([False, True])
     monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
-    ended = SimpleNamespace(wait=lambda seconds: next(looks))
-    wait_watch._watch(lambda: wait_watch._missing([decode, gpu, decode]), print, ended)
+    ended = SimpleNamespace(wait=lambda seconds: next(looks), is_set=lambda: False)
+    on_demand = OnDemand({decode: 2})
+    wait_watch._watch(lambda: wait_watch._missing(lambda: [decode, gpu, replace(decode, workers=3)], on_demand) or {}, print, ended, on_demand)
     text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
     assert described == ([text] if initialized else [])
 

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from abaw_ray.cluster.machines.capacity import BOOTSTRAP, machine_type
+from abaw_ray.cluster.machines.capacity import BOOTSTRAP, priced_as
 
 _MAX_AGE_DAYS = 120
 """Age of prices above which there is a remark. Ours."""
@@ -23,7 +23,7 @@ class Prices:
     date: str = ""
     """Day on which they were looked up, ISO 8601; empty without prices."""
     usd_per_hour: Mapping[str, float] = field(default_factory=dict)
-    """Type of machine, and name of a node type of the cluster file -> USD per hour of one machine."""
+    """Type of machine (``g5.12xlarge``, ``g5.12xlarge on demand``), and name of a node type of the cluster file -> USD per hour of one machine."""
     head: float = 0.0
     """USD per hour of the head; 0 where it has no price."""
     remark: str = ""
@@ -63,7 +63,7 @@ def read_prices(path: Path, today: date) -> Prices:
             return Prices(remark=f"no prices in {name}; add provider.prices for costs in USD")
         day = date.fromisoformat(str(found["date"]))
         prices = {str(kind): price_of(value) for kind, value in found["usd_per_hour"].items()}
-        types = {node: machine_type(entry) for node, entry in (config.get("available_node_types") or {}).items()}
+        types = {node: priced_as(entry) for node, entry in (config.get("available_node_types") or {}).items()}
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         return Prices(
             remark=f"provider.prices in {name} cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:80]}); no costs in USD"

@@ -18,7 +18,7 @@ from abaw_ray.cluster.engine.workers.rounds import Chain
 from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.wait_watch import waiting_shown
+from abaw_ray.cluster.machines.wait_watch import watch_waits
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
@@ -118,7 +118,7 @@ class Stage(Generic[_ConfigT]):
             BusyError: another run writes the same store.
         """
         work = self.work
-        with self._waiting_shown(run):
+        with self._watch_waits(run):
             run.records[self.name] = self._complete_items(run, work) if isinstance(work, ItemWork) else self._complete_run(run, work)
         return run.records[self.name]
 
@@ -138,8 +138,7 @@ class Stage(Generic[_ConfigT]):
         work = self.work
         assert isinstance(work, ItemWork)  # the output of a run is never made in part
         echo(f"{self.name}: {work.unit} are processed again, because {reason}")
-        with self._waiting_shown(run):
-            remake_items(run, self.store(run), select, partial(self._chain, run, work), unit=work.unit, split=work.split, keys=keys)
+        remake_items(run, self.store(run), select, partial(self._chain, run, work), unit=work.unit, split=work.split, keys=keys)
 
     def check_all(self, run: Run[_ConfigT]) -> None:
         """``check``, and that of the stage some of whose items have to be processed again before this one."""
@@ -152,9 +151,12 @@ class Stage(Generic[_ConfigT]):
         """Plural noun for its items; runs for ``RunWork``."""
         return self.work.unit if isinstance(self.work, ItemWork) else "runs"
 
-    def _waiting_shown(self, run: Run[_ConfigT]) -> AbstractContextManager[None]:
+    def _watch_waits(self, run: Run[_ConfigT]) -> AbstractContextManager[None]:
         gang = isinstance(self.work, RunWork) and self.work.gang  # a training says itself what it waits for
-        return waiting_shown(self.name, self.resources(run)) if run.session.shared and not gang else nullcontext()
+        if not run.session.shared or gang:
+            return nullcontext()
+        run.session.sizes.clear()
+        return watch_waits(self.name, lambda: (*self.resources(run), *run.session.sizes), run.compute.on_demand_after_minutes)
 
     def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:
         """The operators for the unfinished items, after deleted columns of their inputs are made again."""

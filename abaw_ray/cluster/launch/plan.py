@@ -13,6 +13,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import PendingError, Stage, needed
 from abaw_ray.cluster.engine.stage_work import Forecast, ItemWork, RunWork
 from abaw_ray.cluster.machines import capacity
+from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import refusal
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
@@ -50,7 +51,7 @@ def show_plan(run: Run[Any], stages: Sequence[Stage]) -> None:
             if work != _DONE and not run.session.size_unknown and fitting < required:
                 problems.append(ConfigError(f"{stage.name}: {refusal(resources, required, fitting)}"))
             columns.append((str(resources), f"{fitting:,}"))
-            workers.append(resources.workers or fitting)
+            workers.append(_started(run, resources, fitting))
         rows += [(stage.name, work, *pair) for pair in columns or [_DRIVER]]
         lines += _collect(problems, partial(_forecast, run, stage, tuple(workers), problems)) or ()
         if work != _DONE:
@@ -105,9 +106,14 @@ def _deleted_inputs(cost: PlanCost, run: Run[Any], stage: Stage) -> list[str]:
     if not items:
         return []
     counted.update(items)
-    sizes = [(size, size.workers or capacity.max_workers(cost.available, size)) for size in source.resources(run)]
+    sizes = [(size, _started(run, size, capacity.max_workers(cost.available, size))) for size in source.resources(run)]
     cost.add(f"{source.name} for {stage.name}", source.workloads(run, items), sizes)
     return [f"{stage.name}: the {column.text} of {len(items):,} {source.unit} were deleted; these are processed again first"]
+
+
+def _started(run: Run[Any], resources: Resources, fitting: int) -> int:
+    """Number of workers that run at the same time: of those that the user has chosen, others wait for room."""
+    return resources.workers if resources.workers and (run.session.size_unknown or not fitting) else min(resources.workers or fitting, fitting)
 
 
 def _todo(run: Run[Any], stage: Stage) -> Mapping[Item, dict] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from abaw_ray.cluster.machines.capacity import on_demand_types
 from abaw_ray.cluster.machines.resources import Resources
 
 _LOG_BYTES, _MAX_REASON = 200_000, 160
@@ -33,11 +34,21 @@ def cluster_status() -> Any | None:
 
 
 def machine_types() -> Counter[str]:
-    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type. Empty without a status."""
+    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type. Empty without a status.
+
+    On-demand machines have a name of their own, as in the prices: ``g5.12xlarge on demand``.
+    """
     if (status := cluster_status()) is None:
         return Counter()
-    names = ((node.instance_type_name or node.ray_node_type_name, node.node_id) for node in [*status.active_nodes, *status.idle_nodes])
+    nodes, on_demand = [*status.active_nodes, *status.idle_nodes], on_demand_types()
+    names = ((on_demand.get(node.ray_node_type_name) or node.instance_type_name or node.ray_node_type_name, node.node_id) for node in nodes)
     return Counter("machine" if name in ("", f"node_{node_id}") else name for name, node_id in names)  # Ray's name where it has no type
+
+
+def starting_machines() -> Counter[str]:
+    """Node type -> number of machines that the cloud has started and that have not joined yet. Empty without a status."""
+    status = cluster_status()
+    return Counter() if status is None else Counter(node.ray_node_type_name for node in status.pending_nodes)
 
 
 def requests_without_room(status: Any, resources: Resources) -> int:
@@ -62,18 +73,20 @@ def why_no_machines() -> str:
         Empty where the autoscaler says nothing, as on machines that are always running, and without a status.
     """
     status = cluster_status()
-    return "" if status is None else machines_text(status, _log_end(), time.time())
+    return "" if status is None else machines_text(status, _log_end(), time.time(), on_demand_types())
 
 
-def machines_text(status: Any, log: str, now: float) -> str:
+def machines_text(status: Any, log: str, now: float, on_demand: Mapping[str, str] | None = None) -> str:
     """The text of ``why_no_machines``.
 
     Args:
         status: From ``cluster_status``. For AWS and Google Cloud, its failed launches have no reason.
         log: End of the autoscaler's log, which has the reasons.
         now: Seconds since 1970.
+        on_demand: Names of on-demand machines by their node type.
     """
     names = {one.ray_node_type_name: one.instance_type_name or one.ray_node_type_name for one in [*status.pending_nodes, *status.failed_launches]}
+    names |= on_demand or {}
     failed = {launch.ray_node_type_name for launch in status.failed_launches if now - launch.failed_ts_s < _RECENT_S}
     starting = Counter(node.ray_node_type_name for node in status.pending_nodes)
     starting.update({launch.ray_node_type_name: launch.count for launch in status.pending_launches if launch.ray_node_type_name not in failed})

@@ -14,6 +14,10 @@ BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Path of the cluster file that ``ray up`` copies to the head node, where drivers run. Ray has no API for the nodes that may still start."""
 
 
+ON_DEMAND = {"abaw-pool": "on-demand"}
+"""Label of the types of machines that start only after a long wait for the others. It is ours, not the cloud's."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """One kind of machine, and the number of them that run or can start."""
@@ -26,11 +30,16 @@ class Machine:
 
 
 def machines(bootstrap: Path = BOOTSTRAP) -> list[Machine]:
-    """The machines of the cluster that Ray is connected to."""
+    """The machines of the cluster that Ray is connected to: those that may start, or else those that run."""
+    joined = os.environ.get("RAY_ADDRESS")  # without it Ray is local, even on a head node, and starts no machines
+    return (allowed(bootstrap.expanduser()) if joined else []) or running_machines()
+
+
+def running_machines() -> list[Machine]:
+    """The machines that run now."""
     import ray
 
-    joined = os.environ.get("RAY_ADDRESS")  # without it Ray is local, even on a head node, and starts no machines
-    return (allowed(bootstrap.expanduser()) if joined else []) or [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [Machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def autoscales(bootstrap: Path = BOOTSTRAP) -> bool:
@@ -63,19 +72,52 @@ def machine_type(node: Mapping[str, Any]) -> str:
     return str(settings.get("InstanceType") or settings.get("machineType") or "")
 
 
+def priced_as(node: Mapping[str, Any]) -> str:
+    """Name of the machines of an entry of ``available_node_types`` in prices and records: ``g5.12xlarge``, ``g5.12xlarge on demand``."""
+    return machine_type(node) + " on demand" * is_on_demand(node)
+
+
+def is_on_demand(node: Mapping[str, Any]) -> bool:
+    """Whether the machines of an entry of ``available_node_types`` start only after a long wait for the others."""
+    return ON_DEMAND.items() <= (node.get("labels") or {}).items()
+
+
 def allowed(path: Path) -> list[Machine]:
-    """Nodes that a cluster file lets the autoscaler start; empty without a file, or where the cluster's machines are always running."""
+    """Nodes that a cluster file lets the autoscaler start for any work: without those on demand.
+
+    Empty without a file, or where the cluster's machines are always running.
+    """
+    return [machine for node, machine in _node_types(path).values() if not is_on_demand(node)]
+
+
+def on_demand_machines(bootstrap: Path = BOOTSTRAP) -> dict[str, Machine]:
+    """Node type -> the on-demand machines that may start on the cluster that Ray is connected to."""
+    joined = os.environ.get("RAY_ADDRESS")
+    types = _node_types(bootstrap.expanduser()) if joined else {}
+    return {name: machine for name, (node, machine) in types.items() if is_on_demand(node) and machine.count}
+
+
+def on_demand_types(bootstrap: Path = BOOTSTRAP) -> dict[str, str]:
+    """Name of each node type of on-demand machines in the cluster file -> its name in prices and records."""
+    return {name: priced_as(node) for name, (node, _) in _node_types(bootstrap.expanduser()).items() if is_on_demand(node)}
+
+
+def _node_types(path: Path) -> dict[str, tuple[Mapping[str, Any], Machine]]:
+    """The node types of a cluster file without that of the head."""
     import yaml
 
     if not path.exists():
-        return []
+        return {}
     config = yaml.safe_load(path.read_text())
-    types = {name: node for name, node in config.get("available_node_types", {}).items() if name != config.get("head_node_type")}
     if config["provider"]["type"] == "local":
-        return []
-    kinds = [(node, machine_type(node)) for node in types.values()]
-    limits = [min(node.get("max_workers", 0), config["max_workers"]) for node, _ in kinds]
-    return [Machine(node["resources"] or resources_of(kind), limit, kind) for (node, kind), limit in zip(kinds, limits, strict=True)]
+        return {}
+    types = {name: node for name, node in config.get("available_node_types", {}).items() if name != config.get("head_node_type")}
+    return {name: (node, _machine(node, config["max_workers"])) for name, node in types.items()}
+
+
+def _machine(node: Mapping[str, Any], max_workers: int) -> Machine:
+    kind = machine_type(node)
+    return Machine(node["resources"] or resources_of(kind), min(node.get("max_workers", 0), max_workers), kind)
 
 
 def max_workers(available: Iterable[Machine], resources: Resources) -> int:

@@ -49,6 +49,9 @@ class ComputeConfig:
     apart; 0 for one of each per epoch. Ours."""
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     """When the encoder's training waits for machines, continues with fewer, or gives up."""
+    on_demand_after_minutes: float = 30.0
+    """Time in which no machine runs for workers of a size, before the cluster starts one of a type labelled ``abaw-pool: on-demand``, where its file
+    lists one; 0 for never."""
     object_store_mb: int = 300
     """Shared memory of a Ray that is started in this process, 0 for Ray's own default. Manifest rows and the features of all frames that a sweep
     trains on pass through it: 9.3 GB for all of Aff-Wild2 at the paper's widths."""
@@ -63,7 +66,7 @@ class ComputeConfig:
         for name, min_workers in (("decode", 0), ("features", 0), ("training", 1), ("fusion", 1)):
             getattr(self, name).check(f"compute.{name}", min_workers=min_workers)
         self.recovery.check("compute.recovery")
-        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size", "log_every_n_steps"):
+        for name in ("local_cpus", "chunk_minutes", "preemption_poll_s", "micro_batch_size", "log_every_n_steps", "on_demand_after_minutes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name}={getattr(self, name)} must be 0 or more")
         for name in ("prefetch", "compile"):

@@ -10,8 +10,9 @@ class RecoveryConfig:
     """When a training waits for machines, continues with fewer, or gives up. All defaults are ours."""
 
     wait_minutes: float = 10.0
-    """Time that the training waits for all its workers; then it starts with the largest number that has room and divides the batch. A new machine
-    takes 6 to 8 minutes until it can be used. More workers are started after the next checkpoint when they have room."""
+    """Time that the training waits for all its workers, since it began to wait or on-demand machines were last requested; then it starts with the
+    largest number that has room and divides the batch. A new machine takes 6 to 8 minutes until it can be used. More workers are started after
+    the next checkpoint when they have room."""
     min_workers: int = 1
     """Smallest number of workers to train with."""
     give_up_after_hours: float = 72.0

@@ -52,6 +52,8 @@ class RaySession:
         """Store the size of a local Ray, and the settings with which its workers access the object store."""
         self.compute, self.storage, self._started = compute, storage or StorageConfig(), False
         self._before: dict[str, str | None] = {}
+        self.sizes: list[Resources] = []
+        """Sizes of the workers and tasks for which the present stage has started it."""
 
     @property
     def shared(self) -> bool:
@@ -93,6 +95,8 @@ class RaySession:
         """
         if not self._started:
             self._connect()
+        if resources and resources not in self.sizes:
+            self.sizes.append(resources)
         if self._started and resources and not self.size_unknown:
             required, fitting = self.required_workers(resources, gang=gang), capacity.max_workers(capacity.machines(), resources)
             if fitting < required:
@@ -125,6 +129,19 @@ class RaySession:
             )
         return max(fitting, 1)
 
+    def workers(self, resources: Resources) -> int:
+        """Number of workers to start: those that the user has chosen, or as many as fit. Call ``start`` first.
+
+        On a cluster with an autoscaler at most as many as fit: requests beyond that would start on-demand machines at once.
+
+        Raises:
+            ConfigError: as ``max_workers``.
+        """
+        if resources.workers and (self.size_unknown or not (self.shared and capacity.autoscales())):
+            return resources.workers
+        fitting = self.max_workers(resources)
+        return min(resources.workers or fitting, fitting)
+
     def sized(self, operators: Sequence[Resources]) -> list[Resources]:
         """Sizes of operators that follow each other, with their numbers of workers. Call ``start`` first.
 
@@ -135,7 +152,7 @@ class RaySession:
         if self.size_unknown and divided:  # machines may start for the workers that the user has chosen
             return [replace(size, workers=chosen.workers or size.workers) for size, chosen in zip(divided, operators, strict=True)]
         if len(operators) == 1 or self.size_unknown:
-            return [replace(resources, workers=resources.workers or self.max_workers(resources)) for resources in operators]
+            return [replace(resources, workers=self.workers(resources)) for resources in operators]
         if not divided:
             sizes = " and ".join(f"{one.memory_gb:g} GB" + f" with {one.gpus:g} GPUs" * bool(one.gpus) for one in operators)
             raise ConfigError(f"the workers of this stage run at the same time, and the machines have no room for {sizes}; lower compute.*.memory-gb")

@@ -12,9 +12,12 @@ from typing import Literal
 
 from ray.train import TrainingFailedError
 
+from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.room import Room
 from abaw_ray.cluster.machines.wait_notice import WaitNotice, with_reason
-from abaw_ray.cluster.training.room import Room, largest
+from abaw_ray.cluster.training.sizes import largest
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.units import duration_text
 
@@ -46,9 +49,10 @@ class Attempts:
     room: Room
     sizes: Sequence[int]
     """Allowed numbers of workers, the largest first."""
-    worker: str
-    """Size of a worker for messages: ``8 CPU + 1 GPU + 8 GB``."""
+    worker: Resources
+    """Size of a worker."""
     recovery: RecoveryConfig
+    on_demand: OnDemandRequest
     show: Callable[[str], None]
     why: Callable[[], str] = lambda: ""
     """Why the autoscaler starts no machines; empty where nothing is known."""
@@ -86,30 +90,40 @@ class Attempts:
 
     def _wait(self, target: int) -> int:
         """Wait for room for ``target`` workers, or, after some minutes, for fewer; returns the number to start."""
-        notice = WaitNotice(self.show, self.clock)
+        notice, before = WaitNotice(self.show, self.clock), 0
         self.room.request(self.sizes[0])
         try:
             while (room := self.room.count()) < target:
                 self._check_idle_time(target, notice.seconds)
-                if notice.seconds >= self.recovery.wait_minutes * 60 and (workers := largest(self.sizes, room)):
+                workers = largest(self.sizes, room)
+                settled = room == before  # the workers of a machine that has just joined get their room one after the other
+                if workers and settled and self._waited(notice) >= self.recovery.wait_minutes * 60:
                     self.show(f"starts with {workers} of {self.sizes[0]} workers; more are started after a checkpoint, as soon as they have room")
                     return workers
                 notice.update(lambda room=room: self._missing(target, room))
+                self.on_demand.update({self.worker: target - room})
+                before = room
                 self.sleep(_POLL_S)
             self._check_idle_time(target, notice.seconds)
             return largest(self.sizes, room)
         finally:
             self._idle_s += notice.seconds
             self.room.release()
+            self.on_demand.release()
+
+    def _waited(self, notice: WaitNotice) -> float:
+        """Seconds since the wait began, or since on-demand machines were last requested: these need their time to become ready, too."""
+        requested_at = self.on_demand.requested_at
+        return notice.seconds if requested_at is None else self.clock() - requested_at
 
     def _missing(self, target: int, room: int) -> str:
-        return with_reason(f"{target} workers with {self.worker} each; there is room for {room}", self.why())
+        return with_reason(f"{target} workers with {self.worker.size_text} each; there is room for {room}", self.why())
 
     def _check_idle_time(self, target: int, seconds: float) -> None:
         hours = self.recovery.give_up_after_hours
         if self._idle_s + seconds > hours * 3600:
             raise StageError(
-                f"encoder: no machines for {target} workers with {self.worker} each in {duration_text(hours * 3600)}"
+                f"encoder: no machines for {target} workers with {self.worker.size_text} each in {duration_text(hours * 3600)}"
                 f" (compute.recovery.give_up_after_hours); see `ray status`; the same command continues from the last checkpoint"
             )
 

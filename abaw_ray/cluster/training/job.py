@@ -11,10 +11,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.room import PlacementGroups
 from abaw_ray.cluster.training.ranks.rank_metrics import RankMetrics
 from abaw_ray.cluster.training.ranks.step_log import StepLog, StepLogConfig
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig
-from abaw_ray.cluster.training.room import LargerSizes, PlacementGroups, allowed_sizes
+from abaw_ray.cluster.training.sizes import LargerSizes, allowed_sizes
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel

@@ -17,13 +17,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.machines.autoscaler import why_no_machines
 from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.on_demand import OnDemandRequest
+from abaw_ray.cluster.machines.room import PlacementGroups, release_named
 from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.checkpoints.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.ranks.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
 from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
-from abaw_ray.cluster.training.room import PlacementGroups, release_named
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.records import Item, StageStore
@@ -110,8 +111,9 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
             checkpoints=lambda: count_checkpoints(reports),
             room=PlacementGroups(resources),
             sizes=job.sizes,
-            worker=resources.size_text,
+            worker=resources,
             recovery=job.compute.recovery,
+            on_demand=OnDemandRequest(after_minutes=job.compute.on_demand_after_minutes, show=on_wait),
             show=on_wait,
             why=why_no_machines,
         )

@@ -19,8 +19,9 @@ _PATIENCE_S = 300.0
 
 
 def first_step(folder: Path, rounds: int) -> dict[str, Any]:
-    """Train the encoder of the preset smoke on a Ray whose only machine with CPUs joins while the training waits; the smallest, so the time is that
-    of processes, imports and DeepSpeed. Weights of ViT-L/14 (1.2 GB) and training images are read in addition.
+    """Train the encoder of the preset smoke with two ranks on a Ray whose second machine, with one CPU like the first, joins while the training
+    waits. The model is the smallest: the time is that of processes, imports and DeepSpeed. Weights of ViT-L/14 (1.2 GB) and images are read in
+    addition.
 
     Args:
         folder: For the results; a new one.
@@ -33,7 +34,8 @@ def first_step(folder: Path, rounds: int) -> dict[str, Any]:
         StageError: a training failed, or something took longer than five minutes.
     """
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": _STORE_MEMORY, "include_dashboard": False})
-    machine = cluster.add_node(num_cpus=2, object_store_memory=_STORE_MEMORY)
+    cluster.add_node(num_cpus=1, object_store_memory=_STORE_MEMORY)
+    machine = cluster.add_node(num_cpus=1, object_store_memory=_STORE_MEMORY)
     environment = {**os.environ, "RAY_ADDRESS": str(cluster.address)}
     try:
         _train(folder, 1, environment).finish()  # prepares the images
@@ -42,7 +44,7 @@ def first_step(folder: Path, rounds: int) -> dict[str, Any]:
             cluster.remove_node(machine)
             training = _train(folder, epochs, environment)
             training.wait_for("waiting")
-            machine = cluster.add_node(num_cpus=2, object_store_memory=_STORE_MEMORY)
+            machine = cluster.add_node(num_cpus=1, object_store_memory=_STORE_MEMORY)
             joined = time.monotonic()
             training.wait_for(r"step \d+ of")
             seconds.append(time.monotonic() - joined)

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from abaw_ray.cluster.cost.prices import price_of
-from abaw_ray.cluster.machines.capacity import machine_type
+from abaw_ray.cluster.machines.capacity import is_on_demand, machine_type, priced_as
 
 KINDS = ("aws", "gcp", "local")
 TYPES = "available_node_types"
@@ -130,13 +130,15 @@ def check_required_local(config: dict) -> Iterator[str]:
 
 
 def check_costs(config: dict) -> Iterator[str]:
-    """Check that workers are spot machines and end when they are idle."""
+    """Check that workers are spot machines, or start on demand only after a wait for those, and end when they are idle."""
     key = {"aws": "InstanceMarketOptions", "gcp": "scheduling"}[config["provider"]["type"]]
     for where, node, settings, head in node_types(config):
         if head and settings.get(key):
             yield f"{where}.node_config.{key}: the head is a spot machine; remove this, the cluster ends with its head"
-        if not head and not is_spot(settings):
+        if not head and not is_spot(settings) and not is_on_demand(node):
             yield f"{where}.node_config.{key}: is missing; use spot machines, the work of a lost one is repeated"
+        if is_on_demand(node):
+            yield from _check_on_demand(config, where, node, key)
         if not head and node.get("min_workers", 0) != 0:
             yield f"{where}.min_workers: {node['min_workers']} machines stay when idle; set 0"
         if not head and "max_workers" not in node:
@@ -145,6 +147,17 @@ def check_costs(config: dict) -> Iterator[str]:
             yield f"{where}.idle_timeout_s: idle machines stay for more than an hour; set about 300"
     if config["provider"].get("cache_stopped_nodes", True):
         yield "provider.cache_stopped_nodes: spot machines cannot be stopped; set it to false"
+
+
+def _check_on_demand(config: dict, where: str, node: dict, key: str) -> Iterator[str]:
+    if is_spot(node["node_config"]):
+        yield f"{where}.node_config.{key}: its machines are labelled as on demand; remove this, or the label"
+    if node.get("priority", 0) >= 0:
+        yield f"{where}.priority: is not below that of the spot types; set -1, or its machines start in place of those"
+    kind = machine_type(node)
+    others = [other for _, other, settings, head in node_types(config) if not head and is_spot(settings) and other.get("max_workers")]
+    if node.get("max_workers") and kind not in map(machine_type, others):
+        yield f"{where}: no type has spot machines of {kind}; add one, jobs are sized by what fits on spot machines"
 
 
 def check_prices(config: dict) -> Iterator[str]:
@@ -164,8 +177,8 @@ def check_prices(config: dict) -> Iterator[str]:
         except ValueError as error:
             yield f"{where}.usd_per_hour.{kind}: {error}; write a number like 0.35"
     for node_type, node, _, _ in node_types(config):
-        if machine_type(node) not in prices["usd_per_hour"]:
-            yield f"{where}.usd_per_hour: no price for {machine_type(node)} of {node_type}; add it"
+        if priced_as(node) not in prices["usd_per_hour"]:
+            yield f"{where}.usd_per_hour: no price for {priced_as(node)} of {node_type}; add it"
 
 
 def _is_date(text: str) -> bool:

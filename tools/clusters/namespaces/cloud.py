@@ -15,6 +15,8 @@ from tools.clusters.namespaces.hosts import CLIENT, PROJECT, Hosts
 FIRST_MACHINE = 4
 """moto assigns the addresses of a subnet in order, from the fourth on."""
 METADATA_ADDRESS = "169.254.169.254"
+WORKERS = {"cpu_spot": 2, "cpu_on_demand": 1}
+"""Node types whose machines start, and how many; they have two CPUs. The shipped on-demand type has GPUs, and is changed to one without."""
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
@@ -65,8 +67,8 @@ class MockAws:
         self.url = f"http://{hosts.address(CLIENT)}:5055"
         self.env = KEYS | {"AWS_ENDPOINT_URL": self.url}
         self.ec2 = self.client("ec2")
-        self.has_capacity = True
-        """Whether instances can be started; else AWS answers ``InsufficientInstanceCapacity``."""
+        self.has_spot_capacity = True
+        """Whether spot instances can be started; else AWS answers ``InsufficientInstanceCapacity``. On-demand instances always can."""
         self._run_instances = InstanceBackend.run_instances
         InstanceBackend.run_instances = self._run_if_capacity()
         self.file = hosts.state / "aws.yaml"
@@ -77,8 +79,11 @@ class MockAws:
         return boto3.client(service, region_name="us-west-2", endpoint_url=self.url, aws_access_key_id="k", aws_secret_access_key="s")
 
     def _cluster_config(self) -> dict:
-        """Return ``cluster.yaml`` with the account's ids, one worker type of two CPUs, and an idle timeout of half a minute."""
+        """Return ``cluster.yaml`` with the account's ids, two worker types (spot, on demand) of two CPUs, and an idle timeout of half a minute."""
         config = yaml.safe_load((PROJECT / "cluster.yaml").read_text())
+        on_demand = config["available_node_types"]["cpu_on_demand"] = config["available_node_types"].pop("gpu_on_demand")
+        on_demand["node_config"]["InstanceType"] = "m7i.4xlarge"
+        config["provider"]["prices"]["usd_per_hour"]["m7i.4xlarge on demand"] = 0.83
         vpc = self.ec2.create_vpc(CidrBlock=f"{self.hosts.net.rsplit('.', 1)[0]}.0.0/16")["Vpc"]["VpcId"]
         subnet = self.ec2.create_subnet(VpcId=vpc, CidrBlock=f"{self.hosts.net}.0/24", AvailabilityZone="us-west-2a")["Subnet"]["SubnetId"]
         group = self.ec2.create_security_group(GroupName="abaw", Description="abaw", VpcId=vpc)["GroupId"]
@@ -93,7 +98,7 @@ class MockAws:
                 iam.create_instance_profile(InstanceProfileName=profile)
             settings |= {"SubnetIds": [subnet], "SecurityGroupIds": [group], "KeyName": "abaw", "IamInstanceProfile": {"Name": profile}}
             if name != config["head_node_type"]:
-                node_type |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": 2 if name == "cpu_spot" else 0}
+                node_type |= {"resources": {"CPU": 2, "memory": 8 << 30}, "idle_timeout_s": 30, "max_workers": WORKERS.get(name, 0)}
         for key in ("head_start_ray_commands", "worker_start_ray_commands"):
             exports = " ".join(f"export {name}={value};" for name, value in (self.env | {"AUTOSCALER_UPDATE_INTERVAL_S": "2"}).items())
             lines = [line for line in config[key] if "head_watch.py" not in line]  # it would shut down the machine that has the namespaces
@@ -101,12 +106,12 @@ class MockAws:
         return config
 
     def _run_if_capacity(self) -> Any:
-        """Return moto's method that starts instances, which fails while there is no capacity."""
+        """Return moto's method that starts instances, which fails for spot instances while there is no capacity."""
 
         def run_instances(backend: Any, *args: Any, **options: Any) -> Any:
-            if self.has_capacity:
+            if self.has_spot_capacity or not options.get("instance_market_options"):
                 return self._run_instances(backend, *args, **options)
-            text = "We currently do not have sufficient g5.2xlarge capacity in the Availability Zone you requested (us-west-2a)."
+            text = f"We currently do not have sufficient {options.get('instance_type')} capacity in the Availability Zone you requested (us-west-2a)."
             raise EC2ClientError("InsufficientInstanceCapacity", text)
 
         return run_instances

@@ -18,6 +18,7 @@ from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import videos
+from abaw_ray.cluster.stages.workloads.scores import annotated_images_workload
 from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.expressions import EXPRESSIONS
@@ -52,13 +53,13 @@ class AnnotatedImageWork:
             selected = self.chips.select(rows.sort_by("frame"), labels, payload["quotas"])
         except DataError as error:
             raise ItemError(str(error)) from error
-        tables = [self.chips.images(faces, labels) for faces in _selected_faces(store.storage, payload["faces"], item.name, selected)]
+        tables = [self.chips.images(faces, labels) for faces in selected_faces(store.storage, payload["faces"], item.name, selected)]
         table = pa.concat_tables([schema.ANNOTATED_IMAGE.empty_table(), *tables])
         store.storage.write_table(store.output(item), schema.conform(table, schema.ANNOTATED_IMAGE, stage="annotated_images"))
         return {"rows": len(table)}
 
 
-def _selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
+def selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
     """The selected rows of a track (``selected``: a boolean per frame), a few at a time: the chips of a long video do not fit into memory."""
     with storage.local_copy(path) as local:
         for batch in open_with_chips(local).iter_batches(_ROWS):
@@ -113,6 +114,7 @@ PREPARE_ANNOTATED_IMAGES = Stage(
     inputs=(PREPARE_FACES,),
     is_needed=lambda config: config.fold_encoders.are_trained,
     check=check,
+    workloads=lambda run, todo: (annotated_images_workload(run, todo),),
     work=ItemWork(
         items=subject_items,
         operators=(ItemOperator(build=build_work, resources=lambda compute: compute.decode),),

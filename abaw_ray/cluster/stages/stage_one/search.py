@@ -144,7 +144,7 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
                 metric="score",
                 mode="max",
                 scheduler=ASHAScheduler(time_attr="epoch", max_t=config.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction),
-                max_concurrent_trials=pool.workers,
+                max_concurrent_trials=run.session.workers(pool),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

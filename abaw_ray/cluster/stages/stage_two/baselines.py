@@ -18,6 +18,7 @@ from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated
 from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.cluster.stages.sources import video_missing, videos
+from abaw_ray.cluster.stages.workloads.scores import baseline_vectors_workload, baselines_workload
 from abaw_ray.core.errors import ItemError, MissingError
 from abaw_ray.core.expressions import UNLABELLED
 from abaw_ray.core.process.child_process import ChildLimits
@@ -103,6 +104,7 @@ BASELINE_VECTORS = Stage(
     revision=2,
     settings=lambda config: config.baselines,
     inputs=(PREPARE_FACES,),
+    workloads=lambda run, todo: (baseline_vectors_workload(run, todo),),
     work=ItemWork(
         items=annotated_items,
         operators=(
@@ -118,6 +120,7 @@ SCORE_BASELINES = Stage(
     revision=4,
     settings=lambda config: {},
     inputs=(BASELINE_VECTORS,),
+    workloads=lambda run, todo: (baselines_workload(run),),
     work=RunWork(
         run=score,
         resources=lambda compute: _REGRESSION,

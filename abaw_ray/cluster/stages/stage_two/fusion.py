@@ -120,22 +120,25 @@ def _run_finals(
     import ray
 
     own = sweep.encoders.memory_gb if sweep.encoders else 0.0  # with encoders per fold, each task reads a set of frames of its own
-    task = ray.remote(**replace(run.compute.fusion, memory_gb=run.compute.fusion.memory_gb + own).task_options, max_retries=3)
+    size = replace(run.compute.fusion, memory_gb=run.compute.fusion.memory_gb + own)
+    run.session.start(size)
+    task = ray.remote(**size.task_options, max_retries=3)
     fused = chosen["fused"]
     jobs: dict[str, tuple[Any, ...]] = {"official": (final_official, fused, "fused"), "cv": (final_cv, fused)}
     for mode in UNIMODAL:
         jobs[mode] = (final_official, chosen[mode], mode) if mode in chosen else (final_unsearched, fused, mode)
     jobs |= {name: (score_repeat, fused, folds) for name, folds in repeats.items()}
-    at_once = 1 if sweep.encoders else len(jobs)
+    at_once = 1 if sweep.encoders else min(len(jobs), run.session.workers(replace(size, workers=len(jobs))))
     figures: dict[str, dict] = {}
     with progress("models", len(jobs), "protocols") as shown:
-        for start in range(0, len(jobs), at_once):
-            refs = {task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:]): name for name in list(jobs)[start : start + at_once]}
-            waiting = list(refs)
-            while waiting:
-                done, waiting = ray.wait(waiting)
-                figures |= {refs[ref]: fetch(ref) for ref in done}
-                shown.step(len(done))
+        remaining, running = list(jobs), {}
+        while remaining or running:
+            while remaining and len(running) < at_once:
+                name = remaining.pop(0)
+                running[task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:])] = name
+            done, _ = ray.wait(list(running))
+            figures |= {running.pop(ref): fetch(ref) for ref in done}
+            shown.step(len(done))
     return figures
 
 

@@ -23,6 +23,7 @@ from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.cluster.stages.stage_two.validation import Scoring, load_model, postprocessing_of, read_boxes, score_validation
+from abaw_ray.cluster.stages.workloads.scores import predictions_workload
 from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.fold_encoders import score_ensemble_by_encoder
@@ -50,7 +51,9 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val", "test"))[0]
     size = one_trial(run.compute)
     own = scoring.encoders.memory_gb if scoring.encoders else 0.0  # with encoders per fold, the task reads the frames
-    task = ray.remote(**replace(size, memory_gb=size.memory_gb + own).task_options, max_retries=3)(score)
+    size = replace(size, memory_gb=size.memory_gb + own)
+    run.session.start(size)
+    task = ray.remote(**size.task_options, max_retries=3)(score)
     figures = fetch(task.remote(scoring, frames))
     store.complete_folder(item, figures)
     return figures
@@ -115,6 +118,7 @@ PREDICT = Stage(
     settings=lambda config: {},
     inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,
+    workloads=lambda run, todo: (predictions_workload(run),),
     work=RunWork(run=predict, resources=one_trial, identity=lambda run: annotated(run).identity, describe=describe),
     job="abaw-ray predict",
 )

@@ -113,7 +113,7 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], s
             tune_config=tune.TuneConfig(
                 search_alg=PopulationSearcher(sweep.config, modes, on_complete),
                 num_samples=sweep.config.trials * len(modes),
-                max_concurrent_trials=pool.workers,
+                max_concurrent_trials=run.session.workers(pool),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",  # the default has all settings in it
             ),
