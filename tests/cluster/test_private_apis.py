@@ -20,6 +20,8 @@ from ray.train.v2._internal.execution.storage import StorageContext
 from ray.train.v2.api.context import TrainContext
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
+from abaw_ray.cluster.machines.compute import ComputeConfig
+from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, failure_kind, quiet_report_logger, worker_error, worker_message
 from abaw_ray.core.errors import DataError
 
@@ -130,3 +132,14 @@ print(sorted(needed ^ given), list(inspect.signature(ds_to_universal.main).param
 @pytest.mark.parametrize("name", ["path", "filesystem"])
 def test_a_ray_checkpoint_is_made_of_a_path_and_a_filesystem(name):
     assert name in inspect.signature(ray.train.Checkpoint).parameters
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_local_ray_have_ended_after_the_session():
+    from ray._private import worker
+
+    with RaySession(ComputeConfig(local_cpus=1, object_store_mb=80)) as session:
+        session.start()
+        processes = [one.process for group in worker._global_node.all_processes.values() for one in group]
+        assert len(processes) > 2 and all(process.poll() is None for process in processes)
+    assert all(process.returncode is not None for process in processes)

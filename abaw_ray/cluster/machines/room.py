@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ray.util import get_placement_group, placement_group, placement_group_table, remove_placement_group
-from ray.util.placement_group import PlacementGroup
-
 from abaw_ray.cluster.machines.resources import Resources
 
 
@@ -42,21 +39,27 @@ class PlacementGroups:
             labels: Labels that the machines must have.
             strategy: Ray's strategy for the bundles of a group; each has only one.
         """
-        self._request, self._name, self._groups = resources.request, name, list[PlacementGroup]()
+        self._request, self._name, self._groups = resources.request, name, list[Any]()
         self._options: dict[str, Any] = {"strategy": strategy, "bundle_label_selector": [dict(labels)] if labels else None}
 
     def request(self, workers: int) -> None:
         """Request room for this many workers, in addition to what is in use."""
+        from ray.util import placement_group
+
         for number in range(workers):  # one by one: those before an error are taken back
             name = f"{self._name}-{number}" * bool(self._name)
             self._groups.append(placement_group([dict(self._request)], name=name, **self._options))
 
     def count(self) -> int:
         """Number of requested workers for which room is reserved now."""
+        from ray.util import placement_group_table
+
         return sum(placement_group_table(group)["state"] == "CREATED" for group in self._groups)
 
     def release(self) -> None:
         """Take back the request; reserved room is free shortly after."""
+        from ray.util import remove_placement_group
+
         while self._groups:
             remove_placement_group(self._groups.pop())
 
@@ -68,6 +71,8 @@ def release_named(name: str, workers: int) -> None:
         name: Its name.
         workers: Largest number of workers of the request.
     """
+    from ray.util import get_placement_group, remove_placement_group
+
     for number in range(workers):
         with suppress(ValueError):  # there is none
             remove_placement_group(get_placement_group(f"{name}-{number}"))

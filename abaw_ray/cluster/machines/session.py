@@ -4,10 +4,13 @@ import logging
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from abaw_ray.cluster.machines import capacity
 from abaw_ray.cluster.machines.compute import ComputeConfig
@@ -15,6 +18,8 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 
+_END_S = 10.0
+"""Longest wait for the end of a process of a local Ray, in seconds. Ours."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -73,9 +78,7 @@ class RaySession:
 
     def __exit__(self, *_: object) -> None:
         if self._started:
-            import ray
-
-            ray.shutdown()
+            _shutdown()
             self._started = False
         for name, value in self._before.items():
             if value is None:
@@ -183,6 +186,19 @@ class RaySession:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, sigterm_handler)  # Ray installs its own handlers, which end the process at once
         _quiet_data()
+
+
+def _shutdown() -> None:
+    """Disconnect, end a local Ray, and wait for its processes: Ray kills those that take longer than a second, but does not wait for them."""
+    import ray
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    processes = [one.process for group in node.all_processes.values() for one in group] if node else []
+    ray.shutdown()
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_END_S)
 
 
 def refusal(resources: Resources, required: int, fitting: int) -> str:
