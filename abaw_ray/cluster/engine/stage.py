@@ -156,7 +156,7 @@ class Stage(Generic[_ConfigT]):
         if not run.session.shared or gang:
             return nullcontext()
         run.session.sizes.clear()
-        return watch_waits(self.name, lambda: (*self.resources(run), *run.session.sizes), run.compute.on_demand_after_minutes)
+        return watch_waits(self.name, lambda: tuple(run.session.sizes), run.compute.on_demand_after_minutes)
 
     def _chain(self, run: Run[_ConfigT], work: ItemWork[_ConfigT], todo: Mapping[Item, dict]) -> Chain:
         """The operators for the unfinished items, after deleted columns of their inputs are made again."""

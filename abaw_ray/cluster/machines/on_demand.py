@@ -68,6 +68,8 @@ class OnDemandRequest:
         Args:
             missing: Size of a worker -> number of workers without room.
         """
+        if not self.after_minutes:
+            return
         running, now = self.running(), self.clock()
         without_machine = {size: count for size, count in missing.items() if count > 0 and not max_workers(running, size)}
         self._since = {size: self._since.get(size, now) for size in without_machine}
@@ -77,7 +79,7 @@ class OnDemandRequest:
                 del self._requests[size]
                 room.release()
         for size, count in without_machine.items():
-            if self.after_minutes and now >= self._due[size] and (need := self._need(size, count)) and not self._are_starting(need):
+            if now >= self._due[size] and (need := self._need(size, count)) and not self._are_starting(need):
                 self._start(size, count, need, now)
 
     def _are_starting(self, need: _Need) -> bool:

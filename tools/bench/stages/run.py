@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from abaw_ray.cluster.stages.stage_one.annotated_images import selected_faces
 from abaw_ray.core import schema
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import ENCODER_CLASSES
@@ -38,7 +37,7 @@ from abaw_ray.predict.subjects import confusion_matrices, predict_subjects
 from abaw_ray.scoring.baselines import logistic_predictions
 from abaw_ray.scoring.postprocessing import Postprocessing
 from tools.bench.fusion.data import WIDTHS, SubjectCount, draw_frames
-from tools.bench.table import JsonFile, Row, command_line, metadata, report_error, show_rows, write_rows
+from tools.bench.table import JsonFile, Row, command_line, measure_parts, metadata, report_error, show_rows, write_rows
 
 _CHIP_SIDE, _CHIPS = 380, 32
 """Side of a chip in pixels, about that of the default settings for a large face, and the number of different ones."""
@@ -134,16 +133,13 @@ def main(frames: int = 20_000, rounds: int = 5, json: JsonFile = None) -> int:
         json: Output file of all figures.
     """
     parts = {
-        "annotated_images": partial(measure_annotated_images, frames // 10),
-        "baseline_vectors": partial(measure_vectors, frames // 20),
-        "baselines": partial(measure_regression, frames // 2),
-        "predictions": partial(measure_predictions, frames),
+        "annotated_images": partial(measure_annotated_images, frames // 10, rounds),
+        "baseline_vectors": partial(measure_vectors, frames // 20, rounds),
+        "baselines": partial(measure_regression, frames // 2, rounds),
+        "predictions": partial(measure_predictions, frames, rounds),
     }
     try:
-        raw: dict[str, dict] = {}
-        for name, part in parts.items():
-            echo(name)
-            raw[name] = part(rounds)
+        raw = measure_parts(parts, (), {}, lambda: None)
     except AbawError as error:
         return report_error(error)
     show_rows(FIGURES, raw)
