@@ -2,6 +2,7 @@ import shutil
 from collections import namedtuple
 
 import pytest
+from safetensors import SafetensorError
 
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
@@ -31,6 +32,18 @@ def test_an_error_without_a_disk_full_code_is_converted_where_little_space_is_fr
     free(4096)
     with pytest.raises(StorageError, match="PytorchStreamWriter failed; the disk is full"):
         fail(RuntimeError("PytorchStreamWriter\n failed"))
+
+
+def test_a_full_disk_is_recognized_by_the_message_of_safetensors(free):
+    free(1 << 30)  # where the deletion of the temporary folder has made space again
+    with pytest.raises(StorageError, match="No space left on device.*; the disk is full"):
+        fail(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"))
+
+
+def test_an_error_of_ours_keeps_its_message(free):
+    free(0)
+    with pytest.raises(StorageError, match="^s3://bucket: No space left on device$"):
+        fail(StorageError("s3://bucket: No space left on device"))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), FileNotFoundError(2, "No such file"), ValueError("no")])

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from abaw_ray.core.errors import StorageError
+from abaw_ray.core.errors import AbawError, StorageError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NEARLY_FULL = 16 << 20
@@ -22,6 +22,12 @@ def _temporary_folder() -> str:
         return os.environ.get("TMPDIR") or "/tmp"
 
 
+def _is_disk_full(error: Exception, folder: str) -> bool:
+    if getattr(error, "errno", None) in _DISK_FULL or any(os.strerror(code) in str(error) for code in _DISK_FULL):
+        return True  # the second for SafetensorError, which has no errno
+    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(folder).free <= _NEARLY_FULL
+
+
 @contextmanager
 def disk_full_to_storage_error() -> Iterator[None]:
     """Raise a ``StorageError`` if the block fails because the disk of temporary files is full, which its input did not cause.
@@ -31,9 +37,11 @@ def disk_full_to_storage_error() -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except AbawError:
+        raise  # has its own message
+    except Exception as error:
         folder = _temporary_folder()
-        if getattr(error, "errno", None) not in _DISK_FULL and shutil.disk_usage(folder).free > _NEARLY_FULL:
+        if not _is_disk_full(error, folder):
             raise
         message = f"{platform.node()}: {folder}: {' '.join(str(error).split())}"
         raise StorageError(f"{message}; the disk is full: free space there, or set TMPDIR to another folder") from error
