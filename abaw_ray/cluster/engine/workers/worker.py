@@ -36,6 +36,9 @@ _OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error
 """Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
 was lost (``StorageError``), a pickled error that ends the job, how many processes died during it before, and the ids of the node and the actor."""
 
+PACKED = "row"
+"""The one column of a block on its way through Ray: a manifest row, pickled, which takes half the time of a column for each value."""
+
 
 @runtime_checkable
 class CloseableWork(Protocol):
@@ -99,6 +102,11 @@ def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
     ]
 
 
+def unpack(block: pa.Table) -> list[dict]:
+    """The manifest rows of a block."""
+    return [pickle.loads(row) for row in block[PACKED].to_pylist()]
+
+
 class ItemWorker:
     """The actor: builds its work at its first item, then processes item after item, or several at a time in threads (``Operator.items_per_worker``).
 
@@ -117,8 +125,7 @@ class ItemWorker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch with their outcomes."""
-        rows = [self.process(row) for row in batch.to_pylist()]
-        return pa.Table.from_pylist(rows, schema=batch.schema)
+        return pa.table({PACKED: [pickle.dumps(self.process(row)) for row in unpack(batch)]})
 
     def process(self, row: dict) -> dict:
         """Process one task, unless an earlier operator has ended it."""
