@@ -6,11 +6,19 @@ from types import SimpleNamespace
 import pytest
 
 from abaw_ray.cluster.engine.run import Run, RunConfig
-from abaw_ray.cluster.launch.presets import PAPER, SMOKE
+from abaw_ray.cluster.launch.presets import PAPER, SMOKE, search_presets
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.workloads import encoder, videos
-from abaw_ray.cluster.stages.workloads.encoder import encoder_gflop, features_workload, images_workload, training_workload
+from abaw_ray.cluster.stages.workloads.encoder import (
+    encoder_gflop,
+    features_workload,
+    images_workload,
+    search_epochs,
+    search_workload,
+    training_workload,
+)
 from abaw_ray.core.storage.records import Item
+from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.predict.estimate.cost import Totals
 
 
@@ -42,6 +50,20 @@ def test_a_training_is_three_forward_passes_of_each_image_and_four_where_activat
     assert training_workload(run_of(again), train=1000, val=100, epochs=2).training_gflop == pytest.approx(4 * 2000 * gflop)
     several = training_workload(paper, train=1000, val=100, epochs=2, trainings=6)
     assert several.text == "6 trainings of 2 epochs over 1,000 images" and several.training_gflop == pytest.approx(6 * plain.training_gflop)
+
+
+def test_a_search_counts_trials_that_are_stopped_early_and_not_those_that_have_ended(paper):
+    search = EncoderSearchConfig(trials=16, images=1000, epochs=6, grace_epochs=1, reduction=3)
+    run = run_of(search_presets()["paper"][1])
+    run = replace(run, config=replace(run.config, search=search))
+    assert search_epochs(search) == pytest.approx(16 + 2 * 6 + 3 * (1 + 5 / 3)), "6 of 16 trials go on after the first epoch, 2.7 after the third"
+    assert search_epochs(replace(search, epochs=1)) == 16
+    whole = search_workload(run, train=5000, val=100, finished=0)
+    assert whole.training_gflop == pytest.approx(36 * training_workload(paper, train=1000, val=100, epochs=1).training_gflop)
+    assert whole.text == "16 trials of up to 6 epochs over 1,000 images, 36 epochs in all" and whole.parallel == 16
+    assert search_workload(run, train=5000, val=100, finished=12).gflop == pytest.approx(whole.gflop / 4)
+    assert search_workload(run, train=5000, val=100, finished=16).training_gflop == 0
+    assert search_workload(run, train=500, val=100, finished=0).training_gflop == pytest.approx(whole.training_gflop / 2)
 
 
 def test_features_are_one_pass_per_scale_and_the_speech(paper):

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.stage import Stage
+from abaw_ray.cluster.engine.stage import PendingError, Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
 from abaw_ray.cluster.engine.user_errors import unwrapped
-from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
+from abaw_ray.cluster.engine.workload import Workload
+from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
+from abaw_ray.cluster.stages.workloads.encoder import search_workload
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import AutoOnOff, digest
@@ -194,12 +196,23 @@ def describe(run: Run[Any]) -> str:
     return f"{search.trials} trials of up to {search.epochs} epochs over {search.images:,} images"
 
 
+def workload(run: Run[Any]) -> Workload:
+    """The trials that have not ended."""
+    try:
+        (item,) = SEARCH_ENCODER.items(run)
+        finished = len(run.storage.files(trials_folder(run, item)))
+    except PendingError:
+        finished = 0
+    return search_workload(run, *image_counts(run), finished)
+
+
 SEARCH_ENCODER = Stage(
     name="encoder_search",
     revision=REVISION,
     settings=lambda config: {"encoder": config.encoder, "search": config.search},
     inputs=(INGEST_IMAGES,),
     check=check,
+    workloads=lambda run, todo: (workload(run),),
     work=RunWork(run=search_encoder, resources=lambda compute: compute.training, describe=describe),
     job="abaw-ray search",
 )
