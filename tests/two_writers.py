@@ -3,7 +3,7 @@
 import threading
 
 from abaw_ray.core.errors import BusyError
-from abaw_ray.core.storage.lock import writer_lock
+from abaw_ray.core.stage_store.lock import writer_lock
 from abaw_ray.core.storage.storage import Storage
 
 

@@ -14,6 +14,7 @@ from abaw_ray.cluster.machines.compute import LAPTOP
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
@@ -36,7 +37,7 @@ def bucket(object_store, tmp_path):
         write_video(path, scene.frames(), scene.times, samples, audio_start=start, preset="veryfast")
     write_tiny_bundle(tmp_path / "model", tmp_path)
     for name in ("videos", "model"):
-        Storage(StorageConfig(uri="s3://user")).upload_folder(tmp_path / name, name)
+        upload_folder(tmp_path / name, Storage(StorageConfig(uri="s3://user")), name)
     return Storage(StorageConfig(uri="s3://user/out"))
 
 

@@ -20,6 +20,7 @@ from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.images import node_cache_folder
@@ -42,7 +43,7 @@ def write_checkpoint(storage, path, *, key=b"", value="shard"):
     """Write a checkpoint of two ranks."""
     for rank in range(2):
         folder = write(SmallEngine(rank, value), {}, rank=rank, world_size=2, key=key)
-        storage.upload_folder(folder, path)
+        upload_folder(folder, storage, path)
         shutil.rmtree(folder)
 
 

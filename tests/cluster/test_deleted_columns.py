@@ -21,9 +21,9 @@ from abaw_ray.cluster.stages.chips import CHIPS, open_with_chips
 from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.settings import digest
+from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.records import Item
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.lock import writer_lock
-from abaw_ray.core.storage.records import Item
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE, write_tables
 from abaw_ray.core.settings import to_plain
+from abaw_ray.core.stage_store.records import Record
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Record
 from abaw_ray.report.page import render
 
 CANDIDATE = {"trial": 1, "stopped": False, "curve": [{"epoch": 1, "macro_f1": 0.25}, {"epoch": 2, "macro_f1": 0.375}], "changes": {}}

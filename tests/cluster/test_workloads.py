@@ -17,7 +17,7 @@ from abaw_ray.cluster.stages.workloads.encoder import (
     search_workload,
     training_workload,
 )
-from abaw_ray.core.storage.records import Item
+from abaw_ray.core.stage_store.records import Item
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.predict.estimate.cost import Totals
 

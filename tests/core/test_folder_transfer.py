@@ -4,6 +4,7 @@ import pytest
 
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, _s3
+from abaw_ray.core.storage.folders import download_folder, upload_folder
 from abaw_ray.core.storage.storage import Storage
 
 MARKER = "done.json"
@@ -41,21 +42,21 @@ def content(folder):
 
 
 def test_a_folder_is_uploaded_and_downloaded_with_its_subfolders(storage, folder, tmp_path):
-    storage.upload_folder(folder, "x/y")
+    upload_folder(folder, storage, "x/y")
     assert storage.files("x/y", recursive=True) == {name: len(name) for name in sorted(content(folder))}
-    storage.download_folder("x/y", tmp_path / "back")
+    download_folder(storage, "x/y", tmp_path / "back")
     assert content(tmp_path / "back") == content(folder)
 
 
 def test_a_folder_can_be_the_root(storage, folder, tmp_path):
-    storage.upload_folder(folder, "")
-    storage.download_folder("", tmp_path / "back")
+    upload_folder(folder, storage, "")
+    download_folder(storage, "", tmp_path / "back")
     assert content(tmp_path / "back") == content(folder)
 
 
 def test_only_the_named_files_are_downloaded(storage, folder, tmp_path):
-    storage.upload_folder(folder, "x")
-    storage.download_folder("x", tmp_path / "back", names=["a.bin", "sub/3.bin"])
+    upload_folder(folder, storage, "x")
+    download_folder(storage, "x", tmp_path / "back", names=["a.bin", "sub/3.bin"])
     assert set(content(tmp_path / "back")) == {"a.bin", "sub/3.bin"}
 
 
@@ -79,16 +80,16 @@ def transfers(monkeypatch):
 
 def test_the_last_file_is_transferred_after_all_others(storage, folder, tmp_path, transfers):
     order, _ = transfers
-    storage.upload_folder(folder, "x", last=MARKER)
-    storage.download_folder("x", tmp_path / "back", last=MARKER)
+    upload_folder(folder, storage, "x", last=MARKER)
+    download_folder(storage, "x", tmp_path / "back", last=MARKER)
     assert len(order) == 44 and order[21] == order[43] == MARKER and order.count(MARKER) == 2
 
 
 def test_an_object_store_gets_several_files_at_a_time_and_a_disk_one(local, remote, folder, transfers):
-    local.upload_folder(folder, "x")
+    upload_folder(folder, local, "x")
     assert len(transfers[1]) == 1
     transfers[1].clear()
-    remote.upload_folder(folder, "x")
+    upload_folder(folder, remote, "x")
     assert len(transfers[1]) > 1
 
 
@@ -102,12 +103,12 @@ def test_a_failed_upload_raises_and_writes_no_marker(storage, folder, monkeypatc
 
     monkeypatch.setattr(Storage, "put_file", fails)
     with pytest.raises(StorageError, match=r"7\.bin"):
-        storage.upload_folder(folder, "x", last=MARKER)
+        upload_folder(folder, storage, "x", last=MARKER)
     assert not storage.exists(f"x/{MARKER}")
 
 
 def test_a_missing_last_file_raises(storage, folder, tmp_path):
     with pytest.raises(FileNotFoundError):
-        storage.upload_folder(folder, "x", last="absent")
+        upload_folder(folder, storage, "x", last="absent")
     with pytest.raises(FileNotFoundError):
-        storage.download_folder("x", tmp_path / "back", last="absent")
+        download_folder(storage, "x", tmp_path / "back", last="absent")

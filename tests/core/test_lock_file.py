@@ -9,10 +9,10 @@ from botocore.exceptions import ClientError
 from two_writers import outcomes_of_two_writers
 
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.lock_file import LocalLockFile, PlainLockFile, S3LockFile, has_conditional_put, lock_file
 from abaw_ray.core.storage import lock_file as lock_files
 from abaw_ray.core.storage.filesystems import StorageConfig, _s3, _s3_client
-from abaw_ray.core.storage.lock import writer_lock
-from abaw_ray.core.storage.lock_file import LocalLockFile, PlainLockFile, S3LockFile, has_conditional_put, lock_file
 from abaw_ray.core.storage.storage import Storage
 
 A, B = {"owner": "a"}, {"owner": "b"}

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import ItemError, StorageError
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage import store_index
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 
 ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(3)]

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.stored_column import StoredColumn
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.core.storage.stored_column import StoredColumn
 
 ITEMS = [Item(name=f"video {number}", identity=str(number)) for number in range(4)]
 CHIPS = [b"\x01" * 50_000, None]

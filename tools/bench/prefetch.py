@@ -28,8 +28,9 @@ from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo, redirect_library_output
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.model import build_encoder
@@ -82,7 +83,7 @@ def prepare(folder: Path, *, videos: int, seconds: float) -> Bench:
     storage.write_table(_FACES, pa.concat_tables(CropFaces(DEMO.faces)({"video": "bench", "uri": str(video), "subjects": []})))
     torch.manual_seed(0)
     save_encoder(folder / "encoder", build_encoder(replace(DEMO.encoder.model, weights="random")))
-    storage.upload_folder(folder / "encoder", "encoder")
+    upload_folder(folder / "encoder", storage, "encoder")
     copies = [Path(shutil.copyfile(video, folder / f"{number}.mp4")) for number in range(videos)]
     return Bench(storage, copies)
 

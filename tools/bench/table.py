@@ -16,7 +16,7 @@ from rich.table import Table
 
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.storage.provenance import git_revision
+from abaw_ray.core.stage_store.provenance import git_revision
 
 JsonFile = Annotated[Path | None, tyro.conf.arg(name="json")]
 """Option ``--json`` of a benchmark: output file of all figures."""

@@ -13,9 +13,9 @@ from abaw_ray.cluster.engine.workers.rounds import Chain, process_items
 from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.storage.lock import writer_lock
-from abaw_ray.core.storage.records import Item, Record, StageStore
-from abaw_ray.core.storage.store_index import StoreIndex
+from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.store_index import StoreIndex
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]
 """The run, unfinished items with their payloads, and the number of workers -> tasks."""
@@ -110,7 +110,7 @@ def _replace_outputs(store: StageStore, beside: StageStore, items: list[Item], k
     def replace_one(item: Item) -> int | None:
         new, old = beside.output(item), store.output(item)
         rows = store.storage.read_table(new, columns=list(keys))
-        if index.has(old) and not rows.equals(store.storage.read_table(old, columns=list(keys))):
+        if index.has_output(old) and not rows.equals(store.storage.read_table(old, columns=list(keys))):
             return None
         store.storage.move(new, old)
         return len(rows)

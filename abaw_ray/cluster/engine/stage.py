@@ -22,8 +22,8 @@ from abaw_ray.cluster.machines.wait_watch import watch_waits
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.lock import writer_lock
-from abaw_ray.core.storage.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.records import Item, Record, StageStore
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 

@@ -9,9 +9,10 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.core.licenses import RESEARCH_LICENSE, SYNTHETIC_LICENSE
 from abaw_ray.core.settings import digest, from_plain
+from abaw_ray.core.stage_store.provenance import versions
+from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.provenance import versions
-from abaw_ray.core.storage.records import Record
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.still_images.image_folders import name_folders
 from abaw_ray.encoder.folds.plan import OFFICIAL
@@ -58,9 +59,9 @@ def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, An
 def _write(storage: Storage, metadata: BundleMetadata, encoder: str, fusion: str, folders: dict[str, str]) -> None:
     with disk_full_to_storage_error(), ExitStack() as stack:
         inputs, output = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abaw-model-"))) for _ in range(2))
-        storage.download_folder(encoder, inputs / "encoder")
+        download_folder(storage, encoder, inputs / "encoder")
         for name, folder in folders.items():
-            storage.download_folder(f"{fusion}/{folder}", inputs / name)
+            download_folder(storage, f"{fusion}/{folder}", inputs / name)
         local = {name: inputs / name for name in folders}
         write_audio_visual(output, metadata, encoder=inputs / "encoder", fusion=local, storage=storage.config)
         upload_bundle(output, storage, MODEL_FOLDER)

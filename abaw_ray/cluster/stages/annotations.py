@@ -12,9 +12,9 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.sources import affwild2, data_of, videos
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Record
+from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.store_index import StoreIndex
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.core.storage.store_index import StoreIndex
 from abaw_ray.core.units import gib
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.data.subjects import Split

@@ -17,7 +17,7 @@ from abaw_ray.core.errors import ConfigError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import identity_of
 from abaw_ray.faces.config import FacesConfig

@@ -26,7 +26,8 @@ from abaw_ray.cluster.stages.workloads.videos import face_rows, totals_of_part
 from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
@@ -64,7 +65,7 @@ class FeatureWork:
         self.decode_audio = IsolatedAudioDecoder(limits)
         self.device_lock = threading.Lock()
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
-            storage.download_folder(encoder, Path(folder))
+            download_folder(storage, encoder, Path(folder))
             self.extract = ExtractFeatures(config, chips, Path(folder), device, storage.config)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:

@@ -27,7 +27,8 @@ from abaw_ray.cluster.stages.workloads.encoder import features_workload
 from abaw_ray.cluster.stages.workloads.videos import face_rows
 from abaw_ray.core import schema
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.folds.plan import OFFICIAL
 from abaw_ray.faces.config import ChipConfig
@@ -69,7 +70,7 @@ class FoldFeatureWork:
             return self.visual
         self.close()  # before another encoder takes its place in memory
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as local:
-            storage.download_folder(folder, Path(local))
+            download_folder(storage, folder, Path(local))
             self.folder, self.visual = folder, VisualFeatures(Path(local), self.config, self.chips, self.device)
         return self.visual
 

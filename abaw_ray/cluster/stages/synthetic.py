@@ -8,6 +8,7 @@ from pathlib import Path
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import progress
 from abaw_ray.core.storage.filesystems import is_remote
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import DONE, identity, write_synthetic
@@ -54,4 +55,4 @@ def _into_store(store: Storage, config: SyntheticConfig) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="abaw-synthetic-") as folder:
         _into_folder(Path(folder), config)
-        store.upload_folder(Path(folder), "", last=DONE)
+        upload_folder(Path(folder), store, "", last=DONE)

@@ -16,6 +16,7 @@ from abaw_ray.cluster.training.ranks.rank_metrics import RankMetrics
 from abaw_ray.cluster.training.ranks.step_log import StepLog, StepLogConfig
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig
 from abaw_ray.cluster.training.sizes import LargerSizes, allowed_sizes
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.expression_model import ExpressionModel
@@ -80,7 +81,7 @@ class RankJob:
         model = ExpressionModel(self.config, self.storage.config)
         if self.start_from:
             with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:
-                self.storage.download_folder(self.start_from, Path(folder))
+                download_folder(self.storage, self.start_from, Path(folder))
                 model.load(Path(folder))
         return model
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.core.model_card import CARD_FILE
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.encoder.checkpoint import WEIGHTS_FILE, save_encoder
 from abaw_ray.encoder.evaluation.probe import probe_encoder
 from abaw_ray.encoder.evaluation.selection import Selection, select_epoch
@@ -86,5 +87,5 @@ def _upload(
             is_synthetic=job.is_synthetic,
         )
         (folder / str(epoch) / CARD_FILE).write_text(card, encoding="utf-8")
-        storage.upload_folder(folder / str(epoch), f"{job.output}/{name}")
+        upload_folder(folder / str(epoch), storage, f"{job.output}/{name}")
     storage.write_bytes(f"{job.output}/curve.json", json.dumps(list(curve), indent=1).encode())

@@ -26,8 +26,8 @@ from abaw_ray.cluster.training.ranks.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
 from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
 from abaw_ray.core.errors import AbawError, StageError, StorageError
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import resolve
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 

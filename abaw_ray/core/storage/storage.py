@@ -10,8 +10,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +29,6 @@ from abaw_ray.core.storage.streams import sync_to_disk, write_stream
 _T = TypeVar("_T")
 _BLOCK = 8 << 20
 """Bytes that are copied at a time."""
-_PARALLEL_TRANSFERS = 16
-"""Files of a folder that are transferred to or from an object store at the same time."""
 _MAX_COPY = 5_000_000_000
 """Bytes of the largest object that S3 copies in one request."""
 _ROW_GROUP = 4096
@@ -158,41 +155,6 @@ class Storage:
             os.replace(partial, local)
         finally:
             partial.unlink(missing_ok=True)
-
-    def upload_folder(self, local: Path, path: str, *, last: str = "") -> None:
-        """Upload the files of a local folder and its subfolders, each atomically, several at a time to an object store.
-
-        Args:
-            local: The folder.
-            path: Where it goes, below the root.
-            last: Name of a file in it that is uploaded after all others: a marker that the folder is complete.
-        """
-        names = sorted(file.relative_to(local).as_posix() for file in local.rglob("*") if file.is_file())
-        self._transfer(names, last, lambda name: self.put_file(local / name, f"{path}/{name}".lstrip("/")))
-
-    def download_folder(self, path: str, local: Path, *, names: Iterable[str] | None = None, last: str = "") -> None:
-        """Download the files of a folder and its subfolders, each atomically, several at a time from an object store.
-
-        Args:
-            path: The folder, below the root.
-            local: Where its files go.
-            names: The files to download, relative to ``path``; all where None.
-            last: Name of a file in it that is downloaded after all others.
-        """
-        names = self.files(path, recursive=True) if names is None else names
-        self._transfer(names, last, lambda name: self.get_file(f"{path}/{name}".lstrip("/"), local / name))
-
-    def _transfer(self, names: Iterable[str], last: str, copy: Callable[[str], None]) -> None:
-        threads = 1 if isinstance(self._root[0], pafs.LocalFileSystem) else _PARALLEL_TRANSFERS
-        with ThreadPoolExecutor(threads, thread_name_prefix="transfer") as pool:
-            try:
-                for transfer in [pool.submit(copy, name) for name in names if name != last]:
-                    transfer.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        if last:
-            copy(last)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from abaw_ray.core.errors import ConfigError, StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 
 HUB = "hub"
@@ -133,7 +134,7 @@ class WeightsSource:
             yield self.hub_repository or self._path.as_posix()
             return
         with tempfile.TemporaryDirectory(prefix="abaw-weights-") as folder:
-            self.store.download_folder("", Path(folder), names=[name for name in self.store.files("") if name.endswith((".json", *_FILE_SUFFIXES))])
+            download_folder(self.store, "", Path(folder), names=[name for name in self.store.files("") if name.endswith((".json", *_FILE_SUFFIXES))])
             yield folder
 
     @contextmanager
@@ -164,7 +165,7 @@ class WeightsSource:
             local = Path(folder)
             store.get_file(index, local / index)
             try:
-                store.download_folder("", local, names=list(listed(local / index)))
+                download_folder(store, "", local, names=list(listed(local / index)))
             except FileNotFoundError as error:
                 raise self.error(f"lacks a file that its {index} lists ({error})") from error
             yield local

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from abaw_ray.core.storage.folders import download_folder, upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.checkpoint import save_encoder
 from abaw_ray.encoder.evaluation.selection import best_epoch
@@ -34,7 +35,7 @@ class BestEncoder:
         with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
             save_encoder(Path(folder), model.encoder)
             save_head(Path(folder), model.head, classes)
-            self.storage.upload_folder(Path(folder), f"{self.folder}/{len(curve)}")
+            upload_folder(Path(folder), self.storage, f"{self.folder}/{len(curve)}")
         # A run can resume from the two checkpoints before this one.
         needed = {str(best_epoch(curve[:count])) for count in range(max(len(curve) - 2, 0), len(curve) + 1)}
         for epoch in {name.partition("/")[0] for name in self.storage.files(self.folder, recursive=True)} - needed:
@@ -42,4 +43,4 @@ class BestEncoder:
 
     def fetch(self, epoch: int, folder: Path) -> None:
         """Download the encoder of the best epoch into a local folder."""
-        self.storage.download_folder(f"{self.folder}/{epoch}", folder)
+        download_folder(self.storage, f"{self.folder}/{epoch}", folder)

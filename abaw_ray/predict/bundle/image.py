@@ -10,8 +10,8 @@ from huggingface_hub import ModelCardData
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.licenses import License
 from abaw_ray.core.settings import digest
+from abaw_ray.core.stage_store.provenance import versions
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.provenance import versions
 from abaw_ray.faces.config import ChipConfig, FacesConfig
 from abaw_ray.predict.bundle.metadata import CLASSIFIER_FOLDER, BundleMetadata
 from abaw_ray.predict.bundle.store import finish_bundle

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.predict.bundle.card import render_card
@@ -51,7 +52,7 @@ def finish_bundle(folder: Path, metadata: BundleMetadata) -> BundleMetadata:
 def upload_bundle(folder: Path, storage: Storage, path: str) -> None:
     """Replace the bundle at a path of the storage by that in a local folder."""
     storage.delete(f"{path}/{METADATA_FILE}")  # until all files are there, none of them is a bundle
-    storage.upload_folder(folder, path, last=METADATA_FILE)
+    upload_folder(folder, storage, path, last=METADATA_FILE)
 
 
 def has_bundle(storage: Storage, path: str, identity: str) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from abaw_ray import __version__
 from abaw_ray.core.settings import to_plain
-from abaw_ray.core.storage.provenance import versions
+from abaw_ray.core.stage_store.provenance import versions
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.predict.analysis_data import AnalysisData, read_as
 from abaw_ray.predict.bundle.metadata import BundleMetadata

@@ -17,8 +17,8 @@ from abaw_ray.cluster.training.checkpoints import checkpoint
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core import schema
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set

@@ -11,7 +11,7 @@ from abaw_ray.cluster.engine.workers.worker import PACKED, ItemWorker, Operator,
 from abaw_ray.cluster.engine.workers.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.storage.records import StageStore
+from abaw_ray.core.stage_store.records import StageStore
 
 _MAX_ROUNDS = 3
 """Attempts at a task that fails with storage errors. Ours."""

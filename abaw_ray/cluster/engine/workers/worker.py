@@ -20,8 +20,8 @@ from abaw_ray.cluster.engine.workers.worker_deaths import TaskRegistration
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import WorkerMetrics
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.records import Item, StageStore
 
 Work = Callable[..., Mapping[str, float]]
 """Processes one item: ``work(store, item, payload)`` reads the payload, writes the output into the store, and returns figures to add up

@@ -17,8 +17,8 @@ from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours, mach
 from abaw_ray.cluster.launch.run_records.record import RunFolder, RunRecord, StageRun
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.storage.provenance import code_digest, git_revision
-from abaw_ray.core.storage.records import Record
+from abaw_ray.core.stage_store.provenance import code_digest, git_revision
+from abaw_ray.core.stage_store.records import Record
 
 EVENTS_FOLDER = "tensorboard"
 """Folder of the event files in that of the run."""

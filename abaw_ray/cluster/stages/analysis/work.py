@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 from abaw_ray.cluster.stages.sources import video_missing
 from abaw_ray.core.errors import ItemError, MissingError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.storage.folders import download_folder, upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.unnamed_files import link_all, open_all
 from abaw_ray.faces.config import FacesConfig
@@ -73,7 +74,7 @@ class FindWork:
         with tempfile.TemporaryDirectory(prefix="abaw-analyze-") as folder:
             found = _find(self.find, payload, Path(folder))
             take_slot()
-            store.storage.upload_folder(Path(folder), chips_folder(store, item))
+            upload_folder(Path(folder), store.storage, chips_folder(store, item))
         return {"frames": found.analyzed, "faces": found.faces}
 
 
@@ -107,7 +108,7 @@ class ScoreWork:
         """The item's files, without names on this disk: it may wait for the device for long, and a worker that is stopped deletes nothing."""
         chips = chips_folder(store, item)
         with tempfile.TemporaryDirectory(prefix="abaw-analyze-", ignore_cleanup_errors=True) as folder:  # on NFS an open file keeps its folder
-            store.storage.download_folder(chips, Path(folder))
+            download_folder(store.storage, chips, Path(folder))
             files = open_all(Path(folder), stack)
         if SUMMARY_FILE not in files:
             raise StorageError(f"{store.storage.uri(chips)}: the chips of {item.name} are gone; they are made again")
@@ -129,7 +130,7 @@ class FusedWork:
             found = _find(self.find, payload, Path(folder))
             figures = _finish(store, item, payload, self.score.result()(payload, Path(folder)), self.write, Path(folder))
             if self.keep_chips:
-                store.storage.upload_folder(Path(folder), chips_folder(store, item))
+                upload_folder(Path(folder), store.storage, chips_folder(store, item))
         return {**figures, "frames": found.analyzed, "faces": found.faces}
 
     def close(self) -> None:

@@ -17,8 +17,9 @@ from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports, 
 from abaw_ray.cluster.stages.workloads.encoder import training_workload
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.encoder.config import REVISION, EncoderConfig, parse_source_weights
 
 
@@ -111,7 +112,7 @@ def copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
             encoder = load_encoder(source, pool=config.model.pool, name=config.path)
             source_sha256 = file_sha256(source / WEIGHTS_FILE)
         save_encoder(Path(folder), encoder)
-        store.storage.upload_folder(Path(folder), f"{store.output(item, '')}/encoder")
+        upload_folder(Path(folder), store.storage, f"{store.output(item, '')}/encoder")
     figures = {"rows": 0, "curve": [], "copied_from": config.path, "source_sha256": source_sha256, "architecture": encoder.name, "dim": encoder.dim}
     store.complete_folder(item, figures)
     echo(f"encoder: not trained, a copy of {config.path}: {encoder.name}, vectors of {encoder.dim:,} numbers, SHA-256 {source_sha256[:12]}")

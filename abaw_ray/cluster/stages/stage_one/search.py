@@ -19,7 +19,7 @@ from abaw_ray.cluster.stages.workloads.encoder import search_workload
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import AutoOnOff, digest
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig

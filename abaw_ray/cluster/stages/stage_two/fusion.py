@@ -28,8 +28,9 @@ from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.cluster.stages.workloads.sweep import sweep_workload
 from abaw_ray.core.progress import echo, progress
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
-from abaw_ray.core.storage.records import Item, StageStore
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.fusion import protocols, search
@@ -185,7 +186,7 @@ def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[st
 def _upload(sweep: Sweep, name: str, trained: Any) -> None:
     with disk_full_to_storage_error(), tempfile.TemporaryDirectory(prefix="abaw-fusion-") as folder:
         save_fusion(Path(folder), trained)
-        sweep.store.storage.upload_folder(Path(folder), f"{sweep.folder}/{name}")
+        upload_folder(Path(folder), sweep.store.storage, f"{sweep.folder}/{name}")
 
 
 def _write_selection(sweep: Sweep, name: str, selection: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.cluster.stages.stage_two.validation import Scoring, load_model, postprocessing_of, read_boxes, score_validation
 from abaw_ray.cluster.stages.workloads.scores import predictions_workload
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.fold_encoders import score_ensemble_by_encoder
 from abaw_ray.fusion.frames import Frames

@@ -14,7 +14,7 @@ from abaw_ray.cluster.engine.user_errors import unwrapped
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.fusion import search
 from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames

@@ -13,7 +13,8 @@ from abaw_ray.cluster.stages.annotations import AnnotationSet
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.cluster.stages.stage_two.fusion import UNIMODAL
 from abaw_ray.core.settings import from_plain
-from abaw_ray.core.storage.records import Item, StageStore
+from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.tables import list_array, rows_of_track
 from abaw_ray.data.subjects import recording_of, subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
@@ -104,7 +105,7 @@ def load_model(scoring: Scoring, name: str) -> TrainedFusion:
     """A final model of the sweep, by its folder."""
     storage = scoring.store.storage
     with tempfile.TemporaryDirectory(prefix="abaw-fusion-") as local:
-        storage.download_folder(f"{scoring.models}/{name}", Path(local))
+        download_folder(storage, f"{scoring.models}/{name}", Path(local))
         return load_fusion(Path(local))
 
 

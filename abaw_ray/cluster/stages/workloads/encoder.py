@@ -6,7 +6,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.workload import Workload
-from abaw_ray.core.storage.records import Item, Record
+from abaw_ray.core.stage_store.records import Item, Record
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.features.config import SpeechConfig

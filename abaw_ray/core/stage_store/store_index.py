@@ -81,7 +81,7 @@ class StoreIndex:
                 self._put(name, _Entry(self._files[name], rows=rows))
         self._written_now.clear()
 
-    def __contains__(self, name: str) -> bool:
+    def has_file(self, name: str) -> bool:
         """Whether the last listing has this file; the name is relative to the store's folder."""
         return name in self._files
 
@@ -98,7 +98,7 @@ class StoreIndex:
         found = self._complete(map(self._name, paths), lambda entry: entry.rows, lambda name: _Entry(self._files[name], rows=self._read_rows(name)))
         return sum(entry.rows or 0 for entry in found.values())
 
-    def has(self, path: str) -> bool:
+    def has_output(self, path: str) -> bool:
         """Whether the last listing has this output (its path below the storage root)."""
         return self._name(path) in self._files
 

@@ -13,7 +13,7 @@ from functools import partial
 import pyarrow as pa
 
 from abaw_ray.core.progress import progress
-from abaw_ray.core.storage.records import Record, StageStore
+from abaw_ray.core.stage_store.records import Record, StageStore
 from abaw_ray.core.storage.storage import Storage
 
 _PARALLEL = 16
@@ -44,7 +44,7 @@ class StoredColumn:
         listed = self._read()
         index = self.store.index()
         index.refresh()
-        outputs = [path for path in record.outputs.values() if not listed.get(path) and index.has(path)]
+        outputs = [path for path in record.outputs.values() if not listed.get(path) and index.has_output(path)]
         if not outputs:
             return 0
         self._write(listed | dict.fromkeys(outputs, False))  # before the first output: one that is not listed has the column

@@ -19,7 +19,7 @@ import psutil
 
 from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.storage.lock_file import LockFile, Version, lock_file
+from abaw_ray.core.stage_store.lock_file import LockFile, Version, lock_file
 from abaw_ray.core.storage.storage import Storage
 
 _HEARTBEAT_INTERVAL = 20.0

@@ -14,9 +14,9 @@ from typing import Any
 
 from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.core.storage.provenance import code_digest, git_revision, versions
+from abaw_ray.core.stage_store.provenance import code_digest, git_revision, versions
+from abaw_ray.core.stage_store.store_index import FAILURES, OUTPUTS, StoreIndex, StoreState
 from abaw_ray.core.storage.storage import Storage
-from abaw_ray.core.storage.store_index import FAILURES, OUTPUTS, StoreIndex, StoreState
 
 _FOLDER_COMPLETE = "/output.json"
 """File of an output of several files that is written last: their names and sizes."""
@@ -128,9 +128,9 @@ class StageStore:
         failed: dict[str, str] = {}
         for item in items:
             for suffix, last in ((".parquet", ""), ("", _FOLDER_COMPLETE)):
-                if f"{OUTPUTS}/{item.key}{suffix}{last}" in index:
+                if index.has_file(f"{OUTPUTS}/{item.key}{suffix}{last}"):
                     outputs.setdefault(item.name, self.output(item, suffix))
-            if (failure := _failure_name(item)) in index:
+            if index.has_file(failure := _failure_name(item)):
                 failed[item.name] = failure
         rows = index.failures(failed.values())
         return StoreState(outputs=outputs, failures={name: rows[failure] for name, failure in failed.items()})
