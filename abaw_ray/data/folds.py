@@ -1,6 +1,7 @@
 """Cross-validation folds: grouped by recording, stratified by expression.
 
-The two subjects of a video and the parts of one recording share a fold (``subjects.recording_of``). ``fusion/protocols.py`` uses the folds.
+The two subjects of a video and the parts of one recording share a fold (``subjects.recording_of``). ``fusion/evaluation/protocols.py`` uses the
+folds.
 """
 
 import warnings

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int64
 from abaw_ray.core.settings import replace_at, to_plain
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
-from abaw_ray.fusion.cross_validation import CrossValidation, EpochChoice
-from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, EpochChoice
+from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion.evaluation.protocols import official_folds
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, importance
-from abaw_ray.fusion.protocols import official_folds
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.selection import FoldMetrics, SelectionResult, fold_metrics, select_postprocessing
 

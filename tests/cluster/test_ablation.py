@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.launch import ablation
-from abaw_ray.cluster.launch.ablation import FULL, ablate, ablation_rows, own_stages, variants
-from abaw_ray.cluster.launch.ablation_parts import PARTS, without
+from abaw_ray.cluster.launch.ablation import run as module
+from abaw_ray.cluster.launch.ablation.parts import PARTS, without
+from abaw_ray.cluster.launch.ablation.run import FULL, ablate, ablation_rows, own_stages, variants
 from abaw_ray.cluster.launch.config import AblationConfig
 from abaw_ray.cluster.launch.presets import ablation_presets
 from abaw_ray.cluster.machines.session import RaySession
@@ -115,7 +115,7 @@ def test_without_the_full_run_of_a_seed_its_parts_are_not_run(tmp_path, monkeypa
             raise DataError("images: damaged")
         return scores_of(9)
 
-    monkeypatch.setattr(ablation, "_evaluations", fake)
+    monkeypatch.setattr(module, "_evaluations", fake)
     with pytest.raises(StageError, match="first seed 1, full method: images: damaged"):
         ablate(run_of(with_parts("gate", seeds=(0, 1)), tmp_path))
     assert asked == [(0, "frame"), (0, "mean"), (1, "frame")]
@@ -141,7 +141,7 @@ def test_a_run_that_fails_does_not_keep_the_others_from_the_table(tmp_path, monk
             raise DataError("features: damaged")
         return scores_of(8 if run.config.sweep.fusion.gate == "mean" else 9)
 
-    monkeypatch.setattr(ablation, "_evaluations", fake)
+    monkeypatch.setattr(module, "_evaluations", fake)
     run = run_of(with_parts("gate", "smoothing", seeds=(0, 1)), tmp_path)
     with pytest.raises(StageError, match=r"1 of 4 runs failed, the table has the others; first seed 1, without gate: features: damaged"):
         ablate(run)
@@ -158,7 +158,7 @@ def test_where_nothing_succeeds_the_first_error_is_raised(tmp_path, monkeypatch)
     def fail(run):
         raise DataError("videos: none")
 
-    monkeypatch.setattr(ablation, "_evaluations", fail)
+    monkeypatch.setattr(module, "_evaluations", fail)
     with pytest.raises(DataError, match="videos: none"):
         ablate(run_of(with_parts("gate"), tmp_path))
 

@@ -4,9 +4,9 @@ import pytest
 from ray.train import TrainingFailedError
 
 from abaw_ray.cluster.machines.capacity import Machine
-from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
 from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.sizes import LargerSizes, allowed_sizes
 from abaw_ray.core.errors import ConfigError, StageError

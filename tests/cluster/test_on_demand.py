@@ -7,11 +7,11 @@ import ray
 import yaml
 from ray.util import placement_group_table
 
-from abaw_ray.cluster.machines import on_demand as module
 from abaw_ray.cluster.machines.capacity import Machine
-from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.room import PlacementGroups
+from abaw_ray.cluster.machines.waiting import on_demand as module
+from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
+from abaw_ray.cluster.machines.waiting.room import PlacementGroups
 
 GPU, CPU = Resources(cpus=8, gpus=1, memory_gb=8), Resources(cpus=2)
 FOUR_GPUS, ONE_GPU, CPUS = Machine({"CPU": 48, "GPU": 4}, 2), Machine({"CPU": 8, "GPU": 1}, 4), Machine({"CPU": 16}, 3)

@@ -16,10 +16,10 @@ from ray.autoscaler.v2.schema import (
 )
 from ray.exceptions import RpcError
 
-from abaw_ray.cluster.machines import wait_watch
 from abaw_ray.cluster.machines.autoscaler import cluster_status, machine_types, machines_text, requests_without_room, why_no_machines
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.wait_notice import WaitNotice
+from abaw_ray.cluster.machines.waiting import watch
+from abaw_ray.cluster.machines.waiting.notice import WaitNotice
 
 GPU_WORKER = Resources(cpus=8, gpus=1, memory_gb=8)
 LOG = "\n".join(
@@ -115,9 +115,9 @@ def test_a_wait_begins_anew_after_nothing_was_missing(monkeypatch):
             return {GPU_WORKER: 9}
         return None if count is None else {GPU_WORKER: count} if count else {}
 
-    monkeypatch.setattr(wait_watch, "WaitNotice", Notice)
+    monkeypatch.setattr(watch, "WaitNotice", Notice)
     on_demand = OnDemand()
-    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    watch._watch(missing, print, ended, on_demand, poll_s=0.0)
     size = "with 8 CPU + 1 GPU + 8 GB each"
     assert notices == [[f"2 workers {size}"] * 2, [f"1 worker {size}"]]
     assert on_demand.calls == [{GPU_WORKER: 2}, {GPU_WORKER: 2}, "released", {GPU_WORKER: 1}, "released"]
@@ -128,7 +128,7 @@ def test_an_error_ends_the_lines_and_the_request_and_not_the_stage(caplog):
         raise ValueError("an unknown status")
 
     on_demand = OnDemand()
-    wait_watch._watch(fail, print, threading.Event(), on_demand, poll_s=0.0)
+    watch._watch(fail, print, threading.Event(), on_demand, poll_s=0.0)
     assert "waiting for machines is no longer shown" in caplog.text and on_demand.calls == ["released"]
 
 
@@ -147,7 +147,7 @@ def test_a_head_that_fails_once_is_looked_at_again(caplog):
         return entry
 
     on_demand = Failing()
-    wait_watch._watch(missing, print, ended, on_demand, poll_s=0.0)
+    watch._watch(missing, print, ended, on_demand, poll_s=0.0)
     assert on_demand.calls == [{GPU_WORKER: 1}, "released"] and "busy" in caplog.text
 
 
@@ -160,12 +160,12 @@ def test_the_workers_of_all_pools_are_named(monkeypatch, initialized):
     monkeypatch.setattr("ray.is_initialized", lambda: initialized)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
     monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", lambda address: status)
-    monkeypatch.setattr(wait_watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
+    monkeypatch.setattr(watch, "why_no_machines", lambda: "1 x g5.2xlarge is starting")
     described, looks = [], iter([False, True])
-    monkeypatch.setattr(wait_watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
+    monkeypatch.setattr(watch, "WaitNotice", lambda show: SimpleNamespace(update=lambda describe: described.append(describe())))
     ended = SimpleNamespace(wait=lambda seconds: next(looks), is_set=lambda: False)
     on_demand = OnDemand({decode: 2})
-    wait_watch._watch(lambda: wait_watch._missing(lambda: [decode, gpu, replace(decode, workers=3)], on_demand) or {}, print, ended, on_demand)
+    watch._watch(lambda: watch._missing(lambda: [decode, gpu, replace(decode, workers=3)], on_demand) or {}, print, ended, on_demand)
     text = "1 worker with 2 CPU + 1 GB each and 2 workers with 4 CPU + 1 GPU + 1 GB each: 1 x g5.2xlarge is starting"
     assert described == ([text] if initialized else [])
 

@@ -9,9 +9,9 @@ from scipy.special import softmax
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.fusion.checkpoint import METADATA_FILE, load_fusion, save_fusion
 from abaw_ray.fusion.config import FusionConfig, SweepConfig, with_seeds
-from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion.evaluation.protocols import cv_folds, score_ensemble, score_official_val, train_official
 from abaw_ray.fusion.inference import predict_average, predict_logits
-from abaw_ray.fusion.protocols import cv_folds, score_ensemble, score_official_val, train_official
 from abaw_ray.fusion.search import select
 
 CONFIG = FusionConfig(hidden_dim=16, epochs=2, batch_size=128, seed=3)

@@ -7,7 +7,7 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.checkpoint import METADATA_FILE, WEIGHTS_FILE, load_fusion, logits_table, save_fusion
 from abaw_ray.fusion.config import FusionConfig
-from abaw_ray.fusion.cross_validation import train_on_all
+from abaw_ray.fusion.evaluation.cross_validation import train_on_all
 from abaw_ray.fusion.inference import predict_logits
 
 CONFIG = FusionConfig(hidden_dim=16, epochs=1, mode="visual")

@@ -9,11 +9,11 @@ import pytest
 from abaw_ray.core import schema
 from abaw_ray.core.errors import StageError
 from abaw_ray.fusion.config import FusionConfig, FusionOptimConfig
-from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder, score_ensemble_by_encoder
+from abaw_ray.fusion.evaluation.fold_encoders import CrossValidationByEncoder, score_ensemble_by_encoder
+from abaw_ray.fusion.evaluation.leakage import ProtocolError
+from abaw_ray.fusion.evaluation.protocols import cv_folds, score_ensemble, score_official_val, train_official
 from abaw_ray.fusion.frames import SubjectTrack, with_visual
 from abaw_ray.fusion.inference import predict_logits
-from abaw_ray.fusion.leakage import ProtocolError
-from abaw_ray.fusion.protocols import cv_folds, score_ensemble, score_official_val, train_official
 
 QUICK = FusionConfig(hidden_dim=32, epochs=2, batch_size=128, rows_per_second=0, optim=FusionOptimConfig(lr=4e-3))
 

@@ -7,7 +7,7 @@ import torch
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.config import FusionConfig
-from abaw_ray.fusion.cross_validation import train_on_all
+from abaw_ray.fusion.evaluation.cross_validation import train_on_all
 from abaw_ray.fusion.inference import predict_logits
 from abaw_ray.fusion.population.windows import PADDING, FrameSequence, prediction_windows, uninterrupted
 

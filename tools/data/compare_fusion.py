@@ -16,7 +16,7 @@ from rich.table import Table
 
 from abaw_ray.core.progress import console, echo
 from abaw_ray.fusion import search
-from abaw_ray.fusion.protocols import score_official_val, train_official
+from abaw_ray.fusion.evaluation.protocols import score_official_val, train_official
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1

@@ -7,11 +7,11 @@ import tyro
 from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.launch.ablation.seeds import with_seed
 from abaw_ray.cluster.launch.command import log_path
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import PRESETS
-from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.progress import console, echo, redirect_library_output
 

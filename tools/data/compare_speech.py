@@ -29,8 +29,8 @@ from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.core.progress import console, echo
 from abaw_ray.features.config import SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures
+from abaw_ray.fusion.evaluation.protocols import score_official_val, train_official
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import score_official_val, train_official
 from abaw_ray.fusion.search import candidate_config
 from abaw_ray.media.audio import RATE, Audio, decode_audio
 from abaw_ray.media.video import decode

@@ -8,14 +8,15 @@ import numpy as np
 import optuna
 
 from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.launch.ablation.seeds import with_seed
 from abaw_ray.cluster.launch.presets import PRESETS
-from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.annotations import annotated, join
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.data.folds import assign_folds
-from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion import search
 from abaw_ray.fusion.config import SweepConfig
+from abaw_ray.fusion.evaluation import protocols
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, propose
 from abaw_ray.fusion.search import Selected

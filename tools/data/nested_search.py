@@ -21,7 +21,7 @@ from abaw_ray.core.progress import console, echo
 from abaw_ray.core.settings import from_plain
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion import search
-from abaw_ray.fusion.cross_validation import train_on_all
+from abaw_ray.fusion.evaluation.cross_validation import train_on_all
 from abaw_ray.fusion.inference import predict_logits
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation

@@ -18,7 +18,7 @@ from abaw_ray.cluster.engine.workers.rounds import Chain
 from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.wait_watch import watch_waits
+from abaw_ray.cluster.machines.waiting.watch import watch_waits
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest

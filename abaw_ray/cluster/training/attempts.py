@@ -12,11 +12,11 @@ from typing import Literal
 
 from ray.train import TrainingFailedError
 
-from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.room import Room
-from abaw_ray.cluster.machines.wait_notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.waiting.notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
+from abaw_ray.cluster.machines.waiting.room import Room
 from abaw_ray.cluster.training.sizes import largest
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.units import duration_text

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
-from abaw_ray.cluster.machines.room import PlacementGroups
+from abaw_ray.cluster.machines.waiting.room import PlacementGroups
 from abaw_ray.cluster.training.ranks.rank_metrics import RankMetrics
 from abaw_ray.cluster.training.ranks.step_log import StepLog, StepLogConfig
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from abaw_ray.cluster.machines.room import Room
+from abaw_ray.cluster.machines.waiting.room import Room
 
 
 def allowed_sizes(workers: int, min_workers: int, batch_size: int) -> tuple[int, ...]:

@@ -17,8 +17,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from abaw_ray.cluster.engine.user_errors import to_user_error
 from abaw_ray.cluster.machines.autoscaler import why_no_machines
 from abaw_ray.cluster.machines.compute import ComputeConfig
-from abaw_ray.cluster.machines.on_demand import OnDemandRequest
-from abaw_ray.cluster.machines.room import PlacementGroups, release_named
+from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
+from abaw_ray.cluster.machines.waiting.room import PlacementGroups, release_named
 from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.checkpoints.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob

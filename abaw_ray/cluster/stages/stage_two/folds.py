@@ -12,8 +12,9 @@ from abaw_ray.core.expressions import EXPRESSIONS, class_counts
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.folds import assign_folds, count_folds
-from abaw_ray.fusion import protocols, search
-from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion import search
+from abaw_ray.fusion.evaluation import protocols
+from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.frames import Frames
 
 FOLDS_FILE = "folds.parquet"

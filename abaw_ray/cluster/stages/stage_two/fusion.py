@@ -33,12 +33,13 @@ from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.data.folds import assign_folds
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
-from abaw_ray.fusion import protocols, search
+from abaw_ray.fusion import search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
 from abaw_ray.fusion.config import FusionConfig
-from abaw_ray.fusion.cross_validation import CrossValidation
-from abaw_ray.fusion.final_seeds import CrossValidationOfSeeds
-from abaw_ray.fusion.fold_encoders import CrossValidationByEncoder
+from abaw_ray.fusion.evaluation import protocols
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
+from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
+from abaw_ray.fusion.evaluation.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.scoring.fill import most_frequent_class
 

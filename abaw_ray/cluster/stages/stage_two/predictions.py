@@ -26,9 +26,9 @@ from abaw_ray.cluster.stages.stage_two.validation import Scoring, load_model, po
 from abaw_ray.cluster.stages.workloads.scores import predictions_workload
 from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.data.subjects import subjects_with_shared_recordings
-from abaw_ray.fusion.fold_encoders import score_ensemble_by_encoder
+from abaw_ray.fusion.evaluation.fold_encoders import score_ensemble_by_encoder
+from abaw_ray.fusion.evaluation.protocols import score_ensemble
 from abaw_ray.fusion.frames import Frames
-from abaw_ray.fusion.protocols import score_ensemble
 from abaw_ray.predict.subjects import predict_subjects, prediction_table
 from abaw_ray.scoring.baselines import chance_macro_f1
 from abaw_ray.scoring.submission import write_submission

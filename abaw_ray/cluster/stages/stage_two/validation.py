@@ -18,9 +18,9 @@ from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.tables import list_array, rows_of_track
 from abaw_ray.data.subjects import recording_of, subjects_with_shared_recordings
 from abaw_ray.fusion.checkpoint import load_fusion, logits_table
+from abaw_ray.fusion.evaluation.protocols import score_official_val
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import Scores
-from abaw_ray.fusion.protocols import score_official_val
 from abaw_ray.fusion.trained import TrainedFusion
 from abaw_ray.predict.subjects import Boxes, SubjectPrediction, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.evaluation import Evaluation, evaluations_table

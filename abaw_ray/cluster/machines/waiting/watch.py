@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 
 from abaw_ray.cluster.machines.autoscaler import cluster_status, requests_without_room, why_no_machines
-from abaw_ray.cluster.machines.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.wait_notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.waiting.notice import WaitNotice, with_reason
+from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
 from abaw_ray.core.progress import echo
 
 _LOG = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import needed
-from abaw_ray.cluster.launch.ablation_parts import PARTS, without
+from abaw_ray.cluster.launch.ablation.parts import PARTS, without
+from abaw_ray.cluster.launch.ablation.seeds import with_seed
 from abaw_ray.cluster.launch.config import AblationJob, Part
 from abaw_ray.cluster.launch.job import run_job
 from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.cluster.launch.plan import show_plan
-from abaw_ray.cluster.launch.seeds import with_seed
 from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.cluster.stages.stage_two.validation import RECORDINGS_FILE

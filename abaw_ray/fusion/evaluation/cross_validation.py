@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.evaluation.leakage import check_cv, check_encoder, check_shared_recordings, subjects_of
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_logits
-from abaw_ray.fusion.leakage import check_cv, check_encoder, check_shared_recordings, subjects_of
 from abaw_ray.fusion.population.halving import Curve, train_with_halving
 from abaw_ray.fusion.population.rows import TrainingFolds
 from abaw_ray.fusion.population.training import Population

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from abaw_ray.fusion.config import FusionConfig, with_seeds
-from abaw_ray.fusion.cross_validation import CrossValidation, train_on_all
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, train_on_all
+from abaw_ray.fusion.evaluation.leakage import ProtocolError, check_official, check_same_encoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_average, predict_logits
-from abaw_ray.fusion.leakage import ProtocolError, check_official, check_same_encoder
 from abaw_ray.fusion.trained import TrainedFusion, merge_seeds
 
 

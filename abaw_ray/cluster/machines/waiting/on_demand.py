@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from abaw_ray.cluster.machines.autoscaler import starting_machines
 from abaw_ray.cluster.machines.capacity import ON_DEMAND, Machine, max_workers, on_demand_machines, running_machines
 from abaw_ray.cluster.machines.resources import Resources
-from abaw_ray.cluster.machines.room import PlacementGroups, Room
+from abaw_ray.cluster.machines.waiting.room import PlacementGroups, Room
 from abaw_ray.core.units import duration_text
 
 
