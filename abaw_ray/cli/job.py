@@ -67,7 +67,7 @@ def load_pipeline() -> Callable[[Run[Any]], object]:
 
 def load_ablation() -> Callable[[Run[Any]], object]:
     """The work of the command that runs the pipeline without one part after the other."""
-    from abaw_ray.cluster.launch.ablation.run import ablate  # as above
+    from abaw_ray.cluster.launch.ablation.ablate import ablate  # as above
 
     return ablate
 

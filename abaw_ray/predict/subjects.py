@@ -1,6 +1,7 @@
 """Logits of many subjects -> smoothed probabilities and labels, the PREDICTION table and confusion matrices.
 
-``scoring.postprocessing`` defines the order of temperature, smoothing and bias; ``fusion.protocols`` decides which model may score which subject.
+``scoring.postprocessing`` defines the order of temperature, smoothing and bias; ``fusion.evaluation.protocols`` decides which model may score which
+subject.
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from abaw_ray.cli.jobs import JOBS
-from abaw_ray.cluster.launch.ablation.run import ablate
+from abaw_ray.cluster.launch.ablation.ablate import ablate
 from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.media.write import write_video
 

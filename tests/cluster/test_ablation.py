@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.launch.ablation import run as module
+from abaw_ray.cluster.launch.ablation import ablate as module
+from abaw_ray.cluster.launch.ablation.ablate import FULL, ablate, ablation_rows, own_stages, variants
 from abaw_ray.cluster.launch.ablation.parts import PARTS, without
-from abaw_ray.cluster.launch.ablation.run import FULL, ablate, ablation_rows, own_stages, variants
 from abaw_ray.cluster.launch.config import AblationConfig
 from abaw_ray.cluster.launch.presets import ablation_presets
 from abaw_ray.cluster.machines.session import RaySession

@@ -1,4 +1,4 @@
-"""The private interfaces of Ray Train and DeepSpeed that this package depends on; a failure here means that a new version changed one."""
+"""The private interfaces of Ray and DeepSpeed that this package depends on; a failure here means that a new version changed one."""
 
 import inspect
 import logging
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pyarrow.fs
 import pytest
+import ray
 import ray.train
 import ray.train.v2._internal.execution.context as train_context
 from ray.autoscaler.v2.instance_manager import node_provider
@@ -143,3 +144,18 @@ def test_the_processes_of_a_local_ray_have_ended_after_the_session():
         processes = [one.process for group in worker._global_node.all_processes.values() for one in group]
         assert len(processes) > 2 and all(process.poll() is None for process in processes)
     assert all(process.returncode is not None for process in processes)
+
+
+def test_ray_data_sends_no_statistics_of_the_blocks_while_they_are_read(monkeypatch):
+    from ray.data._internal.block_batching import iter_batches
+
+    sent = []
+    monkeypatch.setattr(iter_batches.BatchIterator, "UPDATE_METRICS_INTERVAL_S", -1.0)
+    monkeypatch.setattr(iter_batches._StatsManager, "update_iteration_metrics", lambda *args: sent.append(args))
+    with RaySession(ComputeConfig(object_store_mb=80)) as session:
+        session.start()
+        assert list(ray.data.from_items(range(5), override_num_blocks=5).iter_rows())
+        assert len(sent) == 1, "at the end alone"
+        iter_batches.BatchIterator.UPDATE_METRICS_INTERVAL_S = -1.0
+        assert list(ray.data.from_items(range(5), override_num_blocks=5).iter_rows())
+        assert len(sent) > 3, "the interval is what decides"

@@ -13,7 +13,6 @@ from abaw_ray.cluster.stages.workloads.encoder import (
     encoder_gflop,
     features_workload,
     images_workload,
-    search_epochs,
     search_workload,
     training_workload,
 )
@@ -52,18 +51,20 @@ def test_a_training_is_three_forward_passes_of_each_image_and_four_where_activat
     assert several.text == "6 trainings of 2 epochs over 1,000 images" and several.training_gflop == pytest.approx(6 * plain.training_gflop)
 
 
-def test_a_search_counts_trials_that_are_stopped_early_and_not_those_that_have_ended(paper):
+def test_a_search_counts_the_epochs_that_the_trials_which_have_not_ended_take_together(paper):
     search = EncoderSearchConfig(trials=16, images=1000, epochs=6, grace_epochs=1, reduction=3)
     run = run_of(search_presets()["paper"][1])
     run = replace(run, config=replace(run.config, search=search))
-    assert search_epochs(search) == pytest.approx(16 + 2 * 6 + 3 * (1 + 5 / 3)), "6 of 16 trials go on after the first epoch, 2.7 after the third"
-    assert search_epochs(replace(search, epochs=1)) == 16
-    whole = search_workload(run, train=5000, val=100, finished=0)
-    assert whole.training_gflop == pytest.approx(36 * training_workload(paper, train=1000, val=100, epochs=1).training_gflop)
-    assert whole.text == "16 trials of up to 6 epochs over 1,000 images, 36 epochs in all" and whole.parallel == 16
-    assert search_workload(run, train=5000, val=100, finished=12).gflop == pytest.approx(whole.gflop / 4)
-    assert search_workload(run, train=5000, val=100, finished=16).training_gflop == 0
-    assert search_workload(run, train=500, val=100, finished=0).training_gflop == pytest.approx(whole.training_gflop / 2)
+    epoch = training_workload(paper, train=1000, val=100, epochs=1)
+    whole = search_workload(run, 5000, 100, [])
+    assert whole.training_gflop == pytest.approx(39 * epoch.training_gflop) and whole.gflop == pytest.approx(39 * epoch.gflop)
+    assert whole.text == "16 trials of up to 6 epochs over 1,000 images, about 39 epochs in all"
+    assert whole.parallel == 6, "more workers do not make it shorter than the epochs of the best trial"
+    assert search_workload(run, 500, 100, []).training_gflop == pytest.approx(whole.training_gflop / 2)
+    poor = search_workload(run, 5000, 100, [1] * 9 + [3] * 4)
+    assert poor.training_gflop == pytest.approx((39 - 9 - 12) * epoch.training_gflop), "the three that remain are the best"
+    assert search_workload(run, 5000, 100, [6] * 15).training_gflop == pytest.approx(epoch.training_gflop), "at least the first epoch"
+    assert search_workload(run, 5000, 100, [1] * 16).training_gflop == 0
 
 
 def test_features_are_one_pass_per_scale_and_the_speech(paper):

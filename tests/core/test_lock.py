@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from abaw_ray.core.errors import BusyError
+from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

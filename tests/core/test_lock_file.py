@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from two_writers import outcomes_of_two_writers
 
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.stage_store import lock_file as lock_files
 from abaw_ray.core.stage_store.lock import writer_lock
 from abaw_ray.core.stage_store.lock_file import LocalLockFile, PlainLockFile, S3LockFile, has_conditional_put, lock_file
-from abaw_ray.core.storage import lock_file as lock_files
 from abaw_ray.core.storage.filesystems import StorageConfig, _s3, _s3_client
 from abaw_ray.core.storage.storage import Storage
 
@@ -163,7 +163,7 @@ def test_of_two_writers_in_a_store_without_conditions_the_last_is_admitted(tmp_p
 
 
 def test_a_lock_is_renewed_after_a_renewal_whose_error_was_reported_had_arrived(s3, monkeypatch):
-    from abaw_ray.core.storage import lock
+    from abaw_ray.core.stage_store import lock
 
     monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.1)
     failing = [True]

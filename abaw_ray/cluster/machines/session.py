@@ -1,6 +1,7 @@
 """Connection to Ray: the cluster that started this process, or a local Ray started here; its log output is reduced."""
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -221,7 +222,10 @@ def refusal(resources: Resources, required: int, fitting: int) -> str:
 
 def _quiet_data() -> None:
     from ray.data import DataContext
+    from ray.data._internal.block_batching.iter_batches import BatchIterator
 
+    # Every 5 s the iterators send statistics to an actor, with the metadata of all blocks: quadratic in the number of items.
+    BatchIterator.UPDATE_METRICS_INTERVAL_S = math.inf
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from safetensors import SafetensorError
+
 from abaw_ray.core.errors import AbawError, StorageError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -23,8 +25,10 @@ def _temporary_folder() -> str:
 
 
 def _is_disk_full(error: Exception, folder: str) -> bool:
-    if getattr(error, "errno", None) in _DISK_FULL or any(os.strerror(code) in str(error) for code in _DISK_FULL):
-        return True  # the second for SafetensorError, which has no errno
+    if isinstance(error, SafetensorError):  # has no errno
+        return any(os.strerror(code) in str(error) for code in _DISK_FULL)
+    if getattr(error, "errno", None) in _DISK_FULL:
+        return True
     return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(folder).free <= _NEARLY_FULL
 
 

@@ -27,21 +27,6 @@ from abaw_ray.training.loop import PlainEngine, run_steps
 from abaw_ray.training.optim import lr_multiplier, make_adamw
 
 
-def sample_candidates(config: EncoderSearchConfig) -> list[dict[str, Any]]:
-    """Overrides of the encoder's settings by dotted path, one mapping per trial; the first is empty. A larger search extends a smaller one."""
-    rng, space = np.random.default_rng(config.seed), config.space
-    candidates: list[dict[str, Any]] = [{}]
-    for _ in range(config.trials - 1):
-        candidates.append(
-            {
-                "optim.lr": float(f"{np.exp(rng.uniform(*np.log(space.lr))):.2e}"),
-                "optim.layer_decay": float(rng.choice(space.layer_decay)),
-                "augment.strength": float(rng.choice(space.strength)),
-            }
-        )
-    return candidates
-
-
 def candidate_config(config: EncoderConfig, search: EncoderSearchConfig, overrides: dict[str, Any]) -> EncoderConfig:
     """Settings of one trial."""
     return replace(replace_at(config, overrides), epochs=search.epochs)

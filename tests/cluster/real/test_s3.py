@@ -16,9 +16,9 @@ from two_writers import outcomes_of_two_writers
 
 from abaw_ray.cluster.training.checkpoints import checkpoint
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
 from abaw_ray.core.stage_store.lock_file import has_conditional_put
-from abaw_ray.core.storage import lock
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from tools.clusters.namespaces.clusters import KEYS

@@ -1,16 +1,19 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from ray.tune.schedulers import ASHAScheduler
 from synthetic_images import CONFIG, synthetic_table
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import open_image_set
+from abaw_ray.encoder.search.candidates import expected_epochs, sample_candidates
 from abaw_ray.encoder.search.config import EncoderSearchConfig, EncoderSearchSpaceConfig
-from abaw_ray.encoder.search.trial import EncoderTrial, candidate_config, sample_candidates, subset
+from abaw_ray.encoder.search.trial import EncoderTrial, candidate_config, subset
 
 SEARCH = EncoderSearchConfig(trials=9, images=64, epochs=4)
 
@@ -102,3 +105,26 @@ def test_impossible_searches_are_refused(settings, message):
         EncoderSearchConfig(**settings)
     with pytest.raises(ConfigError, match="need a value each"):
         EncoderSearchSpaceConfig(layer_decay=())
+
+
+@pytest.mark.parametrize("reduction", [2, 3, 16])
+def test_the_expected_epochs_are_those_of_rays_scheduler_on_trials_in_random_order(reduction):
+    search = EncoderSearchConfig(trials=16, epochs=6, grace_epochs=1, reduction=reduction)
+    counted = [epochs_of_asha(search, np.random.default_rng(seed)) for seed in range(200)]
+    assert expected_epochs(search) == pytest.approx(np.mean(counted), rel=0.05)
+    assert expected_epochs(replace(search, grace_epochs=6)) == 16 * 6
+    assert expected_epochs(replace(search, trials=1)) == 6
+
+
+def epochs_of_asha(search, rng):
+    """Epochs of all trials with Ray Tune's scheduler, where their scores are random and they reach each rung in random order."""
+    scheduler = ASHAScheduler(
+        time_attr="epoch", metric="score", mode="max", max_t=search.epochs, grace_period=search.grace_epochs, reduction_factor=search.reduction
+    )
+    (bracket,) = scheduler._brackets
+    alive, total = list(range(search.trials)), 0
+    for epoch in range(1, search.epochs + 1):
+        total += len(alive)
+        rng.shuffle(alive)
+        alive = [trial for trial in alive if bracket.on_result(SimpleNamespace(trial_id=trial), epoch, rng.random()) == "CONTINUE"]
+    return total

@@ -7,7 +7,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.workers.in_flight import start_slots
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes, work_of
-from abaw_ray.cluster.engine.workers.worker import PACKED, ItemWorker, Operator, Task, WorkerConfig, manifest, unpack
+from abaw_ray.cluster.engine.workers.worker import PACKED, ItemWorker, Operator, Task, WorkerConfig, manifest
 from abaw_ray.cluster.engine.workers.worker_deaths import worker_deaths
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import echo
@@ -141,16 +141,7 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
     with worker_deaths() as deaths:  # both actors end when nothing refers to them
         build, pause = chain.operators[0].build, chain.longest_pause
         config = WorkerConfig(store=store, build=build, slots=slots, deaths=deaths, longest_pause=pause, run=chain.run)
-        yield from _rows(_dataset(config, rows, chain, excluded))
-
-
-def _rows(dataset: Any) -> Iterator[dict]:
-    """The rows of a dataset. Its own iterators send the metadata of all blocks to Ray's statistics every 5 s, which is quadratic in their number."""
-    import ray
-
-    for bundle in dataset.iter_internal_ref_bundles():
-        for block in bundle.block_refs:
-            yield from unpack(ray.get(block))
+        yield from (pickle.loads(row[PACKED]) for row in _dataset(config, rows, chain, excluded).iter_rows())
 
 
 def _dataset(config: WorkerConfig, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Any:

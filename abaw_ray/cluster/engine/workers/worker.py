@@ -102,11 +102,6 @@ def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
     ]
 
 
-def unpack(block: pa.Table) -> list[dict]:
-    """The manifest rows of a block."""
-    return [pickle.loads(row) for row in block[PACKED].to_pylist()]
-
-
 class ItemWorker:
     """The actor: builds its work at its first item, then processes item after item, or several at a time in threads (``Operator.items_per_worker``).
 
@@ -125,7 +120,7 @@ class ItemWorker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The rows of a batch with their outcomes."""
-        return pa.table({PACKED: [pickle.dumps(self.process(row)) for row in unpack(batch)]})
+        return pa.table({PACKED: [pickle.dumps(self.process(pickle.loads(row))) for row in batch[PACKED].to_pylist()]})
 
     def process(self, row: dict) -> dict:
         """Process one task, unless an earlier operator has ended it."""

@@ -22,6 +22,7 @@ from abaw_ray.core.settings import AutoOnOff, digest
 from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
+from abaw_ray.encoder.search.candidates import sample_candidates
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 
 
@@ -41,14 +42,20 @@ class Search:
     recompute_activations: bool
     compile: AutoOnOff
 
-    def path(self, overrides: dict[str, Any]) -> str:
-        """Path of a finished trial below the storage root."""
-        return f"{self.finished}/{digest(overrides)}.json"
-
     def stored(self, overrides: dict[str, Any]) -> list[dict[str, Any]]:
-        """Metrics of the epochs of a finished trial; empty where it has not ended."""
-        path = self.path(overrides)
-        return json.loads(self.storage.read_bytes(path)) if self.storage.exists(path) else []
+        """As ``stored_curve``."""
+        return stored_curve(self.storage, self.finished, overrides)
+
+
+def trial_path(folder: str, overrides: dict[str, Any]) -> str:
+    """Path of a finished trial below the storage root."""
+    return f"{folder}/{digest(overrides)}.json"
+
+
+def stored_curve(storage: Storage, folder: str, overrides: dict[str, Any]) -> list[dict[str, Any]]:
+    """Metrics of the epochs of a finished trial; empty where it has not ended."""
+    path = trial_path(folder, overrides)
+    return json.loads(storage.read_bytes(path)) if storage.exists(path) else []
 
 
 def train_trial(overrides: dict[str, Any], search: Search) -> Iterable[dict[str, Any]]:
@@ -89,8 +96,6 @@ def search_encoder(run: Run[Any], store: StageStore, item: Item) -> dict[str, An
     Raises:
         StageError: no trial reached its last epoch.
     """
-    from abaw_ray.encoder.search.trial import sample_candidates
-
     config, compute, images = run.config, run.compute, INGEST_IMAGES.require(run)
     search = Search(
         storage=run.storage,
@@ -170,8 +175,8 @@ def _storing_callback(search: Search, step: Any) -> Any:
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             """Store one trial, unless an earlier run has stored it."""
             overrides, curve = trial.last_result["overrides"], trial.last_result["curve"]
-            if not search.storage.exists(search.path(overrides)):
-                search.storage.write_bytes(search.path(overrides), json.dumps(curve).encode())
+            if not search.storage.exists(path := trial_path(search.finished, overrides)):
+                search.storage.write_bytes(path, json.dumps(curve).encode())
             step()
 
     return StoreTrials()
@@ -200,10 +205,10 @@ def workload(run: Run[Any]) -> Workload:
     """The trials that have not ended."""
     try:
         (item,) = SEARCH_ENCODER.items(run)
-        finished = len(run.storage.files(trials_folder(run, item)))
+        curves = [stored_curve(run.storage, trials_folder(run, item), overrides) for overrides in sample_candidates(run.config.search)]
     except PendingError:
-        finished = 0
-    return search_workload(run, *image_counts(run), finished)
+        curves = []
+    return search_workload(run, *image_counts(run), [len(curve) for curve in curves if curve])
 
 
 SEARCH_ENCODER = Stage(

@@ -1,7 +1,7 @@
 """Stage ``fusion`` (paper, Stage II): ``trials`` selects the settings, then the final models are trained, each kind in a separate task.
 
-``fusion.search`` and ``fusion.protocols`` define which settings are tried, on which folds, and how one is selected. A killed sweep continues from
-its finished trials.
+``fusion.search`` and ``fusion.evaluation.protocols`` define which settings are tried, on which folds, and how one is selected. A killed sweep
+continues from its finished trials.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Stage ``predictions``: predictions and scores of Validation_Set by the official model, and of the test release by the ensemble of the fold models.
 
-They are computed in one Ray task, with the frames in shared memory. ``fusion.protocols`` checks that no model scores subjects that
+They are computed in one Ray task, with the frames in shared memory. ``fusion.evaluation.protocols`` checks that no model scores subjects that
 it was trained on.
 """
 

@@ -1,6 +1,6 @@
 """Images of Stage I, and faces of features -> arithmetic of the encoder and of the speech model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.core.stage_store.records import Item, Record
 from abaw_ray.encoder.config import EncoderConfig
+from abaw_ray.encoder.search.candidates import expected_epochs
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.features.config import SpeechConfig
 from abaw_ray.predict.estimate.measured import CPU
@@ -54,7 +55,7 @@ def images_workload(todo: Mapping[Item, dict] | None) -> Workload | None:
     return Workload(text=f"{count:,} still images", cpu_s=count * _INGEST_MS / 1e3, sources=(source,))
 
 
-def training_workload(run: Run[Any], train: float, val: float, epochs: float, trainings: int = 1) -> Workload:
+def training_workload(run: Run[Any], train: float, val: float, epochs: int, trainings: int = 1) -> Workload:
     """Trainings over images, each with validation after every epoch.
 
     Args:
@@ -77,30 +78,21 @@ def training_workload(run: Run[Any], train: float, val: float, epochs: float, tr
     )
 
 
-def search_workload(run: Run[Any], train: float, val: float, finished: int) -> Workload:
-    """The trials of Stage I's search that have not ended.
+def search_workload(run: Run[Any], train: float, val: float, ended: Sequence[int]) -> Workload:
+    """The trials of Stage I's search that have not ended; those that were interrupted begin again.
 
     Args:
         run: Settings of the encoder and of the search.
         train: All training images.
-        val: Validation images, all of which every trial is measured on.
-        finished: Trials of an earlier run that have ended.
+        val: Validation images, on all of which every trial is measured after each epoch.
+        ended: Number of epochs of each trial that has ended in an earlier run.
     """
     search: EncoderSearchConfig = run.config.search
-    trials, used = max(search.trials - finished, 0), min(train, search.images)
-    passes = trials * search_epochs(search) / search.trials
-    text = f"{trials:,} trials of up to {search.epochs} epochs over {used:,.0f} images, {passes:,.0f} epochs in all"
-    return replace(training_workload(run, used, val, passes), text=text, parallel=max(trials, 1))
-
-
-def search_epochs(search: EncoderSearchConfig) -> float:
-    """Epochs of all trials together. Trials end at different times: the first one at a rung always continues, of the others one in ``reduction``."""
-    alive, total, rung = float(search.trials), 0.0, search.grace_epochs
-    for epoch in range(1, search.epochs + 1):
-        total += alive
-        if epoch == rung:
-            alive, rung = 1 + (alive - 1) / search.reduction, rung * search.reduction
-    return total
+    trials, used = search.trials - len(ended), min(train, search.images)
+    epochs = max(expected_epochs(search) - sum(ended), trials * search.grace_epochs) if trials else 0
+    text = f"{trials:,} trials of up to {search.epochs} epochs over {used:,.0f} images, about {epochs:,} epochs in all"
+    longest = max(epochs // search.epochs, 1)  # workers that are busy until the end: the best trial's epochs follow each other
+    return replace(training_workload(run, used, val, epochs), text=text, parallel=longest)
 
 
 def counted_images(images: Record) -> tuple[float, float]:
