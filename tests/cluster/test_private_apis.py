@@ -154,8 +154,8 @@ def test_ray_data_sends_no_statistics_of_the_blocks_while_they_are_read(monkeypa
     monkeypatch.setattr(iter_batches._StatsManager, "update_iteration_metrics", lambda *args: sent.append(args))
     with RaySession(ComputeConfig(object_store_mb=80)) as session:
         session.start()
-        assert list(ray.data.from_items(range(5), override_num_blocks=5).iter_rows())
-        assert len(sent) == 1, "at the end alone"
+        assert list(ray.data.from_items(range(20), override_num_blocks=20).iter_rows())
+        assert len(sent) <= 2, "at the end alone"
         iter_batches.BatchIterator.UPDATE_METRICS_INTERVAL_S = -1.0
-        assert list(ray.data.from_items(range(5), override_num_blocks=5).iter_rows())
-        assert len(sent) > 3, "the interval is what decides"
+        assert list(ray.data.from_items(range(20), override_num_blocks=20).iter_rows())
+        assert len(sent) >= 20, "the interval is what decides"

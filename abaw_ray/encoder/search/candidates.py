@@ -1,5 +1,6 @@
 """The candidates of the search of Stage I's hyperparameters, and how many epochs their trials take together."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,20 @@ def sample_candidates(config: EncoderSearchConfig) -> list[dict[str, Any]]:
 
 
 def expected_epochs(config: EncoderSearchConfig) -> int:
-    """Expected number of epochs of all trials together, if their scores at a rung come in random order.
-
-    A trial that reaches a rung continues unless its score is below the interpolated (1 - 1 / ``reduction``) quantile of the earlier ones there. So
-    the first one always continues, and the one after n others with probability (n + reduction - 1) / (reduction * (n + 1)).
-    """
-    alive, total, rung = config.trials, 0, config.grace_epochs
+    """Expected number of epochs of all trials together, if their scores at a rung come in random order."""
+    alive, total, rung = float(config.trials), 0.0, config.grace_epochs
     for epoch in range(1, config.epochs + 1):
         total += alive
         if epoch == rung:
-            alive = round(1 + sum((n + config.reduction - 1) / (config.reduction * (n + 1)) for n in range(1, alive)))
-            rung *= config.reduction
-    return total
+            alive, rung = _continuing(alive, config.reduction), rung * config.reduction
+    return round(total)
+
+
+def _continuing(trials: float, reduction: int) -> float:
+    """Expected number of trials that continue after a rung.
+
+    A trial continues unless its score is below the interpolated (1 - 1 / ``reduction``) quantile of the earlier ones there. So the first one always
+    continues, and the one after n others with probability (n + reduction - 1) / (reduction * (n + 1)).
+    """
+    probabilities = [1.0] + [(n + reduction - 1) / (reduction * (n + 1)) for n in range(1, math.ceil(trials))]
+    return sum(probabilities[:-1]) + (trials - len(probabilities) + 1) * probabilities[-1]
