@@ -137,6 +137,10 @@ ERRORS = {
     "a type without a price": (lambda c: c["provider"]["prices"]["usd_per_hour"].pop("g5.12xlarge"), "no price for g5.12xlarge of available_node"),
     "a date that ray up cannot write": (lambda c: c["provider"]["prices"].update(date=date(2026, 11, 29)), "date: 2026-11-29 is not text"),
     "no date": (lambda c: c["provider"]["prices"].update(date="November"), "provider.prices.date: November is not a date"),
+    "training machines in several zones": (
+        lambda c: [node("gpu_spot")(c).update(max_workers=4), node("gpu_spot")(c)["node_config"].update(InstanceType="g5.2xlarge")],
+        "gpu_spot.node_config.SubnetIds: machines that train together would be in several zones",
+    ),
     "no head watch": (swap(WORKER, "head_watch.py", "x.py"), f"{WORKER}: a lost head leaves its workers running"),
     "stopped workers": (lambda c: node("gpu_spot")(c)["node_config"].pop("InstanceInitiatedShutdownBehavior"), "gpu_spot.node_config.InstanceInit"),
     "no spot watch": (swap(WORKER, "spot_watch.py aws", ""), f"{WORKER}: spot interruption notices are ignored"),

@@ -1,6 +1,7 @@
 """Records of runs: what they have after success, an error and a stop; the list, one run, and two side by side."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -127,6 +128,31 @@ def test_a_stage_costs_its_machine_hours_at_the_prices_of_the_cluster_file_also_
     assert json.loads(capsys.readouterr().out)[0]["usd"] == pytest.approx(2.6)
 
 
+def test_what_follows_the_last_stage_has_hours_of_its_own(start):
+    run = start()
+
+    def report():
+        with recorded(run) as recorder:
+            recorder.complete(Stage("fusion", FUSION))
+            with recorder.finishing():
+                raise DataError("no font")
+
+    with pytest.raises(DataError):
+        report()
+    assert {name: stage.finished for name, stage in find_run(run.storage, run.id).stages.items()} == {"fusion": True, "finish": False}
+    again = start()
+    with recorded(again) as recorder:
+        with suppress(DataError):
+            recorder.complete(Stage("analyze", error=DataError("no video")))
+        with recorder.finishing():
+            pass
+    stages = find_run(run.storage, again.id).stages
+    assert [(name, stage.finished, [*stage.machine_hours]) for name, stage in stages.items()] == [
+        ("analyze", False, ["this machine"]),
+        ("finish", True, ["this machine"]),
+    ]
+
+
 def test_a_killed_run_leaves_the_hours_of_the_stage_that_ran(start, monkeypatch):
     run = start()
     monkeypatch.setattr(recorder_module, "_WRITE_INTERVAL_S", 0.0)
@@ -156,6 +182,23 @@ def test_machine_hours_are_those_of_the_machines_that_were_there_in_each_stage()
     assert hours.of("faces") == {"cpu": 2.0}
     assert hours.of("encoder") == {"cpu": 0.5, "gpu": 3.5}
     assert hours.of("fusion") == {}
+
+
+def test_machines_that_cannot_be_counted_for_a_while_are_those_of_the_last_answer():
+    now, answers = [0.0], []
+
+    def machines():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    hours = MachineHours(machines, clock=lambda: now[0])
+    for answer in ({}, {"cpu": 2}, {}, RuntimeError("no answer"), {"cpu": 1}):
+        now[0] += 3600
+        answers.append(answer)
+        hours.sample()
+    assert hours.of("") == {"cpu": 2 + 2 + 2 + 1}, "none before the first answer"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_name(start):
@@ -227,6 +270,8 @@ def test_machines_of_a_cluster_are_counted_by_type(monkeypatch):
 
     types = (("g5.2xlarge", "gpu"), ("", ""), ("", "node_7aa3"), ("g5.2xlarge", "gpu_on_demand"))
     nodes = [SimpleNamespace(instance_type_name=machine, ray_node_type_name=kind, node_id="7aa3") for machine, kind in types]
-    monkeypatch.setattr(autoscaler, "cluster_status", lambda: SimpleNamespace(active_nodes=nodes[:1] * 3, idle_nodes=nodes[1:]))
+    starting = [SimpleNamespace(instance_type_name="g6.xlarge", ray_node_type_name="gpu", node_id="")]
+    status = SimpleNamespace(active_nodes=nodes[:1] * 3, idle_nodes=nodes[1:], pending_nodes=starting)
+    monkeypatch.setattr(autoscaler, "cluster_status", lambda: status)
     monkeypatch.setattr(autoscaler, "on_demand_types", lambda: {"gpu_on_demand": "g5.2xlarge on demand"})
-    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2, "g5.2xlarge on demand": 1}
+    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2, "g5.2xlarge on demand": 1, "g6.xlarge": 1}

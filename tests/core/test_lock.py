@@ -129,6 +129,24 @@ def test_a_run_whose_lock_was_taken_over_stops(storage, short_intervals, interru
     assert json.loads(storage.read_bytes("stage/writer.json"))["owner"] == "other"
 
 
+def test_a_run_whose_lock_was_taken_over_is_interrupted_again_where_a_library_keeps_the_interrupt(storage, short_intervals, interrupts, monkeypatch):
+    monkeypatch.setattr(lock, "_INTERRUPT_INTERVAL", 0.2)
+    kept = []
+
+    def work():
+        with writer_lock(storage, "stage"):
+            claim(storage, host="elsewhere", heartbeat=time.time())
+            try:
+                time.sleep(30)
+            except KeyboardInterrupt:
+                kept.append(True)
+            time.sleep(30)
+
+    with pytest.raises(BusyError, match=r"process .* on elsewhere has taken over"):
+        work()
+    assert kept
+
+
 def test_a_run_in_another_thread_whose_lock_was_taken_over_ends_with_an_error(storage, short_intervals):
     errors = []
 

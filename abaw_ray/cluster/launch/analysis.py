@@ -47,7 +47,8 @@ def _analyze(run: Run[Any], stage: Stage[Any], recorder: Recorder | None, starte
     except (StageError, StorageError) as failed:  # the good ones are kept and shown
         error = failed
     try:
-        result = _write_files(run)
+        with recorder.finishing() if recorder else nullcontext():
+            result = _write_files(run)
     except StorageError as failed:
         raise error or failed from None
     seconds, (counts, *lines) = time.monotonic() - started, result.lines()

@@ -47,9 +47,10 @@ def run_job(run: Run[Any], stages: Sequence[Stage], finish: Finish | None = None
         echo(f"warning: {text}")
     with recorded(run) as recorder:
         records = {stage.name: recorder.complete(stage) for stage in stages}
-        if finish:
-            finish(run, records)
-        _delete_columns(run, stages)
+        with recorder.finishing():
+            if finish:
+                finish(run, records)
+            _delete_columns(run, stages)
     if not finish:
         for stage in stages:
             echo(f"{stage.name}: {run.storage.uri(stage.store(run).path)}")
@@ -79,5 +80,5 @@ def report_again(run: Run[Any], stages: Sequence[Stage], finish: Finish) -> None
     if run.config.plan:
         echo("no problems; the same command without --plan writes the report")
         return
-    with recorded(read_only):
+    with recorded(read_only) as recorder, recorder.finishing():
         finish(read_only, records)

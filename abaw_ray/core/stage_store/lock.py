@@ -30,6 +30,8 @@ _EXPIRED_AFTER = 3600.0
 """Seconds since a renewal after which the lock counts as abandoned: clocks of two machines do not differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
+_INTERRUPT_INTERVAL = 60.0
+"""Seconds after which a run that has lost its lock and goes on is interrupted again; longer than the end of a stage takes. Ours."""
 _UNKNOWN_WRITER = {"pid": "of another run", "host": "another machine"}
 """Claim in messages about a writer whose file is empty or gone by the time it is read."""
 
@@ -114,10 +116,18 @@ class _WriterLock:
             except StorageError:
                 self._version = version  # the next renewal may succeed; if the store is lost, writing an output raises the error
                 continue
-            with self._ending:
-                if main and not self._stop.is_set():
-                    signal.pthread_kill(main, signal.SIGINT)  # also ends a wait in the middle
+            self._interrupt(main)
             return
+
+    def _interrupt(self, main: int | None) -> None:
+        """Interrupt the main thread, again and again until the block has ended: libraries may take an interrupt for one of their own."""
+        while main:
+            with self._ending:
+                if self._stop.is_set():
+                    return
+                signal.pthread_kill(main, signal.SIGINT)  # also ends a wait in the middle
+            if self._stop.wait(_INTERRUPT_INTERVAL):
+                return
 
     def _busy(self, other: dict) -> BusyError:
         return BusyError(

@@ -70,8 +70,10 @@ def test_a_full_disk_ends_the_training_with_one_line_and_it_continues_when_there
 
 
 def test_a_training_continues_without_a_disconnected_machine(training, hosts):
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="both machines", interval=2)
     training.submit()
     training.train_on()
+    assert "starts with 1 of 2 workers" not in training.log.read_text(), "it began with one machine"
     hosts.disconnect("n3")
     wait_until(lambda: "starts with 1 of 2 workers" in training.log.read_text(), timeout=300, what="the start with one rank", log=training.log)
     training.train_on()

@@ -1,5 +1,6 @@
 """Machine hours of a run: how many machines of which type were there, sampled while it runs."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from abaw_ray.cluster.machines.autoscaler import machine_types
 from abaw_ray.cluster.machines.session import RaySession
 
+_logger = logging.getLogger(__name__)
 _INTERVAL_S = 15.0
 """Seconds between two samples. Ours."""
 THIS_MACHINE = "this machine"
@@ -29,7 +31,7 @@ class MachineHours:
     ) -> None:
         """``on_sample`` is called after each sample of the thread."""
         self._machines, self._clock, self._on_sample = machines, clock, on_sample
-        self._stage, self._last = "", clock()
+        self._stage, self._last, self._known = "", clock(), dict[str, int]()
         self._hours: dict[str, Counter[str]] = {}
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._sample_again, daemon=True)
@@ -55,14 +57,22 @@ class MachineHours:
             return {kind: round(hours, 4) for kind, hours in self._hours.get(stage, {}).items()}
 
     def sample(self) -> None:
-        """Add the time since the last sample for the machines that are there now."""
-        machines = self._machines()
+        """Add the time since the last sample for the machines that are there now; of a cluster that does not answer, those of the last answer."""
+        machines = self._answer()
         with self._lock:
+            machines = self._known = dict(machines or self._known)
             now = self._clock()
             hours, self._last = (now - self._last) / 3600, now
             counter = self._hours.setdefault(self._stage, Counter())
             for kind, count in machines.items():
                 counter[kind] += count * hours  # pyright: ignore[reportArgumentType] (a Counter adds any numbers)
+
+    def _answer(self) -> Mapping[str, int]:
+        try:
+            return self._machines()
+        except Exception:  # of Ray: the run itself goes on, and so do the hours
+            _logger.debug("The machines could not be counted", exc_info=True)
+            return {}
 
     def _sample_again(self) -> None:
         while not self._ended.wait(_INTERVAL_S):

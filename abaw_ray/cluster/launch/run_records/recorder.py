@@ -4,7 +4,7 @@ import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,8 @@ from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.provenance import code_digest, git_revision
 from abaw_ray.core.stage_store.records import Record
 
+FINISH = "finish"
+"""Name in the record of what follows the last stage."""
 EVENTS_FOLDER = "tensorboard"
 """Folder of the event files in that of the run."""
 _NO_RESULTS = ("storage", "cluster_size", "cluster_file", "compute", "policy", "plan", "keep_chips")
@@ -54,16 +56,33 @@ class Recorder:
         Raises:
             AbawError: as ``Stage.complete``.
         """
-        self.hours.begin(stage.name)
-        self._stage, before = (stage.name, time.monotonic()), self.run.records.get(stage.name)
+        before = self.run.records.get(stage.name)
+        self._begin(stage.name)
         record = stage.complete(self.run)
         already_done = before is not None and before.finished == record.finished
+        self._end(already_done=already_done, items=len(record.outputs), failed=len(record.failures), scores=scores_of(record))
+        return record
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Record what the block does, after the last stage, as a stage of its own: the report, the model, deleting what is not kept."""
+        self._begin(FINISH)
+        yield
+        self._end(items=0, failed=0)
+
+    def _begin(self, name: str) -> None:
+        self.hours.begin(name)
+        with self._lock:
+            failed, _ = self._stage  # whose error did not end the run
+            stages = self.record.stages | ({failed: self._ran(items=0, failed=0, finished=False)} if failed else {})
+            self.record, self._stage = dataclasses.replace(self.record, stages=stages), (name, time.monotonic())
+
+    def _end(self, *, scores: Mapping[str, float] | None = None, **counts: Any) -> None:
         self.hours.sample()
         with self._lock:
-            ran = self._ran(already_done=already_done, items=len(record.outputs), failed=len(record.failures))
+            (name, _), ran = self._stage, self._ran(**counts)
             self._stage = ("", 0.0)
-            self.update(stages=self.record.stages | {stage.name: ran}, scores=self.record.scores | scores_of(record))
-        return record
+            self.update(stages=self.record.stages | {name: ran}, scores={**self.record.scores, **(scores or {})})
 
     def update(self, **changes: Any) -> None:
         """Change these fields of the record and write it, with the stage that runs."""
