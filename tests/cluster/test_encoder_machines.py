@@ -1,6 +1,10 @@
 """Stage I on machines that come and go: it starts with the one that is there, takes another when it comes, and continues when that one is lost."""
 
+import os
 import queue
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -112,6 +116,48 @@ def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tm
     for row, (loss, metrics, _) in zip(trained[0]["curve"], ReferenceTraining(SETTINGS, store.storage, tmp_path).epochs(), strict=True):
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
         assert row["val_loss"] == pytest.approx(metrics["val_loss"], rel=1e-5)
+
+
+WAITING = """
+import sys
+from dataclasses import replace
+from test_encoder_machines import COMPUTE, SETTINGS, SHARDS, StageStore, Storage, StorageConfig
+from abaw_ray.cluster.machines.recovery import RecoveryConfig
+from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.training.trainer import train_encoder
+from abaw_ray.core.stage_store.records import Item
+
+compute = replace(COMPUTE, recovery=RecoveryConfig(wait_minutes=60))
+store = StageStore(Storage(StorageConfig(uri=sys.argv[1])), "encoder", SETTINGS, 1)
+with RaySession(compute) as session:
+    session.start(compute.training, gang=True)
+    train_encoder(
+        store=store,
+        item=Item(name="waiting", identity="machines"),
+        shards=SHARDS,
+        config=SETTINGS,
+        compute=compute,
+        on_report=print,
+        on_wait=lambda text: print(text, flush=True),
+        preempted_nodes=None,
+    )
+"""
+
+
+def test_ctrl_c_ends_a_training_that_waits_for_machines(store, trained, tmp_path):
+    log, environment = tmp_path / "log.txt", {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with log.open("w") as out:
+        waiting = subprocess.Popen([sys.executable, "-c", WAITING, store.storage.uri()], env=environment, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while "waiting" not in log.read_text():
+            assert waiting.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(timeout=30) != 0  # it looks for interrupts every few seconds, and then ends its session
+    finally:
+        waiting.kill()
+    assert log.read_text().rstrip().endswith("KeyboardInterrupt")
 
 
 def test_no_request_for_machines_is_left(trained, machines):
