@@ -59,7 +59,7 @@ ERRORS = {
     "image family": (disk("head", sourceImage="projects/x/global/images/family/y"), "projects/x/global/images/family/y is a family"),
     "unknown size of G2": (gcp_node("gpu_spot", machineType="g2-standard-10"), "g2-standard-10 is not a machine type"),
     "other number of CPUs": (gcp_node("cpu_spot", machineType="n2-standard-8"), "n2-standard-8 has 8 CPU, but resources says 16"),
-    "other number of GPUs": (gcp_node("gpu_spot", machineType="g2-standard-24"), "g2-standard-24 has 2 GPU, but resources says 1"),
+    "other number of GPUs": (gcp_node("gpu_spot", machineType="g2-standard-24"), "g2-standard-24 has 2 GPU, but resources says 4"),
     "GPUs on a machine without any": (
         gcp_node("cpu_spot", guestAccelerators=[{"acceleratorType": "nvidia-l4", "acceleratorCount": 1}]),
         "guestAccelerators: n2-standard-16 takes no further GPUs",
