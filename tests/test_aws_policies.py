@@ -61,10 +61,11 @@ def test_no_statement_without_a_condition_allows_more_than_to_describe_machines(
 
 
 @pytest.mark.parametrize("name", ["head", "worker"])
-def test_the_set_up_replaces_the_bucket_name_which_occurs_at_most_once_per_line(name):
+def test_the_set_up_replaces_bucket_and_region_which_occur_at_most_once_per_line(name):
     lines = (ROOT / f"tools/clusters/aws/{name}.json").read_text().splitlines()
-    assert max(line.count("your-bucket") for line in lines) == 1
-    assert "sed s/your-bucket/$bucket/ tools/clusters/aws/$role.json" in (ROOT / "docs/operations.md").read_text()
+    assert max(line.count("your-bucket") for line in lines) == 1 >= max(line.count("us-west-2") for line in lines)
+    command = 'sed "s/your-bucket/$bucket/; s/us-west-2/$AWS_DEFAULT_REGION/" \\\n    tools/clusters/aws/$role.json'
+    assert command in (ROOT / "docs/operations.md").read_text()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "cluster.yaml"])

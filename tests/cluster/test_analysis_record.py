@@ -48,7 +48,7 @@ class Joined(RaySession):
 def cluster(monkeypatch):
     """A cluster with one machine, whose status Ray would give."""
     node = SimpleNamespace(instance_type_name="g5.xlarge", ray_node_type_name="gpu", node_id="1")
-    monkeypatch.setattr(autoscaler, "cluster_status", lambda: SimpleNamespace(active_nodes=[node], idle_nodes=[]))
+    monkeypatch.setattr(autoscaler, "cluster_status", lambda: SimpleNamespace(active_nodes=[node], idle_nodes=[], pending_nodes=[]))
 
 
 def test_a_clip_on_a_laptop_leaves_no_record(analyze, tmp_path, capsys):

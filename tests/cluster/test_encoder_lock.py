@@ -1,7 +1,6 @@
 """Stage I under the writer lock of its store: a training whose lock was taken over by another run ends, with the processes of its ranks."""
 
 import contextlib
-import json
 import signal
 import time
 from dataclasses import replace
@@ -18,6 +17,7 @@ from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.errors import BusyError
 from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.lock_file import lock_file
 from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -61,7 +61,9 @@ def test_a_training_whose_lock_is_taken_over_ends_with_its_ranks(store, interrup
     def take_over_after_an_epoch(report):
         trained.append(report)
         if report.get("epoch") == 1:
-            store.storage.write_bytes(f"{store.path}/writer.json", json.dumps({**OTHER, "heartbeat": time.time()}).encode())
+            file = lock_file(store.storage, f"{store.path}/writer.json")
+            while file.write({**OTHER, "heartbeat": time.time()}, file.read()[1]) is None:  # a renewal between both calls
+                pass
 
     with RaySession(COMPUTE) as session:
         session.start(COMPUTE.training, gang=True)

@@ -14,6 +14,7 @@ import pytest
 from abaw_ray.core.errors import BusyError
 from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
+from abaw_ray.core.stage_store.lock_file import lock_file
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
@@ -28,7 +29,9 @@ def claim(storage, **changes):
     here = {"host": socket.gethostname(), "machine": lock._machine(), "pid": os.getppid(), "started": 0.0}
     body = {"owner": "other", **here, "heartbeat": 0.0} | changes
     body["machine"] += body["host"] if body["host"] == "elsewhere" else ""
-    storage.write_bytes("stage/writer.json", json.dumps(body).encode())
+    file = lock_file(storage, "stage/writer.json")
+    while file.write(body, file.read()[1]) is None:  # a renewal between both calls
+        pass
 
 
 def test_a_second_writer_is_refused_and_the_message_names_the_first(storage):
