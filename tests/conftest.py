@@ -1,6 +1,7 @@
 """Command-line options, shared fixtures, and checks of annotated shapes while tests run."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them at import
@@ -84,3 +85,11 @@ def write_cluster_file(tmp_path, monkeypatch):
     from cluster_files import writer  # it loads Ray's checks, which most tests do without
 
     return writer(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def interrupts():
+    """Interrupts raise ``KeyboardInterrupt``, as in every command; a background job of a shell ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,7 +1,6 @@
 """Stage I under the writer lock of its store: a training whose lock was taken over by another run ends, with the processes of its ranks."""
 
 import contextlib
-import signal
 import time
 from dataclasses import replace
 
@@ -37,14 +36,6 @@ def store(tmp_path):
     return StageStore(storage, "encoder", SETTINGS, 1)
 
 
-@pytest.fixture
-def interrupts():
-    """Interrupts raise ``KeyboardInterrupt``, as in every command; a background job of a shell ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def ranks():
     """Number of ranks that are children of this process."""
     found = 0
@@ -56,11 +47,12 @@ def ranks():
 
 def test_a_training_whose_lock_is_taken_over_ends_with_its_ranks(store, interrupts, monkeypatch):
     monkeypatch.setattr(lock, "_HEARTBEAT_INTERVAL", 0.2)
-    trained = []
+    trained, running = [], []
 
     def take_over_after_an_epoch(report):
         trained.append(report)
         if report.get("epoch") == 1:
+            running.append(ranks())
             file = lock_file(store.storage, f"{store.path}/writer.json")
             while file.write({**OTHER, "heartbeat": time.time()}, file.read()[1]) is None:  # a renewal between both calls
                 pass
@@ -80,4 +72,5 @@ def test_a_training_whose_lock_is_taken_over_ends_with_its_ranks(store, interrup
         while ranks():
             assert time.monotonic() < deadline, "the ranks train on"
             time.sleep(0.2)
+    assert running == [2]
     assert max(report.get("epoch", 0) for report in trained) < 1000

@@ -119,6 +119,7 @@ def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tm
 
 
 WAITING = """
+import signal
 import sys
 from dataclasses import replace
 from test_encoder_machines import COMPUTE, SETTINGS, SHARDS, StageStore, Storage, StorageConfig
@@ -127,6 +128,7 @@ from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core.stage_store.records import Item
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in every command; a background job of a shell ignores it
 compute = replace(COMPUTE, recovery=RecoveryConfig(wait_minutes=60))
 store = StageStore(Storage(StorageConfig(uri=sys.argv[1])), "encoder", SETTINGS, 1)
 with RaySession(compute) as session:
@@ -154,7 +156,7 @@ def test_ctrl_c_ends_a_training_that_waits_for_machines(store, trained, tmp_path
             assert waiting.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(timeout=30) != 0  # it looks for interrupts every few seconds, and then ends its session
+        assert waiting.wait(timeout=60) != 0  # it looks for interrupts every few seconds, and then ends its session
     finally:
         waiting.kill()
     assert log.read_text().rstrip().endswith("KeyboardInterrupt")

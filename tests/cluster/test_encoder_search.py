@@ -1,6 +1,9 @@
 """The search of Stage I's hyperparameters on a local Ray: every trial trains or is read, poor ones are stopped, a larger search goes on."""
 
 import json
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +88,21 @@ def test_a_search_in_which_every_trial_diverges_says_what_to_change(config, sess
     diverging = replace(config, encoder=encoder, search=replace(config.search, trials=1))
     with pytest.raises(StageError, match=r"the loss of every trial became infinite; lower encoder\.optim\.lr=1e\+38 and search\.space\.lr="):
         run_job(Run(diverging, session), STAGES)
+
+
+def test_ctrl_c_ends_a_search_in_which_a_trial_was_complete_without_a_result(config, session, figures, interrupts):
+    run = Run(replace(config, search=replace(config.search, trials=4, seed=1, grace_epochs=3)), session)
+    (item,) = SEARCH_ENCODER.items(run)
+    folder, main = Path(run.storage.uri(trials_folder(run, item))), threading.get_ident()
+
+    def interrupt_after_a_trial():
+        while not list(folder.glob("*.json")):
+            time.sleep(0.05)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupt = threading.Thread(target=interrupt_after_a_trial, daemon=True)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(run, STAGES)
+    assert SEARCH_ENCODER.record(run) is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the next one is not kept either"

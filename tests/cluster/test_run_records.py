@@ -1,6 +1,7 @@
 """Records of runs: what they have after success, an error and a stop; the list, one run, and two side by side."""
 
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -274,4 +275,5 @@ def test_machines_of_a_cluster_are_counted_by_type(monkeypatch):
     status = SimpleNamespace(active_nodes=nodes[:1] * 3, idle_nodes=nodes[1:], pending_nodes=starting)
     monkeypatch.setattr(autoscaler, "cluster_status", lambda: status)
     monkeypatch.setattr(autoscaler, "on_demand_types", lambda: {"gpu_on_demand": "g5.2xlarge on demand"})
-    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2, "g5.2xlarge on demand": 1, "g6.xlarge": 1}
+    assert autoscaler.machine_types() == {"g5.2xlarge": 3, "machine": 2, "g5.2xlarge on demand": 1}
+    assert autoscaler.machine_types(starting=True) == autoscaler.machine_types() + Counter({"g6.xlarge": 1})

@@ -33,15 +33,17 @@ def cluster_status() -> Any | None:
         return None
 
 
-def machine_types() -> Counter[str]:
-    """Type of machine -> number of machines of the cluster that are paid for now, those that the cloud has started and that have not joined yet
-    included; ``machine`` where Ray knows no type. Empty without a status.
+def machine_types(*, starting: bool = False) -> Counter[str]:
+    """Type of machine -> number of machines of the cluster that run now; ``machine`` where Ray knows no type. Empty without a status.
 
     On-demand machines have a name of their own, as in the prices: ``g5.12xlarge on demand``.
+
+    Args:
+        starting: Whether those that the cloud has started and that have not joined yet count too; on Kubernetes they may be pods without a machine.
     """
     if (status := cluster_status()) is None:
         return Counter()
-    nodes, on_demand = [*status.active_nodes, *status.idle_nodes, *status.pending_nodes], on_demand_types()
+    nodes, on_demand = [*status.active_nodes, *status.idle_nodes, *(status.pending_nodes if starting else ())], on_demand_types()
     names = ((on_demand.get(node.ray_node_type_name) or node.instance_type_name or node.ray_node_type_name, node.node_id) for node in nodes)
     return Counter("machine" if name in ("", f"node_{node_id}") else name for name, node_id in names)  # Ray's name where it has no type
 

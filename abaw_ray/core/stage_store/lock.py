@@ -30,8 +30,9 @@ _EXPIRED_AFTER = 3600.0
 """Seconds since a renewal after which the lock counts as abandoned: clocks of two machines do not differ by so much."""
 _POLL_INTERVAL = 2.0
 """Seconds between two reads of the lock of such a writer."""
-_INTERRUPT_INTERVAL = 60.0
-"""Seconds after which a run that has lost its lock and goes on is interrupted again; longer than the end of a stage takes. Ours."""
+_INTERRUPT_INTERVAL = 180.0
+"""Seconds after which a run that has lost its lock and goes on is interrupted again. Longer than the start of training ranks, during which Ray Train
+answers no interrupt and would take the third one as a request to end at once. Ours."""
 _UNKNOWN_WRITER = {"pid": "of another run", "host": "another machine"}
 """Claim in messages about a writer whose file is empty or gone by the time it is read."""
 
@@ -100,8 +101,11 @@ class _WriterLock:
         try:
             yield
         finally:
-            with self._ending:
-                self._stop.set()
+            try:
+                with self._ending:  # no interrupt from here on
+                    self._stop.set()
+            finally:
+                self._stop.set()  # where one arrived just now
             renewal.join(timeout=5)
             if not self.lost_to and self._version is not None:
                 self.file.release(self._version)

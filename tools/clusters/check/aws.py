@@ -56,7 +56,7 @@ def check_launch_request(config: dict) -> Iterator[str]:
 
 
 def _check_training_zone(config: dict) -> Iterator[str]:
-    """Check that machines that train together are in one zone: traffic between zones costs more than they do."""
+    """Check that machines that train together are in one zone: traffic between zones would cost more than the machines."""
     zones = [zone for zone in (config["provider"].get("availability_zone") or "").replace(" ", "").split(",") if zone]
     for where, node, settings, _ in node_types(config):
         if (

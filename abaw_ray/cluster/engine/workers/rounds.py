@@ -141,7 +141,9 @@ def _on_ray(store: StageStore, rows: list[dict], chain: Chain, excluded: frozens
     with worker_deaths() as deaths:  # both actors end when nothing refers to them
         build, pause = chain.operators[0].build, chain.longest_pause
         config = WorkerConfig(store=store, build=build, slots=slots, deaths=deaths, longest_pause=pause, run=chain.run)
-        yield from (pickle.loads(row[PACKED]) for row in _dataset(config, rows, chain, excluded).iter_rows())
+        # ``iter_rows`` would yield each outcome only when the next one has come.
+        for block in _dataset(config, rows, chain, excluded).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from map(pickle.loads, block[PACKED].to_pylist())
 
 
 def _dataset(config: WorkerConfig, rows: list[dict], chain: Chain, excluded: frozenset[str]) -> Any:

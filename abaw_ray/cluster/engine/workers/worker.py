@@ -33,7 +33,7 @@ Raises ItemError for a bad item; StorageError where a later attempt may succeed.
 Task = tuple[Item, dict]
 """An item, or a chunk of one, and its payload."""
 _OUTCOME = {"figures": "{}", "finished": False, "reason": "", "lost": "", "error": b"", "deaths": 0, "machine": "", "worker": ""}
-"""Columns that a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
+"""What a worker adds to a manifest row: figures (JSON), whether the item's output is complete, why the item failed (``ItemError``), why it
 was lost (``StorageError``), a pickled error that ends the job, how many processes died during it before, and the ids of the node and the actor."""
 
 PACKED = "row"
@@ -90,7 +90,7 @@ class WorkerConfig:
 
 
 def manifest(tasks: list[Task], retried: Mapping[str, dict]) -> list[dict]:
-    """One row per task, in the same order: the worker's input, and empty columns for the outcome.
+    """One row per task, in the same order: the worker's input, and an empty outcome.
 
     Args:
         tasks: Items with their payloads, JSON values.

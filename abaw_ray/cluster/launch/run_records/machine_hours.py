@@ -16,11 +16,11 @@ THIS_MACHINE = "this machine"
 
 
 def machines_now(session: RaySession) -> Mapping[str, int]:
-    """Type of machine -> number of machines that are there now: those of the joined cluster, or this one.
+    """Type of machine -> number of machines that are paid for now: those of the joined cluster, also those that are starting, or this one.
 
     Nothing where the cluster is not joined yet, or does not answer.
     """
-    return machine_types() if session.shared else {THIS_MACHINE: 1}
+    return machine_types(starting=not session.size_unknown) if session.shared else {THIS_MACHINE: 1}
 
 
 class MachineHours:
@@ -57,7 +57,7 @@ class MachineHours:
             return {kind: round(hours, 4) for kind, hours in self._hours.get(stage, {}).items()}
 
     def sample(self) -> None:
-        """Add the time since the last sample for the machines that are there now; of a cluster that does not answer, those of the last answer."""
+        """Add the time since the last sample for the machines that are there now; a cluster that does not answer counts as at its last answer."""
         machines = self._answer()
         with self._lock:
             machines = self._known = dict(machines or self._known)

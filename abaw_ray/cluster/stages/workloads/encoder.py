@@ -91,8 +91,8 @@ def search_workload(run: Run[Any], train: float, val: float, ended: Sequence[int
     trials, used = search.trials - len(ended), min(train, search.images)
     epochs = max(expected_epochs(search) - sum(ended), trials * search.grace_epochs) if trials else 0
     text = f"{trials:,} trials of up to {search.epochs} epochs over {used:,.0f} images, about {epochs:,} epochs in all"
-    longest = max(epochs // search.epochs, 1)  # workers that are busy until the end: the best trial's epochs follow each other
-    return replace(training_workload(run, used, val, epochs), text=text, parallel=longest)
+    busy = max(epochs // search.epochs, 1)  # workers that have work until the end: the epochs of the best trial follow each other
+    return replace(training_workload(run, used, val, epochs), text=text, parallel=busy)
 
 
 def counted_images(images: Record) -> tuple[float, float]:
