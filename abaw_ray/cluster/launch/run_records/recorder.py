@@ -73,9 +73,8 @@ class Recorder:
     def _begin(self, name: str) -> None:
         self.hours.begin(name)
         with self._lock:
-            failed, _ = self._stage  # whose error did not end the run
-            stages = self.record.stages | ({failed: self._ran(items=0, failed=0, finished=False)} if failed else {})
-            self.record, self._stage = dataclasses.replace(self.record, stages=stages), (name, time.monotonic())
+            self.record = dataclasses.replace(self.record, stages=self._stages())  # with one whose error did not end the run
+            self._stage = (name, time.monotonic())
 
     def _end(self, *, scores: Mapping[str, float] | None = None, **counts: Any) -> None:
         self.hours.sample()
@@ -88,10 +87,13 @@ class Recorder:
         """Change these fields of the record and write it, with the stage that runs."""
         with self._lock:
             self.record = dataclasses.replace(self.record, **changes)
-            name, _ = self._stage
-            stages = self.record.stages | ({name: self._ran(items=0, failed=0, finished=False)} if name else {})
             self._written = time.monotonic()
-            self.folder.write(dataclasses.replace(self.record, stages=stages))
+            self.folder.write(dataclasses.replace(self.record, stages=self._stages()))
+
+    def _stages(self) -> dict[str, StageRun]:
+        """The stages of the record, with the one that runs, until now."""
+        name, _ = self._stage
+        return self.record.stages | ({name: self._ran(items=0, failed=0, finished=False)} if name else {})
 
     def _ran(self, **counts: Any) -> StageRun:
         """The stage that runs, until now."""
