@@ -112,8 +112,8 @@ class ItemWorker:
         self.config, self.losses = config, 0
         self.work: Work | None = None
         self._building, self._pausing = threading.Lock(), threading.Lock()
-        ray = sys.modules.get("ray")  # not imported where the items are processed in the driver
-        context = ray.get_runtime_context() if ray and ray.is_initialized() and config.on_ray else None
+        ray = sys.modules.get("ray") if config.on_ray else None  # in the driver, another thread may be importing it
+        context = ray.get_runtime_context() if ray and ray.is_initialized() else None
         self.here = {"machine": context.get_node_id(), "worker": context.get_actor_id()} if context else {"machine": "driver", "worker": "driver"}
         self._registration = TaskRegistration(config.deaths, self.here["machine"], self.here["worker"])
         self.metrics = WorkerMetrics(config.store.stage, config.run) if context and config.run else None
