@@ -30,12 +30,14 @@ RAY = """#!/bin/bash
 [ "$1" != stop ] || exit 0
 echo "RAY_ADDRESS=${RAY_ADDRESS:-}" "$@" >>"$STARTS"
 [ -z "${BROKEN:-}" ] || exit 0
+if [ "${SLOW:-}" = $SLURM_PROCID ] && mkdir "$STARTS.slow" 2>/dev/null; then exit 0; fi
 while [ "$1" != -- ]; do shift; done
 shift
 if [ $SLURM_PROCID = 0 ]; then "$@"; exit; fi
 while [ ! -e "$3/started" ]; do sleep 0.1; done
 """
-"""``ray symmetric-run``: the first node runs the command, the other waits; both end with 0 if Ray is broken."""
+"""``ray symmetric-run``: the first node runs the command, the other waits; both end with 0 if Ray is broken, and one where its
+first start takes too long."""
 
 
 @pytest.fixture
@@ -92,6 +94,16 @@ def test_a_ray_that_does_not_start_is_a_failure(job):
     assert process.returncode == 1
     assert "Ray did not start; see the lines above" in errors
     assert "slurm.sh: the command did not run to its end" in errors
+
+
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_ray_that_does_not_start_at_first_is_started_again(job, tmp_path, node):
+    process = job("bash", "-c", "echo at work; exit 3", SLOW=str(node))
+    output, errors = process.communicate()
+    assert process.returncode == 3
+    assert output.splitlines() == ["at work", "slurm.sh: the command ended with exit code 3"]
+    assert errors.count("Ray did not start, see the lines above; attempt 2 of 3") == 1
+    assert len((tmp_path / "starts").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("option", [["--storage", "{}"], ["--storage={}"], ["-o", "file://{}"]])

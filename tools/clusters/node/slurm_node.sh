@@ -31,15 +31,25 @@ clean_up() {
     rm -rf "$tmp" 2>/dev/null || { sleep 3; rm -rf "$tmp"; }
     if [ "$SLURM_PROCID" = 0 ] && [ -d "$state" ]; then touch "$state/stopped"; fi
 }
-trap : TERM
+stopped=""
+trap 'stopped=yes' TERM
 trap clean_up EXIT
 
-ray symmetric-run --address="$address" --min-nodes="$SLURM_JOB_NUM_NODES" \
-    --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --temp-dir="$tmp" ${ABAW_RAY_OPTIONS:-} \
-    -- bash "$here/slurm_command.sh" "$state" "$@"
+# Ray's launcher returns 0 also when Ray did not start. The folder is deleted when the job ends, and Slurm then ends the other nodes.
+missing() {
+    [ -z "$stopped" ] && [ -d "$state" ] && [ ! -e "$state/started" ]
+}
 
-# The folder is deleted when the job ends, and Slurm then ends the other nodes.
-if [ -d "$state" ] && [ ! -e "$state/started" ]; then
-    echo "$(hostname): Ray did not start; see the lines above" >&2
-    exit 1
-fi
+# Ray gives itself 30 s to start on a node, which is too short where its files come from a slow or busy file system; the next attempt finds them in
+# memory. The first node waits for the others for ten minutes.
+for attempt in 1 2 3; do
+    ray symmetric-run --address="$address" --min-nodes="$SLURM_JOB_NUM_NODES" \
+        --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --temp-dir="$tmp" ${ABAW_RAY_OPTIONS:-} \
+        -- bash "$here/slurm_command.sh" "$state" "$@"
+    missing || exit 0
+    if [ "$attempt" = 3 ] || [ "$SECONDS" -ge 600 ]; then break; fi
+    echo "$(hostname): Ray did not start, see the lines above; attempt $((attempt + 1)) of 3" >&2
+    ray stop --force >/dev/null 2>&1
+done
+echo "$(hostname): Ray did not start; see the lines above" >&2
+exit 1
