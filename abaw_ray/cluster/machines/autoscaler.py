@@ -22,8 +22,8 @@ _RECENT_S = 120.0
 
 def cluster_status() -> Any | None:
     """Ray's ``ClusterStatus``: nodes, launches, demands. None where this process is not connected to Ray, and where the head does not answer."""
-    ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
+    ray: Any = sys.modules.get("ray")
+    if not hasattr(ray, "is_initialized") or not ray.is_initialized():  # it has no such attribute while another thread imports it
         return None
     from ray.autoscaler.v2.sdk import get_cluster_status
 
