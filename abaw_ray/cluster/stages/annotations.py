@@ -8,6 +8,7 @@ import numpy as np
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.user_errors import fetch
+from abaw_ray.cluster.machines.placement import nodes_without_cpus, not_on
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.sources import affwild2, data_of, videos
 from abaw_ray.core.errors import ConfigError, StageError
@@ -109,7 +110,9 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
         run.session.start(resources)
     except ConfigError as error:
         raise ConfigError(f"fusion: the features of all frames take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
-    task = ray.remote(**resources.task_options, max_retries=3, num_returns=2)(join)
+    # If all machines with the frames are lost, Ray joins them again; trials that wait for them may hold all CPUs, so the task requests none.
+    options = resources.task_options | {"num_cpus": 0, "label_selector": not_on(nodes_without_cpus())}
+    task = ray.remote(**options, max_retries=3, num_returns=2)(join)
     references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
     left_out = fetch(left_out_ref)

@@ -1,6 +1,7 @@
-"""Three machines, ``ray up`` of ``tools/clusters/local.yaml``, jobs by ``ray job submit``, results in an S3 server; machines are switched off.
+"""Three machines, ``ray up`` of ``tools/clusters/local.yaml``, jobs by ``ray job submit``, results in an S3 server; machines are lost.
 
-The tests depend on their order: the cluster starts, runs the pipeline undisturbed, then again while machines are switched off.
+The tests depend on their order: the cluster starts, runs the pipeline undisturbed, then again while machines are switched off, then its sweep alone
+while one is disconnected and the head is lost.
 """
 
 import json
@@ -19,8 +20,8 @@ from tools.clusters.namespaces.clusters import (
 
 EPOCHS = 12
 """Enough to lose a machine during training."""
-TRIALS = 4
-"""Two run at a time, so that some are left when the first are done."""
+TRIALS = 8
+"""Two run at a time, so some are left after each fault."""
 SMOKE = [
     "python",
     "jobs/pipeline.py",
@@ -35,10 +36,14 @@ SMOKE = [
 ]
 
 
-def submit_pipeline(cluster, store, name: str):
+ONE_TRIAL_EACH = ("--compute.fusion.workers", "2", "--compute.fusion.cpus", "2")
+"""A trial takes all CPUs of a machine, so each of the two has one. The frames may be on the machine that is lost only."""
+
+
+def submit_pipeline(cluster, store, name: str, *more: str):
     where = ["--storage", f"s3://abaw/{name}", "--data.synthetic-dir", "s3://abaw/synthetic", *store.options]
     log = cluster.hosts.state / f"{name}.log"
-    return cluster.submit(*SMOKE, *where, log=log), log
+    return cluster.submit(*SMOKE, *where, *more, log=log), log
 
 
 def scores(store, name: str) -> dict:
@@ -89,3 +94,30 @@ def test_results_are_the_same_when_a_machine_is_lost_in_each_stage(cluster, host
     assert_same_tables(results(store, "disturbed"), results(store, "undisturbed"))
     assert scores(store, "disturbed") == scores(store, "undisturbed")
     wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the return of both workers", interval=2)
+
+
+def test_a_sweep_continues_without_a_disconnected_machine_and_after_the_loss_of_the_head(cluster, hosts, store):
+    expected = scores(store, "disturbed")
+    for key in store.list_objects("disturbed/"):
+        if key.startswith(("disturbed/fusion/", "disturbed/predictions/", "disturbed/runs/")):
+            store.client.delete_object(Bucket="abaw", Key=key)
+    job, log = submit_pipeline(cluster, store, "disturbed", *ONE_TRIAL_EACH)
+    wait_until(lambda: outputs(store, "disturbed", "fusion"), timeout=300, what="a trial", interval=0.1, log=log)
+    hosts.disconnect("n3")
+    try:
+        wait_until(lambda: alive_workers(hosts) == 1, timeout=120, what="the loss of n3 in Ray", log=log)
+        before = outputs(store, "disturbed", "fusion")
+        wait_until(lambda: outputs(store, "disturbed", "fusion").keys() - before, timeout=300, what="a trial without n3", interval=0.1, log=log)
+        hosts.power_off("n1")
+        job.terminate()
+        job.wait(timeout=60)
+        assert not has_record(store, "disturbed", "fusion"), "the sweep was complete before the head was lost"
+    finally:
+        hosts.reconnect("n3")
+    finished = outputs(store, "disturbed", "fusion")
+    hosts.boot("n1")
+    cluster.up()
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the workers of the new head", interval=2)
+    wait_for_success(*submit_pipeline(cluster, store, "disturbed", *ONE_TRIAL_EACH))
+    assert outputs(store, "disturbed", "fusion").items() >= finished.items(), "a finished trial was run again"
+    assert scores(store, "disturbed") == expected

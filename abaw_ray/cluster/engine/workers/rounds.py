@@ -9,6 +9,7 @@ from abaw_ray.cluster.engine.workers.in_flight import start_slots
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes, work_of
 from abaw_ray.cluster.engine.workers.worker import PACKED, ItemWorker, Operator, Task, WorkerConfig, manifest
 from abaw_ray.cluster.engine.workers.worker_deaths import worker_deaths
+from abaw_ray.cluster.machines.placement import nodes_without_cpus, not_on
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.stage_store.records import StageStore
@@ -167,7 +168,6 @@ def _dataset(config: WorkerConfig, rows: list[dict], chain: Chain, excluded: fro
             num_cpus=resources.cpus,
             num_gpus=resources.gpus or None,
             memory=resources.memory,
-            # A restarted machine has a new id and is not excluded.
-            label_selector={"ray.io/node-id": f"!in({','.join(sorted(excluded))})"} if excluded else None,
+            label_selector=not_on(excluded if resources.cpus else excluded | nodes_without_cpus()),
         )
     return dataset

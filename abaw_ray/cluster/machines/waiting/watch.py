@@ -79,7 +79,7 @@ def _missing(sizes: Callable[[], Iterable[Resources]], on_demand: OnDemandReques
         return None
     missing = {}
     for size in dict.fromkeys(replace(size, workers=0) for size in sizes()):
-        variants = {size, replace(size, cpus=0.0)}  # later operators of a chain request no CPUs
+        variants = {size, replace(size, cpus=0.0)}  # later operators of a chain, and the task that joins frames, request no CPUs
         count = sum(requests_without_room(status, each) for each in variants) - on_demand.counted(size)
         if count > 0:
             missing[size] = count
