@@ -28,12 +28,38 @@ def unwrapped(error: Exception) -> Exception:
     return cause if isinstance(cause, AbawError) else error
 
 
-def fetch(ref: Any) -> Any:
-    """The result of a Ray task; an ``AbawError`` that it raised is raised without Ray's wrapping."""
+def fetch(ref: Any, what: str) -> Any:
+    """The result of a Ray task; an ``AbawError`` that it raised is raised without Ray's wrapping.
+
+    Args:
+        ref: Reference to the result.
+        what: The work, for messages: the name of a stage, or of a part of it.
+
+    Raises:
+        StageError: the process of the task died as often as Ray starts it.
+    """
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
     try:
         return ray.get(ref)
     except RayTaskError as error:
         raise unwrapped(error) from None
+    except (OutOfMemoryError, WorkerCrashedError) as error:
+        raise died(what, str(error)) from error
+
+
+def died(what: str, text: str) -> StageError:
+    """The error for a task whose process died as often as Ray starts it.
+
+    Args:
+        what: The work.
+        text: Ray's message, which names the machine if it ended the process for lack of memory.
+    """
+    if memory := re.search(r"\(IP: ([^,)]+)[^\n]*\bwas (\S+) used / (\S+) limit", text):
+        machine, used, total = memory.groups()
+        return StageError(
+            f"{what}: {machine} has too little memory for it ({used} of {total} were in use at the end); use a machine with more, or set"
+            f" compute.fusion.memory-gb so high that fewer trials run there at the same time"
+        )
+    return StageError(f"{what}: its process died each time it was started; see the logs of Ray's workers (/tmp/ray/session_latest/logs)")

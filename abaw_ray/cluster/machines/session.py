@@ -19,6 +19,9 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 
+START_TIMEOUT_S = 120
+"""Longest time in which the ranks of a training start, in seconds; Ctrl-C is not answered before it is over. The driver starts them where it has seen
+room, so it need not be the time of a machine's start. Ours."""
 _END_S = 10.0
 """Longest wait for the end of a process of a local Ray, in seconds. Ours."""
 _QUIET = {
@@ -26,7 +29,8 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the controller takes one report per health check, and the ranks wait until it has
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",  # the driver has seen that there is room; Ctrl-C is not answered before this time is over
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(START_TIMEOUT_S),
+    "RAY_task_oom_retries": "3",  # as for other deaths of tasks; by default one that is killed for memory is started again without end
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_SCHEDULER_EVENTS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # hides the GPUs from workers that request none; they would use them

@@ -88,10 +88,14 @@ def room_of_frames(run: Run[Any], features: Record, outputs: Sequence[str]) -> f
     Their numbers of rows are in the index of their store.
     """
     if not outputs:
-        return _ONE_VIDEO_GB
+        return gb_to_join(0)
     index = StoreIndex(run.storage, features.store)
     index.refresh()
-    frames = index.rows(outputs) * bytes_per_frame(run.storage.table_schema(outputs[0]))
+    return gb_to_join(index.rows(outputs) * bytes_per_frame(run.storage.table_schema(outputs[0])))
+
+
+def gb_to_join(frames: float) -> float:
+    """GiB of heap memory that a task needs to join frames of this size in bytes."""
     return round(frames * GROWTH / gib(1) + _ONE_VIDEO_GB, 2)
 
 
@@ -115,7 +119,7 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
     task = ray.remote(**options, max_retries=3, num_returns=2)(join)
     references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
-    left_out = fetch(left_out_ref)
+    left_out = fetch(left_out_ref, "fusion: reading the features of all frames")
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):
         name, reason = next(iter(left_out.items()))
         raise StageError(

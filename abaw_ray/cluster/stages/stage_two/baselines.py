@@ -94,7 +94,8 @@ def score(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
 
     vectors = BASELINE_VECTORS.require(run)
     task = ray.remote(**_REGRESSION.task_options, max_retries=3)(score_vectors)
-    figures = fetch(task.remote(run.storage, sorted(vectors.outputs.values()), annotated(run))) | {"rows": vectors.figures["rows"]}
+    scores = task.remote(run.storage, sorted(vectors.outputs.values()), annotated(run))
+    figures = fetch(scores, "baselines") | {"rows": vectors.figures["rows"]}
     store.complete_folder(item, figures)
     return figures
 

@@ -139,7 +139,9 @@ def _run_finals(
                 name = remaining.pop(0)
                 running[task(jobs[name][0]).remote(sweep, frames, *jobs[name][1:])] = name
             done, _ = ray.wait(list(running))
-            figures |= {running.pop(ref): fetch(ref) for ref in done}
+            for ref in done:
+                name = running.pop(ref)
+                figures[name] = fetch(ref, f"fusion: final model {name}")
             shown.step(len(done))
     return figures
 

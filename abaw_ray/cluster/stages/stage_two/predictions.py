@@ -54,7 +54,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     size = replace(size, memory_gb=size.memory_gb + own)
     run.session.start(size)
     task = ray.remote(**size.task_options, max_retries=3)(score)
-    figures = fetch(task.remote(scoring, frames))
+    figures = fetch(task.remote(scoring, frames), "predictions")
     store.complete_folder(item, figures)
     return figures
 
