@@ -19,6 +19,7 @@ from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, che
 from abaw_ray.cluster.training.ranks.average import WeightAverage
 from abaw_ray.cluster.training.ranks.zero import ZeroEngine, to_universal
 from abaw_ray.core.settings import digest
+from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.images import node_cache_folder
 
@@ -125,11 +126,12 @@ def _written_by(storage: Storage, path: str) -> int:
 
 
 def _download(storage: Storage, path: str, target: Path, world_size: int, key: bytes) -> None:
-    sizes = storage.files(path, recursive=True)
+    sizes, files = storage.files(path, recursive=True), dict[str, Any]()
     for rank in range(world_size):
-        for name, file in read_list(storage, path, rank=rank, world_size=world_size, key=key).items():
-            uri = f"{storage.uri(path)}/{name}"
-            if sizes.get(name) != file["size"]:
-                raise CheckpointError(f"{uri}: has {sizes.get(name, 0)} of {file['size']} bytes")
-            storage.get_file(f"{path}/{name}", target / name)
-            check_file(target / name, uri, file["sha256"])
+        files |= read_list(storage, path, rank=rank, world_size=world_size, key=key)
+    for name, file in files.items():
+        if sizes.get(name) != file["size"]:
+            raise CheckpointError(f"{storage.uri(path)}/{name}: has {sizes.get(name, 0)} of {file['size']} bytes")
+    download_folder(storage, path, target, names=files)
+    for name, file in files.items():
+        check_file(target / name, f"{storage.uri(path)}/{name}", file["sha256"])
