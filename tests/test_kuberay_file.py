@@ -24,6 +24,10 @@ ERRORS = {
     "no job": (lambda c: c["spec"].update(entrypoint="python train.py"), "spec.entrypoint: python train.py starts none of jobs/"),
     "pods too small for a rank": (lambda c: resize(c, 1, memory="16Gi"), "compute.training needs 4 workers with 4 CPU + 1 GPU + 8 GB each"),
     "pods too few for the workers": (lambda c: cluster(c)["workerGroupSpecs"][0].update(maxReplicas=7), "the pods have room for 105"),
+    "pods too small to read the features": (
+        lambda c: (resize(c, 0, memory="12Gi"), resize(c, 1, memory="18Gi")),
+        "reading all features needs 10.24 GB beside the object store, and no pod has so much",
+    ),
     "pods without room for the features": (
         lambda c: cluster(c)["workerGroupSpecs"][1].update(rayStartParams={}),
         "workerGroupSpecs.gpu: the object store has 9.0 GB, and all features need 9.3 GB",

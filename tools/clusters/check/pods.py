@@ -9,6 +9,8 @@ from abaw_ray.cli.jobs import settings_of
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.cluster.launch.config import SweepJob
 from abaw_ray.cluster.machines.capacity import Machine, max_workers
+from abaw_ray.cluster.machines.resources import Resources
+from abaw_ray.cluster.stages.annotations import gb_to_join
 from abaw_ray.core.errors import ConfigError
 
 _ROOT = Path(__file__).parents[3]
@@ -45,6 +47,9 @@ def check_sizes(spec: dict) -> Iterator[str]:
             room = f"the pods have room for {fitting}; raise their memory, cpu or maxReplicas, or lower compute.{name}"
             yield f"{_WHERE}: compute.{name} needs {needed} workers with {size.size_text} each, and {room}"
     if isinstance(settings, SweepJob) and settings.data.affwild2:
+        join = Resources(memory_gb=gb_to_join(FEATURES_BYTES))
+        if not max_workers(machines, join):
+            yield f"{_WHERE}: reading all features needs {join.memory_gb:g} GB beside the object store, and no pod has so much; raise the memory"
         for name, (pod, store) in pods.items():
             if settings.compute.fusion.per_machine(pod.resources) and store < FEATURES_BYTES:
                 remedy = "set rayStartParams.object-store-memory or raise the memory"
