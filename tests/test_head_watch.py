@@ -1,14 +1,31 @@
 """A worker without a head shuts itself down after some minutes, and not before."""
 
 import importlib.util
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
-PATH = Path(__file__).parents[1] / "tools/clusters/node/head_watch.py"
+ROOT = Path(__file__).parents[1]
+PATH = ROOT / "tools/clusters/node/head_watch.py"
+PYTHON = f"""#!{sys.executable}
+import sys
+from pathlib import Path
+sys.argv.pop(0)
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+import head_watch
+head_watch.watch.__kwdefaults__.update(limit_s=1.0, poll_s=0.1)
+head_watch.main()
+"""
+"""A ``python`` that runs the script with a second in place of a quarter of an hour."""
+SUDO = """#!/bin/sh
+printf '%s\n' "$*" >"$HOME/sudo"
+"""
 
 
 @pytest.fixture
@@ -86,6 +103,34 @@ def test_a_second_process_gives_the_first_its_address_and_ends(tmp_path, head):
             assert (tmp_path / ".head_address").read_text() == "127.0.0.1:2" and first.poll() is None
         finally:
             first.kill()
+
+
+@pytest.mark.parametrize("file", ["cluster.yaml", "tools/clusters/gcp.yaml"])
+def test_the_command_of_the_cluster_file_shuts_the_machine_down(tmp_path, head, file):
+    (line,) = (line for line in yaml.safe_load((ROOT / file).read_text())["worker_start_ray_commands"] if "head_watch.py" in line)
+    programs = tmp_path / "abaw_ray/.venv/bin"
+    programs.mkdir(parents=True)
+    shutil.copytree(PATH.parent, tmp_path / "abaw_ray/node")
+    for name, text in {"python": PYTHON, "sudo": SUDO}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    environment = {"HOME": str(tmp_path), "RAY_HEAD_IP": "127.0.0.1", "PATH": "/usr/bin:/bin"}
+    command = line.replace(":6379", f":{head.getsockname()[1]}")
+    subprocess.run(["bash", "-c", command], env=environment, check=True, timeout=20)  # it does not wait for the watch
+    log = tmp_path / "abaw_ray/head_watch.log"
+    _wait_for(lambda: log.exists() and "watching the head" in log.read_text())
+    time.sleep(1.5)
+    assert not (tmp_path / "sudo").exists(), "the head was there"
+    head.close()
+    _wait_for((tmp_path / "sudo").exists)
+    _wait_for(lambda: (tmp_path / "sudo").read_text() == "-n shutdown -h now\n")
+
+
+def _wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_an_address_without_a_port_is_refused():
