@@ -1,4 +1,4 @@
-"""Stage I whose machines are all lost again and again: their replacements come at once, or later than a group of ranks may take to start."""
+"""Stage I in an object store, whose machines are all lost again and again: others come at once, or later than a group of ranks may take to start."""
 
 import queue
 import sys
@@ -6,8 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import boto3
 import pytest
 import ray
+from moto.server import ThreadedMotoServer
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from reference_training import SHARDS, ReferenceTraining, write_shards
@@ -37,7 +39,23 @@ COMPUTE = ComputeConfig(
 
 
 @pytest.fixture(scope="module")
-def machines():
+def store():
+    """The encoder's store on an S3 server on loopback, whose keys are in the environment of the machines that are started."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+            patch.setenv(name, value)
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="results")
+        storage = Storage(StorageConfig(uri="s3://results", endpoint=endpoint))
+        write_shards(storage)
+        yield StageStore(storage, "encoder", SETTINGS, 1)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def machines(store):
     """A Ray whose head has no CPUs; machines with one CPU are added."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False})
     with pytest.MonkeyPatch.context() as patch:
@@ -45,13 +63,6 @@ def machines():
         yield cluster
     ray.shutdown()
     cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    storage = Storage(StorageConfig(uri=str(tmp_path_factory.mktemp("encoder"))))
-    write_shards(storage)
-    return StageStore(storage, "encoder", SETTINGS, 1)
 
 
 class PauseAfterAnEpoch:
@@ -88,7 +99,7 @@ def trained(store, machines, tmp_path_factory):
         return [machines.add_node(num_cpus=1, object_store_memory=MEMORY) for _ in range(2)]
 
     while_late = []
-    with RaySession(COMPUTE) as session, ThreadPoolExecutor(1) as pool:
+    with RaySession(COMPUTE, store.storage.config) as session, ThreadPoolExecutor(1) as pool:
         present = pair()
         session.start(COMPUTE.training, gang=True)
         training = pool.submit(train)

@@ -20,8 +20,9 @@ from tools.clusters.namespaces.clusters import (
 
 EPOCHS = 12
 """Enough to lose a machine during training."""
-TRIALS = 8
-"""Two run at a time, so some are left after each fault."""
+TRIALS = 4
+"""Of each kind of model. Two run at a time, so some are left when the first are done."""
+KINDS = ("fused", "visual", "speech")
 SMOKE = [
     "python",
     "jobs/pipeline.py",
@@ -109,13 +110,11 @@ def test_a_sweep_continues_without_a_disconnected_machine_and_after_the_loss_of_
     wait_until(lambda: trials(store), timeout=300, what="a trial", interval=0.1, log=log)
     hosts.disconnect("n3")
     try:
-        wait_until(lambda: alive_workers(hosts) == 1, timeout=120, what="the loss of n3 in Ray", log=log)
-        before = trials(store)
-        wait_until(lambda: trials(store).keys() - before, timeout=300, what="a trial without n3", interval=0.1, log=log)
+        wait_until(lambda: len(trials(store)) == TRIALS * len(KINDS), timeout=300, what="all trials without n3", interval=0.1, log=log)
         hosts.power_off("n1")
         job.terminate()
         job.wait(timeout=60)
-        assert not has_record(store, "disturbed", "fusion"), "the sweep was complete before the head was lost"
+        assert not has_record(store, "disturbed", "fusion"), "the final models were trained before the head was lost"
     finally:
         hosts.reconnect("n3")
     finished = trials(store)
