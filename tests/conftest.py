@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}  # Ray reads them at import
+os.environ |= {"RAY_task_oom_retries": "3"}  # as in ``RaySession``, which a process may start after another Ray: it is read once
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread of an abandoned stage would start another Ray, which all later modules would use
 
 import boto3

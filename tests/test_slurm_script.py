@@ -3,6 +3,7 @@
 ``tests/cluster/real/test_slurm.py`` runs it on Slurm itself.
 """
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -33,8 +34,12 @@ echo "RAY_ADDRESS=${RAY_ADDRESS:-}" "$@" >>"$STARTS"
 if [ "${SLOW:-}" = $SLURM_PROCID ] && mkdir "$STARTS.slow" 2>/dev/null; then exit 0; fi
 while [ "$1" != -- ]; do shift; done
 shift
-if [ $SLURM_PROCID = 0 ]; then "$@"; exit; fi
-while [ ! -e "$3/started" ]; do sleep 0.1; done
+if [ $SLURM_PROCID = 0 ]; then
+    while [ -n "${SLOW:-}" ] && [ $(wc -l <"$STARTS") -lt 3 ]; do sleep 0.1; done
+    "$@"
+    exit
+fi
+while [ -d "$3" ] && [ ! -e "$3/started" ]; do sleep 0.1; done
 """
 """``ray symmetric-run``: the first node runs the command, the other waits; both end with 0 if Ray is broken, and one where its
 first start takes too long."""
@@ -48,6 +53,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     project, programs = tmp_path / "project", tmp_path / "project/.venv/bin"
     shutil.copytree(ROOT / NODE, project / NODE)
+    (project / NODE / "slurm_nodes.py").write_text("")  # it would connect to Ray
     programs.mkdir(parents=True)
     for name, text in {"srun": SRUN, "ray": RAY, "scontrol": "#!/bin/bash\nprintf 'localhost\\nlocalhost\\n'\n"}.items():
         (programs / name).write_text(text)
@@ -82,7 +88,7 @@ def test_ray_gets_the_allocation_of_each_node_and_a_folder_that_is_deleted(job, 
     process.communicate()
     starts = (tmp_path / "starts").read_text().splitlines()
     folder = f"/tmp/abaw-t{os.getpid()}"
-    options = f"--min-nodes=2 --num-cpus=16 --num-gpus=4 --temp-dir={folder} --object-store-memory=1000000000 --"
+    options = f"--num-cpus=16 --num-gpus=4 --temp-dir={folder} --object-store-memory=1000000000 --"
     assert len(starts) == 2
     assert all(f"RAY_ADDRESS=127.0.0.1:6379 symmetric-run --address=127.0.0.1:6379 {options}" in line for line in starts)
     assert not Path(folder).exists()
@@ -99,7 +105,7 @@ def test_a_ray_that_does_not_start_is_a_failure(job):
 @pytest.mark.parametrize("node", [0, 1])
 def test_a_ray_that_does_not_start_at_first_is_started_again(job, tmp_path, node):
     process = job("bash", "-c", "echo at work; exit 3", SLOW=str(node))
-    output, errors = process.communicate()
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert output.splitlines() == ["at work", "slurm.sh: the command ended with exit code 3"]
     assert errors.count("Ray did not start, see the lines above; attempt 2 of 3") == 1
@@ -143,3 +149,23 @@ def test_wrong_uses_end_with_a_line_that_says_what_to_do(job, tmp_path):
         _, errors = process.communicate()
         assert process.returncode in (1, 2)
         assert text in errors
+
+
+@pytest.mark.parametrize(("nodes", "ready"), [([[True, True]], True), ([[True], [True, False], [True, False, True]], True), ([[True, False]], False)])
+def test_the_command_waits_for_nodes_that_are_alive(monkeypatch, capsys, nodes, ready):
+    spec = importlib.util.spec_from_file_location("slurm_nodes", ROOT / NODE / "slurm_nodes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    clock, looks = [0.0], iter(nodes)
+    latest = []
+
+    def look():
+        latest[:] = next(looks, latest)
+        return [{"Alive": alive} for alive in latest]
+
+    monkeypatch.setattr(module.ray, "nodes", look)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    assert module.wait_for_nodes(2, 60.0) == ready
+    assert ("Ray runs on 1 of 2 nodes after 60 s" in capsys.readouterr().err) == (not ready)
+    assert clock[0] == (60.0 if not ready else 2.0 * (len(nodes) - 1))

@@ -37,7 +37,7 @@ LARGE = 1_000_000
 
 
 TIMEOUT_S = 60.0
-"""Seconds after which the trial waits for ever."""
+"""Timeout of a call, in seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def machine(cluster):
         cluster.remove_node(node)
 
 
-class Where:
+class NodeRecorder:
     """Writes the node on which an operator processes an item."""
 
     def __init__(self, path):
@@ -82,8 +82,8 @@ def test_a_later_operator_does_not_run_on_a_head_without_cpus(cluster, machine, 
     first, *later = cluster.session.sized([Resources(workers=1, memory_gb=0.1), Resources(workers=4, memory_gb=0.1)])
     assert [one.cpus for one in later] == [0]
     operators = [
-        Operator(build=lambda: Where(tmp_path / "first"), resources=first),
-        *(Operator(build=lambda: Where(tmp_path / "later"), resources=one) for one in later),
+        Operator(build=lambda: NodeRecorder(tmp_path / "first"), resources=first),
+        *(Operator(build=lambda: NodeRecorder(tmp_path / "later"), resources=one) for one in later),
     ]
     tasks = [(Item(name=f"v{number}", identity="1"), {}) for number in range(8)]
     metrics = ItemMetrics("where", "run", RunEvents(), items=len(tasks), on_ray=True)
@@ -104,7 +104,7 @@ def test_lost_frames_are_joined_again_while_trials_that_wait_for_them_hold_all_c
     monkeypatch.setattr(annotations, "room_of_frames", lambda *_: 0.1)
     monkeypatch.setattr(annotations, "join", joined)
     run = SimpleNamespace(session=cluster.session, storage=None, policy=Policy())
-    frames, left_out = annotations.frames_in_cluster(run, SimpleNamespace(outputs={}), SimpleNamespace(labels={}), ("train",))
+    frames, left_out = annotations.frames_in_cluster(run, SimpleNamespace(outputs={}), SimpleNamespace(labels={}), ("train",), stage="fusion")
     assert left_out == {}
     assert ray.get(ray.remote(num_cpus=0.1)(lambda data: data[1]).remote(frames)) == machine.node_id
     other = cluster.add_node(num_cpus=1, object_store_memory=MEMORY, resources={"other": 1})

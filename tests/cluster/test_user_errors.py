@@ -1,9 +1,11 @@
 """Errors of Ray's runtime environments become errors of the package in one line."""
 
-from ray.exceptions import OutOfMemoryError, RuntimeEnvSetupError, WorkerCrashedError
+import pytest
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
 from ray.train import ControllerError
 
-from abaw_ray.cluster.engine.user_errors import died, to_user_error
+from abaw_ray.cluster.engine.user_errors import fetch, killed_trial_error, to_user_error
+from abaw_ray.core.errors import DataError, StageError
 
 MESSAGE = """Could not create the actor because its associated runtime env failed to be created.
 [Node 10.77.0.3] Traceback (most recent call last):
@@ -37,9 +39,41 @@ def test_a_runtime_env_error_without_a_reason_says_that_none_is_given():
     assert "a machine: Ray cannot start a process there (no reason is given)" in str(to_user_error(RuntimeEnvSetupError()))
 
 
-def test_a_task_whose_process_died_names_the_machine_where_it_was_for_lack_of_memory():
-    text = "1 worker(s) were killed. Memory on the node (IP: 10.77.0.3, ID: 6763) was 22.45GB used / 23.54GB limit (0.95)\nOOM kill reason: was 1B"
-    line = str(died("predictions", str(OutOfMemoryError(text))))
-    assert line.startswith("predictions: 10.77.0.3 has too little memory for it (22.45GB of 23.54GB were in use at the end);") and "\n" not in line
-    line = str(died("predictions", str(WorkerCrashedError())))
-    assert line.startswith("predictions: its process died each time it was started; see the logs")
+MEMORY = "1 worker(s) were killed. Memory on the node (IP: 10.77.0.3, ID: 6763) was 22.45GB used / 23.54GB limit (0.95)\nOOM kill reason: was 1B"
+
+
+def wrapped(cause):
+    """The error of a task that needs the result of one that has failed."""
+    return RayTaskError("final_cv", "Traceback", cause)
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError(MEMORY), wrapped(OutOfMemoryError(MEMORY))])
+def test_a_task_that_was_killed_for_memory_names_the_machine_and_the_remedy(monkeypatch, error):
+    monkeypatch.setattr("ray.get", lambda ref: (_ for _ in ()).throw(error))
+    with pytest.raises(StageError) as raised:
+        fetch("ref", "predictions", "lower it")
+    text = "predictions: 10.77.0.3 has too little memory for it (22.45GB of 23.54GB were in use when it was killed); lower it"
+    assert str(raised.value) == text
+
+
+@pytest.mark.parametrize("error", [WorkerCrashedError(), NodeDiedError("the node 6763 died"), wrapped(WorkerCrashedError())])
+def test_a_task_that_was_lost_otherwise_says_how(monkeypatch, error):
+    monkeypatch.setattr("ray.get", lambda ref: (_ for _ in ()).throw(error))
+    with pytest.raises(StageError, match=r"^predictions: it was lost in every attempt \(.* died.*\); see `ray list nodes`"):
+        fetch("ref", "predictions")
+
+
+def test_other_errors_of_tasks_are_raised_without_rays_wrapping(monkeypatch):
+    monkeypatch.setattr("ray.get", lambda ref: (_ for _ in ()).throw(wrapped(DataError("a.parquet: no rows"))))
+    with pytest.raises(DataError, match=r"^a\.parquet: no rows$"):
+        fetch("ref", "predictions")
+    monkeypatch.setattr("ray.get", lambda ref: (_ for _ in ()).throw(wrapped(KeyError("x"))))
+    with pytest.raises(RayTaskError):
+        fetch("ref", "predictions")
+
+
+def test_tunes_error_for_a_trial_that_was_killed_for_memory_is_found_by_its_cause():
+    error = RuntimeError("Caught unexpected exception")
+    assert killed_trial_error(error, "fusion: a trial") is None
+    error.__cause__ = OutOfMemoryError(MEMORY)
+    assert str(killed_trial_error(error, "fusion: a trial")).startswith("fusion: a trial: 10.77.0.3 has too little memory for it")

@@ -8,6 +8,8 @@ from abaw_ray.core.errors import AbawError, StageError
 _SETUP_FAILED = "Failed to set up runtime environment"
 """First words of Ray's ``RuntimeEnvSetupError``, however it is wrapped."""
 
+MORE_MEMORY = "use a machine with more memory"
+
 
 def to_user_error(error: BaseException) -> AbawError | None:
     """An ``AbawError`` unchanged, Ray's set-up error as one line that names the machine; None for any other, which keeps its traceback."""
@@ -28,38 +30,52 @@ def unwrapped(error: Exception) -> Exception:
     return cause if isinstance(cause, AbawError) else error
 
 
-def fetch(ref: Any, what: str) -> Any:
+def fetch(ref: Any, work: str, remedy: str = MORE_MEMORY) -> Any:
     """The result of a Ray task; an ``AbawError`` that it raised is raised without Ray's wrapping.
 
     Args:
         ref: Reference to the result.
-        what: The work, for messages: the name of a stage, or of a part of it.
+        work: Stage and part of it, for messages.
+        remedy: What to do where the task was killed for lack of memory.
 
     Raises:
-        StageError: the process of the task died as often as Ray starts it.
+        StageError: the task, or one whose result it needs, lost its process, its machine or its memory in every attempt.
     """
     import ray
-    from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
 
     try:
         return ray.get(ref)
-    except RayTaskError as error:
+    except RayError as error:
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, NodeDiedError | ObjectLostError | OutOfMemoryError | WorkerCrashedError):
+            raise task_death_error(work, str(cause), remedy) from error
         raise unwrapped(error) from None
-    except (OutOfMemoryError, WorkerCrashedError) as error:
-        raise died(what, str(error)) from error
 
 
-def died(what: str, text: str) -> StageError:
-    """The error for a task whose process died as often as Ray starts it.
+def task_death_error(work: str, text: str, remedy: str = MORE_MEMORY) -> StageError:
+    """The error for a task that died in every attempt.
 
     Args:
-        what: The work.
-        text: Ray's message, which names the machine if it ended the process for lack of memory.
+        work: Stage and part of it.
+        text: Ray's message, which names the machine if it killed the task for lack of memory.
+        remedy: What to do in that case.
     """
     if memory := re.search(r"\(IP: ([^,)]+)[^\n]*\bwas (\S+) used / (\S+) limit", text):
         machine, used, total = memory.groups()
-        return StageError(
-            f"{what}: {machine} has too little memory for it ({used} of {total} were in use at the end); use a machine with more, or set"
-            f" compute.fusion.memory-gb so high that fewer trials run there at the same time"
-        )
-    return StageError(f"{what}: its process died each time it was started; see the logs of Ray's workers (/tmp/ray/session_latest/logs)")
+        return StageError(f"{work}: {machine} has too little memory for it ({used} of {total} were in use when it was killed); {remedy}")
+    reason = " ".join(text.strip().splitlines()[:1]).rstrip(".")
+    return StageError(f"{work}: it was lost in every attempt ({reason}); see `ray list nodes` and the logs of the workers, then run the same command")
+
+
+def killed_trial_error(error: RuntimeError, work: str, remedy: str = MORE_MEMORY) -> StageError | None:
+    """The error for a trial that was killed for memory, for which Ray Tune has no case; None if that is not why Tune ended.
+
+    Args:
+        error: What Tune raised.
+        work: Stage and part of it.
+        remedy: What to do.
+    """
+    from ray.exceptions import OutOfMemoryError
+
+    return task_death_error(work, str(error.__cause__), remedy) if isinstance(error.__cause__, OutOfMemoryError) else None

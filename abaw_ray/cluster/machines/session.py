@@ -20,8 +20,8 @@ from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 
 START_TIMEOUT_S = 120
-"""Longest time in which the ranks of a training start, in seconds; Ctrl-C is not answered before it is over. The driver starts them where it has seen
-room, so it need not be the time of a machine's start. Ours."""
+"""Maximum time for the ranks of a training to start, in seconds; Ctrl-C is not answered before it is over. Room is reserved before, so it does not
+include the start of machines. Ours."""
 _END_S = 10.0
 """Longest wait for the end of a process of a local Ray, in seconds. Ours."""
 _QUIET = {

@@ -99,8 +99,17 @@ def gb_to_join(frames: float) -> float:
     return round(frames * GROWTH / gib(1) + _ONE_VIDEO_GB, 2)
 
 
-def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSet, splits: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+def frames_in_cluster(
+    run: Run[Any], features: Record, annotations: AnnotationSet, splits: tuple[str, ...], *, stage: str
+) -> tuple[Any, dict[str, str]]:
     """An object reference to the joined frames of the subjects of these splits, and the annotated subjects that were left out, with reasons.
+
+    Args:
+        run: The run.
+        features: Record of the FEATURE outputs.
+        annotations: Subjects and their labels.
+        splits: Those whose subjects are joined.
+        stage: Name of the stage that needs the frames, for messages.
 
     Raises:
         ConfigError: no machine has enough memory for the frames.
@@ -113,17 +122,17 @@ def frames_in_cluster(run: Run[Any], features: Record, annotations: AnnotationSe
     try:
         run.session.start(resources)
     except ConfigError as error:
-        raise ConfigError(f"fusion: the features of all frames take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
+        raise ConfigError(f"{stage}: the features of all frames take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
     # If all machines with the frames are lost, Ray joins them again; trials that wait for them may hold all CPUs, so the task requests none.
     options = resources.task_options | {"num_cpus": 0, "label_selector": not_on(nodes_without_cpus())}
     task = ray.remote(**options, max_retries=3, num_returns=2)(join)
     references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
-    left_out = fetch(left_out_ref, "fusion: reading the features of all frames")
+    left_out = fetch(left_out_ref, f"{stage}: reading the features of all frames")
     if not run.policy.within_budget(len(left_out), len(annotations.labels)):
         name, reason = next(iter(left_out.items()))
         raise StageError(
-            f"fusion: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
+            f"{stage}: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
             f"(and at least 1) may fail; first {name}: {reason}; fix them and add --retry-failures, or raise --max-failures"
         )
     return frames, left_out

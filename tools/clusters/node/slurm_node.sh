@@ -4,6 +4,7 @@
 # STATE is a folder that all nodes share, ADDRESS that of Ray's head. Ends with 0 once the command was started, so that the loss of one node does
 # not end the others.
 set -u
+LIMIT_S=600  # until Ray runs on all nodes
 state=$1 address=$2
 shift 2
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -35,21 +36,24 @@ stopped=""
 trap 'stopped=yes' TERM
 trap clean_up EXIT
 
-# Ray's launcher returns 0 also when Ray did not start. The folder is deleted when the job ends, and Slurm then ends the other nodes.
-missing() {
+# Whether the command has not begun. Ray's launcher returns 0 also when Ray did not start. The folder is deleted when the job ends, and Slurm then
+# ends the other nodes.
+not_started() {
     [ -z "$stopped" ] && [ -d "$state" ] && [ ! -e "$state/started" ]
 }
 
 # Ray gives itself 30 s to start on a node, which is too short where its files come from a slow or busy file system; the next attempt finds them in
-# memory. The first node waits for the others for ten minutes.
+# memory. The launcher's own wait for all nodes (--min-nodes) counts nodes that have died, so slurm_command.sh waits for them.
 for attempt in 1 2 3; do
-    ray symmetric-run --address="$address" --min-nodes="$SLURM_JOB_NUM_NODES" \
+    export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=$((LIMIT_S > SECONDS ? LIMIT_S - SECONDS : 1))
+    ray symmetric-run --address="$address" \
         --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --temp-dir="$tmp" ${ABAW_RAY_OPTIONS:-} \
         -- bash "$here/slurm_command.sh" "$state" "$@"
-    missing || exit 0
-    if [ "$attempt" = 3 ] || [ "$SECONDS" -ge 600 ]; then break; fi
+    not_started || exit 0
+    if [ "$attempt" = 3 ] || [ "$SECONDS" -ge "$LIMIT_S" ]; then break; fi
     echo "$(hostname): Ray did not start, see the lines above; attempt $((attempt + 1)) of 3" >&2
     ray stop --force >/dev/null 2>&1
+    not_started || exit 0
 done
 echo "$(hostname): Ray did not start; see the lines above" >&2
 exit 1

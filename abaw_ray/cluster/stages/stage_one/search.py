@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import PendingError, Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
-from abaw_ray.cluster.engine.user_errors import unwrapped
+from abaw_ray.cluster.engine.user_errors import killed_trial_error, unwrapped
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.workloads.encoder import search_workload
@@ -144,7 +144,7 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
 
     pool, config = run.compute.training, search.search
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder, progress("trials", len(candidates), "trials") as shown:
-        results = tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}),
             param_space={"overrides": tune.grid_search(candidates)},
             tune_config=tune.TuneConfig(
@@ -161,7 +161,13 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
                 callbacks=[_storing_callback(search, shown.step)],
                 failure_config=tune.FailureConfig(max_failures=2),
             ),
-        ).fit()
+        )
+        try:
+            results = tuner.fit()
+        except RuntimeError as error:
+            if killed := killed_trial_error(error, "encoder_search: a trial"):
+                raise killed from error
+            raise
     for error in results.errors:
         raise unwrapped(error)
 

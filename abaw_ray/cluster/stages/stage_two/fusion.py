@@ -25,7 +25,7 @@ from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.folds import repeated_folds, score_repeat, write_folds
 from abaw_ray.cluster.stages.stage_two.tables import write_tables
-from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
+from abaw_ray.cluster.stages.stage_two.trials import FEWER_TRIALS, Sweep, run_trials
 from abaw_ray.cluster.stages.workloads.sweep import sweep_workload
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.stage_store.records import Item, StageStore
@@ -61,7 +61,7 @@ def trials_folder(run: Run[Any]) -> str:
 def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
     annotations, config = annotated(run), run.config.sweep
-    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val"))
+    frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val"), stage=SWEEP_FUSION.name)
     encoders = encoder_frames(run)
     labels = {name: rows for name, rows in annotations.labels.items() if name not in left_out}
     train = {name: rows for name, rows in labels.items() if annotations.splits[name] == "train"}
@@ -141,7 +141,7 @@ def _run_finals(
             done, _ = ray.wait(list(running))
             for ref in done:
                 name = running.pop(ref)
-                figures[name] = fetch(ref, f"fusion: final model {name}")
+                figures[name] = fetch(ref, f"fusion: final model {name}", FEWER_TRIALS)
             shown.step(len(done))
     return figures
 

@@ -48,7 +48,11 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         annotations=annotations,
         encoders=encoder_frames(run),
     )
-    frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val", "test"))[0]
+    frames = (
+        None
+        if scoring.encoders
+        else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val", "test"), stage=PREDICT.name)[0]
+    )
     size = one_trial(run.compute)
     own = scoring.encoders.memory_gb if scoring.encoders else 0.0  # with encoders per fold, the task reads the frames
     size = replace(size, memory_gb=size.memory_gb + own)

@@ -10,17 +10,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.user_errors import unwrapped
+from abaw_ray.cluster.engine.user_errors import killed_trial_error, unwrapped
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
-from abaw_ray.core.progress import progress
+from abaw_ray.core.errors import StageError
+from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import digest, to_plain
 from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.fusion import search
 from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.frames import Frames
 
+FEWER_TRIALS = "use a machine with more memory, or raise compute.fusion.memory-gb, so that fewer of them run there at the same time"
+"""What to do where the memory of a machine does not suffice for trials and final models."""
 _MAX_ROUNDS = 3
-"""Submissions of a trial that is lost with its process; in each of them, Tune makes three attempts. Ours."""
+"""Submissions of the sweep if a trial is lost with its process. In each, Tune makes three attempts at a trial, or one if it is killed for memory.
+Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,11 @@ def run_trial(sweep: Sweep, frames: Frames, mode: str, candidates: Sequence[dict
 def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Results of all candidates by mode, in the order of the trials; each has the number of its trial, from 1, as ``trial``.
 
-    Tune fails a trial at once if its process is lost just before the trial starts (while a reused process is being reset): a sweep that lost a trial
-    with a process or a machine is submitted again, and its finished trials are read.
+    Tune fails a trial at once if its process is lost just before the trial starts (while a reused process is being reset), and ends with an error if
+    one is killed for memory: a sweep that lost a trial with a process or a machine is submitted again, and its finished trials are read.
+
+    Raises:
+        StageError: a trial was killed for memory in every submission.
     """
     from ray.exceptions import RayActorError
 
@@ -74,9 +81,13 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
 
         results = _run_tuner(run, sweep, frames, modes, step)
         for _ in range(_MAX_ROUNDS - 1):
-            if not results.errors or not all(isinstance(error, RayActorError) for error in results.errors):
+            if isinstance(results, StageError):
+                echo(f"  {results}; it is tried again")
+            elif not results.errors or not all(isinstance(error, RayActorError) for error in results.errors):
                 break
             results = _run_tuner(run, sweep, frames, modes, step)
+    if isinstance(results, StageError):
+        raise results
     for error in results.errors:
         raise unwrapped(error)
     paths = {(result.metrics["mode"], result.metrics["number"]): result.metrics["path"] for result in results}
@@ -85,7 +96,9 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
 
 
 def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], step: Callable[[int], None]) -> Any:
-    """Run all trials through Ray Tune, calling ``step`` with the number of finished ones; returns Tune's results."""
+    """Run all trials through Ray Tune, calling ``step`` with the number of finished ones; returns Tune's results, or the error for a trial that was
+    killed for memory, which ends them all.
+    """
     import ray
     from ray import tune
 
@@ -119,4 +132,9 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], s
             ),
             run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=2)),
         )
-        return tuner.fit()
+        try:
+            return tuner.fit()
+        except RuntimeError as error:
+            if (killed := killed_trial_error(error, "fusion: a trial", FEWER_TRIALS)) is None:
+                raise
+            return killed
