@@ -7,8 +7,10 @@ CLIPS_STAMP := $(VENV)/installed-clips
 # Ray starts one process per core; one thread per process keeps them from competing for the cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
-# Each test file runs in one process. Some files start a Ray cluster, so many more processes than cores do not help.
+# Each test file runs in one process. Some files start a Ray cluster, so many more processes than cores do not help. Files begin in the order of their
+# names: by default those with few tests, which are often the slowest here, begin last, and the other processes wait for them.
 TEST_PROCESSES ?= 2
+PARALLEL := --dist loadfile --no-loadscope-reorder
 CLUSTER_TESTS ?= tests/cluster/real
 
 # The browser of `make test-browser`; Debian's package is chromium.
@@ -43,10 +45,10 @@ demo: $(STAMP)
 	@$(BIN)/abaw-ray pipeline demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(PARALLEL)
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(PARALLEL) -m "not slow"
 
 $(CLIPS_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clips]'
