@@ -12,6 +12,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 TEST_PROCESSES ?= 2
 PARALLEL := --dist loadfile --no-loadscope-reorder
 CLUSTER_TESTS ?= tests/cluster/real
+CLUSTER_NET ?= 10.77.0
 
 # The browser of `make test-browser`; Debian's package is chromium.
 CHROMIUM ?= /usr/bin/chromium
@@ -66,7 +67,7 @@ test-compiler: $(STAMP)
 	@$(BIN)/python -m pytest tests/encoder/test_compiled_blocks.py --compiler -m compiler
 
 test-cluster: $(STAMP)
-	@$(BIN)/python -m pytest $(CLUSTER_TESTS) --cluster
+	@$(BIN)/python -m pytest $(CLUSTER_TESTS) --cluster --cluster-net $(CLUSTER_NET)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

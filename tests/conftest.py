@@ -30,6 +30,9 @@ def pytest_addoption(parser):
     parser.addoption("--chromium", metavar="FILE", help="Chromium for the tests in tests/browser; without it they are deselected")
     parser.addoption("--clips", metavar="FOLDER", help="folder of real clips; without it the tests in tests/clips are deselected")
     parser.addoption("--cluster", action="store_true", help="run tests/cluster/real, on several machines; without it, those tests are deselected")
+    parser.addoption(
+        "--cluster-net", metavar="A.B.C", default="10.77.0", help="first numbers of the machines' addresses; two runs at a time need two"
+    )
     parser.addoption("--compiler", action="store_true", help="run the tests that call a C++ compiler; without it, they are deselected")
     parser.addoption(
         "--people", metavar="FOLDER", help="folder of clips with cuts between people; without it the tests that need them are deselected"

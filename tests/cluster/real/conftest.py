@@ -28,11 +28,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def hosts(tmp_path_factory):
+def hosts(request, tmp_path_factory):
     """The client; tests boot the other machines."""
     state = tmp_path_factory.mktemp("hosts")
     state.chmod(0o755)
-    hosts = Hosts(state)
+    net = request.config.getoption("--cluster-net")
+    hosts = Hosts(state, net=net, prefix=f"abaw{net.rpartition('.')[0].rpartition('.')[2]}")
     hosts.env = {"RAY_AUTH_MODE": "token", "TMPDIR": "/tmp/ray"}
     hosts.create()
     with hosts.in_network_of(CLIENT):
