@@ -9,6 +9,7 @@ _SETUP_FAILED = "Failed to set up runtime environment"
 """First words of Ray's ``RuntimeEnvSetupError``, however it is wrapped."""
 
 MORE_MEMORY = "use a machine with more memory"
+"""What to do where a task was killed for lack of memory and no setting lowers what it needs."""
 
 
 def to_user_error(error: BaseException) -> AbawError | None:
@@ -68,14 +69,22 @@ def task_death_error(work: str, text: str, remedy: str = MORE_MEMORY) -> StageEr
     return StageError(f"{work}: it was lost in every attempt ({reason}); see `ray list nodes` and the logs of the workers, then run the same command")
 
 
-def killed_trial_error(error: RuntimeError, work: str, remedy: str = MORE_MEMORY) -> StageError | None:
-    """The error for a trial that was killed for memory, for which Ray Tune has no case; None if that is not why Tune ended.
+def fit_trials(tuner: Any, work: str, remedy: str = MORE_MEMORY) -> Any:
+    """Run all trials of a ``ray.tune.Tuner`` and return Tune's results, which hold the errors of failed trials.
 
     Args:
-        error: What Tune raised.
-        work: Stage and part of it.
-        remedy: What to do.
+        tuner: The tuner.
+        work: Stage, for messages.
+        remedy: What to do where a trial was killed for lack of memory.
+
+    Raises:
+        StageError: a trial was killed for lack of memory. Tune has no case for it: it ends all trials with a ``RuntimeError``.
     """
     from ray.exceptions import OutOfMemoryError
 
-    return task_death_error(work, str(error.__cause__), remedy) if isinstance(error.__cause__, OutOfMemoryError) else None
+    try:
+        return tuner.fit()
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, OutOfMemoryError):
+            raise
+        raise task_death_error(f"{work}: a trial", str(error.__cause__), remedy) from error

@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import PendingError, Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
-from abaw_ray.cluster.engine.user_errors import killed_trial_error, unwrapped
+from abaw_ray.cluster.engine.user_errors import fit_trials, unwrapped
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.workloads.encoder import search_workload
@@ -130,6 +130,7 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
     """Run these candidates through Ray Tune; each is stored when it ends, by itself or by the scheduler.
 
     Raises:
+        StageError: a trial was killed for lack of memory.
         AbawError: as the first trial that failed.
     """
     from ray import tune
@@ -162,12 +163,7 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
                 failure_config=tune.FailureConfig(max_failures=2),
             ),
         )
-        try:
-            results = tuner.fit()
-        except RuntimeError as error:
-            if killed := killed_trial_error(error, "encoder_search: a trial"):
-                raise killed from error
-            raise
+        results = fit_trials(tuner, "encoder_search")
     for error in results.errors:
         raise unwrapped(error)
 

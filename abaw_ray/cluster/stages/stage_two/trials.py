@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.engine.user_errors import killed_trial_error, unwrapped
+from abaw_ray.cluster.engine.user_errors import fit_trials, unwrapped
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.progress import echo, progress
@@ -79,15 +79,19 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
             shown.step(max(0, done - finished))
             finished = max(finished, done)
 
-        results = _run_tuner(run, sweep, frames, modes, step)
-        for _ in range(_MAX_ROUNDS - 1):
-            if isinstance(results, StageError):
-                echo(f"  {results}; it is tried again")
-            elif not results.errors or not all(isinstance(error, RayActorError) for error in results.errors):
-                break
-            results = _run_tuner(run, sweep, frames, modes, step)
-    if isinstance(results, StageError):
-        raise results
+        rounds = 1
+        while True:
+            try:
+                results = _run_tuner(run, sweep, frames, modes, step)
+            except StageError as error:
+                if rounds == _MAX_ROUNDS:
+                    raise
+                echo(f"  {error}; it is tried again")
+            else:
+                lost = results.errors and all(isinstance(error, RayActorError) for error in results.errors)
+                if not lost or rounds == _MAX_ROUNDS:
+                    break
+            rounds += 1
     for error in results.errors:
         raise unwrapped(error)
     paths = {(result.metrics["mode"], result.metrics["number"]): result.metrics["path"] for result in results}
@@ -96,8 +100,10 @@ def run_trials(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str]) -
 
 
 def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], step: Callable[[int], None]) -> Any:
-    """Run all trials through Ray Tune, calling ``step`` with the number of finished ones; returns Tune's results, or the error for a trial that was
-    killed for memory, which ends them all.
+    """Run all trials through Ray Tune, calling ``step`` with the number of finished ones; returns Tune's results.
+
+    Raises:
+        StageError: a trial was killed for lack of memory, which ends them all.
     """
     import ray
     from ray import tune
@@ -132,9 +138,4 @@ def _run_tuner(run: Run[Any], sweep: Sweep, frames: Any, modes: Sequence[str], s
             ),
             run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, failure_config=tune.FailureConfig(max_failures=2)),
         )
-        try:
-            return tuner.fit()
-        except RuntimeError as error:
-            if (killed := killed_trial_error(error, "fusion: a trial", FEWER_TRIALS)) is None:
-                raise
-            return killed
+        return fit_trials(tuner, "fusion", FEWER_TRIALS)
