@@ -18,7 +18,7 @@ FIND = {"decode_ms": 3.0, "find_ms": 5.0, "sound_ms": 10.0}
 SCORE = {"face_ms": 6.0, "speech_ms": 20.0, "fusion_ms": 1.0, "write_ms": 2.0}
 
 
-def test_the_drawn_video_has_the_size_rate_and_sound(tmp_path):
+def test_the_synthetic_video_has_the_size_rate_and_sound(tmp_path):
     header = read_header(str(videos.draw_video(tmp_path / "clip.mp4", (320, 240), 0.64, 25)))
     assert (header.width, header.height, header.fps, header.has_audio, header.plays) == (320, 240, 25, True, True)
     assert header.duration_s == pytest.approx(0.64, abs=0.07)

@@ -1,5 +1,6 @@
 """The shipped cluster files pass Ray's checks and this project's; a file with one error is rejected with a line that names it."""
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -140,6 +141,10 @@ ERRORS = {
     "training machines in several zones": (
         lambda c: [node("gpu_spot")(c).update(max_workers=4), node("gpu_spot")(c)["node_config"].update(InstanceType="g5.2xlarge")],
         "gpu_spot.node_config.SubnetIds: machines that train together would be in several zones",
+    ),
+    "training machines of two types in several zones": (
+        lambda c: c["available_node_types"].update(second=copy.deepcopy(node("gpu_spot")(c))),
+        "gigabyte per step at 0.02 USD; name one subnet for gpu_spot and second, or one zone",
     ),
     "no head watch": (swap(WORKER, "head_watch.py", "x.py"), f"{WORKER}: a lost head leaves its workers running"),
     "stopped workers": (lambda c: node("gpu_spot")(c)["node_config"].pop("InstanceInitiatedShutdownBehavior"), "gpu_spot.node_config.InstanceInit"),

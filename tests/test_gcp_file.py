@@ -60,6 +60,14 @@ ERRORS = {
     "unknown size of G2": (gcp_node("gpu_spot", machineType="g2-standard-10"), "g2-standard-10 is not a machine type"),
     "other number of CPUs": (gcp_node("cpu_spot", machineType="n2-standard-8"), "n2-standard-8 has 8 CPU, but resources says 16"),
     "other number of GPUs": (gcp_node("gpu_spot", machineType="g2-standard-24"), "g2-standard-24 has 2 GPU, but resources says 4"),
+    "no memory": (
+        lambda c: node("cpu_spot")(c)["resources"].pop("memory"),
+        "memory in resources is missing: every worker requests memory, so Ray would never start this type; write 70 % of the",
+    ),
+    "more memory than the machine has": (
+        lambda c: node("gpu_spot")(c)["resources"].update(memory=2 * 10**11 * 2),
+        "memory in resources is out of range",
+    ),
     "GPUs on a machine without any": (
         gcp_node("cpu_spot", guestAccelerators=[{"acceleratorType": "nvidia-l4", "acceleratorCount": 1}]),
         "guestAccelerators: n2-standard-16 takes no further GPUs",

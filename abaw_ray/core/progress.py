@@ -130,7 +130,8 @@ class _CopiedLines:
     def write(self, text: str) -> int:
         """Write to both."""
         if not text.startswith("\r"):
-            self._log.write(text.encode(errors="backslashreplace"))
+            with suppress(OSError):  # a full disk takes no log, but the terminal and the work go on
+                self._log.write(text.encode(errors="backslashreplace"))
         return self._terminal.write(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -246,3 +246,15 @@ def test_no_on_demand_machine_is_requested_while_a_machine_runs():
     cluster = Cluster([0, 90 * MINUTE])
     attempts(cluster, [(HOUR, 3, DONE)], on_demand_after_minutes=30, wait_minutes=60).run()
     assert cluster.sizes == [1] and not any("on-demand" in line for line in cluster.messages)
+
+
+def test_preemptions_without_a_checkpoint_between_them_end_the_training_at_last():
+    cluster = Cluster([0] * 4)
+    assert (
+        attempts(
+            cluster, [*[(MINUTE, 0, "preempted")] * 3, (HOUR, 1, "preempted"), *[(MINUTE, 0, "preempted")] * 2, (HOUR, 1, DONE)], max_preemptions=3
+        ).run()
+        == DONE
+    )
+    with pytest.raises(StageError, match=r"preempted 3 times without a new checkpoint .*compute\.recovery\.max_preemptions"):
+        attempts(Cluster([0] * 4), [(MINUTE, 0, "preempted")] * 9, max_preemptions=2).run()

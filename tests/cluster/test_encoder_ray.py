@@ -197,7 +197,7 @@ def test_an_error_that_a_retry_cannot_fix_is_raised_unchanged(store, session):
     with pytest.raises(ConfigError, match=r"model\.weights=/nowhere/weights\.safetensors: there is no such file"):
         train_encoder(store=store, item=Item(name="y", identity="4"), shards=SHARDS, config=missing, compute=compute(1))
     diverging = replace(SETTINGS, optim=replace(SETTINGS.optim, lr=1e38))
-    with pytest.raises(StageError, match=r"loss is not finite by step 6; lower optim\.lr=1e\+38"):
+    with pytest.raises(StageError, match=r"loss is not finite by step 6; lower encoder\.optim\.lr=1e\+38"):
         train_encoder(store=store, item=Item(name="z", identity="5"), shards=SHARDS, config=diverging, compute=compute(1))
 
 

@@ -15,7 +15,7 @@ import ray.train.v2._internal.execution.context as train_context
 from ray.autoscaler.v2.instance_manager import node_provider
 from ray.autoscaler.v2.schema import ClusterStatus, LaunchRequest, NodeInfo, ResourceDemandSummary
 from ray.autoscaler.v2.sdk import get_cluster_status
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, OutOfMemoryError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.storage import StorageContext
 from ray.train.v2.api.context import TrainContext
@@ -23,7 +23,7 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.session import RaySession
-from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, failure_kind, quiet_report_logger, worker_error, worker_message
+from abaw_ray.cluster.training.ray_private import checkpoint_in_storage, failure_kind, killed_rank, quiet_report_logger, worker_error, worker_message
 from abaw_ray.core.errors import DataError
 
 
@@ -63,6 +63,13 @@ def test_the_death_of_a_worker_is_shown_rather_than_the_connections_that_it_brok
     error = WorkerGroupError("two workers", {0: broken, 1: died})
     assert worker_error(error) is died
     assert worker_message(error) == "rank 1 was lost: its process ended, or its machine"
+
+
+def test_a_rank_that_is_killed_for_memory_is_found_with_rays_message():
+    broken = UserExceptionWithTraceback(RuntimeError("Connection reset by peer"), traceback_str="Connection reset by peer")
+    killed = WorkerHealthCheckFailedError("a worker is not healthy", OutOfMemoryError("Task was killed due to the node running low on memory."))
+    assert killed_rank(WorkerGroupError("two workers", {0: broken, 1: killed})) == (1, "Task was killed due to the node running low on memory.")
+    assert killed_rank(WorkerGroupError("two workers", {0: broken, 1: WorkerHealthCheckFailedError("", ActorDiedError())})) is None
 
 
 def test_the_kinds_of_failures_are_told_apart():

@@ -12,7 +12,15 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
 FOLDER = "runs/20260101-000000-ab12/tensorboard"
-STEPS = {"total_steps": 400, "loss": 1.25, "learning_rate": 2e-5, "grad_norm": 0.5, "images_per_second": 256.0, "data_wait_s": 0.125}
+STEPS = {
+    "total_steps": 400,
+    "loss": 1.25,
+    "learning_rate": 2e-5,
+    "grad_norm": 0.5,
+    "images_per_second": 256.0,
+    "data_wait_s": 0.125,
+    "gpu_memory_gib": 21.5,
+}
 
 
 @pytest.fixture
@@ -42,6 +50,7 @@ def test_a_training_has_its_curves_over_the_steps_also_where_it_resumes(storage)
     assert found["train/grad_norm"] == [(150, 0.5), (200, 0.5)]
     assert found["train/images_per_second"] == [(step, 256.0) for step in (150, 200, 250)]
     assert found["train/data_wait_s"] == [(step, 0.125) for step in (150, 200, 250)]
+    assert found["train/gpu_memory_gib"] == [(step, 21.5) for step in (150, 200, 250)]
     assert [step for step, _ in found["train/learning_rate"]] == [150, 200, 250]
 
 

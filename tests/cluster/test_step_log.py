@@ -85,6 +85,19 @@ def test_every_few_steps_are_reported_with_their_mean_loss_and_their_rate(storag
     assert last["learning_rate"] == pytest.approx(1e-2 * 4 / 10)
 
 
+def test_the_peak_of_the_gpu_memory_is_reported_and_an_event_where_there_is_a_gpu(storage, clock, monkeypatch):
+    reports = []
+    take(log_of(storage, reports=reports), clock, range(1, 3))
+    assert reports[-1]["gpu_memory_gib"] is None
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 3 << 30)
+    log = log_of(storage, reports=reports)
+    take(log, clock, range(1, 3))
+    log.upload_events(2)
+    assert reports[-1]["gpu_memory_gib"] == 3.0
+    assert [(step, value) for tag, step, value, _ in read_scalars(storage, "tensorboard") if tag == "train/gpu_memory_gib"] == [(2, 3.0)]
+
+
 def test_reports_are_at_least_an_interval_of_training_apart_and_cover_all_steps_between_them(storage, clock):
     reports = []
     take(log_of(storage, reports=reports, min_interval=5.0), clock, range(1, 14))
@@ -162,5 +175,5 @@ def test_a_loss_that_is_not_finite_ends_the_training_before_the_epoch_does(stora
     log.add(torch.tensor(float("inf")), None)
     log.after(1)
     log.add(torch.tensor(1.0), None)
-    with pytest.raises(StageError, match=r"loss is not finite by step 2; lower optim\.lr=0\.01 or raise"):
+    with pytest.raises(StageError, match=r"loss is not finite by step 2; lower encoder\.optim\.lr=0\.01 or raise"):
         log.after(2)

@@ -4,7 +4,7 @@ import pytest
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, RuntimeEnvSetupError, WorkerCrashedError
 from ray.train import ControllerError
 
-from abaw_ray.cluster.engine.user_errors import fetch, fit_trials, to_user_error
+from abaw_ray.cluster.engine.user_errors import fetch, to_user_error
 from abaw_ray.core.errors import DataError, StageError
 
 MESSAGE = """Could not create the actor because its associated runtime env failed to be created.
@@ -70,17 +70,3 @@ def test_other_errors_of_tasks_are_raised_without_rays_wrapping(monkeypatch):
     monkeypatch.setattr("ray.get", lambda ref: (_ for _ in ()).throw(wrapped(KeyError("x"))))
     with pytest.raises(RayTaskError):
         fetch("ref", "predictions")
-
-
-def test_tunes_error_for_a_trial_that_was_killed_for_memory_is_one_line_and_others_are_raised_as_they_are():
-    error = RuntimeError("Caught unexpected exception")
-
-    class Tuner:
-        def fit(self):
-            raise error
-
-    with pytest.raises(RuntimeError, match="^Caught unexpected exception$"):
-        fit_trials(Tuner(), "fusion")
-    error.__cause__ = OutOfMemoryError(MEMORY)
-    with pytest.raises(StageError, match=r"^fusion: a trial: 10\.77\.0\.3 has too little memory for it .*; use a machine with more memory$"):
-        fit_trials(Tuner(), "fusion")

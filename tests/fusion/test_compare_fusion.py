@@ -9,7 +9,7 @@ from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.scoring.config import SmoothingGridConfig
 from abaw_ray.scoring.evaluation import Evaluation
 from tools.data.compare_fusion import BASE, VIEWS, compare, evaluate, score_variant
-from tools.data.drawn_search import DrawnData
+from tools.data.synthetic_search import SyntheticData
 
 CONFIG = SweepConfig(fusion=FusionConfig(hidden_dim=16, epochs=2, batch_size=128, window_s=2.0), trials=1, candidates=2, folds=2)
 
@@ -17,7 +17,7 @@ CONFIG = SweepConfig(fusion=FusionConfig(hidden_dim=16, epochs=2, batch_size=128
 @pytest.fixture(scope="module")
 def data(frames):
     train = {one.name: frames.labels[frames.subject_index == index] for index, one in enumerate(frames.subjects) if one.split == "train"}
-    return DrawnData(frames, train, CONFIG)
+    return SyntheticData(frames, train, CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from abaw_ray.media.audio import RATE, Audio
 from abaw_ray.scoring.evaluation import Evaluation
 from tools.data import compare_speech
 from tools.data.compare_speech import VIEWS, BothModels, BothModes, agreement, compare, cosines, measure_clips, score_model, speech_of_frames
-from tools.data.drawn_search import DrawnData
+from tools.data.synthetic_search import SyntheticData
 
 TINY = SpeechConfig(weights="random", random=RandomWav2VecConfig(conv_dim=8, hidden_size=16, num_hidden_layers=1))
 CONFIG = SweepConfig(fusion=FusionConfig(hidden_dim=16, epochs=2, batch_size=128), trials=1, candidates=2, folds=2)
@@ -66,7 +66,7 @@ def test_clips_have_cosine_and_cost(audio, monkeypatch, tmp_path):
 @pytest.mark.parametrize("mode", ["fused", "speech"])
 def test_a_model_of_speech_is_scored_on_all_frames_as_the_fused_one(mode, frames):
     train = {one.name: frames.labels[frames.subject_index == index] for index, one in enumerate(frames.subjects) if one.split == "train"}
-    views = score_model(DrawnData(frames, train, CONFIG), mode)
+    views = score_model(SyntheticData(frames, train, CONFIG), mode)
     rows = frames.rows_of_subjects(frames.subject_names("val"))
     assert tuple(views) == VIEWS
     assert views["validation"].counts.sum() == (frames.labels[rows] >= 0).sum()

@@ -9,8 +9,8 @@ from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.scoring.evaluation import Evaluation
 from tools.data import nested_search
-from tools.data.drawn_search import DrawnData, run_search, selected_again
 from tools.data.nested_search import compare, evaluate, joined, score_outer_fold
+from tools.data.synthetic_search import SyntheticData, run_search, selected_again
 
 CONFIG = SweepConfig(fusion=FusionConfig(hidden_dim=16, epochs=2, batch_size=128), trials=2, candidates=2, folds=2)
 
@@ -21,7 +21,7 @@ def data(frames):
     subjects = tuple(replace(one, split="train") for one in frames.subjects)
     of_train = replace(frames, subjects=subjects)
     labels = {one.name: of_train.labels[of_train.subject_index == index] for index, one in enumerate(subjects)}
-    return DrawnData(of_train, labels, CONFIG)
+    return SyntheticData(of_train, labels, CONFIG)
 
 
 @pytest.fixture(scope="module")

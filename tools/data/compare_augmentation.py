@@ -1,4 +1,4 @@
-"""Compares augmentations of Stage I on drawn faces near the border of the picture and on faces blurred by motion, over several seeds.
+"""Compares augmentations of Stage I on synthetic faces near the border of the picture and on faces blurred by motion, over several seeds.
 
 python -m tools.data.compare_augmentation --seeds 0 1 2          (about three quarters of an hour on one core)
 """
@@ -98,7 +98,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), images: int = 6000, test_images: in
     for seed in seeds:
         config = SyntheticConfig(seed=seed, affectnet_train_images=images, affectnet_val_images=test_images)
         with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-            stills, stored = _drawn_images(Path(folder), config)
+            stills, stored = _synthetic_images(Path(folder), config)
             tests = [still for still in stills if still.split == "val"]
             labels.append(np.array([ENCODER_CLASSES.index(still.expression) for still in tests]))
             pixels = {name: _test_pixels(tests, name, seed) for name in TESTS}
@@ -142,7 +142,7 @@ def _score(labels: Int[np.ndarray, " images"], predicted: Int[np.ndarray, " imag
     return float(macro_f1(confusion_matrix(labels, predicted)))
 
 
-def _drawn_images(folder: Path, config: SyntheticConfig) -> tuple[list[StillImage], ImageSet]:
+def _synthetic_images(folder: Path, config: SyntheticConfig) -> tuple[list[StillImage], ImageSet]:
     """Drawn images in AffectNet's layout, and those of them that are stored for training and validation."""
     (folder / "Manually_Annotated_Images").mkdir()
     for name, images in affectnet_lists(config).items():

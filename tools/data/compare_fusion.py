@@ -1,4 +1,4 @@
-"""Compares fusion models on drawn data over several seeds: searched against unsearched settings, temporal heads against the frame-wise head.
+"""Compares fusion models on synthetic data over several seeds: searched against unsearched settings, temporal heads against the frame-wise head.
 
 python -m tools.data.compare_seeds --seeds 0 1 2          (three demos; their features are read)
 python -m tools.data.compare_fusion --seeds 0 1 2         (about five minutes on one core)
@@ -21,7 +21,7 @@ from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from tools.bench.table import command_line, metadata
-from tools.data.drawn_search import DrawnData, read_drawn_data, run_search, score_subjects, selected_again
+from tools.data.synthetic_search import SyntheticData, read_synthetic_data, run_search, score_subjects, selected_again
 
 BASE = "unsearched"
 VARIANTS: dict[str, dict[str, Any]] = {BASE: {}, "conv": {"head": "conv"}, "attention": {"head": "attention"}}
@@ -42,7 +42,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
     """
     evaluations: ByVariant = {}
     for seed in seeds:
-        for key, evaluation in evaluate(read_drawn_data(seed, preset), f"seed {seed}").items():
+        for key, evaluation in evaluate(read_synthetic_data(seed, preset), f"seed {seed}").items():
             evaluations.setdefault(key, []).append(evaluation)
     figures = compare(evaluations)
     console.print(_table(figures))
@@ -53,7 +53,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
         echo(str(out))
 
 
-def evaluate(data: DrawnData, name: str) -> dict[tuple[str, str], Evaluation]:
+def evaluate(data: SyntheticData, name: str) -> dict[tuple[str, str], Evaluation]:
     """Evaluations of one seed by variant and view."""
     folds = data.folds()
     results = run_search(data, folds)
@@ -68,7 +68,7 @@ def evaluate(data: DrawnData, name: str) -> dict[tuple[str, str], Evaluation]:
     return found
 
 
-def score_variant(data: DrawnData, folds: Mapping[str, int], changes: Mapping[str, Any]) -> dict[str, Evaluation]:
+def score_variant(data: SyntheticData, folds: Mapping[str, int], changes: Mapping[str, Any]) -> dict[str, Evaluation]:
     """Evaluations of one model by view; epochs and postprocessing are selected on the folds."""
     selected = selected_again(data, folds, changes)
     postprocessing = selected.selection.postprocessing

@@ -1,9 +1,9 @@
-"""Compares the two modes of the speech features, ``windows`` and ``context``: cosine of their vectors, CPU time, and scores on drawn data.
+"""Compares the two modes of the speech features, ``windows`` and ``context``: cosine of their vectors, CPU time, and scores on synthetic data.
 
 python -m tools.data.compare_seeds --seeds 0 1 2                      (three demos; their features are read)
 python -m tools.data.compare_speech --clips ../shared/clips/*         (about five minutes on one core)
 
-Clips give cosine and cost at the real size of the model, whose weights are random where none are given. The drawn data give scores, with the
+Clips give cosine and cost at the real size of the model, whose weights are random where none are given. The synthetic data give scores, with the
 preset's own model and the settings of its fusion as they are, not searched.
 """
 
@@ -39,7 +39,7 @@ from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from tools.bench.table import metadata, rounded
 from tools.data.compare_seeds import with_seed
-from tools.data.drawn_search import DrawnData, read_drawn_data, score_subjects, selected_again
+from tools.data.synthetic_search import SyntheticData, read_synthetic_data, score_subjects, selected_again
 
 BASE = "base"
 """Value of ``weights`` for a model of the published base architecture (12 blocks, 95 million parameters) with random weights."""
@@ -85,7 +85,7 @@ def main(
     weights: str = BASE,
     out: Path | None = None,
 ) -> None:
-    """Measure clips, then the drawn data of each seed, and print both.
+    """Measure clips, then the synthetic data of each seed, and print both.
 
     Args:
         seeds: Seeds of finished runs of ``tools.data.compare_seeds``.
@@ -96,9 +96,9 @@ def main(
     """
     measured = measure_clips(clips, weights)
     evaluations: ByMode = {}
-    drawn = {}
+    synthetic = {}
     for seed in seeds:
-        drawn[seed], found = measure_drawn(seed, preset)
+        synthetic[seed], found = measure_synthetic(seed, preset)
         for key, evaluation in found.items():
             evaluations.setdefault(key, []).append(evaluation)
     scores = compare(evaluations)
@@ -111,7 +111,7 @@ def main(
             "seeds": seeds,
             "weights": weights,
         }
-        out.write_text(json.dumps(rounded(note | {"clips": measured, "drawn": drawn, "scores": scores}), indent=1) + "\n")
+        out.write_text(json.dumps(rounded(note | {"clips": measured, "synthetic": synthetic, "scores": scores}), indent=1) + "\n")
         echo(str(out))
 
 
@@ -162,9 +162,9 @@ def cosines(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return np.divide((one * two).sum(axis=1), norms, out=np.zeros(len(one)), where=norms > 0)
 
 
-def measure_drawn(seed: int, preset: str) -> tuple[dict[str, float], dict[tuple[str, str, str], Evaluation]]:
-    """Cosine and cost on the drawn data of one seed, and the scores of fusion models with the features of each mode."""
-    data, config = read_drawn_data(seed, preset), with_seed(PRESETS[preset][1], seed)
+def measure_synthetic(seed: int, preset: str) -> tuple[dict[str, float], dict[tuple[str, str, str], Evaluation]]:
+    """Cosine and cost on the synthetic data of one seed, and the scores of fusion models with the features of each mode."""
+    data, config = read_synthetic_data(seed, preset), with_seed(PRESETS[preset][1], seed)
     run = Run(config, RaySession(config.compute, config.storage))
     uris = {item.name: row["uri"] for item, row in videos(run).items()}
     both = speech_of_frames(data.frames, uris, BothModels(config.features.speech))
@@ -195,7 +195,7 @@ def speech_of_frames(frames: Frames, uris: Mapping[str, str], models: BothModels
     return BothModes(windows, context, heard, cpu_s)
 
 
-def score_model(data: DrawnData, mode: str) -> dict[str, Evaluation]:
+def score_model(data: SyntheticData, mode: str) -> dict[str, Evaluation]:
     """Evaluations by view of one fusion model with the preset's settings; epochs and postprocessing are selected on the folds."""
     selected = selected_again(data, data.folds(), {}, mode)
     model = train_official(data.frames, candidate_config(data.config, {}, mode), selected.epochs.final)

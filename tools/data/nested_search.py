@@ -28,7 +28,7 @@ from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
 from tools.bench.table import command_line, metadata
-from tools.data.drawn_search import DrawnData, read_drawn_data, run_search, score_subjects, selected_again
+from tools.data.synthetic_search import SyntheticData, read_synthetic_data, run_search, score_subjects, selected_again
 
 KINDS = ("in-sample", "cross-fitted", "nested")
 
@@ -41,7 +41,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
         preset: Their preset.
         out: JSON file of all figures.
     """
-    evaluations = {seed: evaluate(read_drawn_data(seed, preset), f"seed {seed}") for seed in seeds}
+    evaluations = {seed: evaluate(read_synthetic_data(seed, preset), f"seed {seed}") for seed in seeds}
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
@@ -50,7 +50,7 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo", out: Path | N
         echo(str(out))
 
 
-def evaluate(data: DrawnData, name: str) -> dict[str, Evaluation]:
+def evaluate(data: SyntheticData, name: str) -> dict[str, Evaluation]:
     """Scores of Train_Set's recordings by kind: of the chosen candidate with what was selected on the same folds, cross-fitted, and nested."""
     folds = data.folds()
     results = run_search(data, folds)
@@ -65,7 +65,7 @@ def evaluate(data: DrawnData, name: str) -> dict[str, Evaluation]:
     return found | {"nested": joined(parts)}
 
 
-def score_outer_fold(data: DrawnData, held_out: list[str]) -> Evaluation:
+def score_outer_fold(data: SyntheticData, held_out: list[str]) -> Evaluation:
     """Scores of these subjects by the winner of a search that has not seen their recordings."""
     hidden = {recording_of(name) for name in held_out}
     inner = replace(data, labels={name: rows for name, rows in data.labels.items() if recording_of(name) not in hidden})
@@ -105,7 +105,7 @@ def _score(evaluation: Evaluation) -> float:
 
 
 def _table(figures: dict[str, Any]) -> Table:
-    table = Table("score", "macro-F1 by seed", "mean", "difference from nested", "95 % interval", title="Train_Set of the drawn data")
+    table = Table("score", "macro-F1 by seed", "mean", "difference from nested", "95 % interval", title="Train_Set of the synthetic data")
     for kind, scores in figures["scores"].items():
         row = figures["minus_nested"].get(kind)
         shown = (f"{row['macro_f1']:+.3f}", "{:+.3f} to {:+.3f}".format(*row["interval"])) if row else ("", "")

@@ -67,24 +67,3 @@ def task_death_error(work: str, text: str, remedy: str = MORE_MEMORY) -> StageEr
         return StageError(f"{work}: {machine} has too little memory for it ({used} of {total} were in use when it was killed); {remedy}")
     reason = " ".join(text.strip().splitlines()[:1]).rstrip(".")
     return StageError(f"{work}: it was lost in every attempt ({reason}); see `ray list nodes` and the logs of the workers, then run the same command")
-
-
-def fit_trials(tuner: Any, work: str, remedy: str = MORE_MEMORY) -> Any:
-    """Run all trials of a ``ray.tune.Tuner`` and return Tune's results, which hold the errors of failed trials.
-
-    Args:
-        tuner: The tuner.
-        work: Stage, for messages.
-        remedy: What to do where a trial was killed for lack of memory.
-
-    Raises:
-        StageError: a trial was killed for lack of memory. Tune has no case for it: it ends all trials with a ``RuntimeError``.
-    """
-    from ray.exceptions import OutOfMemoryError
-
-    try:
-        return tuner.fit()
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, OutOfMemoryError):
-            raise
-        raise task_death_error(f"{work}: a trial", str(error.__cause__), remedy) from error

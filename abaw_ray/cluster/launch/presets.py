@@ -19,7 +19,7 @@ _JobT = TypeVar("_JobT", bound=RunConfig)
 GPU = compute_preset("gpu-1x1")
 
 # Speech: `context`, not the separate windows that the paper describes (`features.speech.mode=windows`). They cost 23 to 31 times the CPU time at the
-# published base size, and on drawn data no score tells the two apart (docs/method.md).
+# published base size, and on synthetic data no score tells the two apart (docs/method.md).
 PAPER = PipelineConfig(
     data=DataConfig(affwild2="data/affwild2", affectnet="data/affectnet", rafdb="data/rafdb"),
     features=FeaturesConfig(speech=SpeechConfig(mode="context")),

@@ -20,6 +20,9 @@ class RecoveryConfig:
     max_failures: int = 3
     """Number of failures without a new checkpoint between them that are survived; one more ends the command with an error. Preemptions and machines
     that do not become ready in time are not counted."""
+    max_preemptions: int = 20
+    """Number of preemptions without a new checkpoint between them that are survived. Machines that never live until a checkpoint are paid for without
+    progress."""
     checkpoint_minutes: float = 30.0
     """Longest time between two checkpoints within an epoch; there is one after each epoch, and one after a preemption notice. A machine that is lost
     without notice costs the work since the last one."""
@@ -36,7 +39,7 @@ class RecoveryConfig:
         Raises:
             ConfigError: a value is out of range.
         """
-        for name, minimum in (("wait_minutes", 0), ("min_workers", 1), ("give_up_after_hours", 0), ("max_failures", 0)):
+        for name, minimum in (("wait_minutes", 0), ("min_workers", 1), ("give_up_after_hours", 0), ("max_failures", 0), ("max_preemptions", 0)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{path}.{name}={getattr(self, name)} must be {minimum} or more")
         if self.checkpoint_minutes <= 0:

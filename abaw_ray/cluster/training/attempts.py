@@ -23,7 +23,7 @@ from abaw_ray.core.units import duration_text
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 1.0
-"""Seconds between two looks for room."""
+"""Seconds between two checks for room."""
 FailureKind = Literal["not started", "preempted", "failed"]
 
 
@@ -56,9 +56,13 @@ class Attempts:
     show: Callable[[str], None]
     why: Callable[[], str] = lambda: ""
     """Why the autoscaler starts no machines; empty where nothing is known."""
+    stage: str = "encoder"
+    """Name of the stage, for messages."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _failures: int = field(default=0, init=False)
+    """Since the last new checkpoint."""
+    _preemptions: int = field(default=0, init=False)
     """Since the last new checkpoint."""
     _first_error: Exception | None = field(default=None, init=False)
     """Of the failures since the last new checkpoint: those after it are often consequences, such as processes that a full disk does not let start."""
@@ -123,13 +127,13 @@ class Attempts:
         hours = self.recovery.give_up_after_hours
         if self._idle_s + seconds > hours * 3600:
             raise StageError(
-                f"encoder: no machines for {target} workers with {self.worker.size_text} each in {duration_text(hours * 3600)}"
+                f"{self.stage}: no machines for {target} workers with {self.worker.size_text} each in {duration_text(hours * 3600)}"
                 f" (compute.recovery.give_up_after_hours); see `ray status`; the same command continues from the last checkpoint"
             )
 
     def _reset_if_new_checkpoint(self, before: int) -> None:
         if self.checkpoints() > before:
-            self._failures, self._first_error, self._idle_s = 0, None, 0.0
+            self._failures, self._preemptions, self._first_error, self._idle_s = 0, 0, None, 0.0
 
     def _after_failure(self, error: TrainingFailedError, seconds: float) -> None:
         """Say what happened; raises the error for the user where the limit is reached."""
@@ -139,6 +143,13 @@ class Attempts:
             self._idle_s += seconds
             self.show(f"the workers were not ready within {duration_text(seconds)}; this is tried again")
         elif kind == "preempted":
+            self._preemptions += 1
+            if self._preemptions > self.recovery.max_preemptions:
+                raise StageError(
+                    f"{self.stage}: machines were preempted {self._preemptions} times without a new checkpoint between them "
+                    "(compute.recovery.max_preemptions); lower compute.recovery.checkpoint_minutes, or use on-demand machines; the same command "
+                    "continues from the last checkpoint"
+                ) from error
             self.show("a machine was preempted; continues from the last checkpoint")
         else:
             self._failures += 1
@@ -146,5 +157,5 @@ class Attempts:
             self._first_error = self._first_error or latest
             if self._failures > self.recovery.max_failures:
                 raise self._first_error from error
-            text, limit = str(latest).removeprefix("encoder: "), self.recovery.max_failures
+            text, limit = str(latest).removeprefix(f"{self.stage}: "), self.recovery.max_failures
             self.show(f"{text} (failure {self._failures}, at most {limit} without a new checkpoint)")

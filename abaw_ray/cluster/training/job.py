@@ -113,6 +113,7 @@ class RankJob:
             global_batch_size=self.config.global_batch_size,
             log_every_n_steps=self.compute.log_every_n_steps,
             min_report_interval_s=self.min_report_interval_s,
+            stage=self.stage,
         )
         events = EventLog(self.storage, f"{self.output}/{EVENTS_FOLDER}", step) if rank == 0 else None
         return StepLog(config, mean_over_ranks, ray.train.report, RankMetrics(self.stage, self.run_id, rank), events)

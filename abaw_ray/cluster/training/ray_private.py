@@ -39,6 +39,13 @@ def worker_message(error: ray.train.TrainingFailedError) -> str:
     return " ".join(str(failure).strip().splitlines()[-1:]) or type(failure).__name__
 
 
+def killed_rank(error: ray.train.TrainingFailedError) -> tuple[int, str] | None:
+    """Rank and Ray's message of a worker that was killed for lack of memory; None if there is none."""
+    rank, failure = _failure(error)
+    cause = getattr(failure, "health_check_failure", None)
+    return (rank, str(cause)) if isinstance(cause, ray.exceptions.OutOfMemoryError) else None
+
+
 def _failure(error: ray.train.TrainingFailedError) -> tuple[int, BaseException]:
     """Rank and failure of a worker that died, if there is one: the others then raise errors about their broken connections to it."""
     failures = list(getattr(error, "worker_failures", {}).items())
@@ -47,7 +54,7 @@ def _failure(error: ray.train.TrainingFailedError) -> tuple[int, BaseException]:
 
 
 def _died(failure: BaseException) -> bool:
-    return isinstance(getattr(failure, "health_check_failure", None), ray.exceptions.RayActorError)
+    return isinstance(getattr(failure, "health_check_failure", None), ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError)
 
 
 def failure_kind(error: ray.train.TrainingFailedError) -> FailureKind:

@@ -8,13 +8,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from abaw_ray.cluster.engine.user_errors import to_user_error
+from abaw_ray.cluster.engine.user_errors import task_death_error, to_user_error
 from abaw_ray.cluster.machines.autoscaler import why_no_machines
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
@@ -23,7 +24,7 @@ from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.checkpoints.file_list import read_key
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.ranks.rank import run_rank
-from abaw_ray.cluster.training.ray_private import failure_kind, worker_error, worker_message
+from abaw_ray.cluster.training.ray_private import failure_kind, killed_rank, worker_error, worker_message
 from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
 from abaw_ray.core.errors import AbawError, StageError, StorageError
 from abaw_ray.core.stage_store.records import Item, StageStore
@@ -32,6 +33,8 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
 
 _LOG = logging.getLogger(__name__)
+_FEWER_RANKS = "use machines with more memory, or raise compute.training.memory-gb, so that fewer ranks run on one; the same command continues"
+"""What to do where a rank was killed for lack of memory."""
 
 
 def train_encoder(
@@ -61,8 +64,8 @@ def train_encoder(
         run_id: Name of the run, a tag of the metrics.
         on_report: Called in this process after each epoch with its metrics; after a checkpoint within an epoch with ``step``, ``total_steps`` and
             ``preempted_nodes``, the number of nodes with a new preemption notice; and every few steps (``compute.log_every_n_steps``) with ``step``,
-            ``total_steps`` and their ``loss``, ``learning_rate``, ``grad_norm`` (or None), ``images_per_second``, ``data_wait_s`` per step and
-            ``seconds_left``. ``skipped`` says why newer checkpoints than that of the start were not used.
+            ``total_steps`` and their ``loss``, ``learning_rate``, ``grad_norm`` (or None), ``images_per_second``, ``data_wait_s`` per step,
+            ``seconds_left`` and ``gpu_memory_gib`` (or None). ``skipped`` says why newer checkpoints than that of the start were not used.
         on_wait: Called in this process with a line of text when the training waits for machines, continues after a failure or with other workers.
         preempted_nodes: Returns the IDs of nodes with a preemption notice; None where nodes are not preempted.
 
@@ -107,7 +110,7 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
         attempts = Attempts(
             fit=lambda workers: _fit(job, workers, reports),
             failure_kind=failure_kind,
-            failure_error=_failure_error,
+            failure_error=partial(_failure_error, stage=job.stage),
             checkpoints=lambda: count_checkpoints(reports),
             room=PlacementGroups(resources),
             sizes=job.sizes,
@@ -116,6 +119,7 @@ def _run(job: RankJob, on_report: Callable[[dict], None] | None, on_wait: Callab
             on_demand=OnDemandRequest(after_minutes=job.compute.on_demand_after_minutes, show=on_wait),
             show=on_wait,
             why=why_no_machines,
+            stage=job.stage,
         )
         with forward_reports(reports, on_report):
             return attempts.run()
@@ -165,8 +169,10 @@ def _fit(job: RankJob, workers: int, reports: Path) -> dict | Restart:
     return value
 
 
-def _failure_error(error: TrainingFailedError) -> AbawError:
+def _failure_error(error: TrainingFailedError, stage: str) -> AbawError:
     """An ``AbawError`` of a worker unchanged, any other error as one line."""
     if user_error := to_user_error(worker_error(error)):
         return user_error
-    return StageError(f"encoder: the training failed ({worker_message(error)}); the same command continues from the last checkpoint")
+    if killed := killed_rank(error):
+        return task_death_error(f"{stage}: rank {killed[0]}", killed[1], _FEWER_RANKS)
+    return StageError(f"{stage}: the training failed ({worker_message(error)}); the same command continues from the last checkpoint")

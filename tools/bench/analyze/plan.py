@@ -56,26 +56,26 @@ class Bench:
     weights: Path
     """YuNet's weights."""
     clip: Path | None
-    """A real clip that replaces the drawn one of 720p."""
+    """A real clip that replaces the synthetic one of 720p."""
     folder: Path
     made: dict[str, Path] = field(default_factory=dict)
     """Videos and models by name."""
 
     def video(self, size: str, seconds: float) -> Path:
         """A video of one face at a size of ``SIZES``."""
-        return self._drawn(f"{size}-{seconds:g}s", SIZES[size], seconds, FPS)
+        return self._synthetic(f"{size}-{seconds:g}s", SIZES[size], seconds, FPS)
 
     def main_video(self, seconds: float) -> Path:
-        """The video of 720p whose shares are measured: the user's clip, or a drawn one."""
+        """The video of 720p whose shares are measured: the user's clip, or a synthetic one."""
         return self.clip or self.video("720p", seconds)
 
     def start_clip(self) -> Path:
         """A clip of 2.4 s."""
-        return self._drawn("start", _MEMORY_SIZE, _START_S, _MEMORY_FPS)
+        return self._synthetic("start", _MEMORY_SIZE, _START_S, _MEMORY_FPS)
 
     def memory_clip(self) -> Path:
         """The small clip that is repeated."""
-        return self._drawn("memory", _MEMORY_SIZE, _MEMORY_S, _MEMORY_FPS)
+        return self._synthetic("memory", _MEMORY_SIZE, _MEMORY_S, _MEMORY_FPS)
 
     def model(self, name: str) -> Path:
         """The bundle of a model of ``MODELS``."""
@@ -89,7 +89,7 @@ class Bench:
         faces = MODELS[name].preset.faces
         return FacesConfig(detector=DetectorConfig(weights=str(self.weights)), chips=faces.chips)
 
-    def _drawn(self, name: str, size: tuple[int, int], seconds: float, fps: float) -> Path:
+    def _synthetic(self, name: str, size: tuple[int, int], seconds: float, fps: float) -> Path:
         if name not in self.made:
             echo(f"  drawing {name}")
             self.made[name] = draw_video(self.folder / f"{name}.mp4", size, seconds, fps)

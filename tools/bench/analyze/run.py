@@ -3,7 +3,7 @@
 python -m tools.bench.analyze --weights face_detection_yunet_2023mar.onnx --quick
 python -m tools.bench.analyze --weights face_detection_yunet_2023mar.onnx --json tools/benchmarks/analyze-2026-01-31-box.json
 
-Videos are drawn (one generated face with its voice; H.264, libx264, preset medium, crf 23, 30 frames per second), models have random weights:
+Videos are synthetic (one generated face with its voice; H.264, libx264, preset medium, crf 23, 30 frames per second), models have random weights:
 nothing is downloaded. At the end of a complete run it prints the rates of ``--plan`` as Python source.
 """
 
@@ -38,7 +38,7 @@ _SHARES = (
 _FIGURES: tuple[Row, ...] = (
     *((f"demo_{key}", ("demo", key), "", f"720p, model of the demo's sizes: CPU seconds per second of video: {text}") for key, text in _SHARES),
     *((f"paper_{key}", ("paper", key), "", f"720p, ViT-L/14 and Wav2Vec 2.0 base: CPU seconds per second of video: {text}") for key, text in _SHARES),
-    ("find_over_decode_720p", ("video", "720p_ratio"), "<= 1.9", "CPU time of decoding and faces / of decoding alone, drawn video of 720p"),
+    ("find_over_decode_720p", ("video", "720p_ratio"), "<= 1.9", "CPU time of decoding and faces / of decoding alone, synthetic video of 720p"),
     ("start_over_imports_s", ("start", "over_imports_s"), "<= 4", "seconds of an analysis of a 2.4 s clip beyond the imports of its libraries"),
     ("start_s", ("start", "analyze_s"), "", "seconds of that analysis as a process"),
     ("memory_30min_over_1min", ("memory", "ratio"), "<= 1.3", "peak resident memory of parent and children: long video / short one"),
@@ -127,7 +127,7 @@ def main(
     Args:
         weights: YuNet's weights.
         quick: Small sizes, three to four minutes on two cores; the figures are too noisy to keep.
-        clip: A real clip of 1280x720 at 30 frames per second that shows one face, instead of the drawn one.
+        clip: A real clip of 1280x720 at 30 frames per second that shows one face, instead of the synthetic one.
         json: Output file of all figures.
         only: Parts to measure; default all.
     """

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from unittest import mock
 
+from abaw_ray.cluster.machines.capacity import ON_DEMAND
 from abaw_ray.cluster.machines.machine_types import gpu_type
 from tools.clusters.check.rules import node_types
 
@@ -58,16 +59,17 @@ def check_launch_request(config: dict) -> Iterator[str]:
 def _check_training_zone(config: dict) -> Iterator[str]:
     """Check that machines that train together are in one zone: traffic between zones would cost more than the machines."""
     zones = [zone for zone in (config["provider"].get("availability_zone") or "").replace(" ", "").split(",") if zone]
-    for where, node, settings, _ in node_types(config):
-        if (
-            gpu_type(settings.get("InstanceType") or "")
-            and node.get("max_workers", 0) > 1
-            and len(zones) != 1
-            and len(settings.get("SubnetIds") or []) != 1
-        ):
+    if len(zones) == 1:
+        return
+    trains = [(where, node, settings) for where, node, settings, _ in node_types(config) if gpu_type(settings.get("InstanceType") or "")]
+    for on_demand in (False, True):  # on-demand machines take the place of spot machines
+        types = [one for one in trains if (ON_DEMAND.items() <= (one[1].get("labels") or {}).items()) == on_demand and one[1].get("max_workers")]
+        subnets = {subnet for _, _, settings in types for subnet in settings.get("SubnetIds") or ("any",)}
+        if sum(node["max_workers"] for _, node, _ in types) > 1 and (len(subnets) != 1 or "any" in subnets):
             yield (
-                f"{where}.node_config.SubnetIds: machines that train together would be in several zones, and ranks exchange about a gigabyte per "
-                f"step at 0.02 USD; name one subnet, or one zone in provider.availability_zone"
+                f"{types[0][0]}.node_config.SubnetIds: machines that train together would be in several zones, and ranks exchange about a "
+                f"gigabyte per step at 0.02 USD; name one subnet for {' and '.join(where.rpartition('.')[2] for where, *_ in types)}, or one zone in "
+                "provider.availability_zone"
             )
 
 

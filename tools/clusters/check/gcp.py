@@ -32,7 +32,7 @@ def check_launch_request(config: dict) -> Iterator[str]:
         yield "provider.project_id: is missing; name your project"
     for where, node, settings, head in node_types(config):
         if not head and not node["resources"]:
-            yield f"{where}.resources: is empty; set CPU and GPU, Ray has no list of Google's machine types"
+            yield f"{where}.resources: is empty; set CPU, GPU and memory, Ray has no list of Google's machine types"
         for line in _check_value(settings, {"$ref": "Instance"}, f"{where}.node_config"):
             yield f"{line}; see Compute Engine's instances.insert"
     yield from check_machines(config)

@@ -10,6 +10,8 @@ from tools.clusters.check.rules import is_spot, node_types
 
 _L4 = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 """vCPUs of a G2 machine type -> its L4 GPUs."""
+_GIB_PER_VCPU = {"n1-standard": 3.75, "n2-standard": 4, "n2-highmem": 8, "n2-highcpu": 1, "n2d-standard": 4, "e2-standard": 4, "g2-standard": 4}
+"""Memory of some kinds of machines in GiB per vCPU."""
 _SCOPES = {f"https://www.googleapis.com/auth/{name}" for name in ("cloud-platform", "devstorage.read_write", "devstorage.full_control")}
 """Scopes with which a machine may write to a bucket."""
 
@@ -55,6 +57,10 @@ def _check_type(where: str, machine: str, settings: dict, resources: dict, *, he
         counted = resources.get(name, 0)
         if not head and counted != real and (real or name == "GPU"):
             yield f"{where}.machineType: {machine} has {real} {name}, but resources says {counted:g}; write the same number"
+    total = _GIB_PER_VCPU.get(machine.rpartition("-")[0], 0) * _vcpus(machine) * 2**30
+    if not head and not 0 < resources.get("memory", 0) <= (total or float("inf")):
+        problem = "is missing: every worker requests memory, so Ray would never start this type" if "memory" not in resources else "is out of range"
+        yield f"{where}.machineType: memory in resources {problem}; write 70 % of the machine's in bytes" + f", {0.7 * total:.0f}" * bool(total)
 
 
 def _check_disk(where: str, machine: str, disk: dict, zone: str | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from abaw_ray.core.errors import AbawError, StorageError
@@ -20,7 +20,7 @@ def log_uploaded(storage: Storage, log: Path, interval_s: float = _INTERVAL_S) -
     """Copy a log to ``logs/`` below the storage root every few minutes while the block runs, and at its end with the error that ended it.
 
     Args:
-        storage: Where the copy goes. If it cannot be written there, the block is not disturbed.
+        storage: Where the copy goes. If it cannot be written there, or the log cannot be read, the block is not disturbed.
         log: The local log.
         interval_s: Seconds between two copies.
     """
@@ -30,7 +30,7 @@ def log_uploaded(storage: Storage, log: Path, interval_s: float = _INTERVAL_S) -
     try:
         yield
     except BaseException as error:
-        with log.open("a") as file:
+        with suppress(OSError), log.open("a") as file:  # on a full disk, the error that ended the block counts
             file.write(f"error: {error}\n" if isinstance(error, AbawError) else traceback.format_exc())
         raise
     finally:
@@ -47,12 +47,12 @@ def _upload_again(storage: Storage, log: Path, interval_s: float, ended: threadi
 
 def _upload(storage: Storage, log: Path, uploaded: int) -> int:
     """Copy the log if it has grown; returns the number of bytes that the copy has."""
-    data = log.read_bytes()  # it grows while it is read; a file of fixed size is uploaded
-    if len(data) == uploaded:
-        return uploaded
     try:
+        data = log.read_bytes()  # it grows while it is read; a file of fixed size is uploaded
+        if len(data) == uploaded:
+            return uploaded
         storage.write_bytes(f"logs/{log.name}", data)
-    except StorageError as error:
+    except (StorageError, OSError) as error:
         _LOG.warning("the log could not be copied: %s", error)
         return uploaded
     return len(data)

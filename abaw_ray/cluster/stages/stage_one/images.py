@@ -50,7 +50,7 @@ class ImageWork:
         for row in result.failures:
             store.write_failure(Item(name=row["item"], identity=item.identity), ItemError(row["reason"]))
         store.storage.write_table(store.output(item), schema.conform(result.table, schema.IMAGE, stage="images"))
-        return {"rows": len(result.table), "unreadable": len(result.failures), "skipped": result.skipped}
+        return {"rows": len(result.table)}
 
 
 def stills(run: Run[Any]) -> list[StillImage]:
@@ -109,7 +109,7 @@ def check(run: Run[Any]) -> None:
 
 
 def summarize(run: Run[Any], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Figures of each data set: images by split, those without a face, and the scales of its training images.
+    """The number of unreadable images, and figures of each data set: images by split, those without a face, and the scales of its training images.
 
     ``scales`` are those of the stored squares: the deciles of training images with a face, from the smallest to the largest.
     """
@@ -129,7 +129,9 @@ def summarize(run: Run[Any], outputs: Mapping[str, str]) -> dict[str, Any]:
             "no_face": int((of_source & ~has_face).sum()),
             "scales": [round(float(value), 3) for value in np.quantile(training, np.linspace(0, 1, 11))] if len(training) else [],
         }
-    return {"data_sets": figures}
+    wanted = Counter(still["expression"] for item, shard in shards(run).items() if item.name in outputs for still in shard["stills"])
+    used = sum(wanted[name] for name in run.config.encoder.ingest.classes)  # images of other expressions are skipped
+    return {"data_sets": figures, "unreadable": used - len(table)}
 
 
 def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
@@ -142,7 +144,7 @@ def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
         if counts["no_face"]:
             use = "training leaves them out" if run.config.encoder.no_face == "skip" else "training uses them whole"
             echo(f"images: {name}: no face found in {counts['no_face']:,} of {counts['train'] + counts['val']:,} images; {use} (encoder.no_face)")
-    unreadable, rows = record.figures.get("unreadable", 0), record.figures["rows"]
+    unreadable, rows = record.figures["unreadable"], record.figures["rows"]
     if not run.policy.within_budget(unreadable, unreadable + rows):
         raise StageError(
             f"images: {unreadable:,.0f} of {unreadable + rows:,.0f} cannot be read; the reasons are in {run.storage.uri(store.path)}/failures"

@@ -12,7 +12,7 @@ from typing import Any
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import PendingError, Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
-from abaw_ray.cluster.engine.user_errors import fit_trials, unwrapped
+from abaw_ray.cluster.engine.trials import FinishedTrials, run_rounds
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.workloads.encoder import search_workload
@@ -130,8 +130,8 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
     """Run these candidates through Ray Tune; each is stored when it ends, by itself or by the scheduler.
 
     Raises:
-        StageError: a trial was killed for lack of memory.
-        AbawError: as the first trial that failed.
+        StageError: trials were lost, or killed for lack of memory, again and again.
+        AbawError: as the first trial that failed otherwise.
     """
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -145,27 +145,31 @@ def _run_tuner(run: Run[Any], search: Search, candidates: list[dict[str, Any]]) 
 
     pool, config = run.compute.training, search.search
     with tempfile.TemporaryDirectory(prefix="abaw-tune-") as folder, progress("trials", len(candidates), "trials") as shown:
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}),
-            param_space={"overrides": tune.grid_search(candidates)},
-            tune_config=tune.TuneConfig(
-                metric="score",
-                mode="max",
-                scheduler=ASHAScheduler(time_attr="epoch", max_t=config.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction),
-                max_concurrent_trials=run.session.workers(pool),
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="search",
-                storage_path=folder,
-                verbose=0,
-                callbacks=[_storing_callback(search, shown.step)],
-                failure_config=tune.FailureConfig(max_failures=2),
-            ),
-        )
-        results = fit_trials(tuner, "encoder_search")
-    for error in results.errors:
-        raise unwrapped(error)
+        finished = FinishedTrials(shown)
+
+        def make_tuner() -> Any:
+            return tune.Tuner(
+                tune.with_resources(trainable, {"cpu": pool.cpus, "gpu": pool.gpus, "memory": pool.memory}),
+                param_space={"overrides": tune.grid_search(candidates)},
+                tune_config=tune.TuneConfig(
+                    metric="score",
+                    mode="max",
+                    scheduler=ASHAScheduler(
+                        time_attr="epoch", max_t=config.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
+                    ),
+                    max_concurrent_trials=run.session.workers(pool),
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=folder,
+                    verbose=0,
+                    callbacks=[_storing_callback(search, finished.add)],
+                    failure_config=tune.FailureConfig(max_failures=2),
+                ),
+            )
+
+        run_rounds(make_tuner, finished, "encoder_search")
 
 
 def _storing_callback(search: Search, step: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.progress import clock_text, echo
 
-_STEP_CURVES = ("loss", "learning_rate", "grad_norm", "images_per_second", "data_wait_s")
+_STEP_CURVES = ("loss", "learning_rate", "grad_norm", "images_per_second", "data_wait_s", "gpu_memory_gib")
 
 
 def scores_text(data_sets: dict[str, dict[str, float]]) -> str:

@@ -25,6 +25,7 @@ from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.cluster.stages.stage_two.validation import Scoring, load_model, postprocessing_of, read_boxes, score_validation
 from abaw_ray.cluster.stages.workloads.scores import predictions_workload
 from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.evaluation.fold_encoders import score_ensemble_by_encoder
 from abaw_ray.fusion.evaluation.protocols import score_ensemble
@@ -68,10 +69,14 @@ def one_trial(compute: ComputeConfig) -> Resources:
     return replace(compute.fusion, workers=1, cpus=1.0)
 
 
+@disk_full_to_storage_error()
 def score(scoring: Scoring, frames: Frames | None) -> dict[str, Any]:
     """Score Validation_Set (``score_validation``), and predict the test release with the ensemble of the fold models.
 
     With encoders per fold, the frames are read here, one encoder at a time.
+
+    Raises:
+        StorageError: the disk of temporary files is full.
     """
     frames = scoring.encoders.official() if scoring.encoders else frames
     assert frames is not None  # given where there are no encoders per fold

@@ -245,6 +245,6 @@ class _Rank:
         validation = self.task.validate(self.model, num_workers=self.num_workers)
         validation.sums = (self.mean(validation.sums) * self.world_size).cpu()
         metrics = validation.metrics(self.config.classes)
-        check_finite(metrics["val_loss"], self.step, self.config.optim)
+        check_finite(metrics["val_loss"], self.step, self.config.optim, self.job.stage)
         self.log.add_scores(metrics, self.step)
         return metrics

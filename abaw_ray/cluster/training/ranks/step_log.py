@@ -11,21 +11,22 @@ from torch import Tensor
 
 from abaw_ray.cluster.training.ranks.rank_metrics import RankMetrics
 from abaw_ray.core.errors import StageError
+from abaw_ray.core.units import gib
 from abaw_ray.encoder.evaluation.metrics import scalars_of
 from abaw_ray.training.config import OptimConfig
 from abaw_ray.training.events import EventLog
 from abaw_ray.training.optim import lr_multiplier
 
 
-def check_finite(loss: float, step: int, optim: OptimConfig) -> float:
+def check_finite(loss: float, step: int, optim: OptimConfig, stage: str) -> float:
     """The loss.
 
     Raises:
         StageError: it is not finite.
     """
     if not math.isfinite(loss):
-        remedy = f"lower optim.lr={optim.lr:g} or raise optim.warmup_ratio={optim.warmup_ratio:g}"
-        raise StageError(f"encoder: the loss is not finite by step {step}; {remedy}")
+        remedy = f"lower encoder.optim.lr={optim.lr:g} or raise encoder.optim.warmup_ratio={optim.warmup_ratio:g}"
+        raise StageError(f"{stage}: the loss is not finite by step {step}; {remedy}")
     return loss
 
 
@@ -43,6 +44,8 @@ class StepLogConfig:
     """See ``ComputeConfig``."""
     min_report_interval_s: float
     """See ``RankJob``."""
+    stage: str = "encoder"
+    """Name of the stage, for messages."""
 
 
 @dataclass
@@ -141,7 +144,7 @@ class StepLog:
         """
         self._flush(step)
         total, self._epoch_losses = sum(self._epoch_losses), []
-        return check_finite(total, step, self._config.optim)
+        return check_finite(total, step, self._config.optim, self._config.stage)
 
     def add_scores(self, metrics: Mapping[str, Any], step: int) -> None:
         """Write the validation scores after this number of steps as events."""
@@ -175,12 +178,13 @@ class StepLog:
         if self._events:
             self._write_events(self._events, step, losses, figures)
         self._losses, self._grad_norms, self._times, self._moment, self._data_wait_s = [], [], [], now, 0.0
-        check_finite(sum(losses), step, self._config.optim)
+        check_finite(sum(losses), step, self._config.optim, self._config.stage)
 
     def _write_events(self, events: EventLog, step: int, losses: list[float], figures: dict) -> None:
         """Write losses, gradient norms and learning rates of the steps since the last call, and the rates of all of them together."""
-        for name in ("images_per_second", "data_wait_s"):
-            events.add(f"train/{name}", figures[name], step)
+        for name in ("images_per_second", "data_wait_s", "gpu_memory_gib"):
+            if figures[name] is not None:
+                events.add(f"train/{name}", figures[name], step)
         norms, first = [float(norm) for norm in self._grad_norms], step - len(losses) + 1
         for number, (loss, moment) in enumerate(zip(losses, self._times, strict=True), start=first):
             events.add("train/loss", loss, number, moment)
@@ -195,7 +199,10 @@ def _learning_rate(config: StepLogConfig, step: int) -> float:
 
 
 def _figures(config: StepLogConfig, step: int, totals: _Totals) -> dict:
-    """The figures of the steps in these totals; ``step`` is the number of the last one. ``seconds_left`` is the time of the remaining steps alone."""
+    """The figures of the steps in these totals; ``step`` is the number of the last one.
+
+    ``seconds_left`` is the time of the remaining steps alone, ``gpu_memory_gib`` the most that this process has allocated; None without a GPU.
+    """
     steps, seconds = len(totals.losses), max(totals.seconds, 1e-6)
     return {
         "step": step,
@@ -206,4 +213,5 @@ def _figures(config: StepLogConfig, step: int, totals: _Totals) -> dict:
         "images_per_second": steps * config.global_batch_size / seconds,
         "data_wait_s": totals.data_wait_s / steps,
         "seconds_left": (config.total_steps - step) * seconds / steps,
+        "gpu_memory_gib": torch.cuda.max_memory_allocated() / gib(1) if torch.cuda.is_initialized() else None,
     }

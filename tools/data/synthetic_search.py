@@ -1,4 +1,4 @@
-"""Stage II on the features of a finished run with drawn faces, in this process: the search of the sweep, without Ray."""
+"""Stage II on the features of a finished run with synthetic faces, in this process: the search of the sweep, without Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from abaw_ray.scoring.postprocessing import Postprocessing
 
 
 @dataclass(frozen=True)
-class DrawnData:
+class SyntheticData:
     """Frames of one seed, and how its sweep divides and searches them."""
 
     frames: Frames
@@ -45,7 +45,7 @@ class DrawnData:
         return most_frequent_class(np.concatenate(list(self.labels.values())))
 
 
-def read_drawn_data(seed: int, preset: str = "demo") -> DrawnData:
+def read_synthetic_data(seed: int, preset: str = "demo") -> SyntheticData:
     """The data of a finished run of ``tools.data.compare_seeds``, which is read where that tool has written it.
 
     Raises:
@@ -56,10 +56,10 @@ def read_drawn_data(seed: int, preset: str = "demo") -> DrawnData:
     annotations = annotated(run)
     frames, left_out = join(run.storage, sorted(EXTRACT_FEATURES.require(run).outputs.values()), annotations, ("train", "val"))
     train = {name: rows for name, rows in annotations.labels.items() if annotations.splits[name] == "train" and name not in left_out}
-    return DrawnData(frames, train, config.sweep)
+    return SyntheticData(frames, train, config.sweep)
 
 
-def run_search(data: DrawnData, folds: Mapping[str, int], mode: str = "fused") -> list[dict[str, Any]]:
+def run_search(data: SyntheticData, folds: Mapping[str, int], mode: str = "fused") -> list[dict[str, Any]]:
     """Results of all candidates of a sweep on these folds, with the proposals that the sweep would have on any cluster."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, finished, results = data.config, list[list[CandidateScores]](), list[dict[str, Any]]()
@@ -71,14 +71,14 @@ def run_search(data: DrawnData, folds: Mapping[str, int], mode: str = "fused") -
     return results
 
 
-def selected_again(data: DrawnData, folds: Mapping[str, int], changes: Mapping[str, Any], mode: str = "fused") -> Selected:
+def selected_again(data: SyntheticData, folds: Mapping[str, int], changes: Mapping[str, Any], mode: str = "fused") -> Selected:
     """What a sweep selects for one candidate, with its scores by recording: a candidate does not depend on its population."""
     trained = protocols.official_folds(data.frames, folds, [search.candidate_config(data.config, changes, mode)])
     trained.train(data.config.fusion.epochs)
     return search.select(trained, 0, data.config, default=data.default)
 
 
-def score_subjects(data: DrawnData, names: Sequence[str], logits: np.ndarray, gate: np.ndarray, postprocessing: Postprocessing) -> Evaluation:
+def score_subjects(data: SyntheticData, names: Sequence[str], logits: np.ndarray, gate: np.ndarray, postprocessing: Postprocessing) -> Evaluation:
     """Scores of all frames of these subjects; ``logits`` and ``gate`` are those of their rows, ascending."""
     rows = data.frames.rows_of_subjects(names)
     tracks = predict_subjects(data.frames, rows, logits, gate, postprocessing)
