@@ -1,20 +1,22 @@
 """Official crops of Aff-Wild2 -> FACE rows with chips as those of videos: one row for every frame of the video and subject.
 
 The challenge provides a cropped image of each subject and frame in which its own detector found a face, ``<subject>/<frame>.jpg``. The detector of
-the videos finds the face within the crop, so that scales mean the same as elsewhere. Numbers and times of frames are those of the video.
+the videos finds the face within the crop, so that scales mean the same as elsewhere. Numbers, times and shots of frames are those of the video.
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child import heartbeat
 from abaw_ray.data.trees import Tree
 from abaw_ray.faces.chips import decode_jpeg
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import CutConfig, FacesConfig
+from abaw_ray.faces.detection.cuts import CutDetector
 from abaw_ray.faces.detection.detect import Face
 from abaw_ray.faces.face_row import face_columns
 from abaw_ray.faces.face_table import fill_frames, to_face_table
@@ -23,7 +25,20 @@ from abaw_ray.media.video import decode
 
 FindFace = Callable[[UInt8[np.ndarray, "height width 3"]], Face | None]
 _BATCH_ROWS = 32
-"""Rows with chips that are in memory together."""
+"""Rows with chips that are in memory together. Ours."""
+CROPS_REVISION = 2
+"""Raised when the same crops and videos give other rows; part of the items' identity, so that those of detected faces keep their addresses."""
+
+
+class _Timeline(NamedTuple):
+    """The frames of a video."""
+
+    times: Float[np.ndarray, " frames"]
+    """Presentation times in seconds."""
+    shots: Int32[np.ndarray, " frames"]
+    """Number of the shot, from 0."""
+    error: ItemError | None
+    """What ended decoding early."""
 
 
 class OfficialCrops:
@@ -49,17 +64,18 @@ class OfficialCrops:
             StorageError: it, or the crops, cannot be read; a retry may succeed.
             ItemError: no frame of the video can be decoded. After all rows: it breaks off, or a crop cannot be decoded, whose frame is not seen.
         """
-        times, error = _times_of(video["uri"])
+        timeline = _timeline_of(video["uri"], self.config.cuts)
+        times, frames = timeline.times, len(timeline.times)
         notes |= {"crops": 0, "crops_without_face": 0, "crops_past_end": 0}
         damaged: list[str] = []
         for subject in (subject["track"] for subject in video["subjects"]):
-            batches = self._batches(video["crops"].get(subject, ""), len(times), times, notes, damaged)
-            for table in fill_frames(batches, 1, len(times), times):
+            batches = self._batches(video["crops"].get(subject, ""), frames, times, notes, damaged)
+            for table in fill_frames(batches, 1, frames, times, timeline.shots):
                 yield to_face_table(table, video["video"], subject)
-        if error is not None:
-            raise error
+        if timeline.error is not None:
+            raise timeline.error
         if damaged:
-            raise ItemError(f"{len(damaged)} crops cannot be decoded, first {damaged[0]}; their frames are not seen", last_frame=len(times))
+            raise ItemError(f"{len(damaged)} crops cannot be decoded, first {damaged[0]}; their frames are not seen", last_frame=frames)
 
     def _batches(
         self, folder: str, frames: int, times: Float[np.ndarray, " frames"], notes: dict[str, int], damaged: list[str]
@@ -104,19 +120,24 @@ def _files_of(tree: Tree) -> dict[int, str]:
     return {int(stem): entry.path for (stem, _, suffix), entry in stems if stem.isdecimal() and suffix.lower() in ("jpg", "jpeg", "png")}
 
 
-def _times_of(uri: str) -> tuple[Float[np.ndarray, " frames"], ItemError | None]:
-    """Presentation times of all frames, and the error that ended decoding early.
+def _timeline_of(uri: str, config: CutConfig) -> _Timeline:
+    """Times and shots of all frames; a change of the frame size is a cut, too.
 
     Raises:
         ItemError: there is no frame.
     """
     times: list[float] = []
+    starts: list[bool] = []
+    cuts, error = CutDetector(config), None
+    size = (0, 0)
     try:
         for frame in decode(uri):
+            before, size = size, (frame.width, frame.height)
+            starts.append(cuts.starts_shot(frame.coarse_luma) or before != size)
             times.append(frame.time)
             heartbeat(frame.number)
-    except ItemError as error:
+    except ItemError as caught:
         if not times:
             raise
-        return np.array(times), error
-    return np.array(times), None
+        error = caught
+    return _Timeline(np.array(times), (np.cumsum(starts) - 1).astype(np.int32), error)

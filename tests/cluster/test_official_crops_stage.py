@@ -46,6 +46,16 @@ def test_items_have_the_folder_of_each_subject_and_another_identity_than_without
     assert {item.identity for item in face_items(run)}.isdisjoint(item.identity for item in face_items(without))
 
 
+def test_scales_beyond_the_borders_of_the_crops_are_a_warning(config):
+    def warnings(scales, **data):
+        faces = replace(config.faces, chips=replace(config.faces.chips, scales=scales))
+        return PREPARE_FACES.warnings(run_of(replace(config, faces=faces, data=replace(config.data, **data))))
+
+    (warning,) = warnings((1.0, 1.3, 1.7))
+    assert warning.startswith("faces.chips.scales 1.3 1.7: the official crops show about 1.25 times the face (faces.crop_scale)")
+    assert warnings((1.0, 1.25)) == () and warnings((1.0, 1.7), affwild2_crops="") == ()
+
+
 def test_videos_with_crops_are_not_divided(config, monkeypatch):
     minutes = []
     monkeypatch.setattr(faces, "split_videos", lambda *_, **options: minutes.append(options["minutes"]) or [])

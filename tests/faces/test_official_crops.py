@@ -61,6 +61,15 @@ def test_every_frame_of_every_subject_has_a_row_at_the_time_of_the_video(rows, v
     assert notes == {"crops": 3, "crops_without_face": 1, "crops_past_end": 1}
 
 
+def test_a_cut_of_the_video_begins_a_shot_in_the_rows_of_every_subject(rows, video, tmp_path):
+    rng = np.random.default_rng(0)
+    scenes = [cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (96, 64), interpolation=cv2.INTER_LINEAR) for _ in range(2)]
+    write_video(tmp_path / "cut.mp4", [scenes[0]] * 4 + [scenes[1]] * 2, TIMES, None, preset="ultrafast")
+    found, _ = rows(video | {"uri": str(tmp_path / "cut.mp4")})
+    assert [row["shot"] for row in found.values()] == [0, 0, 0, 0, 1, 1] * 2
+    assert {row["shot"] for row in rows(video)[0].values()} == {0}
+
+
 def test_the_chip_is_cut_around_the_detected_face_and_black_outside_of_the_crop(rows, video):
     row = rows(video)[0]["7_left", 2]
     assert row["source"] == "detected" and row["score"] > 0.5

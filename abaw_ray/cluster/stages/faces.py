@@ -27,6 +27,10 @@ from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.faces.identity.embedder import describe
 from abaw_ray.faces.identity.sface_weights import SFACE_SHA256, sface_weights
 from abaw_ray.faces.isolated import IsolatedFaceWriter
+from abaw_ray.faces.official_crops import CROPS_REVISION
+
+_SCALE_TOLERANCE = 0.02
+"""Relative difference below which two scales are the same. Ours."""
 
 
 class FaceWork:
@@ -69,7 +73,10 @@ def face_items(run: Run[Any]) -> dict[Item, dict]:
         raise ConfigError("data.affwild2_crops: crops are those of the Aff-Wild2 tree at data.affwild2; leave out data.videos")
     folders = affwild2(run).crop_folders(kind)
     crops = {item: {subject["track"]: folders.get(subject["track"], "") for subject in row["subjects"]} for item, row in rows.items()}
-    return {Item(name=item.name, identity=digest([item.identity, crops[item]])): row | {"crops": crops[item]} for item, row in rows.items()}
+    return {
+        Item(name=item.name, identity=digest([item.identity, crops[item], CROPS_REVISION])): row | {"crops": crops[item]}
+        for item, row in rows.items()
+    }
 
 
 def face_sources(run: Run[Any]) -> tuple[str, ...]:
@@ -123,12 +130,25 @@ def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[
     return sorted(tasks, key=lambda task: -task[1]["size"])
 
 
+def crop_warnings(run: Run[Any]) -> tuple[str, ...]:
+    """A sentence about scales beyond the borders of the official crops."""
+    faces = run.config.faces
+    beyond = [f"{scale:g}" for scale in faces.chips.scales if scale > faces.crop_scale * (1 + _SCALE_TOLERANCE)]
+    if not run.config.data.affwild2_crops or not beyond:
+        return ()
+    return (
+        f"faces.chips.scales {' '.join(beyond)}: the official crops show about {faces.crop_scale:g} times the face (faces.crop_scale), so "
+        "larger chips are black on all sides; set faces.chips.scales and encoder.augment.scales to scales up to it",
+    )
+
+
 PREPARE_FACES = Stage(
     name="faces",
     revision=REVISION,
     settings=lambda config: config.faces,
     sources=face_sources,
     check=load_weights,
+    warnings=crop_warnings,
     workloads=lambda run, todo: (faces_workload(run, todo),),
     work=ItemWork(
         items=face_items,
