@@ -3,6 +3,7 @@ quickly.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
@@ -14,6 +15,8 @@ Mode = Literal["fused", "visual", "speech"]
 Gate = Literal["frame", "dimension", "mean"]
 Head = Literal["frame", "conv", "attention"]
 Precision = Literal["auto", "float32", "bf16"]
+ATTENTION_HEADS = 4
+"""Heads of the attention in the head ``attention``. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,8 @@ class FusionConfig:
                 f"fusion.head={self.head} needs windows of two or more rows: fusion.rows_per_second={self.rows_per_second}, "
                 f"window_s={self.window_s} and max_gap_s={self.max_gap_s} must be above 0"
             )
+        if self.head == "attention" and self.hidden_dim % ATTENTION_HEADS:
+            raise ConfigError(f"fusion.hidden_dim={self.hidden_dim} must be a multiple of {ATTENTION_HEADS} for fusion.head=attention")
 
     @property
     def window_rows(self) -> int:
@@ -166,6 +171,8 @@ class SearchSpaceConfig:
     """Choices for the gate."""
     rows_per_second: tuple[float, ...] = (5.0,)
     """Choices for the training frames per second."""
+    head: tuple[Head, ...] = ("frame",)
+    """Choices for the head; by default that of the paper alone, because the temporal heads were worse on synthetic data (docs/method.md)."""
     dropout: tuple[float, float] = (0.0, 0.6)
     """Range of the dropout probability."""
     modality_dropout: tuple[float, float] = (0.0, 0.6)
@@ -181,8 +188,8 @@ class SearchSpaceConfig:
 
     def __post_init__(self) -> None:
         """Reject an empty search space."""
-        if not (self.hidden_dim and self.gate and self.rows_per_second):
-            raise ConfigError("sweep.search_space: hidden_dim, gate and rows_per_second each need at least one value")
+        if not (self.hidden_dim and self.gate and self.rows_per_second and self.head):
+            raise ConfigError("sweep.search_space: hidden_dim, gate, rows_per_second and head each need at least one value")
         for name in ("dropout", "modality_dropout", "lr", "weight_decay", "balancing_power", "label_smoothing"):
             low, high = getattr(self, name)
             if not (low > 0 if name in ("lr", "weight_decay") else low >= 0) or low > high:
@@ -225,7 +232,10 @@ class SweepConfig:
     """Smoothing grid, evaluated on the out-of-fold scores of each trial."""
 
     def __post_init__(self) -> None:
-        """Reject sweeps without trials, candidates or folds."""
+        """Reject sweeps without trials, candidates or folds, and choices of which no model can be made."""
         for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("final_seeds", 1), ("fold_repeats", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
+        space = self.search_space
+        for width, gate, rate, head in product(space.hidden_dim, space.gate, space.rows_per_second, space.head):
+            replace(self.fusion, hidden_dim=width, gate=gate, rows_per_second=rate, head=head)  # refuses what does not fit together

@@ -21,7 +21,7 @@ from abaw_ray.fusion.config import SearchSpaceConfig, SweepConfig
 
 Overrides = dict[str, Any]
 """Settings of ``FusionConfig`` by dotted path that differ from those of the sweep."""
-_SHAPE = {"hidden_dim": "hidden_dim", "gate": "gate", "rows_per_second": "rows_per_second"}
+_SHAPE = {name: name for name in ("hidden_dim", "gate", "rows_per_second", "head")}
 _RANGES = {
     "dropout": "dropout",
     "modality_dropout": "modality_dropout",
@@ -62,7 +62,7 @@ def propose(config: SweepConfig, trial: int, finished: Sequence[Sequence[Candida
     space = distributions(config.search_space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE; its results are pinned by the tests
-        sampler = TPESampler(seed=config.seed * 1_000_003 + trial, multivariate=True, n_startup_trials=2 * config.candidates)
+        sampler = TPESampler(seed=config.seed * 1_000_003 + trial, multivariate=True, constant_liar=True, n_startup_trials=2 * config.candidates)
         study = _study(config, sampler, finished, space)
         if trial == 0:  # the architecture of the given settings, also where the search space does not have it
             candidates: list[Overrides] = [{}]

@@ -4,7 +4,7 @@ import torch
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.model import GatedFusion
-from abaw_ray.fusion.network.heads import Windows
+from abaw_ray.fusion.network.heads import ConvHead, Windows, dilations
 from abaw_ray.fusion.network.noise import TrainingNoise
 
 
@@ -135,6 +135,23 @@ def test_a_temporal_head_reads_the_other_frames_of_its_window_and_none_of_anothe
         assert (logits(15, windows) - before).abs().amax(dim=1)[:14].max() == 0  # no frame is there
         later = model(visual, speech, PRESENT, PRESENT, Windows(16, valid, time + 100))[0]
         torch.testing.assert_close(later, before)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.4, [1]), (2.0, [1, 2, 4]), (8.0, [1, 2, 4, 8, 16]), (10.0, [1, 2, 4, 8, 16])])
+def test_the_convolutions_see_the_whole_window_from_its_middle(seconds, expected):
+    config = FusionConfig(hidden_dim=16, head="conv", window_s=seconds)
+    assert dilations(config.window_rows) == expected and sum(expected) >= config.window_rows // 2
+    torch.manual_seed(0)
+    head, rows = ConvHead(config, ()).eval(), config.window_rows
+    windows = Windows(rows, torch.ones(rows, dtype=torch.bool), torch.arange(rows) / 5)
+    x = torch.randn(rows, 32, requires_grad=True)
+    (gradient,) = torch.autograd.grad(head(x, windows, None)[rows // 2].sum(), x)
+    assert (gradient.abs().sum(dim=1) > 0).all()
+
+
+def test_a_width_that_the_attention_cannot_divide_is_refused():
+    with pytest.raises(ConfigError, match="fusion.hidden_dim=30 must be a multiple of 4 for fusion.head=attention"):
+        FusionConfig(hidden_dim=30, head="attention")
 
 
 @pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"epochs": 0}, {"dropout": 1.0}, {"modality_dropout": -0.1}, {"rows_per_second": -1}])

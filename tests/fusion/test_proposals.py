@@ -4,6 +4,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import replace_at
 from abaw_ray.fusion.config import FusionConfig, SearchSpaceConfig, SweepConfig
 from abaw_ray.fusion.proposals import CandidateScores, importance, propose
@@ -68,6 +69,20 @@ def test_settings_outside_of_the_search_space_are_tried_but_not_learned_from():
     results = run(config, 4)
     assert results[0][0].overrides == {}
     assert all(one.overrides["hidden_dim"] in config.search_space.hidden_dim for one in results[1])
+
+
+def test_the_head_is_a_choice_of_each_population_where_the_search_space_has_several():
+    fixed, searched = run(CONFIG, 8), run(replace(CONFIG, search_space=SearchSpaceConfig(head=("frame", "conv", "attention"))), 8)
+    assert {one.overrides.get("head", "frame") for results in fixed for one in results} == {"frame"}
+    heads = [{one.overrides.get("head", "frame") for one in results} for results in searched]
+    assert all(len(of_population) == 1 for of_population in heads) and set.union(*heads) > {"frame"}
+
+
+def test_choices_of_which_no_model_can_be_made_are_refused():
+    with pytest.raises(ConfigError, match=r"fusion\.head=conv needs windows of two or more rows: fusion\.rows_per_second=0"):
+        SweepConfig(search_space=SearchSpaceConfig(head=("frame", "conv"), rows_per_second=(5.0, 0.0)))
+    with pytest.raises(ConfigError, match="must be a multiple of 4"):
+        SweepConfig(search_space=SearchSpaceConfig(head=("attention",), hidden_dim=(64, 70)))
 
 
 def test_a_fixed_setting_stays_fixed():

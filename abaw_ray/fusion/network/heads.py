@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.config import ATTENTION_HEADS, FusionConfig
 from abaw_ray.fusion.network.layers import LayerNorm, Linear, Members
 from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
-_DILATIONS = (1, 2, 4)
-"""Distances in rows between the three rows that each convolution reads: the head sees 7 rows to either side."""
-_BLOCKS, _HEADS = 2, 4
+_BLOCKS = 2
+"""Blocks of the Transformer. Ours."""
+_STEEPEST = 0.25
+"""Rate at which the attention of the first head falls, per second; that of each further head is twice as large. Ours."""
 
 
 class Windows(NamedTuple):
@@ -45,21 +46,24 @@ class FrameHead(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """Residual dilated convolutions over the rows of a window; a row that is no frame counts as zeros."""
+    """Residual dilated convolutions over the rows of a window; a row that is no frame counts as zeros.
+
+    Source: Lea et al., Temporal convolutional networks for action segmentation and detection, CVPR 2017. Widths and depth are ours.
+    """
 
     def __init__(self, config: FusionConfig, members: Members) -> None:
         """Allocate one layer per dilation between the input's and the output's."""
         super().__init__()
-        width = config.hidden_dim
+        width, self.dilations = config.hidden_dim, dilations(config.window_rows)
         self.hidden = Linear(2 * width, width, members)
-        self.norms = nn.ModuleList(LayerNorm(width, members) for _ in _DILATIONS)
-        self.layers = nn.ModuleList(Linear(3 * width, width, members) for _ in _DILATIONS)
+        self.norms = nn.ModuleList(LayerNorm(width, members) for _ in self.dilations)
+        self.layers = nn.ModuleList(Linear(3 * width, width, members) for _ in self.dilations)
         self.output = Linear(width, len(EXPRESSIONS), members)
 
     def forward(self, x: Float[Tensor, "*members n pair"], windows: Windows, noise: TrainingNoise | None) -> Float[Tensor, "*members n 8"]:
         """Logits."""
         x, valid = functional.gelu(self.hidden(x)), windows.valid[..., None]
-        for dilation, norm, layer in zip(_DILATIONS, self.norms, self.layers, strict=True):
+        for dilation, norm, layer in zip(self.dilations, self.norms, self.layers, strict=True):
             rows = (norm(x) * valid).unflatten(-2, (-1, windows.length))
             taps = [_shifted(rows, offset).flatten(-3, -2) for offset in (-dilation, 0, dilation)]
             x = x + dropout(functional.gelu(layer(torch.cat(taps, dim=-1))), noise)
@@ -85,7 +89,7 @@ class AttentionHead(nn.Module):
         self.expansions = nn.ModuleList(Linear(width, 2 * width, members) for _ in range(_BLOCKS))
         self.contractions = nn.ModuleList(Linear(2 * width, width, members) for _ in range(_BLOCKS))
         self.output = Linear(width, len(EXPRESSIONS), members)
-        self.register_buffer("slopes", 0.25 * 2.0 ** torch.arange(_HEADS), persistent=False)
+        self.register_buffer("slopes", _STEEPEST * 2.0 ** torch.arange(ATTENTION_HEADS), persistent=False)
 
     def forward(self, x: Float[Tensor, "*members n pair"], windows: Windows, noise: TrainingNoise | None) -> Float[Tensor, "*members n 8"]:
         """Logits."""
@@ -106,7 +110,7 @@ class AttentionHead(nn.Module):
         return torch.where(valid | own, bias, -torch.inf)
 
     def _attend(self, projected: Tensor, bias: Tensor, length: int) -> Float[Tensor, "*members n width"]:
-        parts = projected.unflatten(-2, (-1, length)).unflatten(-1, (3, _HEADS, -1)).movedim(-3, 0).transpose(-3, -2)
+        parts = projected.unflatten(-2, (-1, length)).unflatten(-1, (3, ATTENTION_HEADS, -1)).movedim(-3, 0).transpose(-3, -2)
         query, key, value = (part.flatten(0, -4) for part in parts)
         mask = bias.expand(*parts.shape[1:-3], *bias.shape[-3:]).flatten(0, -4).to(query.dtype)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -115,6 +119,14 @@ class AttentionHead(nn.Module):
 
 HEADS: dict[str, type[FrameHead] | type[ConvHead] | type[AttentionHead]] = {"frame": FrameHead, "conv": ConvHead, "attention": AttentionHead}
 """The heads by the names of ``FusionConfig.head``."""
+
+
+def dilations(window_rows: int) -> list[int]:
+    """Rows between the three rows that each convolution reads: doubled from layer to layer until the middle of a window sees all of it."""
+    found = [1]
+    while sum(found) < window_rows // 2:
+        found.append(2 * found[-1])
+    return found
 
 
 def _shifted(rows: Float[Tensor, "*members windows length width"], offset: int) -> Float[Tensor, "*members windows length width"]:

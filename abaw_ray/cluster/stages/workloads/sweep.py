@@ -55,5 +55,5 @@ def sweep_workload(run: Run[Any], finished_trials: int) -> Workload:
         model_steps=trained + finals,
         population_steps=trials * fusion.epochs * steps(in_folds) + finals,
         parallel=min(max(trials, 1), sweep.ahead * modes),
-        sources=("sweep: tools/benchmarks/fusion-2026-11-29-epyc-2.json; on a GPU not measured",),
+        sources=("sweep: tools/benchmarks/fusion-2026-11-29-epyc-2.json, for the head frame; others, and GPUs, were not measured",),
     )
