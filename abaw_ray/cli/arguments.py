@@ -181,12 +181,25 @@ def _either(choices: tuple[str, ...]) -> str:
 
 
 def _named_in(message: str, given: list[_Given]) -> Iterator[_Given]:
-    """The last option whose setting the message names with its value, unless it names the option in full."""
-    for one in reversed(given):
+    """The last option whose setting the message names with its value, unless it names the option in full.
+
+    Several options may end in the same name: ``--encoder.optim.lr`` and ``--sweep.fusion.optim.lr``.
+    """
+    found = []
+    for one in given:
         path = one.option.name.replace("-", "_")
-        if f"{path.rpartition('.')[2]}=" in message and f"{path}=" not in message:
-            yield one
-            return
+        value = re.search(rf"(?<!\w){path.rpartition('.')[2]}=([^\s;,]*)", message)
+        if value and f"{path}=" not in message:
+            found.append((one, _is_same(value[1], one.values[0] if one.values else "")))
+    named = [one for one, is_same in found if is_same or len(found) == 1]
+    yield from named[-1:]
+
+
+def _is_same(value: str, typed: str) -> bool:
+    try:
+        return float(value) == float(typed)
+    except ValueError:
+        return value == typed
 
 
 def _value_error(output: str, given: list[_Given]) -> str:

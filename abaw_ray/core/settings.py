@@ -18,6 +18,8 @@ from abaw_ray.core.errors import ConfigError
 
 AutoOnOff = Literal["auto", "on", "off"]
 """A choice that ``auto`` leaves to the program."""
+NO_RESULT = {"in_digest": False}
+"""Metadata of a field that affects no result: ``field(default=..., metadata=NO_RESULT)``."""
 _T = TypeVar("_T")
 
 
@@ -71,7 +73,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 def digest(value: Any, length: int = 16) -> str:
     """A short hash of settings: equal settings give equal digests on every machine.
 
-    A field with ``field(default=..., metadata={"in_digest": False})`` is left out: it gives a location, which does not affect the result.
+    A field with the metadata ``NO_RESULT`` is left out, such as a location.
     """
     text = json.dumps(_plain(value, _hashed_fields), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]

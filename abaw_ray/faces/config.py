@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import NO_RESULT
 from abaw_ray.faces.identity.config import PeopleConfig
 
 YUNET_HUB = "opencv/face_detection_yunet"
@@ -17,10 +18,10 @@ class DetectorConfig:
     kind: Literal["yunet", "haar", "given"] = "yunet"
     """Face detector: ``yunet`` needs ``weights``, a file of 0.2 MB; ``haar`` needs no file, but finds frontal, larger faces only; ``given`` reads
     ``boxes``."""
-    boxes: str = field(default="", metadata={"in_digest": False})
+    boxes: str = field(default="", metadata=NO_RESULT)
     """Your own table of boxes, CSV or Parquet, path or URI, with the columns video, frame (from 1), x0, y0, x1, y1 in pixels of the upright frame
     and, optionally, score and track. The address of the results depends on the URI, size and modification time of the table."""
-    weights: str = field(default=YUNET_HUB, metadata={"in_digest": False})
+    weights: str = field(default=YUNET_HUB, metadata=NO_RESULT)
     """Where YuNet's file ``face_detection_yunet_2023mar.onnx`` is: a path or URI; ``owner/name`` for a repository on the model hub, from which it is
     downloaded once; ``hub`` for the default one. Its SHA-256 is checked, so the results do not depend on the source."""
     width: int = 640

@@ -147,6 +147,8 @@ def test_a_short_name_and_the_full_name_set_the_same_setting(full):
         ("train demo smoke", "abaw-ray train: two presets are given, demo and smoke; choose one"),
         ("train clip.mp4", "abaw-ray train clip.mp4: there is no preset 'clip.mp4'; choose paper, demo or smoke"),
         ("train demo --encoder.epochs 0", "--encoder.epochs 0: epochs=0 must be at least 1"),
+        ("sweep demo --sweep.fusion.optim.lr -1 --encoder.optim.lr 1e-4", "--sweep.fusion.optim.lr -1: optim.lr=-1.0 must be above 0"),
+        ("sweep demo --encoder.optim.lr -1e0 --sweep.fusion.optim.lr 1e-4", "--encoder.optim.lr -1e0: optim.lr=-1.0 must be above 0"),
         ("faces x --min-score 2", "--min-score 2: detector.keep_score=0.35 must be above 0 and at most min_score=2.0, that below 1"),
         ("sweep demo --faces.chips.size 98", "faces.chips.size=98 is not encoder.model.img_size=70; set both to the encoder's input size"),
         (

@@ -11,6 +11,7 @@ import yaml
 
 from abaw_ray.cli.runs import main
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
+from abaw_ray.cluster.launch.config import AnalyzeConfig
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.launch.run_records import machine_hours
 from abaw_ray.cluster.launch.run_records import recorder as recorder_module
@@ -23,6 +24,8 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.stage_store.records import Record
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.features.config import DeviceConfig
+from abaw_ray.predict.config import AnalysisConfig, OutputConfig
 
 
 class Stage:
@@ -60,6 +63,13 @@ def test_where_and_how_a_run_works_is_no_part_of_its_settings(tmp_path):
 
     assert settings() == settings(keep_chips=False, policy=Policy(max_failures=0.5), compute=ComputeConfig(chunk_minutes=1.0))
     assert settings() != settings(encoder=replace(SMOKE.encoder, epochs=99))
+
+    def of_analysis(**changes):
+        config = AnalyzeConfig(model="model", storage=StorageConfig(uri=str(tmp_path / "results")), **changes)
+        return Recorder(Run(config, RaySession(config.compute))).record.settings
+
+    assert of_analysis() == of_analysis(json=True, keep_chips=True, outputs=OutputConfig(format="parquet"), device=DeviceConfig(device="cpu"))
+    assert of_analysis() != of_analysis(analysis=AnalysisConfig(fps=5.0))
 
 
 def test_a_record_has_the_stages_the_scores_and_the_end(start):

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import ItemError, StageError
+from abaw_ray.core.settings import NO_RESULT
 from abaw_ray.core.stage_store.records import Item, StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -55,7 +56,7 @@ def test_other_settings_inputs_or_revision_give_another_address(tmp_path):
 @dataclass(frozen=True, kw_only=True)
 class Model:
     size: int = 70
-    weights: str = field(default="here", metadata={"in_digest": False})
+    weights: str = field(default="here", metadata=NO_RESULT)
 
 
 def test_the_location_of_a_file_changes_no_address_and_is_in_the_record(tmp_path):

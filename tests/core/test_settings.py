@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.settings import digest, from_plain, replace_at, to_plain
+from abaw_ray.core.settings import NO_RESULT, digest, from_plain, replace_at, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def test_equal_settings_have_equal_digests_and_every_field_counts():
 @dataclass(frozen=True, kw_only=True)
 class Model:
     size: int = 3
-    weights: str = field(default="here", metadata={"in_digest": False})
+    weights: str = field(default="here", metadata=NO_RESULT)
 
 
 def test_a_field_left_out_of_digests_is_kept_in_plain_values():

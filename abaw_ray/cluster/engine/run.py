@@ -11,6 +11,7 @@ from abaw_ray.cluster.machines.compute import LAPTOP, ComputeConfig
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import NO_RESULT
 from abaw_ray.core.stage_store.records import Record, within_failure_budget
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -42,20 +43,20 @@ class Policy:
 class RunConfig:
     """Settings of every job that do not affect results: where results go and how the work runs."""
 
-    storage: StorageConfig = field(default_factory=StorageConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig, metadata=NO_RESULT)
     """The store of the results."""
-    cluster_size: str = ""
+    cluster_size: str = field(default="", metadata=NO_RESULT)
     """Size of the machine or cluster: laptop, cpu-N (N CPUs in all) or gpu-MxK (M machines with K GPUs each). Sets all of ``compute``;
     single options then change it. Empty keeps the preset's values."""
-    compute: ComputeConfig = LAPTOP
+    compute: ComputeConfig = field(default=LAPTOP, metadata=NO_RESULT)
     """Number and size of the workers."""
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=Policy, metadata=NO_RESULT)
     """Handling of failed items."""
-    cluster_file: str = ""
+    cluster_file: str = field(default="", metadata=NO_RESULT)
     """Cluster file, such as cluster.yaml: a plan on another machine than the cluster's counts the machines that it allows, and costs are computed
     with its prices. A job on a cluster that ``ray up`` has started needs none: the head has the file."""
-    plan: bool = False
-    """Print what the job would do, the resources it requests and all problems (bucket, weights, data set, capacity), and start nothing."""
+    plan: bool = field(default=False, metadata=NO_RESULT)
+    """Print what the job would do, the resources it requests and all problems (bucket, weights, data set, capacity); no stage runs."""
 
 
 @dataclass(frozen=True)

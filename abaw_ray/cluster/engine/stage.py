@@ -23,7 +23,7 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.records import RUN, Item, Record, StageStore
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 
@@ -75,7 +75,7 @@ class Stage(Generic[_ConfigT]):
         if isinstance(self.work, ItemWork):
             return self.work.items(run)
         read = [stage.require(run).identity for stage in needed(run, self.inputs)]
-        return {Item(name="run", identity=digest([*read, self.work.identity(run)])): {}}
+        return {Item(name=RUN, identity=digest([*read, self.work.identity(run)])): {}}
 
     def record(self, run: Run[_ConfigT]) -> Record | None:
         """The record of the complete stage; None where it is incomplete."""
@@ -195,6 +195,6 @@ def needed(run: Run[Any], stages: Iterable[Stage[Any]]) -> tuple[Stage[Any], ...
 
 def stage_summary(record: Record, *, failed: int | None = None) -> dict[str, Any]:
     """A stage's row in the report: seconds, rows, items (None where the stage is one run) and failures."""
-    items = None if record.outputs.keys() == {"run"} else len(record.outputs)
+    items = None if record.is_run else len(record.outputs)
     failures = len(record.failures) if failed is None else failed
     return {"seconds": record.seconds, "rows": record.figures.get("rows", 0), "items": items, "failed": failures}

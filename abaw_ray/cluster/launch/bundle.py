@@ -52,7 +52,7 @@ def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, An
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             identity=identity,
         )
-        _write(storage, metadata, _encoder_folder(records), fusion.outputs["run"], _fusion_folders(fusion, bundle.protocol))
+        _write(storage, metadata, _encoder_folder(records), fusion.run_output, _fusion_folders(fusion, bundle.protocol))
     return storage.uri(MODEL_FOLDER)
 
 
@@ -71,7 +71,7 @@ def _encoder_folder(records: dict[str, Record]) -> str:
     """Folder of the encoder that the models of the bundle were trained with."""
     if "fold_encoders" in records:  # the settings allow only the official model then
         return records["fold_encoders"].figures["encoders"][OFFICIAL]["folder"]
-    return f"{records['encoder'].outputs['run']}/encoder"
+    return f"{records['encoder'].run_output}/encoder"
 
 
 def _fusion_folders(fusion: Record, protocol: Protocol) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 from abaw_ray.cluster.engine.run import RunConfig
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import NO_RESULT
 from abaw_ray.data.config import DataConfig
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
@@ -57,7 +58,7 @@ class FeaturesJob(EncoderJob):
 
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     """Vectors of Stage I's encoder and of Wav2Vec 2.0."""
-    keep_chips: bool = True
+    keep_chips: bool = field(default=True, metadata=NO_RESULT)
     """Keep the face crops of the videos: 54 MB per minute of video. Otherwise they are deleted at the end of a command that reads them, and a later
     command that reads them processes the videos again."""
 
@@ -176,11 +177,11 @@ class AnalyzeConfig(RunConfig):
     """The model: the folder model/ of a finished pipeline, an s3:// or gs:// URI, or owner/name on the model hub. There is no default."""
     limit: int = 0
     """Maximum number of videos, in the order of their names; 0 for all."""
-    keep_chips: bool = False
+    keep_chips: bool = field(default=False, metadata=NO_RESULT)
     """Keep the face crops and the audio of every video in the cache."""
-    quiet: bool = False
+    quiet: bool = field(default=False, metadata=NO_RESULT)
     """Print nothing but errors."""
-    json: bool = False
+    json: bool = field(default=False, metadata=NO_RESULT)
     """Print one JSON object on stdout at the end: counts, the files of every video, failures with reasons; everything else goes to stderr."""
     data: VideosConfig = field(default_factory=VideosConfig)
     """The user's videos."""
@@ -188,9 +189,9 @@ class AnalyzeConfig(RunConfig):
     """What is analyzed in a video."""
     faces: FacesChoice = field(default_factory=FacesChoice)
     """Face detection."""
-    outputs: OutputConfig = field(default_factory=OutputConfig)
+    outputs: OutputConfig = field(default_factory=OutputConfig, metadata=NO_RESULT)
     """Which files are written."""
-    device: DeviceConfig = field(default_factory=DeviceConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig, metadata=NO_RESULT)
     """Device and batch sizes of a worker."""
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ SMOKE = replace(
 )
 
 PRESETS = {
-    "paper": ("Every published value; needs the data sets, the pretrained weights and a GPU.", PAPER),
+    "paper": ("Every published value, but speech with long context; needs the data sets, the pretrained weights and a GPU.", PAPER),
     "demo": ("Synthetic videos, small models: minutes on two cores.", DEMO),
     "smoke": ("The same pipeline in about two minutes; its scores mean nothing.", SMOKE),
 }

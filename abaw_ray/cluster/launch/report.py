@@ -85,7 +85,7 @@ def _sweep_notes(run: Run[Any], fusion: Record) -> list[str]:
 
 def _missing_tables(run: Run[Any], fusion: Record) -> list[str]:
     """Paths of the sweep's tables that are gone; the stage writes both, and none of its scores depends on them."""
-    paths = (f"{fusion.outputs['run']}/{name}" for name in (CANDIDATES_FILE, EPOCHS_FILE))
+    paths = (f"{fusion.run_output}/{name}" for name in (CANDIDATES_FILE, EPOCHS_FILE))
     return [path for path in paths if not run.storage.exists(path)]
 
 
@@ -143,7 +143,7 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
 
 def _searches(run: Run[Any], fusion: Record) -> list[Search]:
     """All candidates of every search; a setting that a candidate did not change has the value of the sweep."""
-    folder, figures = fusion.outputs["run"], fusion.figures
+    folder, figures = fusion.run_output, fusion.figures
     # the table's columns of these names are the search and the chosen number of epochs, not settings of a candidate
     settings = {name: value for name, value in flatten(fusion.settings["fusion"]).items() if name not in ("epochs", "mode")}
     curves = dict[tuple[str, int], list[float]]()
@@ -180,7 +180,7 @@ def _ablation(run: Run[Any]) -> list[AblationRow]:
 
 def _timelines(run: Run[Any], predictions: Record) -> list[Timeline]:
     """Validation people with their annotations and gates, then the people of the test release."""
-    folder, storage = predictions.outputs["run"], run.storage
+    folder, storage = predictions.run_output, run.storage
     labels = annotated(run).labels
     logits = storage.read_table(f"{folder}/validation_logits.parquet", columns=["track", "frame", "gate"])
     timelines = _people(storage.read_table(f"{folder}/validation.parquet"), "validation", labels, logits)

@@ -141,7 +141,7 @@ def feature_items(run: Run[Any]) -> dict[Item, dict]:
 
 def build_work(run: Run[Any]) -> partial[FeatureWork]:
     """The builder of the work, with the address of the trained encoder."""
-    config, encoder = run.config, f"{TRAIN_ENCODER.require(run).outputs['run']}/encoder"
+    config, encoder = run.config, f"{TRAIN_ENCODER.require(run).run_output}/encoder"
     return partial(FeatureWork, config.features, config.faces.chips, run.storage, encoder, device_of_worker(run), run.compute.limits)
 
 

@@ -18,6 +18,8 @@ from abaw_ray.core.stage_store.provenance import code_digest, git_revision, vers
 from abaw_ray.core.stage_store.store_index import FAILURES, OUTPUTS, StoreIndex, StoreState
 from abaw_ray.core.storage.storage import Storage
 
+RUN = "run"
+"""Name of the one item of a stage that is one run."""
 _FOLDER_COMPLETE = "/output.json"
 """File of an output of several files that is written last: their names and sizes."""
 
@@ -62,6 +64,16 @@ class Record:
     git: str = ""
     finished: str = ""
     """UTC time, ISO 8601."""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the stage is one run, whose output is a folder; an item, such as a video, may have the same name."""
+        return self.outputs.keys() == {RUN} and not self.run_output.endswith(".parquet")
+
+    @property
+    def run_output(self) -> str:
+        """Folder of the output of a stage that is one run."""
+        return self.outputs[RUN]
 
     @property
     def identity(self) -> str:

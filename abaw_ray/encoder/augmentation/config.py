@@ -90,7 +90,8 @@ class AugmentConfig:
 
     scales: tuple[float, float] = (1.0, 1.7)
     """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
-    feature extraction uses. A crop of an aligned image never exceeds the image."""
+    feature extraction uses. A crop does not exceed the stored image, unless that is smaller than the smallest scale; then
+    the rest is its reflection."""
     max_shift: float = 0.05
     """Largest shift of the crop's center as a fraction of its side; it simulates the inaccuracy of detectors."""
     max_rotation_deg: float = 10.0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.settings import NO_RESULT
 
 SFACE_HUB = "opencv/face_recognition_sface"
 """Repository of SFace's weights on the model hub."""
@@ -41,7 +42,7 @@ class VoteConfig:
 class PeopleConfig:
     """Identification of people by face embeddings, and matching of tracklets to people across shots."""
 
-    weights: str = field(default="", metadata={"in_digest": False})
+    weights: str = field(default="", metadata=NO_RESULT)
     """Where ``face_recognition_sface_2021dec.onnx`` is, in the vocabulary of ``detector.weights``; empty or ``none`` for no embeddings: then no
     tracklets are joined across cuts. The address of the results depends on whether embeddings are used."""
     votes: VoteConfig = field(default_factory=VoteConfig)

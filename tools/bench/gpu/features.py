@@ -26,7 +26,7 @@ _FPS = 30
 def measure_features(work: Work, raw: dict) -> dict:
     """Measure images, chips, seconds of audio, and frames of a video per second."""
     encoder, speech = _models(work)
-    device = DeviceConfig(decode_workers=work.cpus - 1)
+    device = DeviceConfig(decode_workers=work.cpus - 1, compile="auto")  # as in a job
     forward = _forward(work, encoder, device)
     jpegs = [encode_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]

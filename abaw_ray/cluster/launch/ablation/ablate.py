@@ -93,7 +93,7 @@ def ablate(run: Run[AblationJob]) -> None:
 
 def _evaluations(run: Run[AblationJob]) -> dict[str, Evaluation]:
     record = run_job(run, _STAGES, finish=lambda *_: None)[PREDICT.name]
-    return read_evaluations(run.storage.read_table(f"{record.outputs['run']}/{RECORDINGS_FILE}"))
+    return read_evaluations(run.storage.read_table(f"{record.run_output}/{RECORDINGS_FILE}"))
 
 
 def ablation_rows(scores: Scores, parts: tuple[Part, ...]) -> list[AblationRow]:

@@ -24,8 +24,6 @@ FINISH = "finish"
 """Name in the record of what follows the last stage."""
 EVENTS_FOLDER = "tensorboard"
 """Folder of the event files in that of the run."""
-_NO_RESULTS = ("storage", "cluster_size", "cluster_file", "compute", "policy", "plan", "keep_chips")
-"""Settings that affect no results."""
 _WRITE_INTERVAL_S = 180.0
 """Seconds between two records while a stage runs, which a killed run leaves behind. Ours."""
 
@@ -35,13 +33,12 @@ class Recorder:
 
     def __init__(self, run: Run[Any]) -> None:
         self.run, self.folder, self.prices = run, RunFolder(run.storage, run.id), prices_for(run.config.cluster_file)
-        results = {field.name: getattr(run.config, field.name) for field in dataclasses.fields(run.config) if field.name not in _NO_RESULTS}
         self.record = RunRecord(
             id=run.id,
             command=run.command,
             status="running",
             started=_now(),
-            settings=digest(results),
+            settings=digest(run.config),
             code=code_digest(),
             git=git_revision(),
             host=socket.gethostname(),

@@ -22,7 +22,7 @@ from abaw_ray.cluster.stages.workloads.encoder import training_workload
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.records import RUN, Item, StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
@@ -77,7 +77,7 @@ def _item(run: Run[Any], encoder: FoldEncoder) -> tuple[Item, list[str], str]:
     """An encoder as an item, with the shards that train it and the folder of the encoder that it continues."""
     images, chips, stills = (stage.require(run).outputs for stage in (INGEST_IMAGES, PREPARE_ANNOTATED_IMAGES, TRAIN_ENCODER))
     shards = [*sorted(images.values()), *(chips[name] for name in sorted(encoder.train & chips.keys()))]
-    start_from = f"{stills['run']}/encoder"
+    start_from = f"{stills[RUN]}/encoder"
     return Item(name=encoder.name, identity=digest([shards, start_from])), shards, start_from
 
 

@@ -43,7 +43,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
     scoring = Scoring(
         store=store,
         item=item,
-        models=sweep.outputs["run"],
+        models=sweep.run_output,
         selections={name: sweep.figures[name] for name in ("official", "cv", *UNIMODAL)},
         faces=faces.outputs,
         annotations=annotations,
