@@ -33,6 +33,7 @@ help:
 	@echo "make clean          remove runs/ and site/ (not .venv)"
 
 $(STAMP): pyproject.toml constraints.txt
+	@test "$$(uname -s)" = Linux || { echo "abaw_ray runs on Linux; use WSL 2 or a container"; exit 2; }
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found; install Python 3.11 to 3.13, or run make PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "$(PYTHON) is not Python 3.11 to 3.13; run make PYTHON=python3.12"; exit 2; }
 	@echo "installing into $(VENV): about 4 minutes and 6 GB, once"

@@ -1,4 +1,4 @@
-"""Videos to tables.  ray job submit --working-dir . -- python jobs/analyze.py s3://bucket/videos --model s3://bucket/model -o s3://bucket/out"""
+"""Videos to tables.  ray job submit --working-dir . -- python jobs/analyze.py s3://your-bucket/videos --model s3://your-bucket/model -o s3://your-bucket/results"""
 
 from abaw_ray.cli.main import main
 

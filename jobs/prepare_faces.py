@@ -1,4 +1,4 @@
-"""Videos to faces.  ray job submit --working-dir . -- python jobs/prepare_faces.py s3://bucket/videos -o s3://bucket/runs"""
+"""Videos to faces.  ray job submit --working-dir . -- python jobs/prepare_faces.py s3://your-bucket/videos -o s3://your-bucket/results/runs"""
 
 from abaw_ray.cli.main import main
 

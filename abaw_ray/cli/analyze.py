@@ -21,7 +21,7 @@ LINE = CommandLine(
         examples=(
             "abaw-ray analyze clip.mp4 --model runs/demo/model -o out",
             "abaw-ray analyze videos/ --model runs/demo/model --people main --fps 5 --format csv,parquet",
-            "abaw-ray analyze s3://bucket/videos --model s3://bucket/model -o s3://bucket/out --cluster-size gpu-4x1",
+            "abaw-ray analyze s3://your-bucket/videos --model s3://your-bucket/model -o s3://your-bucket/results/out --cluster-size gpu-1x4",
         ),
         everyday=(
             "model",

@@ -80,7 +80,7 @@ JOBS = {
         presets=_FACES_PRESETS,
         load=load_stages("faces.PREPARE_FACES"),
         does="Find, track and crop the faces of videos: one Parquet file per video, with one row per frame and person.",
-        examples=("clip.mp4 -o out", "videos/ --detector haar --plan", "s3://bucket/videos -o s3://bucket/runs --cluster-size cpu-16"),
+        examples=("clip.mp4 -o out", "videos/ --detector haar --plan", "s3://your-bucket/videos -o s3://your-bucket/results/runs --cluster-size cpu-16"),
         everyday=(
             "faces.detector.kind",
             "faces.detector.weights",
@@ -226,7 +226,7 @@ JOBS = {
         presets=presets_of(PipelineConfig),
         load=load_report,
         does="Write report.html and the scores of a finished run again; no stage runs.",
-        examples=("demo", "paper --data.affwild2 /data/affwild2 --trials 64 -o s3://bucket/runs"),
+        examples=("demo", "paper --data.affwild2 /data/affwild2 --trials 64 -o s3://your-bucket/results/runs"),
         everyday=(
             "data.affwild2",
             "data.affectnet",

@@ -114,7 +114,7 @@ def test_a_lost_worker_costs_no_finished_epoch_and_every_epoch_is_reported(distu
     epochs = [report["epoch"] for report in reports if "epoch" in report]
     assert [row["epoch"] for row in metrics["curve"]] == [1, 2, 3, 4, 5, 6]
     assert sorted(set(epochs)) == [1, 2, 3, 4, 5, 6]
-    assert epochs.count(1) == 1
+    assert epochs.count(1) == 1 and len(epochs) <= 6 + 2, "a failure repeats at most the epoch whose checkpoint was not complete"
 
 
 def test_a_preempted_node_costs_no_step(disturbed):
