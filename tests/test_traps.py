@@ -140,7 +140,9 @@ def test_trap_8_a_name_with_dots_is_kept_whole(tmp_path):
     (tmp_path / "batch1/my.mp4").write_text("video")
     tree = AffWild2(tmp_path)
     assert [row["video"] for row in tree.videos()] == ["my", "my.holiday.v2"]
-    assert tree.subject_names("train") == ["my.holiday.v2_left"] and recording_of("my.holiday.v2_left") == "my.holiday.v2"
+    assert [one.name for one in tree.subjects if one.split == "train"] == ["my.holiday.v2_left"] and recording_of(
+        "my.holiday.v2_left"
+    ) == "my.holiday.v2"
     assert [row["video"] for row in list_videos(tmp_path / "batch1")] == ["my.holiday.v2.mp4", "my.mp4"]
 
 

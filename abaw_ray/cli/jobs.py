@@ -80,7 +80,11 @@ JOBS = {
         presets=_FACES_PRESETS,
         load=load_stages("faces.PREPARE_FACES"),
         does="Find, track and crop the faces of videos: one Parquet file per video, with one row per frame and person.",
-        examples=("clip.mp4 -o out", "videos/ --detector haar --plan", "s3://your-bucket/videos -o s3://your-bucket/results/runs --cluster-size cpu-16"),
+        examples=(
+            "clip.mp4 -o out",
+            "videos/ --detector haar --plan",
+            "s3://your-bucket/videos -o s3://your-bucket/results --cluster-size cpu-16",
+        ),
         everyday=(
             "faces.detector.kind",
             "faces.detector.weights",

@@ -7,7 +7,7 @@ is ``n``, row ``i`` to frame ``i``.
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,11 @@ from jaxtyping import Int8
 
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.data.annotations import align_labels, parse_annotation
+from abaw_ray.data.annotations import parse_annotation
 from abaw_ray.data.release import parse_example, parse_names
-from abaw_ray.data.subjects import SPLITS, Split, Subject, make_subjects, raw_video, recording_of, subjects_with_shared_recordings
+from abaw_ray.data.subjects import Split, Subject, make_subjects
 from abaw_ray.data.trees import Entry, Tree, open_file
 from abaw_ray.data.videos import file_identity
-
-__all__ = ["AffWild2", "Subject", "align_labels", "is_affwild2", "raw_video", "recording_of", "subjects_with_shared_recordings"]
 
 TASK = "EXPR_Recognition_Challenge"
 _SETS: dict[Split, str] = {"train": "Train_Set", "val": "Validation_Set"}
@@ -42,7 +40,6 @@ class AffWild2:
         test_names: File with the names of the test release, below the root or a full path or URI. If the default file is missing, there is no test
             split.
         test_example: File with the required rows of a submission, also below the root or a full path or URI; only ``submission_rows`` reads it.
-        allow_missing: Whether raw videos may be missing; ``missing`` names their subjects, which have no ``VIDEO`` row.
         storage: Access to an object store; only endpoint and region are used.
 
     Raises:
@@ -56,7 +53,6 @@ class AffWild2:
         test_names: str = TEST_NAMES,
         test_example: str = TEST_EXAMPLE,
         *,
-        allow_missing: bool = False,
         storage: StorageConfig | None = None,
     ) -> None:
         self.tree = Tree(root, storage)
@@ -72,18 +68,14 @@ class AffWild2:
             raise DataError(f"{self.tree.root}: '{duplicates[0]}' is in more than one of Train_Set, Validation_Set and the test release; keep one")
         self.subjects: list[Subject] = make_subjects(names)
         self._videos = self._find_videos(folders, {subject.video for subject in self.subjects})
-        self.missing: list[str] = [subject.name for subject in self.subjects if subject.video not in self._videos]
-        if self.missing and not allow_missing:
-            shown = ", ".join(self.missing[:10]) + (", ..." if len(self.missing) > 10 else "")
-            raise DataError(f"{self.tree.root}: no raw video for {len(self.missing)} of {len(self.subjects)} subjects: {shown}; add them to batch1/")
+        missing = [subject.name for subject in self.subjects if subject.video not in self._videos]
+        if missing:
+            shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+            raise DataError(f"{self.tree.root}: no raw video for {len(missing)} of {len(self.subjects)} subjects: {shown}; add them to batch1/")
 
-    def videos(self, splits: Iterable[Split] = SPLITS) -> list[dict]:
-        """``VIDEO`` rows of the raw videos with a subject in one of the splits, sorted by name.
-
-        A row lists all subjects of its video whatever the splits, so that a stage's output for the video is the same for all splits.
-        """
-        wanted = {subject.video for subject in self.subjects if subject.split in set(splits)}
-        return [self._row(video, self._videos[video]) for video in sorted(wanted & self._videos.keys())]
+    def videos(self) -> list[dict]:
+        """``VIDEO`` rows of the raw videos with a subject, sorted by name."""
+        return [self._row(video, self._videos[video]) for video in sorted({subject.video for subject in self.subjects})]
 
     def crop_folders(self, kind: str) -> dict[str, str]:
         """Folders of official crops by subject; a subject may have none.
@@ -100,10 +92,6 @@ class AffWild2:
         if not found:
             raise DataError(f"{self.tree.uri(kind)}: no folder of a subject; expected {kind}/<subject>/00001.jpg, or leave data.affwild2_crops empty")
         return found
-
-    def subject_names(self, split: Split) -> list[str]:
-        """Names of the subjects of one split."""
-        return [subject.name for subject in self.subjects if subject.split == split]
 
     def labels(self, name: str) -> Int8[np.ndarray, " rows"]:
         """One label per annotation row of a train or validation subject; -1 where unlabelled.

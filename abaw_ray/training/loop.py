@@ -42,7 +42,7 @@ class Engine(Protocol):
 
 
 class PlainEngine:
-    """PyTorch in one process, without DeepSpeed; the reference in tests."""
+    """PyTorch in one process, without DeepSpeed: the trials of Stage I's search, and the reference in tests."""
 
     def __init__(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, *, max_grad_norm: float = 0.0, gradient_accumulation_steps: int = 1

@@ -9,7 +9,6 @@ from operator import itemgetter
 
 from torch import nn
 
-from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.config import OptimConfig
 
 
@@ -46,7 +45,7 @@ def parameter_groups(
         no_decay: Selects further parameters without weight decay; vectors and biases never have one.
 
     Returns:
-        Parameter groups for ``make_adamw``, each with its ``peak_lr``, which ``set_learning_rates`` reads; none is empty. Within a group, parameters
+        Parameter groups for ``SlicedAdamW``, each with its ``peak_lr``, which ``set_learning_rates`` reads; none is empty. Within a group, parameters
         are in the order of their layers, so that a flat tensor of the group has few ranges of one rate.
     """
     found: dict[float, list[tuple[int, nn.Parameter]]] = {config.weight_decay: [], 0.0: []}
@@ -66,11 +65,6 @@ def _group(members: list[tuple[int, nn.Parameter]], weight_decay: float, layers:
         "peak_lr": config.lr,
         "weight_decay": weight_decay,
     }
-
-
-def make_adamw(param_groups: list[dict], config: OptimConfig) -> SlicedAdamW:
-    """AdamW over the groups, with the learning rate of each of their parameters."""
-    return SlicedAdamW(param_groups, config)
 
 
 def set_learning_rates(param_groups: Iterable[dict], multiplier: float) -> None:

@@ -16,9 +16,10 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import MoeConfig
 from abaw_ray.encoder.moe import ExpertLoad, MoeHead, identity
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.config import LossConfig, OptimConfig
 from abaw_ray.training.losses import ClassLoss
-from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups, set_learning_rates
+from abaw_ray.training.optim import lr_multiplier, parameter_groups, set_learning_rates
 
 CASES = [(0, 1, False), (0, 2, False), (1, 1, False), (2, 1, False), (1, 2, False), (2, 2, False), (1, 1, True), (1, 2, True), (2, 2, True)]
 """ZeRO stage, gradient accumulation steps of two ranks, and bf16; with bf16 and accumulation, gradients are summed in float32."""
@@ -166,7 +167,7 @@ def train_in_plain_pytorch():
     """The same steps in plain PyTorch on the global batch; returns the gradients of each, the parameters after it, and their average."""
     model, results, load = Model(), [], ExpertLoad(4)
     average = copied(model)
-    optimizer = make_adamw(model.parameter_groups(), OPTIM)
+    optimizer = SlicedAdamW(model.parameter_groups(), OPTIM)
     for step in range(STEPS):
         set_learning_rates(optimizer.param_groups, lr_multiplier(step, STEPS, OPTIM))
         ((value, _),) = losses(model, step, 0, 1, 1, load, mean=identity)

@@ -7,8 +7,9 @@ from abaw_ray.cluster.training.ranks.average import Part, WeightAverage
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.task import EncoderTask
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.loop import PlainEngine, run_steps
-from abaw_ray.training.optim import lr_multiplier, make_adamw
+from abaw_ray.training.optim import lr_multiplier
 
 SHARDS = ["images/train.parquet", "images/val.parquet"]
 
@@ -27,7 +28,7 @@ class ReferenceTraining:
         self.task = EncoderTask(config, open_image_set(storage, SHARDS, folder), noise_sizes=self.model.noise_sizes)
         parts = [Part(name, 0, parameter.detach().view(-1)) for name, parameter in self.model.named_parameters()]
         self.average = WeightAverage(parts, config.ema_decay, sharded=False)
-        optimizer = make_adamw(self.model.parameter_groups(config), config.optim)
+        optimizer = SlicedAdamW(self.model.parameter_groups(config), config.optim)
         self.engine = PlainEngine(self.model, optimizer, max_grad_norm=config.optim.max_grad_norm)
 
     def epochs(self):

@@ -8,7 +8,7 @@ import pytest
 
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.expressions import EXPRESSIONS
-from abaw_ray.data.affwild2 import recording_of
+from abaw_ray.data.subjects import recording_of
 from abaw_ray.data.synthetic.config import SyntheticConfig, generator
 from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import make_script

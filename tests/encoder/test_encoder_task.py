@@ -11,8 +11,9 @@ from abaw_ray.encoder.evaluation.metrics import ValidationSums
 from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.task import EncoderTask, RankContext, count_micro_batches
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.loop import PlainEngine, run_steps
-from abaw_ray.training.optim import lr_multiplier, make_adamw
+from abaw_ray.training.optim import lr_multiplier
 
 
 def tasks_of_ranks(config, images, world_size, micro_batch_size=0, noise_sizes=None):
@@ -23,7 +24,7 @@ def tasks_of_ranks(config, images, world_size, micro_batch_size=0, noise_sizes=N
 def fit(config, images):
     model = ExpressionModel(config)
     task = EncoderTask(config, images, noise_sizes=model.noise_sizes)
-    optimizer = make_adamw(model.parameter_groups(config), config.optim)
+    optimizer = SlicedAdamW(model.parameter_groups(config), config.optim)
     accumulation = task.gradient_accumulation_steps
     engine = PlainEngine(model, optimizer, max_grad_norm=config.optim.max_grad_norm, gradient_accumulation_steps=accumulation)
     steps = config.epochs * task.steps_per_epoch

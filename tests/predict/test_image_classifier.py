@@ -33,7 +33,7 @@ def png(rgb):
 def scores(folder, chips):
     """Logits of chips, and the metadata of the bundle."""
     model, metadata = load_model(str(folder))
-    assert isinstance(model, FrameModel) and not model.uses_audio
+    assert isinstance(model, FrameModel)
     (part,) = model.score([pa.table({"chip": pa.array(chips, pa.binary())})], np.zeros(len(chips)), None)
     assert np.isnan(part.gate).all() and not part.heard.any()
     return part.logits, metadata

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.config import OptimConfig
-from abaw_ray.training.optim import lr_multiplier, make_adamw, parameter_groups, set_learning_rates
+from abaw_ray.training.optim import lr_multiplier, parameter_groups, set_learning_rates
 
 
 def three_layers():
@@ -65,7 +66,7 @@ def test_there_are_at_most_two_groups_whose_parameters_are_in_the_order_of_their
 def test_the_fused_optimizer_agrees_with_the_definition_of_adamw():
     config = OptimConfig(lr=0.1, layer_decay=1.0, weight_decay=0.2, betas=(0.9, 0.99))
     weight = nn.Parameter(torch.tensor([[1.0, -2.0]], dtype=torch.float64))
-    optimizer = make_adamw(parameter_groups([("w", weight)], config, layer_of=lambda _: 0, layers=1), config)
+    optimizer = SlicedAdamW(parameter_groups([("w", weight)], config, layer_of=lambda _: 0, layers=1), config)
     gradient = torch.tensor([[0.3, -0.1]], dtype=torch.float64)
     value, mean, square = weight.detach().clone(), torch.zeros(1, 2).double(), torch.zeros(1, 2).double()
     for step in (1, 2, 3):

@@ -24,7 +24,7 @@ def upload_folder(local: Path, storage: Storage, path: str, *, last: str = "") -
     _transfer(storage, names, last, lambda name: storage.put_file(local / name, f"{path}/{name}".lstrip("/")))
 
 
-def download_folder(storage: Storage, path: str, local: Path, *, names: Iterable[str] | None = None, last: str = "") -> None:
+def download_folder(storage: Storage, path: str, local: Path, *, names: Iterable[str] | None = None) -> None:
     """Download the files of a folder and its subfolders.
 
     Args:
@@ -32,10 +32,9 @@ def download_folder(storage: Storage, path: str, local: Path, *, names: Iterable
         path: Its path there.
         local: Where its files go.
         names: The files to download, relative to ``path``; all where None.
-        last: Name of a file in it that is downloaded after all others.
     """
     names = storage.files(path, recursive=True) if names is None else names
-    _transfer(storage, names, last, lambda name: storage.get_file(f"{path}/{name}".lstrip("/"), local / name))
+    _transfer(storage, names, "", lambda name: storage.get_file(f"{path}/{name}".lstrip("/"), local / name))
 
 
 def _transfer(storage: Storage, names: Iterable[str], last: str, copy: Callable[[str], None]) -> None:

@@ -23,8 +23,9 @@ from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext, training_rows
 from abaw_ray.encoder.vit.compiled_blocks import compile_blocks
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.loop import PlainEngine, run_steps
-from abaw_ray.training.optim import lr_multiplier, make_adamw
+from abaw_ray.training.optim import lr_multiplier
 
 
 def candidate_config(config: EncoderConfig, search: EncoderSearchConfig, overrides: dict[str, Any]) -> EncoderConfig:
@@ -83,7 +84,7 @@ class EncoderTrial:
         self.task = EncoderTask(config, images, context, noise_sizes=self.model.noise_sizes, train=train)
         self.engine = PlainEngine(
             self.model,
-            make_adamw(self.model.parameter_groups(config), config.optim),
+            SlicedAdamW(self.model.parameter_groups(config), config.optim),
             max_grad_norm=config.optim.max_grad_norm,
             gradient_accumulation_steps=self.task.gradient_accumulation_steps,
         )

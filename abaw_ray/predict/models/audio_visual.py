@@ -23,8 +23,6 @@ from abaw_ray.predict.models.scores import FrameScores
 class AudioVisualModel:
     """Encoder, speech model and fusion models of one bundle, loaded once per worker."""
 
-    uses_audio = True
-
     def __init__(self, bundle: ModelBundle, device: DeviceConfig | None = None, storage: StorageConfig | None = None) -> None:
         """Load all models; the folder of the bundle is not needed afterwards.
 

@@ -27,8 +27,6 @@ from abaw_ray.training.loop import Prefetcher
 class ImageClassifierModel:
     """The image classifier of one bundle, loaded once per worker, in float32 on every device."""
 
-    uses_audio = False
-
     def __init__(self, bundle: ModelBundle, device: DeviceConfig | None = None) -> None:
         """Load the network; the folder of the bundle is not needed afterwards.
 

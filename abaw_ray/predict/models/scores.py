@@ -27,9 +27,6 @@ class FrameScores:
 class FrameModel(Protocol):
     """Scores the frames of one video."""
 
-    uses_audio: bool
-    """Whether it reads audio."""
-
     def score(self, batches: Iterable[pa.Table], times: Float[np.ndarray, " frames"], audio: Audio | None) -> Iterator[FrameScores]:
         """Scores of each batch of FACE rows.
 

@@ -25,9 +25,9 @@ from abaw_ray.encoder.images import open_image_set
 from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext
 from abaw_ray.encoder.vit.preprocessing import preprocessing_of
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.copies import on_device
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
-from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.bare_loop import compile_where_possible, measure_bare_loop
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
 from tools.bench.gpu.yardsticks import count_operators, make_ddp_engine
@@ -158,7 +158,7 @@ def write_images(work: Work) -> Storage:
 def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> tuple[float, dict[str, float]]:
     """Return images per second and operators of the same step in plain PyTorch: weights and AdamW in the model's precision, pixels on the GPU."""
     model = ExpressionModel(work.encoder).to(work.device, torch.bfloat16 if work.bf16 else torch.float32).train()
-    optimizer = make_adamw(model.parameter_groups(work.encoder), work.encoder.optim)
+    optimizer = SlicedAdamW(model.parameter_groups(work.encoder), work.encoder.optim)
     engine = PlainEngine(model, optimizer, max_grad_norm=work.encoder.optim.max_grad_norm, gradient_accumulation_steps=len(step))
     rate, operators = _images_per_second(work, task, engine, lambda number: step, 0), count_operators(task, engine, step)
     del model, optimizer

@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
 from abaw_ray.encoder.task import EncoderTask, ExpressionModel, MicroBatch
+from abaw_ray.training.adamw import SlicedAdamW
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
-from abaw_ray.training.optim import make_adamw
 from tools.bench.gpu.work import Work
 
 COUNTED = {
@@ -46,7 +46,7 @@ def make_ddp_engine(work: Work, accumulation: int) -> DdpEngine:
     """Return an engine of the benchmark's model; ``accumulation`` is the number of micro-batches of a step."""
     config = work.encoder
     model = ExpressionModel(config).to(work.device).train()
-    optimizer = make_adamw(model.parameter_groups(config), config.optim)
+    optimizer = SlicedAdamW(model.parameter_groups(config), config.optim)
     norm = config.optim.max_grad_norm
     return DdpEngine(model, optimizer, bf16=work.bf16, max_grad_norm=norm, accumulation=accumulation)
 

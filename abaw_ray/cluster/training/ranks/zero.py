@@ -16,7 +16,6 @@ from abaw_ray.cluster.training.ranks.average import Part
 from abaw_ray.cluster.training.ranks.deepspeed_private import FlatRange, convert_to_universal, disable_shared_memory_collectives, flat_ranges
 from abaw_ray.training.adamw import Slice, SlicedAdamW
 from abaw_ray.training.config import OptimConfig
-from abaw_ray.training.optim import make_adamw
 
 _BUCKET_SIZE = 50_000_000
 """Elements of a gradient bucket."""
@@ -95,7 +94,7 @@ class ZeroEngine:
         import deepspeed
 
         self.module, self._accumulation_steps, self._accumulated = model, config.gradient_accumulation_steps, 0
-        settings, optimizer = config.to_deepspeed_config(universal=universal), make_adamw(param_groups, optim)
+        settings, optimizer = config.to_deepspeed_config(universal=universal), SlicedAdamW(param_groups, optim)
         parameters = [list(group["params"]) for group in optimizer.param_groups]
         initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
         self._engine: Any = initialized[0]
