@@ -60,7 +60,8 @@ def run_rounds(make_tuner: Callable[[], Any], finished: FinishedTrials, work: st
             lost = error
         if rounds >= _MAX_ROUNDS:
             raise lost
-        echo(f"  {lost}; it is tried again")
+        cause, _, _ = str(lost).partition(";")
+        echo(f"  {cause}; unfinished trials are run again")
 
 
 def fit_trials(tuner: Any, work: str, remedy: str = MORE_MEMORY) -> Any:
