@@ -40,7 +40,9 @@ def test_lost_trials_are_run_again_and_finished_ones_are_counted_once(capsys):
     run((2, [LOST]), (3, KILLED), (9, []))
     assert (run.shown, run.rounds) == (9, 3)
     lines = capsys.readouterr().out.splitlines()
-    assert any("it was lost in every attempt (The actor died unexpectedly" in line and line.endswith("; unfinished trials are run again") for line in lines)
+    assert any(
+        "it was lost in every attempt (The actor died unexpectedly" in line and line.endswith("; unfinished trials are run again") for line in lines
+    )
     assert any("10.77.0.3 has too little memory for it" in line for line in lines)
 
 
