@@ -81,7 +81,7 @@ def importance(config: SweepConfig, finished: Sequence[Sequence[CandidateScores]
     """
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    space = distributions(config.search_space)
+    space = {path: one for path, one in distributions(config.search_space).items() if not one.single()}
     study = _study(config, TPESampler(seed=config.seed), finished, space)
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()) if len({trial.value for trial in complete}) > 3 else {}

@@ -50,7 +50,7 @@ def write(tmp_path):
     def run(analysis, source="analysis/a/outputs/v.parquet", *, again=False, **config):
         writer = OutputWriter(Storage(StorageConfig(uri=str(tmp_path / "out"))), OutputConfig(**config), ChildLimits())
         try:
-            return writer(analysis, "v", source, writer.output.files("", recursive=True) if again else None)
+            return writer(analysis, "v", source, writer.output.files("", recursive=True) if again else None).notes
         finally:
             writer.close()
 

@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,11 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.predict.analysis_data import AnalysisData, read_as
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.config import OutputConfig
+from abaw_ray.predict.output.collected import Collected, collect, concatenated, read_collected, store_collected
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.output.page import index_row
 from abaw_ray.predict.output.result import CollectionResult, VideoResult
-from abaw_ray.predict.output.summary import EPISODES, SUMMARY, list_episodes, summarize
+from abaw_ray.predict.output.summary import EPISODES, SUMMARY
 from abaw_ray.report.video.index import write_index
 from abaw_ray.report.video.inputs import IndexRow, VideoIndex
 
@@ -48,16 +49,6 @@ class Collection:
     """Which files every video has."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Analyzed:
-    """What is kept of one analysis while the others are read."""
-
-    summary: pa.Table
-    episodes: pa.Table
-    row: IndexRow
-    notes: tuple[str, ...]
-
-
 def write_collection(collection: Collection, stored: Storage, output: Storage, write: OutputWriter) -> CollectionResult:
     """Write the files about all videos, and those of single videos that do not exist or are of another analysis, as after a change of the formats.
 
@@ -73,23 +64,29 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     Raises:
         StorageError: a file cannot be read or written.
     """
-    existing = output.files("", recursive=True)
+    done = {video["video"]: video for video in collection.videos if video["video"] in collection.analyses}
+    names = {name: video["output"] for name, video in done.items()}
+    existing = output.stats("")
+    known = read_collected(output, existing, names)
 
-    def read(video: Mapping[str, Any]) -> _Analyzed:
-        with stored.local_copy(collection.analyses[video["video"]]) as path:
-            analysis = read_as(AnalysisData, path)
-        notes = write(analysis, video["output"], collection.analyses[video["video"]], existing)
-        return _analyzed(analysis, video, collection, notes)
+    def read(name: str) -> Collected:
+        path, kept = collection.analyses[name], known.get(name)
+        if kept and kept.analysis == path and write.are_written(kept.sources, kept.uri, names[name], path, existing):
+            return kept
+        with stored.local_copy(path) as local:
+            analysis = read_as(AnalysisData, local)
+        return collect(analysis, path, write(analysis, names[name], path, existing))
 
-    done = [video for video in collection.videos if video["video"] in collection.analyses]
     with ThreadPoolExecutor(_THREADS) as pool:
-        analyzed = list(pool.map(read, done))
+        collected = dict(zip(done, pool.map(read, done), strict=True))
     failures = [{"video": name, "reason": row["reason"], "frames_kept": row["last_frame"]} for name, row in sorted(collection.failures.items())]
-    files = _write_files(collection, output, analyzed, failures)
-    existing = output.files("", recursive=True)  # again: an overlay or a proxy may have been written, or could not be
+    files = _write_files(collection, output, names, collected, failures)
+    existing = output.stats("")  # again: an overlay or a proxy may have been written, or could not be
+    if any(collected[name] is not known.get(name) for name in done):
+        store_collected(output, existing, names, collected)
     return CollectionResult(
         total=len(collection.videos),
-        videos=[_result(video, one, existing, output, write) for video, one in zip(done, analyzed, strict=True)],
+        videos=[_result(video, collected[name], collection.failures.get(name), existing, output, write) for name, video in done.items()],
         failures=failures,
         files=files,
         model=_model(collection.metadata),
@@ -97,45 +94,53 @@ def write_collection(collection: Collection, stored: Storage, output: Storage, w
     )
 
 
-def _write_files(collection: Collection, output: Storage, analyzed: list[_Analyzed], failures: list[dict[str, Any]]) -> dict[str, str]:
+def _write_files(
+    collection: Collection, output: Storage, names: Mapping[str, str], collected: Mapping[str, Collected], failures: list[dict[str, Any]]
+) -> dict[str, str]:
     """Write the files about all videos; returns kind -> path or URI."""
     files = {"summary": "summary.csv", "episodes": "episodes.csv", "failures": "failures.csv", "run": "run.json"}
-    output.write_bytes(files["summary"], _csv(pa.concat_tables([SUMMARY.empty_table(), *(one.summary for one in analyzed)])))
-    output.write_bytes(files["episodes"], _csv(pa.concat_tables([EPISODES.empty_table(), *(one.episodes for one in analyzed)])))
+    output.write_bytes(files["summary"], _csv(concatenated(SUMMARY, [one.summary for one in collected.values()])))
+    output.write_bytes(files["episodes"], _csv(concatenated(EPISODES, [one.episodes for one in collected.values()])))
     output.write_bytes(files["failures"], _csv(pa.Table.from_pylist(failures, schema=FAILURES)))
     output.write_bytes(files["run"], json.dumps(_run(collection), indent=1).encode())
     if collection.outputs.report:
         files["pages"] = "index.html"
         failed = [IndexRow(title=name, failure=row["reason"]) for name, row in collection.failures.items() if name not in collection.analyses]
-        write_index(output, VideoIndex(rows=[*(one.row for one in analyzed), *failed], notes=collection.metadata.notices))
+        rows = [_index_row(name, one, names[name], collection) for name, one in collected.items()]
+        write_index(output, VideoIndex(rows=[*rows, *failed], notes=collection.metadata.notices))
     return {kind: output.uri(path) for kind, path in files.items()}
 
 
-def _result(video: Mapping[str, Any], analyzed: _Analyzed, existing: Mapping[str, int], output: Storage, write: OutputWriter) -> VideoResult:
+def _result(
+    video: Mapping[str, Any],
+    collected: Collected,
+    failure: Mapping[str, Any] | None,
+    existing: Container[str],
+    output: Storage,
+    write: OutputWriter,
+) -> VideoResult:
     suffixes = write.suffixes(video["uri"]) | write.optional_suffixes(video["uri"])
     paths = {kind: f"{video['output']}{suffix}" for kind, suffix in suffixes.items()}
     return VideoResult(
         video=video["video"],
         source=video["uri"],
         files={kind: output.uri(path) for kind, path in paths.items() if path in existing},
-        people=analyzed.summary.drop_columns(["video"]).to_pylist(),
-        notes=analyzed.notes,
-        failure=analyzed.row.failure,
+        people=collected.summary.drop_columns(["video"]).to_pylist(),
+        notes=collected.notes,
+        failure=failure["reason"] if failure else None,
     )
 
 
-def _analyzed(analysis: AnalysisData, video: Mapping[str, Any], collection: Collection, notes: tuple[str, ...]) -> _Analyzed:
-    summary = summarize(analysis)
-    failure = collection.failures.get(analysis.video.name)
-    row = index_row(
-        analysis.video.name,
-        summary,
-        page=f"{video['output']}.html" if collection.outputs.report else None,
-        duration_s=analysis.video.duration_s,
-        thumbnail=analysis.thumbnail,
-        failure=None if failure is None else failure["reason"],
+def _index_row(video: str, collected: Collected, name: str, collection: Collection) -> IndexRow:
+    failure = collection.failures.get(video)
+    return index_row(
+        video,
+        collected.summary,
+        page=f"{name}.html",
+        duration_s=collected.duration_s,
+        thumbnail=collected.thumbnail,
+        failure=failure["reason"] if failure else None,
     )
-    return _Analyzed(summary=summary, episodes=list_episodes(analysis), row=row, notes=(*analysis.notes, *notes))
 
 
 def _csv(table: pa.Table) -> bytes:

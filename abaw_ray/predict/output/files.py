@@ -1,7 +1,7 @@
 """Writes the files that users get for one video: its table, its page, and a video with boxes."""
 
 import tempfile
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class OutputWriter:
         """As ``suffixes``, of the files that only some videos need: ``proxy``."""
         return {"proxy": PROXY} if self.config.report and not is_image(uri) else {}
 
-    def __call__(self, analysis: AnalysisData, name: str, source: str, existing: Container[str] | None = None) -> tuple[str, ...]:
+    def __call__(self, analysis: AnalysisData, name: str, source: str, existing: Container[str] | None = None) -> WrittenFiles:
         """Write the files of one video.
 
         Args:
@@ -61,16 +61,16 @@ class OutputWriter:
             existing: Files of the output folder; those that were written from the same analysis and settings are kept. None writes all files.
 
         Returns:
-            What the user should know about the files.
+            The facts about its files.
 
         Raises:
             StorageError: a file cannot be written, or the video cannot be read; a retry may succeed.
         """
-        written, wanted = read_written(self.output, name), self._wanted(analysis, source)
+        written, wanted = read_written(self.output, name), self._wanted(analysis.video.uri, source)
         kept = [] if existing is None else [suffix for suffix in wanted if written.sources.get(suffix) == wanted[suffix]]
         todo = [suffix for suffix in wanted if suffix not in kept or f"{name}{suffix}" not in (existing or ())]
         if not todo:
-            return written.notes
+            return written
         written.forget(todo)
         written.store(self.output, name)
         for suffix in todo:
@@ -80,7 +80,20 @@ class OutputWriter:
                 self._write(analysis, name, suffix)
             written.sources[suffix] = wanted[suffix]
         written.store(self.output, name)
-        return written.notes
+        return written
+
+    def are_written(self, sources: Mapping[str, str], uri: str, name: str, source: str, existing: Container[str]) -> bool:
+        """Whether a call would write nothing.
+
+        Args:
+            sources: As in ``WrittenFiles``.
+            uri: Path or URI of the video.
+            name: As in a call.
+            source: As in a call.
+            existing: As in a call.
+        """
+        wanted = self._wanted(uri, source)
+        return all(sources.get(suffix) == digested and f"{name}{suffix}" in existing for suffix, digested in wanted.items())
 
     def write_page(
         self, analysis: AnalysisData, name: str, video: PageVideo | None = None, *, csv: str | None = None, index: str | None = None
@@ -114,9 +127,9 @@ class OutputWriter:
         self._write_overlay.close()
         self._page_video.close()
 
-    def _wanted(self, analysis: AnalysisData, source: str) -> dict[str, str]:
+    def _wanted(self, uri: str, source: str) -> dict[str, str]:
         """Suffix of each file that is wanted -> digest of what it depends on; the page is the last."""
-        config, suffixes = self.config, list(self.suffixes(analysis.video.uri).values())
+        config, suffixes = self.config, list(self.suffixes(uri).values())
         further = {OVERLAY: [config.encoding], PAGE: [config.encoding, config.embed, CSV in suffixes]}
         return {suffix: digest([source, *further.get(suffix, [])]) for suffix in suffixes}
 

@@ -27,17 +27,18 @@ class WrittenFiles:
 
     def store(self, output: Storage, name: str) -> None:
         """Write the facts about the files ``name`` of the output folder."""
-        output.write_bytes(_path(name), json.dumps({"sources": self.sources, "notes": self.notes}).encode())
+        output.write_bytes(written_path(name), json.dumps({"sources": self.sources, "notes": self.notes}).encode())
 
 
 def read_written(output: Storage, name: str) -> WrittenFiles:
     """The facts about the files ``name`` of the output folder; none where nothing was written."""
     try:
-        plain = json.loads(output.read_bytes(_path(name)))
+        plain = json.loads(output.read_bytes(written_path(name)))
     except FileNotFoundError:
         return WrittenFiles()
     return WrittenFiles(sources=plain["sources"], notes=tuple(plain["notes"]))
 
 
-def _path(name: str) -> str:
+def written_path(name: str) -> str:
+    """Path of the facts about the files ``name``, below the output folder."""
     return f"{CACHE}/written/{name}.json"
