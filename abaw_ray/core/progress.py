@@ -112,13 +112,23 @@ def redirect_library_output(log: Path, echo_to: EchoTarget = "stdout", *, copy_l
             console.file = cast(IO[str], _CopiedLines(terminal, log_file)) if copy_lines else terminal
             yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for descriptor, stream in enumerate((sys.stdout, sys.stderr), start=1):
+            _flush(stream, descriptor)
         console.file = None  # pyright: ignore[reportAttributeAccessIssue] (None is the default; rich annotates the setter with IO only)
         for descriptor, duplicate in enumerate(saved, start=1):
             os.dup2(duplicate, descriptor)
             os.close(duplicate)
         _remove_if_empty(log)
+
+
+def _flush(stream: IO[str], descriptor: int) -> None:
+    """Write what the stream holds to the log; drop it where the disk is full, so that it does not reach the terminal later."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nothing, suppress(OSError):
+            os.dup2(nothing.fileno(), descriptor)
+            stream.flush()
 
 
 class _CopiedLines:

@@ -51,7 +51,7 @@ def load_fusion(folder: Path) -> TrainedFusion:
     try:
         metadata = json.loads((folder / METADATA_FILE).read_text())
         config = from_plain(FusionConfig, metadata["config"], "config")
-        seeds = metadata["seeds"]
+        seeds = metadata.get("seeds", [config.seed])  # not in the files of earlier versions, which had one
         models = [_load(folder / _weights_file(number), metadata, replace(config, seed=seed)) for number, seed in enumerate(seeds)]
         provenance = TrainingProvenance(**{name: frozenset(names) for name, names in metadata["provenance"].items()})
     except FileNotFoundError as error:

@@ -171,8 +171,8 @@ class SearchSpaceConfig:
     """Choices for the gate."""
     rows_per_second: tuple[float, ...] = (5.0,)
     """Choices for the training frames per second."""
-    head: tuple[Head, ...] = ("frame",)
-    """Choices for the head; by default that of the paper alone, because the temporal heads were worse on synthetic data (docs/method.md)."""
+    head: tuple[Head, ...] = ()
+    """Choices for the head; empty, the default, for that of ``sweep.fusion``: the temporal heads were worse on synthetic data (docs/method.md)."""
     dropout: tuple[float, float] = (0.0, 0.6)
     """Range of the dropout probability."""
     modality_dropout: tuple[float, float] = (0.0, 0.6)
@@ -188,8 +188,8 @@ class SearchSpaceConfig:
 
     def __post_init__(self) -> None:
         """Reject an empty search space."""
-        if not (self.hidden_dim and self.gate and self.rows_per_second and self.head):
-            raise ConfigError("sweep.search_space: hidden_dim, gate, rows_per_second and head each need at least one value")
+        if not (self.hidden_dim and self.gate and self.rows_per_second):
+            raise ConfigError("sweep.search_space: hidden_dim, gate and rows_per_second each need at least one value")
         for name in ("dropout", "modality_dropout", "lr", "weight_decay", "balancing_power", "label_smoothing"):
             low, high = getattr(self, name)
             if not (low > 0 if name in ("lr", "weight_decay") else low >= 0) or low > high:
@@ -237,5 +237,5 @@ class SweepConfig:
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
         space = self.search_space
-        for width, gate, rate, head in product(space.hidden_dim, space.gate, space.rows_per_second, space.head):
+        for width, gate, rate, head in product(space.hidden_dim, space.gate, space.rows_per_second, space.head or (self.fusion.head,)):
             replace(self.fusion, hidden_dim=width, gate=gate, rows_per_second=rate, head=head)  # refuses what does not fit together

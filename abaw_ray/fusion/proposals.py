@@ -21,7 +21,8 @@ from abaw_ray.fusion.config import SearchSpaceConfig, SweepConfig
 
 Overrides = dict[str, Any]
 """Settings of ``FusionConfig`` by dotted path that differ from those of the sweep."""
-_SHAPE = {name: name for name in ("hidden_dim", "gate", "rows_per_second", "head")}
+_SHAPE = ("hidden_dim", "gate", "rows_per_second", "head")
+"""Fields of the search space that are settings of the same name, one for each population."""
 _RANGES = {
     "dropout": "dropout",
     "modality_dropout": "modality_dropout",
@@ -47,7 +48,7 @@ class CandidateScores:
 
 def distributions(space: SearchSpaceConfig) -> dict[str, BaseDistribution]:
     """Optuna's distributions by path of the setting."""
-    choices: dict[str, BaseDistribution] = {path: CategoricalDistribution(getattr(space, name)) for name, path in _SHAPE.items()}
+    choices: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name in _SHAPE if (values := getattr(space, name))}
     return choices | {path: FloatDistribution(*getattr(space, name), log=name in _LOGARITHMIC) for name, path in _RANGES.items()}
 
 
@@ -66,10 +67,10 @@ def propose(config: SweepConfig, trial: int, finished: Sequence[Sequence[Candida
         study = _study(config, sampler, finished, space)
         if trial == 0:  # the architecture of the given settings, also where the search space does not have it
             candidates: list[Overrides] = [{}]
-            space = space | {path: CategoricalDistribution((value_at(config.fusion, path),)) for path in _SHAPE.values()}
+            space = space | {name: CategoricalDistribution((value_at(config.fusion, name),)) for name in _SHAPE if name in space}
         else:
             candidates = [study.ask(space).params]
-            study.sampler = PartialFixedSampler({path: candidates[0][path] for path in _SHAPE.values()}, sampler)
+            study.sampler = PartialFixedSampler({name: candidates[0][name] for name in _SHAPE if name in space}, sampler)
         while len(candidates) < config.candidates:
             candidates.append(study.ask(space).params)
     return candidates
@@ -81,8 +82,9 @@ def importance(config: SweepConfig, finished: Sequence[Sequence[CandidateScores]
     """
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    space = {path: one for path, one in distributions(config.search_space).items() if not one.single()}
-    study = _study(config, TPESampler(seed=config.seed), finished, space)
+    space = distributions(config.search_space)
+    within = [[one for one in results if _lies_within(config, one, space)] for results in finished]
+    study = _study(config, TPESampler(seed=config.seed), within, {path: one for path, one in space.items() if not one.single()})
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()) if len({trial.value for trial in complete}) > 3 else {}
 
@@ -96,13 +98,22 @@ def _study(config: SweepConfig, sampler: BaseSampler, finished: Sequence[Sequenc
 
 def _trial(config: SweepConfig, result: CandidateScores, space: dict[str, BaseDistribution]) -> FrozenTrial | None:
     """The result for Optuna; None where settings lie outside of the search space, as those of the sweep itself may."""
-    params = {path: result.overrides.get(path, value_at(config.fusion, path)) for path in space}
-    if not all(_contains(distribution, params[path]) for path, distribution in space.items()):
+    if not _lies_within(config, result, space):
         return None
+    params = _values(config, result, space)
     steps = dict(enumerate(map(float, result.macro_f1), 1))
     if result.stopped:
         return create_trial(state=TrialState.PRUNED, params=params, distributions=space, intermediate_values=steps)
     return create_trial(value=max(steps.values()), params=params, distributions=space, intermediate_values=steps)
+
+
+def _values(config: SweepConfig, result: CandidateScores, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    return {path: result.overrides.get(path, value_at(config.fusion, path)) for path in space}
+
+
+def _lies_within(config: SweepConfig, result: CandidateScores, space: dict[str, BaseDistribution]) -> bool:
+    values = _values(config, result, space)
+    return all(_contains(distribution, values[path]) for path, distribution in space.items())
 
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:

@@ -1,7 +1,10 @@
 """A full disk ends the work that needs it with one line that names the machine, and disturbs nothing else."""
 
 import errno
+import os
 import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +40,23 @@ def test_lines_are_on_the_terminal_although_the_log_cannot_be_written(tmp_path, 
     with redirect_library_output(tmp_path / "some.log", copy_lines=True):
         echo("one line")
     assert "one line" in capfd.readouterr().out
+
+
+def test_what_libraries_have_written_to_a_full_disk_is_dropped_and_the_error_of_the_command_is_shown(tmp_path):
+    (tmp_path / "some.log").symlink_to("/dev/full")
+    script = f"""
+from pathlib import Path
+from abaw_ray.core.progress import redirect_library_output
+try:
+    with redirect_library_output(Path({str(tmp_path / "some.log")!r})):
+        print("from a library")
+        raise ValueError("the error")
+except ValueError as error:
+    print(error)
+"""
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=buffered, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "the error\n"
 
 
 def test_the_error_that_ended_a_command_counts_although_the_log_cannot_be_written(tmp_path):

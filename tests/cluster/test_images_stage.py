@@ -11,7 +11,7 @@ from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, ImageWork, check_failures, summarize
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
-from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 
 
@@ -72,6 +72,17 @@ def test_images_without_a_face_are_counted_and_reported(outputs, capsys):
     assert figures["data_sets"]["rafdb"]["no_face"] >= 7 and figures["data_sets"]["rafdb"]["scales"] == []
     check_failures(run, INGEST_IMAGES.store(run), SimpleNamespace(figures={**figures, "rows": 30}))
     assert "of 14 images; training leaves them out (encoder.no_face)" in capsys.readouterr().out
+
+
+def test_unreadable_images_are_counted_over_all_shards_and_too_many_are_an_error(outputs):
+    run, paths = outputs
+    name, path = next((name, path) for name, path in paths.items() if name.startswith("affectnet-train"))
+    run.storage.write_table("fewer.parquet", run.storage.read_table(path).slice(2))
+    figures = summarize(run, {**paths, name: "fewer.parquet"})
+    assert (summarize(run, paths)["unreadable"], figures["unreadable"]) == (0, 2)
+    check_failures(run, INGEST_IMAGES.store(run), SimpleNamespace(figures={**figures, "unreadable": 1, "rows": 28}))
+    with pytest.raises(StageError, match=r"images: 2 of 30 cannot be read; the reasons are in .*/failures"):
+        check_failures(run, INGEST_IMAGES.store(run), SimpleNamespace(figures={**figures, "rows": 28}))
 
 
 def test_another_detector_gives_another_address_and_another_place_of_its_weights_does_not():

@@ -52,6 +52,7 @@ def test_rounds_are_counted_since_the_last_one_in_which_a_further_trial_finished
     with pytest.raises(StageError, match=r"^fusion: a trial: 10\.77\.0\.3 has too little memory for it .*; lower it$"):
         run((1, KILLED), (2, KILLED), *[(2, KILLED)] * 9)
     assert run.rounds == 5, "two in which a trial finished, and three in which none did"
+    run((0, KILLED), (0, KILLED), (1, KILLED), (9, []))
     with pytest.raises(StageError, match=r"^fusion: a trial: it was lost in every attempt"):
         run(*[(0, [LOST])] * 9)
     assert run.rounds == 3
@@ -60,6 +61,7 @@ def test_rounds_are_counted_since_the_last_one_in_which_a_further_trial_finished
 def test_other_errors_end_the_trials_at_once():
     with pytest.raises(RuntimeError, match="^broken$"):
         run((1, RuntimeError("broken")))
-    task_error = RayTaskError("trial", "traceback", DataError("x.parquet: no rows"))
-    with pytest.raises(DataError, match="no rows"):
-        run((1, [LOST, task_error]))
+    for error in (DataError("x.parquet: no rows"), StageError("no rows")):
+        with pytest.raises(type(error), match="no rows"):
+            run((1, [LOST, RayTaskError("trial", "traceback", error)]))
+        assert run.rounds == 1

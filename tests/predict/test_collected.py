@@ -17,7 +17,6 @@ from abaw_ray.predict.output.collection import Collection, write_collection
 from abaw_ray.predict.output.files import OutputWriter
 
 MODEL = ModelInfo(name="m", identity="0", license="MIT")
-MODEL = ModelInfo(name="m", identity="0", license="MIT")
 SUMMARIES = ("summary.csv", "episodes.csv", "failures.csv", "index.html")
 
 
@@ -114,6 +113,14 @@ def test_a_removed_video_leaves_all_files_and_a_failure_is_shown(folder):
     result = folder.write()
     assert folder.read == [] and [video.failure for video in result.videos] == [None, "damaged"]
     assert {row["video"] for row in csv.DictReader(folder.texts()["summary.csv"].decode().splitlines())} == {"a", "c"}
+
+
+def test_files_of_two_commands_at_the_same_time_are_not_used_together(folder):
+    kept = folder.output.read_bytes(".cache/collection/summary.parquet")
+    folder.add("b", labels="AAAAAA")
+    folder.write()
+    folder.output.write_bytes(".cache/collection/summary.parquet", kept)
+    assert [person["frames"] for person in folder.write().videos[1].people] == [6, 6] and sorted(folder.read) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("damage", [b"no table", None])

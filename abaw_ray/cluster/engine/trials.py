@@ -47,18 +47,19 @@ def run_rounds(make_tuner: Callable[[], Any], finished: FinishedTrials, work: st
         StageError: trials were lost in each of several rounds in which no further trial finished.
         AbawError: as the first trial that failed otherwise.
     """
-    rounds, before = 0, -1
+    rounds = 0
     while True:
-        rounds = 1 if finished.count > before else rounds + 1
         before = finished.count
         finished.begin()
         try:
             results = fit_trials(make_tuner(), work, remedy)
-            if not (lost := lost_trials_error(results, work)):
-                return results
         except StageError as error:
             lost = error
-        if rounds >= _MAX_ROUNDS:
+        else:
+            if not (lost := lost_trials_error(results, work, remedy)):
+                return results
+        rounds = 0 if finished.count > before else rounds + 1
+        if rounds == _MAX_ROUNDS:
             raise lost
         cause, _, _ = str(lost).partition(";")
         echo(f"  {cause}; unfinished trials are run again")
@@ -85,7 +86,7 @@ def fit_trials(tuner: Any, work: str, remedy: str = MORE_MEMORY) -> Any:
         raise task_death_error(f"{work}: a trial", str(error.__cause__), remedy) from error
 
 
-def lost_trials_error(results: Any, work: str) -> StageError | None:
+def lost_trials_error(results: Any, work: str, remedy: str) -> StageError | None:
     """The error for trials that were lost with their processes or machines; None if there are none.
 
     Raises:
@@ -96,4 +97,4 @@ def lost_trials_error(results: Any, work: str) -> StageError | None:
     for error in results.errors:
         if not isinstance(error, RayActorError):
             raise unwrapped(error)
-    return task_death_error(f"{work}: a trial", str(results.errors[0])) if results.errors else None
+    return task_death_error(f"{work}: a trial", str(results.errors[0]), remedy) if results.errors else None

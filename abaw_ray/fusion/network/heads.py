@@ -17,7 +17,7 @@ from abaw_ray.fusion.network.noise import TrainingNoise, dropout
 
 _BLOCKS = 2
 """Blocks of the Transformer. Ours."""
-_STEEPEST = 0.25
+_SMALLEST_SLOPE = 0.25
 """Rate at which the attention of the first head falls, per second; that of each further head is twice as large. Ours."""
 
 
@@ -89,7 +89,7 @@ class AttentionHead(nn.Module):
         self.expansions = nn.ModuleList(Linear(width, 2 * width, members) for _ in range(_BLOCKS))
         self.contractions = nn.ModuleList(Linear(2 * width, width, members) for _ in range(_BLOCKS))
         self.output = Linear(width, len(EXPRESSIONS), members)
-        self.register_buffer("slopes", _STEEPEST * 2.0 ** torch.arange(ATTENTION_HEADS), persistent=False)
+        self.register_buffer("slopes", _SMALLEST_SLOPE * 2.0 ** torch.arange(ATTENTION_HEADS), persistent=False)
 
     def forward(self, x: Float[Tensor, "*members n pair"], windows: Windows, noise: TrainingNoise | None) -> Float[Tensor, "*members n 8"]:
         """Logits."""

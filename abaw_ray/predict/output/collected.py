@@ -4,6 +4,7 @@ It is valid for the sizes and modification times that a listing shows of the sto
 What is missing, damaged or out of date is read from the analyses again.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from abaw_ray.predict.output.summary import EPISODES, SUMMARY, list_episodes, su
 from abaw_ray.predict.output.written_files import WrittenFiles, written_path
 
 _FOLDER = f"{CACHE}/collection"
+_REVISION = 1
+"""Raised when an analysis gives another summary or other episodes."""
+_WRITER = b"abaw_ray.writer"
+"""Key of the metadata of each file: the same in files that were written together."""
 _FACTS = pa.schema(
     [
         pa.field("video", pa.string()),
@@ -80,6 +85,8 @@ def read_collected(output: Storage, files: Mapping[str, FileStat], names: Mappin
         facts, summary, episodes = (output.read_table(f"{_FOLDER}/{name}.parquet") for name in ("facts", "summary", "episodes"))
         if not (facts.schema.equals(_FACTS) and summary.schema.equals(SUMMARY) and episodes.schema.equals(EPISODES)):
             return {}  # of another version
+        if len({(table.schema.metadata or {}).get(_WRITER) for table in (facts, summary, episodes)}) > 1:
+            return {}  # of two commands at the same time
     except (FileNotFoundError, StorageError, pa.ArrowInvalid):
         return {}
     found, person, episode = {}, 0, 0
@@ -117,9 +124,9 @@ def store_collected(output: Storage, files: Mapping[str, FileStat], names: Mappi
         "episodes": concatenated(EPISODES, [one.episodes for one in collected.values()]),
         "facts": pa.Table.from_pylist(rows, schema=_FACTS),
     }
-    output.delete(f"{_FOLDER}/facts.parquet")  # first and written last: without it, tables of two runs would be read as one
+    writer = {_WRITER: uuid.uuid4().bytes}
     for name, table in tables.items():
-        output.write_table(f"{_FOLDER}/{name}.parquet", table)
+        output.write_table(f"{_FOLDER}/{name}.parquet", table.replace_schema_metadata(writer))
 
 
 def concatenated(schema: pa.Schema, tables: Sequence[pa.Table]) -> pa.Table:
@@ -130,4 +137,4 @@ def concatenated(schema: pa.Schema, tables: Sequence[pa.Table]) -> pa.Table:
 def _state(files: Mapping[str, FileStat], analysis: str, name: str) -> str:
     """Sizes and modification times of the stored analysis and of the facts about its files; empty where one is missing."""
     stats = [files.get(path) for path in (f"{CACHE}/{analysis}", written_path(name))]
-    return "" if None in stats else " ".join(f"{stat.size}:{stat.modified_ns}" for stat in stats if stat)
+    return "" if None in stats else " ".join([f"{_REVISION}", *(f"{stat.size}:{stat.modified_ns}" for stat in stats if stat)])

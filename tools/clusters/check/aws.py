@@ -61,9 +61,13 @@ def _check_training_zone(config: dict) -> Iterator[str]:
     zones = [zone for zone in (config["provider"].get("availability_zone") or "").replace(" ", "").split(",") if zone]
     if len(zones) == 1:
         return
-    trains = [(where, node, settings) for where, node, settings, _ in node_types(config) if gpu_type(settings.get("InstanceType") or "")]
-    for on_demand in (False, True):  # on-demand machines take the place of spot machines
-        types = [one for one in trains if (ON_DEMAND.items() <= (one[1].get("labels") or {}).items()) == on_demand and one[1].get("max_workers")]
+    pools: dict[bool, list[tuple[str, dict, dict]]] = {False: [], True: []}
+    for where, node, settings, _ in node_types(config):
+        if gpu_type(settings.get("InstanceType") or "") and node.get("max_workers"):
+            pools[ON_DEMAND.items() <= (node.get("labels") or {}).items()].append((where, node, settings))
+    # On-demand machines take the place of spot machines, and train beside them where there may be several.
+    several = sum(node["max_workers"] for _, node, _ in pools[False]) > 1
+    for types in (pools[False] + (pools[True] if several else []), pools[True]):
         subnets = {subnet for _, _, settings in types for subnet in settings.get("SubnetIds") or ("any",)}
         if sum(node["max_workers"] for _, node, _ in types) > 1 and (len(subnets) != 1 or "any" in subnets):
             yield (

@@ -144,7 +144,7 @@ def check_failures(run: Run[Any], store: StageStore, record: Record) -> None:
         if counts["no_face"]:
             use = "training leaves them out" if run.config.encoder.no_face == "skip" else "training uses them whole"
             echo(f"images: {name}: no face found in {counts['no_face']:,} of {counts['train'] + counts['val']:,} images; {use} (encoder.no_face)")
-    unreadable, rows = record.figures["unreadable"], record.figures["rows"]
+    unreadable, rows = record.figures.get("unreadable", 0), record.figures["rows"]
     if not run.policy.within_budget(unreadable, unreadable + rows):
         raise StageError(
             f"images: {unreadable:,.0f} of {unreadable + rows:,.0f} cannot be read; the reasons are in {run.storage.uri(store.path)}/failures"
