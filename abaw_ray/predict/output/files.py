@@ -67,8 +67,7 @@ class OutputWriter:
             StorageError: a file cannot be written, or the video cannot be read; a retry may succeed.
         """
         written, wanted = read_written(self.output, name), self._wanted(analysis.video.uri, source)
-        kept = [] if existing is None else [suffix for suffix in wanted if written.sources.get(suffix) == wanted[suffix]]
-        todo = [suffix for suffix in wanted if suffix not in kept or f"{name}{suffix}" not in (existing or ())]
+        todo = list(wanted) if existing is None else _out_of_date(written.sources, wanted, name, existing)
         if not todo:
             return written
         written.forget(todo)
@@ -92,8 +91,7 @@ class OutputWriter:
             source: As in a call.
             existing: As in a call.
         """
-        wanted = self._wanted(uri, source)
-        return all(sources.get(suffix) == digested and f"{name}{suffix}" in existing for suffix, digested in wanted.items())
+        return not _out_of_date(sources, self._wanted(uri, source), name, existing)
 
     def write_page(
         self, analysis: AnalysisData, name: str, video: PageVideo | None = None, *, csv: str | None = None, index: str | None = None
@@ -165,3 +163,8 @@ class OutputWriter:
             local = Path(folder) / Path(path).name
             write(local)
             self.output.put_file(local, path)
+
+
+def _out_of_date(sources: Mapping[str, str], wanted: Mapping[str, str], name: str, existing: Container[str]) -> list[str]:
+    """Suffixes of the wanted files that do not exist, or were written from something else."""
+    return [suffix for suffix, digested in wanted.items() if sources.get(suffix) != digested or f"{name}{suffix}" not in existing]
