@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.report.tracks.face_files import open_face_file
 
 

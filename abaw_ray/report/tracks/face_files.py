@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

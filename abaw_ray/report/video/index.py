@@ -31,6 +31,7 @@ from abaw_ray.report.web.html import (
 )
 
 _ASSETS = Path(__file__).parent / "assets" / "list"
+_TITLE = "Analyzed videos"
 _COLUMNS = (("title", "Video"), ("duration", "Duration"), ("people", "People"), ("seen", "Face seen"), ("expression", "Expressions"))
 
 
@@ -65,7 +66,7 @@ def render_index(index: VideoIndex, config: IndexConfig | None = None) -> str:
         environment(_ASSETS)
         .get_template("index.html")
         .render(
-            index=index,
+            title=_TITLE,
             css=read_inline(BASE_CSS, THEME_CSS, _ASSETS / "index.css"),
             script=script,
             policy=content_policy(script, img_src="'self' data:"),
@@ -124,4 +125,4 @@ def _facts(index: VideoIndex, failed: int) -> list[str]:
         facts.append(f"{format_duration(sum(durations))} in all")
     if people:
         facts.append("1 person" if people == 1 else f"{format_count(people)} people")
-    return [fact for fact in [*facts, index.finished, f"abaw_ray {__version__}"] if fact]
+    return [*facts, f"abaw_ray {__version__}"]

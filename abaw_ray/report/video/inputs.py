@@ -50,30 +50,21 @@ class VideoPage:
     analyzed_to: float | None = None
     """Times in seconds between which frames are analyzed; frames outside have no boxes. None: from the first frame, to the last one."""
     audio: AudioLevel | None = None
-    people: Sequence[str] = ()
-    """Order of the people; empty: the order of the table, ``main`` first."""
     notes: Sequence[str] = ()
     """Notes on the model, for example its licence or the data on which it was trained."""
-    failures: Sequence[str] = ()
-    """What failed, with reasons."""
     csv: str | None = None
     """Path of the table as CSV, relative to the page."""
     index: str | None = None
     """Path of the list of videos, relative to the page."""
-    finished: str = ""
-    """When the analysis was made, as text."""
 
     def __post_init__(self) -> None:
-        """Reject sizes below 1, paths that are not relative, and people that the table does not have."""
+        """Reject sizes below 1 and paths that are not relative."""
         object.__setattr__(self, "table", schema.conform(self.table, schema.ANALYSIS, stage="video page"))
         if min(self.width, self.height) < 1:
             raise ConfigError(f"{self.title}: the frame has {self.width}x{self.height} pixels; give the size of the upright frame")
         for href in (self.video, self.csv, self.index):
             if isinstance(href, str):
                 quote_relative(href)
-        found = self.table["person"].unique().to_pylist()
-        if self.people and set(self.people) != set(found):
-            raise ConfigError(f"{self.title}: people are {list(self.people)}, but the table has {found}")
 
     @property
     def is_part(self) -> bool:
@@ -81,9 +72,8 @@ class VideoPage:
         return self.analyzed_from is not None or self.analyzed_to is not None
 
     def ordered_people(self) -> list[str]:
-        """Names of the people in the order in which the page shows them."""
-        found = self.table["person"].unique().to_pylist()
-        return list(self.people) or sorted(found, key=lambda name: name != schema.MAIN_TRACK)
+        """Names of the people in the order in which the page shows them: that of the table, ``main`` first."""
+        return sorted(self.table["person"].unique().to_pylist(), key=lambda name: name != schema.MAIN_TRACK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +108,7 @@ class VideoIndex:
     """The list of many videos."""
 
     rows: Sequence[IndexRow]
-    title: str = "Analyzed videos"
     notes: Sequence[str] = ()
-    finished: str = ""
 
 
 def quote_relative(path: str) -> str:

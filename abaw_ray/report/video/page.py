@@ -102,7 +102,7 @@ def _facts(page: VideoPage, start: float, end: float) -> list[str]:
     frames = len(np.unique(page.table["frame"].to_numpy()))
     people = len(page.ordered_people())
     part = [f"analyzed from {format_clock(start)} to {format_clock(end)}"] if page.is_part and frames else []
-    facts = [*part, f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", page.finished, f"abaw_ray {__version__}"]
+    facts = [*part, f"{page.width} × {page.height}", "1 person" if people == 1 else f"{people} people", f"abaw_ray {__version__}"]
     if frames == 1:  # an image has no duration
         facts = ["1 frame", *facts]
     elif frames:

@@ -20,13 +20,13 @@ def render(rows=ROWS, config=None, **fields):
 
 
 def test_the_list_has_all_rows_as_data_and_states_the_totals():
-    page = render(title="My study", notes=["research only"], finished="1 May 2026")
+    page = render(notes=["research only"])
     data = json.loads(page.scripts[0])
     assert data["title"] == ["a.mp4", "b.mp4", "c.mp4"] and data["page"] == ["a.html", "b%20%232.html", None]
     assert data["failure"] == [None, "decoding stopped at frame 7", "not a media file"]
     assert data["thumbnail"] == ["data:image/jpeg;base64,SlBFRzE=", "thumbs/b.jpg", None]
     assert (data["duration"], data["people"], data["seen"]) == ([12.35, 3700.0, None], [2, 1, None], [0.91, 0.0, None])
-    for words in ("My study", "3 videos", "2 failed", "1 h 01 min in all", "3 people", "research only", "1 May 2026", "only failures (2)"):
+    for words in ("Analyzed videos", "3 videos", "2 failed", "1 h 01 min in all", "3 people", "research only", "only failures (2)"):
         assert words in page.text, words
 
 
@@ -55,7 +55,7 @@ def test_100000_rows_give_one_page_of_rows_and_compact_data():
 
 @pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
 def test_names_with_markup_are_escaped(name):
-    page = render([IndexRow(title=name, failure=name)], title=name, notes=[name])
+    page = render([IndexRow(title=name, failure=name)], notes=[name])
     assert len(page.scripts) == 2 and json.loads(page.scripts[0])["title"] == [name]
     assert not [attrs for tag, attrs in page.tags if tag == "img" or "onerror" in attrs]
 
