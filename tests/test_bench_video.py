@@ -13,7 +13,8 @@ import tyro
 from abaw_ray.core.errors import DataError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.schema import FACE
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import DetectorConfig, FacesConfig

@@ -9,6 +9,8 @@ from abaw_ray.faces.identity.config import PeopleConfig
 
 YUNET_HUB = "opencv/face_detection_yunet"
 """Repository of YuNet's weights on the model hub."""
+SCALE_TOLERANCE = 0.02
+"""Relative difference below which two scales of a crop count as the same. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta
 from abaw_ray.cluster.training.ranks.average import WeightAverage
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -135,7 +136,7 @@ def train(folder, rank, world_size):
         (engine, model, average), load = engine_of(stage, accumulation, world_size, bf16), ExpertLoad(4)
         first = run(engine, model, range(HALF), rank, world_size, accumulation, load, average)
         state = {"steps": HALF, "fractions": load.fractions.tolist()}
-        shard = checkpoint.write(engine, state, rank=rank, world_size=world_size, average=average)
+        shard = checkpoint.write(engine, state, CheckpointMeta(world_size=world_size), rank=rank, average=average)
         shard.rename(folder / f"{name_of(case)}-rank{rank}")
         results[case] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation, load, average)
     return results

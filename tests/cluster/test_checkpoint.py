@@ -15,10 +15,13 @@ from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports
 from abaw_ray.cluster.training.checkpoints.checkpoint import delete_local_copy, fetch, write
 from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, read_key
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta, checkpoint_folder, fraction_trained, read_meta
 from abaw_ray.cluster.training.checkpoints.resume import fetch_intact
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
@@ -39,10 +42,10 @@ class SmallEngine:
             (folder / "state" / "model.pt").write_bytes(b"model")
 
 
-def write_checkpoint(storage, path, *, key=b"", value="shard"):
+def write_checkpoint(storage, path, *, key=b"", value="shard", meta=CheckpointMeta(world_size=2)):  # noqa: B008 - frozen
     """Write a checkpoint of two ranks."""
     for rank in range(2):
-        folder = write(SmallEngine(rank, value), {}, rank=rank, world_size=2, key=key)
+        folder = write(SmallEngine(rank, value), {}, meta, rank=rank, key=key)
         upload_folder(folder, storage, path)
         shutil.rmtree(folder)
 
@@ -115,7 +118,7 @@ class FailingEngine:
 def test_an_interrupted_checkpoint_leaves_nothing_on_the_disk(tmp_path, monkeypatch, error):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(type(error)):
-        write(FailingEngine(error), {}, rank=0, world_size=2)
+        write(FailingEngine(error), {}, CheckpointMeta(world_size=2), rank=0)
     assert not list(tmp_path.iterdir())
 
 
@@ -235,3 +238,25 @@ def test_an_unusable_key_is_refused_with_what_to_do(tmp_path, content, message):
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"checkpoint_key_file=.*key: {message}.*openssl rand -hex 32"):
         read_key(str(tmp_path / "key"))
+
+
+def test_the_newest_readable_checkpoint_says_how_much_of_a_training_is_done(stored):
+    store, item = StageStore(stored, "encoder", {}, 1), Item(name="run", identity="images")
+    folder = checkpoint_folder(store, item)
+    assert fraction_trained(store, item) == 0.0
+    for hour, step in enumerate((10, 30)):
+        write_checkpoint(stored, f"{folder}/checkpoint_2026-11-30_0{hour}-00-00", meta=CheckpointMeta(world_size=2, step=step, total_steps=40))
+    stored.write_bytes(f"{folder}/best/3/model.safetensors", b"weights")
+    assert fraction_trained(store, item) == 0.75
+    stored.write_bytes(f"{folder}/checkpoint_2026-11-30_02-00-00/zero/state/rank1.pt", b"of an upload that was cut off")
+    assert fraction_trained(store, item) == 0.75
+    stored.write_bytes(f"{folder}/checkpoint_2026-11-30_01-00-00/meta.json", b"{}")
+    assert fraction_trained(store, item) == 0.25
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_and_counts_as_the_start(stored):
+    store, item = StageStore(stored, "encoder", {}, 1), Item(name="run", identity="images")
+    stored.write_bytes("run/c1/meta.json", b'{"world_size": 2}')
+    assert read_meta(stored, "run/c1") == CheckpointMeta(world_size=2)
+    write_checkpoint(stored, f"{checkpoint_folder(store, item)}/checkpoint_2026-11-30_00-00-00")
+    assert fraction_trained(store, item) == 0.0

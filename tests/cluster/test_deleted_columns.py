@@ -22,7 +22,7 @@ from abaw_ray.cluster.stages.faces import PREPARE_FACES
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import StorageConfig
 
 

@@ -17,7 +17,8 @@ from abaw_ray.core.errors import BusyError
 from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
 from abaw_ray.core.stage_store.lock_file import lock_file
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

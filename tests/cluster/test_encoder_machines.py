@@ -20,7 +20,8 @@ from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.trainer import train_encoder
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
@@ -121,28 +122,33 @@ def test_the_number_of_machines_changes_nothing_in_the_result(store, trained, tm
 WAITING = """
 import signal
 import sys
+import time
 from dataclasses import replace
 from test_encoder_machines import COMPUTE, SETTINGS, SHARDS, StageStore, Storage, StorageConfig
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.trainer import train_encoder
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in every command; a background job of a shell ignores it
 compute = replace(COMPUTE, recovery=RecoveryConfig(wait_minutes=60))
 store = StageStore(Storage(StorageConfig(uri=sys.argv[1])), "encoder", SETTINGS, 1)
 with RaySession(compute) as session:
     session.start(compute.training, gang=True)
-    train_encoder(
-        store=store,
-        item=Item(name="waiting", identity="machines"),
-        shards=SHARDS,
-        config=SETTINGS,
-        compute=compute,
-        on_report=print,
-        on_wait=lambda text: print(text, flush=True),
-        preempted_nodes=None,
-    )
+    try:
+        train_encoder(
+            store=store,
+            item=Item(name="waiting", identity="machines"),
+            shards=SHARDS,
+            config=SETTINGS,
+            compute=compute,
+            on_report=print,
+            on_wait=lambda text: print(text, flush=True),
+            preempted_nodes=None,
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted at {time.time()}", flush=True)
+        raise
 """
 
 
@@ -155,11 +161,15 @@ def test_ctrl_c_ends_a_training_that_waits_for_machines(store, trained, tmp_path
         while "waiting" not in log.read_text():
             assert waiting.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
+        sent = time.time()
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(timeout=60) != 0  # it looks for interrupts every few seconds, and then ends its session
+        assert waiting.wait(timeout=60) != 0  # with the end of its Ray session
     finally:
         waiting.kill()
-    assert log.read_text().rstrip().endswith("KeyboardInterrupt")
+    lines = log.read_text().splitlines()
+    assert lines[-1] == "KeyboardInterrupt"
+    (interrupted,) = (float(line.rpartition(" ")[2]) for line in lines if line.startswith("interrupted at "))
+    assert interrupted - sent < 5, "Ray Train alone would ignore it until the machines are there"
 
 
 def test_no_request_for_machines_is_left(trained, machines):

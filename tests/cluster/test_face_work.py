@@ -14,7 +14,8 @@ from abaw_ray.cluster.stages.faces import PREPARE_FACES, FaceWork, build_work
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import DetectorConfig, FacesConfig

@@ -8,7 +8,8 @@ from logged_work import LoggedWork
 
 from abaw_ray.cluster.engine.workers.worker import ItemWorker, WorkerConfig, manifest
 from abaw_ray.core.errors import ItemError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

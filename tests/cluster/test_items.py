@@ -20,7 +20,8 @@ from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError, StageError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
@@ -222,7 +223,8 @@ from abaw_ray.cluster.engine.workers.rounds import Chain, stream
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.engine.workers.worker import Operator
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 
 def work(store, item, payload):

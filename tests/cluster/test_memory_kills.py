@@ -25,7 +25,8 @@ from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.cluster.stages.stage_two import trials
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.progress import Progress
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.fusion.config import SweepConfig

@@ -25,7 +25,8 @@ from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.cluster.stages import annotations
 from abaw_ray.core.progress import Progress
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
@@ -36,6 +37,7 @@ LARGE = 1_000_000
 """Bytes of an object that Ray keeps in shared memory; smaller ones are kept by the driver and are not lost with a machine."""
 
 
+EMPTY = annotations.AnnotationSet(splits={}, labels={}, example=[])
 TIMEOUT_S = 60.0
 """Timeout of a call, in seconds."""
 
@@ -104,7 +106,7 @@ def test_lost_frames_are_joined_again_while_trials_that_wait_for_them_hold_all_c
     monkeypatch.setattr(annotations, "room_of_frames", lambda *_: 0.1)
     monkeypatch.setattr(annotations, "join", joined)
     run = SimpleNamespace(session=cluster.session, storage=None, policy=Policy())
-    frames, left_out = annotations.frames_in_cluster(run, SimpleNamespace(outputs={}), SimpleNamespace(labels={}), ("train",), stage="fusion")
+    frames, left_out = annotations.frames_in_cluster(run, SimpleNamespace(outputs={}), EMPTY, ("train",), stage="fusion")
     assert left_out == {}
     assert ray.get(ray.remote(num_cpus=0.1)(lambda data: data[1]).remote(frames)) == machine.node_id
     other = cluster.add_node(num_cpus=1, object_store_memory=MEMORY, resources={"other": 1})

@@ -13,7 +13,8 @@ from abaw_ray.cluster.stages.analysis import work as analysis
 from abaw_ray.cluster.stages.analysis.work import ScoreWork, chips_folder
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import ItemError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.predict.find_faces import FACES_FILE, SUMMARY_FILE

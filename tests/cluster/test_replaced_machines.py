@@ -20,7 +20,8 @@ from abaw_ray.cluster.machines.recovery import RecoveryConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import START_TIMEOUT_S, RaySession
 from abaw_ray.cluster.training.trainer import train_encoder
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

@@ -13,7 +13,7 @@ from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE, write_tables
 from abaw_ray.core.settings import to_plain
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.report.page import render
 

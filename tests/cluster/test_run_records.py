@@ -21,7 +21,7 @@ from abaw_ray.cluster.launch.run_records.recorder import Recorder, recorded
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.features.config import DeviceConfig

@@ -18,7 +18,7 @@ from abaw_ray.cluster.stages.workloads.scores import (
     baselines_workload,
     predictions_workload,
 )
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.predict.estimate.cost import Totals
 
 ROWS = [

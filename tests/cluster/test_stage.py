@@ -18,7 +18,7 @@ from abaw_ray.cluster.machines.capacity import Machine
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import ConfigError, DataError, ItemError
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import StorageConfig
 
 pytestmark = pytest.mark.slow

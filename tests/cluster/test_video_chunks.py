@@ -12,7 +12,8 @@ import pytest
 from abaw_ray.cluster.engine.workers.worker import Unfinished
 from abaw_ray.cluster.stages.video_chunks import _chunks_of, process_chunk, split_videos
 from abaw_ray.core.errors import ItemError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig

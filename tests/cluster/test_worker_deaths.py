@@ -13,7 +13,8 @@ from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ItemError, StorageError
 from abaw_ray.core.progress import Progress
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

@@ -8,6 +8,7 @@ import pytest
 from abaw_ray.cluster.engine.run import Run, RunConfig
 from abaw_ray.cluster.launch.presets import PAPER, SMOKE, search_presets
 from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, describe
 from abaw_ray.cluster.stages.workloads import encoder, videos
 from abaw_ray.cluster.stages.workloads.encoder import (
     encoder_gflop,
@@ -16,7 +17,9 @@ from abaw_ray.cluster.stages.workloads.encoder import (
     search_workload,
     training_workload,
 )
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.cluster.training.checkpoints.meta import META_FILE, CheckpointMeta, checkpoint_folder
+from abaw_ray.core.stage_store.record import Item, Record
+from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.encoder.search.config import EncoderSearchConfig
 from abaw_ray.predict.estimate.cost import Totals
 
@@ -49,6 +52,24 @@ def test_a_training_is_three_forward_passes_of_each_image_and_four_where_activat
     assert training_workload(run_of(again), train=1000, val=100, epochs=2).training_gflop == pytest.approx(4 * 2000 * gflop)
     several = training_workload(paper, train=1000, val=100, epochs=2, trainings=6)
     assert several.text == "6 trainings of 2 epochs over 1,000 images" and several.training_gflop == pytest.approx(6 * plain.training_gflop)
+    rest = training_workload(paper, train=1000, val=100, epochs=2, trainings=6, done=1.5)
+    assert rest.text == "6 trainings of 2 epochs over 1,000 images, 25% already done"
+    assert rest.training_gflop == pytest.approx(4.5 * plain.training_gflop) and rest.gflop == pytest.approx(4.5 * plain.gflop)
+
+
+def test_of_an_interrupted_training_the_plan_counts_what_its_checkpoint_does_not_contain(tmp_path):
+    run = run_of(replace(SMOKE, storage=StorageConfig(uri=str(tmp_path))))
+    images = {"rows": 400, "data_sets": {"affectnet": {"train": 300, "val": 100}}}
+    made = {"stage": "images", "store": "images/0", "outputs": {}, "failures": [], "settings": {}, "inputs": [], "seconds": 1.0, "revision": 1}
+    run.records["images"] = Record(**made, figures=images)
+    whole, text = TRAIN_ENCODER.workloads(run, None)[0], describe(run)
+    (item,) = TRAIN_ENCODER.items(run)
+    meta = CheckpointMeta(world_size=1, step=3, total_steps=4).to_json()
+    run.storage.write_bytes(f"{checkpoint_folder(TRAIN_ENCODER.store(run), item)}/checkpoint_2026-11-30_10-00-00/{META_FILE}", meta.encode())
+    run.cache.clear()
+    rest = TRAIN_ENCODER.workloads(run, None)[0]
+    assert rest.training_gflop == pytest.approx(whole.training_gflop / 4) and rest.cpu_s == pytest.approx(whole.cpu_s / 4)
+    assert describe(run) == f"{text}, 75% already done"
 
 
 def test_a_search_counts_the_epochs_that_the_trials_which_have_not_ended_take_together(paper):

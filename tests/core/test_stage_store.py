@@ -5,7 +5,8 @@ import pytest
 
 from abaw_ray.core.errors import ItemError, StageError
 from abaw_ray.core.settings import NO_RESULT
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from abaw_ray.core.errors import StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.stage_store.stored_column import StoredColumn
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage

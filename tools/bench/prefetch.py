@@ -28,7 +28,8 @@ from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo, redirect_library_output
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage

@@ -9,7 +9,8 @@ from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.progress import echo
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.record import Item, Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.stage_store.stored_column import StoredColumn
 from abaw_ray.core.units import size_text
 

@@ -14,7 +14,8 @@ from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.record import Item, Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.stage_store.store_index import StoreIndex
 
 Split = Callable[[Run[Any], Mapping[Item, dict], int], list[Task]]

@@ -12,7 +12,8 @@ from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import NO_RESULT
-from abaw_ray.core.stage_store.records import Record, within_failure_budget
+from abaw_ray.core.stage_store.record import Record
+from abaw_ray.core.stage_store.stage_store import within_failure_budget
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 

@@ -23,7 +23,8 @@ from abaw_ray.core.errors import DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.lock import writer_lock
-from abaw_ray.core.stage_store.records import RUN, Item, Record, StageStore
+from abaw_ray.core.stage_store.record import RUN, Item, Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 

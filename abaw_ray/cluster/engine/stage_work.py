@@ -11,7 +11,8 @@ from abaw_ray.cluster.engine.workers.worker import Task, Work
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import AbawError
-from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.record import Item, Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 
 _ConfigT = TypeVar("_ConfigT", bound=RunConfig)
 

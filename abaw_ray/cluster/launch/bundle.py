@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.core.licenses import RESEARCH_LICENSE, SYNTHETIC_LICENSE
 from abaw_ray.core.settings import digest, from_plain
 from abaw_ray.core.stage_store.provenance import versions
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.storage import Storage

@@ -11,7 +11,7 @@ from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.launch.run_records.recorder import recorded
 from abaw_ray.core.errors import BusyError, StorageError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 
 Finish = Callable[[Run[Any], dict[str, Record]], Any]
 """The run and the records of its stages by name -> the summary; writes the summary and the report."""

@@ -22,7 +22,7 @@ from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.core.progress import console, echo
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.report.page import write_report
 
 STAGES: tuple[Stage, ...] = (

@@ -17,7 +17,7 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import refusal
 from abaw_ray.core.errors import AbawError, ConfigError, StorageError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.text_columns import text_columns

@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.stage_two.tables import CANDIDATES_FILE, EPOCHS_FILE
 from abaw_ray.core.settings import flatten
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.annotations import align_labels
 from abaw_ray.report.ablation.rows import ABLATION_FILE, AblationRow

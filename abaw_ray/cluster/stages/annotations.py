@@ -13,7 +13,7 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.sources import affwild2, data_of, videos
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 from abaw_ray.core.stage_store.store_index import StoreIndex
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.units import gib
@@ -36,6 +36,14 @@ class AnnotationSet:
     """Labels by subject's name, one per annotation row; subjects of the test release have none."""
     example: list[tuple[str, int]]
     """Subject and frame number of each row of the submission; empty without a test release."""
+
+    def names(self, split: Split) -> list[str]:
+        """Names of a split's subjects."""
+        return [name for name, of_subject in self.splits.items() if of_subject == split]
+
+    def labels_of(self, splits: Collection[str]) -> dict[str, np.ndarray]:
+        """Labels of the annotated subjects of these splits."""
+        return {name: labels for name, labels in self.labels.items() if self.splits[name] in splits}
 
     @property
     def identity(self) -> str:
@@ -69,9 +77,11 @@ def cv_folds(run: Run[Any]) -> dict[str, int]:
 
 
 def join(storage: Storage, outputs: list[str], annotations: AnnotationSet, splits: tuple[str, ...]) -> tuple[Frames, dict[str, str]]:
-    """Read FEATURE outputs one by one and join them; returns the frames, and separately the left-out subjects with reasons, for the driver."""
+    """Read FEATURE outputs one by one and join the subjects of these splits; returns the frames, and separately the left-out subjects with reasons,
+    for the driver.
+    """
     tables = (storage.read_table(path, columns=list(COLUMNS)) for path in outputs)
-    frames = join_frames(tables, annotations.labels, annotations.splits, only_splits=splits)
+    frames = join_frames(tables, annotations.labels_of(splits), annotations.splits, only_splits=splits)
     return frames, dict(frames.excluded_subjects)
 
 
@@ -129,10 +139,11 @@ def frames_in_cluster(
     references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
     left_out = fetch(left_out_ref, f"{stage}: reading the features of all frames")
-    if not run.policy.within_budget(len(left_out), len(annotations.labels)):
+    labelled = len(annotations.labels_of(splits))
+    if not run.policy.within_budget(len(left_out), labelled):
         name, reason = next(iter(left_out.items()))
         raise StageError(
-            f"{stage}: {len(left_out)} of {len(annotations.labels)} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
+            f"{stage}: {len(left_out)} of {labelled} annotated subjects cannot be used; at most {run.policy.max_failures:.1%} "
             f"(and at least 1) may fail; first {name}: {reason}; fix them and add --retry-failures, or raise --max-failures"
         )
     return frames, left_out

@@ -17,10 +17,11 @@ from abaw_ray.core.errors import ConfigError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import identity_of
-from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.config import SCALE_TOLERANCE, FacesConfig
 from abaw_ray.faces.crop import REVISION
 from abaw_ray.faces.detection.box_table import BoxTable
 from abaw_ray.faces.detection.weights import yunet_weights
@@ -28,9 +29,6 @@ from abaw_ray.faces.identity.embedder import describe
 from abaw_ray.faces.identity.sface_weights import SFACE_SHA256, sface_weights
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.official_crops import CROPS_REVISION
-
-_SCALE_TOLERANCE = 0.02
-"""Relative difference below which two scales are the same. Ours."""
 
 
 class FaceWork:
@@ -133,7 +131,7 @@ def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[
 def crop_warnings(run: Run[Any]) -> tuple[str, ...]:
     """A sentence about scales beyond the borders of the official crops."""
     faces = run.config.faces
-    beyond = [f"{scale:g}" for scale in faces.chips.scales if scale > faces.crop_scale * (1 + _SCALE_TOLERANCE)]
+    beyond = [f"{scale:g}" for scale in faces.chips.scales if scale > faces.crop_scale * (1 + SCALE_TOLERANCE)]
     if not run.config.data.affwild2_crops or not beyond:
         return ()
     return (

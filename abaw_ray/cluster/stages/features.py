@@ -26,7 +26,8 @@ from abaw_ray.cluster.stages.workloads.videos import face_rows, totals_of_part
 from abaw_ray.core.errors import ConfigError, ItemError, MissingError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import ChipConfig

@@ -27,7 +27,8 @@ from abaw_ray.cluster.stages.workloads.encoder import features_workload
 from abaw_ray.cluster.stages.workloads.videos import face_rows
 from abaw_ray.core import schema
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.folds.plan import OFFICIAL

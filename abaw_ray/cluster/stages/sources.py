@@ -10,7 +10,7 @@ from abaw_ray.cluster.engine.stage import PendingError
 from abaw_ray.cluster.stages.synthetic import generate, is_generated, location
 from abaw_ray.core.errors import AbawError, ConfigError, DataError, ItemError, MissingError, StorageError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import StorageConfig, is_remote
 from abaw_ray.data.affwild2 import AffWild2, is_affwild2
 from abaw_ray.data.config import DataConfig

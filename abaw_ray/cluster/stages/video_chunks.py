@@ -14,7 +14,8 @@ from abaw_ray.cluster.engine.workers.worker import Task, Unfinished
 from abaw_ray.core.errors import AbawError, ItemError
 from abaw_ray.core.process.child_process import ChildDied, ChildLimits, ChildProcess
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.faces.chunk_result import META_FILE, ROWS_FILE
 from abaw_ray.faces.config import SegmentConfig

@@ -22,12 +22,14 @@ from abaw_ray.cluster.machines.waiting.on_demand import OnDemandRequest
 from abaw_ray.cluster.machines.waiting.room import PlacementGroups, release_named
 from abaw_ray.cluster.training.attempts import Attempts, Restart
 from abaw_ray.cluster.training.checkpoints.file_list import read_key
+from abaw_ray.cluster.training.checkpoints.meta import checkpoint_folder
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.ranks.rank import run_rank
 from abaw_ray.cluster.training.ray_private import failure_kind, killed_rank, worker_error, worker_message
 from abaw_ray.cluster.training.reports import ReportWriter, count_checkpoints, forward_reports
 from abaw_ray.core.errors import AbawError, StageError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import resolve
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import EncoderConfig
@@ -82,7 +84,7 @@ def train_encoder(
     job = RankJob(
         storage=store.storage,
         output=store.output(item, ""),
-        run=f"{store.path}/runs/{item.key}",
+        run=checkpoint_folder(store, item),
         stage=store.stage,
         run_id=run_id,
         shards=tuple(shards),

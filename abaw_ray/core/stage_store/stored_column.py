@@ -13,7 +13,8 @@ from functools import partial
 import pyarrow as pa
 
 from abaw_ray.core.progress import progress
-from abaw_ray.core.stage_store.records import Record, StageStore
+from abaw_ray.core.stage_store.record import Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 
 _PARALLEL = 16

@@ -15,6 +15,7 @@ import ray.train
 from two_writers import outcomes_of_two_writers
 
 from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.stage_store import lock
 from abaw_ray.core.stage_store.lock import writer_lock
@@ -125,7 +126,7 @@ def save_checkpoint(monkeypatch):
     monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_storage=lambda: place))
 
     def make(storage):
-        folder = checkpoint.write(StubEngine(), {"step": 7}, rank=0, world_size=1)
+        folder = checkpoint.write(StubEngine(), {"step": 7}, CheckpointMeta(world_size=1), rank=0)
         written = {path.name: path.read_bytes() for path in (folder / "zero").iterdir()}
         try:
             checkpoint.uploader(storage, "run")(ray.train.Checkpoint.from_directory(folder), "checkpoint_1")

@@ -20,7 +20,8 @@ from abaw_ray.cluster.stages.analysis import analyze
 from abaw_ray.cluster.stages.analysis.work import AnalysisWork, FusedWork
 from abaw_ray.core.errors import AbawError
 from abaw_ray.core.process.child import tune_process
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.predict.config import DetectorChoice, cache_config
 from tools.bench.video.pool import link_copies

@@ -22,7 +22,8 @@ from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.errors import StageError
 from abaw_ray.core.progress import redirect_library_output
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 
 _WORKERS = Resources(workers=2, memory_gb=0.1)

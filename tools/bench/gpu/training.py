@@ -14,10 +14,12 @@ from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta
 from abaw_ray.cluster.training.ranks.zero import ZeroConfig, ZeroEngine, prepare_deepspeed
 from abaw_ray.cluster.training.trainer import train_encoder
 from abaw_ray.core import schema
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.expression_model import ExpressionModel
@@ -92,7 +94,7 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     metrics = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
     validation_rate = len(task.val) / (time.perf_counter() - start)
     start = time.perf_counter()
-    folder = checkpoint.write(engine, {}, rank=0, world_size=1)
+    folder = checkpoint.write(engine, {}, CheckpointMeta(world_size=1), rank=0)
     seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)

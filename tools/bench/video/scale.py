@@ -22,7 +22,8 @@ from abaw_ray.cluster.stages import faces
 from abaw_ray.cluster.stages.video_chunks import store_output
 from abaw_ray.core import schema
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.config import DataConfig
 from abaw_ray.faces.config import FacesConfig

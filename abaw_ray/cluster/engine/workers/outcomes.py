@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from abaw_ray.cluster.engine.workers.worker import Task
 from abaw_ray.cluster.metrics.item_metrics import ItemMetrics
 from abaw_ray.core.progress import Progress, echo
-from abaw_ray.core.stage_store.records import StageStore
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.stage_store.store_index import StoreIndex
 
 

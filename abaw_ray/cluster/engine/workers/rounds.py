@@ -12,7 +12,7 @@ from abaw_ray.cluster.engine.workers.worker_deaths import worker_deaths
 from abaw_ray.cluster.machines.placement import nodes_without_cpus, not_on
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.stage_store.records import StageStore
+from abaw_ray.core.stage_store.stage_store import StageStore
 
 _MAX_ROUNDS = 3
 """Attempts at a task that fails with storage errors. Ours."""

@@ -20,7 +20,8 @@ from abaw_ray.cluster.engine.workers.worker_deaths import TaskRegistration
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.metrics.item_metrics import WorkerMetrics
 from abaw_ray.core.errors import AbawError, ItemError, StorageError
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 
 Work = Callable[..., Mapping[str, float]]

@@ -18,7 +18,7 @@ from abaw_ray.cluster.launch.run_records.record import RunFolder, RunRecord, Sta
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.provenance import code_digest, git_revision
-from abaw_ray.core.stage_store.records import Record
+from abaw_ray.core.stage_store.record import Record
 
 FINISH = "finish"
 """Name in the record of what follows the last stage."""

@@ -16,7 +16,7 @@ from abaw_ray.cluster.stages.analysis.plan import forecast, workloads
 from abaw_ray.cluster.stages.analysis.work import CHIPS, AnalysisWork, FindWork, FusedWork, ScoreWork
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, list_videos

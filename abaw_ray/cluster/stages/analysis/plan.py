@@ -12,7 +12,7 @@ from abaw_ray.cluster.engine.workers.rounds import Chain
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.workloads.videos import sampled_totals
 from abaw_ray.core.errors import AbawError, StorageError
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.storage.filesystems import is_remote
 from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import is_image

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from abaw_ray.cluster.stages.sources import video_missing
 from abaw_ray.core.errors import ItemError, MissingError, StorageError
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.folders import download_folder, upload_folder
 from abaw_ray.core.storage.storage import Storage

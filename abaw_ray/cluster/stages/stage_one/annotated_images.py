@@ -24,7 +24,8 @@ from abaw_ray.core.errors import ConfigError, DataError, ItemError
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.folds.chips import AnnotatedChips
 from abaw_ray.encoder.folds.sampling import image_quotas

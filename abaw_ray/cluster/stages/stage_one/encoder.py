@@ -14,10 +14,12 @@ from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.stage_one.scales import check_scales, scale_warnings
 from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports, scores_text
-from abaw_ray.cluster.stages.workloads.encoder import training_workload
+from abaw_ray.cluster.stages.workloads.encoder import done_text, training_workload
+from abaw_ray.cluster.training.checkpoints.meta import fraction_trained
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.progress import echo
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.encoder.config import REVISION, EncoderConfig, parse_source_weights
@@ -87,7 +89,16 @@ def describe(run: Run[Any]) -> str:
     if run.config.encoder.path:
         return f"a copy of {run.config.encoder.path}"
     images, epochs = INGEST_IMAGES.record(run), run.config.encoder.epochs
-    return f"{epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "")
+    return f"{epochs} epochs" + (f" over {images.figures['rows']:,.0f} images" if images else "") + done_text(_fraction_done(run))
+
+
+@once_per_run
+def _fraction_done(run: Run[Any]) -> float:
+    """Fraction of the training that the checkpoint of an interrupted run contains."""
+    if INGEST_IMAGES.record(run) is None:
+        return 0.0
+    (item,) = TRAIN_ENCODER.items(run)
+    return fraction_trained(TRAIN_ENCODER.store(run), item)
 
 
 def train_or_copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
@@ -154,8 +165,8 @@ def train_on(
 
 
 def workload(run: Run[Any]) -> Workload | None:
-    """The training; None for a copied encoder. A training that was interrupted counts whole."""
-    return None if run.config.encoder.path else training_workload(run, *image_counts(run), run.config.encoder.epochs)
+    """What remains of the training; None for a copied encoder."""
+    return None if run.config.encoder.path else training_workload(run, *image_counts(run), run.config.encoder.epochs, done=_fraction_done(run))
 
 
 TRAIN_ENCODER = Stage(

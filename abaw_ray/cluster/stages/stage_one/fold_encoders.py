@@ -19,10 +19,12 @@ from abaw_ray.cluster.stages.stage_one.encoder import TRAIN_ENCODER, train_on
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES, image_counts
 from abaw_ray.cluster.stages.stage_one.training_reports import scores_text
 from abaw_ray.cluster.stages.workloads.encoder import training_workload
+from abaw_ray.cluster.training.checkpoints.meta import fraction_trained
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import RUN, Item, StageStore
+from abaw_ray.core.stage_store.record import RUN, Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
@@ -118,15 +120,18 @@ def describe(run: Run[Any]) -> str:
 
 
 def workload(run: Run[Any]) -> Workload:
-    """The trainings that are not done: still images and, where they are not counted yet, the largest number of chips."""
+    """What remains of the trainings: still images and, where they are not counted yet, the largest number of chips."""
     train, val = image_counts(run)
     chips = PREPARE_ANNOTATED_IMAGES.record(run)
-    encoders, share = 1 + run.config.sweep.folds, (run.config.sweep.folds - 1) / run.config.sweep.folds
+    encoders, done, share = 1 + run.config.sweep.folds, 0.0, (run.config.sweep.folds - 1) / run.config.sweep.folds
     if chips is not None and TRAIN_ENCODER.record(run) is not None:
         wanted = [_item(run, encoder)[0] for encoder in fold_encoders(annotated(run).splits, cv_folds(run))]
-        encoders -= len(TRAIN_FOLD_ENCODERS.store(run).finished(wanted))
+        store = TRAIN_FOLD_ENCODERS.store(run)
+        finished = store.finished(wanted)
+        encoders -= len(finished)
+        done = sum(fraction_trained(store, item) for item in wanted if item.name not in finished)
     images = chips.figures["rows"] if chips is not None else run.config.fold_encoders.images
-    return training_workload(run, train + images * share, val, run.config.fold_encoders.epochs, trainings=encoders)
+    return training_workload(run, train + images * share, val, run.config.fold_encoders.epochs, trainings=encoders, done=done)
 
 
 TRAIN_FOLD_ENCODERS = Stage(

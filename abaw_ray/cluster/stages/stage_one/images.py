@@ -21,7 +21,8 @@ from abaw_ray.core import schema
 from abaw_ray.core.errors import ConfigError, ItemError, StageError
 from abaw_ray.core.progress import echo
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, Record, StageStore
+from abaw_ray.core.stage_store.record import Item, Record
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.stills import StillImage
 from abaw_ray.encoder.config import INGEST_REVISION, IngestConfig

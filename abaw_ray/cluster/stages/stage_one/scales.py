@@ -8,9 +8,8 @@ import numpy as np
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.stages.stage_one.images import INGEST_IMAGES
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.faces.config import SCALE_TOLERANCE
 
-_TOLERANCE = 0.02
-"""Relative difference below which two scales are the same. Ours."""
 _MIN_SHARE = 0.1
 """Smallest share of training images that reach the largest scale of the features without a warning. Ours."""
 
@@ -44,7 +43,7 @@ def scale_warnings(run: Run[Any]) -> tuple[str, ...]:
 
 
 def _covers(trained: tuple[float, float], scale: float) -> bool:
-    return trained[0] * (1 - _TOLERANCE) <= scale <= trained[1] * (1 + _TOLERANCE)
+    return trained[0] * (1 - SCALE_TOLERANCE) <= scale <= trained[1] * (1 + SCALE_TOLERANCE)
 
 
 def _uncovered(scales: tuple[float, ...], trained: tuple[float, float]) -> str:
@@ -61,7 +60,7 @@ def _short_images(data_sets: Mapping[str, Mapping[str, Any]], largest: float) ->
     known = {name: (counts["scales"], counts["train"]) for name, counts in data_sets.items() if counts["scales"]}
     if not known:
         return ()
-    shares = {name: _share_from(deciles, largest * (1 - _TOLERANCE)) for name, (deciles, _) in known.items()}
+    shares = {name: _share_from(deciles, largest * (1 - SCALE_TOLERANCE)) for name, (deciles, _) in known.items()}
     share = sum(shares[name] * count for name, (_, count) in known.items()) / sum(count for _, count in known.values())
     if share >= _MIN_SHARE:
         return ()

@@ -19,7 +19,8 @@ from abaw_ray.cluster.stages.workloads.encoder import search_workload
 from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.progress import echo, progress
 from abaw_ray.core.settings import AutoOnOff, digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.config import REVISION, EncoderConfig
 from abaw_ray.encoder.search.candidates import sample_candidates

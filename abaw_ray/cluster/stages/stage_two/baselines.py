@@ -23,7 +23,8 @@ from abaw_ray.core.errors import ItemError, MissingError
 from abaw_ray.core.expressions import UNLABELLED
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.subjects import recording_of

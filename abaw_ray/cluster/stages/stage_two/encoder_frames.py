@@ -13,6 +13,7 @@ from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.core.storage.storage import Storage
+from abaw_ray.data.subjects import SPLITS, Split
 from abaw_ray.encoder.folds.plan import OFFICIAL, cv_name
 from abaw_ray.fusion.frames import Frames, join_frames, with_visual
 
@@ -34,12 +35,16 @@ class EncoderFrames:
     """Subjects whose chips trained the encoder, by its name."""
     video_of: dict[str, str]
     """Video of every subject of the data set."""
-    memory_gb: float
-    """Memory of the largest set of frames, in GiB, while it is read."""
+    split_gb: dict[Split, float]
+    """Memory of the frames of each split, in GiB, while they are read."""
 
-    def official(self) -> Frames:
-        """Frames of train and validation with the features of ``official``."""
-        return self._frames(OFFICIAL, ("train", "val"))
+    def memory_gb(self, *splits: Split) -> float:
+        """Memory of the frames of these splits together, in GiB."""
+        return sum(self.split_gb[split] for split in splits)
+
+    def official(self, *splits: Split) -> Frames:
+        """Frames of these splits with the features of ``official``."""
+        return self._frames(OFFICIAL, splits)
 
     def cv(self, fold: int) -> Frames:
         """Frames of train and validation with the features of one fold's encoder."""
@@ -90,5 +95,5 @@ def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
         visual=visual,
         train_subjects={name: frozenset(encoder["subjects"]) for name, encoder in encoders.items()},
         video_of=video_of,
-        memory_gb=room_of_frames(run, record, outputs_of(run, features, annotations, ("train", "val"))),
+        split_gb={split: room_of_frames(run, record, outputs_of(run, features, annotations, (split,))) for split in SPLITS},
     )

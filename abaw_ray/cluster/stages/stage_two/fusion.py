@@ -28,7 +28,8 @@ from abaw_ray.cluster.stages.stage_two.tables import write_tables
 from abaw_ray.cluster.stages.stage_two.trials import FEWER_TRIALS, Sweep, run_trials
 from abaw_ray.cluster.stages.workloads.sweep import sweep_workload
 from abaw_ray.core.progress import echo, progress
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.data.folds import assign_folds
@@ -121,7 +122,7 @@ def _run_finals(
     """Train the final models and score the repeats of ``cv``, each in a separate task; returns the figures of each."""
     import ray
 
-    own = sweep.encoders.memory_gb if sweep.encoders else 0.0  # with encoders per fold, each task reads a set of frames of its own
+    own = sweep.encoders.memory_gb("train", "val") if sweep.encoders else 0.0  # with encoders per fold, each task reads a set of frames of its own
     size = replace(run.compute.fusion, memory_gb=run.compute.fusion.memory_gb + own)
     run.session.start(size)
     task = ray.remote(**size.task_options, max_retries=3)
@@ -152,7 +153,7 @@ def final_official(sweep: Sweep, frames: Frames, candidate: dict[str, Any], mode
     The candidate's folds have features of the encoder of the still images, the model those of the encoder ``official`` where there is one.
     """
     config = search.candidate_config(sweep.config, candidate["changes"], mode)
-    frames = sweep.encoders.official() if sweep.encoders else frames
+    frames = sweep.encoders.official("train") if sweep.encoders else frames
     trained = protocols.train_official(frames, config, candidate["epochs"], seeds=sweep.config.final_seeds)
     name = "official" if mode == "fused" else mode
     _upload(sweep, f"{name}/model", trained)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import RunWork
@@ -24,7 +26,8 @@ from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION, UNIMODAL
 from abaw_ray.cluster.stages.stage_two.validation import Scoring, load_model, postprocessing_of, read_boxes, score_validation
 from abaw_ray.cluster.stages.workloads.scores import predictions_workload
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.data.subjects import subjects_with_shared_recordings
 from abaw_ray.fusion.evaluation.fold_encoders import score_ensemble_by_encoder
@@ -49,13 +52,9 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         annotations=annotations,
         encoders=encoder_frames(run),
     )
-    frames = (
-        None
-        if scoring.encoders
-        else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val", "test"), stage=PREDICT.name)[0]
-    )
+    frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("val", "test"), stage=PREDICT.name)[0]
     size = one_trial(run.compute)
-    own = scoring.encoders.memory_gb if scoring.encoders else 0.0  # with encoders per fold, the task reads the frames
+    own = scoring.encoders.memory_gb("val", "test") if scoring.encoders else 0.0  # with encoders per fold, the task reads the frames
     size = replace(size, memory_gb=size.memory_gb + own)
     run.session.start(size)
     task = ray.remote(**size.task_options, max_retries=3)(score)
@@ -78,10 +77,11 @@ def score(scoring: Scoring, frames: Frames | None) -> dict[str, Any]:
     Raises:
         StorageError: the disk of temporary files is full.
     """
-    frames = scoring.encoders.official() if scoring.encoders else frames
+    frames = scoring.encoders.official("val") if scoring.encoders else frames
     assert frames is not None  # given where there are no encoders per fold
     figures = score_validation(scoring, frames)
-    train, val = (frames.labels[frames.rows_of_subjects(frames.subject_names(split))] for split in ("train", "val"))
+    train = np.concatenate(list(scoring.annotations.labels_of(["train"]).values()))
+    val = frames.labels[frames.rows_of_subjects(frames.subject_names("val"))]
     figures["chance_macro_f1"] = chance_macro_f1(train, val[val >= 0], seed=0)
     if scoring.annotations.example:
         figures["submission"] = _test(scoring, frames)
@@ -91,7 +91,7 @@ def score(scoring: Scoring, frames: Frames | None) -> dict[str, Any]:
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """Write the predictions for the test release by the ensemble of the fold models, and the submission file; returns the figures."""
-    selection, known = scoring.selections["cv"], [*frames.subject_names("train"), *frames.subject_names("val")]
+    selection, known = scoring.selections["cv"], [*scoring.annotations.names("train"), *scoring.annotations.names("val")]
     models = [load_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
     if scoring.encoders:
         frames, rows, logits, gate = score_ensemble_by_encoder(models, scoring.encoders.test)
@@ -123,7 +123,7 @@ def describe(run: Run[Any]) -> str:
 
 PREDICT = Stage(
     name="predictions",
-    revision=3,
+    revision=4,
     settings=lambda config: {},
     inputs=(SWEEP_FUSION, EXTRACT_FEATURES, PREPARE_FACES, TRAIN_FOLD_ENCODERS, EXTRACT_FOLD_FEATURES),
     check=annotated,

@@ -14,7 +14,8 @@ from abaw_ray.cluster.engine.trials import FinishedTrials, run_rounds
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.core.progress import progress
 from abaw_ray.core.settings import digest, to_plain
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.fusion import search
 from abaw_ray.fusion.config import SweepConfig

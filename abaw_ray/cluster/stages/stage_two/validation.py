@@ -13,7 +13,8 @@ from abaw_ray.cluster.stages.annotations import AnnotationSet
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.cluster.stages.stage_two.fusion import UNIMODAL
 from abaw_ray.core.settings import from_plain
-from abaw_ray.core.stage_store.records import Item, StageStore
+from abaw_ray.core.stage_store.record import Item
+from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.tables import list_array, rows_of_track
 from abaw_ray.data.subjects import recording_of, subjects_with_shared_recordings
@@ -64,7 +65,7 @@ def score_validation(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     }
     storage, folder = scoring.store.storage, scoring.store.output(scoring.item, "")
     storage.write_table(f"{folder}/{RECORDINGS_FILE}", evaluations_table(evaluations))
-    return {**_figures(evaluations, frames), "rows": len(rows)}
+    return {**_figures(evaluations, scoring.annotations), "rows": len(rows)}
 
 
 def _evaluate(model: TrainedFusion, frames: Frames, selection: dict[str, Any]) -> Evaluation:
@@ -76,9 +77,9 @@ def _evaluation(frames: Frames, tracks: list[SubjectPrediction], selection: dict
     return Evaluation.of_subjects(confusion_matrices(frames, tracks, selection["default"]), [track.subject.recording for track in tracks])
 
 
-def _figures(evaluations: dict[str, Evaluation], frames: Frames) -> dict[str, Any]:
+def _figures(evaluations: dict[str, Evaluation], annotations: AnnotationSet) -> dict[str, Any]:
     official = evaluations["official"]
-    shared = subjects_with_shared_recordings(frames.subject_names("train"), frames.subject_names("val"))
+    shared = subjects_with_shared_recordings(annotations.names("train"), annotations.names("val"))
     unshared = official.without({recording_of(name) for name in shared}).score()
     others = {name: one for name, one in evaluations.items() if name != "official"}
     figures = {name if name.startswith("official") else f"{name}_only": one.score() for name, one in others.items()}

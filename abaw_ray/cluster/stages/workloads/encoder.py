@@ -6,7 +6,7 @@ from typing import Any
 
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.workload import Workload
-from abaw_ray.core.stage_store.records import Item, Record
+from abaw_ray.core.stage_store.record import Item, Record
 from abaw_ray.encoder.config import EncoderConfig
 from abaw_ray.encoder.search.candidates import expected_epochs
 from abaw_ray.encoder.search.config import EncoderSearchConfig
@@ -55,7 +55,7 @@ def images_workload(todo: Mapping[Item, dict] | None) -> Workload | None:
     return Workload(text=f"{count:,} still images", cpu_s=count * _INGEST_MS / 1e3, sources=(source,))
 
 
-def training_workload(run: Run[Any], train: float, val: float, epochs: int, trainings: int = 1) -> Workload:
+def training_workload(run: Run[Any], train: float, val: float, epochs: int, trainings: int = 1, done: float = 0.0) -> Workload:
     """Trainings over images, each with validation after every epoch.
 
     Args:
@@ -64,18 +64,25 @@ def training_workload(run: Run[Any], train: float, val: float, epochs: int, trai
         val: Validation images.
         epochs: Passes over both.
         trainings: Number of equal trainings.
+        done: How many of them are done; an interrupted one counts as the fraction that its checkpoint contains.
     """
-    seen, scored, gflop = epochs * train * trainings, epochs * val * trainings, encoder_gflop(run)
+    left, gflop = epochs * (trainings - done), encoder_gflop(run)
+    seen, scored = left * train, left * val
     factor = 4 if run.compute.recompute_activations else 3  # forward pass, and twice as much backward
     times = f"{trainings} trainings of " if trainings > 1 else ""
     return Workload(
-        text=f"{times}{epochs} epoch{'' if epochs == 1 else 's'} over {train:,.0f} images",
+        text=f"{times}{epochs} epoch{'' if epochs == 1 else 's'} over {train:,.0f} images{done_text(done / trainings)}",
         cpu_s=(seen + scored) * _READ_MS / 1e3,
         images=factor * seen + scored,
         gflop=scored * gflop,
         training_gflop=factor * seen * gflop,
         sources=_SOURCES,
     )
+
+
+def done_text(fraction: float) -> str:
+    """Addition to a text about trainings that were interrupted; empty where none was."""
+    return f", {fraction:.0%} already done" if fraction else ""
 
 
 def search_workload(run: Run[Any], train: float, val: float, ended: Sequence[int]) -> Workload:

@@ -9,7 +9,7 @@ from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.cluster.stages.workloads.videos import face_rows, totals_of_part, video_totals
 from abaw_ray.core.expressions import UNLABELLED
-from abaw_ray.core.stage_store.records import Item
+from abaw_ray.core.stage_store.record import Item
 from abaw_ray.encoder.folds.sampling import image_quotas
 from abaw_ray.features.config import BaselineConfig
 from abaw_ray.predict.estimate.measured import CPU

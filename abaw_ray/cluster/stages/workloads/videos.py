@@ -9,7 +9,7 @@ from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.sources import videos
 from abaw_ray.core.process.child_process import ChildLimits
-from abaw_ray.core.stage_store.records import Item, Record
+from abaw_ray.core.stage_store.record import Item, Record
 from abaw_ray.media.playback.header import VideoHeader, read_headers
 from abaw_ray.predict.config import AnalysisConfig, OutputConfig
 from abaw_ray.predict.estimate.cost import Totals, extrapolated, totals

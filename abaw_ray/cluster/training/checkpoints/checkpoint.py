@@ -4,7 +4,6 @@ Ray's own upload can lose a file without an error (pyarrow's ``copy_files`` drop
 which verifies the upload, and each rank writes a list of its files with their digests, which is checked before anything is loaded.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, check_file, read_list, write_list
+from abaw_ray.cluster.training.checkpoints.meta import META_FILE, CheckpointMeta, read_meta
 from abaw_ray.cluster.training.ranks.average import WeightAverage
 from abaw_ray.cluster.training.ranks.zero import ZeroEngine, to_universal
 from abaw_ray.core.settings import digest
@@ -25,17 +25,16 @@ from abaw_ray.encoder.images import node_cache_folder
 
 AVERAGE = "average"
 """Folder of the average of the weights, beside that of DeepSpeed's files."""
-_META = "meta.json"
 
 
-def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, average: WeightAverage | None = None, key: bytes = b"") -> Path:
+def write(engine: ZeroEngine, state: dict, meta: CheckpointMeta, *, rank: int, average: WeightAverage | None = None, key: bytes = b"") -> Path:
     """Write this rank's files of a checkpoint into a new local folder, which the uploader deletes. All ranks call this together.
 
     Args:
         engine: The engine whose state is saved.
         state: Further state, plain values.
+        meta: What can be read without loading it.
         rank: This rank.
-        world_size: Number of ranks.
         average: Average of the weights, if one is used.
         key: Signs the list of the files; empty for none.
     """
@@ -46,8 +45,8 @@ def write(engine: ZeroEngine, state: dict, *, rank: int, world_size: int, averag
         if average and (average.sharded or rank == 0):
             average.save(folder / AVERAGE, rank)
         if rank == 0:
-            (folder / _META).write_text(json.dumps({"world_size": world_size}))
-        write_list(folder, rank=rank, world_size=world_size, key=key)
+            (folder / META_FILE).write_text(meta.to_json())
+        write_list(folder, rank=rank, world_size=meta.world_size, key=key)
         on_error.pop_all()
     return folder
 
@@ -94,7 +93,7 @@ def fetch(storage: Storage, path: str, *, world_size: int, convert: bool, key: b
     """
     target = _local_copy(storage, path, world_size)
     with FileLock(f"{target}.lock"):
-        written_by = _written_by(storage, path)
+        written_by = read_meta(storage, path).world_size
         universal = convert and written_by != world_size
         if not target.exists():
             with tempfile.TemporaryDirectory(prefix=f"{target.name}-", dir=target.parent) as folder:
@@ -113,16 +112,6 @@ def delete_local_copy(storage: Storage, path: str, *, world_size: int) -> None:
 
 def _local_copy(storage: Storage, path: str, world_size: int) -> Path:
     return node_cache_folder() / f"checkpoint-{digest([storage.uri(path), world_size])}"
-
-
-def _written_by(storage: Storage, path: str) -> int:
-    """Number of ranks that wrote a checkpoint."""
-    try:
-        return int(json.loads(storage.read_bytes(f"{path}/{_META}"))["world_size"])
-    except FileNotFoundError:
-        raise CheckpointError(f"{storage.uri(path)}/{_META}: is missing") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{storage.uri(path)}/{_META}: is not the file that was written") from error
 
 
 def _download(storage: Storage, path: str, target: Path, world_size: int, key: bytes) -> None:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from abaw_ray.cluster.training.checkpoints.checkpoint import delete_local_copy, fetch
 from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError
+from abaw_ray.cluster.training.checkpoints.meta import checkpoint_names
 from abaw_ray.cluster.training.job import RankJob
-from abaw_ray.core.storage.storage import Storage
 
 _LOG = logging.getLogger(__name__)
 OnAllRanks = Callable[[Callable[[], tuple[Path, bool]]], tuple[Path, bool]]
@@ -44,7 +44,7 @@ def fetch_intact(job: RankJob, newest: str, *, world_size: int, on_all_ranks: On
     """
     storage, errors = job.storage, []
     options = {"world_size": world_size, "convert": job.config.zero_stage > 0, "key": job.checkpoint_key}
-    for name in (newest, *_older(storage, job.run, newest)):
+    for name in (newest, *(name for name in checkpoint_names(storage, job.run) if name < newest)):
         path = f"{job.run}/{name}"
         try:
             folder, universal = on_all_ranks(partial(fetch, storage, path, **options))
@@ -55,10 +55,3 @@ def fetch_intact(job: RankJob, newest: str, *, world_size: int, on_all_ranks: On
             continue
         return Resumed(path, folder, universal, f"{errors[0]}; continues from {name} instead" if errors else "")
     raise CheckpointError(f"{errors[0]}; no other checkpoint is intact; delete {storage.uri(job.run)} to train from the start") from errors[0]
-
-
-def _older(storage: Storage, run: str, newest: str) -> list[str]:
-    """Names of the earlier checkpoints of a run, the newest first: Ray names them by time."""
-    prefix = newest.partition("_")[0]
-    names = {name.partition("/")[0] for name in storage.files(run, recursive=True) if "/" in name}
-    return sorted((name for name in names if name.startswith(f"{prefix}_") and name < newest), reverse=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from abaw_ray.cluster.training.attempts import Restart
 from abaw_ray.cluster.training.checkpoints import checkpoint
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta
 from abaw_ray.cluster.training.checkpoints.resume import fetch_intact
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.output import write_output
@@ -165,7 +166,8 @@ class _Rank:
         self.log.upload_events(self.step)
         fractions = self.task.expert_load.fractions.tolist()
         state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
-        folder = checkpoint.write(self.engine, state, rank=self.rank, world_size=self.world_size, average=self.average, key=self.job.checkpoint_key)
+        meta = CheckpointMeta(world_size=self.world_size, step=self.step, total_steps=self.total_steps)
+        folder = checkpoint.write(self.engine, state, meta, rank=self.rank, average=self.average, key=self.job.checkpoint_key)
         ray.train.report(
             report | ({"skipped": self.skipped} if self.skipped else {}),
             checkpoint=ray.train.Checkpoint.from_directory(folder),
