@@ -1,8 +1,9 @@
-"""One rank of ``test_zero.py``: ``python ranks.py RANK WORLD_SIZE PORT FOLDER train|resume``. It runs without a compiler on its PATH."""
+"""One rank of ``test_zero.py``: ``python ranks.py RANK WORLD_SIZE PORT FOLDER train|resume|regroup``. It runs without a compiler on its PATH."""
 
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ CASES = [(0, 1, False), (0, 2, False), (1, 1, False), (2, 1, False), (1, 2, Fals
 """ZeRO stage, gradient accumulation steps of two ranks, and bf16; with bf16 and accumulation, gradients are summed in float32."""
 BATCH, STEPS, HALF = 16, 4, 2
 DECAY = 0.2
+KEYS = ("exp_avg", "exp_avg_sq")
 OPTIM = OptimConfig(lr=1e-2, layer_decay=0.5, max_grad_norm=0.5)
 
 
@@ -105,6 +107,22 @@ def run(engine, model, steps, rank, world_size, accumulation, load, average):
     return results
 
 
+def optimizer_state(engine, model):
+    """Running averages of the gradient and of its square, of every parameter in full."""
+    deepspeed_optimizer = engine._engine.optimizer
+    state = getattr(deepspeed_optimizer, "optimizer", deepspeed_optimizer).state  # with ZeRO, a wrapper of that of PyTorch
+    full = {f"{name}: {key}": torch.zeros(parameter.numel()) for name, parameter in model.named_parameters() for key in KEYS}
+    for name, offset, values in engine.master_weights():
+        places = ((tensor, (values.data_ptr() - tensor.data_ptr()) // values.itemsize) for tensor in state)
+        tensor, start = next((tensor, start) for tensor, start in places if 0 <= start < tensor.numel())
+        for key in KEYS:
+            full[f"{name}: {key}"][offset : offset + values.numel()] = state[tensor][key].view(-1)[start : start + values.numel()]
+    if engine.sharded:
+        for values in full.values():
+            dist.all_reduce(values)
+    return full
+
+
 def copied(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
@@ -129,7 +147,7 @@ def name_of(case):
 
 
 def train(folder, rank, world_size):
-    """Train all cases, with a checkpoint after half of the steps; returns the results of ``run`` by case."""
+    """Train all cases, with a checkpoint after half of the steps; returns the results of ``run`` by case, and the optimizer's state at that time."""
     results = {}
     for case in CASES:
         stage, accumulation, bf16 = case
@@ -138,20 +156,22 @@ def train(folder, rank, world_size):
         state = {"steps": HALF, "fractions": load.fractions.tolist()}
         shard = checkpoint.write(engine, state, CheckpointMeta(world_size=world_size), rank=rank, average=average)
         shard.rename(folder / f"{name_of(case)}-rank{rank}")
+        results[case, "optimizer"] = optimizer_state(engine, model)
         results[case] = first + run(engine, model, range(HALF, STEPS), rank, world_size, accumulation, load, average)
     return results
 
 
-def resume(folder, rank, world_size):
-    """Resume all cases from their checkpoints, which two ranks have written; returns the results of ``run`` by case.
+def resume(folder, rank, world_size, *, regroup=False):
+    """Resume all cases from their checkpoints, which two ranks have written; returns the results of ``run`` by case, and the state that was loaded.
 
-    A single rank takes twice as many micro-batches, so that it runs the same code of DeepSpeed.
+    A single rank takes twice as many micro-batches, so that it runs the same code of DeepSpeed. With ``regroup``, ranks that took one micro-batch
+    take two, and the reverse, as on GPUs with another amount of memory: with bf16 and ZeRO 1, DeepSpeed then has another class of optimizer.
     """
     results = {}
     storage = Storage(StorageConfig(uri=str(folder)))
     for case in CASES:
         stage, accumulation, bf16 = case
-        accumulation *= 2 // world_size if accumulation > 1 else 1
+        accumulation = 3 - accumulation if regroup else accumulation * (2 // world_size if accumulation > 1 else 1)
         shard_folder, universal = checkpoint.fetch(storage, name_of(case), world_size=world_size, convert=stage > 0)
         assert universal == (world_size != 2 and stage > 0)
         engine, model, average = engine_of(stage, accumulation, world_size, bf16, universal=universal)
@@ -159,6 +179,7 @@ def resume(folder, rank, world_size):
         average.load(shard_folder.parent / checkpoint.AVERAGE)
         dist.barrier()
         checkpoint.delete_local_copy(storage, name_of(case), world_size=world_size)
+        results[case, "optimizer"] = optimizer_state(engine, model)
         load = ExpertLoad(4, fractions=state["fractions"])
         results[case] = run(engine, model, range(state["steps"], STEPS), rank, world_size, accumulation, load, average)
     return results
@@ -191,7 +212,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     prepare_deepspeed(gpu=False)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    torch.save({"train": train, "resume": resume}[command](folder, rank, world_size), folder / f"{command}-{world_size}-{rank}.pt")
+    torch.save(
+        {"train": train, "resume": resume, "regroup": partial(resume, regroup=True)}[command](folder, rank, world_size),
+        folder / f"{command}-{world_size}-{rank}.pt",
+    )
     dist.barrier()
     with suppress(RuntimeError):
         dist.destroy_process_group()
