@@ -1,4 +1,4 @@
-"""Settings modules import no heavy package, so that ``--help`` and errors in options appear quickly."""
+"""Settings modules import no heavy package, so that ``--help`` and errors in options appear quickly; workers import only those that they need."""
 
 import subprocess
 import sys
@@ -31,10 +31,27 @@ LIGHT = [
 ]
 """Modules that define settings, and all others that ``--help`` imports."""
 
+WORKERS = {
+    "abaw_ray.cluster.stages.faces": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.features": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.stage_two.trials": ("timm", "transformers", "torchaudio", "sklearn"),
+    "abaw_ray.cluster.stages.stage_two.predictions": ("timm", "transformers", "torchaudio", "sklearn"),
+    "abaw_ray.cluster.training.ranks.rank": ("transformers", "torchaudio", "sklearn"),
+    "abaw_ray.cluster.launch.pipeline": ("timm", "transformers", "sklearn"),
+}
+"""Modules that every worker of a stage, or the driver, imports, and packages that cost them a second or more and are not needed, or not there."""
+
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_a_settings_module_imports_no_heavy_package(module):
     code = f"import sys, {module}; print(*({set(HEAVY)!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("module", WORKERS)
+def test_a_worker_imports_no_heavy_package_of_another_stage(module):
+    code = f"import sys, {module}; print(*({set(WORKERS[module])!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

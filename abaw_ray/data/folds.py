@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.model_selection import StratifiedGroupKFold
 
 from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.expressions import EXPRESSIONS, class_counts
@@ -39,6 +38,8 @@ def assign_folds(labels_by_name: Mapping[str, Int[np.ndarray, " frames"]], *, fo
 
     Source: scikit-learn's ``StratifiedGroupKFold``; grouping as in ``docs/data.md``, section 1; subsampling and ``repeat`` ours.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # only here: the import takes a second, and most workers need no folds
+
     names = sorted(labels_by_name)
     recordings = sorted({recording_of(name) for name in names})
     if folds < 2 or len(recordings) < folds:

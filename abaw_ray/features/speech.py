@@ -16,7 +16,8 @@ from abaw_ray.core.errors import ConfigError, StageError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import DeviceConfig, SpeechConfig
 from abaw_ray.features.device import setup_device
-from abaw_ray.features.wav2vec import Wav2Vec, check_layer, weights_source
+from abaw_ray.features.speech_weights import check_layer, weights_source
+from abaw_ray.features.wav2vec import Wav2Vec
 from abaw_ray.media.audio import RATE, Audio, windows
 
 _EPSILON = 1e-7

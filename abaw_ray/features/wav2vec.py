@@ -3,8 +3,6 @@
 ``speech`` determines the model's input and pools its states.
 """
 
-import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from abaw_ray.core.errors import ConfigError, DataError
-from abaw_ray.core.settings import digest
+from abaw_ray.core.errors import DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
-from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.weights import WeightsSource
-from abaw_ray.features.config import WAV2VEC_HUB, Layer, RandomWav2VecConfig, SpeechConfig
+from abaw_ray.features.config import Layer, RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.pretrained import without_progress_bar
+from abaw_ray.features.speech_weights import CONFIG_FILE, REMEDY, weights_source
 from abaw_ray.media.audio import RATE
 
 _BAND_HZ = (80.0, 6000.0)
 """Range of the filters' centre frequencies in the random model; ours."""
-_CONFIG_FILE = "config.json"
-_REMEDY = "set features.speech.weights to the path or URI of a folder with a Wav2Vec 2.0 model as transformers saves it, or to random"
-_FILES = (_CONFIG_FILE, "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 
 
 def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
@@ -92,7 +86,7 @@ class Wav2Vec:
         if source.is_random:
             model = build_random(random)
         else:
-            with source.local_folder(_CONFIG_FILE) as folder:
+            with source.local_folder(CONFIG_FILE) as folder:
                 model = self._load(folder, source.value)
         module: Any = model.eval().requires_grad_(False)
         self.device, self.model = device, module.to(device)
@@ -111,7 +105,7 @@ class Wav2Vec:
             with without_progress_bar():
                 loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise DataError(f"features.speech.weights={name}: {' '.join(str(error).split())[:160]}; {_REMEDY}") from error
+            raise DataError(f"features.speech.weights={name}: {' '.join(str(error).split())[:160]}; {REMEDY}") from error
         model, info = loaded
         missing = [key for key in info["missing_keys"] if key != "masked_spec_embed"]
         if missing or model.config.model_type != "wav2vec2":
@@ -146,28 +140,6 @@ class Wav2Vec:
         return torch.stack(tuple(chosen)).float().mean(dim=0)
 
 
-def check_layer(layer: Layer, layers: int) -> None:
-    """Check that a model with this number of blocks has these hidden states.
-
-    Raises:
-        ConfigError: it has not, or one layer is given twice, as ``12`` and ``-1``.
-    """
-    if layer == "mean":
-        return
-    given = (layer,) if isinstance(layer, int) else layer
-    if not all(-layers - 1 <= index <= layers for index in given):
-        raise ConfigError(f"speech.layer={layer}: the model has layers 0 to {layers}, or mean")
-    if len({index % (layers + 1) for index in given}) < len(given):
-        raise ConfigError(f"speech.layer={layer}: names a layer twice; the model has layers 0 to {layers}, of which -1 is the last one")
-
-
-def weights_source(config: SpeechConfig, storage: StorageConfig | None = None) -> WeightsSource:
-    """Where the speech model comes from; ``storage`` has the settings of object stores, for a URI."""
-    return WeightsSource(
-        setting="features.speech.weights", value=config.weights, repository=WAV2VEC_HUB, remedy=_REMEDY, storage=storage or StorageConfig()
-    )
-
-
 def save_speech_model(folder: Path, config: SpeechConfig, storage: StorageConfig | None = None) -> str:
     """Save the speech model as transformers does, safetensors and JSON, unless it is one of the model hub; returns the repository or "".
 
@@ -183,41 +155,3 @@ def save_speech_model(folder: Path, config: SpeechConfig, storage: StorageConfig
     speech.model.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=speech.normalize).save_pretrained(folder)
     return ""
-
-
-def check_weights(config: SpeechConfig, storage: StorageConfig) -> None:
-    """Check that the speech model exists and has the chosen layers, without a download: the layers of one on the model hub are checked on loading.
-
-    Raises:
-        ConfigError: it does not exist, it has no such layer, or the model hub does not respond.
-        StorageError: the object store cannot be read.
-    """
-    source = weights_source(config, storage)
-    source.check(_CONFIG_FILE)
-    if source.is_random:
-        check_layer(config.layer, config.random.num_hidden_layers)
-    elif not source.hub_repository:
-        with source.store.local_copy(_CONFIG_FILE) as path, suppress(ValueError):  # a damaged file is refused on loading
-            layers = json.loads(path.read_text()).get("num_hidden_layers")
-            check_layer(config.layer, layers if isinstance(layers, int) else Wav2Vec2Config().num_hidden_layers)
-
-
-def weights_identity(source: WeightsSource) -> str:
-    """A digest of the weights' content, for the address of a stage's results: other files in the same folder give other features.
-
-    The name of a repository on the model hub and ``random`` are returned as they are.
-
-    Raises:
-        ConfigError: there is no such folder, or it does not hold a model.
-        StorageError: the object store could not be read after all retries.
-    """
-    if source.is_random or source.hub_repository:
-        return source.hub_repository or source.value
-    source.check(_CONFIG_FILE)
-    files = [name for name in source.store.files("") if name in _FILES or name.startswith(("model-", "pytorch_model-"))]
-    return digest([[name, _hash(source.store, name)] for name in files])
-
-
-def _hash(storage: Storage, name: str) -> str:
-    with storage.local_copy(name) as path, path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

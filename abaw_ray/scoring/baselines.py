@@ -7,10 +7,6 @@ import warnings
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 
@@ -37,6 +33,11 @@ def logistic_predictions(
 
     Source: ours; the solver (L-BFGS) stops after 200 iterations, converged or not.
     """
+    from sklearn.exceptions import ConvergenceWarning  # only here: the import takes a second, and most callers fit no regression
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MAX_ITER, class_weight="balanced", random_state=seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

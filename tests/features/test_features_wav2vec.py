@@ -12,7 +12,8 @@ from abaw_ray.core.errors import ConfigError, DataError
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.features.config import RandomWav2VecConfig, SpeechConfig
 from abaw_ray.features.speech import SpeechFeatures
-from abaw_ray.features.wav2vec import Wav2Vec, build_random, check_weights, weights_identity, weights_source
+from abaw_ray.features.speech_weights import check_weights, weights_identity, weights_source
+from abaw_ray.features.wav2vec import Wav2Vec, build_random
 from abaw_ray.media.audio import Audio
 
 CPU = torch.device("cpu")

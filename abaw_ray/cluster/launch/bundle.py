@@ -16,7 +16,6 @@ from abaw_ray.core.storage.local_disk import disk_full_to_storage_error
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.still_images.image_folders import name_folders
 from abaw_ray.encoder.folds.plan import OFFICIAL
-from abaw_ray.predict.bundle.audio_visual import write_audio_visual
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import has_bundle, upload_bundle
 from abaw_ray.predict.config import Protocol
@@ -57,6 +56,8 @@ def write_model(run: Run[Any], records: dict[str, Record], summary: dict[str, An
 
 
 def _write(storage: Storage, metadata: BundleMetadata, encoder: str, fusion: str, folders: dict[str, str]) -> None:
+    from abaw_ray.predict.bundle.audio_visual import write_audio_visual  # only here: a command that finds everything done loads no model library
+
     with disk_full_to_storage_error(), ExitStack() as stack:
         inputs, output = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="abaw-model-"))) for _ in range(2))
         download_folder(storage, encoder, inputs / "encoder")

@@ -32,8 +32,7 @@ from abaw_ray.core.storage.folders import download_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import REVISION, DeviceConfig, FeaturesConfig
-from abaw_ray.features.extract import ExtractFeatures
-from abaw_ray.features.wav2vec import check_weights, weights_identity, weights_source
+from abaw_ray.features.speech_weights import check_weights, weights_identity, weights_source
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
@@ -63,6 +62,8 @@ class FeatureWork:
 
     def __init__(self, config: FeaturesConfig, chips: ChipConfig, storage: Storage, encoder: str, device: DeviceConfig, limits: ChildLimits) -> None:
         """Download the encoder (a folder of that stage's output) and build both models; ``limits`` apply to the decoding of audio."""
+        from abaw_ray.features.extract import ExtractFeatures  # only here: the driver and other workers start in a third of the time without it
+
         self.decode_audio = IsolatedAudioDecoder(limits)
         self.device_lock = threading.Lock()
         with tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:

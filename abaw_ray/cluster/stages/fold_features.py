@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,8 +34,9 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.encoder.folds.plan import OFFICIAL
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.config import REVISION, DeviceConfig, VisualConfig
-from abaw_ray.features.visual import VisualFeatures
-from abaw_ray.features.visual_rows import visual_rows
+
+if TYPE_CHECKING:
+    from abaw_ray.features.visual import VisualFeatures
 
 _ROWS = 1024
 """Number of rows whose chips are in memory at the same time."""
@@ -56,6 +57,8 @@ class FoldFeatureWork:
             ItemError: there are no chips, or one cannot be decoded.
             StorageError: the item cannot be read, or its output cannot be written.
         """
+        from abaw_ray.features.visual_rows import visual_rows
+
         visual, rows = self._encoder(store.storage, payload["encoder"]), 0
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
             local = Path(folder) / "output.parquet"
@@ -66,7 +69,9 @@ class FoldFeatureWork:
             store.storage.put_file(local, store.output(item))
         return {"rows": rows}
 
-    def _encoder(self, storage: Storage, folder: str) -> VisualFeatures:
+    def _encoder(self, storage: Storage, folder: str) -> "VisualFeatures":
+        from abaw_ray.features.visual import VisualFeatures  # only here, as in ``FeatureWork``
+
         if self.visual is not None and folder == self.folder:
             return self.visual
         self.close()  # before another encoder takes its place in memory

@@ -9,10 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from abaw_ray.encoder.evaluation.metrics import count_confusions, scores_of
 from abaw_ray.encoder.evaluation.sets import ValidationSet
@@ -68,6 +64,11 @@ def linear_probe(
     Returns:
         ``data_sets``: scores by validation set; ``train_images``; ``converged``: whether the optimizer ended before its limit of iterations.
     """
+    from sklearn.exceptions import ConvergenceWarning  # only here, as the import takes a second of every rank
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = LogisticRegression(C=_C, class_weight="balanced", max_iter=_MAX_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported as `converged`
