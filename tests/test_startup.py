@@ -37,9 +37,13 @@ WORKERS = {
     "abaw_ray.cluster.stages.stage_two.trials": ("timm", "transformers", "torchaudio", "sklearn"),
     "abaw_ray.cluster.stages.stage_two.predictions": ("timm", "transformers", "torchaudio", "sklearn"),
     "abaw_ray.cluster.training.ranks.rank": ("transformers", "torchaudio", "sklearn"),
-    "abaw_ray.cluster.launch.pipeline": ("timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.fold_features": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.stage_one.images": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.stage_one.annotated_images": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.stages.stage_two.baselines": ("torch", "timm", "transformers", "sklearn"),
+    "abaw_ray.cluster.launch.pipeline": ("timm", "transformers", "torchaudio", "sklearn", "matplotlib"),
 }
-"""Modules that every worker of a stage, or the driver, imports, and packages that cost them a second or more and are not needed, or not there."""
+"""Modules that workers of a stage, or the driver, import -> packages that take a second or so and that they do not need, or only later."""
 
 
 @pytest.mark.parametrize("module", LIGHT)
@@ -54,6 +58,20 @@ def test_a_worker_imports_no_heavy_package_of_another_stage(module):
     code = f"import sys, {module}; print(*({set(WORKERS[module])!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_address_of_features_is_computed_without_a_model_library():
+    code = """
+import sys
+from abaw_ray.cluster.engine.run import Run
+from abaw_ray.cluster.launch.presets import SMOKE
+from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
+print(EXTRACT_FEATURES.store(Run(SMOKE, RaySession(SMOKE.compute))).path, *({"torch", "timm", "transformers", "ray"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (path,) = done.stdout.split()
+    assert path.startswith("features/")
 
 
 def test_the_help_of_all_commands_imports_no_installed_package():

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,13 +16,11 @@ from abaw_ray.cluster.metrics.run_events import RunEvents
 from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports
 from abaw_ray.cluster.training.checkpoints.checkpoint import delete_local_copy, fetch, write
 from abaw_ray.cluster.training.checkpoints.file_list import CheckpointError, read_key
-from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta, checkpoint_folder, fraction_trained, read_meta
+from abaw_ray.cluster.training.checkpoints.meta import CheckpointMeta
 from abaw_ray.cluster.training.checkpoints.resume import fetch_intact
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.core.settings import digest
-from abaw_ray.core.stage_store.record import Item
-from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.folders import upload_folder
 from abaw_ray.core.storage.storage import Storage
@@ -93,6 +92,17 @@ def test_a_checkpoint_with_a_missing_file_is_refused_by_name(stored, lost, messa
     stored.delete(f"run/c1/{lost}")
     with pytest.raises(CheckpointError, match=message):
         fetch(stored, "run/c1", world_size=2, convert=True)
+
+
+def test_a_checkpoint_whose_metadata_an_earlier_version_wrote_is_downloaded(tmp_path):
+    storage = Storage(StorageConfig(uri=str(tmp_path)))
+    meta = SimpleNamespace(world_size=2, to_json=lambda: '{"world_size": 2}')
+    write_checkpoint(storage, "run/c1", meta=meta)
+    try:
+        folder, universal = fetch(storage, "run/c1", world_size=2, convert=True)
+        assert (folder / "state" / "rank1.pt").exists() and not universal
+    finally:
+        delete_local_copy(storage, "run/c1", world_size=2)
 
 
 def test_a_truncated_file_is_refused_by_name(stored):
@@ -238,25 +248,3 @@ def test_an_unusable_key_is_refused_with_what_to_do(tmp_path, content, message):
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"checkpoint_key_file=.*key: {message}.*openssl rand -hex 32"):
         read_key(str(tmp_path / "key"))
-
-
-def test_the_newest_readable_checkpoint_says_how_much_of_a_training_is_done(stored):
-    store, item = StageStore(stored, "encoder", {}, 1), Item(name="run", identity="images")
-    folder = checkpoint_folder(store, item)
-    assert fraction_trained(store, item) == 0.0
-    for hour, step in enumerate((10, 30)):
-        write_checkpoint(stored, f"{folder}/checkpoint_2026-11-30_0{hour}-00-00", meta=CheckpointMeta(world_size=2, step=step, total_steps=40))
-    stored.write_bytes(f"{folder}/best/3/model.safetensors", b"weights")
-    assert fraction_trained(store, item) == 0.75
-    stored.write_bytes(f"{folder}/checkpoint_2026-11-30_02-00-00/zero/state/rank1.pt", b"of an upload that was cut off")
-    assert fraction_trained(store, item) == 0.75
-    stored.write_bytes(f"{folder}/checkpoint_2026-11-30_01-00-00/meta.json", b"{}")
-    assert fraction_trained(store, item) == 0.25
-
-
-def test_a_checkpoint_of_an_earlier_version_is_resumed_and_counts_as_the_start(stored):
-    store, item = StageStore(stored, "encoder", {}, 1), Item(name="run", identity="images")
-    stored.write_bytes("run/c1/meta.json", b'{"world_size": 2}')
-    assert read_meta(stored, "run/c1") == CheckpointMeta(world_size=2)
-    write_checkpoint(stored, f"{checkpoint_folder(store, item)}/checkpoint_2026-11-30_00-00-00")
-    assert fraction_trained(store, item) == 0.0

@@ -21,6 +21,7 @@ from synthetic_images import CONFIG
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.training.checkpoints.meta import fraction_trained
 from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.ranks.rank_errors import first_error
 from abaw_ray.cluster.training.trainer import train_encoder
@@ -81,6 +82,7 @@ def disturbed(store, session, tmp_path_factory):
     The ranks report every four steps; the last value is what the node exports for Prometheus at the end.
     """
     reports, messages, killed, notices = [], [], [], tmp_path_factory.mktemp("notices")
+    fractions = {}
 
     def preempted_nodes():  # each rank of the first group gets the notice once
         noticed = len(list(notices.iterdir()))
@@ -89,6 +91,8 @@ def disturbed(store, session, tmp_path_factory):
 
     def on_report(report):
         reports.append(report)
+        if "epoch" in report:
+            fractions[report["epoch"]] = fraction_trained(store, ITEM)
         if report.get("epoch") in (2, 3) and len(killed) == report["epoch"] - 2:
             killed.append(kill_a_worker())
 
@@ -107,6 +111,7 @@ def disturbed(store, session, tmp_path_factory):
         )
     exported = wait_for_metrics(lambda values: values.get(f"abaw_ray_training_step{{{TAGS}}}") == 36.0)  # of the last rank 0
     assert killed == [2, 2]
+    assert all(epoch / 6 <= fraction <= 1 for epoch, fraction in fractions.items() if epoch < 6), fractions
     return metrics, reports, messages, exported
 
 

@@ -103,7 +103,7 @@ def joined(storage, outputs, annotations, splits):
 
 def test_lost_frames_are_joined_again_while_trials_that_wait_for_them_hold_all_cpus(cluster, machine, monkeypatch):
     monkeypatch.setattr(annotations, "outputs_of", lambda *_: [])
-    monkeypatch.setattr(annotations, "room_of_frames", lambda *_: 0.1)
+    monkeypatch.setattr(annotations, "frame_sizes", lambda *_: lambda outputs: 1e8)
     monkeypatch.setattr(annotations, "join", joined)
     run = SimpleNamespace(session=cluster.session, storage=None, policy=Policy())
     frames, left_out = annotations.frames_in_cluster(run, SimpleNamespace(outputs={}), EMPTY, ("train",), stage="fusion")

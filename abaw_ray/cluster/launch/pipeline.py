@@ -23,7 +23,6 @@ from abaw_ray.cluster.stages.stage_two.fusion import SWEEP_FUSION
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
 from abaw_ray.core.progress import console, echo
 from abaw_ray.core.stage_store.record import Record
-from abaw_ray.report.page import write_report
 
 STAGES: tuple[Stage, ...] = (
     PREPARE_FACES,
@@ -43,6 +42,8 @@ STAGES: tuple[Stage, ...] = (
 
 def finish(run: Run[Any], records: dict[str, Record]) -> dict[str, Any]:
     """Write ``summary.json``, ``report.html`` and the model bundle, and print the scores."""
+    from abaw_ray.report.page import write_report  # only here: with matplotlib
+
     started = time.monotonic()
     summary = run_summary(records)
     summary_file = RunFolder(run.storage, run.id).write_summary(summary)

@@ -1,7 +1,7 @@
 """Annotations of the user's Aff-Wild2 tree, and the features of its subjects, joined into one ``Frames`` in the cluster's shared memory."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,14 @@ class AnnotationSet:
     example: list[tuple[str, int]]
     """Subject and frame number of each row of the submission; empty without a test release."""
 
-    def names(self, split: Split) -> list[str]:
+    def subject_names(self, split: Split) -> list[str]:
         """Names of a split's subjects."""
         return [name for name, of_subject in self.splits.items() if of_subject == split]
+
+    def without(self, names: Collection[str]) -> "AnnotationSet":
+        """The same annotations without these subjects."""
+        splits = {name: split for name, split in self.splits.items() if name not in names}
+        return replace(self, splits=splits, labels={name: rows for name, rows in self.labels.items() if name in splits})
 
     def labels_of(self, splits: Collection[str]) -> dict[str, np.ndarray]:
         """Labels of the annotated subjects of these splits."""
@@ -92,20 +97,15 @@ def outputs_of(run: Run[Any], features: Mapping[str, str], annotations: Annotati
     return sorted(path for video, path in features.items() if video in wanted)
 
 
-def room_of_frames(run: Run[Any], features: Record, outputs: Sequence[str]) -> float:
-    """GiB that a task needs to join the frames of these FEATURE outputs: once the frames, which grow by an eighth at a time, and one video.
-
-    Their numbers of rows are in the index of their store.
-    """
-    if not outputs:
-        return gb_to_join(0)
+def frame_sizes(run: Run[Any], features: Record) -> Callable[[Sequence[str]], float]:
+    """A function that gives the size in bytes of the frames of FEATURE outputs; their numbers of rows are in the index of their store."""
     index = StoreIndex(run.storage, features.store)
     index.refresh()
-    return gb_to_join(index.rows(outputs) * bytes_per_frame(run.storage.table_schema(outputs[0])))
+    return lambda outputs: index.rows(outputs) * bytes_per_frame(run.storage.table_schema(outputs[0])) if outputs else 0.0
 
 
 def gb_to_join(frames: float) -> float:
-    """GiB of heap memory that a task needs to join frames of this size in bytes."""
+    """GiB of heap memory that a task needs to join frames of this size in bytes: the frames, which grow by an eighth at a time, and one video."""
     return round(frames * GROWTH / gib(1) + _ONE_VIDEO_GB, 2)
 
 
@@ -128,18 +128,18 @@ def frames_in_cluster(
     import ray
 
     outputs = outputs_of(run, features.outputs, annotations, splits)
-    resources = Resources(workers=1, memory_gb=room_of_frames(run, features, outputs))
+    resources = Resources(workers=1, memory_gb=gb_to_join(frame_sizes(run, features)(outputs)))
     try:
         run.session.start(resources)
     except ConfigError as error:
-        raise ConfigError(f"{stage}: the features of all frames take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
+        raise ConfigError(f"{stage}: the features take {resources.memory_gb:.1f} GB at once; use a machine with more memory") from error
     # If all machines with the frames are lost, Ray joins them again; trials that wait for them may hold all CPUs, so the task requests none.
     options = resources.task_options | {"num_cpus": 0, "label_selector": not_on(nodes_without_cpus())}
     task = ray.remote(**options, max_retries=3, num_returns=2)(join)
     references: Any = task.remote(run.storage, outputs, annotations, splits)
     frames, left_out_ref = references
-    left_out = fetch(left_out_ref, f"{stage}: reading the features of all frames")
-    labelled = len(annotations.labels_of(splits))
+    left_out = fetch(left_out_ref, f"{stage}: reading the features")
+    labelled = len(annotations.labels)  # of all splits: what was few enough for the sweep is few enough for the predictions
     if not run.policy.within_budget(len(left_out), labelled):
         name, reason = next(iter(left_out.items()))
         raise StageError(

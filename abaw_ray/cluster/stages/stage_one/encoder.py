@@ -73,10 +73,11 @@ def check_input_size(run: Run[Any]) -> None:
 @once_per_run
 def identity_of_saved(run: Run[Any]) -> tuple[str, ...]:
     """Identity of the encoder that is copied; empty where one is trained."""
+    if not run.config.encoder.path:
+        return ()
     from abaw_ray.encoder.vit.saved_encoder import SavedEncoder
 
-    path = run.config.encoder.path
-    return (SavedEncoder(path, run.config.storage).identity(),) if path else ()
+    return (SavedEncoder(run.config.encoder.path, run.config.storage).identity(),)
 
 
 def settings(config: EncoderConfig) -> Any:

@@ -127,9 +127,7 @@ def workload(run: Run[Any]) -> Workload:
     if chips is not None and TRAIN_ENCODER.record(run) is not None:
         wanted = [_item(run, encoder)[0] for encoder in fold_encoders(annotated(run).splits, cv_folds(run))]
         store = TRAIN_FOLD_ENCODERS.store(run)
-        finished = store.finished(wanted)
-        encoders -= len(finished)
-        done = sum(fraction_trained(store, item) for item in wanted if item.name not in finished)
+        done = sum(fraction_trained(store, item) for item in wanted)
     images = chips.figures["rows"] if chips is not None else run.config.fold_encoders.images
     return training_workload(run, train + images * share, val, run.config.fold_encoders.epochs, trainings=encoders, done=done)
 

@@ -28,7 +28,6 @@ from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.tables import rows_of_track
 from abaw_ray.data.subjects import recording_of
-from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy
 from abaw_ray.features.config import BaselineConfig
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
@@ -54,6 +53,8 @@ class BaselineWork:
         Raises:
             ItemError: there are no chips, or the video was deleted after its faces were prepared.
         """
+        from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy  # only here: with torch
+
         with store.storage.local_copy(payload["faces"]) as local, open_with_chips(local) as file:
             faces = file.read(columns=["track", "frame", "time", "chip"])
         audio, tables = self._audio(payload["uri"]), list[pa.Table]()

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from abaw_ray.cluster.engine.run import Run
-from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, outputs_of, room_of_frames
+from abaw_ray.cluster.stages.annotations import AnnotationSet, annotated, frame_sizes, gb_to_join, outputs_of
 from abaw_ray.cluster.stages.features import EXTRACT_FEATURES
 from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.sources import videos
@@ -35,12 +35,12 @@ class EncoderFrames:
     """Subjects whose chips trained the encoder, by its name."""
     video_of: dict[str, str]
     """Video of every subject of the data set."""
-    split_gb: dict[Split, float]
-    """Memory of the frames of each split, in GiB, while they are read."""
+    split_bytes: dict[Split, float]
+    """Size of the frames of each split."""
 
     def memory_gb(self, *splits: Split) -> float:
-        """Memory of the frames of these splits together, in GiB."""
-        return sum(self.split_gb[split] for split in splits)
+        """GiB that a task needs to read and keep the frames of these splits."""
+        return gb_to_join(sum(self.split_bytes[split] for split in splits))
 
     def official(self, *splits: Split) -> Frames:
         """Frames of these splits with the features of ``official``."""
@@ -68,7 +68,8 @@ class EncoderFrames:
                 shared = self.storage.read_table(self.features[video], columns=_SHARED_COLUMNS)
                 yield with_visual(shared, self.storage.read_table(self.visual[encoder][video]))
 
-        return join_frames(tables(), self.annotations.labels, self.annotations.splits, self.train_subjects[encoder])
+        labels = self.annotations.labels_of(splits)
+        return join_frames(tables(), labels, self.annotations.splits, self.train_subjects[encoder], only_splits=splits)
 
 
 def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
@@ -83,6 +84,7 @@ def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
         name, _, video = item.partition("/")
         visual[name][video] = path
     video_of = {subject["track"]: row["video"] for row in videos(run).values() for subject in row["subjects"]}
+    size_of = frame_sizes(run, record)
     annotated_videos = {video_of[name] for name in annotations.labels}
     return EncoderFrames(
         storage=run.storage,
@@ -95,5 +97,5 @@ def encoder_frames(run: Run[Any]) -> EncoderFrames | None:
         visual=visual,
         train_subjects={name: frozenset(encoder["subjects"]) for name, encoder in encoders.items()},
         video_of=video_of,
-        split_gb={split: room_of_frames(run, record, outputs_of(run, features, annotations, (split,))) for split in SPLITS},
+        split_bytes={split: size_of(outputs_of(run, features, annotations, (split,))) for split in SPLITS},
     )

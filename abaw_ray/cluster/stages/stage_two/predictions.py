@@ -49,7 +49,7 @@ def predict(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         models=sweep.run_output,
         selections={name: sweep.figures[name] for name in ("official", "cv", *UNIMODAL)},
         faces=faces.outputs,
-        annotations=annotations,
+        annotations=annotations.without(sweep.figures["left_out"]),
         encoders=encoder_frames(run),
     )
     frames = None if scoring.encoders else frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("val", "test"), stage=PREDICT.name)[0]
@@ -91,7 +91,7 @@ def score(scoring: Scoring, frames: Frames | None) -> dict[str, Any]:
 
 def _test(scoring: Scoring, frames: Frames) -> dict[str, Any]:
     """Write the predictions for the test release by the ensemble of the fold models, and the submission file; returns the figures."""
-    selection, known = scoring.selections["cv"], [*scoring.annotations.names("train"), *scoring.annotations.names("val")]
+    selection, known = scoring.selections["cv"], [name for split in ("train", "val") for name in scoring.annotations.subject_names(split)]
     models = [load_model(scoring, f"cv/fold-{number}") for number in range(len(selection["in_sample"]["folds"]))]
     if scoring.encoders:
         frames, rows, logits, gate = score_ensemble_by_encoder(models, scoring.encoders.test)

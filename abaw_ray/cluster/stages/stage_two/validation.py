@@ -44,6 +44,7 @@ class Scoring:
     faces: dict[str, str]
     """FACE outputs by video, for the boxes."""
     annotations: AnnotationSet
+    """Without the subjects that the sweep has left out."""
     encoders: EncoderFrames | None = None
     """Features of the encoders per fold, which the models were then trained on."""
 
@@ -79,7 +80,7 @@ def _evaluation(frames: Frames, tracks: list[SubjectPrediction], selection: dict
 
 def _figures(evaluations: dict[str, Evaluation], annotations: AnnotationSet) -> dict[str, Any]:
     official = evaluations["official"]
-    shared = subjects_with_shared_recordings(annotations.names("train"), annotations.names("val"))
+    shared = subjects_with_shared_recordings(annotations.subject_names("train"), annotations.subject_names("val"))
     unshared = official.without({recording_of(name) for name in shared}).score()
     others = {name: one for name, one in evaluations.items() if name != "official"}
     figures = {name if name.startswith("official") else f"{name}_only": one.score() for name, one in others.items()}

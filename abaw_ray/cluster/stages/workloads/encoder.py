@@ -1,5 +1,6 @@
 """Images of Stage I, and faces of features -> arithmetic of the encoder and of the speech model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -64,10 +65,10 @@ def training_workload(run: Run[Any], train: float, val: float, epochs: int, trai
         val: Validation images.
         epochs: Passes over both.
         trainings: Number of equal trainings.
-        done: How many of them are done; an interrupted one counts as the fraction that its checkpoint contains.
+        done: How many of them are done; an interrupted one counts as the fraction that its newest checkpoint contains.
     """
-    left, gflop = epochs * (trainings - done), encoder_gflop(run)
-    seen, scored = left * train, left * val
+    epochs_left, gflop = epochs * (trainings - done), encoder_gflop(run)
+    seen, scored = epochs_left * train, epochs_left * val
     factor = 4 if run.compute.recompute_activations else 3  # forward pass, and twice as much backward
     times = f"{trainings} trainings of " if trainings > 1 else ""
     return Workload(
@@ -82,7 +83,7 @@ def training_workload(run: Run[Any], train: float, val: float, epochs: int, trai
 
 def done_text(fraction: float) -> str:
     """Addition to a text about trainings that were interrupted; empty where none was."""
-    return f", {fraction:.0%} already done" if fraction else ""
+    return f", {math.floor(100 * fraction)}% already done" if fraction else ""
 
 
 def search_workload(run: Run[Any], train: float, val: float, ended: Sequence[int]) -> Workload:

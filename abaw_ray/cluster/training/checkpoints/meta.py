@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself without being loaded: the number of ranks that wrote it, and how much of the training it contains."""
+"""Metadata of a checkpoint, read without loading it: the number of ranks that wrote it, and how much of the training it contains."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -30,7 +30,7 @@ class CheckpointMeta:
 
 
 def read_meta(storage: Storage, path: str) -> CheckpointMeta:
-    """Read what a checkpoint says about itself.
+    """Read the metadata of a checkpoint.
 
     Args:
         storage: Storage of the checkpoint.
@@ -66,7 +66,9 @@ def checkpoint_folder(store: StageStore, item: Item) -> str:
 
 
 def fraction_trained(store: StageStore, item: Item) -> float:
-    """Fraction of the steps of an unfinished training that its newest checkpoint contains; 0 where there is none."""
+    """Fraction of the steps of a training that its newest checkpoint contains: 0 where there is none, 1 where the output is complete."""
+    if store.finished([item]):
+        return 1.0
     run = checkpoint_folder(store, item)
     for name in checkpoint_names(store.storage, run):
         try:

@@ -164,8 +164,7 @@ class _Rank:
     def _save_checkpoint(self, report: dict) -> None:
         """Write a checkpoint and report it to the driver."""
         self.log.upload_events(self.step)
-        fractions = self.task.expert_load.fractions.tolist()
-        state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": fractions}
+        state = {"curve": self.curve, "step": self.step, "loss_sum": self.loss_sum, "expert_fractions": self.task.expert_load.fractions.tolist()}
         meta = CheckpointMeta(world_size=self.world_size, step=self.step, total_steps=self.total_steps)
         folder = checkpoint.write(self.engine, state, meta, rank=self.rank, average=self.average, key=self.job.checkpoint_key)
         ray.train.report(
