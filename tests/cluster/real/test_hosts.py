@@ -20,7 +20,7 @@ from tools.clusters.namespaces.clusters import (
 
 EPOCHS = 12
 """Enough to lose a machine during training."""
-TRIALS = 4
+TRIALS = 3
 """Of each kind of model. Two run at a time, so some are left when the first are done."""
 KINDS = ("fused", "visual", "speech")
 SMOKE = [
