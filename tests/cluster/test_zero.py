@@ -75,33 +75,31 @@ def test_every_gradient_and_update_is_that_of_one_rank_on_the_global_batch(two_r
             assert gradients["head.in_weight"].abs().amax(dim=(1, 2)).min() > 0
 
 
-def assert_same_optimizer(resumed, saved):
-    """Every element of the loaded averages is that which was saved: a new optimizer would take similar steps."""
+def assert_resumed(resumed, wanted, *, same_arithmetic):
+    """The state that was loaded, and the steps after it, are those of the uninterrupted training.
+
+    Every element of the optimizer's averages is compared: a new optimizer would take similar steps. Cases in bf16 whose steps are computed in another
+    order differ by roundings.
+    """
     for case in CASES:
-        assert resumed[case, "optimizer"].keys() == saved[case, "optimizer"].keys()
-        for name, values in saved[case, "optimizer"].items():
-            assert values.any() and torch.equal(resumed[case, "optimizer"][name], values), f"{name_of(case)}: {name}"
+        saved, loaded = wanted[case, "optimizer"], resumed[case, "optimizer"]
+        assert loaded.keys() == saved.keys()
+        for name, values in saved.items():
+            assert values.any() and torch.equal(loaded[name], values), f"{name_of(case)}: {name}"
+        bf16 = case[2] and not same_arithmetic
+        for one, other in zip(resumed[case], wanted[case][HALF:], strict=True):
+            assert_same(one[0], other[0], f"{name_of(case)}: gradient", bf16=bf16)
+            assert_same(one[1], other[1], f"{name_of(case)}: parameter", bf16=bf16)
+            assert_same(one[3], other[3], f"{name_of(case)}: average", bf16=bf16)
 
 
 @pytest.mark.parametrize("world_size", [2, 1])
 def test_a_checkpoint_of_two_ranks_resumes_on_two_and_on_one(two_ranks, world_size):
     folder, wanted = two_ranks
-    resumed = launch(folder, world_size, "resume")
-    assert_same_optimizer(resumed[0], wanted[0])
-    for case in CASES:
-        for one, other in zip(resumed[0][case], wanted[0][case][HALF:], strict=True):
-            assert_same(one[0], other[0], f"{name_of(case)}: gradient", bf16=case[2] and world_size == 1)
-            assert_same(one[1], other[1], f"{name_of(case)}: parameter", bf16=case[2] and world_size == 1)
-            assert_same(one[3], other[3], f"{name_of(case)}: average", bf16=case[2] and world_size == 1)
+    assert_resumed(launch(folder, world_size, "resume")[0], wanted[0], same_arithmetic=world_size == 2)
 
 
 @pytest.mark.parametrize("world_size", [2, 1])
 def test_a_checkpoint_resumes_with_another_number_of_micro_batches(two_ranks, world_size):
     folder, wanted = two_ranks
-    resumed = launch(folder, world_size, "regroup")
-    assert_same_optimizer(resumed[0], wanted[0])
-    for case in CASES:
-        for one, other in zip(resumed[0][case], wanted[0][case][HALF:], strict=True):
-            assert_same(one[0], other[0], f"{name_of(case)}: gradient", bf16=case[2])
-            assert_same(one[1], other[1], f"{name_of(case)}: parameter", bf16=case[2])
-            assert_same(one[3], other[3], f"{name_of(case)}: average", bf16=case[2])
+    assert_resumed(launch(folder, world_size, "regroup")[0], wanted[0], same_arithmetic=False)
