@@ -1,9 +1,10 @@
 """Reads the metrics that the agent of this process's Ray node exports for Prometheus."""
 
 import re
+import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import ray
@@ -15,7 +16,8 @@ _TAGS = ("stage", "run", "outcome", "rank")
 def metrics_collected():
     """A Ray that is started while the block runs collects metrics, which a local one does not by default.
 
-    Processes send them every second instead of every ten: a rank that ends earlier never sends its last ones.
+    Processes send them every second instead of every ten: a rank that ends earlier never sends its last ones. The agent drops a gauge that was not
+    sent for two such intervals, so the gauges of a process are read while it lives (`metrics_polled`).
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_enable_metrics_collection", "1")
@@ -44,3 +46,22 @@ def wait_for_metrics(complete):
         assert time.monotonic() < deadline, values
         time.sleep(0.5)
     return values
+
+
+@contextmanager
+def metrics_polled():
+    """A list, to which a thread adds what the agent exports, twice per second while the block runs."""
+    polled, ended = [], threading.Event()
+
+    def poll():
+        while not ended.wait(0.5):
+            with suppress(OSError):  # the agent of a busy machine can be late; its next answer has the values
+                polled.append(read_metrics())
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield polled
+    finally:
+        ended.set()
+        thread.join()
