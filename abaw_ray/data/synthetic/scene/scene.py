@@ -3,7 +3,7 @@
 Frames, audio and labels each depend only on the settings and the script, not on the order of calls. ``tree.py`` writes the files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Int8, UInt8
@@ -48,13 +48,22 @@ class Scene:
             for index, subject in enumerate(self.video.subjects)
         ]
 
+    def wall_and_camera(self) -> tuple[UInt8[np.ndarray, "h w 3"], Camera]:
+        """Background, and lighting and camera, of the video."""
+        rng = self._rng("camera")
+        return background(rng, self.config.frame_size), Camera(rng, self.config.frame_size)
+
     def frames(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """RGB frames, one per entry of ``times``."""
-        animations, heads = self.animations(), [Head(identity) for identity in self.identities]
-        rng = self._rng("camera")
-        wall, camera = background(rng, self.config.frame_size), Camera(rng, self.config.frame_size)
-        frame_rng = self._rng("frames")
-        for index in range(len(self.times)):
+        animations, rng = self.animations(), self._rng("frames")
+        wall, camera = self.wall_and_camera()
+        for index, image in enumerate(self.render(wall, animations)):
+            yield camera.record(image, rng, animations[0].brightness[index], animations[0].blur[index])
+
+    def render(self, wall: UInt8[np.ndarray, "h w 3"], animations: Sequence[Animation]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """RGB images before the camera: the subjects and their occluders in front of the background, one per frame of these animations."""
+        heads = [Head(identity) for identity in self.identities]
+        for index in range(len(animations[0].poses)):
             image = wall.copy()
             for identity, head, animation in zip(self.identities, heads, animations, strict=True):
                 occlusion = animation.occlusion[index]
@@ -62,8 +71,8 @@ class Scene:
                     continue
                 head.render(image, animation.poses[index], animation.activations[index])
                 if occlusion in OCCLUDERS:
-                    render_occluder(image, occlusion, identity, animation.poses[index], animation.shift[index], animation.colour)
-            yield camera.record(image, frame_rng, animations[0].brightness[index], animations[0].blur[index])
+                    render_occluder(image, occlusion, identity, animation.poses[index], animation.shift[index], animation.color)
+            yield image
 
     def audio(self) -> tuple[Float32[np.ndarray, " samples"] | None, float]:
         """Samples at 16 kHz and the time of the first one in seconds; None where the video has no audio stream."""
