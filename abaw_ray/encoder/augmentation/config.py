@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal
 
 from abaw_ray.core.errors import ConfigError
 
+PaddingMode = Literal["reflection", "black"]
 _SCALED = ("motion_blur", "defocus", "low_resolution", "noise", "jpeg", "erasing", "saturation")
 """Fields of ``DegradeConfig`` from 0 to 1, which ``AugmentConfig.strength`` multiplies."""
 
@@ -91,11 +93,14 @@ class AugmentConfig:
     scales: tuple[float, float] = (1.0, 1.7)
     """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
     feature extraction uses. A crop does not exceed the stored image, unless that is smaller than the smallest scale; then
-    the rest is its reflection."""
+    the rest is filled as ``padding_mode`` says."""
     max_shift: float = 0.05
     """Largest shift of the crop's center as a fraction of its side; it simulates the inaccuracy of detectors."""
     max_rotation_deg: float = 10.0
     """Largest rotation in degrees, in either direction."""
+    padding_mode: PaddingMode = "reflection"
+    """What fills a crop beyond the stored image, where shift and rotation can move its corners: the image's reflection, or ``black``. Prepared
+    videos have black only where the picture ends, which ``padaug`` simulates."""
     hflip_prob: float = 0.5
     """Probability of a horizontal flip."""
     brightness: float = 0.25

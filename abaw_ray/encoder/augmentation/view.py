@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from abaw_ray.encoder.augmentation.config import AugmentConfig
+from abaw_ray.encoder.augmentation.config import AugmentConfig, PaddingMode
 from abaw_ray.encoder.augmentation.degrade import degrade
 from abaw_ray.encoder.augmentation.padaug import apply_border, sample_border
 
 _MAX_BILINEAR_SHRINK = 1.3
 """Crops larger than this factor times the input size are first reduced by area averaging, because bilinear sampling alone would alias."""
+
+_PADDING: dict[PaddingMode, int] = {"reflection": cv2.BORDER_REFLECT_101, "black": cv2.BORDER_CONSTANT}
+"""OpenCV's name for ``AugmentConfig.padding_mode``."""
 
 
 def random_crop(
@@ -43,7 +46,7 @@ def random_crop(
     side = image.shape[0] * scale / stored_scale
     shift = config.max_shift * draws[1:3]
     to_image = _rotation(math.radians(config.max_rotation_deg * draws[3]), flip=bool((draws[4] + 1) / 2 < config.hflip_prob))
-    view = _crop(image, side, size, face=face, shift=shift, to_image=to_image)
+    view = _crop(image, side, size, face=face, shift=shift, to_image=to_image, padding=_PADDING[config.padding_mode])
     view = cv2.LUT(view, _tone_curve(gain=1 + config.brightness * draws[5], gamma=math.exp(config.gamma * draws[6])))
     border = sample_border(rng, config.padaug, config.scales[1])
     view = degrade(view, rng, config.degrade)
@@ -69,9 +72,18 @@ def _rotation(angle: float, *, flip: bool) -> Float[np.ndarray, "2 2"]:
     return np.array([[sign * cos, -sin], [sign * sin, cos]])
 
 
-def _crop(image: np.ndarray, side: float, size: int, *, face: np.ndarray | None, shift: np.ndarray, to_image: Float[np.ndarray, "2 2"]) -> np.ndarray:
-    """A square of ``side`` pixels, turned about its center and resized to ``size``; outside of the image its reflection: black only where the image
-    itself is, because its picture ends there.
+def _crop(
+    image: np.ndarray,
+    side: float,
+    size: int,
+    *,
+    face: np.ndarray | None,
+    shift: np.ndarray,
+    to_image: Float[np.ndarray, "2 2"],
+    padding: int = cv2.BORDER_REFLECT_101,
+) -> np.ndarray:
+    """A square of ``side`` pixels, turned about its center and resized to ``size``; by default, its reflection continues the image: black only where
+    the image itself is, because its picture ends there.
     """
     middle = np.full(2, image.shape[0] / 2) if face is None else face
     if side > _MAX_BILINEAR_SHRINK * size:
@@ -81,7 +93,7 @@ def _crop(image: np.ndarray, side: float, size: int, *, face: np.ndarray | None,
     matrix = side / size * to_image
     center = middle - 0.5 + side * shift
     to_source = np.column_stack([matrix, center - matrix @ np.full(2, (size - 1) / 2)])
-    return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=padding)
 
 
 def _tone_curve(*, gain: float, gamma: float) -> np.ndarray:

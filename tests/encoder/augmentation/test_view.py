@@ -29,7 +29,7 @@ def ramp(side=140):
 
 
 def geometry(view):
-    """Least-squares map of the view's pixels to the image's: (2x2 matrix, image position of the view's centre)."""
+    """Least-squares map of the view's pixels to the image's: (2x2 matrix, image position of the view's center)."""
     size = len(view)
     rows, columns = np.nonzero(view[..., 2] == 200)
     assert len(rows) > size * size / 4
@@ -74,13 +74,13 @@ def test_a_horizontal_flip_mirrors_the_crop():
 def test_random_crops_cover_exactly_their_ranges_of_scale_rotation_flip_and_shift():
     config = replace(FIXED, scales=(1.0, 1.6), max_shift=0.05, max_rotation_deg=10.0, hflip_prob=0.5)
     scales, rotations, flips, shifts = [], [], [], []
-    for matrix, centre in map(geometry, views(config)):
+    for matrix, center in map(geometry, views(config)):
         side = np.sqrt(abs(np.linalg.det(matrix))) * 70
         scales.append(side * 2.0 / 140)
         flip = np.sign(np.linalg.det(matrix))
         flips.append(flip < 0)
         rotations.append(np.degrees(np.arctan2(-matrix[0, 1], matrix[1, 1])))
-        shifts.append((centre - 69.5) / side)
+        shifts.append((center - 69.5) / side)
     shifts = np.array(shifts)
     assert 0.98 < min(scales) < 1.03
     assert 1.57 < max(scales) < 1.62
@@ -99,11 +99,17 @@ def test_a_crop_of_an_aligned_image_never_exceeds_the_image():
     assert 79 < min(sides) < 83 and 97 < max(sides) < 102
 
 
-def test_rotation_and_shift_leave_no_black():
+def test_rotation_and_shift_leave_black_only_if_it_is_set():
     config = replace(FIXED, scales=(1.25, 1.25), max_shift=0.1, max_rotation_deg=20.0)
     image = np.full((100, 100, 3), 120, np.uint8)
-    views_of_aligned = [random_crop(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(50)]
-    assert min(view.min() for view in views_of_aligned) == 120
+
+    def darkest(config):
+        views = [random_crop(image, np.random.default_rng(number), size=70, stored_scale=1.25, config=config) for number in range(50)]
+        return min(view.min() for view in views)
+
+    assert darkest(config) == 120
+    assert darkest(replace(config, padding_mode="black")) == 0
+    assert darkest(replace(FIXED, scales=(1.25, 1.25), padding_mode="black")) == 120, "a crop within the image is not padded"
 
 
 @pytest.mark.parametrize("scale", [1.2, 1.7])
