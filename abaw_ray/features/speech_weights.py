@@ -1,10 +1,10 @@
 """Where the speech model comes from, whether it exists, and what identifies its content; without loading it or a numerical library."""
 
-import hashlib
 import json
 from contextlib import suppress
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
@@ -74,5 +74,5 @@ def weights_identity(source: WeightsSource) -> str:
 
 
 def _hash(storage: Storage, name: str) -> str:
-    with storage.local_copy(name) as path, path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with storage.local_copy(name) as path:
+        return file_sha256(path)

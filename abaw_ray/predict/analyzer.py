@@ -11,11 +11,12 @@ from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.videos import list_videos
 from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.weights import load_face_weights
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import AnalysisConfig, DetectorChoice
-from abaw_ray.predict.find_faces import FindFaces, load_face_weights
+from abaw_ray.predict.find_faces import FindFaces
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.score_faces import ScoreFaces
 

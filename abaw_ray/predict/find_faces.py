@@ -9,13 +9,11 @@ import numpy as np
 from abaw_ray.core.errors import ItemError
 from abaw_ray.core.process.child_process import ChildLimits
 from abaw_ray.core.settings import from_plain, to_plain
-from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.data.videos import is_image
 from abaw_ray.faces.config import FacesConfig
-from abaw_ray.faces.detection.weights import yunet_weights
-from abaw_ray.faces.identity.sface_weights import sface_weights
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.tracking.time_range import ALL_TIMES, RangeFrames, TimeRange
+from abaw_ray.faces.weights import FaceWeights, load_face_weights
 from abaw_ray.media.audio import Audio
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
@@ -46,33 +44,6 @@ class FoundFaces:
     def analyzed(self) -> int:
         """Number of analyzed frames."""
         return max(self.frames - self.range_frames.skipped, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceWeights:
-    """Weights of the networks that find and identify faces; None for one that is not used."""
-
-    detector: bytes | None
-    """YuNet's."""
-    embedder: bytes | None
-    """SFace's."""
-
-
-def load_face_weights(config: FacesConfig, storage: StorageConfig | None = None) -> FaceWeights:
-    """Load and verify the weights that these settings need.
-
-    Args:
-        config: Detector and identification of people.
-        storage: Settings of object stores.
-
-    Raises:
-        ConfigError: a file does not exist, is another one, or the hub does not respond.
-        StorageError: the object store cannot be reached.
-    """
-    return FaceWeights(
-        detector=yunet_weights(config.detector.weights, storage) if config.detector.kind == "yunet" else None,
-        embedder=sface_weights(config.people.weights, storage) if config.uses_embeddings else None,
-    )
 
 
 class FindFaces:

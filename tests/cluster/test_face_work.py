@@ -9,7 +9,6 @@ import pytest
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.cluster.machines.session import RaySession
-from abaw_ray.cluster.stages import faces as stage
 from abaw_ray.cluster.stages.faces import PREPARE_FACES, FaceWork, build_work
 from abaw_ray.cluster.stages.features import FeatureWork
 from abaw_ray.core.errors import DataError, ItemError, StorageError
@@ -21,6 +20,7 @@ from abaw_ray.core.storage.storage import Storage
 from abaw_ray.faces.config import DetectorConfig, FacesConfig
 from abaw_ray.faces.identity.config import PeopleConfig
 from abaw_ray.faces.output import FaceWriter
+from abaw_ray.faces.weights import FaceWeights
 from abaw_ray.media.isolated_audio import IsolatedAudioDecoder
 
 HAAR = FacesConfig(detector=DetectorConfig(kind="haar"))
@@ -31,7 +31,7 @@ def work(tmp_path):
     """A function that processes one video; ``child`` replaces the child process."""
 
     def run(uri, child):
-        face_work = FaceWork(HAAR, ChildLimits(), None)
+        face_work = FaceWork(HAAR, ChildLimits(), FaceWeights())
         face_work.writer.crash_retry.child = child
         store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", HAAR, 1)
         return face_work(store, Item(name="v", identity="1"), {"video": "v", "uri": str(uri), "subjects": []})
@@ -122,8 +122,8 @@ def test_the_address_depends_on_whether_embeddings_are_used_and_not_on_where_the
 
 @pytest.mark.parametrize(("weights", "text"), [("", "not joined across cuts"), ("sface.onnx", "identified by face embeddings")])
 def test_the_driver_reads_the_weights_for_the_workers_and_says_how_people_are_identified(run, monkeypatch, capsys, weights, text):
-    monkeypatch.setattr(stage, "yunet_weights", lambda value, storage: b"yunet")
-    monkeypatch.setattr(stage, "sface_weights", lambda value, storage: f"sface of {value}".encode())
+    monkeypatch.setattr("abaw_ray.faces.weights.yunet_weights", lambda value, storage: b"yunet")
+    monkeypatch.setattr("abaw_ray.faces.weights.sface_weights", lambda value, storage: f"sface of {value}".encode())
     work = build_work(run(weights))
-    assert work.args[2:] == (b"yunet", b"sface of sface.onnx" if weights else None)
+    assert work.args[2:] == (FaceWeights(detector=b"yunet", embedder=b"sface of sface.onnx" if weights else None),)
     assert text in capsys.readouterr().out

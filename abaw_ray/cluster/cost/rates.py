@@ -1,6 +1,6 @@
 """A workload and the worker that does it -> the worker's time, as a range.
 
-Rates of a CPU core are measured (``predict.estimate.measured``); those of a GPU are its published peak times a utilisation. Measured utilisations are
+Rates of a CPU core are measured (``predict.estimate.measured``); those of a GPU are its published peak times a utilization. Measured utilizations are
 those of an H200; on other GPUs nothing was measured.
 """
 
@@ -15,7 +15,7 @@ from abaw_ray.predict.estimate.measured import CPU
 
 PEAK_TFLOPS = {"A10G": 70.0, "L4": 121.0, "L40S": 362.0, "A100": 312.0, "H100": 989.0, "H200": 989.0}
 """Dense bf16 products of one GPU in 10^12 operations per second, from NVIDIA's data sheets (those of H100 and H200: SXM)."""
-_UTILISATION = Range(0.25, 0.5)
+_UTILIZATION = Range(0.25, 0.5)
 """Share of the peak that training and feature extraction reach. On an H200 a whole training reached 0.24, features 0.26, the encoder alone 0.40
 (docs/performance.md, 2026-11-26); the upper end is the target of training. Ours."""
 _H200 = Range(0.2, 0.32)
@@ -61,7 +61,7 @@ def worker_time(workload: Workload, worker: Resources, gpu: str) -> WorkerTime |
         return WorkerTime(seconds=_spread(workload.cpu_s + networks + steps), source=f"one vCPU takes {_CORE.number_text} times a measured core")
     if gpu not in PEAK_TFLOPS:
         return None
-    share = _H200 if gpu in ("H100", "H200") else _UTILISATION
+    share = _H200 if gpu in ("H100", "H200") else _UTILIZATION
     products = (workload.gflop + workload.training_gflop) / 1e3 / PEAK_TFLOPS[gpu]
     busy = Range(products / share.high, products / share.low) + _POPULATION_STEP_MS.times(workload.population_steps / 1e3)
     fed = _spread(workload.cpu_s).times(1 / max(worker.cpus - 1, 1))  # threads beside the GPU

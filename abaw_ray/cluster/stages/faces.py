@@ -24,18 +24,18 @@ from abaw_ray.data.videos import identity_of
 from abaw_ray.faces.config import SCALE_TOLERANCE, FacesConfig
 from abaw_ray.faces.crop import REVISION
 from abaw_ray.faces.detection.box_table import BoxTable
-from abaw_ray.faces.detection.weights import yunet_weights
 from abaw_ray.faces.identity.embedder import describe
-from abaw_ray.faces.identity.sface_weights import SFACE_SHA256, sface_weights
+from abaw_ray.faces.identity.sface_weights import SFACE_SHA256
 from abaw_ray.faces.isolated import IsolatedFaceWriter
 from abaw_ray.faces.official_crops import CROPS_REVISION
+from abaw_ray.faces.weights import FaceWeights, load_face_weights
 
 
 class FaceWork:
     """Decodes, detects, tracks and crops one video, or one chunk of a long one; the output is written to the local disk and then stored."""
 
-    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: bytes | None, embedder_weights: bytes | None = None) -> None:
-        self.writer = IsolatedFaceWriter(config, limits, weights, embedder_weights)
+    def __init__(self, config: FacesConfig, limits: ChildLimits, weights: FaceWeights) -> None:
+        self.writer = IsolatedFaceWriter(config, limits, weights.detector, weights.embedder)
 
     def __call__(self, store: StageStore, item: Item, payload: dict) -> Mapping[str, float]:
         """Process one item; its payload is the VIDEO row, with a ``chunk`` where the video is divided.
@@ -85,22 +85,8 @@ def face_sources(run: Run[Any]) -> tuple[str, ...]:
 
 
 @once_per_run
-def load_detector(run: Run[Any]) -> bytes | None:
-    """Load and check YuNet's weights, which workers may not be able to download; None for another detector.
-
-    Raises:
-        ConfigError: the weights are missing, or are another file.
-    """
-    faces, storage = run.config.faces, run.config.storage
-    return yunet_weights(faces.detector.weights, storage) if faces.detector.kind == "yunet" else None
-
-
-@once_per_run
-def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
-    """Load and check the files that the detector and the embedder need, before anything starts.
-
-    Returns:
-        The weights of YuNet and of SFace, which workers may not be able to download; None for what is not used.
+def load_weights(run: Run[Any]) -> FaceWeights:
+    """Load and check the files that the detector and the embedder need, which workers may not be able to download, before anything starts.
 
     Raises:
         ConfigError: the weights, or the table of boxes, are missing.
@@ -109,14 +95,14 @@ def load_weights(run: Run[Any]) -> tuple[bytes | None, bytes | None]:
     faces, storage = run.config.faces, run.config.storage
     if faces.detector.kind == "given":
         BoxTable(faces.detector.boxes, storage).check(item.name for item in videos(run))
-    return load_detector(run), sface_weights(faces.people.weights, storage) if faces.uses_embeddings else None
+    return load_face_weights(faces, storage)
 
 
 def build_work(run: Run[Any]) -> partial[FaceWork]:
     """The builder of the work, with the weights of detector and embedder."""
     if not run.config.data.affwild2_crops and any(not video["subjects"] for video in videos(run).values()):
         echo(f"faces: {describe(run.config.faces)}")
-    return partial(FaceWork, run.config.faces, run.compute.limits, *load_weights(run))
+    return partial(FaceWork, run.config.faces, run.compute.limits, load_weights(run))
 
 
 def split_tasks(run: Run[Any], todo: Mapping[Item, dict], workers: int) -> list[Task]:

@@ -62,8 +62,8 @@ class FoldFeatureWork:
         visual, rows = self._encoder(store.storage, payload["encoder"]), 0
         with tempfile.TemporaryDirectory(prefix="abaw-features-") as folder, store.storage.local_copy(payload["faces"]) as faces:
             local = Path(folder) / "output.parquet"
-            with pq.ParquetWriter(local, schema.visual_feature(visual.dim), compression="zstd") as writer:
-                for batch in open_with_chips(faces).iter_batches(_ROWS, columns=["video", "track", "frame", "seen", "chip"]):
+            with open_with_chips(faces) as file, pq.ParquetWriter(local, schema.visual_feature(visual.dim), compression="zstd") as writer:
+                for batch in file.iter_batches(_ROWS, columns=["video", "track", "frame", "seen", "chip"]):
                     writer.write_table(visual_rows(visual, pa.Table.from_batches([batch])))
                     rows += len(batch)
             store.storage.put_file(local, store.output(item))

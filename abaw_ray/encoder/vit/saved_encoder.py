@@ -3,7 +3,6 @@
 The path names a folder with ``config.json`` and ``model.safetensors``, or a model bundle or an output of Stage I, which have it in ``encoder/``.
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import timm
 
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.settings import digest
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.weights import AbsentFileError, WeightsSource
@@ -117,9 +117,3 @@ class SavedEncoder:
     def _sha256(self, name: str) -> str:
         with self.source.local_file(name) as path:
             return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Makes the bundle of a public image classifier: its network as it is, its settings, and its license."""
 
-import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -8,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from huggingface_hub import ModelCardData
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.licenses import License
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.provenance import versions
@@ -65,8 +65,7 @@ def write_image(folder: Path, source: str, options: ImportOptions | None = None,
     network.mkdir(parents=True)
     files = copy_checkpoint(source, network, storage)
     classifier = _classifier(network, files, source, options)
-    with (network / WEIGHTS_FILE).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = file_sha256(network / WEIGHTS_FILE)
     license_ = options.license or stated_license(files.card)
     metadata = BundleMetadata(
         kind="image",

@@ -3,7 +3,6 @@
 ``bundle.json`` is written last and lists all other files with sizes and SHA-256 digests, so an incomplete or damaged bundle is refused.
 """
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from abaw_ray.core.errors import ConfigError, DataError
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.model_card import CARD_FILE
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.folders import upload_folder
@@ -43,7 +43,7 @@ def finish_bundle(folder: Path, metadata: BundleMetadata) -> BundleMetadata:
     """Write the card and ``bundle.json`` of a local folder that holds all other files; returns the metadata with the list of files."""
     (folder / CARD_FILE).write_text(render_card(metadata), encoding="utf-8")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != METADATA_FILE)
-    files = {path.relative_to(folder).as_posix(): BundleFile(size=path.stat().st_size, sha256=_sha256(path)) for path in paths}
+    files = {path.relative_to(folder).as_posix(): BundleFile(size=path.stat().st_size, sha256=file_sha256(path)) for path in paths}
     complete = replace(metadata, files=files)
     (folder / METADATA_FILE).write_bytes(complete.to_json())
     return complete
@@ -107,14 +107,9 @@ def _verify(folder: Path, metadata: BundleMetadata, model: str) -> None:
         if (size := (folder / name).stat().st_size) != file.size:
             raise DataError(f"{model}: {name} has {size:,} bytes instead of {file.size:,}; copy the model again")
     with ThreadPoolExecutor(_HASH_THREADS) as pool:
-        digests = pool.map(lambda name: _sha256(folder / name), metadata.files)
+        digests = pool.map(lambda name: file_sha256(folder / name), metadata.files)
         for (name, file), found in zip(metadata.files.items(), digests, strict=True):
             if found != file.sha256:
                 raise DataError(
                     f"{model}: the content of {name} has changed (SHA-256 {found[:12]}... instead of {file.sha256[:12]}...); copy it again"
                 )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -100,7 +100,7 @@ class WorkerDeaths:
 
 
 class TaskRegistration:
-    """Registers the tasks of one process. A task during which a process died is processed alone: its former neighbour may have been the cause."""
+    """Registers the tasks of one process. A task during which a process died is processed alone: its former neighbor may have been the cause."""
 
     def __init__(self, deaths: Any, node: str, worker: str) -> None:
         """Nothing is called.

@@ -22,12 +22,12 @@ from abaw_ray.core.units import size_text
 from abaw_ray.data.videos import IMAGE_SUFFIXES, SUFFIXES, list_videos
 from abaw_ray.faces.config import FacesConfig
 from abaw_ray.faces.identity.embedder import describe
+from abaw_ray.faces.weights import load_face_weights
 from abaw_ray.predict.analyzer import faces_config
 from abaw_ray.predict.bundle.metadata import BundleMetadata
 from abaw_ray.predict.bundle.store import open_bundle
 from abaw_ray.predict.config import output_config
 from abaw_ray.predict.estimate.model import ModelCost, model_cost
-from abaw_ray.predict.find_faces import load_face_weights
 from abaw_ray.predict.output.files import WRITTEN_SUFFIXES
 from abaw_ray.predict.output.names import output_names
 

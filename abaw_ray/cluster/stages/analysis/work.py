@@ -19,10 +19,11 @@ from abaw_ray.core.storage.folders import download_folder, upload_folder
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.core.storage.unnamed_files import link_all, open_all
 from abaw_ray.faces.config import FacesConfig
+from abaw_ray.faces.weights import FaceWeights
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.analysis import Analysis
 from abaw_ray.predict.config import AnalysisConfig, OutputConfig
-from abaw_ray.predict.find_faces import SUMMARY_FILE, FaceWeights, FindFaces, read_summary
+from abaw_ray.predict.find_faces import SUMMARY_FILE, FindFaces, read_summary
 from abaw_ray.predict.models.load import load_model
 from abaw_ray.predict.output.files import OutputWriter
 from abaw_ray.predict.score_faces import ScoreFaces

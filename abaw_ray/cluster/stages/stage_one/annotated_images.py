@@ -62,8 +62,8 @@ class AnnotatedImageWork:
 
 def selected_faces(storage: Storage, path: str, track: str, selected: np.ndarray) -> Iterator[pa.Table]:
     """The selected rows of a track (``selected``: a boolean per frame), a few at a time: the chips of a long video do not fit into memory."""
-    with storage.local_copy(path) as local:
-        for batch in open_with_chips(local).iter_batches(_ROWS):
+    with storage.local_copy(path) as local, open_with_chips(local) as file:
+        for batch in file.iter_batches(_ROWS):
             frames = batch.column("frame").to_numpy()
             tracks = np.array(batch.column("track").to_pylist(), dtype=object)
             chosen = (tracks == track) & selected[np.minimum(frames, len(selected)) - 1]

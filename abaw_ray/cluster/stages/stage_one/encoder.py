@@ -17,6 +17,7 @@ from abaw_ray.cluster.stages.stage_one.training_reports import TrainingReports, 
 from abaw_ray.cluster.stages.workloads.encoder import done_text, training_workload
 from abaw_ray.cluster.training.checkpoints.meta import fraction_trained
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.progress import echo
 from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.stage_store.stage_store import StageStore
@@ -116,7 +117,7 @@ def copy(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
         StorageError: it cannot be read, or the output cannot be written.
     """
     from abaw_ray.encoder.checkpoint import load_encoder, save_encoder
-    from abaw_ray.encoder.vit.saved_encoder import WEIGHTS_FILE, SavedEncoder, file_sha256
+    from abaw_ray.encoder.vit.saved_encoder import WEIGHTS_FILE, SavedEncoder
 
     config = run.config.encoder
     with disk_full_to_storage_error(), tempfile.TemporaryDirectory(prefix="abaw-encoder-") as folder:

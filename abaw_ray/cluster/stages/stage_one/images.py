@@ -14,7 +14,6 @@ import pyarrow as pa
 from abaw_ray.cluster.engine.run import Run, once_per_run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.engine.stage_work import ItemOperator, ItemWork
-from abaw_ray.cluster.stages.faces import load_detector
 from abaw_ray.cluster.stages.sources import data_of
 from abaw_ray.cluster.stages.workloads.encoder import counted_images, images_workload
 from abaw_ray.core import schema
@@ -30,6 +29,7 @@ from abaw_ray.encoder.ingest import IngestImages
 from abaw_ray.faces.config import DetectorConfig
 from abaw_ray.faces.detection.detect import make_detector
 from abaw_ray.faces.detection.still_detector import StillDetector
+from abaw_ray.faces.weights import load_detector_weights
 
 _SHARD_SIZE = 1000
 """Number of images of a shard: about 20 MB, so that one read is quick. Ours."""
@@ -97,13 +97,19 @@ def shards(run: Run[Any]) -> dict[Item, dict]:
     return shards_of(stills(run))
 
 
+@once_per_run
+def detector_weights(run: Run[Any]) -> bytes | None:
+    """YuNet's weights, which workers may not be able to download; None for another detector."""
+    return load_detector_weights(run.config.faces.detector, run.config.storage)
+
+
 def check(run: Run[Any]) -> None:
     """Check that the detector's weights exist, and that AffectNet's contempt images are not dropped silently.
 
     Raises:
         ConfigError: the weights are missing, or contempt counts as ``Other``, which is none of the encoder's classes.
     """
-    load_detector(run)
+    detector_weights(run)
     classes = run.config.encoder.ingest.classes
     if run.config.data.contempt == "other" and "Other" not in classes:
         raise ConfigError(f"data.contempt=other: Other is none of encoder.ingest.classes={','.join(classes)}; add it there, or choose drop")
@@ -163,7 +169,7 @@ INGEST_IMAGES = Stage(
         items=shards,
         operators=(
             ItemOperator(
-                build=lambda run: partial(ImageWork, run.config.encoder.ingest, run.config.faces.detector, load_detector(run), run.config.storage),
+                build=lambda run: partial(ImageWork, run.config.encoder.ingest, run.config.faces.detector, detector_weights(run), run.config.storage),
                 resources=lambda compute: compute.decode,
             ),
         ),

@@ -53,7 +53,7 @@ class BaselineWork:
         Raises:
             ItemError: there are no chips, or the video was deleted after its faces were prepared.
         """
-        from abaw_ray.features.baselines import first_of_interval, grey_pixels, pitch_and_energy  # only here: with torch
+        from abaw_ray.features.baselines import first_of_interval, gray_pixels, pitch_and_energy  # only here: with torch
 
         with store.storage.local_copy(payload["faces"]) as local, open_with_chips(local) as file:
             faces = file.read(columns=["track", "frame", "time", "chip"])
@@ -62,7 +62,7 @@ class BaselineWork:
             rows = rows_of_track(faces, track)
             rows = rows.filter(pa.array(first_of_interval(rows["time"].to_numpy(), self.config.interval_s)))
             vectors, heard = pitch_and_energy(audio, rows["time"].to_numpy(), self.config.window_s)
-            pixels = [chip.as_py() and grey_pixels(chip.as_py(), self.config.img_size) for chip in rows["chip"]]
+            pixels = [chip.as_py() and gray_pixels(chip.as_py(), self.config.img_size) for chip in rows["chip"]]
             pitch_energy = [vector if valid else None for vector, valid in zip(vectors, heard, strict=True)]
             columns = {name: pa.array(values, pa.list_(pa.float32())) for name, values in (("pixels", pixels), ("pitch_energy", pitch_energy))}
             tables.append(pa.table({"track": rows["track"], "frame": rows["frame"], **columns}))

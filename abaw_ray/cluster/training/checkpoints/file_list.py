@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abaw_ray.core.errors import ConfigError, StorageError
+from abaw_ray.core.file_digest import file_sha256
 from abaw_ray.core.storage.storage import Storage
 
 _MIN_KEY_BYTES = 16
@@ -99,8 +100,7 @@ def _name(rank: int) -> str:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"size": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def _sign(body: dict, key: bytes) -> str:

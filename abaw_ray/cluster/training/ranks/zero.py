@@ -48,7 +48,7 @@ class ZeroConfig:
             "train_micro_batch_size_per_gpu": self.global_batch_size // self.world_size // self.gradient_accumulation_steps,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
             "gradient_clipping": self.max_grad_norm,
-            # The overflow check of every gradient, and the throughput timer, which synchronises the GPU twice per micro-batch, take up to a sixth
+            # The overflow check of every gradient, and the throughput timer, which synchronizes the GPU twice per micro-batch, take up to a sixth
             # of a step of ViT-L/14 on an H200. An overflow in bf16 shows in the epoch's loss.
             "bf16": {"enabled": self.bf16, "check_grad_overflow": False},
             # Sums of many bf16 gradients in bf16 would lose small ones; ZeRO 0 supports no other type than the model's.
