@@ -25,15 +25,15 @@ CONFIG = EncoderConfig(
 
 
 def synthetic_image(label, rng, side=56):
-    """A bright disc, horizontal bar or vertical bar on dark noise: the classes differ in shape, not in colour."""
+    """A bright disc, horizontal bar or vertical bar on dark noise: the classes differ in shape, not in color."""
     image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
-    colour, (x, y) = tuple(int(value) for value in rng.integers(120, 256, 3)), rng.integers(22, 35, 2).tolist()
+    color, (x, y) = tuple(int(value) for value in rng.integers(120, 256, 3)), rng.integers(22, 35, 2).tolist()
     if label == 0:
-        cv2.circle(image, (x, y), 13, colour, -1)
+        cv2.circle(image, (x, y), 13, color, -1)
     if label == 1:
-        cv2.rectangle(image, (x - 18, y - 3), (x + 18, y + 3), colour, -1)
+        cv2.rectangle(image, (x - 18, y - 3), (x + 18, y + 3), color, -1)
     if label == 2:
-        cv2.rectangle(image, (x - 3, y - 18), (x + 3, y + 18), colour, -1)
+        cv2.rectangle(image, (x - 3, y - 18), (x + 3, y + 18), color, -1)
     return image
 
 

@@ -35,9 +35,9 @@ def find_red(rgb, min_size):
     return [Face(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], np.float64), 0.9)] if len(x) > 100 else []
 
 
-def plain_image(left=None, grey=40):
-    """A grey image of 320 x 240 pixels, with a red square at ``left`` unless it is None."""
-    rgb = np.full((240, 320, 3), grey, np.uint8)
+def plain_image(left=None, gray=40):
+    """A gray image of 320 x 240 pixels, with a red square at ``left`` unless it is None."""
+    rgb = np.full((240, 320, 3), gray, np.uint8)
     if left is not None:
         rgb[90 : 90 + SIDE, left : left + SIDE] = (220, 20, 20)
     return rgb
@@ -106,7 +106,7 @@ def test_trap_5_a_missing_face_is_not_a_black_image_and_missing_audio_not_silenc
     assert (joined.seen.tolist(), joined.heard.tolist()) == ([False, True], [True, False])
 
 
-def test_trap_6_audio_windows_are_centred_on_presentation_times_not_on_frame_number_over_rate(tmp_path):
+def test_trap_6_audio_windows_are_centered_on_presentation_times_not_on_frame_number_over_rate(tmp_path):
     times = np.array([0.0, 0.05, 0.1, 0.6, 1.1, 1.15, 3.0])
     write_video(tmp_path / "v.mp4", iter([plain_image()] * len(times)), times, None)
     frame_times = np.array([frame.time for frame in decode(str(tmp_path / "v.mp4"))])
@@ -116,7 +116,7 @@ def test_trap_6_audio_windows_are_centred_on_presentation_times_not_on_frame_num
 
 
 def test_trap_7_nothing_is_interpolated_across_a_cut_a_long_gap_or_from_one_person_to_another(tmp_path):
-    shots = [plain_image(20, grey=40)] * 15 + [plain_image(240, grey=200)] * 15
+    shots = [plain_image(20, gray=40)] * 15 + [plain_image(240, gray=200)] * 15
     left_edges = {row["frame"]: row["box"][0] for row in faces_of(tmp_path / "v.mp4", shots) if row["seen"]}
     assert left_edges.keys() >= {5, 10, 15, 16, 20, 25}
     assert all(abs(left - (20 if frame <= 15 else 240)) < 8 for frame, left in left_edges.items())

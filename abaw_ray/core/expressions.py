@@ -28,7 +28,7 @@ FERPLUS: tuple[str, ...] = ("Neutral", "Happiness", "Surprise", "Sadness", "Ange
 EXPW: tuple[str, ...] = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Neutral")
 """ExpW's ids 0..6."""
 
-COLOURS: dict[str, str] = {
+COLORS: dict[str, str] = {
     "Neutral": "#7f8c8d",
     "Anger": "#c0392b",
     "Disgust": "#6b8e23",
@@ -38,7 +38,7 @@ COLOURS: dict[str, str] = {
     "Surprise": "#e67e22",
     "Other": "#16a085",
 }
-"""One colour for each expression, the same in every plot."""
+"""One color for each expression, the same in every plot."""
 
 
 def class_counts(

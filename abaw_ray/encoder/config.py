@@ -79,8 +79,8 @@ class ModelConfig:
     """Initial weights: path or URI of a safetensors or PyTorch file with timm's or DINOv2's parameter names; ``hub`` for timm's own weights of
     this model on the model hub; ``owner/name`` for another repository there; ``random``."""
     pos_embed_std: float | None = None
-    """Standard deviation of random initial position embeddings, with Xavier initialisation of the other weights. At 0.3 a small model that
-    learns from scratch leaves chance level about three epochs earlier than at timm's own 0.02. None keeps timm's initialisation; pretrained
+    """Standard deviation of random initial position embeddings, with Xavier initialization of the other weights. At 0.3 a small model that
+    learns from scratch leaves chance level about three epochs earlier than at timm's own 0.02. None keeps timm's initialization; pretrained
     weights are never changed. Ours."""
     mean: tuple[float, float, float] | None = None
     """Mean of red, green, blue in 0..1 for the normalization of pixels. None is timm's value for the model, with which its weights were trained."""

@@ -22,7 +22,7 @@ class ExpressionModel(nn.Module):
     """Encoder and classification head as they are trained."""
 
     def __init__(self, config: EncoderConfig, storage: StorageConfig | None = None) -> None:
-        """Build with weights initialised from the seed, or loaded; ``storage`` has the settings of object stores, for weights at a URI."""
+        """Build with weights initialized from the seed, or loaded; ``storage`` has the settings of object stores, for weights at a URI."""
         super().__init__()
         torch.manual_seed(config.seed)
         self.encoder: Encoder = build_encoder(config.model, storage)

@@ -31,7 +31,7 @@ class MoeHead(nn.Module):
     """Router and experts, each with one hidden layer or none."""
 
     def __init__(self, dim: int, classes: int, config: MoeConfig) -> None:
-        """Initialise the weights; ``dim`` is the width of the features."""
+        """Initialize the weights; ``dim`` is the width of the features."""
         super().__init__()
         self.config = config
         self.norm = nn.LayerNorm(dim)
@@ -48,7 +48,7 @@ class MoeHead(nn.Module):
         nn.init.trunc_normal_(self.out_weight, std=1 / math.sqrt(config.hidden_dim or dim))
 
     def forward(self, features: Float[Tensor, "n dim"], uniform: Float[Tensor, "n dim"] | None = None) -> MoeOutput:
-        """Logits, router probabilities and gate; with top_k above 1 the gate is normalised to sum 1, with 1 it is the router's probability.
+        """Logits, router probabilities and gate; with top_k above 1 the gate is normalized to sum 1, with 1 it is the router's probability.
 
         Args:
             features: The encoder's vectors.

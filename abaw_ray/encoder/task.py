@@ -147,7 +147,7 @@ class EncoderTask:
         return [micro_batch(number) for number in range(count)]
 
     def loss_of(self, model: Callable[[Tensor, Noise], MoeOutput], micro_batch: MicroBatch) -> Tensor:
-        """Weighted cross-entropy plus the load-balancing loss of a micro-batch; a step minimises its mean over ranks and micro-batches."""
+        """Weighted cross-entropy plus the load-balancing loss of a micro-batch; a step minimizes its mean over ranks and micro-batches."""
         device = self.context.device
         output = model(micro_batch.pixels.to(device, non_blocking=True), micro_batch.noise.to(device))
         losses = self.loss(output.logits, micro_batch.labels.to(device)) * micro_batch.weights.to(device)

@@ -172,10 +172,10 @@ class SegmentConfig:
     length_s: float = 120.0
     """Duration of a segment in seconds. People are tracked within segments and matched between segments by their boxes."""
     overlap_s: float = 1.0
-    """Seconds by which a segment extends beyond its start and its end; there its people are matched with those of its neighbours."""
+    """Seconds by which a segment extends beyond its start and its end; there its people are matched with those of its neighbors."""
 
     def __post_init__(self) -> None:
-        """Refuse segments that overlap more than one neighbour."""
+        """Refuse segments that overlap more than one neighbor."""
         if self.overlap_s <= 0 or self.length_s < 4 * self.overlap_s:
             raise ConfigError(
                 f"segments.overlap_s={self.overlap_s} must be above 0 and segments.length_s={self.length_s} at least four times as long"

@@ -58,7 +58,7 @@ def stitch(chunks: list[ChunkResult], votes: VoteConfig, thresholds: SimilarityT
         thresholds: Of the embedder, where there are votes.
 
     Raises:
-        ChunkMismatchError: two neighbours decoded different frames at their boundary, or frame times were estimated.
+        ChunkMismatchError: two neighbors decoded different frames at their boundary, or frame times were estimated.
 
     Source: ours; defined by its result for one chunk that is the whole video.
     """

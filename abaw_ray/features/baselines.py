@@ -1,4 +1,4 @@
-"""Input features of the baselines, without a learned model: grey pixels of a chip; mean pitch and energy of the audio around a frame.
+"""Input features of the baselines, without a learned model: gray pixels of a chip; mean pitch and energy of the audio around a frame.
 
 If they reach a good score on a data set, it cannot show the benefit of learned features. The logistic regression is in ``scoring.baselines``.
 """
@@ -21,10 +21,10 @@ def first_of_interval(time: Float[np.ndarray, " frames"], interval_s: float) -> 
     return np.diff(interval, prepend=interval[:1] - 1) > 0
 
 
-def grey_pixels(jpeg: bytes, img_size: int) -> Float32[np.ndarray, " pixels"]:
-    """Grey values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as a flat vector."""
-    grey = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE))
-    return cv2.resize(grey, (img_size, img_size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
+def gray_pixels(jpeg: bytes, img_size: int) -> Float32[np.ndarray, " pixels"]:
+    """Gray values 0..1 of a chip, reduced to ``img_size`` x ``img_size``, as a flat vector."""
+    gray = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE))
+    return cv2.resize(gray, (img_size, img_size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / 255
 
 
 def pitch_and_energy(

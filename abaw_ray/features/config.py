@@ -40,7 +40,7 @@ class VisualConfig:
 class RandomWav2VecConfig:
     """A small Wav2Vec 2.0 model with random weights, for use without a download. All values are ours, tuned on synthetic speech.
 
-    The filters of the first convolution are band-pass filters with random centre frequencies; the other convolutions mix them with random
+    The filters of the first convolution are band-pass filters with random center frequencies; the other convolutions mix them with random
     weights that are smooth in time, so the states separate loudness, pitch and timbre. Nothing is learned, so they do not separate words.
     Field names are those of ``transformers.Wav2Vec2Config``.
     """
@@ -48,7 +48,7 @@ class RandomWav2VecConfig:
     seed: int = 0
     """Seed of the weights."""
     conv_dim: int = 128
-    """Channels of every convolution; in the first one, each channel has one centre frequency."""
+    """Channels of every convolution; in the first one, each channel has one center frequency."""
     hidden_size: int = 96
     """Width of the Transformer and of a state."""
     num_hidden_layers: int = 2
@@ -58,7 +58,7 @@ class RandomWav2VecConfig:
     conv_stride: tuple[int, ...] = (16, 5, 4)
     """Stride of each convolution; their product is 320 samples, one state per 20 ms, as in the published models."""
     feat_extract_norm: Literal["group", "layer"] = "layer"
-    """``layer`` normalises every state separately; ``group``, as in the published base model, every channel over the whole input."""
+    """``layer`` normalizes every state separately; ``group``, as in the published base model, every channel over the whole input."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built."""
@@ -155,11 +155,11 @@ class BaselineConfig:
     """Inputs of the two baselines; all values are ours."""
 
     img_size: int = 24
-    """Side in pixels of the square to which a chip is reduced, in grey."""
+    """Side in pixels of the square to which a chip is reduced, in gray."""
     window_s: float = 1.0
     """Width in seconds of the window of audio around a frame's time."""
     interval_s: float = 0.5
-    """Seconds between the frames that are used: neighbouring frames look alike."""
+    """Seconds between the frames that are used: neighboring frames look alike."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -1,7 +1,7 @@
 """``FACE`` rows and the audio of one video -> its ``FEATURE`` rows: one per FACE row, with a visual vector where the row has a chip and a
 speech vector where the frame has audio.
 
-Rows are independent: nothing is copied from a neighbouring frame or from another person. The caller reads and writes.
+Rows are independent: nothing is copied from a neighboring frame or from another person. The caller reads and writes.
 """
 
 from collections.abc import Iterable, Iterator

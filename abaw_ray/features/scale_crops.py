@@ -2,7 +2,7 @@
 
 Both evaluate the same linear operator, that of ``faces.chips.crop_scale``: linear interpolation at equidistant positions, of which as many as the
 crop has pixels per output pixel are averaged. On the device it is a matrix product from both sides, so chips of different sides form one batch;
-OpenCV rounds positions and intermediate values, so single pixels differ by a few grey levels at sharp edges.
+OpenCV rounds positions and intermediate values, so single pixels differ by a few gray levels at sharp edges.
 """
 
 from collections.abc import Sequence

@@ -97,7 +97,7 @@ class SpeechFeatures:
                 yield rows[inside], self._pool_near(chunk_states, centers, _inside_audio(audio, centers), position[inside])
 
     def _moments(self, audio: Audio) -> tuple[np.float64, np.float64]:
-        """Mean and variance of the whole audio, with which it is normalised as one utterance; block by block: a video may last for hours."""
+        """Mean and variance of the whole audio, with which it is normalized as one utterance; block by block: a video may last for hours."""
         if not self.model.normalize:
             return np.float64(0.0), np.float64(1.0 - _EPSILON)
         blocks = [audio.samples[at : min(at + _BLOCK, last)] for first, last in audio.audible_spans() for at in range(first, last, _BLOCK)]
@@ -116,8 +116,8 @@ class SpeechFeatures:
 
         Args:
             states: States of one chunk, on their device; only the pooled ones are copied to the host.
-            centers: Sample position of each state's centre.
-            valid: Whether the audio covers the centre; other states are ignored, unless none is valid.
+            centers: Sample position of each state's center.
+            valid: Whether the audio covers the center; other states are ignored, unless none is valid.
             positions: Sample positions of the frames, as fractions; a frame without a state in its window uses the nearest one.
         """
         if valid.any():
@@ -134,7 +134,7 @@ class SpeechFeatures:
         return self._pooled(mean, (squares[last] - squares[first]) / count - mean**2)
 
     def _from_windows(self, audio: Audio, times: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Mode ``windows``: each frame from its own window, normalised as one utterance; states in gaps of the audio are ignored."""
+        """Mode ``windows``: each frame from its own window, normalized as one utterance; states in gaps of the audio are ignored."""
         indicator = Audio(np.zeros(len(audio.samples), np.float32), audio.start, audio.spans)
         for first, last in audio.audible_spans():
             indicator.samples[first:last] = 1
@@ -179,7 +179,7 @@ def has_audio(audio: Audio | None, times: Float[np.ndarray, " n"], window_s: flo
 
 
 def _normalized_chunk(audio: Audio, at: int, length: int, mean: np.float64, var: np.float64) -> Float32[np.ndarray, " samples"]:
-    """A chunk of the normalised audio; zeros in gaps and after the end."""
+    """A chunk of the normalized audio; zeros in gaps and after the end."""
     out = np.zeros(length, np.float32)
     for first, last in audio.audible_spans():
         low, high = max(first, at), min(last, at + length)

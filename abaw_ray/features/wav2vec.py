@@ -23,7 +23,7 @@ from abaw_ray.features.speech_weights import CONFIG_FILE, REMEDY, weights_source
 from abaw_ray.media.audio import RATE
 
 _BAND_HZ = (80.0, 6000.0)
-"""Range of the filters' centre frequencies in the random model; ours."""
+"""Range of the filters' center frequencies in the random model; ours."""
 
 
 def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
@@ -56,7 +56,7 @@ def build_random(config: RandomWav2VecConfig) -> Wav2Vec2Model:
 
 
 def _gabor_filters(rng: np.random.Generator, channels: int, width: int) -> Float[np.ndarray, "channels width"]:
-    """Gabor band-pass filters of unit norm with random centre frequency and phase, four periods long or as long as the kernel allows."""
+    """Gabor band-pass filters of unit norm with random center frequency and phase, four periods long or as long as the kernel allows."""
     low, high = np.log(_BAND_HZ)
     frequency = np.exp(rng.uniform(low, high, channels))[:, None]
     time = (np.arange(width) - (width - 1) / 2) / RATE
@@ -100,7 +100,7 @@ class Wav2Vec:
         self.dim: int = model.config.hidden_size
 
     def _load(self, folder: str, name: str) -> Wav2Vec2Model:
-        """The model from a folder or the hub; its preprocessor settings determine whether samples are normalised."""
+        """The model from a folder or the hub; its preprocessor settings determine whether samples are normalized."""
         try:
             with without_progress_bar():
                 loaded: Any = Wav2Vec2Model.from_pretrained(folder, output_loading_info=True)
@@ -112,13 +112,13 @@ class Wav2Vec:
             raise DataError(
                 f"features.speech.weights={name}: is no complete Wav2Vec 2.0 model ({len(missing)} weights are missing, as {missing[:1]})"
             )
-        with suppress(OSError):  # no preprocessor settings: normalise, as the published models do
+        with suppress(OSError):  # no preprocessor settings: normalize, as the published models do
             preprocessor, _ = Wav2Vec2FeatureExtractor.get_feature_extractor_dict(folder)
             self.normalize = bool(preprocessor.get("do_normalize", True))
         return model
 
     def centers(self, samples: int) -> Float[np.ndarray, " states"]:
-        """Centres of the states of an input of ``samples`` samples, as fractional sample positions."""
+        """Centers of the states of an input of ``samples`` samples, as fractional sample positions."""
         count = 0 if samples < self.receptive_field else 1 + (samples - self.receptive_field) // self.stride
         return np.arange(count) * self.stride + (self.receptive_field - 1) / 2
 
@@ -127,7 +127,7 @@ class Wav2Vec:
         """Hidden states of a batch of inputs of equal length, at least ``receptive_field``.
 
         Args:
-            samples: At 16 kHz, normalised as the model requires.
+            samples: At 16 kHz, normalized as the model requires.
             layer: Index of the layer (0: input of the first block, -1: output of the last one), indices of layers whose mean is returned, or
                 ``mean`` of all of them.
         """

@@ -80,11 +80,11 @@ def windows(
 
     Args:
         audio: The audio.
-        times: Centres in seconds on the video's clock, in any order. The result has ``4 * RATE * width`` bytes per frame.
+        times: Centers in seconds on the video's clock, in any order. The result has ``4 * RATE * width`` bytes per frame.
         width: Total width in seconds.
 
     Returns:
-        The windows, ``round(width * RATE)`` samples each, sample ``n // 2`` being the one nearest the centre, zeros where there is no
+        The windows, ``round(width * RATE)`` samples each, sample ``n // 2`` being the one nearest the center, zeros where there is no
         audio; and whether there is any: False only for a window without a single sample. Silence counts as audio.
 
     Raises:

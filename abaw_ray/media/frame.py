@@ -122,7 +122,7 @@ class Frame:
 
     @cached_property
     def coarse_luma(self) -> UInt8[np.ndarray, "36 64"]:
-        """Luma at 64 x 36 points of the coded frame (not rotated), for a cheap comparison of neighbouring frames."""
+        """Luma at 64 x 36 points of the coded frame (not rotated), for a cheap comparison of neighboring frames."""
         kind = self.av_frame.format
         eight_bit = kind.name.startswith(("yuv", "nv", "gray")) and kind.components[0].bits == 8 and not kind.name.startswith("yuyv")
         if not eight_bit:
@@ -161,7 +161,7 @@ def crop_planes(frame: av.VideoFrame, x: int, y: int, width: int, height: int) -
 
 @lru_cache(maxsize=8)
 def _grid_points(pixels: int, count: int) -> np.ndarray:
-    """Indices of the pixels in the centres of ``count`` equal parts of a side."""
+    """Indices of the pixels in the centers of ``count`` equal parts of a side."""
     return (np.arange(count) * pixels + pixels // 2) // count
 
 

@@ -85,7 +85,7 @@ def open_media(uri: str) -> Iterator[Source]:
         MissingError: there is no such file.
         StorageError: the store or the disk cannot be read.
         MemoryError: this process is short of memory.
-        ItemError: libav does not recognise its container.
+        ItemError: libav does not recognize its container.
     """
     file = RemoteFile(uri) if is_remote(uri) else None
     try:

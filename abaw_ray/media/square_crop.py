@@ -51,7 +51,7 @@ def clip_square(left: int, top: int, side: int, width: int, height: int) -> tupl
 
 
 def crop_square(image: Image | Frame, box: Float[np.ndarray, "4"], scale: float, max_side: int) -> SquareCrop:
-    """Crop the square of ``scale`` x the longer side of a box around the centre of the box.
+    """Crop the square of ``scale`` x the longer side of a box around the center of the box.
 
     Args:
         image: The whole image, an array or a decoded frame; of a frame, only the crop is converted to RGB.

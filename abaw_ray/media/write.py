@@ -41,7 +41,7 @@ def write_video(
             frames, so its times start at 0 and are multiples of one frame duration (frames may be missing).
         audio: Mono samples at 16 kHz in -1..1; None writes no audio stream.
         audio_start: Time in seconds of the first sample, 0 or more (AVI: 0), on the clock of ``times``.
-        crf: Quality of x264: 18 is visually lossless, 23 is its default, 35 shows blocks; in an AVI, MPEG-4's quantiser is a sixth of it.
+        crf: Quality of x264: 18 is visually lossless, 23 is its default, 35 shows blocks; in an AVI, MPEG-4's quantizer is a sixth of it.
         preset: Speed of x264.
 
     Raises:
@@ -89,14 +89,14 @@ def _write(
 
 
 def add_h264(container: OutputContainer, rate: Fraction, crf: float, preset: str) -> av.VideoStream:
-    """An H.264 stream without macroblock trees: with them x264 reads uninitialised memory, and the same images give different bytes each time."""
+    """An H.264 stream without macroblock trees: with them x264 reads uninitialized memory, and the same images give different bytes each time."""
     return container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset, "mbtree": "0"})
 
 
 def _add_mpeg4(container: OutputContainer, rate: Fraction, crf: float) -> av.VideoStream:
     """An MPEG-4 stream, the usual codec of AVIs: libav presents H.264 in an AVI one frame late, because an AVI stores no presentation times."""
-    lambda_per_quantiser = 118
-    quality = round(max(crf / 6, 1) * lambda_per_quantiser)
+    lambda_per_quantizer = 118
+    quality = round(max(crf / 6, 1) * lambda_per_quantizer)
     return container.add_stream("mpeg4", rate=rate, options={"flags": "+qscale", "global_quality": str(quality)})
 
 

@@ -1,4 +1,4 @@
-"""Data series -> chart geometry in SVG coordinates: ticks, paths, points. The template adds markup and colours."""
+"""Data series -> chart geometry in SVG coordinates: ticks, paths, points. The template adds markup and colors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

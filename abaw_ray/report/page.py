@@ -14,7 +14,7 @@ import numpy as np
 
 from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.core.settings import flatten
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.ablation.page import ABLATION_CSS, ablation_table
@@ -77,7 +77,7 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
         policy=content_policy(script),
         version=__version__,
         expressions=EXPRESSIONS,
-        colours=COLOURS,
+        colors=COLORS,
         scores=score_rows(report.summary),
         differences=difference_rows(report.summary),
         searches=search_rows(report.summary),

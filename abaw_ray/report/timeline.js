@@ -6,7 +6,7 @@
   const element = (id) => document.getElementById(id);
   const canvas = element("timeline"), context = canvas.getContext("2d");
   const style = getComputedStyle(document.documentElement), ink = (name) => style.getPropertyValue(name);
-  const names = data.classes, colours = names.map((name) => data.colours[name]);
+  const names = data.classes, colors = names.map((name) => data.colors[name]);
   const LABEL_WIDTH = 96, AXIS_HEIGHT = 26;
   let video = null, from = 0, to = 1, cursor = null, drag = null, width = 0, height = 0, scale = 1;
 
@@ -46,20 +46,20 @@
   }
 
   const painters = {
-    label: (row) => drawStrip(row, (i) => video.label[i] === MISSING_BYTE ? null : colours[video.label[i]]),
-    predicted: (row) => drawStrip(row, (i) => video.predicted[i] === MISSING_BYTE ? null : colours[video.predicted[i]]),
+    label: (row) => drawStrip(row, (i) => video.label[i] === MISSING_BYTE ? null : colors[video.label[i]]),
+    predicted: (row) => drawStrip(row, (i) => video.predicted[i] === MISSING_BYTE ? null : colors[video.predicted[i]]),
     differ: (row) => drawStrip(row, (i) => video.label[i] !== MISSING_BYTE && video.predicted[i] !== MISSING_BYTE && video.label[i] !== video.predicted[i] ? ink("--ink") : null),
     seen: (row) => drawStrip(row, (i) => `rgba(110, 138, 160, ${video.seen[i] / MAX_BYTE})`, ink("--faint")),
     heard: (row) => drawStrip(row, (i) => `rgba(110, 138, 160, ${video.heard[i] / MAX_BYTE})`, ink("--faint")),
-    probability(row) { fillBackground(row, ink("--back")); element("lines").checked ? names.forEach((_, c) => drawCurve(row, 8, c, colours[c])) : drawStacked(row); },
+    probability(row) { fillBackground(row, ink("--back")); element("lines").checked ? names.forEach((_, c) => drawCurve(row, 8, c, colors[c])) : drawStacked(row); },
     gate(row) { fillBackground(row, ink("--back")); drawCurve(row, 1, 0, ink("--main"), video.gate); },
   };
-  function fillBackground(row, colour) { context.fillStyle = colour; context.fillRect(LABEL_WIDTH, row.top, width - LABEL_WIDTH, row.rowHeight); }
-  function drawStrip(row, colourOf, background) {
+  function fillBackground(row, color) { context.fillStyle = color; context.fillRect(LABEL_WIDTH, row.top, width - LABEL_WIDTH, row.rowHeight); }
+  function drawStrip(row, colorOf, background) {
     if (background) fillBackground(row, background);
     for (const [i, x, columnWidth] of visibleColumns()) {
-      const colour = colourOf(i);
-      if (colour) { context.fillStyle = colour; context.fillRect(x, row.top, columnWidth, row.rowHeight); }
+      const color = colorOf(i);
+      if (color) { context.fillStyle = color; context.fillRect(x, row.top, columnWidth, row.rowHeight); }
     }
   }
   function drawStacked(row) {
@@ -70,13 +70,13 @@
       let y = row.top;
       parts.forEach((part, c) => {
         const segmentHeight = part / sum * row.rowHeight;
-        context.fillStyle = colours[c]; context.fillRect(x, y, columnWidth, segmentHeight);
+        context.fillStyle = colors[c]; context.fillRect(x, y, columnWidth, segmentHeight);
         y += segmentHeight;
       });
     }
   }
-  function drawCurve(row, step, offset, colour, values = video.probability) {
-    context.strokeStyle = colour; context.lineWidth = 1.8; context.beginPath();
+  function drawCurve(row, step, offset, color, values = video.probability) {
+    context.strokeStyle = color; context.lineWidth = 1.8; context.beginPath();
     let connected = false;
     for (const [i, x, columnWidth] of visibleColumns()) {
       const value = values[step * i + offset];

@@ -20,7 +20,7 @@ def logistic_predictions(
     test_x: Float[np.ndarray, "test features"],
     seed: int,
 ) -> Int[np.ndarray, " test"]:
-    """Classes, 0..7, predicted by a logistic regression with balanced classes on standardised features.
+    """Classes, 0..7, predicted by a logistic regression with balanced classes on standardized features.
 
     Args:
         train_x: Finite features at any scale.

@@ -1,7 +1,7 @@
 """Calibration: a temperature for the logits, and one bias per class that raises the recall of rare classes.
 
 Both are fitted on out-of-fold scores alone, never on frames that trained the model (``scoring.fitting``). The temperature acts on logits. The bias
-acts on probabilities (``p * exp(bias)``, renormalised: a changed class prior), so it can be fitted and applied after smoothing.
+acts on probabilities (``p * exp(bias)``, renormalized: a changed class prior), so it can be fitted and applied after smoothing.
 """
 
 from dataclasses import dataclass

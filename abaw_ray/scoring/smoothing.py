@@ -97,7 +97,7 @@ def moving_mean(
     *,
     window_s: float,
 ) -> Float[np.ndarray, "frames classes"]:
-    """Moving average: mean score of the scored frames in a window centred on each frame's time.
+    """Moving average: mean score of the scored frames in a window centered on each frame's time.
 
     Args:
         scores: Probabilities; rows of unscored frames are ignored, whatever they hold.

@@ -35,7 +35,7 @@ class Engine(Protocol):
         """The model's output in training mode."""
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of one micro-batch on this rank. A step minimises the mean of the losses over all ranks and micro-batches."""
+        """Add the gradient of one micro-batch on this rank. A step minimizes the mean of the losses over all ranks and micro-batches."""
 
     def step(self) -> None:
         """Update the parameters after the last micro-batch of a step."""

@@ -1,4 +1,4 @@
-"""Class-balanced cross-entropy: logits and labels -> one loss per sample; and the sum of weights that normalises a global batch.
+"""Class-balanced cross-entropy: logits and labels -> one loss per sample; and the sum of weights that normalizes a global batch.
 
 The distribution of samples over ranks must not change a step. Therefore a rank does not divide by the weights of its own samples; it divides by the
 sum of weights of the whole global batch, which every rank computes from the labels alone.

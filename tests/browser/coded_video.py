@@ -22,7 +22,7 @@ LABELS = "A" * 20 + "." * 10 + "H" * 30
 
 
 def numbered_image(number: int, width: int, height: int) -> np.ndarray:
-    """A grey image whose lowest eighth shows the number, the lowest bit at the left."""
+    """A gray image whose lowest eighth shows the number, the lowest bit at the left."""
     image = np.full((height, width, 3), 90, np.uint8)
     for bit in range(BITS):
         image[height * 7 // 8 :, width * (2 * bit + 1) // 18 : width * (2 * bit + 3) // 18] = 235 if number >> bit & 1 else 16

@@ -85,8 +85,8 @@ def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(clips, rows, con
             continue
         rgb, box, chip = frame.rgb(), np.array(seen[frame.number]["box"], dtype=float), decode_jpeg(seen[frame.number]["chip"])
         errors = [np.abs(crop_scale(chip, scale, chips) - direct_crop(rgb, box, scale, chips.size)).mean() for scale in chips.scales]
-        assert errors[-1] < 1.5, f"frame {frame.number}: {errors[-1]:.1f} grey levels at the chip's own scale: more than JPEG's error"
-        assert max(errors) < 4, f"frame {frame.number}: {errors} grey levels: more than JPEG's error and half a pixel"
+        assert errors[-1] < 1.5, f"frame {frame.number}: {errors[-1]:.1f} gray levels at the chip's own scale: more than JPEG's error"
+        assert max(errors) < 4, f"frame {frame.number}: {errors} gray levels: more than JPEG's error and half a pixel"
 
 
 def test_audio_that_starts_after_the_video_is_heard_from_then_on_only(clips):

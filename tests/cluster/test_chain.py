@@ -169,16 +169,16 @@ def test_a_killed_encoder_is_started_again_and_every_item_is_encoded_once(chain)
 
 def test_an_item_that_kills_its_worker_twice_is_a_failure_and_all_others_are_done(chain, capsys):
     deadly = {
-        "poison": {"n": 1, "deaths": 99, "beside": "neighbour"},
-        "neighbour": {"n": 2, "beside": "poison"},
+        "poison": {"n": 1, "deaths": 99, "beside": "neighbor"},
+        "neighbor": {"n": 2, "beside": "poison"},
         "once": {"n": 3, "deaths": 1},
     }
     progress, outputs = chain(deadly | payloads(4), encode=DeadlyEncode, items_per_worker=2)
-    assert outputs.keys() == {"neighbour", "once", "v00", "v01", "v02", "v03"} and progress.done == 7
+    assert outputs.keys() == {"neighbor", "once", "v00", "v01", "v02", "v03"} and progress.done == 7
     failures = chain.store.failures([Item(name=name, identity="1") for name in deadly | payloads(4)])
     assert failures.keys() == {"poison"} and "its worker's process died twice while it was processed" in failures["poison"]["reason"]
     starts = {name: len((chain.folder / f"{name}.starts").read_text()) for name in deadly}
-    assert starts == {"poison": 2, "neighbour": 2, "once": 2}
+    assert starts == {"poison": 2, "neighbor": 2, "once": 2}
     assert capsys.readouterr().out.count("poison: its worker's process died twice") == 1
 
 

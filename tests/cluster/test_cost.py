@@ -120,7 +120,7 @@ def test_a_price_is_a_number_above_zero(value):
         price_of(value)
 
 
-def test_a_gpu_takes_the_arithmetic_over_its_peak_and_utilisation():
+def test_a_gpu_takes_the_arithmetic_over_its_peak_and_utilization():
     found = worker_time(Workload(text="", training_gflop=70e3 * 3600), GPU, "A10G")
     assert found is not None and found.seconds == Range(7200, 14400)
     assert worker_time(Workload(text="", gflop=1.0), GPU, "B300") is None

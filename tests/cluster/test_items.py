@@ -183,7 +183,7 @@ def test_resources_that_this_machine_cannot_provide_are_refused(session):
         session.start(Resources(workers=3), gang=True)
 
 
-def test_a_finished_row_arrives_while_its_neighbours_run(session, tmp_path):
+def test_a_finished_row_arrives_while_its_neighbors_run(session, tmp_path):
     """2,100 items with two workers: by default, Ray Data would put several of so many items into one block, whose rows come with its last one."""
     store = StageStore(Storage(StorageConfig(uri=str(tmp_path / "runs"))), "faces", {}, 1)
     tasks = [(Item(name=f"{number:04d}", identity="1"), {"waits": number == 1}) for number in range(2100)]

@@ -120,7 +120,7 @@ def test_a_task_is_given_up_after_two_deaths(process, die_in):
         pass
 
 
-def test_a_task_after_a_death_waits_until_its_neighbour_has_ended(process, die_in):
+def test_a_task_after_a_death_waits_until_its_neighbor_has_ended(process, die_in):
     die_in(process().task("1 0"))
     registration, events, begun, release = process(), [], threading.Event(), threading.Event()
 
@@ -132,15 +132,15 @@ def test_a_task_after_a_death_waits_until_its_neighbour_has_ended(process, die_i
                 wait.wait(TIMEOUT_S)
             events.append(f"end {key}")
 
-    neighbour = threading.Thread(target=run, args=("1 1", release))
-    neighbour.start()
+    neighbor = threading.Thread(target=run, args=("1 1", release))
+    neighbor.start()
     assert begun.wait(TIMEOUT_S)
     alone = threading.Thread(target=run, args=("1 0",))
     alone.start()
     alone.join(0.2)
-    assert events == ["begin 1 1"], "the task began beside its neighbour"
+    assert events == ["begin 1 1"], "the task began beside its neighbor"
     release.set()
-    for thread in (neighbour, alone):
+    for thread in (neighbor, alone):
         thread.join(TIMEOUT_S)
     assert events == ["begin 1 1", "end 1 1", "begin 1 0", "end 1 0"]
 

@@ -54,8 +54,8 @@ def test_opencv_detects_at_least_nine_of_ten_unoccluded_faces_at_their_position(
         for at, image in enumerate(scene.frames()):
             if at % 6:
                 continue
-            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-            boxes = [(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(grey, 1.1, 3, minSize=(36, 36))]
+            gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+            boxes = [(x, y, x + w, y + h) for x, y, w, h in cascade.detectMultiScale(gray, 1.1, 3, minSize=(36, 36))]
             for identity, animation in zip(scene.identities, animations, strict=True):
                 if animation.occlusion[at] == "":
                     total += 1

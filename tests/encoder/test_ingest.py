@@ -171,10 +171,10 @@ def test_an_unreachable_store_is_a_storage_error_and_not_a_failure_of_an_image(t
         IngestImages(IngestConfig(), finder())([still(tmp_path / "a.jpg")])
 
 
-def test_grey_and_transparent_images_become_three_channels(tmp_path):
-    grey = write(tmp_path / "grey.png", np.full((40, 40), 120, np.uint8))
+def test_gray_and_transparent_images_become_three_channels(tmp_path):
+    gray = write(tmp_path / "gray.png", np.full((40, 40), 120, np.uint8))
     clear = write(tmp_path / "clear.png", np.full((40, 40, 4), 120, np.uint8))
-    for row in IngestImages(IngestConfig(), finder())([still(grey), still(clear)]).table.to_pylist():
+    for row in IngestImages(IngestConfig(), finder())([still(gray), still(clear)]).table.to_pylist():
         stored = cv2.imdecode(np.frombuffer(row["jpeg"], np.uint8), cv2.IMREAD_UNCHANGED)
         assert stored.shape == (40, 40, 3)
         assert np.abs(stored.astype(int) - 120).max() < 3

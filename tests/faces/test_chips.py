@@ -74,7 +74,7 @@ def test_each_scale_of_a_stored_chip_equals_a_direct_crop_of_the_frame_within_jp
         left, top, side = square_around(box, scale)
         direct = cv2.resize(slow_square(rgb, left, top, side), (size, size), interpolation=cv2.INTER_AREA).astype(int)
         error = np.abs(crop_scale(chip, scale, config) - direct).mean()
-        assert error < 4, f"scale {scale}: mean error {error:.1f} grey levels"
+        assert error < 4, f"scale {scale}: mean error {error:.1f} gray levels"
         other = crop_scale(chip, config.scales[-1] if scale < 1.5 else config.scales[0], config).astype(int)
         assert np.abs(other - direct).mean() > 8, "another scale must not pass this test"
 

@@ -169,7 +169,7 @@ def test_segments_whose_votes_show_two_people_are_not_joined_at_their_boundary()
 
 
 @pytest.mark.parametrize("time", [-3.1, -0.5, 0.0, 0.49999, 0.5, 1.2, 1.5, 2.0, 7.49, 7.5, 8.0])
-def test_every_time_is_owned_by_one_segment_and_also_in_its_neighbour_near_a_boundary(time):
+def test_every_time_is_owned_by_one_segment_and_also_in_its_neighbor_near_a_boundary(time):
     config = SegmentConfig(length_s=2.0, overlap_s=0.5)
     segments = segments_at(time, Chunk(), config)
     slow = [Segment(n, config) for n in range(-5, 9) if n * 2.0 - 0.5 <= time <= (n + 1) * 2.0 + 0.5]

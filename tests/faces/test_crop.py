@@ -46,7 +46,7 @@ def test_a_chip_equals_a_direct_crop_of_its_frame_at_each_scale(crop, render, tm
             one = ChipConfig(scales=(scale,))
             direct = crop_scale(crop_chip(frame.rgb(), box, one).image, scale, one)
             error = np.abs(crop_scale(chip, scale, config).astype(int) - direct).mean()
-            assert error < 4, f"frame {row['frame']}, scale {scale}: mean error {error:.1f} grey levels"
+            assert error < 4, f"frame {row['frame']}, scale {scale}: mean error {error:.1f} gray levels"
 
 
 def test_a_chip_is_cropped_from_the_box_as_the_table_stores_it(tmp_path, render):

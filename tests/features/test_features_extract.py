@@ -75,7 +75,7 @@ def test_a_video_without_audio_has_visual_vectors_only(extract):
     assert table["speech"].null_count == len(table) and not table["heard"].to_numpy().any()
 
 
-def test_a_row_does_not_depend_on_another_person_or_a_neighbouring_frame(extract, speech):
+def test_a_row_does_not_depend_on_another_person_or_a_neighboring_frame(extract, speech):
     faces = face_table()
     both = rows_of(extract(faces, speech))
     alone = rows_of(extract(rows_of_track(faces, "7_right"), speech))

@@ -60,7 +60,7 @@ def test_mode_context_pools_the_states_around_each_frames_own_time(speech):
     assert_close(vectors, slow_context(extractor, speech, TIMES), 4e-3)
 
 
-def test_long_audio_is_normalised_as_one_utterance_although_it_is_read_in_blocks(speech, monkeypatch):
+def test_long_audio_is_normalized_as_one_utterance_although_it_is_read_in_blocks(speech, monkeypatch):
     extractor = SpeechFeatures(CONTEXT)
     monkeypatch.setattr("abaw_ray.features.speech._BLOCK", 999)
     assert_close(extractor(speech, TIMES)[0], slow_context(extractor, speech, TIMES), 4e-3)
@@ -80,7 +80,7 @@ def test_the_two_modes_are_different_features_with_different_digests(speech):
 
 @pytest.mark.parametrize("config", [CONTEXT, WINDOWS])
 def test_every_frame_uses_the_audio_of_its_own_time_at_a_variable_frame_rate(config):
-    """Each sample is its own time and a state is the sample at its centre, so each vector must equal its frame's time (trap 6)."""
+    """Each sample is its own time and a state is the sample at its center, so each vector must equal its frame's time (trap 6)."""
     extractor = SpeechFeatures(replace(config, pooling="mean"))
     extractor.model.normalize = False
     extractor.model.states = lambda sound, layer: torch.from_numpy(sound[:, np.round(extractor.model.centers(sound.shape[1])).astype(int), None])

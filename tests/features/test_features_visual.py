@@ -13,7 +13,7 @@ CHIPS = ChipConfig(scales=(1.0, 1.3, 1.7), size=28)
 
 
 def chip(seed, side=48):
-    """JPEG of a mosaic of 6 x 6 random colours with more red than blue."""
+    """JPEG of a mosaic of 6 x 6 random colors with more red than blue."""
     rng = np.random.default_rng(seed)
     small = rng.uniform(0, 255, size=(6, 6, 3)) * np.array([1.0, 0.6, 0.3])
     return encode_jpeg(np.kron(small, np.ones((side // 6, side // 6, 1))).astype(np.uint8), 95)
@@ -67,7 +67,7 @@ def test_no_batch_exceeds_the_batch_size_and_vectors_do_not_depend_on_it(feature
     assert max(batch_sizes) <= max(batch_size, len(CHIPS.scales))
 
 
-def test_a_frame_does_not_depend_on_its_neighbours(features):
+def test_a_frame_does_not_depend_on_its_neighbors(features):
     alone = features([chip(3)])[0]
     among = features([chip(0), None, chip(3), chip(7)])[0]
     np.testing.assert_allclose(alone[0].astype(np.float32), among[2].astype(np.float32), atol=2e-3)

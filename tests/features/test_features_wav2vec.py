@@ -41,7 +41,7 @@ def test_features_of_the_published_architecture_in_both_modes(published, speech)
         assert vectors.astype(np.float32).std(axis=0).mean() > 0.01
 
 
-def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(published, speech, tmp_path):
+def test_samples_are_not_normalized_where_the_preprocessor_settings_disable_it(published, speech, tmp_path):
     shutil.copytree(published, tmp_path / "plain")
     (tmp_path / "plain" / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
     wav = Wav2Vec(source(str(tmp_path / "plain")), SMALL, CPU)
@@ -54,7 +54,7 @@ def test_samples_are_not_normalised_where_the_preprocessor_settings_disable_it(p
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
-def test_the_receptive_field_of_a_state_is_centred_on_its_position(norm):
+def test_the_receptive_field_of_a_state_is_centered_on_its_position(norm):
     wav = Wav2Vec(source("random"), RandomWav2VecConfig(conv_dim=16, hidden_size=32, num_hidden_layers=1, feat_extract_norm=norm), CPU)
     centers = wav.centers(8000)
     extractor = wav.model.feature_extractor

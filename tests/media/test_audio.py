@@ -16,7 +16,7 @@ def click(seconds, at):
 
 
 def heard_at(audio):
-    """Centre of the tone, in seconds on the frames' clock."""
+    """Center of the tone, in seconds on the frames' clock."""
     loud = np.flatnonzero(np.abs(audio.samples) > 0.2)
     return audio.start + (loud[0] + loud[-1]) / 2 / RATE
 
@@ -92,7 +92,7 @@ def test_a_missing_file_and_a_file_that_is_not_media_raise_different_errors(tmp_
 
 
 def slow_windows(audio, times, width):
-    """The definition: sample k of a frame's window is the audio at (its centre's sample) - n // 2 + k."""
+    """The definition: sample k of a frame's window is the audio at (its center's sample) - n // 2 + k."""
     count = round(width * RATE)
     out, heard = np.zeros((len(times), count), np.float32), np.zeros(len(times), bool)
     for row, time in enumerate(times):

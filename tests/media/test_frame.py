@@ -16,7 +16,7 @@ DEEP = ["yuv420p10le", "yuv422p10le", "yuv444p12le", "p010le", "gray10le"]
 
 
 def camera(width=130, height=98, seed=0):
-    """A smooth image with colours and a rectangle of sharp edges."""
+    """A smooth image with colors and a rectangle of sharp edges."""
     rng = np.random.default_rng(seed)
     rgb = cv2.resize(rng.integers(0, 255, (9, 13, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
     cv2.rectangle(rgb, (31, 17), (90, 60), (250, 10, 30), -1)
@@ -55,15 +55,15 @@ def test_a_crop_equals_the_same_rectangle_of_the_whole_frame(rectangle, kind, or
 @settings(max_examples=100)
 @example((0.1640625, 0.0, 0.1640625, 0.15625), "yuv420p", (-1, 0, 0, -1), 8, 8)
 @given(rectangles, st.sampled_from(EXACT + DEEP), st.sampled_from(ORIENTATIONS), st.integers(1, 40), st.integers(1, 40))
-def test_a_resized_crop_has_the_given_size_the_same_brightness_and_about_the_same_colours(rectangle, kind, orientation, columns, rows):
+def test_a_resized_crop_has_the_given_size_the_same_brightness_and_about_the_same_colors(rectangle, kind, orientation, columns, rows):
     frame = make_frame(kind, orientation)
     left, top, width, height = pixels(rectangle, frame.width, frame.height)
     crop = frame.crop(left, top, width, height, (columns, rows))
     assert crop.shape == (rows, columns, 3)
     if width >= 2 * columns >= 16 and height >= 2 * rows >= 16:
         whole = cv2.resize(frame.rgb()[top : top + height, left : left + width], (columns, rows), interpolation=cv2.INTER_AREA)
-        grey, expected = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(int) for rgb in (crop, whole))
-        assert np.abs(grey - expected).mean() < 4
+        gray, expected = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(int) for rgb in (crop, whole))
+        assert np.abs(gray - expected).mean() < 4
         # Chroma may be shifted by a pixel of the frame: in noise 16 pixels wide, a sixteenth of the samples differ.
         np.testing.assert_allclose(crop.mean(axis=(0, 1)), whole.mean(axis=(0, 1)), atol=16)
 
@@ -88,9 +88,9 @@ def test_a_crop_that_leaves_the_frame_is_refused(outside):
 
 @pytest.mark.parametrize("kind", EXACT + DEEP)
 def test_coarse_luma_follows_the_image_in_every_format(kind):
-    grey = cv2.cvtColor(camera(), cv2.COLOR_RGB2GRAY).astype(float)
+    gray = cv2.cvtColor(camera(), cv2.COLOR_RGB2GRAY).astype(float)
     rows = (np.arange(36) * 98 + 49) // 36
     columns = (np.arange(64) * 130 + 65) // 64
     coarse = make_frame(kind).coarse_luma.astype(float)
     assert coarse.shape == (36, 64)
-    assert np.corrcoef(coarse.ravel(), grey[np.ix_(rows, columns)].ravel())[0, 1] > 0.97
+    assert np.corrcoef(coarse.ravel(), gray[np.ix_(rows, columns)].ravel())[0, 1] > 0.97

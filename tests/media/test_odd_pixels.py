@@ -32,7 +32,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("codec", "pixels"), FORMATS)
-def test_every_pixel_format_gives_the_right_image_and_colours(tmp_path, codec, pixels):
+def test_every_pixel_format_gives_the_right_image_and_colors(tmp_path, codec, pixels):
     options = {"x265-params": "log-level=none:crf=10"} if codec == "libx265" else {"crf": "10"} if "264" in codec or "vp9" in codec else {}
     coded = write_coded(tmp_path / "v.mkv", codec, 4, size=(96, 64), pixels=pixels, options=options)
     for frame, image in zip(check_frames(coded, 4), numbered_images(4), strict=True):

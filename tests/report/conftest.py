@@ -14,7 +14,7 @@ STATE = {".": None, "D": "detected", "F": "followed", "I": "interpolated"}
 
 
 def face_rows(name, states, times, *, first=1, box=(20, 30, 60, 80), chips=True):
-    """Rows of one track; ``states`` has a letter per frame, ``.`` where it is not seen. The grey level of a chip is its frame's number."""
+    """Rows of one track; ``states`` has a letter per frame, ``.`` where it is not seen. The gray level of a chip is its frame's number."""
     rows = []
     for at, letter in enumerate(states):
         seen, frame = letter != ".", first + at
@@ -59,7 +59,7 @@ def rows_file(tmp_path, times):
 
 @pytest.fixture
 def video(tmp_path, times):
-    """Path of the video: the grey level of a frame is four times its number, the box of the main subject is red."""
+    """Path of the video: the gray level of a frame is four times its number, the box of the main subject is red."""
     images = []
     for number in range(1, len(times) + 1):
         image = np.full((SIZE[1], SIZE[0], 3), 4 * number, np.uint8)

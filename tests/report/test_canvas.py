@@ -24,7 +24,7 @@ def test_a_paragraph_breaks_between_words_and_never_leaves_its_width():
     assert " ".join(text for text, _ in canvas.texts[:2]).startswith("several words")
 
 
-def test_an_image_keeps_its_aspect_ratio_and_its_colours():
+def test_an_image_keeps_its_aspect_ratio_and_its_colors():
     canvas = Canvas(100, 60)
     assert canvas.paste(np.full((20, 40, 3), (200, 10, 30), np.uint8), (0, 0, 100, 60)) == (0, 5, 100, 55)
     pixels = np.asarray(canvas.image)

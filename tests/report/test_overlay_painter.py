@@ -6,7 +6,7 @@ from overlay_rows import analysis_rows, analysis_table, label_of
 
 from abaw_ray.core.expressions import EXPRESSIONS
 from abaw_ray.report.overlay import painter as painter_module
-from abaw_ray.report.overlay.painter import COLORS, Painter
+from abaw_ray.report.overlay.painter import CLASS_COLORS, Painter
 from abaw_ray.report.overlay.people import read_people
 from abaw_ray.report.tracks.canvas import MUTED, Canvas
 
@@ -46,7 +46,7 @@ def test_every_box_has_the_color_of_its_expression(drawn, size):
     _, image, _ = drawn(size, *people)
     for (row,) in people:
         x, y = round(row["box_x0"]) + 1, round((row["box_y0"] + row["box_y1"]) / 2)
-        assert np.abs(image[y, x] - COLORS[label_of(1)]).max() <= 1
+        assert np.abs(image[y, x] - CLASS_COLORS[label_of(1)]).max() <= 1
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -65,7 +65,7 @@ def test_the_panel_shows_each_probability_by_the_length_of_its_bar(drawn):
     _, image, texts = drawn((1280, 720), *people_at((1280, 720), 1))
     boxes = dict(texts)
     lengths = {}
-    for name, color in zip(EXPRESSIONS, COLORS, strict=True):
+    for name, color in zip(EXPRESSIONS, CLASS_COLORS, strict=True):
         row = image[round(boxes[name][1] + boxes[name][3]) // 2]
         lengths[name] = (np.abs(row - color).max(axis=1) <= 2).sum()
     longest = lengths[EXPRESSIONS[1]]
@@ -78,7 +78,7 @@ def test_small_frames_have_a_strip_whose_parts_are_the_probabilities(drawn):
     painter, image, texts = drawn((320, 240), *people_at((320, 240), 1))
     assert painter.panel is None and f"{EXPRESSIONS[1]} 65%" in [text for text, _ in texts]
     row = image[240 - painter.row // 2 - 2]
-    counts = [(np.abs(row - color).max(axis=1) <= 2).sum() for color in COLORS]
+    counts = [(np.abs(row - color).max(axis=1) <= 2).sum() for color in CLASS_COLORS]
     assert counts[1] > 80 and np.array(counts) / sum(counts) == pytest.approx([0.05, 0.65, *[0.05] * 6], abs=0.02)
 
 
@@ -107,7 +107,7 @@ def test_people_without_a_prediction_or_a_face_say_so(drawn):
 
 def test_boxes_are_scaled_to_the_size_of_the_image(drawn):
     _, image, _ = drawn((640, 360), analysis_rows("main", [0.5], box=(600, 100, 800, 400)), scale=(0.5, 0.4))
-    assert np.abs(image[100, 301] - COLORS[1]).max() <= 1 and np.abs(image[41, 350] - COLORS[1]).max() <= 1
+    assert np.abs(image[100, 301] - CLASS_COLORS[1]).max() <= 1 and np.abs(image[41, 350] - CLASS_COLORS[1]).max() <= 1
 
 
 def test_each_further_person_has_all_probabilities_below_the_box(drawn):
@@ -115,5 +115,5 @@ def test_each_further_person_has_all_probabilities_below_the_box(drawn):
     people = [analysis_rows("main", [0.5], box=(50, 50, 90, 90)), analysis_rows("person-2", [0.5], box=(400, 60, 500, 200))]
     _, image, _ = drawn(size, *people)
     row = image[203, 400:500]
-    counts = [(np.abs(row - color).max(axis=1) <= 2).sum() for color in COLORS]
+    counts = [(np.abs(row - color).max(axis=1) <= 2).sum() for color in CLASS_COLORS]
     assert counts == pytest.approx([5, 65, *[5] * 6], abs=1)

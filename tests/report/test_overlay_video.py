@@ -15,7 +15,7 @@ from abaw_ray.media.config import EncodingConfig
 from abaw_ray.media.playback.playability import check_playability
 from abaw_ray.media.video import decode
 from abaw_ray.media.write import write_video
-from abaw_ray.report.overlay.painter import COLORS
+from abaw_ray.report.overlay.painter import CLASS_COLORS
 from abaw_ray.report.overlay.people import read_people
 from abaw_ray.report.overlay.video import OverlayWriter, write_overlay
 
@@ -38,7 +38,7 @@ def direct(uri, path, rows, **options):
 def nearest_color(image, x, y):
     """The index of the expression whose color an area of a few pixels has."""
     mean = image[y - 2 : y + 3, x : x + 2].reshape(-1, 3).mean(axis=0)
-    return int(np.abs(np.array(COLORS) - mean).sum(axis=1).argmin())
+    return int(np.abs(np.array(CLASS_COLORS) - mean).sum(axis=1).argmin())
 
 
 def test_each_frame_shows_its_own_row_at_its_own_time(video, times, tmp_path):

@@ -11,7 +11,7 @@ from abaw_ray.report.tracks.overlay import crop_chips, frame_images, frames_at, 
 from abaw_ray.report.tracks.track import Track, read_tracks
 
 
-def grey(rgb):
+def gray(rgb):
     return round(float(rgb[-20:].mean()) / 4)
 
 
@@ -40,7 +40,7 @@ def seeking(request, monkeypatch):
 
 def test_frames_are_found_by_number_and_time_with_and_without_seeking(video, times, seeking):
     wanted = {number: times[number - 1] for number in (40, 1, 17, 18)}
-    found = {number: grey(frame.rgb()) for number, frame in frames_at(video, wanted)}
+    found = {number: gray(frame.rgb()) for number, frame in frames_at(video, wanted)}
     assert found == {1: 1, 17: 17, 18: 18, 40: 40}
     assert list(frames_at(video, {})) == []
 
@@ -56,7 +56,7 @@ def test_rows_of_another_video_are_refused(video, times, seeking):
 def test_images_and_missing_chips_are_cropped_from_their_frames(video, rows_file):
     main = read_tracks(rows_file)["main"]
     images = frame_images(video, main, [2, 30], (80, 60))
-    assert [(image.frame, image.rgb.shape, grey(image.rgb), image.scale) for image in images] == [
+    assert [(image.frame, image.rgb.shape, gray(image.rgb), image.scale) for image in images] == [
         (2, (60, 80, 3), 2, (0.5, 0.5)),
         (30, (60, 80, 3), 30, (0.5, 0.5)),
     ]

@@ -1,6 +1,6 @@
 """Settings of the synthetic data set, and its named random number generators.
 
-All of it is ours: the data set replaces Aff-Wild2, AffectNet and RAF-DB in tests and demos, because their licences forbid redistribution.
+All of it is ours: the data set replaces Aff-Wild2, AffectNet and RAF-DB in tests and demos, because their licenses forbid redistribution.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class SyntheticConfig:
     rafdb_test_images: int = 240
     """Test images of RAF-DB."""
     crf: float = 23.0
-    """Constant rate factor of the H.264 encoder: 18 is visually lossless, 35 shows block artefacts."""
+    """Constant rate factor of the H.264 encoder: 18 is visually lossless, 35 shows block artifacts."""
 
     def __post_init__(self) -> None:
         """Reject sizes that cannot hold every expression, and values outside their ranges."""

@@ -16,7 +16,7 @@ from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.task import EncoderTask
 
 _C = 0.01
-"""Inverse strength of the L2 penalty on standardised vectors; ours. Weaker penalties overfit a few thousand images with a thousand dimensions."""
+"""Inverse strength of the L2 penalty on standardized vectors; ours. Weaker penalties overfit a few thousand images with a thousand dimensions."""
 _MAX_ITERATIONS = 1000
 
 

@@ -114,9 +114,9 @@ class HaarDetector:
 
     def __call__(self, rgb: UInt8[np.ndarray, "height width 3"], min_size: float) -> list[Face]:
         """Detect faces; the score is n / (n + 6) for n overlapping windows: 6 are 0.5, 24 are 0.8."""
-        grey = self.contrast.apply(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        gray = self.contrast.apply(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         window = (max(int(min_size), 24),) * 2  # 24 pixels: the cascade's own window
-        windows, counts = self.cascade.detectMultiScale2(grey, scaleFactor=1.1, minNeighbors=1, minSize=window)
+        windows, counts = self.cascade.detectMultiScale2(gray, scaleFactor=1.1, minNeighbors=1, minSize=window)
         if len(windows) == 0:
             return []
         boxes = np.asarray(windows)

@@ -15,7 +15,7 @@ from abaw_ray.core.storage.weights import WeightsSource
 from abaw_ray.faces.config import YUNET_HUB
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
-"""From OpenCV's model zoo (MIT licence)."""
+"""From OpenCV's model zoo (MIT license)."""
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 _REMEDY = f"set faces.detector.weights to the path of {YUNET_FILE} (SHA-256 {YUNET_SHA256[:12]}...), or use --detector haar"
 

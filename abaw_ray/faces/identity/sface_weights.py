@@ -6,7 +6,7 @@ from abaw_ray.faces.detection.weights import verified_weights
 from abaw_ray.faces.identity.config import SFACE_HUB
 
 SFACE_FILE = "face_recognition_sface_2021dec.onnx"
-"""From OpenCV's model zoo (Apache 2.0 licence), 37 MB."""
+"""From OpenCV's model zoo (Apache 2.0 license), 37 MB."""
 # As published; the file was not at hand when this was written, so the digest is not verified. If the true file is refused, correct it here.
 SFACE_SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
 _REMEDY = f"set faces.people.weights to the path of {SFACE_FILE} (SHA-256 {SFACE_SHA256[:12]}...), or to none"

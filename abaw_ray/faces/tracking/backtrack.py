@@ -73,7 +73,7 @@ class Backtracker:
         return [] if observation is None else [observation]
 
     def _count_hits(self, tracklet: Tracklet, observations: list[Observation]) -> None:
-        """Count observations at least one interval apart as hits: errors in neighbouring frames are correlated. ``observations``: nearest first."""
+        """Count observations at least one interval apart as hits: errors in neighboring frames are correlated. ``observations``: nearest first."""
         counted = tracklet.last
         for observation in observations:
             if abs(observation.time - counted.time) >= self.tracker.config.follow_interval_s:

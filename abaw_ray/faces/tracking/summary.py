@@ -80,7 +80,7 @@ class TrackletLog:
         self.last_frame = frame
 
     def add_overlap(self, time: float, box: Float[np.ndarray, "4"], segment: Segment) -> None:
-        """Keep the box if a neighbouring segment covers the same time."""
+        """Keep the box if a neighboring segment covers the same time."""
         for boundary, boxes in ((segment.start, self.start_boxes), (segment.stop, self.end_boxes)):
             if segment.config.near_boundary(boundary, time):
                 boxes.append([time, *box.tolist()])

@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ImageColor
 
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.report.overlay.people import Person
 from abaw_ray.report.tracks.canvas import INK, MUTED, PAPER, Box, Canvas, Color, font, format_time
 from abaw_ray.report.tracks.frame_images import LabelStyle, draw_label
 
-COLORS: tuple[Color, ...] = tuple(ImageColor.getrgb(COLOURS[name])[:3] for name in EXPRESSIONS)
+CLASS_COLORS: tuple[Color, ...] = tuple(ImageColor.getrgb(COLORS[name])[:3] for name in EXPRESSIONS)
 _TRACK: Color = (62, 72, 84)
 """Background of a bar."""
 _FONT_SHARE, _FONT_RANGE = 1 / 34, (11, 28)
@@ -84,7 +84,7 @@ class Painter:
 
     def _draw_box(self, canvas: Canvas, person: Person, row: int, box: Box) -> None:
         """Draw the box in the color of the expression, and below it all probabilities as one bar, except for the main person."""
-        color = COLORS[person.label[row]] if person.label[row] >= 0 else MUTED
+        color = CLASS_COLORS[person.label[row]] if person.label[row] >= 0 else MUTED
         canvas.frame((box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), INK, self.line + 2)
         canvas.frame(box, color, self.line)
         if person is not self.people[0] and person.label[row] >= 0:
@@ -92,7 +92,7 @@ class Painter:
             _draw_stacked(canvas, person.probability[row], (box[0], box[3] + 1, box[2], box[3] + 1 + height))
 
     def _draw_name(self, canvas: Canvas, person: Person, row: int, box: Box) -> None:
-        fill = COLORS[person.label[row]] if person.label[row] >= 0 else MUTED
+        fill = CLASS_COLORS[person.label[row]] if person.label[row] >= 0 else MUTED
         style = LabelStyle(fill=fill, ink=_ink_on(fill), size=self.font, bold=person is self.people[0], max_width=self.size[0])
         texts = (f"{person.name}  {_result(person, row)}", person.name)
         short = person is not self.people[0] and font(self.font).getlength(texts[0]) > self.size[0] / 2  # in a tiny video it would hide the faces
@@ -112,7 +112,7 @@ class Painter:
             canvas.fill((bar, top + 2, end, top + self.font + 1), _TRACK)
             text = "\N{EN DASH}" if np.isnan(probability) else f"{probability:.0%}"
             if not np.isnan(probability):
-                canvas.fill((bar, top + 2, bar + (end - bar) * probability, top + self.font + 1), COLORS[number])
+                canvas.fill((bar, top + 2, bar + (end - bar) * probability, top + self.font + 1), CLASS_COLORS[number])
             canvas.text(right, top, text, self.font, PAPER, width=3.2 * self.font, bold=best, align="r")
         canvas.text(left, top + self.row, _position(frame, time), self.font, PAPER, width=right - left)
 
@@ -128,7 +128,7 @@ def _draw_stacked(canvas: Canvas, probability: np.ndarray, box: Box) -> None:
     """Draw probabilities side by side in one bar; their sum is its width."""
     ends = box[0] + (box[2] - box[0]) * np.cumsum(np.nan_to_num(probability))
     canvas.fill(box, _TRACK)
-    for color, start, end in zip(COLORS, [box[0], *ends[:-1]], ends, strict=True):
+    for color, start, end in zip(CLASS_COLORS, [box[0], *ends[:-1]], ends, strict=True):
         canvas.fill((start, box[1], end, box[3]), color)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.report.charts import Chart, Series, line_chart
 from abaw_ray.report.difference_axis import difference_axis
 from abaw_ray.report.score_rows import finite_or_none, get_path
@@ -93,7 +93,7 @@ def gain_rows(summary: Mapping[str, Any]) -> tuple[list[GainRow], float]:
     rows = []
     for name, gain, interval in zip(EXPRESSIONS, gains, intervals, strict=True):
         low, high = (axis.place(value) for value in interval or (gain, gain))
-        rows.append(GainRow(name=name, color=COLOURS[name], gain=gain, interval=interval, left=low, width=high - low, at=axis.place(gain)))
+        rows.append(GainRow(name=name, color=COLORS[name], gain=gain, interval=interval, left=low, width=high - low, at=axis.place(gain)))
     return rows, axis.limit
 
 

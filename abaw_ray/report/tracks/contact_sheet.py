@@ -81,7 +81,7 @@ def draw_sheet(
     Args:
         tracks: All tracks of the video.
         name: The track that is shown.
-        chips: Chips of ``chip_frames``; a frame with a face and without a chip is grey.
+        chips: Chips of ``chip_frames``; a frame with a face and without a chip is gray.
         images: Images of ``image_frames``, at ``image_size``.
         config: Number of chips.
         note: A further message, for example that the video is damaged; may be empty.

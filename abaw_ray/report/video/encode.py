@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int, Int16, UInt8
 
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.core.frame_times import FrameTimes
 from abaw_ray.core.tables import float_array, index_array, rows_of_person
 from abaw_ray.report.tracks.track import STATES
@@ -36,7 +36,7 @@ def encode_video(page: VideoPage) -> dict[str, Any]:
         "width": page.width,
         "height": page.height,
         "expressions": list(EXPRESSIONS),
-        "colors": [COLOURS[name] for name in EXPRESSIONS],
+        "colors": [COLORS[name] for name in EXPRESSIONS],
         "boxUnits": _BOX_UNITS,
         "states": list(STATES),
         "frames": to_base64(frame.astype("<i4")) if _is_sparse(frame) else None,

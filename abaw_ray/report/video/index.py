@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from abaw_ray import __version__
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.video.config import IndexConfig
 from abaw_ray.report.video.inputs import IndexRow, VideoIndex, quote_relative
@@ -83,7 +83,7 @@ def _columns(rows: Sequence[IndexRow], thumbnails: list[str | None]) -> dict[str
     """JSON values by column, which is shorter than by row."""
     return {
         "expressions": list(EXPRESSIONS),
-        "colors": [COLOURS[name] for name in EXPRESSIONS],
+        "colors": [COLORS[name] for name in EXPRESSIONS],
         "title": [row.title for row in rows],
         "page": [row.page and quote_relative(row.page) for row in rows],
         "thumbnail": thumbnails,

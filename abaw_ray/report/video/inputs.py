@@ -51,7 +51,7 @@ class VideoPage:
     """Times in seconds between which frames are analyzed; frames outside have no boxes. None: from the first frame, to the last one."""
     audio: AudioLevel | None = None
     notes: Sequence[str] = ()
-    """Notes on the model, for example its licence or the data on which it was trained."""
+    """Notes on the model, for example its license or the data on which it was trained."""
     csv: str | None = None
     """Path of the table as CSV, relative to the page."""
     index: str | None = None

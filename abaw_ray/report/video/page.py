@@ -12,7 +12,7 @@ import numpy as np
 
 from abaw_ray import __version__
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.core.expressions import COLOURS, EXPRESSIONS
+from abaw_ray.core.expressions import COLORS, EXPRESSIONS
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.report.video.config import VideoPageConfig
 from abaw_ray.report.video.encode import encode_video
@@ -72,7 +72,7 @@ def render_video_page(page: VideoPage, config: VideoPageConfig | None = None) ->
         has_gate=any(person["gate"] for person in data["people"]),
         expressions=EXPRESSIONS,
         known={name for person in people for name in person["summary"].seconds},
-        colors=COLOURS,
+        colors=COLORS,
     )
 
 

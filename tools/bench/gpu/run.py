@@ -1,4 +1,4 @@
-"""GPU utilisation of the two expensive stages, ViT-L/14 training and feature extraction, against a matrix product and plain PyTorch.
+"""GPU utilization of the two expensive stages, ViT-L/14 training and feature extraction, against a matrix product and plain PyTorch.
 
 python -m tools.bench.gpu --json tools/benchmarks/gpu-2026-01-31-card.json
 
@@ -60,7 +60,7 @@ def main(
     cpus: int = 4,
     tiny: bool = False,
 ) -> int:
-    """Measure the GPU utilisation of training and feature extraction.
+    """Measure the GPU utilization of training and feature extraction.
 
     Args:
         json: Output file of all figures.

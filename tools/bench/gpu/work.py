@@ -1,4 +1,4 @@
-"""What the parts of the GPU benchmark share: sizes, synthetic images, a timer that synchronises the GPU, and the GPU's ceiling."""
+"""What the parts of the GPU benchmark share: sizes, synthetic images, a timer that synchronizes the GPU, and the GPU's ceiling."""
 
 import statistics
 import time

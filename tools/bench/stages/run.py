@@ -26,7 +26,7 @@ from abaw_ray.encoder.config import ENCODER_CLASSES
 from abaw_ray.encoder.folds.chips import AnnotatedChips
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.faces.config import ChipConfig
-from abaw_ray.features.baselines import grey_pixels, pitch_and_energy
+from abaw_ray.features.baselines import gray_pixels, pitch_and_energy
 from abaw_ray.features.config import BaselineConfig
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.inference import predict_logits
@@ -99,7 +99,7 @@ def measure_vectors(frames: int, rounds: int) -> dict[str, float]:
     def vectors() -> None:
         pitch_and_energy(audio, times, config.window_s)
         for number in range(frames):
-            grey_pixels(chips[number % _CHIPS], config.img_size)
+            gray_pixels(chips[number % _CHIPS], config.img_size)
 
     return {"frame_ms": cpu_s(vectors, rounds) / frames * 1e3}
 

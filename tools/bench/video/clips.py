@@ -32,13 +32,13 @@ _HAIR_MARGIN = 0.35
 _ABOVE_SHOULDERS = 0.9
 """Lower end of a strip, as a fraction of the y of the box's lower end, so that the strip shows no shoulders."""
 _FACE_CENTER_Y = 0.72
-"""Vertical centre of the large face as a fraction of the frame height: low, so that few rows must be added below the clip, but with the whole chip
+"""Vertical center of the large face as a fraction of the frame height: low, so that few rows must be added below the clip, but with the whole chip
 inside the frame."""
 _MIN_STRIP_WIDTH = 0.05
 """Minimum width of a strip as a share of the clip's width."""
 
 Trajectory = Callable[[float], tuple[float, float] | None]
-"""Time in seconds -> centre of a face in pixels, None while it is outside the frame."""
+"""Time in seconds -> center of a face in pixels, None while it is outside the frame."""
 
 Boxes = list[np.ndarray | None]
 """``x0 y0 x1 y1`` in pixels by face, None where a face is outside the frame."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from abaw_ray.data.synthetic.face.identity import Identity
-from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, back_layer, beard, face_outline, facial_features, front_layer, scale_colour
+from abaw_ray.data.synthetic.face.shapes import CROWN, EYES, Fold, Shape, back_layer, beard, face_outline, facial_features, front_layer, scale_color
 
 _SHIFT = 4
 """Fractional bits of the pixel coordinates of OpenCV's polygons (argument ``shift``)."""
@@ -26,7 +26,7 @@ class Pose:
 
     x: float
     y: float
-    """Centre of the face in image pixels."""
+    """Center of the face in image pixels."""
     size: float
     """Half the width of the face in pixels."""
     roll: float = 0.0
@@ -108,7 +108,7 @@ class Head:
 
     def _body(self) -> list[Shape]:
         """Neck and shoulders."""
-        shirt, skin = self.identity.shirt, scale_colour(self.identity.skin, 0.72)
+        shirt, skin = self.identity.shirt, scale_color(self.identity.skin, 0.72)
         shoulders = np.array([[-0.5, 1.45], [-1.2, 1.62], [-1.9, 2.0], [-2.6, 9.0], [2.6, 9.0], [1.9, 2.0], [1.2, 1.62], [0.5, 1.45]])
         neck = np.array([[-0.55, 0.5], [0.55, 0.5], [0.58, 1.5], [0, 1.85], [-0.58, 1.5]])
         return [Shape(shoulders, shirt), Shape(neck, skin)]
@@ -142,4 +142,4 @@ def _fill(image: np.ndarray, shapes: list[Shape], pose: Pose, *, turned: bool = 
     pixels = np.round(pose.project(points, turned=turned) * (1 << _SHIFT)).astype(np.int32)
     ends = np.cumsum([len(shape.points) for shape in shapes])[:-1]
     for polygon, shape in zip(np.split(pixels, ends), shapes, strict=True):
-        cv2.fillPoly(image, [polygon], shape.colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(image, [polygon], shape.color, cv2.LINE_AA, _SHIFT)

@@ -11,7 +11,7 @@ _SKIN = ((244, 212, 186), (232, 190, 160), (222, 172, 138), (204, 150, 114), (17
 _HAIR = ((34, 26, 22), (52, 36, 26), (84, 56, 34), (122, 82, 46), (168, 124, 70), (206, 170, 112), (150, 146, 142), (132, 58, 30))
 _IRIS = ((72, 48, 30), (96, 66, 38), (88, 104, 70), (84, 116, 150), (110, 110, 104))
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 """Red, green and blue in 0..255."""
 
 
@@ -19,18 +19,18 @@ Colour = tuple[float, float, float]
 class Identity:
     """Parameters of one synthetic face and voice. Lengths are in half face widths; the eye line is at -0.16, the chin at ``height``."""
 
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    lips: Colour
-    shirt: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    lips: Color
+    shirt: Color
     height: float
     jaw: float
     """Half width of the jaw at the mouth's height."""
     eye_x: float
     eye_size: float
     eye_tilt: float
-    """Height of the outer corner of the eye above its centre."""
+    """Height of the outer corner of the eye above its center."""
     brow_y: float
     brow_width: float
     nose_y: float
@@ -75,14 +75,14 @@ def make_identity(seed: int, name: str) -> Identity:
     """The identity with this name."""
     rng = generator(seed, "person", name)
     skin = np.array(_SKIN[rng.integers(len(_SKIN))]) * rng.uniform(0.92, 1.06) + rng.normal(0, 4, 3)
-    hair = _colour(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2))
+    hair = _color(np.array(_HAIR[rng.integers(len(_HAIR))]) * rng.uniform(0.8, 1.2))
     has_beard, (au_gain, au_rest) = rng.random() < 0.45, sample_habits(rng)
     return Identity(
-        skin=_colour(skin),
+        skin=_color(skin),
         hair=hair,
-        iris=_colour(np.array(_IRIS[rng.integers(len(_IRIS))]) * rng.uniform(0.8, 1.2)),
-        lips=_colour(skin * rng.uniform(0.6, 0.86) * np.array([1.08, 0.74, 0.76])),
-        shirt=_colour(rng.uniform(30, 220, 3)),
+        iris=_color(np.array(_IRIS[rng.integers(len(_IRIS))]) * rng.uniform(0.8, 1.2)),
+        lips=_color(skin * rng.uniform(0.6, 0.86) * np.array([1.08, 0.74, 0.76])),
+        shirt=_color(rng.uniform(30, 220, 3)),
         height=rng.uniform(1.16, 1.42),
         jaw=rng.uniform(0.66, 0.84),
         eye_x=rng.uniform(0.37, 0.48),
@@ -113,6 +113,6 @@ def make_identity(seed: int, name: str) -> Identity:
     )
 
 
-def _colour(values: np.ndarray) -> Colour:
+def _color(values: np.ndarray) -> Color:
     red, green, blue = np.clip(values, 0, 255)
     return float(red), float(green), float(blue)

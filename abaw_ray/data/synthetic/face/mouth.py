@@ -6,14 +6,14 @@ Units and axes as in ``shapes.py``.
 import numpy as np
 
 from abaw_ray.data.synthetic.face.action_units import UNIT_INDEX
-from abaw_ray.data.synthetic.face.identity import Colour, Identity
+from abaw_ray.data.synthetic.face.identity import Color, Identity
 
 _U = np.linspace(-1, 1, 13)
 _BOW = 1 - _U**2
 _ARC = np.linspace(0, 2 * np.pi, 14, endpoint=False)
 
-Filled = tuple[np.ndarray, Colour]
-"""Outline and colour."""
+Filled = tuple[np.ndarray, Color]
+"""Outline and color."""
 
 
 def mouth(identity: Identity, activation: np.ndarray) -> tuple[list[Filled], list[tuple[np.ndarray, float]]]:

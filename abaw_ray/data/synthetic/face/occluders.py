@@ -5,8 +5,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from abaw_ray.data.synthetic.face.face import Pose
-from abaw_ray.data.synthetic.face.identity import Colour, Identity
-from abaw_ray.data.synthetic.face.shapes import scale_colour
+from abaw_ray.data.synthetic.face.identity import Color, Identity
+from abaw_ray.data.synthetic.face.shapes import scale_color
 
 OCCLUDERS: tuple[str, ...] = ("hand", "mask", "bar")
 """Names of the occluders."""
@@ -14,26 +14,26 @@ OCCLUDERS: tuple[str, ...] = ("hand", "mask", "bar")
 _RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 24)), np.sin(np.linspace(0, 2 * np.pi, 24))], axis=1)
 
 
-def render_occluder(image: UInt8[np.ndarray, "h w 3"], kind: str, identity: Identity, pose: Pose, shift: tuple[float, float], colour: Colour) -> None:
+def render_occluder(image: UInt8[np.ndarray, "h w 3"], kind: str, identity: Identity, pose: Pose, shift: tuple[float, float], color: Color) -> None:
     """Render an occluder over a face, in place.
 
     Args:
         image: RGB, with the face rendered.
         kind: One of ``OCCLUDERS``.
-        identity: The subject; the hand has its skin colour.
+        identity: The subject; the hand has its skin color.
         pose: Pose of the head.
         shift: Offset of the occluder from the face, in half face widths.
-        colour: Colour of bar or mask.
+        color: Color of bar or mask.
     """
     if kind == "hand":
         _hand(image, identity, pose, shift)
     elif kind == "mask":
         points = np.array([[-0.98, 0.1], [-0.5, 0.2], [0, 0.08], [0.5, 0.2], [0.98, 0.1], [0.75, 0.8], [0.4, 1.15], [-0.4, 1.15], [-0.75, 0.8]])
-        _fill(image, points + (0, 0.1 * shift[1]), pose, colour)
+        _fill(image, points + (0, 0.1 * shift[1]), pose, color)
     elif kind == "bar":
         x = pose.x + pose.size * (0.45 if shift[0] > 0 else -0.45) + pose.size * shift[0]
         half = 0.75 * pose.size
-        cv2.rectangle(image, (round(x - half), 0), (round(x + half), image.shape[0]), colour, -1)
+        cv2.rectangle(image, (round(x - half), 0), (round(x + half), image.shape[0]), color, -1)
     else:
         raise ValueError(f"unknown occluder '{kind}'; choose one of {', '.join(OCCLUDERS)}")
 
@@ -44,11 +44,11 @@ def _hand(image: np.ndarray, identity: Identity, pose: Pose, shift: tuple[float,
     for number in range(4):
         finger = _RING * (0.62, 0.13) + (0, 0)
         finger = finger + (-0.1 * side + shift[0] * 0.3, 0.28 + 0.23 * number + shift[1] * 0.3)
-        _fill(image, finger, pose, scale_colour(identity.skin, 0.92 - 0.07 * (number % 2)))
+        _fill(image, finger, pose, scale_color(identity.skin, 0.92 - 0.07 * (number % 2)))
     palm = _RING * (0.5, 0.62) + (0.75 * side + shift[0] * 0.3, 0.75 + shift[1] * 0.3)
-    _fill(image, palm, pose, scale_colour(identity.skin, 0.88))
+    _fill(image, palm, pose, scale_color(identity.skin, 0.88))
 
 
-def _fill(image: np.ndarray, points: np.ndarray, pose: Pose, colour: Colour) -> None:
+def _fill(image: np.ndarray, points: np.ndarray, pose: Pose, color: Color) -> None:
     pixels = np.round(pose.project(points, turned=False) * 16).astype(np.int32)
-    cv2.fillPoly(image, [pixels], colour, cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [pixels], color, cv2.LINE_AA, 4)

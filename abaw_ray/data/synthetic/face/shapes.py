@@ -1,6 +1,6 @@
-"""Identity and action unit activations -> flat coloured shapes and skin folds of a face.
+"""Identity and action unit activations -> flat colored shapes and skin folds of a face.
 
-Lengths are in half face widths, x to the right and y down, the centre of the face at (0, 0). ``face.py`` applies pose, position and shading.
+Lengths are in half face widths, x to the right and y down, the center of the face at (0, 0). ``face.py`` applies pose, position and shading.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abaw_ray.data.synthetic.face.action_units import UNIT_INDEX
-from abaw_ray.data.synthetic.face.identity import Colour, Identity
+from abaw_ray.data.synthetic.face.identity import Color, Identity
 from abaw_ray.data.synthetic.face.mouth import mouth
 
 EYES = -0.16
@@ -27,7 +27,7 @@ class Shape:
     """One filled polygon."""
 
     points: np.ndarray
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Fold:
     width: float = 0.05
 
 
-def scale_colour(colour: Colour, factor: float) -> Colour:
-    """The colour multiplied by a factor."""
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
+def scale_color(color: Color, factor: float) -> Color:
+    """The color multiplied by a factor."""
+    return color[0] * factor, color[1] * factor, color[2] * factor
 
 
 def ribbon(points: np.ndarray, widths: np.ndarray) -> np.ndarray:
@@ -67,15 +67,13 @@ def face_outline(identity: Identity, activation: np.ndarray) -> np.ndarray:
 
 def back_layer(identity: Identity) -> list[Shape]:
     """Hair behind the head, and the ears."""
-    ears = [Shape(_RING * (0.13, 0.24) + (side * 1.0, -0.05), scale_colour(identity.skin, 0.82)) for side in (-1, 1)]
+    ears = [Shape(_RING * (0.13, 0.24) + (side * 1.0, -0.05), scale_color(identity.skin, 0.82)) for side in (-1, 1)]
     if identity.fringe == 0:
         return ears
     hair = _RING * (1.1, 1.22 + 0.12) + (0, -0.12)
     hair[:, 1] = np.where(hair[:, 1] > 0, hair[:, 1] * (0.35 + identity.long_hair), hair[:, 1])
     hair[:, 0] *= np.where(hair[:, 1] > 0, 1 + 0.12 * identity.long_hair, 1)
-    return (
-        [Shape(hair, scale_colour(identity.hair, 0.8)), *ears] if identity.long_hair == 0 else [*ears, Shape(hair, scale_colour(identity.hair, 0.8))]
-    )
+    return [Shape(hair, scale_color(identity.hair, 0.8)), *ears] if identity.long_hair == 0 else [*ears, Shape(hair, scale_color(identity.hair, 0.8))]
 
 
 def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[float, float]) -> tuple[list[Shape], list[Fold]]:
@@ -86,7 +84,7 @@ def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[floa
         shapes.append(_brow(identity, activation, side))
     shapes += _nose(identity, activation)
     lips, creases = mouth(identity, activation)
-    shapes += [Shape(points, colour) for points, colour in lips]
+    shapes += [Shape(points, color) for points, color in lips]
     folds += [Fold(points, depth) for points, depth in creases]
     return shapes, folds
 
@@ -94,17 +92,17 @@ def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[floa
 def beard(identity: Identity, activation: np.ndarray) -> list[Shape]:
     """Shapes of beard and moustache; they are shaded like skin."""
     shapes = []
-    colours = [np.array(identity.skin) * (1 - opacity) + 0.75 * np.array(identity.hair) * opacity for opacity in (identity.beard, identity.moustache)]
+    colors = [np.array(identity.skin) * (1 - opacity) + 0.75 * np.array(identity.hair) * opacity for opacity in (identity.beard, identity.moustache)]
     if identity.beard > 0:
         outline = face_outline(identity, activation)
         lower_outline = outline[outline[:, 1] > 0.08]
         along = (lower_outline[:, 1] - 0.08) / (lower_outline[:, 1].max() - 0.08)
         inner = lower_outline * np.stack([0.93 - 0.5 * along, np.ones(len(lower_outline))], axis=1) - np.stack([0 * along, 0.3 * along], axis=1)
-        shapes.append(Shape(np.concatenate([lower_outline * 0.99, inner[::-1]]), tuple(colours[0])))
+        shapes.append(Shape(np.concatenate([lower_outline * 0.99, inner[::-1]]), tuple(colors[0])))
     if identity.moustache > 0:
         u = np.linspace(-1, 1, 9)
         line = np.stack([0.3 * u, identity.mouth_y - 0.15 - 0.05 * activation[UNIT_INDEX["lip_up"]] + 0.07 * u**2], axis=1)
-        shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(colours[1])))
+        shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(colors[1])))
     return shapes
 
 
@@ -135,21 +133,21 @@ def _eye(identity: Identity, activation: np.ndarray, side: int, gaze: tuple[floa
     lower = 0.08 * size * (1 - 0.7 * np.clip(activation[UNIT_INDEX["lid_low"]], 0, 1)) * (1 - 0.8 * shut)
     x = 0.235 * size * _LID
     bow = 1 - _LID**2
-    centre = np.array([side * identity.eye_x, EYES + 0.02 * shut])
+    center = np.array([side * identity.eye_x, EYES + 0.02 * shut])
     tilt = -identity.eye_tilt * side * _LID
     top, bottom = np.stack([x, tilt - upper * bow**0.8], 1), np.stack([x, tilt + lower * bow], 1)
-    white = np.concatenate([top, bottom[::-1]]) + centre
+    white = np.concatenate([top, bottom[::-1]]) + center
     red, green, blue = identity.skin
     shapes = [Shape(white, (0.4 * red + 92, 0.4 * green + 92, 0.4 * blue + 92))]
-    for radius, colour in ((0.108, identity.iris), (0.052, (18, 14, 14))):
+    for radius, color in ((0.108, identity.iris), (0.052, (18, 14, 14))):
         disc = _RING * radius * size + (0.06 * gaze[0], 0.03 * gaze[1] - 0.008)
         disc[:, 1] = np.clip(disc[:, 1], np.interp(disc[:, 0], x, top[:, 1]), np.interp(disc[:, 0], x, bottom[:, 1]))
-        shapes.append(Shape(disc + centre, colour))
+        shapes.append(Shape(disc + center, color))
     if upper > 0.05:
-        shapes.append(Shape(_RING * 0.018 + (0.06 * gaze[0] - 0.03, 0.03 * gaze[1] - 0.03) + centre, (245, 245, 245)))
-    lash = scale_colour(identity.skin, 0.3)
-    shapes.append(Shape(ribbon(top + centre, 0.025 + 0.045 * bow), lash))
-    shapes.append(Shape(ribbon(bottom + centre, 0.008 + 0.012 * bow), scale_colour(identity.skin, 0.62)))
+        shapes.append(Shape(_RING * 0.018 + (0.06 * gaze[0] - 0.03, 0.03 * gaze[1] - 0.03) + center, (245, 245, 245)))
+    lash = scale_color(identity.skin, 0.3)
+    shapes.append(Shape(ribbon(top + center, 0.025 + 0.045 * bow), lash))
+    shapes.append(Shape(ribbon(bottom + center, 0.008 + 0.012 * bow), scale_color(identity.skin, 0.62)))
     return shapes
 
 
@@ -160,16 +158,16 @@ def _brow(identity: Identity, activation: np.ndarray, side: int) -> Shape:
     y = EYES - identity.brow_y - lift + 0.15 * frown * (1 - t) ** 1.1
     x = side * (0.17 - 0.06 * frown + 0.54 * t)
     width = identity.brow_width * (0.07 + 0.035 * np.sin(np.pi * t**0.7) - 0.045 * t)
-    return Shape(ribbon(np.stack([x, y], axis=1), width), scale_colour(identity.hair, 0.7))
+    return Shape(ribbon(np.stack([x, y], axis=1), width), scale_color(identity.hair, 0.7))
 
 
 def _nose(identity: Identity, activation: np.ndarray) -> list[Shape]:
     up = 0.05 * activation[UNIT_INDEX["nose"]]
-    dark = scale_colour(identity.skin, 0.42)
+    dark = scale_color(identity.skin, 0.42)
     wide = 0.1 * identity.nose_width * (1 + 0.25 * activation[UNIT_INDEX["nose"]])
     holes = [Shape(_RING * (0.05, 0.026) + (side * wide, identity.nose_y - up), dark) for side in (-1, 1)]
     under = np.array([[-0.8 * wide, 0.02], [0.0, 0.035], [0.8 * wide, 0.02]]) + (0, identity.nose_y - up * 0.5)
-    return [*holes, Shape(ribbon(under, np.array([0.01, 0.02, 0.01])), scale_colour(identity.skin, 0.6))]
+    return [*holes, Shape(ribbon(under, np.array([0.01, 0.02, 0.01])), scale_color(identity.skin, 0.6))]
 
 
 def _folds(identity: Identity, activation: np.ndarray) -> list[Fold]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.face.action_units import ACTION_UNITS, UNIT_INDEX, sample_activations
 from abaw_ray.data.synthetic.face.face import Pose
-from abaw_ray.data.synthetic.face.identity import Colour, Identity
+from abaw_ray.data.synthetic.face.identity import Color, Identity
 from abaw_ray.data.synthetic.script import ExpressionSegment
 
 _FADE = 0.25
@@ -28,8 +28,8 @@ class Animation:
     """Occlusion of each frame, as in ``ExpressionSegment``."""
     shift: list[tuple[float, float]]
     """Offset of the occluder, in half face widths."""
-    colour: Colour
-    """Colour of the occluder."""
+    color: Color
+    """Color of the occluder."""
     brightness: Float[np.ndarray, " frames"]
     """Factor on all light."""
     blur: Float[np.ndarray, " frames"]
@@ -77,7 +77,7 @@ def animate(
         activations=activation,
         occlusion=occlusion,
         shift=list(zip((drift + rng.choice([-0.2, 0.2])).tolist(), smooth_noise(rng, times, 0.2).tolist(), strict=True)),
-        colour=tuple(rng.uniform(30, 210, 3).tolist()),
+        color=tuple(rng.uniform(30, 210, 3).tolist()),
         brightness=1 + np.clip(smooth_noise(rng, times, 0.09), -0.25, 0.2),
         blur=np.clip(smooth_noise(rng, times, 0.5, (0.8, 3.0)), 0, 1.3),
     )

@@ -25,8 +25,8 @@ def background(rng: np.random.Generator, size: tuple[int, int]) -> UInt8[np.ndar
     for _ in range(int(rng.integers(0, 5))):
         x, y = rng.uniform(-0.1, 0.95, 2) * size
         w, h = rng.uniform(0.08, 0.4, 2) * size
-        colour = np.clip(rng.uniform(20, 220) + rng.normal(0, 25, 3), 0, 255)
-        cv2.rectangle(wall, (int(x), int(y)), (int(x + w), int(y + h)), colour.tolist(), -1)
+        color = np.clip(rng.uniform(20, 220) + rng.normal(0, 25, 3), 0, 255)
+        cv2.rectangle(wall, (int(x), int(y)), (int(x + w), int(y + h)), color.tolist(), -1)
     texture = cv2.resize(rng.integers(0, 256, (height // 6, width // 6), dtype=np.uint8), size, interpolation=cv2.INTER_LINEAR)
     wall = cv2.addWeighted(wall, 1.0, cv2.cvtColor(texture, cv2.COLOR_GRAY2RGB), 0.08, -10)
     return cv2.GaussianBlur(wall, (0, 0), rng.uniform(1.0, 3.0))
@@ -47,9 +47,9 @@ class Camera:
         axis = np.linspace(-1, 1, 16)
         # the divisor varies from a sharp shadow edge to a soft gradient
         across = np.tanh((axis * np.cos(angle) + axis[:, None] * np.sin(angle)) / rng.uniform(0.15, 1.0))
-        colour_cast = 1 + rng.normal(0, 0.05, 3)
+        color_cast = 1 + rng.normal(0, 0.05, 3)
         level = rng.uniform(0.7, 1.15)
-        light = np.clip(128 * level * (1 + strength * across[..., None]) * colour_cast, 0, 255).astype(np.uint8)
+        light = np.clip(128 * level * (1 + strength * across[..., None]) * color_cast, 0, 255).astype(np.uint8)
         self._light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
         self._grain = _grain(height + _NOISE_MARGIN, width + _NOISE_MARGIN)
         self._noise_level = rng.uniform(0.06, 0.34)
