@@ -24,7 +24,7 @@ class Examples:
     labels: Int[np.ndarray, " faces"]
     """Indices into ``ENCODER_CLASSES``."""
     groups: Int[np.ndarray, " faces"]
-    """Number of the video, or of the image: faces of one video are not independent samples."""
+    """Number of the image, or of the person in videos: faces of one person are not independent samples."""
     classes: int = len(ENCODER_CLASSES)
     """Only the first this many classes occur, and only these are predicted."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,6 @@ from tools.data.augmentation.videos import video_examples
 ByKind = dict[tuple[str, str], list[Int64[np.ndarray, "groups 8 8"]]]
 """Augmentation and kind of examples -> confusion matrices of each seed."""
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Of the motion of the heads in the videos."""
 _NO_PADDING = PadAugConfig(probability=0.0)
 AUGMENTATIONS: dict[str, tuple[DegradeConfig, PadAugConfig]] = {
     "neither": (NO_DEGRADATION, _NO_PADDING),
@@ -63,9 +62,8 @@ def main(
             seed=seed, affectnet_train_images=images, affectnet_val_images=test_images, val_subjects=test_videos + 1, video_duration_s=6.0
         )
         with tempfile.TemporaryDirectory(prefix="abaw-") as folder:
-            models, examples, motion = _of_seed(config, epochs, Path(folder))
-        faces = {kind: len(each.labels) for kind, each in examples.items()}
-        facts.append({"seed": seed, "faces": faces, "motion_quantiles": np.quantile(motion, _QUANTILES).tolist()})
+            models, examples, about = _of_seed(config, epochs, Path(folder))
+        facts.append({"seed": seed, "faces": {kind: len(each.labels) for kind, each in examples.items()}, "videos": about})
         for (name, model), (kind, each) in product(models.items(), examples.items()):
             classes[kind] = each.classes
             matrices.setdefault((name, kind), []).append(each.predict(model))
@@ -74,7 +72,7 @@ def main(
     console.print(_table(figures))
     if out:
         command = command_line("tools.data.augmentation", seeds=seeds, **{name.replace("_", "-"): value for name, value in sizes.items()})
-        run = metadata("torch", "timm") | {"command": command, "seeds": seeds, **sizes, "examples": facts}
+        run = metadata("torch", "timm") | {"command": command, "seeds": seeds, **sizes, "data": facts}
         out.write_text(json.dumps(rounded(run | {"scores": figures}), indent=1) + "\n")
         echo(str(out))
 
@@ -82,7 +80,7 @@ def main(
 def compare(matrices: ByKind, classes: Mapping[str, int]) -> list[dict]:
     """Macro-F1 of each augmentation on each kind of examples, by seed, and the mean difference from no augmentation with its 95 % interval.
 
-    The interval is from 1,000 bootstraps over the images or videos, the same ones for both encoders.
+    The interval is from 1,000 bootstraps over the images, or the people of the videos, the same ones for both encoders.
     """
     rows = []
     for (name, kind), of_seeds in matrices.items():
@@ -93,14 +91,14 @@ def compare(matrices: ByKind, classes: Mapping[str, int]) -> list[dict]:
     return rows
 
 
-def _of_seed(config: SyntheticConfig, epochs: int, folder: Path) -> tuple[dict[str, Module], dict[str, Examples], np.ndarray]:
-    """The trained models by augmentation, the examples by kind, and the motion in the videos."""
+def _of_seed(config: SyntheticConfig, epochs: int, folder: Path) -> tuple[dict[str, Module], dict[str, Examples], dict[str, Any]]:
+    """The trained models by augmentation, the examples by kind, and figures about the videos."""
     stills, stored = write_images(folder, config, DEMO.encoder)
     encoder, test = replace(DEMO.encoder, seed=config.seed, epochs=epochs), [still for still in stills if still.split == "val"]
     models = {name: _train(name, encoder, stored) for name in AUGMENTATIONS}
     examples = {kind: image_examples(test, kind, DEMO.faces.chips, config.seed) for kind in IMAGES}
-    of_videos, motion = video_examples(config, CropFaces(DEMO.faces), folder)
-    return models, examples | of_videos, motion
+    of_videos, about = video_examples(config, CropFaces(DEMO.faces), folder)
+    return models, examples | of_videos, about
 
 
 def _train(name: str, config: EncoderConfig, images: ImageSet) -> Module:
