@@ -32,7 +32,7 @@ ERRORS = {
         lambda c: cluster(c)["workerGroupSpecs"][1].update(rayStartParams={}),
         "workerGroupSpecs.gpu: the object store has 9.0 GB, and all features need 9.3 GB",
     ),
-    "misspelt option of the job": (
+    "misspelled option of the job": (
         lambda c: c["spec"].update(entrypoint=c["spec"]["entrypoint"].replace("--data.rafdb", "--data.rafbd")),
         "spec.entrypoint: unknown option --data.rafbd",
     ),

@@ -1,4 +1,4 @@
-"""Axis of a table of differences: 0 in the middle, the same length to both sides, places in per cent of its width."""
+"""Axis of a table of differences: 0 in the middle, the same length to both sides, places in percent of its width."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ class DifferenceAxis:
     limit: float
 
     def place(self, value: float) -> float:
-        """Place of a value in per cent of the width, from the left end."""
+        """Place of a value in percent of the width, from the left end."""
         return 50 + 50 * value / self.limit
 
 

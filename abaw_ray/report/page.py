@@ -156,5 +156,5 @@ def _score(value: object) -> str:
 
 
 def _percent(value: float) -> str:
-    """Fraction in per cent; empty for NaN."""
+    """Fraction in percent; empty for NaN."""
     return "" if math.isnan(value) else f"{100 * value:.0f}"

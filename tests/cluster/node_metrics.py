@@ -1,5 +1,6 @@
 """Reads the metrics that the agent of this process's Ray node exports for Prometheus."""
 
+import http.client
 import re
 import threading
 import time
@@ -55,7 +56,7 @@ def metrics_polled():
 
     def poll():
         while not ended.wait(0.5):
-            with suppress(OSError):  # the agent of a busy machine can be late; its next answer has the values
+            with suppress(OSError, http.client.HTTPException):  # the agent of a busy machine may time out; the next poll reads the values
                 polled.append(read_metrics())
 
     thread = threading.Thread(target=poll)

@@ -45,7 +45,7 @@ export ABAW_HOME=$PWD  # the environment of `make setup`
 . tools/clusters/node/environment.sh
 command -v ray >/dev/null || fail "ray not found; run make setup in $PWD, or activate the environment before sbatch"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # a node is signalled when the job ends; by default it then waits 30 s for a head that is gone
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0  # a node is signaled when the job ends; by default it then waits 30 s for a head that is gone
 
 # A token of this job: other users of the network cannot submit code to its Ray.
 state=$HOME/.abaw_ray/slurm-$SLURM_JOB_ID

@@ -92,15 +92,15 @@ class AugmentConfig:
 
     scales: tuple[float, float] = (1.0, 1.7)
     """Smallest and largest side of the random crop over the side of the face box: the range of the chips' scales, so that training covers what
-    feature extraction uses. A crop does not exceed the stored image, unless that is smaller than the smallest scale; then
-    the rest is filled as ``padding_mode`` says."""
+    feature extraction uses. A crop does not exceed the stored image, unless that is smaller than the smallest scale; ``padding_mode`` then fills
+    the rest."""
     max_shift: float = 0.05
     """Largest shift of the crop's center as a fraction of its side; it simulates the inaccuracy of detectors."""
     max_rotation_deg: float = 10.0
     """Largest rotation in degrees, in either direction."""
     padding_mode: PaddingMode = "reflection"
-    """What fills a crop beyond the stored image, where shift and rotation can move its corners: the image's reflection, or ``black``. Prepared
-    videos have black only where the picture ends, which ``padaug`` simulates."""
+    """What fills a crop beyond the stored image, where shift and rotation can move its corners: the image's reflection, or ``black`` (after
+    ``degrade``). Prepared videos have black only where the picture ends, which ``padaug`` simulates."""
     hflip_prob: float = 0.5
     """Probability of a horizontal flip."""
     brightness: float = 0.25

@@ -8,17 +8,14 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
-from abaw_ray.encoder.augmentation.config import AugmentConfig, PaddingMode
+from abaw_ray.encoder.augmentation.config import AugmentConfig
 from abaw_ray.encoder.augmentation.degrade import degrade
 from abaw_ray.encoder.augmentation.padaug import apply_border, sample_border
 
 _MAX_BILINEAR_SHRINK = 1.3
 """Crops larger than this factor times the input size are first reduced by area averaging, because bilinear sampling alone would alias."""
-
-_PADDING: dict[PaddingMode, int] = {"reflection": cv2.BORDER_REFLECT_101, "black": cv2.BORDER_CONSTANT}
-"""OpenCV's name for ``AugmentConfig.padding_mode``."""
 
 
 def random_crop(
@@ -46,10 +43,13 @@ def random_crop(
     side = image.shape[0] * scale / stored_scale
     shift = config.max_shift * draws[1:3]
     to_image = _rotation(math.radians(config.max_rotation_deg * draws[3]), flip=bool((draws[4] + 1) / 2 < config.hflip_prob))
-    view = _crop(image, side, size, face=face, shift=shift, to_image=to_image, padding=_PADDING[config.padding_mode])
+    to_source = _to_source(image, side, size, face=face, shift=shift, to_image=to_image)
+    view = _warp(image, side, size, to_source)
     view = cv2.LUT(view, _tone_curve(gain=1 + config.brightness * draws[5], gamma=math.exp(config.gamma * draws[6])))
     border = sample_border(rng, config.padaug, config.scales[1])
     view = degrade(view, rng, config.degrade)
+    if config.padding_mode == "black":
+        view[_beyond(to_source, size, image.shape[0])] = 0
     return apply_border(view, border, scale, np.linalg.solve(to_image, -shift) * size)
 
 
@@ -57,8 +57,8 @@ def center_crop(
     image: UInt8[np.ndarray, "d d 3"], *, size: int, stored_scale: float, scale: float, face: Float[np.ndarray, "2"] | None = None
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The validation view: a crop around the face at one scale, or the whole stored image where that is smaller."""
-    scale = min(scale, stored_scale)
-    return _crop(image, image.shape[0] * scale / stored_scale, size, face=face, shift=np.zeros(2), to_image=np.eye(2))
+    side = image.shape[0] * min(scale, stored_scale) / stored_scale
+    return _warp(image, side, size, _to_source(image, side, size, face=face, shift=np.zeros(2), to_image=np.eye(2)))
 
 
 def _clamp_scale(scale: float, min_scale: float, stored_scale: float) -> float:
@@ -72,28 +72,30 @@ def _rotation(angle: float, *, flip: bool) -> Float[np.ndarray, "2 2"]:
     return np.array([[sign * cos, -sin], [sign * sin, cos]])
 
 
-def _crop(
-    image: np.ndarray,
-    side: float,
-    size: int,
-    *,
-    face: np.ndarray | None,
-    shift: np.ndarray,
-    to_image: Float[np.ndarray, "2 2"],
-    padding: int = cv2.BORDER_REFLECT_101,
-) -> np.ndarray:
-    """A square of ``side`` pixels, turned about its center and resized to ``size``; by default, its reflection continues the image: black only where
-    the image itself is, because its picture ends there.
-    """
+def _to_source(
+    image: np.ndarray, side: float, size: int, *, face: np.ndarray | None, shift: np.ndarray, to_image: Float[np.ndarray, "2 2"]
+) -> Float[np.ndarray, "2 3"]:
+    """Pixels of the view -> pixels of the image: a square of ``side`` pixels, turned about its center and resized to ``size``."""
     middle = np.full(2, image.shape[0] / 2) if face is None else face
+    matrix = side / size * to_image
+    return np.column_stack([matrix, middle - 0.5 + side * shift - matrix @ np.full(2, (size - 1) / 2)])
+
+
+def _warp(image: np.ndarray, side: float, size: int, to_source: Float[np.ndarray, "2 3"]) -> np.ndarray:
+    """The view. Beyond the image it shows the image's reflection, so black only where the image is, because its picture ends there."""
     if side > _MAX_BILINEAR_SHRINK * size:
         reduced = max(size, round(image.shape[0] * size / side))
         ratio = reduced / image.shape[0]
-        image, side, middle = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA), side * ratio, middle * ratio
-    matrix = side / size * to_image
-    center = middle - 0.5 + side * shift
-    to_source = np.column_stack([matrix, center - matrix @ np.full(2, (size - 1) / 2)])
-    return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=padding)
+        image, to_source = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA), to_source * ratio
+        to_source[:, 2] += (ratio - 1) / 2  # pixel centers lie at half pixels
+    return cv2.warpAffine(image, to_source, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _beyond(to_source: Float[np.ndarray, "2 3"], size: int, side: int) -> Bool[np.ndarray, "size size"]:
+    """Which pixels of the view lie beyond an image of this side."""
+    rows, columns = np.mgrid[:size, :size]
+    places = np.einsum("ij,jyx->iyx", to_source, np.stack([columns, rows, np.ones_like(rows)]))
+    return ((places < -0.5) | (places > side - 0.5)).any(axis=0)
 
 
 def _tone_curve(*, gain: float, gamma: float) -> np.ndarray:

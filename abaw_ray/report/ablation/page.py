@@ -66,7 +66,7 @@ def ablation_table(rows: Sequence[AblationRow]) -> dict[str, Any]:
 
 
 def _row(row: AblationRow, axis: DifferenceAxis) -> dict[str, Any]:
-    """Values of a row, and their places on the axis in per cent of its width."""
+    """Values of a row, and their places on the axis in percent of its width."""
     low, high = row.interval or (row.difference, row.difference)
     return {
         "row": row,

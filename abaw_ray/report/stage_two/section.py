@@ -40,7 +40,7 @@ class GainRow:
     gain: float
     interval: Sequence[float] | None
     left: float
-    """Left end of the interval, in per cent of the axis."""
+    """Left end of the interval, in percent of the axis."""
     width: float
     at: float
 

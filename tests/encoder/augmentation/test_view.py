@@ -109,7 +109,18 @@ def test_rotation_and_shift_leave_black_only_if_it_is_set():
 
     assert darkest(config) == 120
     assert darkest(replace(config, padding_mode="black")) == 0
-    assert darkest(replace(FIXED, scales=(1.25, 1.25), padding_mode="black")) == 120, "a crop within the image is not padded"
+    inside = replace(FIXED, scales=(1.25, 1.25), padding_mode="black")
+    for side in (40, 100, 300):  # enlarged, resampled, reduced
+        view = random_crop(np.full((side, side, 3), 120, np.uint8), np.random.default_rng(0), size=70, stored_scale=1.25, config=inside)
+        assert view.min() == 120, "a crop within the image is not padded"
+
+
+def test_black_covers_exactly_what_lies_beyond_the_image():
+    config = replace(FIXED, scales=(2.0, 2.0), padding_mode="black")
+    view = random_crop(np.full((100, 100, 3), 120, np.uint8), np.random.default_rng(0), size=80, stored_scale=1.0, config=config)
+    expected = np.zeros((80, 80))
+    expected[20:60, 20:60] = 120
+    np.testing.assert_array_equal(view[..., 0], expected)
 
 
 @pytest.mark.parametrize("scale", [1.2, 1.7])

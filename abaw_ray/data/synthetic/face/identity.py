@@ -47,8 +47,8 @@ class Identity:
     """Length of the hair below the ears, 0 for short hair."""
     beard: float
     """Opacity of the beard, 0 for none."""
-    moustache: float
-    """Opacity of the moustache, 0 for none."""
+    mustache: float
+    """Opacity of the mustache, 0 for none."""
     glasses: float
     """Radius of the glasses, 0 for none."""
     relief: float
@@ -99,7 +99,7 @@ def make_identity(seed: int, name: str) -> Identity:
         parting=rng.uniform(-0.6, 0.6),
         long_hair=rng.uniform(0.5, 1.0) if rng.random() < 0.45 and not has_beard else 0.0,
         beard=rng.uniform(0.3, 0.95) if has_beard else 0.0,
-        moustache=rng.uniform(0.4, 0.95) if rng.random() < (0.8 if has_beard else 0.15) else 0.0,
+        mustache=rng.uniform(0.4, 0.95) if rng.random() < (0.8 if has_beard else 0.15) else 0.0,
         glasses=rng.uniform(0.25, 0.36) if rng.random() < 0.35 else 0.0,
         relief=rng.uniform(0.8, 1.15),
         au_gain=au_gain,

@@ -90,16 +90,16 @@ def facial_features(identity: Identity, activation: np.ndarray, gaze: tuple[floa
 
 
 def beard(identity: Identity, activation: np.ndarray) -> list[Shape]:
-    """Shapes of beard and moustache; they are shaded like skin."""
+    """Shapes of beard and mustache; they are shaded like skin."""
     shapes = []
-    colors = [np.array(identity.skin) * (1 - opacity) + 0.75 * np.array(identity.hair) * opacity for opacity in (identity.beard, identity.moustache)]
+    colors = [np.array(identity.skin) * (1 - opacity) + 0.75 * np.array(identity.hair) * opacity for opacity in (identity.beard, identity.mustache)]
     if identity.beard > 0:
         outline = face_outline(identity, activation)
         lower_outline = outline[outline[:, 1] > 0.08]
         along = (lower_outline[:, 1] - 0.08) / (lower_outline[:, 1].max() - 0.08)
         inner = lower_outline * np.stack([0.93 - 0.5 * along, np.ones(len(lower_outline))], axis=1) - np.stack([0 * along, 0.3 * along], axis=1)
         shapes.append(Shape(np.concatenate([lower_outline * 0.99, inner[::-1]]), tuple(colors[0])))
-    if identity.moustache > 0:
+    if identity.mustache > 0:
         u = np.linspace(-1, 1, 9)
         line = np.stack([0.3 * u, identity.mouth_y - 0.15 - 0.05 * activation[UNIT_INDEX["lip_up"]] + 0.07 * u**2], axis=1)
         shapes.append(Shape(ribbon(line, 0.03 + 0.07 * (1 - u**2)), tuple(colors[1])))

@@ -143,7 +143,7 @@ def _breath_noise(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def room_noise(rng: np.random.Generator, samples: int, loudness: float) -> Float32[np.ndarray, " samples"]:
-    """Room noise: colored noise with mains hum."""
+    """Room noise: colored noise with power-line hum."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.fft.rfftfreq(samples, 1 / RATE)
     noise = np.fft.irfft(spectrum / np.maximum(frequency, 40) ** rng.uniform(0.2, 0.9), samples)
