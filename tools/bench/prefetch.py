@@ -89,26 +89,27 @@ def prepare(folder: Path, *, videos: int, seconds: float) -> Bench:
     return Bench(storage, copies)
 
 
-def main(videos: int = 8, seconds: float = 10.0, waits: tuple[float, ...] = (0.0, 1.0), rounds: int = 3) -> int:
+def main(videos: int = 8, seconds: float = 10.0, workers: tuple[int, ...] = (1, 2), waits: tuple[float, ...] = (0.0, 1.0), rounds: int = 3) -> int:
     """Print the seconds per video of each case, and the ratios of the rate with prefetching to that without it.
 
     Args:
         videos: Copies of the video in a run.
         seconds: Length of the video.
+        workers: Numbers of workers.
         waits: Seconds by which the reads of one video are delayed, as by a distant store.
         rounds: Runs of each case; cases alternate, and ratios are medians over rounds.
     """
-    cases, ratios = list(product((1, 2), waits)), {}
+    cases, ratios = list(product(workers, waits)), {}
     with tempfile.TemporaryDirectory(prefix="abaw-bench-") as name, redirect_library_output(Path(name) / "ray.log"):
         bench = prepare(Path(name), videos=videos, seconds=seconds)
         with RaySession(ComputeConfig(local_cpus=2, object_store_mb=80)) as session:
             session.start()
-            for number, (workers, wait_s) in product(range(rounds), cases):
-                off, on = (bench.seconds_per_video(f"round{number}", workers=workers, items_per_worker=n, wait_s=wait_s) for n in (1, 2))
-                ratios.setdefault((workers, wait_s), []).append(off / on)
-                echo(f"round {number + 1}, {workers} workers, reads {wait_s:g} s later: {off:.2f} s per video, with prefetching {on:.2f} s")
-    for (workers, wait_s), values in ratios.items():
-        echo(f"{workers} workers, {wait_s:g} s: {statistics.median(values):.2f} times as fast; rounds {rounded(values)}")
+            for number, (count, wait_s) in product(range(rounds), cases):
+                off, on = (bench.seconds_per_video(f"round{number}", workers=count, items_per_worker=n, wait_s=wait_s) for n in (1, 2))
+                ratios.setdefault((count, wait_s), []).append(off / on)
+                echo(f"round {number + 1}, {count} workers, reads {wait_s:g} s later: {off:.2f} s per video, with prefetching {on:.2f} s")
+    for (count, wait_s), values in ratios.items():
+        echo(f"{count} workers, {wait_s:g} s: {statistics.median(values):.2f} times as fast; rounds {rounded(values)}")
     echo(str(metadata("torch")))
     return 0
 

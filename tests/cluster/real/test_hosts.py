@@ -18,7 +18,7 @@ from tools.clusters.namespaces.clusters import (
     wait_until,
 )
 
-EPOCHS = 12
+EPOCHS = 8
 """Enough to lose a machine during training."""
 TRIALS = 3
 """Of each kind of model. Two run at a time, so some are left when the first are done."""
