@@ -1,4 +1,4 @@
-"""Number of images of one forward and backward pass that fit into the memory of a GPU.
+"""Number of images of one forward and backward pass that should fit into the memory of a GPU: an estimate, measured on none of 24, 80 or 140 GB.
 
 It changes the speed of training, not its result: the gradient is accumulated over the micro-batches of a step.
 """
