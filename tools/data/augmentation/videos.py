@@ -36,7 +36,7 @@ _MOMENTS = 8
 """Rendered images per frame."""
 _AMPLITUDE = (0.3, 0.8)
 """Amplitude of the motion in half face widths; every video has its own. In a real clip of a stage (30 frames per second), 95 % of the faces move by
-less than 0.06 of their box from frame to frame, and 1 % by 0.12 to 0.27; the middle half of these videos' frames move by about 0.04 to 0.12."""
+less than 0.06 of their box from frame to frame, and 1 % by 0.12 to 0.27; the middle half of these videos' frames move by about 0.04 to 0.1."""
 _PERIOD = (0.4, 1.0)
 """Seconds."""
 _VERTICAL = 0.5
