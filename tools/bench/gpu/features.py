@@ -27,11 +27,12 @@ def measure_features(work: Work, raw: dict) -> dict:
     """Measure images, chips, seconds of audio, and frames of a video per second."""
     encoder, speech = _models(work)
     device = DeviceConfig(decode_workers=work.cpus - 1, compile="auto")  # as in a job
-    forward = _forward(work, encoder, device)
+    bare = _forward(work, _on_device(work, encoder), device)
     jpegs = [encode_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
     extract = ExtractFeatures(config, work.chips, work.folder / "encoder", device)
+    forward = _forward(work, extract.visual.encoder, device)
     by_workers = {}
     for count in sorted({0, 1, 2, work.cpus - 1, 2 * work.cpus - 1}):
         extract.visual.readers = Prefetcher(count)
@@ -48,7 +49,9 @@ def measure_features(work: Work, raw: dict) -> dict:
     stage = _per_second(lambda: extract(faces, audio), work.frames)
     scales = len(work.chips.scales)
     return {
+        "bare_images_per_second": bare,
         "forward_images_per_second": forward,
+        "forward_of_bare": forward / bare,
         "forward_of_ceiling": share_of_ceiling(forward, 1, raw),
         "chips_per_second": by_workers[work.cpus - 1],
         "chips_of_forward": by_workers[work.cpus - 1] * scales / forward,
@@ -69,12 +72,17 @@ def _models(work: Work) -> tuple[Encoder, Path]:
     return encoder, work.folder / "speech"
 
 
-@torch.inference_mode()
-def _forward(work: Work, encoder: Encoder, device: DeviceConfig) -> float:
-    """Return images per second of the encoder alone, pixels on the GPU, with the stage's batch size."""
+def _on_device(work: Work, encoder: Encoder) -> Encoder:
+    """Return the encoder in the stage's precision, and otherwise as it was built: LayerScale not folded, blocks not compiled."""
     encoder = encoder.eval().to(work.device)
     if work.bf16:
         encoder.vit.to(torch.bfloat16)
+    return encoder
+
+
+@torch.inference_mode()
+def _forward(work: Work, encoder: Encoder, device: DeviceConfig) -> float:
+    """Return images per second of an encoder alone, pixels on the GPU, with the stage's batch size."""
     pixels = torch.randint(0, 256, (device.visual_batch_size, 3, encoder.img_size, encoder.img_size), dtype=torch.uint8, device=work.device)
     return device.visual_batch_size / median_seconds(lambda: encoder(pixels), 20)
 

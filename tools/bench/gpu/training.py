@@ -57,6 +57,7 @@ def measure_training(work: Work, raw: dict) -> dict:
     operators = {"plain": plain_operators, "ddp": ddp_operators, "zero": figures.pop("operators")}
     ratios: dict = {f"{kind}_zero_of_plain": operators["zero"][kind] / max(count, 1) for kind, count in plain_operators.items()}
     ratios["zero_compiled_of_bare"] = figures["zero_compiled_images_per_second"] / bare["bare_images_per_second"]
+    ratios["zero_compiled_of_ceiling"] = share_of_ceiling(figures["zero_compiled_images_per_second"], 3, raw)
     ratios["bare_of_ceiling"] = share_of_ceiling(bare["bare_images_per_second"], 3, raw)
     yardsticks = {**bare, "plain_images_per_second": plain, "plain_of_ceiling": share_of_ceiling(plain, 3, raw), "ddp_images_per_second": ddp_rate}
     return {**yardsticks, **figures, "zero_of_ddp": figures["zero_images_per_second"] / ddp_rate, "operators_per_step": operators, **ratios}
@@ -74,7 +75,7 @@ def _task(work: Work) -> EncoderTask:
 
 
 def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: float) -> dict:
-    """Measure training steps through DeepSpeed, without and with prefetched images, then validation and a checkpoint."""
+    """Measure training steps through DeepSpeed, validation and a checkpoint; then compiled steps, without and with prefetched images."""
     config = work.encoder
     zero_config = ZeroConfig(
         stage=config.zero_stage,
@@ -89,7 +90,6 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     engine = ZeroEngine(model, model.parameter_groups(config), config.optim, zero_config)
     zero = _images_per_second(work, task, engine, lambda number: step, 0)
     operators = count_operators(task, engine, step)
-    prefetched = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1)
     start = time.perf_counter()
     metrics = task.validate(model, num_workers=work.cpus - 1).metrics(config.classes)
     validation_rate = len(task.val) / (time.perf_counter() - start)
@@ -99,22 +99,35 @@ def _deepspeed(work: Work, task: EncoderTask, step: list[MicroBatch], plain: flo
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shutil.rmtree(folder)
     compile_where_possible(model, work)
-    compiled = _images_per_second(work, task, engine, lambda number: step, 0)
+    compiled = _compiled_steps(work, task, engine, step)
     return {
-        "zero_compiled_images_per_second": compiled,
-        "zero_compiled_of_zero": compiled / zero,
+        **compiled,
+        "zero_compiled_of_zero": compiled["zero_compiled_images_per_second"] / zero,
         "zero_images_per_second": zero,
         "zero_of_plain": zero / plain,
-        "read_images_per_second": prefetched,
-        "read_of_zero": prefetched / zero,
         "operators": operators,
         "scored_images_per_second": validation_rate,
         "scored": metrics["macro_f1"],
         "checkpoint_s": seconds,
         "checkpoint_gb": size / 1e9,
-        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if work.bf16 else None,
         "images_in_step": config.global_batch_size,
         "images_in_micro_batch": config.global_batch_size // len(step),
+    }
+
+
+def _compiled_steps(work: Work, task: EncoderTask, engine: ZeroEngine, step: list[MicroBatch]) -> dict:
+    """Measure steps of a compiled model on the GPU's images and then, as in a job, on prefetched and augmented ones."""
+    compiled = _images_per_second(work, task, engine, lambda number: step, 0)
+    if work.bf16:
+        torch.cuda.reset_peak_memory_stats()
+    waits: list[float] = []
+    prefetched = _images_per_second(work, task, engine, task.micro_batches, work.cpus - 1, waits.append)
+    return {
+        "zero_compiled_images_per_second": compiled,
+        "read_images_per_second": prefetched,
+        "read_of_zero": prefetched / compiled,
+        "data_wait_share": sum(waits[_WARMUP_STEPS:]) * prefetched / (work.steps * work.encoder.global_batch_size),
+        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if work.bf16 else None,
     }
 
 
@@ -169,8 +182,15 @@ def _plain_pytorch(work: Work, task: EncoderTask, step: list[MicroBatch]) -> tup
     return rate, operators
 
 
-def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batches: Callable[[int], list[MicroBatch]], num_workers: int) -> float:
-    """Return images per second over all steps after the warm-up."""
+def _images_per_second(
+    work: Work,
+    task: EncoderTask,
+    engine: Engine,
+    micro_batches: Callable[[int], list[MicroBatch]],
+    num_workers: int,
+    on_data_wait: Callable[[float], None] | None = None,
+) -> float:
+    """Return images per second over all steps after the warm-up; ``on_data_wait`` gets the seconds that each step waits for its images."""
     steps = run_steps(
         range(_WARMUP_STEPS + work.steps),
         micro_batches,
@@ -180,6 +200,7 @@ def _images_per_second(work: Work, task: EncoderTask, engine: Engine, micro_batc
         seed=task.seed,
         num_workers=num_workers,
         device=work.device,
+        on_data_wait=on_data_wait,
     )
     start = 0.0
     for number, _ in enumerate(steps):
