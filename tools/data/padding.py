@@ -1,9 +1,10 @@
-"""How much of real chips lies outside of the picture, as settings of PadAug, and a contact sheet of real and simulated padding.
+"""How much of real chips lies outside of the picture, as settings of PadAug; what these cover of the face; a contact sheet of both paddings.
 
 python -m tools.data.padding runs/paper/faces --out padding.png
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from abaw_ray.core.errors import AbawError, DataError
 from abaw_ray.core.progress import echo
 from abaw_ray.encoder.augmentation.config import PadAugConfig
-from abaw_ray.encoder.augmentation.padaug import apply_border, sample_border
+from abaw_ray.encoder.augmentation.padaug import Border, apply_border, sample_border
 from abaw_ray.encoder.augmentation.view import center_crop
 from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.faces.config import ChipConfig
@@ -24,6 +25,10 @@ from tools.bench.table import report_error
 _QUANTILES = np.linspace(0, 1, 5)
 _COMPLETE = 0.999
 """Chips with a larger fraction inside have no visible black."""
+_DARK = 16
+"""A line of a chip whose pixels are all darker lies outside of the picture; JPEG leaves no exact 0."""
+_SAMPLE = 2000
+"""Padded chips whose sides are examined, and simulated views."""
 _CELL, _GAP = 96, 4
 """Pixels."""
 
@@ -41,10 +46,13 @@ def main(faces: tyro.conf.Positional[Path], out: Path = Path("padding.png"), col
     try:
         paths = _paths(faces)
         inside = np.concatenate([_inside(path) for path in paths])
-        settings = padding_settings(inside)
-        echo(f"{len(inside):,} chips of {len(paths):,} videos; {settings.probability:.1%} are padded")
-        values = " ".join(f"{value:.3g}" for value in settings.inside)
-        echo(f"--encoder.augment.padaug.probability {settings.probability:.3g} --encoder.augment.padaug.inside {values}")
+        settings = padding_settings(inside, opposite_share(_chips(paths, _SAMPLE, padded=True)))
+        shares = f"{settings.probability:.1%} are padded, {settings.opposite:.1%} of these on opposite sides"
+        echo(f"{len(inside):,} chips of {len(paths):,} videos; {shares}")
+        option, values = "--encoder.augment.padaug", " ".join(f"{value:.3g}" for value in settings.inside)
+        echo(f"{option}.probability {settings.probability:.3g} {option}.opposite {settings.opposite:.3g} {option}.inside {values}")
+        for name, config in (("these settings", settings), ("the default", PadAugConfig())):
+            echo(f"training views that {name} pad: {describe_covered(config, seed)}")
         count = columns * rows
         real, complete = (_chips(paths, count, padded=padded) for padded in (True, False))
         Image.fromarray(contact_sheet([real, simulated(complete, settings, seed)], columns)).save(out)
@@ -54,18 +62,37 @@ def main(faces: tyro.conf.Positional[Path], out: Path = Path("padding.png"), col
     return 0
 
 
-def padding_settings(inside: Float[np.ndarray, " chips"]) -> PadAugConfig:
-    """The settings that give this distribution of fractions inside the picture."""
+def padding_settings(inside: Float[np.ndarray, " chips"], opposite: float) -> PadAugConfig:
+    """The settings that give this distribution of fractions inside the picture, and this fraction of black on opposite sides."""
     padded = inside[inside < _COMPLETE]
     quantiles = np.quantile(padded, _QUANTILES).clip(0.25, 1.0) if len(padded) else np.ones(len(_QUANTILES))
-    return PadAugConfig(probability=len(padded) / max(len(inside), 1), inside=tuple(float(value) for value in quantiles))
+    return PadAugConfig(probability=len(padded) / max(len(inside), 1), inside=tuple(float(value) for value in quantiles), opposite=opposite)
+
+
+def opposite_share(padded: list[UInt8[np.ndarray, "side side 3"]]) -> float:
+    """Fraction of padded chips whose outermost lines on two opposite sides are black. A background that is as dark counts as black, too."""
+    opposite = [any(all(int(line.max()) < _DARK for line in pair) for pair in ((chip[:, 0], chip[:, -1]), (chip[0], chip[-1]))) for chip in padded]
+    return float(np.mean(opposite)) if opposite else 0.0
+
+
+def describe_covered(settings: PadAugConfig, seed: int) -> str:
+    """How many of the padded views lose a part of the face box to black, and how much of it."""
+    covered = np.array([border.covered() for border in _borders(settings, _SAMPLE, seed)])
+    lost = covered[covered > 0]
+    mean, largest = (float(lost.mean()), float(lost.max())) if len(lost) else (0.0, 0.0)
+    return f"{len(lost) / len(covered):.0%} lose a part of the face box, {mean:.0%} of its area on average, at most {largest:.0%}"
 
 
 def simulated(chips: list[UInt8[np.ndarray, "side side 3"]], settings: PadAugConfig, seed: int) -> list[UInt8[np.ndarray, "side side 3"]]:
     """Complete chips with black as training adds it, at the chips' largest scale."""
-    largest, always = ChipConfig().scales[-1], PadAugConfig(probability=1.0, inside=settings.inside, opposite=settings.opposite)
-    borders = (sample_border(np.random.default_rng([seed, number]), always, largest) for number in range(len(chips)))
+    borders, largest = _borders(settings, len(chips), seed), ChipConfig().scales[-1]
     return [apply_border(chip.copy(), border, largest, np.zeros(2)) for chip, border in zip(chips, borders, strict=True)]
+
+
+def _borders(settings: PadAugConfig, count: int, seed: int) -> list[Border]:
+    """Ends of the picture around faces, of padded views only."""
+    always = replace(settings, probability=1.0)
+    return [sample_border(np.random.default_rng([seed, number]), always, ChipConfig().scales[-1]) for number in range(count)]
 
 
 def contact_sheet(groups: list[list[UInt8[np.ndarray, "side side 3"]]], columns: int) -> UInt8[np.ndarray, "height width 3"]:
