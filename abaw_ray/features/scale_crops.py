@@ -16,13 +16,17 @@ from torch import Tensor
 from abaw_ray.faces.chips import crop_scale
 from abaw_ray.faces.config import ChipConfig
 from abaw_ray.features.chip_batches import Chip
+from abaw_ray.training.copies import is_gpu, pinned
 
 
 class PreparedChips(NamedTuple):
-    """What the readers' threads hand over; crops on the host, whole chips for the device."""
+    """What the readers' threads hand over, to be copied to the encoder's device: crops, or whole chips and where to sample them."""
 
     pixels: UInt8[Tensor, "..."]
-    sides: Int[Tensor, " n"]
+    sampling: Float32[Tensor, "4 n scales"] | None = None
+    """Per crop: distance of the samples, position of the first one, samples per output pixel, and the last pixel of the chip."""
+    oversampling: int = 1
+    """Largest number of samples per output pixel."""
 
 
 class ScaleCrops(Protocol):
@@ -33,7 +37,7 @@ class ScaleCrops(Protocol):
         ...
 
     def crop(self, prepared: PreparedChips) -> UInt8[Tensor, "crops 3 size size"]:
-        """The crops, on the encoder's device."""
+        """The crops, of what is on the encoder's device."""
         ...
 
 
@@ -47,7 +51,7 @@ class HostCrops:
     def prepare(self, chips: list[Chip]) -> PreparedChips:
         """Crop every scale of every chip."""
         crops = np.stack([crop_scale(chip, scale, self._chips, self._size) for chip in chips for scale in self._scales])
-        return PreparedChips(torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))), _sides(chips))
+        return PreparedChips(torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))))
 
     def crop(self, prepared: PreparedChips) -> UInt8[Tensor, "crops 3 size size"]:
         """The crops as they were prepared."""
@@ -55,7 +59,7 @@ class HostCrops:
 
 
 class DeviceCrops:
-    """Copies each chip to the device once and crops every scale there."""
+    """Crops every scale on the device, to which each chip is copied once."""
 
     def __init__(self, scales: Sequence[float], chips: ChipConfig, size: int, device: torch.device) -> None:
         """Set the scales, the settings with which the chips were cropped, the side of a crop in pixels, and the device."""
@@ -63,39 +67,39 @@ class DeviceCrops:
         self._size, self._device = size, device
 
     def prepare(self, chips: list[Chip]) -> PreparedChips:
-        """Copy the chips into one array in pinned memory, padded at the right and bottom to the largest side."""
+        """Copy the chips into one array, padded at the right and bottom to the largest side; all tensors are in pinned memory."""
         largest = max(len(chip) for chip in chips)
-        pixels = torch.zeros((len(chips), largest, largest, 3), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        pixels = torch.zeros((len(chips), largest, largest, 3), dtype=torch.uint8, pin_memory=is_gpu(self._device))
         array = pixels.numpy()
         for slot, chip in zip(array, chips, strict=True):
             slot[: len(chip), : len(chip)] = chip
-        return PreparedChips(pixels, _sides(chips))
+        sampling = self._sampling(torch.tensor([[len(chip)] for chip in chips]))
+        return PreparedChips(pixels, pinned(sampling, self._device), int(sampling[2].max()))
 
     def crop(self, prepared: PreparedChips) -> UInt8[Tensor, "crops 3 size size"]:
-        """The crops, on the device."""
-        pixels = prepared.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
-        weights = self._weights(prepared.sides, pixels.shape[-1])[:, :, None]
+        """The crops; chips and sampling are on the device."""
+        pixels = prepared.pixels.permute(0, 3, 1, 2).float()
+        weights = self._weights(prepared, pixels.shape[-1])[:, :, None]
         crops = weights @ pixels[:, None] @ weights.transpose(-1, -2)
         return crops.round().clamp(0, 255).to(torch.uint8).flatten(0, 1)
 
-    def _weights(self, sides: Int[Tensor, " n"], length: int) -> Float32[Tensor, "n scales size length"]:
+    def _sampling(self, sides: Int[Tensor, "n 1"]) -> Float32[Tensor, "4 n scales"]:
+        """Where each crop's rows and columns are sampled in its chip (``PreparedChips.sampling``)."""
+        cropped = sides.double() * self._shares
+        count = (cropped / self._size).ceil()
+        step = cropped / (self._size * count)
+        first = (sides - cropped) / 2 + step / 2 - 0.5
+        return torch.stack([step, first, count, (sides - 1).expand_as(cropped)]).float()
+
+    def _weights(self, prepared: PreparedChips, length: int) -> Float32[Tensor, "n scales size length"]:
         """Weight of every pixel of a chip's row in every pixel of a crop's row."""
-        cropped = sides[:, None].double() * self._shares
-        oversampling = (cropped / self._size).ceil()
-        step = cropped / (self._size * oversampling)
-        first = (sides[:, None] - cropped) / 2 + step / 2 - 0.5
-        most = int(oversampling.max())
-        step, first, oversampling, last = (
-            values.to(self._device, torch.float32, non_blocking=True)[..., None, None] for values in (step, first, oversampling, sides[:, None] - 1)
-        )
+        if prepared.sampling is None:
+            raise ValueError("the chips were prepared for crops on the host")
+        step, first, count, last = prepared.sampling[..., None, None]
         output = torch.arange(self._size, device=self._device)[:, None]
         pixel = torch.arange(length, device=self._device)
-        weights = torch.zeros((*cropped.shape, self._size, length), device=self._device)
-        for number in range(most):
-            position = (first + step * (output * oversampling + number)).clamp(min=0).minimum(last)
-            weights += (1 - (pixel - position).abs()).clamp(min=0) * (number < oversampling) / oversampling
+        weights = torch.zeros((*count.shape[:2], self._size, length), device=self._device)
+        for number in range(prepared.oversampling):
+            position = (first + step * (output * count + number)).clamp(min=0).minimum(last)
+            weights += (1 - (pixel - position).abs()).clamp(min=0) * (number < count) / count
         return weights
-
-
-def _sides(chips: list[Chip]) -> Int[Tensor, " n"]:
-    return torch.tensor([len(chip) for chip in chips])

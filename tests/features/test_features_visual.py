@@ -67,6 +67,13 @@ def test_no_batch_exceeds_the_batch_size_and_vectors_do_not_depend_on_it(feature
     assert max(batch_sizes) <= max(batch_size, len(CHIPS.scales))
 
 
+def test_vectors_are_the_same_bits_for_any_number_of_decoding_threads(encoder_folder):
+    jpegs = [chip(seed) if seed % 4 else None for seed in range(21)]
+    devices = [DeviceConfig(visual_batch_size=9, decode_workers=count) for count in (0, 1, 3)]
+    alone, *others = (VisualFeatures(encoder_folder, VisualConfig(), CHIPS, device)(jpegs).vectors for device in devices)
+    assert all(np.array_equal(alone, vectors) for vectors in others) and len(np.unique(alone, axis=0)) > 10
+
+
 def test_a_frame_does_not_depend_on_its_neighbors(features):
     alone = features([chip(3)])[0]
     among = features([chip(0), None, chip(3), chip(7)])[0]
