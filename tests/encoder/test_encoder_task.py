@@ -12,7 +12,7 @@ from abaw_ray.encoder.expression_model import ExpressionModel
 from abaw_ray.encoder.moe import MoeOutput
 from abaw_ray.encoder.task import EncoderTask, RankContext, count_micro_batches
 from abaw_ray.training.adamw import SlicedAdamW
-from abaw_ray.training.loop import PlainEngine, run_steps
+from abaw_ray.training.loop import PlainEngine, prefetch, run_steps
 from abaw_ray.training.optim import lr_multiplier
 
 
@@ -75,6 +75,16 @@ def test_a_step_has_the_same_pixels_for_any_number_of_ranks(config, images, micr
         assert len(two_ranks) == 2 * (8 // min(8, micro_batch_size))
         assert torch.equal(torch.cat([micro_batch.pixels for micro_batch in two_ranks]), one_rank.pixels)
         assert torch.equal(torch.cat([micro_batch.labels for micro_batch in two_ranks]), one_rank.labels)
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_steps_have_the_same_pixels_and_order_for_any_number_of_readers(config, images, readers):
+    task = EncoderTask(config, images, RankContext(micro_batch_size=4))
+    alone, beside = ([micro_batch for step in prefetch(range(5), task.micro_batches, count) for micro_batch in step] for count in (0, readers))
+    assert len(alone) == 5 * 4
+    for one, other in zip(alone, beside, strict=True):
+        assert torch.equal(one.pixels, other.pixels) and torch.equal(one.labels, other.labels)
+    assert not torch.equal(alone[0].pixels, alone[1].pixels)
 
 
 def test_another_step_and_another_seed_have_other_pixels(config, images):
