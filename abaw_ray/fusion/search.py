@@ -14,15 +14,17 @@ from jaxtyping import Float, Int64
 from abaw_ray.core.settings import replace_at, to_plain
 from abaw_ray.data.subjects import recording_of
 from abaw_ray.fusion.config import FusionConfig, SweepConfig
-from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, EpochChoice
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
 from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.evaluation.protocols import official_folds
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.population.epochs import EpochChoice
 from abaw_ray.fusion.proposals import CandidateScores, importance
 from abaw_ray.scoring.evaluation import Evaluation
-from abaw_ray.scoring.selection import FoldMetrics, SelectionResult, fold_metrics, select_postprocessing
+from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
+from abaw_ray.scoring.selection import BiasComparison, SelectionResult, select_postprocessing
 
-REVISION = 3
+REVISION = 4
 """Raised when the same features and settings give other models or scores."""
 
 
@@ -96,15 +98,15 @@ def run_population(
 
     Returns:
         A candidate's result as plain values: ``changes``, ``curve`` (rows by epoch), ``stopped``, and where it was not stopped ``score`` (in-sample,
-        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (fold and cross-fitted ``counts`` by
-        recording) and ``selection`` (``selection_figures``).
+        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (by recording the fold
+        and ``counts``, cross-fitted, and ``in_sample_counts``) and ``selection`` (``selection_figures``).
 
     Raises:
         DataError: a fold has no row to train on.
         ProtocolError: the folds would leak, or contain a subject outside Train_Set.
     """
     trained = official_folds(frames, folds, [candidate_config(config, one, mode) for one in overrides], device)
-    trained.train(config.fusion.epochs, config.halving, on_epoch)
+    trained.train(config.fusion.epochs, config.halving, on_epoch, all_epochs=False)
     finalists = set(trained.finalists())
     results = []
     for number, (changes, curve) in enumerate(zip(overrides, trained.curves, strict=True)):
@@ -118,15 +120,17 @@ def run_population(
 def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
     selection = selected.selection
     fold_of = {recording_of(name): fold for name, fold in trained.folds.items()}
-    cross_fitted = Evaluation.of_subjects(selection.cross_fitted_matrices, selected.recordings)
+    in_sample, cross_fitted = (
+        Evaluation.of_subjects(matrices, selected.recordings) for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
+    )
     return {
         "score": selection.in_sample.pooled,
         "cross_fitted": selection.cross_fitted.pooled,
         "epochs": selected.epochs.final,
         "without_fold": list(selection.scores_without_fold),
         "recordings": {
-            name: {"fold": fold_of[name], "counts": matrix.tolist()}
-            for name, matrix in zip(cross_fitted.recordings, cross_fitted.counts, strict=True)
+            name: {"fold": fold_of[name], "counts": counts.tolist(), "in_sample_counts": in_sample_counts.tolist()}
+            for name, counts, in_sample_counts in zip(cross_fitted.recordings, cross_fitted.counts, in_sample.counts, strict=True)
         },
         "selection": selection_figures(selected, int((trained.fold_of_row >= 0).sum())),
     }
@@ -135,22 +139,32 @@ def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
 def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
     """What was selected for a candidate and its scores, with intervals of the pooled ones, as plain values; ``rows``: the frames in the folds."""
     selection = selected.selection
-    bias = selection.bias
-    intervals = [
-        {"interval": Evaluation.of_subjects(matrices, selected.recordings).interval()}
-        for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
-    ]
+    in_sample, cross_fitted = (
+        Evaluation.of_subjects(matrices, selected.recordings) for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
+    )
     return {
         "epochs": selected.epochs.final,
         "epochs_without_fold": list(selected.epochs.without_fold),
         "postprocessing": to_plain(selection.postprocessing),
-        "in_sample": metrics_figures(selection.in_sample) | intervals[0],
-        "cross_fitted": metrics_figures(selection.cross_fitted) | intervals[1],
-        "bias": bias and {"used": bias.used, "with_bias": metrics_figures(bias.with_bias), "without_bias": metrics_figures(bias.without_bias)},
+        "in_sample": metrics_figures(selection.in_sample) | _intervals(in_sample),
+        "cross_fitted": metrics_figures(selection.cross_fitted) | _intervals(cross_fitted),
+        "optimism": in_sample.minus(cross_fitted),
+        "bias": selection.bias and _bias_figures(selection.bias, selected.recordings),
         "table": to_plain(selection.table),
         "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
     }
+
+
+def _intervals(evaluation: Evaluation) -> dict[str, Any]:
+    return {"interval": evaluation.interval(), "per_class_intervals": evaluation.per_class_intervals()}
+
+
+def _bias_figures(bias: BiasComparison, recordings: Sequence[str]) -> dict[str, Any]:
+    """Cross-fitted scores with and without the bias, and their difference with its paired interval."""
+    biased, plain = (Evaluation.of_subjects(matrices, recordings) for matrices in (bias.with_bias_matrices, bias.without_bias_matrices))
+    scores = {"with_bias": metrics_figures(bias.with_bias), "without_bias": metrics_figures(bias.without_bias)}
+    return {"used": bias.used, **scores, "difference": biased.minus(plain)}
 
 
 def metrics_figures(metrics: FoldMetrics) -> dict[str, Any]:
@@ -159,14 +173,16 @@ def metrics_figures(metrics: FoldMetrics) -> dict[str, Any]:
 
 
 def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") -> dict[str, Any]:
-    """Scores of a whole search, as plain values: in-sample (of the chosen candidate), cross-fitted, and their difference, the optimism."""
+    """Scores of a whole search, as plain values: in-sample (of the chosen candidate), cross-fitted, and their difference, the optimism, with its
+    paired interval.
+    """
     chosen = results[best.index]
     return {
         "candidates": len(results),
         "chosen": best.index,
         "in_sample": chosen["selection"]["in_sample"],
-        "cross_fitted": metrics_figures(best.cross_fitted) | {"interval": best.evaluation.interval()},
-        "optimism": chosen["score"] - best.cross_fitted.pooled,
+        "cross_fitted": metrics_figures(best.cross_fitted) | _intervals(best.evaluation),
+        "optimism": best.in_sample.minus(best.evaluation),
     }
 
 
@@ -190,6 +206,8 @@ class BestCandidate:
     """Each fold scored by the candidate that is best on the other folds, with everything about it selected on the other folds."""
     evaluation: Evaluation
     """The same scores by recording."""
+    in_sample: Evaluation
+    """Scores of the chosen candidate, with everything about it selected on all folds."""
 
 
 def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
@@ -214,5 +232,6 @@ def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
     numbers = np.unique([results[best]["recordings"][name]["fold"] for name in names], return_inverse=True)[1]
     rows = [results[chosen[number]]["recordings"][name] for name, number in zip(names, numbers, strict=True)]
     matrices: Int64[np.ndarray, "recordings 8 8"] = np.array([row["counts"] for row in rows], dtype=np.int64)
+    in_sample = np.array([results[best]["recordings"][name]["in_sample_counts"] for name in names], dtype=np.int64)
     cross_fitted = fold_metrics(matrices, numbers == np.arange(folds)[:, None])
-    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices))
+    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices), Evaluation(tuple(names), in_sample))

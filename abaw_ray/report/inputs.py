@@ -58,6 +58,8 @@ class ConfusionMatrix:
     """Frame counts; rows are annotated classes, columns predicted classes."""
     note: str = ""
     """One sentence: which model, which frames."""
+    f1_intervals: Float[np.ndarray, "classes 2"] | None = None
+    """Lower and upper end of the 95 % interval of the F1 of each class; None where it was not computed."""
 
     def __post_init__(self) -> None:
         """Reject a matrix of another size."""
@@ -87,6 +89,8 @@ class SmoothingCurve:
     class_bias: Mapping[str, float] = field(default_factory=dict)
     """Pooled cross-fitted macro-F1 ``with`` and ``without`` a bias per class; empty where none was fitted."""
     class_bias_used: bool = False
+    class_bias_difference: tuple[float, float, float] | None = None
+    """The score with the bias minus that without it, and the ends of its paired interval."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,11 +100,26 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
 
 def _class_rows(report: ReportInput) -> list[dict[str, Any]]:
     """For each class its F1 and its frame count in every confusion matrix; the F1 of the summary where no matrix is given."""
-    columns = [(matrix.name, per_class_f1(matrix.counts), matrix.counts.sum(axis=1)) for matrix in report.confusion_matrices]
+    nothing = [None] * len(EXPRESSIONS)
+    columns = [
+        (
+            matrix.name,
+            per_class_f1(matrix.counts),
+            matrix.counts.sum(axis=1),
+            nothing if matrix.f1_intervals is None else matrix.f1_intervals.tolist(),
+        )
+        for matrix in report.confusion_matrices
+    ]
     if not columns and (given := get_path(report.summary, ("official_val", "per_class"))):
-        columns = [("Official validation", given, [None] * len(EXPRESSIONS))]
+        columns = [("Official validation", given, nothing, nothing)]
     return [
-        {"name": name, "bars": [{"evaluation": title, "f1": finite_or_none(f1[i]), "frames": count[i]} for title, f1, count in columns]}
+        {
+            "name": name,
+            "bars": [
+                {"evaluation": title, "f1": finite_or_none(f1[i]), "frames": count[i], "interval": intervals[i]}
+                for title, f1, count, intervals in columns
+            ],
+        }
         for i, name in enumerate(EXPRESSIONS)
         if columns
     ]

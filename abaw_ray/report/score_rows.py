@@ -47,6 +47,8 @@ class SearchRow:
     """Score of the chosen model on Validation_Set."""
     interval_in_sample: tuple[float, float] | None = None
     interval_validation: tuple[float, float] | None = None
+    interval_optimism: tuple[float, float] | None = None
+    """Paired: both scores on the same resampled recordings."""
 
 
 _ROWS = (
@@ -161,7 +163,7 @@ def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
         paths = (("in_sample",), ("cross_fitted",), ("optimism",), ("validation", "macro_f1"))
         in_sample, cross_fitted, optimism, validation = (finite_or_none(get_path(summary, ("searches", mode, *path))) for path in paths)
         if cross_fitted is not None:
-            ends = (("interval",), ("interval_in_sample",), ("validation", "interval"))
+            ends = (("interval",), ("interval_in_sample",), ("validation", "interval"), ("interval_optimism",))
             intervals = [_interval(get_path(summary, ("searches", mode, *path))) for path in ends]
             rows.append(
                 SearchRow(
@@ -173,6 +175,7 @@ def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
                     validation=validation,
                     interval_in_sample=intervals[1],
                     interval_validation=intervals[2],
+                    interval_optimism=intervals[3],
                 )
             )
     return rows

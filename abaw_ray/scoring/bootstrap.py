@@ -36,6 +36,14 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_interval_per_class(
+    matrices: Int[np.ndarray, "recordings 8 8"], *, seed: int, samples: int = SAMPLES, level: float = LEVEL
+) -> Float[np.ndarray, "8 2"]:
+    """As ``bootstrap_interval``, of the F1 of each class: lower and upper ends."""
+    (draws,) = _draws([len(matrices)], seed, samples)
+    return _quantiles(_resampled_f1(matrices, draws), level).T
+
+
 def paired_difference(a: _ByRecording, b: _ByRecording, *, seed: int, samples: int = SAMPLES, level: float = LEVEL) -> tuple[float, float, float]:
     """Mean macro-F1 of ``a`` minus that of ``b``, and the ends of its bootstrap confidence interval.
 

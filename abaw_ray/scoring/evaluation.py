@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, paired_difference, paired_difference_per_class
+from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference, paired_difference_per_class
 from abaw_ray.scoring.metrics import CLASSES, macro_f1, per_class_f1, sum_by_recording
 
 _SEED = 0
@@ -33,13 +33,23 @@ class Evaluation:
         return Evaluation(tuple(self.recordings[index] for index in kept), self.counts[kept])
 
     def score(self) -> dict[str, Any]:
-        """Macro-F1 with its 95 % interval over recordings, F1 of each class and the confusion matrix, as plain values."""
+        """Macro-F1 and F1 of each class with their 95 % intervals over recordings, and the confusion matrix, as plain values."""
         total = self.counts.sum(axis=0)
-        return {"macro_f1": macro_f1(total), "interval": self.interval(), "per_class": per_class_f1(total).tolist(), "confusion": total.tolist()}
+        return {
+            "macro_f1": macro_f1(total),
+            "interval": self.interval(),
+            "per_class": per_class_f1(total).tolist(),
+            "per_class_intervals": self.per_class_intervals(),
+            "confusion": total.tolist(),
+        }
 
     def interval(self) -> list[float] | None:
         """95 % interval of the macro-F1 over recordings; None with fewer than two of them."""
         return list(bootstrap_interval(self.counts, seed=_SEED)) if self._can_be_resampled else None
+
+    def per_class_intervals(self) -> list[list[float]] | None:
+        """As ``interval``, of the F1 of each class: lower and upper ends."""
+        return bootstrap_interval_per_class(self.counts, seed=_SEED).tolist() if self._can_be_resampled else None
 
     def minus(self, other: "Evaluation") -> dict[str, Any]:
         """The difference of the macro-F1 from that of another model on the same frames, and its paired interval, as plain values.

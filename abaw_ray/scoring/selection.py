@@ -18,6 +18,7 @@ from abaw_ray.scoring.config import CalibrationConfig, SmoothingConfig
 from abaw_ray.scoring.fitting.bias import fit_bias
 from abaw_ray.scoring.fitting.grid import LabelledFrames, count_labels, count_settings, labelled_frames, smoothed_rows
 from abaw_ray.scoring.fitting.temperature import fit_temperatures
+from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 from abaw_ray.scoring.metrics import CLASSES, macro_f1, per_class_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
 
@@ -38,28 +39,6 @@ class OutOfFoldScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldMetrics:
-    """Macro-F1 of held-out frames."""
-
-    folds: tuple[float, ...]
-    """One value per fold, in ascending order of the folds."""
-    pooled: float
-    """Macro-F1 of all frames of all folds together."""
-    per_class: tuple[float, ...]
-    """F1 of each class over all frames of all folds."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over the folds."""
-        return float(np.mean(self.folds))
-
-    @property
-    def std(self) -> float:
-        """Population standard deviation over the folds (the usual convention for five-fold results)."""
-        return float(np.std(self.folds))
-
-
-@dataclass(frozen=True, kw_only=True)
 class BiasComparison:
     """Cross-fitted metrics with and without a bias per class; all other values are selected in the same way."""
 
@@ -67,6 +46,9 @@ class BiasComparison:
     """Whether the selected postprocessing has the bias."""
     with_bias: FoldMetrics
     without_bias: FoldMetrics
+    with_bias_matrices: Int64[np.ndarray, "subjects 8 8"]
+    """One per subject."""
+    without_bias_matrices: Int64[np.ndarray, "subjects 8 8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +109,6 @@ def select_postprocessing(
     return _Rounds(given, grid, default, calibration or CalibrationConfig(), threads, member).result()
 
 
-def fold_metrics(matrices: Int[np.ndarray, "subjects 8 8"], member: Bool[np.ndarray, "folds subjects"]) -> FoldMetrics:
-    """Metrics per fold and pooled, from one matrix per subject; ``member`` masks the subjects that each fold holds out."""
-    by_fold = np.einsum("fv,vij->fij", member.astype(np.int64), matrices)
-    pooled = by_fold.sum(axis=0)
-    return FoldMetrics(
-        folds=tuple(per_class_f1(by_fold).mean(axis=-1).tolist()), pooled=macro_f1(pooled), per_class=tuple(per_class_f1(pooled).tolist())
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Round:
     """Values selected on some of the folds, and the confusion matrices of all subjects with and without the bias."""
@@ -183,12 +156,16 @@ class _Rounds:
             in_sample=fold_metrics(in_sample, self.member),
             cross_fitted=metrics[kind],
             temperatures=tuple(temperatures[1:]),
-            bias=None if self.config.method == "none" else BiasComparison(used=biased, **metrics),
+            bias=None if self.config.method == "none" else self._compare_bias(biased, metrics, cross_fitted),
             scores_without_fold=tuple(macro_f1(getattr(one, kind)[~held_out].sum(axis=0)) for one, held_out in zip(others, self.member, strict=True)),
             cross_fitted_matrices=cross_fitted[kind],
             table=self._table(counts[keys[0]]),
             confusion_matrices=in_sample,
         )
+
+    @staticmethod
+    def _compare_bias(used: bool, metrics: dict[str, FoldMetrics], matrices: dict[str, Int64[np.ndarray, "subjects 8 8"]]) -> BiasComparison:
+        return BiasComparison(used=used, **metrics, **{f"{name}_matrices": values for name, values in matrices.items()})
 
     def _temperatures(self, used: Bool[np.ndarray, "fits subjects"]) -> list[float]:
         """One per round, on the scored frames of the subjects that the round uses."""

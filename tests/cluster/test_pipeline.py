@@ -125,12 +125,15 @@ def test_each_search_has_its_optimism_and_the_score_of_validation_beside_it(summ
     assert set(summary["searches"]) == {"fused", *UNIMODAL}
     for search in summary["searches"].values():
         assert search["optimism"] == pytest.approx(search["in_sample"] - search["cross_fitted"])
+        assert search["interval_optimism"][0] <= search["interval_optimism"][1]
     assert summary["searches"]["fused"]["validation"] == {name: summary["official_val"][name] for name in ("macro_f1", "interval")}
     console = Console(record=True, width=200, file=io.StringIO())
     for table in score_tables(summary):
         console.print(table)
     text = console.export_text()
-    assert f"{summary['searches']['fused']['optimism']:+.3f}" in text and f"{summary['differences']['visual']['macro_f1']:+.3f}" in text
+    fused = summary["searches"]["fused"]
+    assert f"{fused['optimism']:+.3f} ({fused['interval_optimism'][0]:+.3f} to {fused['interval_optimism'][1]:+.3f})" in text
+    assert f"{summary['cv']['optimism']:+.3f} (" in text and f"{summary['differences']['visual']['macro_f1']:+.3f}" in text
 
 
 def test_folds_are_stored_with_their_class_counts_and_cv_is_scored_on_other_folds_too(config, session, summary):

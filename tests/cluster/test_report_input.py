@@ -35,19 +35,28 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def records():
-    counts = np.eye(8, dtype=int).tolist()
+    counts, intervals = np.eye(8, dtype=int).tolist(), [[0.25, 0.5 + number / 20] for number in range(8)]
     choice = {
         "postprocessing": {"smoothing": SMOOTHING},
-        "bias": None,
+        "bias": {
+            "used": True,
+            **{f"{name}_bias": {"pooled": 0.4} for name in ("with", "without")},
+            "difference": {"macro_f1": 0.1, "interval": [0, 0.2]},
+        },
         "table": [SMOOTHING | {"macro_f1": 0.5, "folds": [0.5, 0.25]}],
         "in_sample": {"pooled": 0.5},
         "cross_fitted": {"pooled": 0.4375},
     }
-    fusion = {"cv": {"confusion": counts}, "official": choice, "searches": {"fused": {"chosen": 0}}, "importance": {}}
+    fusion = {
+        "cv": {"confusion": counts, "in_sample": {"per_class_intervals": intervals}},
+        "official": choice,
+        "searches": {"fused": {"chosen": 0}},
+        "importance": {},
+    }
     figures = {
         "encoder": {"copied_from": "a model", "source_sha256": "1a2b"},
         "fusion": fusion,
-        "predictions": {"official_val": {"confusion": counts}},
+        "predictions": {"official_val": {"confusion": counts, "per_class_intervals": None}},
     }
     settings = {"fusion": to_plain(SMOKE.sweep)}
     return {
@@ -67,6 +76,15 @@ def records():
 
 
 SUMMARY = {"failures": []}
+
+
+def test_f1_by_class_and_the_effect_of_the_bias_have_their_intervals_where_there_are_any(run, records):
+    content = report.report_input(run, records, SUMMARY)
+    official, folds = content.confusion_matrices
+    assert official.f1_intervals is None and folds.f1_intervals.shape == (8, 2) and folds.f1_intervals[7].tolist() == [0.25, 0.85]
+    assert content.smoothing.class_bias_difference == (0.1, 0, 0.2)
+    records["fusion"].figures["official"]["bias"] = None
+    assert report.report_input(run, records, SUMMARY).smoothing.class_bias_difference is None
 
 
 def test_the_candidates_of_the_sweep_are_listed_with_their_curves(run, records):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from abaw_ray.fusion.config import FusionConfig, FusionOptimConfig
-from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, choose_epochs
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
 from abaw_ray.fusion.evaluation.leakage import ProtocolError, check_cv
 from abaw_ray.fusion.evaluation.protocols import cv_folds, official_folds, score_ensemble, score_official_val, train_official
 from abaw_ray.fusion.frames import SubjectTrack
 from abaw_ray.fusion.inference import predict_logits
+from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1
 
 CONFIG = FusionConfig(hidden_dim=32, epochs=8, batch_size=128, rows_per_second=0, optim=FusionOptimConfig(lr=4e-3))

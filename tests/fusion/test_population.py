@@ -7,6 +7,7 @@ import torch
 from abaw_ray.core.errors import DataError
 from abaw_ray.fusion.config import FusionConfig, HalvingConfig
 from abaw_ray.fusion.population.blocks import FoldBlocks
+from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.fusion.population.halving import best_positions, train_with_halving
 from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums, TrainingFolds
 from abaw_ray.fusion.population.stacked import StackedMembers
@@ -218,13 +219,27 @@ def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the
     slow = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (1e-6, 1e-3, 3e-3, 1e-6, 1e-6)]
     trained = []
     population = Population(frames, slow, TrainingFolds(train, held_out), device="cpu")
-    curves = train_with_halving(population, 5, HalvingConfig(grace_epochs=1), lambda epoch, alive: trained.append((epoch, alive)))
+    curves = train_with_halving(population, 5, HalvingConfig(grace_epochs=1), lambda *call: trained.append(call), all_epochs=True)
     assert trained == [(1, 5), (2, 3), (3, 2), (4, 2), (5, 2)]
     assert [len(curve.loss) for curve in curves].count(5) == 2
     assert {len(curves[number].loss) for number in (1, 2)} == {5}
-    assert [len(curve.weights) for curve in curves] == [5 if len(curve.loss) == 5 else 0 for curve in curves]
+    assert [sorted(curve.weights) for curve in curves] == [[1, 2, 3, 4, 5] if len(curve.loss) == 5 else [] for curve in curves]
     assert curves[1].plain()[4]["epoch"] == 5
     assert curves[1].macro_f1()[4] > curves[1].macro_f1()[0]
+
+
+def test_only_the_epochs_that_can_be_chosen_keep_their_weights_and_these_are_the_same(frames, train, held_out):
+    fast = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (3e-2, 1e-2)]
+    whole, lean = (
+        train_with_halving(Population(frames, fast, TrainingFolds(train, held_out), device="cpu"), 8, HalvingConfig(reduction=1), all_epochs=every)
+        for every in (True, False)
+    )
+    for one, other in zip(whole, lean, strict=True):
+        choice = choose_epochs(np.stack(one.counts))
+        assert other.weights.keys() == choice.all and len(one.weights) == 8
+        for epoch, weights in other.weights.items():
+            assert all(torch.equal(one.weights[epoch][name], values) for name, values in weights.items())
+    assert min(len(curve.weights) for curve in lean) < 8
 
 
 def test_the_rungs_are_at_powers_of_the_reduction():

@@ -2,25 +2,32 @@ import numpy as np
 import pytest
 
 from abaw_ray.fusion.search import best_candidate, search_figures
+from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 
 
 def make_result(seed, score, without_fold, *, correct):
     """A finalist's result with two recordings in each of two folds."""
     rng = np.random.default_rng(seed)
-    counts = [[rng.multinomial(50, np.eye(8)[row] * correct + (1 - correct) / 8).tolist() for row in range(8)] for _ in range(4)]
+    counts, in_sample = (
+        [[rng.multinomial(50, np.eye(8)[row] * share + (1 - share) / 8).tolist() for row in range(8)] for _ in range(4)]
+        for share in (correct, correct + 0.1)
+    )
+    score = macro_f1(np.sum(in_sample, axis=0)) if score is None else score
     return {
         "stopped": False,
         "score": score,
         "without_fold": without_fold,
-        "recordings": {f"recording {index}": {"fold": index % 2, "counts": matrix} for index, matrix in enumerate(counts)},
+        "recordings": {
+            f"recording {index}": {"fold": index % 2, "counts": counts[index], "in_sample_counts": in_sample[index]} for index in range(4)
+        },
         "selection": {"in_sample": {"pooled": score, "interval": [score - 0.1, score + 0.1]}},
     }
 
 
 @pytest.fixture
 def results():
-    return [make_result(0, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, 0.7, [0.5, 0.9], correct=0.7)]
+    return [make_result(0, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, None, [0.5, 0.9], correct=0.7)]
 
 
 def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_the_other_folds(results):
@@ -34,9 +41,13 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
     assert low <= best.cross_fitted.pooled <= high
 
 
-def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score(results):
+def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score_with_a_paired_interval(results):
     best = best_candidate(results)
     figures = search_figures(results, best)
     assert (figures["candidates"], figures["chosen"]) == (3, 2)
-    assert figures["optimism"] == pytest.approx(figures["in_sample"]["pooled"] - figures["cross_fitted"]["pooled"])
-    assert figures["cross_fitted"]["interval"] == best.evaluation.interval() and figures["in_sample"]["interval"] == [0.7 - 0.1, 0.7 + 0.1]
+    optimism = figures["optimism"]
+    assert optimism["macro_f1"] == pytest.approx(figures["in_sample"]["pooled"] - figures["cross_fitted"]["pooled"])
+    rows = results[2]["recordings"]
+    chosen = Evaluation(tuple(rows), np.array([row["in_sample_counts"] for row in rows.values()]))
+    assert optimism == chosen.minus(best.evaluation) and optimism["interval"][0] < optimism["macro_f1"] < optimism["interval"][1]
+    assert figures["cross_fitted"]["interval"] == best.evaluation.interval() and figures["in_sample"] == results[2]["selection"]["in_sample"]

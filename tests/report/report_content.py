@@ -74,6 +74,7 @@ def report_input(**changes):
             cross_fitted=0.6158,
             other_kinds={"gaussian": 0.5 + window / 90},
             class_bias={"with": 0.5932, "without": 0.5871},
+            class_bias_difference=(0.0061, -0.0123, 0.0234),
         ),
         "encoder": encoder_training(),
         "timelines": [timeline(f"video{i}", seed=i, group="validation") for i in range(3)],

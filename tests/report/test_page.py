@@ -44,6 +44,7 @@ def test_every_part_of_the_run_is_on_the_page():
         "0.593",
         "0.587",
         "without a bias per class (used)",
+        "+0.006 -0.012 to +0.023",
         "0.621",
         "0.616",
         "selected",

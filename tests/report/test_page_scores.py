@@ -52,6 +52,10 @@ def test_per_class_f1_is_computed_from_the_confusion_matrix():
     assert "Neutral Official validation 0.667 20" in text  # 10 of 20 found, none falsely: 2 * 10 / (20 + 10)
     assert "Anger Official validation 0.800 20" in text  # all 20 found, 10 falsely: 2 * 20 / (20 + 30)
     assert "Other Official validation 0.000 0" in text
+    intervals = np.array([[0.1 * row, 0.1 * row + 0.25] for row in range(8)])
+    matrix = ConfusionMatrix(name="Official validation", counts=counts, f1_intervals=intervals)
+    text = Page(render(report_input(confusion_matrices=[matrix]))).text
+    assert "Neutral Official validation 0.667 0.000 to 0.250 20" in text and "Anger Official validation 0.800 0.100 to 0.350 20" in text
 
 
 def test_without_a_confusion_matrix_the_per_class_f1_of_the_summary_is_shown():
@@ -84,11 +88,11 @@ def test_differences_are_listed_with_signs_and_paired_intervals_and_not_at_all_w
 
 
 def test_the_optimism_of_each_search_is_beside_its_scores_and_that_of_validation():
-    search = {"in_sample": 0.712, "cross_fitted": 0.684, "interval": [0.61, 0.74], "optimism": 0.028}
+    search = {"in_sample": 0.712, "cross_fitted": 0.684, "interval": [0.61, 0.74], "optimism": 0.028, "interval_optimism": [-0.004, 0.0512]}
     search |= {"interval_in_sample": [0.65, 0.76], "validation": {"macro_f1": 0.641, "interval": [0.55, 0.72]}}
     page = render(report_input(summary=SUMMARY | {"searches": {"fused": search}}))
     table = page.partition('id="optimism"')[2].partition("</table>")[0]
-    for text in ("0.712", "0.684", "0.610 to 0.740", "+0.028", "0.641", "0.650 to 0.760", "0.550 to 0.720"):
+    for text in ("0.712", "0.684", "0.610 to 0.740", "+0.028", "-0.004 to +0.051", "0.641", "0.650 to 0.760", "0.550 to 0.720"):
         assert text in table
     assert "nor that the models of the other folds have trained on the fold that is held out" in page
     assert 'id="optimism"' not in render(report_input())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, paired_difference, paired_difference_per_class
+from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference, paired_difference_per_class
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1, per_class_f1
 
 
@@ -29,6 +29,14 @@ def test_the_interval_agrees_with_resampling_recordings_one_by_one():
     matrices, rng = make_matrices(0, recordings=12), np.random.default_rng(5)
     slow = [macro_f1(matrices[rng.integers(0, 12, size=12)].sum(axis=0)) for _ in range(4000)]
     np.testing.assert_allclose(bootstrap_interval(matrices, seed=0, samples=4000), np.quantile(slow, [0.025, 0.975]), atol=0.01)
+
+
+def test_the_interval_of_each_class_is_that_of_its_f1_over_the_same_resampled_recordings():
+    matrices = make_matrices(0, recordings=12)
+    draws = np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=500)
+    slow = np.array([per_class_f1(np.repeat(matrices, draw, axis=0).sum(axis=0)) for draw in draws])
+    np.testing.assert_allclose(bootstrap_interval_per_class(matrices, seed=3, samples=500), np.quantile(slow, [0.025, 0.975], axis=0).T)
+    np.testing.assert_allclose(bootstrap_interval(matrices, seed=3, samples=500), np.quantile(slow.mean(axis=1), [0.025, 0.975]))
 
 
 def test_recordings_and_not_frames_are_resampled():

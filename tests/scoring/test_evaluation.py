@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, paired_difference
+from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference
 from abaw_ray.scoring.evaluation import Evaluation, evaluations_table, read_evaluations
 from abaw_ray.scoring.metrics import macro_f1, per_class_f1
 
@@ -20,6 +20,8 @@ def test_subjects_of_one_recording_are_one_sample():
     assert score["macro_f1"] == macro_f1(evaluation.counts.sum(axis=0)) == pytest.approx(np.mean(score["per_class"]))
     assert score["interval"] == list(bootstrap_interval(evaluation.counts, seed=0))
     assert score["interval"][0] <= score["macro_f1"] <= score["interval"][1]
+    assert score["per_class_intervals"] == bootstrap_interval_per_class(evaluation.counts, seed=0).tolist()
+    assert all(low <= f1 <= high for f1, (low, high) in zip(score["per_class"], score["per_class_intervals"], strict=True))
 
 
 def test_a_difference_is_paired_by_recording():
@@ -33,7 +35,9 @@ def test_a_difference_is_paired_by_recording():
 
 def test_fewer_than_two_recordings_give_a_score_and_no_interval():
     one, other = (make_evaluation(seed).without({"recording 0", "recording 1", "recording 3"}) for seed in range(2))
-    assert one.recordings == ("recording 2",) and one.score()["macro_f1"] > 0 and one.score()["interval"] is None
+    assert (
+        one.recordings == ("recording 2",) and one.score()["macro_f1"] > 0 and one.score()["interval"] is one.score()["per_class_intervals"] is None
+    )
     difference = one.minus(other)
     assert difference["macro_f1"] == pytest.approx(one.score()["macro_f1"] - other.score()["macro_f1"]) and difference["interval"] is None
     assert one.minus_per_class(other)["interval"] is None

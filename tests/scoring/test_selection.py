@@ -108,6 +108,8 @@ def test_by_default_the_bias_is_used_where_it_gains_on_folds_that_did_not_choose
     assert choice.postprocessing == biased.postprocessing
     assert choice.cross_fitted == choice.bias.with_bias == biased.cross_fitted
     assert choice.bias.without_bias == plain.cross_fitted
+    np.testing.assert_array_equal(choice.bias.with_bias_matrices, biased.cross_fitted_matrices)
+    np.testing.assert_array_equal(choice.bias.without_bias_matrices, plain.cross_fitted_matrices)
     assert choice.in_sample.pooled == pytest.approx(slow_score(some, choice.postprocessing))
 
 

@@ -71,7 +71,7 @@ def run_summary(records: dict[str, Record]) -> dict[str, Any]:
     return {
         "official_val": {
             name: scores["official_val"][name]
-            for name in ("macro_f1", "interval", "macro_f1_unshared", "interval_unshared", "per_class", "confusion")
+            for name in ("macro_f1", "interval", "macro_f1_unshared", "interval_unshared", "per_class", "per_class_intervals", "confusion")
         },
         "cv": {
             "macro_f1_mean": cv["cross_fitted"]["mean"],
@@ -81,7 +81,7 @@ def run_summary(records: dict[str, Record]) -> dict[str, Any]:
             "macro_f1_mean_in_sample": cv["in_sample"]["mean"],
             "macro_f1": cv["cross_fitted"]["pooled"],
             "interval": cv["cross_fitted"]["interval"],
-            "optimism": cv["in_sample"]["pooled"] - cv["cross_fitted"]["pooled"],
+            **_optimism(cv),
         }
         | _repeats(fusion),
         "visual_only": _score(scores["visual_only"]),
@@ -111,9 +111,13 @@ def _search(search: dict[str, Any], validation: dict[str, Any]) -> dict[str, Any
         "interval_in_sample": search["in_sample"]["interval"],
         "cross_fitted": search["cross_fitted"]["pooled"],
         "interval": search["cross_fitted"]["interval"],
-        "optimism": search["optimism"],
+        **_optimism(search),
         "validation": _score(validation),
     }
+
+
+def _optimism(figures: dict[str, Any]) -> dict[str, Any]:
+    return {"optimism": figures["optimism"]["macro_f1"], "interval_optimism": figures["optimism"]["interval"]}
 
 
 def _repeats(fusion: dict[str, Any]) -> dict[str, Any]:

@@ -52,11 +52,13 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
                 name="Official validation",
                 counts=np.array(scores["official_val"]["confusion"]),
                 note="The one model trained on Train_Set, smoothed; frames of Validation_Set.",
+                f1_intervals=_f1_intervals(scores["official_val"]),
             ),
             ConfusionMatrix(
                 name="Five folds",
                 counts=np.array(fusion["cv"]["confusion"]),
                 note="Out-of-fold scores over train and validation; smoothing chosen on the same folds.",
+                f1_intervals=_f1_intervals(fusion["cv"]["in_sample"]),
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
@@ -69,6 +71,11 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
         settings={name: record.settings for name, record in records.items()},
         versions=records["predictions"].versions,
     )
+
+
+def _f1_intervals(score: dict[str, Any]) -> np.ndarray | None:
+    intervals = score["per_class_intervals"]
+    return intervals and np.array(intervals)
 
 
 def _encoder_notes(encoder: Record) -> list[str]:
@@ -132,6 +139,7 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
         other_kinds={name: np.array([row["macro_f1"] for row in others]) for name, others in by_kind.items()},
         class_bias={name: bias[f"{name}_bias"]["pooled"] for name in ("with", "without")} if bias else {},
         class_bias_used=bool(bias and bias["used"]),
+        class_bias_difference=(bias["difference"]["macro_f1"], *bias["difference"]["interval"]) if bias and bias["difference"]["interval"] else None,
         window_s=np.array([row["window_s"] for row in rows]),
         score=np.array([row["macro_f1"] for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,

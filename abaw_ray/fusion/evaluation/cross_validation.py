@@ -11,34 +11,14 @@ from abaw_ray.fusion.config import FusionConfig, HalvingConfig
 from abaw_ray.fusion.evaluation.leakage import check_cv, check_encoder, check_shared_recordings, subjects_of
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_logits
+from abaw_ray.fusion.population.epochs import EpochChoice, choose_epochs
 from abaw_ray.fusion.population.halving import Curve, train_with_halving
 from abaw_ray.fusion.population.rows import TrainingFolds
 from abaw_ray.fusion.population.training import Population
 from abaw_ray.fusion.trained import TrainedFusion, TrainingProvenance
-from abaw_ray.scoring.metrics import macro_f1
 from abaw_ray.scoring.selection import OutOfFoldScores
 
 NO_HALVING = HalvingConfig(reduction=1)
-
-
-@dataclass(frozen=True)
-class EpochChoice:
-    """Numbers of epochs, from 1, with the highest macro-F1 of held-out frames without smoothing."""
-
-    final: int
-    """Chosen on all folds."""
-    without_fold: tuple[int, ...]
-    """For each fold, chosen on the others: with it, the fold's scores are free of the choice."""
-
-
-def choose_epochs(counts: Int64[np.ndarray, "epochs folds 8 8"]) -> EpochChoice:
-    """The choice from the confusion matrices of every epoch and fold; among equal scores, the fewest epochs."""
-    total = counts.sum(axis=1)
-
-    def best(matrices: np.ndarray) -> int:
-        return 1 + int(np.argmax([macro_f1(one) for one in matrices]))
-
-    return EpochChoice(best(total), tuple(best(total - counts[:, fold]) for fold in range(counts.shape[1])))
 
 
 @dataclass
@@ -94,9 +74,11 @@ class CrossValidation:
         fold_of_subject = np.where(np.isin(self._fold_of_subject, self.numbers), self._fold_of_subject, -1)
         return fold_of_subject[self.frames.subject_index]
 
-    def train(self, epochs: int, halving: HalvingConfig = NO_HALVING, on_epoch: Callable[[int, int], None] | None = None) -> None:
+    def train(
+        self, epochs: int, halving: HalvingConfig = NO_HALVING, on_epoch: Callable[[int, int], None] | None = None, *, all_epochs: bool = True
+    ) -> None:
         """Train all candidates; arguments as in ``train_with_halving``."""
-        self.curves = train_with_halving(self.population, epochs, halving, on_epoch)
+        self.curves = train_with_halving(self.population, epochs, halving, on_epoch, all_epochs=all_epochs)
 
     def release_vectors(self) -> None:
         """Drop the features: ``models`` is still possible, and ``logits`` with the frames given again."""
@@ -116,11 +98,11 @@ class CrossValidation:
         return choose_epochs(self.counts(candidate))
 
     def models(self, candidate: int, epoch: int) -> list[TrainedFusion]:
-        """The models of all folds after this epoch."""
+        """The models of all folds after this epoch, whose weights are kept."""
         config, curve = self.candidates[candidate], self.curves[candidate]
         return [
             TrainedFusion(
-                model=self.population.member(config, curve.weights[epoch - 1], fold),
+                model=self.population.member(config, curve.weights[epoch], fold),
                 provenance=_provenance(self.frames, mask),
                 curve=curve.plain(),
             )

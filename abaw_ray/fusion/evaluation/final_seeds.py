@@ -7,9 +7,10 @@ from jaxtyping import Float, Int64
 
 from abaw_ray.fusion.config import FusionConfig, with_seeds
 from abaw_ray.fusion.ensemble import average_outputs
-from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, EpochChoice, choose_epochs
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
 from abaw_ray.fusion.evaluation.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.population.epochs import EpochChoice, choose_epochs
 from abaw_ray.fusion.trained import TrainedFusion, merge_seeds
 from abaw_ray.scoring.selection import OutOfFoldScores
 

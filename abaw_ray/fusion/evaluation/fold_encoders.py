@@ -7,10 +7,11 @@ from jaxtyping import Float, Int, Int64
 
 from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.ensemble import average_outputs
-from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, EpochChoice, choose_epochs, out_of_fold
+from abaw_ray.fusion.evaluation.cross_validation import CrossValidation, out_of_fold
 from abaw_ray.fusion.evaluation.leakage import ProtocolError, check_same_rows
 from abaw_ray.fusion.evaluation.protocols import check_cv_folds, score_new_subjects
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.population.epochs import EpochChoice, choose_epochs
 from abaw_ray.fusion.trained import TrainedFusion
 from abaw_ray.scoring.selection import OutOfFoldScores
 

@@ -1,7 +1,7 @@
 """Trains a population with successive halving: after some epochs, the better half of the candidates continues.
 
-Candidates are compared by macro-F1 of held-out frames without smoothing. The weights of every epoch are kept for those that reach the end, for the
-number of epochs is chosen afterwards.
+Candidates are compared by macro-F1 of held-out frames without smoothing. The number of epochs is chosen afterwards: for the candidates that reach the
+end, the weights of every epoch that can be chosen are kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from abaw_ray.fusion.config import HalvingConfig
+from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.fusion.population.training import Population
 from abaw_ray.scoring.metrics import macro_f1
 
@@ -28,8 +29,13 @@ class Curve:
     """Mean over the folds, by epoch."""
     counts: list[Int64[np.ndarray, "folds 8 8"]] = field(default_factory=list)
     """Confusion matrices of held-out frames without smoothing, by epoch."""
-    weights: list[dict[str, Tensor]] = field(default_factory=list)
-    """Averaged weights of all folds, by epoch; empty for a candidate that was stopped."""
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    """Averaged weights of all folds by epoch, from 1; empty for a candidate that was stopped."""
+
+    def drop_inferior_epochs(self) -> None:
+        """Keep the weights of the epochs that ``choose_epochs`` can still choose: those that are the best so far, on all folds or without one."""
+        best = choose_epochs(np.stack(self.counts)).all
+        self.weights = {epoch: weights for epoch, weights in self.weights.items() if epoch in best}
 
     def macro_f1(self) -> list[float]:
         """Macro-F1 over the frames of all folds together, by epoch."""
@@ -44,7 +50,9 @@ class Curve:
         ]
 
 
-def train_with_halving(population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None) -> list[Curve]:
+def train_with_halving(
+    population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None, *, all_epochs: bool = False
+) -> list[Curve]:
     """Train all candidates, fewer after every rung; returns their curves in the order of the candidates.
 
     Args:
@@ -52,6 +60,7 @@ def train_with_halving(population: Population, epochs: int, config: HalvingConfi
         epochs: Epochs of the candidates that are never stopped.
         config: The rungs.
         on_epoch: Called after each epoch; an exception in it ends the training.
+        all_epochs: Keep the weights of all epochs; needed where these curves alone do not decide the number of epochs.
     """
     curves = [Curve() for _ in population.candidates]
     alive = list(range(len(curves)))
@@ -60,7 +69,9 @@ def train_with_halving(population: Population, epochs: int, config: HalvingConfi
         for position, candidate in enumerate(alive):
             curves[candidate].loss.append(float(losses[position]))
             curves[candidate].counts.append(counts[position])
-            curves[candidate].weights.append(population.weights(position))
+            curves[candidate].weights[epoch] = population.weights(position)
+            if not all_epochs:
+                curves[candidate].drop_inferior_epochs()
         if on_epoch:
             on_epoch(epoch, len(alive))
         if config.is_rung(epoch) and epoch < epochs and len(alive) > config.finalists:

@@ -109,7 +109,8 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
 
 def _show_best(mode: str, chosen: dict[str, Any], figures: dict[str, Any]) -> None:
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
-    scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {figures['cross_fitted']['pooled']:.3f} (optimism {figures['optimism']:+.3f})"
+    cross_fitted, optimism = figures["cross_fitted"]["pooled"], figures["optimism"]["macro_f1"]
+    scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {cross_fitted:.3f} (optimism {optimism:+.3f})"
     echo(
         f"  {mode}: best of {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
         f"with {', '.join(changes) or 'the default settings'}"
