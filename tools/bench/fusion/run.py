@@ -13,6 +13,7 @@ import torch
 
 from abaw_ray.core.errors import AbawError, ConfigError
 from abaw_ray.core.progress import echo
+from abaw_ray.fusion.config import SweepConfig
 from tools.bench.fusion.data import WIDTHS, draw_folds, draw_frames, labelled_bytes, read_counts
 from tools.bench.fusion.savings import measure_savings
 from tools.bench.fusion.training import has_bf16, measure_gpu, measure_training, training_folds
@@ -28,9 +29,10 @@ FIGURES = (
     ("population_bf16", ("training", "population_bf16"), "", "the population in float32 / with products in bfloat16"),
     ("stacked", ("training", "stacked"), "", "the population with all members stacked, as on a GPU / fold by fold"),
     ("thinning", ("savings", "thinning"), "", "steps of an epoch with all labelled frames / with 5 per second, counted at full size"),
-    ("halving", ("savings", "halving"), "", "a trial of 20 epochs without halving / with it"),
-    ("memory", ("savings", "memory"), "<= 1", "peak memory of a trial / (labelled features + 20 bytes per parameter + 1 GB)"),
-    ("tune_share", ("tune", "share"), "<= 0.05", "time that Ray Tune adds to 8 trials, with its start / a sweep of 10 minutes"),
+    ("halving", ("savings", "halving"), "", "training of 20 epochs without halving / with it"),
+    ("memory", ("savings", "memory"), "<= 1", "peak memory of a trial, selection included / (labelled features + 20 bytes per parameter + 1 GB)"),
+    ("memory_whole", ("savings", "memory_whole"), "<= 1", "the same without halving"),
+    ("tune_share", ("tune", "share"), "<= 0.05", "time that Ray Tune adds to the trials of a default sweep, with its start / a sweep of 10 minutes"),
     ("gpu", ("gpu", "population"), ">= 40", "320 models, each by itself / the population of 64 x 5 on a GPU"),
 )
 """Key, its two keys in the raw figures, target, description."""
@@ -88,7 +90,7 @@ def measure_all(stats: Path, scale: float, rounds: int, quick: bool) -> tuple[di
     for name, part in {
         "training": lambda: measure_training(frames, folds, number, rounds),
         "savings": lambda: measure_savings(stats, counts, scale, number, epochs, widths=widths),
-        "tune": lambda: measure_tune(frames, fold_of, 2 if quick else 8),
+        "tune": lambda: measure_tune(frames, fold_of, 1 if quick else SweepConfig().trials),
         "gpu": lambda: measure_gpu(frames, folds, 2 if quick else 64, rounds),
     }.items():
         echo(name)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from abaw_ray.core.errors import StageError
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig
-from abaw_ray.fusion.population.halving import train_with_halving
+from abaw_ray.fusion.config import FusionConfig, HalvingConfig, SweepConfig
+from abaw_ray.fusion.evaluation.cross_validation import NO_HALVING
+from abaw_ray.fusion.evaluation.protocols import official_folds
 from abaw_ray.fusion.population.rows import FoldBatches
-from abaw_ray.fusion.population.training import Population
+from abaw_ray.fusion.search import select
 from tools.bench.fusion.data import SubjectCount, draw_folds, draw_frames, labelled_bytes, read_counts
 from tools.bench.fusion.training import candidates_of, training_folds
 
@@ -45,12 +46,13 @@ def measure_trial(stats: Path, scale: float, number: int, epochs: int, halving: 
 
 
 def measure_savings(stats: Path, counts: list[SubjectCount], scale: float, number: int, epochs: int, *, widths: tuple[int, int]) -> dict:
-    """Return what halving saves of a trial, and the peak memory of the default one relative to its bound."""
+    """Return what halving saves of the training of a trial, and the peak memory of the trial, selection included, relative to its bound."""
     whole, halved = (measure_trial(stats, scale, number, epochs, halving, widths=widths) for halving in (False, True))
     return {
         "thinning": count_thinning(counts)["ratio"],
         "halving": whole["cpu_s"] / halved["cpu_s"],
         "memory": halved["peak_bytes"] / halved["bound_bytes"],
+        "memory_whole": whole["peak_bytes"] / whole["bound_bytes"],
         "trial_s": halved["cpu_s"],
         "whole": whole,
         "halved": halved,
@@ -64,20 +66,28 @@ def peak_bytes() -> int:
 
 
 def main(stats: str, scale: str, number: str, epochs: str, halving: str, *widths: str) -> None:
-    """Train the candidates with the default settings for a trial, and print seconds and memory as JSON."""
+    """Train the candidates with the default settings as a trial does, select for those that reach the end, and print seconds and memory as JSON."""
     torch.set_num_threads(1)
     base = peak_bytes()
     frames = draw_frames([one.scaled(float(scale)) for one in read_counts(Path(stats))], (int(widths[0]), int(widths[1])))
     drawn = peak_bytes()
     candidates = candidates_of(int(number), FusionConfig())
-    population = Population(frames, candidates, training_folds(frames, draw_folds(frames)), device="cpu")
-    parameters = sum(value.numel() for name, value in population.weights(0).items()) * len(candidates)
+    trained = official_folds(frames, draw_folds(frames), candidates, "cpu")
+    parameters = sum(value.numel() for value in trained.population.weights(0).values()) * len(candidates)
     wall, cpu = time.perf_counter(), time.process_time()
-    curves = train_with_halving(population, int(epochs), HalvingConfig() if int(halving) else HalvingConfig(reduction=1))
+    trained.train(int(epochs), HalvingConfig() if int(halving) else NO_HALVING, all_epochs=False)
     figures = {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
-        "candidate_epochs": sum(len(curve.loss) for curve in curves),
+        "candidate_epochs": sum(len(curve.loss) for curve in trained.curves),
+        "trained_bytes": peak_bytes(),
+    }
+    cpu, finalists = time.process_time(), trained.finalists()
+    for candidate in finalists:
+        select(trained, candidate, SweepConfig(), default=0)
+    figures |= {
+        "selection_s": (time.process_time() - cpu) / len(finalists),
+        "finalists": len(finalists),
         "parameters": parameters,
         "libraries_bytes": base,
         "drawn_bytes": drawn,
