@@ -23,7 +23,7 @@ from abaw_ray.encoder.images import ImageSet
 from abaw_ray.encoder.moe import ExpertLoad, MoeOutput, identity
 from abaw_ray.encoder.noise import Noise, NoiseSizes, draw_noise
 from abaw_ray.encoder.vit.preprocessing import preprocessing_of
-from abaw_ray.training.copies import is_gpu, on_device, pinned
+from abaw_ray.training.copies import copies_to, is_gpu, on_device, pinned
 from abaw_ray.training.loop import prefetch
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.sampler import Sampler
@@ -110,6 +110,7 @@ class EncoderTask:
         self.loss = ClassLoss(config.loss, images.labels[self.train], len(config.classes), self.sample_weights)
         self.expert_load = ExpertLoad(config.moe.num_experts, self.context.device)
         self.noise_sizes = noise_sizes or NoiseSizes()
+        self._copies = copies_to(self.context.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -188,7 +189,7 @@ class EncoderTask:
     def _evaluation_batches(self, rows: Int[np.ndarray, " n"], batch_size: int, num_workers: int) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Rows and pixels on the device of these images in batches, in order, without augmentation."""
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        yield from on_device(zip(batches, prefetch(batches, self._center_crops, num_workers), strict=True), self.context.device)
+        yield from on_device(zip(batches, prefetch(batches, self._center_crops, num_workers), strict=True), self._copies)
 
     def _center_crops(self, rows: np.ndarray) -> Tensor:
         """Pixels of these rows without augmentation."""

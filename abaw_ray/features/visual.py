@@ -23,7 +23,7 @@ from abaw_ray.features.config import DeviceConfig, VisualConfig
 from abaw_ray.features.device import setup_device
 from abaw_ray.features.late_results import one_batch_late
 from abaw_ray.features.scale_crops import DeviceCrops, HostCrops, PreparedChips, ScaleCrops
-from abaw_ray.training.copies import on_device
+from abaw_ray.training.copies import copies_to, on_device
 from abaw_ray.training.loop import Prefetcher
 
 
@@ -76,6 +76,7 @@ class VisualFeatures:
         """Cuts the scales; on a CPU the readers' threads do, because OpenCV needs fewer operations than matrix products."""
         self.readers = Prefetcher(self.device_config.decode_workers)
         """Threads that decode chips."""
+        self._copies = copies_to(self.device)
         self.dim: int = self.encoder.dim
         """Length of a vector."""
 
@@ -91,7 +92,7 @@ class VisualFeatures:
         """
         step = max(1, self.device_config.visual_batch_size // len(self.scales))
         out = np.zeros((len(chips), self.dim + len(self.classes)), np.float16)
-        batches = on_device(chip_batches(chips, self.crops.prepare, step, self.readers), self.device)
+        batches = on_device(chip_batches(chips, self.crops.prepare, step, self.readers), self._copies)
         for rows, means in one_batch_late((rows, self._encode(prepared)) for rows, prepared in batches):
             if not np.isfinite(means).all():
                 raise StageError("features: the encoder returns numbers that are not finite in half precision; check its training")

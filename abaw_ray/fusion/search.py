@@ -41,6 +41,16 @@ class Selected:
     recordings: tuple[str, ...]
     """Recording of each subject, in the order of the selection's matrices."""
 
+    @property
+    def in_sample(self) -> Evaluation:
+        """Scores with what was selected on all folds, by recording."""
+        return Evaluation.of_subjects(self.selection.confusion_matrices, self.recordings)
+
+    @property
+    def cross_fitted(self) -> Evaluation:
+        """Scores of each fold with what was selected on the others, by recording."""
+        return Evaluation.of_subjects(self.selection.cross_fitted_matrices, self.recordings)
+
 
 def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: str = "fused") -> FusionConfig:
     """Fusion settings of one candidate, for a model of both modalities or of one modality alone."""
@@ -58,7 +68,7 @@ def select(trained: CrossValidation | CrossValidationOfSeeds, candidate: int, co
         threads: Threads for the evaluation of the grid.
     """
     epochs = trained.epochs(candidate)
-    outputs = {epoch: trained.logits(candidate, epoch) for epoch in sorted({epochs.final, *epochs.without_fold})}
+    outputs = {epoch: trained.logits(candidate, epoch) for epoch in sorted(epochs.numbers)}
     subjects = {epoch: trained.out_of_fold(logits) for epoch, (logits, _) in outputs.items()}
     selection = select_postprocessing(
         subjects[epochs.final],
@@ -98,8 +108,8 @@ def run_population(
 
     Returns:
         A candidate's result as plain values: ``changes``, ``curve`` (rows by epoch), ``stopped``, and where it was not stopped ``score`` (in-sample,
-        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (by recording the fold
-        and ``counts``, cross-fitted, and ``in_sample_counts``) and ``selection`` (``selection_figures``).
+        pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (by recording:
+        ``fold``, cross-fitted ``counts`` and ``in_sample_counts``) and ``selection`` (``selection_figures``).
 
     Raises:
         DataError: a fold has no row to train on.
@@ -120,9 +130,7 @@ def run_population(
 def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
     selection = selected.selection
     fold_of = {recording_of(name): fold for name, fold in trained.folds.items()}
-    in_sample, cross_fitted = (
-        Evaluation.of_subjects(matrices, selected.recordings) for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
-    )
+    in_sample, cross_fitted = selected.in_sample, selected.cross_fitted
     return {
         "score": selection.in_sample.pooled,
         "cross_fitted": selection.cross_fitted.pooled,
@@ -139,9 +147,7 @@ def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
 def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
     """What was selected for a candidate and its scores, with intervals of the pooled ones, as plain values; ``rows``: the frames in the folds."""
     selection = selected.selection
-    in_sample, cross_fitted = (
-        Evaluation.of_subjects(matrices, selected.recordings) for matrices in (selection.confusion_matrices, selection.cross_fitted_matrices)
-    )
+    in_sample, cross_fitted = selected.in_sample, selected.cross_fitted
     return {
         "epochs": selected.epochs.final,
         "epochs_without_fold": list(selected.epochs.without_fold),

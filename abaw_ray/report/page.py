@@ -100,18 +100,18 @@ def render(report: ReportInput, config: PageConfig | None = None) -> str:
 
 def _class_rows(report: ReportInput) -> list[dict[str, Any]]:
     """For each class its F1 and its frame count in every confusion matrix; the F1 of the summary where no matrix is given."""
-    nothing = [None] * len(EXPRESSIONS)
+    without = [None] * len(EXPRESSIONS)
     columns = [
         (
             matrix.name,
             per_class_f1(matrix.counts),
             matrix.counts.sum(axis=1),
-            nothing if matrix.f1_intervals is None else matrix.f1_intervals.tolist(),
+            without if matrix.f1_intervals is None else matrix.f1_intervals.tolist(),
         )
         for matrix in report.confusion_matrices
     ]
     if not columns and (given := get_path(report.summary, ("official_val", "per_class"))):
-        columns = [("Official validation", given, nothing, nothing)]
+        columns = [("Official validation", given, without, without)]
     return [
         {
             "name": name,

@@ -156,16 +156,19 @@ class _Rounds:
             in_sample=fold_metrics(in_sample, self.member),
             cross_fitted=metrics[kind],
             temperatures=tuple(temperatures[1:]),
-            bias=None if self.config.method == "none" else self._compare_bias(biased, metrics, cross_fitted),
+            bias=None
+            if self.config.method == "none"
+            else BiasComparison(
+                used=biased,
+                **metrics,
+                with_bias_matrices=cross_fitted["with_bias"],
+                without_bias_matrices=cross_fitted["without_bias"],
+            ),
             scores_without_fold=tuple(macro_f1(getattr(one, kind)[~held_out].sum(axis=0)) for one, held_out in zip(others, self.member, strict=True)),
             cross_fitted_matrices=cross_fitted[kind],
             table=self._table(counts[keys[0]]),
             confusion_matrices=in_sample,
         )
-
-    @staticmethod
-    def _compare_bias(used: bool, metrics: dict[str, FoldMetrics], matrices: dict[str, Int64[np.ndarray, "subjects 8 8"]]) -> BiasComparison:
-        return BiasComparison(used=used, **metrics, **{f"{name}_matrices": values for name, values in matrices.items()})
 
     def _temperatures(self, used: Bool[np.ndarray, "fits subjects"]) -> list[float]:
         """One per round, on the scored frames of the subjects that the round uses."""

@@ -57,16 +57,19 @@ class StreamCopies:
         map_tensors(batch, lambda tensor: _used_by(tensor, current))
 
 
-def on_device(batches: Iterable[_T], device: str | torch.device, copies: Copies | None = None) -> Iterator[_T]:
+def copies_to(device: str | torch.device) -> Copies:
+    """The copies that suit the device. PyTorch keeps freed memory for each stream apart, so many short series should share one object."""
+    target = torch.device(device)
+    return StreamCopies(target) if is_gpu(target) else PlainCopies(target)
+
+
+def on_device(batches: Iterable[_T], copies: Copies) -> Iterator[_T]:
     """Yield each batch with its tensors on the device, in order; the copy of the next one is started before.
 
     Args:
         batches: Tensors in tuples or lists, also nested; other values stay as they are.
-        device: The device.
-        copies: Takes the place of the copies that suit the device.
+        copies: Copies to the device (``copies_to``).
     """
-    target = torch.device(device)
-    copies = copies or (StreamCopies(target) if target.type == "cuda" else PlainCopies(target))
     ahead: tuple[Any, Any] | None = None
     for batch in batches:
         started = copies.start(batch)

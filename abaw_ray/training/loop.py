@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from abaw_ray.training.copies import on_device
+from abaw_ray.training.copies import copies_to, on_device
 from abaw_ray.training.optim import set_learning_rates
 
 _T = TypeVar("_T")
@@ -139,7 +139,7 @@ def run_steps(
         on_data_wait: Called for each step with the time in seconds for which it has waited for its micro-batches.
     """
     numbered, losses = _numbered(list(steps), micro_batches_of, num_workers, on_data_wait), []
-    for step, is_last, micro_batch in numbered if device is None else on_device(numbered, device):
+    for step, is_last, micro_batch in numbered if device is None else on_device(numbered, copies_to(device)):
         if not losses:
             set_learning_rates(engine.param_groups, lr_multiplier(step))
             torch.manual_seed(seed(step))

@@ -64,7 +64,8 @@ def test_a_phone_shows_the_report_without_scrolling_sideways(tmp_path, show):
 
 def test_a_phone_shows_all_scores_of_a_search_without_scrolling_its_table(tmp_path, show):
     interval = [0.5811, 0.6905]
-    search = {"in_sample": 0.6493, "cross_fitted": 0.6183, "optimism": 0.031, "interval": interval, "interval_in_sample": interval}
+    search = {"in_sample": 0.6493, "cross_fitted": 0.6183, "optimism": 0.031, "interval": interval}
+    search |= {"interval_in_sample": interval, "interval_optimism": [-0.0104, 0.0521]}
     write_report(tmp_path, ReportInput(summary={"searches": {"fused": search | {"validation": {"macro_f1": 0.6412, "interval": interval}}}}))
     page = show(tmp_path / "report.html", viewport={"width": 375, "height": 812}, is_mobile=True)
     width, shown = page.evaluate("(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])(document.getElementById('optimism').parentElement)")

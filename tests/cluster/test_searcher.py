@@ -38,7 +38,7 @@ def run(completion_order, config=CONFIG, modes=("fused",)):
             return found
 
 
-def test_a_trial_waits_for_those_that_are_at_least_ahead_before_it():
+def test_a_trial_waits_for_the_results_that_its_proposals_read():
     searcher = PopulationSearcher(CONFIG, ("fused",), lambda: None)
     first, second = searcher.suggest("a"), searcher.suggest("b")
     assert (first["number"], second["number"]) == (0, 1)
@@ -47,7 +47,7 @@ def test_a_trial_waits_for_those_that_are_at_least_ahead_before_it():
     assert searcher.suggest("c") is None
     searcher.on_trial_complete("a", results_of(first))
     assert searcher.suggest("c")["number"] == 2
-    assert searcher.suggest("d")["number"] == 3, "its two predecessors of which one still runs are not read"
+    assert searcher.suggest("d")["number"] == 3, "it reads the first and the second, not the third, which still runs"
     assert searcher.suggest("e") is None
 
 

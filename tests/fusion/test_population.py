@@ -5,10 +5,8 @@ import pytest
 import torch
 
 from abaw_ray.core.errors import DataError
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.population.blocks import FoldBlocks
-from abaw_ray.fusion.population.epochs import choose_epochs
-from abaw_ray.fusion.population.halving import best_positions, train_with_halving
 from abaw_ray.fusion.population.rows import FoldBatches, SubjectSums, TrainingFolds
 from abaw_ray.fusion.population.stacked import StackedMembers
 from abaw_ray.fusion.population.training import Population
@@ -213,40 +211,3 @@ def test_the_rows_of_a_fold_are_those_of_its_training_subjects(frames, train, he
     assert rows.shape == (batches.steps(64), 3, 64)
     for fold, mask in enumerate(held_out):
         assert not mask[frames.subject_index[rows[:, fold]]].any()
-
-
-def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the_others(frames, train, held_out):
-    slow = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (1e-6, 1e-3, 3e-3, 1e-6, 1e-6)]
-    trained = []
-    population = Population(frames, slow, TrainingFolds(train, held_out), device="cpu")
-    curves = train_with_halving(population, 5, HalvingConfig(grace_epochs=1), lambda *call: trained.append(call), all_epochs=True)
-    assert trained == [(1, 5), (2, 3), (3, 2), (4, 2), (5, 2)]
-    assert [len(curve.loss) for curve in curves].count(5) == 2
-    assert {len(curves[number].loss) for number in (1, 2)} == {5}
-    assert [sorted(curve.weights) for curve in curves] == [[1, 2, 3, 4, 5] if len(curve.loss) == 5 else [] for curve in curves]
-    assert curves[1].plain()[4]["epoch"] == 5
-    assert curves[1].macro_f1()[4] > curves[1].macro_f1()[0]
-
-
-def test_only_the_epochs_that_can_be_chosen_keep_their_weights_and_these_are_the_same(frames, train, held_out):
-    fast = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (3e-2, 1e-2)]
-    whole, lean = (
-        train_with_halving(Population(frames, fast, TrainingFolds(train, held_out), device="cpu"), 8, HalvingConfig(reduction=1), all_epochs=every)
-        for every in (True, False)
-    )
-    for one, other in zip(whole, lean, strict=True):
-        choice = choose_epochs(np.stack(one.counts))
-        assert other.weights.keys() == choice.all and len(one.weights) == 8
-        for epoch, weights in other.weights.items():
-            assert all(torch.equal(one.weights[epoch][name], values) for name, values in weights.items())
-    assert min(len(curve.weights) for curve in lean) < 8
-
-
-def test_the_rungs_are_at_powers_of_the_reduction():
-    assert [epoch for epoch in range(1, 40) if HalvingConfig(grace_epochs=2).is_rung(epoch)] == [2, 4, 8, 16, 32]
-    assert [epoch for epoch in range(1, 40) if HalvingConfig(grace_epochs=3, reduction=3).is_rung(epoch)] == [3, 9, 27]
-    assert not any(HalvingConfig(reduction=1).is_rung(epoch) for epoch in range(1, 40))
-
-
-def test_the_first_of_equal_candidates_continues():
-    assert best_positions([0.2, 0.5, 0.5, 0.5], HalvingConfig()) == [1, 2]

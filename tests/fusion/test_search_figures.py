@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 
-from abaw_ray.fusion.search import best_candidate, search_figures
+from abaw_ray.fusion.population.epochs import EpochChoice
+from abaw_ray.fusion.search import Selected, best_candidate, search_figures, selection_figures
 from abaw_ray.scoring.evaluation import Evaluation
+from abaw_ray.scoring.fold_metrics import FoldMetrics
 from abaw_ray.scoring.metrics import macro_f1
+from abaw_ray.scoring.postprocessing import Postprocessing
+from abaw_ray.scoring.selection import BiasComparison, SelectionResult
 
 
 def make_result(seed, score, without_fold, *, correct):
@@ -25,6 +29,13 @@ def make_result(seed, score, without_fold, *, correct):
     }
 
 
+def make_evaluation(seed):
+    """Four recordings with the same annotations for any seed."""
+    rng = np.random.default_rng(seed)
+    counts = np.array([[rng.multinomial(20 + 5 * row, np.eye(8)[row] * 0.5 + 1 / 16) for row in range(8)] for _ in range(4)])
+    return Evaluation(tuple(f"recording {number}" for number in range(4)), counts)
+
+
 @pytest.fixture
 def results():
     return [make_result(0, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, None, [0.5, 0.9], correct=0.7)]
@@ -39,6 +50,42 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
     assert best.cross_fitted.pooled == pytest.approx(macro_f1(counts[0] + counts[1]))
     low, high = best.evaluation.interval()
     assert low <= best.cross_fitted.pooled <= high
+
+
+def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():
+    evaluations = {name: make_evaluation(seed) for seed, name in enumerate(("in_sample", "cross_fitted", "without"))}
+    metrics = {
+        name: FoldMetrics(folds=(0.1, 0.2), pooled=macro_f1(one.counts.sum(axis=0)), per_class=(0.1,) * 8) for name, one in evaluations.items()
+    }
+    counts = {name: one.counts for name, one in evaluations.items()}
+    selection = SelectionResult(
+        postprocessing=Postprocessing(),
+        in_sample=metrics["in_sample"],
+        cross_fitted=metrics["cross_fitted"],
+        temperatures=(1.0, 1.0),
+        bias=BiasComparison(
+            used=True,
+            with_bias=metrics["cross_fitted"],
+            without_bias=metrics["without"],
+            with_bias_matrices=counts["cross_fitted"],
+            without_bias_matrices=counts["without"],
+        ),
+        scores_without_fold=(0.1, 0.2),
+        cross_fitted_matrices=counts["cross_fitted"],
+        table=[],
+        confusion_matrices=counts["in_sample"],
+    )
+    nothing = np.zeros((0, 8), np.float32)
+    selected = Selected(EpochChoice(3, (2, 3)), selection, nothing, nothing[:, 0], evaluations["in_sample"].recordings)
+    figures = selection_figures(selected, 7)
+    for found, more, less in (
+        (figures["optimism"], "in_sample", "cross_fitted"),
+        (figures["bias"]["difference"], "cross_fitted", "without"),
+    ):
+        assert found["macro_f1"] == pytest.approx(metrics[more].pooled - metrics[less].pooled)
+        assert found == evaluations[more].minus(evaluations[less]) and found["interval"][0] < found["interval"][1]
+    assert figures["in_sample"]["per_class_intervals"] == evaluations["in_sample"].per_class_intervals()
+    assert (figures["cross_fitted"]["interval"], figures["rows"]) == (evaluations["cross_fitted"].interval(), 7)
 
 
 def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score_with_a_paired_interval(results):

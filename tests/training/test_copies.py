@@ -4,7 +4,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from abaw_ray.training.copies import PlainCopies, StreamCopies, map_tensors, on_device, pinned
+from abaw_ray.training.copies import PlainCopies, StreamCopies, copies_to, map_tensors, on_device, pinned
 
 
 class Inner(NamedTuple):
@@ -25,12 +25,12 @@ def batch(number):
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_batches_keep_their_order_content_and_types(count):
     wanted = [batch(number) for number in range(count)]
-    found = list(on_device((batch(number) for number in range(count)), "cpu"))
+    found = list(on_device((batch(number) for number in range(count)), copies_to("cpu")))
     assert [type(one.inner) for one in found] == [Inner] * count
     assert [(int(one.values[0]), int(one.inner.left), one.inner.right.tolist(), one.name) for one in found] == [
         (number, number, [number, number], f"batch {number}") for number in range(count)
     ]
-    moved = list(on_device(wanted, "meta"))
+    moved = list(on_device(wanted, copies_to("meta")))
     assert {one.values.device.type for one in moved} | {one.inner.right.device.type for one in moved} <= {"meta"}
     assert [one.name for one in moved] == [one.name for one in wanted]
 
@@ -43,14 +43,14 @@ def test_the_next_batch_is_copied_before_a_batch_is_used():
             events.append(f"make {number}")
             yield [torch.tensor(number)]
 
-    for (value,) in on_device(made(), "cpu"):
+    for (value,) in on_device(made(), copies_to("cpu")):
         events.append(f"use {int(value)}")
     assert events == ["make 0", "make 1", "use 0", "make 2", "use 1", "make 3", "use 2", "use 3"]
 
 
 def test_on_a_cpu_tensors_are_not_copied_and_not_pinned():
     one = batch(1)
-    assert next(on_device([one], "cpu")).values is one.values
+    assert next(on_device([one], copies_to("cpu"))).values is one.values
     assert pinned(one, "cpu") is one
 
 
@@ -95,7 +95,7 @@ def test_the_computation_waits_for_its_own_batch_alone_and_keeps_its_memory(monk
         return real(tensor, *arguments, **options)
 
     monkeypatch.setattr(torch.Tensor, "to", to)
-    for number, _ in enumerate(on_device([[torch.zeros(1)], [torch.ones(1)]], "cpu", StreamCopies(torch.device("cpu")))):
+    for number, _ in enumerate(on_device([[torch.zeros(1)], [torch.ones(1)]], StreamCopies(torch.device("cpu")))):
         log.append(f"use {number}")
     copied = "to cpu on copies {'non_blocking': True}"
     started = [copied, "copy 0 recorded", copied, "copy 1 recorded"]

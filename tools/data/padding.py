@@ -4,13 +4,14 @@ python -m tools.data.padding runs/paper/faces --out padding.png
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import tyro
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from abaw_ray.core.errors import AbawError, DataError
@@ -20,6 +21,7 @@ from abaw_ray.encoder.augmentation.padaug import Border, apply_border, sample_bo
 from abaw_ray.encoder.augmentation.view import center_crop
 from abaw_ray.faces.chips import decode_jpeg
 from abaw_ray.faces.config import ChipConfig
+from abaw_ray.media.square_crop import square_around
 from tools.bench.table import report_error
 
 _QUANTILES = np.linspace(0, 1, 5)
@@ -27,6 +29,8 @@ _COMPLETE = 0.999
 """Chips with a larger fraction inside have no visible black."""
 _DARK = 16
 """A line of a chip whose pixels are all darker lies outside of the picture; JPEG leaves no exact 0."""
+_ROUNDING = 1e-4
+"""Of fractions, which the table has in single precision."""
 _SAMPLE = 2000
 """Padded chips whose sides are examined, and simulated views."""
 _CELL, _GAP = 96, 4
@@ -46,7 +50,7 @@ def main(faces: tyro.conf.Positional[Path], out: Path = Path("padding.png"), col
     try:
         paths = _paths(faces)
         inside = np.concatenate([_inside(path) for path in paths])
-        settings = padding_settings(inside, opposite_share(_chips(paths, _SAMPLE, padded=True)))
+        settings = padding_settings(inside, opposite_share(paths, seed))
         shares = f"{settings.probability:.1%} are padded, {settings.opposite:.1%} of these on opposite sides"
         echo(f"{len(inside):,} chips of {len(paths):,} videos; {shares}")
         option, values = "--encoder.augment.padaug", " ".join(f"{value:.3g}" for value in settings.inside)
@@ -69,10 +73,35 @@ def padding_settings(inside: Float[np.ndarray, " chips"], opposite: float) -> Pa
     return PadAugConfig(probability=len(padded) / max(len(inside), 1), inside=tuple(float(value) for value in quantiles), opposite=opposite)
 
 
-def opposite_share(padded: list[UInt8[np.ndarray, "side side 3"]]) -> float:
-    """Fraction of padded chips whose outermost lines on two opposite sides are black. A background that is as dark counts as black, too."""
-    opposite = [any(all(int(line.max()) < _DARK for line in pair) for pair in ((chip[:, 0], chip[:, -1]), (chip[0], chip[-1]))) for chip in padded]
-    return float(np.mean(opposite)) if opposite else 0.0
+def opposite_share(paths: list[Path], seed: int) -> float:
+    """Fraction of the padded chips that are cut off on two opposite sides, of a random sample of them; 0 without any."""
+    padded = [np.flatnonzero(_inside_of_rows(path) < _COMPLETE) for path in paths]
+    total = sum(map(len, padded))
+    chosen = np.random.default_rng(seed).permutation(total)[:_SAMPLE]
+    starts, found = np.cumsum([0, *map(len, padded)]), []
+    for path, rows, first in zip(paths, padded, starts, strict=False):
+        places = np.sort(chosen[(chosen >= first) & (chosen < first + len(rows))]) - first
+        found += [is_cut_on_opposite_sides(chip, box, inside) for chip, box, inside in _padded_chips(path, rows[places])]
+    return float(np.mean(found)) if found else 0.0
+
+
+def is_cut_on_opposite_sides(chip: UInt8[np.ndarray, "side side 3"], box: Float[np.ndarray, "4"], inside: float) -> bool:
+    """Whether the chip extends beyond the picture on two opposite sides.
+
+    What lies beyond the left and upper end follows from the box, and what lies beyond the other two together from ``inside``. Which of these two it
+    is, is seen in the chip: its outermost line is black. So a dark background is mistaken for the end of the picture only in a corner.
+
+    Args:
+        chip: As stored.
+        box: x0 y0 x1 y1 in pixels of the frame.
+        inside: Fraction of the chip that lies inside the frame.
+    """
+    left, top, side = square_around(box, ChipConfig().scales[-1])
+    cut_left, cut_top = max(-left, 0) / side, max(-top, 0) / side
+    if inside > (1 - cut_left) * (1 - cut_top) - _ROUNDING:
+        return False
+    right, bottom = (int(line.max()) < _DARK for line in (chip[:, -1], chip[-1]))
+    return (cut_left > 0 and right) or (cut_top > 0 and bottom)
 
 
 def describe_covered(settings: PadAugConfig, seed: int) -> str:
@@ -118,19 +147,35 @@ def _paths(faces: Path) -> list[Path]:
 
 
 def _inside(path: Path) -> Float[np.ndarray, " chips"]:
-    return pq.read_table(path, columns=["inside"])["inside"].drop_null().to_numpy().astype(np.float64)
+    inside = _inside_of_rows(path)
+    return inside[~np.isnan(inside)]
+
+
+def _inside_of_rows(path: Path) -> Float[np.ndarray, " rows"]:
+    """NaN for a row without a chip."""
+    return pq.read_table(path, columns=["inside"])["inside"].to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _chips(paths: list[Path], count: int, *, padded: bool) -> list[UInt8[np.ndarray, "side side 3"]]:
     """Padded or complete chips of all videos, evenly spaced."""
     found = []
     for path in paths:
-        inside = pq.read_table(path, columns=["inside"])["inside"].to_numpy(zero_copy_only=False).astype(np.float64)
+        inside = _inside_of_rows(path)
         rows = np.flatnonzero(inside < _COMPLETE if padded else inside >= _COMPLETE)
         chosen = rows[np.unique(np.linspace(0, len(rows) - 1, -(-count // len(paths))).astype(int))] if len(rows) else rows
-        chips = pq.read_table(path, columns=["chip"]).take(chosen)["chip"].to_pylist()
-        found += [decode_jpeg(chip) for chip in chips]
+        found += _decoded(path, chosen)
     return found[:count]
+
+
+def _decoded(path: Path, rows: Int[np.ndarray, " chosen"]) -> Iterator[UInt8[np.ndarray, "side side 3"]]:
+    """The chips of these rows."""
+    return (decode_jpeg(chip.as_py()) for chip in pq.read_table(path, columns=["chip"]).take(rows)["chip"])
+
+
+def _padded_chips(path: Path, rows: Int[np.ndarray, " chosen"]) -> Iterator[tuple[UInt8[np.ndarray, "side side 3"], np.ndarray, float]]:
+    """The chips of these rows with their boxes and the fractions that lie inside the frame."""
+    table = pq.read_table(path, columns=["box", "inside"]).take(rows)
+    return zip(_decoded(path, rows), map(np.array, table["box"].to_pylist()), table["inside"].to_pylist(), strict=True)
 
 
 if __name__ == "__main__":

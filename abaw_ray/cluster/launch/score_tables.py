@@ -22,7 +22,7 @@ def _scores(summary: dict[str, Any]) -> Table:
         ("official validation", official["macro_f1"], official["interval"], per_class),
         ("  new recordings only", official["macro_f1_unshared"], official["interval_unshared"], "without recordings that are in Train_Set too"),
         ("five folds, mean", cv["macro_f1_mean"], None, f"+- {cv['macro_f1_std']:.3f}: {', '.join(f'{fold:.3f}' for fold in cv['folds'])}"),
-        ("five folds, pooled", cv["macro_f1"], cv["interval"], f"optimism of the selection {_difference(cv)}"),
+        ("five folds, pooled", cv["macro_f1"], cv["interval"], f"optimism of the selection {_optimism(cv)}"),
         ("face only", *_pair(summary["visual_only"]), "a separate model, official validation"),
         ("audio only", *_pair(summary["audio_only"]), "a separate model, official validation"),
         ("raw pixels", *_pair(baselines["pixels"]), "logistic regression"),
@@ -48,7 +48,7 @@ def _searches(summary: dict[str, Any]) -> Table:
     table = _table("searches on folds of Train_Set", "model", "in-sample", "cross-fitted", "95 % interval", "optimism", "validation")
     for mode, row in summary["searches"].items():
         scores = (f"{row[name]:.3f}" for name in ("in_sample", "cross_fitted"))
-        table.add_row(mode, *scores, _range(row["interval"]), _difference(row), f"{row['validation']['macro_f1']:.3f}")
+        table.add_row(mode, *scores, _range(row["interval"]), _optimism(row), f"{row['validation']['macro_f1']:.3f}")
     return table
 
 
@@ -63,7 +63,7 @@ def _pair(score: dict[str, Any]) -> tuple[float, Sequence[float] | None]:
     return score["macro_f1"], score["interval"]
 
 
-def _difference(row: dict[str, Any]) -> str:
+def _optimism(row: dict[str, Any]) -> str:
     """The optimism of a search or selection, with its paired interval."""
     interval = _range(row["interval_optimism"], "+.3f")
     return f"{row['optimism']:+.3f}" + (f" ({interval})" if interval else "")

@@ -98,7 +98,11 @@ class CrossValidation:
         return choose_epochs(self.counts(candidate))
 
     def models(self, candidate: int, epoch: int) -> list[TrainedFusion]:
-        """The models of all folds after this epoch, whose weights are kept."""
+        """The models of all folds after this epoch.
+
+        Raises:
+            KeyError: its weights were not kept (``train`` with ``all_epochs`` off keeps those that ``epochs`` can choose).
+        """
         config, curve = self.candidates[candidate], self.curves[candidate]
         return [
             TrainedFusion(

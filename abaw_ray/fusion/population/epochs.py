@@ -18,7 +18,7 @@ class EpochChoice:
     """For each fold, chosen on the others: with it, the fold's scores are free of the choice."""
 
     @property
-    def all(self) -> frozenset[int]:
+    def numbers(self) -> frozenset[int]:
         """All these numbers."""
         return frozenset((self.final, *self.without_fold))
 

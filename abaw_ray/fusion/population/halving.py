@@ -6,6 +6,7 @@ end, the weights of every epoch that can be chosen are kept.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,13 @@ class Curve:
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     """Averaged weights of all folds by epoch, from 1; empty for a candidate that was stopped."""
 
-    def drop_inferior_epochs(self) -> None:
-        """Keep the weights of the epochs that ``choose_epochs`` can still choose: those that are the best so far, on all folds or without one."""
-        best = choose_epochs(np.stack(self.counts)).all
-        self.weights = {epoch: weights for epoch, weights in self.weights.items() if epoch in best}
+    def add_weights(self, weights: Callable[[], dict[str, Tensor]], *, all_epochs: bool) -> None:
+        """Keep the weights of the last epoch, and drop others: those that ``choose_epochs`` cannot choose any more, unless all are to be kept."""
+        last = len(self.counts)
+        kept = set(range(1, last + 1)) if all_epochs else choose_epochs(np.stack(self.counts)).numbers
+        self.weights = {epoch: values for epoch, values in self.weights.items() if epoch in kept}
+        if last in kept:
+            self.weights[last] = weights()
 
     def macro_f1(self) -> list[float]:
         """Macro-F1 over the frames of all folds together, by epoch."""
@@ -51,7 +55,7 @@ class Curve:
 
 
 def train_with_halving(
-    population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None, *, all_epochs: bool = False
+    population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None, *, all_epochs: bool
 ) -> list[Curve]:
     """Train all candidates, fewer after every rung; returns their curves in the order of the candidates.
 
@@ -69,9 +73,7 @@ def train_with_halving(
         for position, candidate in enumerate(alive):
             curves[candidate].loss.append(float(losses[position]))
             curves[candidate].counts.append(counts[position])
-            curves[candidate].weights[epoch] = population.weights(position)
-            if not all_epochs:
-                curves[candidate].drop_inferior_epochs()
+            curves[candidate].add_weights(partial(population.weights, position), all_epochs=all_epochs)
         if on_epoch:
             on_epoch(epoch, len(alive))
         if config.is_rung(epoch) and epoch < epochs and len(alive) > config.finalists:

@@ -10,6 +10,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.cluster.stages.stage_two.fusion import UNIMODAL
 from abaw_ray.cluster.stages.stage_two.trials import Sweep, run_trials
 from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.stage_store.stage_store import StageStore
@@ -23,7 +24,7 @@ from abaw_ray.scoring.config import SmoothingGridConfig
 
 SWEEP_S = 600
 """Duration of the sweep whose share of overhead is stated, in seconds."""
-_MODES = ("fused", "visual", "speech")
+_MODES = ("fused", *UNIMODAL)
 """A default sweep searches all of them."""
 
 

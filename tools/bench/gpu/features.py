@@ -27,7 +27,7 @@ def measure_features(work: Work, raw: dict) -> dict:
     """Measure images, chips, seconds of audio, and frames of a video per second."""
     encoder, speech = _models(work)
     device = DeviceConfig(decode_workers=work.cpus - 1, compile="auto")  # as in a job
-    bare = _forward(work, _on_device(work, encoder), device)
+    unprepared = _forward(work, _as_built(work, encoder), device)
     jpegs = [encode_jpeg(image, work.chips.quality) for image in synthetic_images(work.chips.max_side)]
     chips = [jpegs[row % len(jpegs)] for row in range(work.frames)]
     config = FeaturesConfig(speech=SpeechConfig(weights=str(speech)))
@@ -49,9 +49,9 @@ def measure_features(work: Work, raw: dict) -> dict:
     stage = _per_second(lambda: extract(faces, audio), work.frames)
     scales = len(work.chips.scales)
     return {
-        "bare_images_per_second": bare,
+        "unprepared_images_per_second": unprepared,
         "forward_images_per_second": forward,
-        "forward_of_bare": forward / bare,
+        "forward_of_unprepared": forward / unprepared,
         "forward_of_ceiling": share_of_ceiling(forward, 1, raw),
         "chips_per_second": by_workers[work.cpus - 1],
         "chips_of_forward": by_workers[work.cpus - 1] * scales / forward,
@@ -72,7 +72,7 @@ def _models(work: Work) -> tuple[Encoder, Path]:
     return encoder, work.folder / "speech"
 
 
-def _on_device(work: Work, encoder: Encoder) -> Encoder:
+def _as_built(work: Work, encoder: Encoder) -> Encoder:
     """Return the encoder in the stage's precision, and otherwise as it was built: LayerScale not folded, blocks not compiled."""
     encoder = encoder.eval().to(work.device)
     if work.bf16:

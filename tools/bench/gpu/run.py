@@ -44,13 +44,18 @@ FIGURES = (
     ("checkpoint_s", ("training", "checkpoint_s"), "", "seconds to write a checkpoint to the local disk, one rank"),
     ("checkpoint_gb", ("training", "checkpoint_gb"), "", "size of the checkpoint"),
     ("forward_of_ceiling", ("features", "forward_of_ceiling"), "", "encoder alone as a job prepares it, pixels on the GPU: share of the ceiling"),
-    ("forward_of_bare", ("features", "forward_of_bare"), "", "that encoder / the same with LayerScale not folded and blocks not compiled"),
+    (
+        "forward_of_unprepared",
+        ("features", "forward_of_unprepared"),
+        "",
+        "that encoder / the same with LayerScale not folded and blocks not compiled",
+    ),
     ("chips_of_forward", ("features", "chips_of_forward"), ">= 0.92", "chips from JPEG to embeddings, three scales / that encoder alone"),
     ("chips_per_s", ("features", "chips_per_second"), ">= 1050", "chips per second of that"),
     ("speech_per_s", ("features", "speech_per_second"), "", "seconds of audio per second through Wav2Vec 2.0 base, mode context"),
     ("stage_of_forward", ("features", "stage_of_forward"), "", "all features of a video with audio and table / that encoder alone"),
 )
-"""Key, its two keys in the raw figures, target (ours, for one H200: docs/performance.md), description."""
+"""Key, its two keys in the raw figures, target (ours, for one H200), description."""
 
 
 def main(

@@ -28,7 +28,7 @@ from abaw_ray.encoder.memory import largest_micro_batch
 from abaw_ray.encoder.task import EncoderTask, MicroBatch, RankContext
 from abaw_ray.encoder.vit.preprocessing import preprocessing_of
 from abaw_ray.training.adamw import SlicedAdamW
-from abaw_ray.training.copies import on_device
+from abaw_ray.training.copies import copies_to, on_device
 from abaw_ray.training.loop import Engine, PlainEngine, run_steps
 from tools.bench.gpu.bare_loop import compile_where_possible, measure_bare_loop
 from tools.bench.gpu.work import Work, share_of_ceiling, synchronize, synthetic_images
@@ -41,7 +41,7 @@ _WARMUP_STEPS = 3
 def measure_training(work: Work, raw: dict) -> dict:
     """Measure images per second of the same step in plain PyTorch and through DeepSpeed, validation, and a checkpoint."""
     task = _task(work)
-    step = list(on_device(task.micro_batches(0), work.device))
+    step = list(on_device(task.micro_batches(0), copies_to(work.device)))
     plain, plain_operators = _plain_pytorch(work, task, step)
     prepare_deepspeed(gpu=work.bf16)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}

@@ -20,7 +20,7 @@ from abaw_ray.cluster.training.job import RankJob
 from abaw_ray.cluster.training.output import write_output
 from abaw_ray.cluster.training.ranks.average import WeightAverage
 from abaw_ray.cluster.training.ranks.polls import RankPolls
-from abaw_ray.cluster.training.ranks.rank_errors import first_error
+from abaw_ray.cluster.training.ranks.rank_errors import on_all_ranks
 from abaw_ray.cluster.training.ranks.step_log import check_finite
 from abaw_ray.cluster.training.ranks.zero import ZeroEngine, prepare_deepspeed
 from abaw_ray.cluster.training.ray_private import quiet_report_logger
@@ -105,16 +105,7 @@ class _Rank:
         return images, model
 
     def _on_all_ranks(self, build: Callable[[], _T]) -> _T:
-        """The result of ``build``. An error of one rank is raised on all; otherwise the others would block in a collective until its timeout."""
-        results: list[_T] = []
-        error = None
-        try:
-            results.append(build())
-        except AbawError as caught:
-            error = caught
-        if first := first_error(error, rank=self.rank, world_size=self.world_size, mean_over_ranks=self.mean):
-            raise first from error
-        return results[0]
+        return on_all_ranks(build, rank=self.rank, world_size=self.world_size, mean_over_ranks=self.mean)
 
     def _start_engine(self) -> tuple[ZeroEngine, WeightAverage | None]:
         config, storage = self.config, self.job.storage
