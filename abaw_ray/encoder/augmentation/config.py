@@ -23,7 +23,7 @@ class PadAugConfig:
     ``python -m tools.data.padding`` prints those of prepared videos. The default is about that of three real clips."""
     opposite: float = 0.1
     """Fraction of such views in which two opposite sides are black, as in a close-up; else one side or one corner, all eight equally often.
-    ``python -m tools.data.padding`` prints that of prepared videos; it is 0.06 in a clip of a stage, and 0.4 and 0.9 in two of a person near the camera."""
+    ``python -m tools.data.padding`` prints that of prepared videos: 0.06 in a clip of a stage, 0.4 and 0.9 in two of a person near the camera."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
