@@ -170,7 +170,8 @@ class EncoderConfig:
     """Training images in which the detector finds no face: ``skip``, because features are never computed of such images, or ``whole``, the stored
     picture at its assumed scale. Validation uses all images, so that its scores are those of the whole data set. Ours."""
     zero_stage: Literal[0, 1, 2] = 1
-    """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too."""
+    """DeepSpeed's ZeRO stage: 0 replicates everything, 1 partitions the optimizer state over the ranks, 2 the gradients too.
+    With 0 in bf16, the gradients of several micro-batches are summed in bf16; 1 and 2 sum them in float32."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Arithmetic of the model: ``auto`` is bf16 on GPUs and float32 on CPUs. DeepSpeed keeps float32 master weights."""
     seed: int = 0
