@@ -145,25 +145,32 @@ def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
 
 
 def selection_figures(selected: Selected, rows: int) -> dict[str, Any]:
-    """What was selected for a candidate and its scores, with intervals of the pooled ones, as plain values; ``rows``: the frames in the folds."""
+    """What was selected for a candidate and its scores, as plain values; ``rows``: the frames in the folds."""
     selection = selected.selection
-    in_sample, cross_fitted = selected.in_sample, selected.cross_fitted
     return {
         "epochs": selected.epochs.final,
         "epochs_without_fold": list(selected.epochs.without_fold),
         "postprocessing": to_plain(selection.postprocessing),
-        "in_sample": metrics_figures(selection.in_sample) | _intervals(in_sample),
-        "cross_fitted": metrics_figures(selection.cross_fitted) | _intervals(cross_fitted),
-        "optimism": in_sample.minus(cross_fitted),
+        **score_figures(selected),
         "bias": selection.bias and _bias_figures(selection.bias, selected.recordings),
         "table": to_plain(selection.table),
-        "confusion": selection.confusion_matrices.sum(axis=0).tolist(),
         "rows": rows,
     }
 
 
-def _intervals(evaluation: Evaluation) -> dict[str, Any]:
-    return {"interval": evaluation.interval(), "per_class_intervals": evaluation.per_class_intervals()}
+def score_figures(selected: Selected) -> dict[str, Any]:
+    """In-sample and cross-fitted scores of a candidate with intervals and confusion matrix, and their difference, the optimism, as plain values."""
+    selection, in_sample, cross_fitted = selected.selection, selected.in_sample, selected.cross_fitted
+    return {
+        "in_sample": metrics_figures(selection.in_sample) | _pooled_figures(in_sample),
+        "cross_fitted": metrics_figures(selection.cross_fitted) | _pooled_figures(cross_fitted),
+        "optimism": in_sample.minus(cross_fitted),
+    }
+
+
+def _pooled_figures(evaluation: Evaluation) -> dict[str, Any]:
+    """What the frames of all folds together give beside their macro-F1."""
+    return {name: value for name, value in evaluation.score().items() if name in ("interval", "per_class_intervals", "confusion")}
 
 
 def _bias_figures(bias: BiasComparison, recordings: Sequence[str]) -> dict[str, Any]:
@@ -187,7 +194,7 @@ def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") 
         "candidates": len(results),
         "chosen": best.index,
         "in_sample": chosen["selection"]["in_sample"],
-        "cross_fitted": metrics_figures(best.cross_fitted) | _intervals(best.evaluation),
+        "cross_fitted": metrics_figures(best.cross_fitted) | _pooled_figures(best.evaluation),
         "optimism": best.in_sample.minus(best.evaluation),
     }
 

@@ -82,6 +82,11 @@ class SmoothingCurve:
     """Score with the width selected on the folds that are scored: optimistic."""
     cross_fitted: float | None = None
     """Score with each fold's width selected on the other folds: without that bias."""
+    interval_in_sample: Sequence[float] | None = None
+    interval_cross_fitted: Sequence[float] | None = None
+    """95 % intervals over recordings, lower and upper end."""
+    optimism: tuple[float, float, float] | None = None
+    """``in_sample`` minus ``cross_fitted``, and the ends of its paired interval."""
     kind: str = "mean"
     """Kind of the selected smoothing, to which ``score`` and ``folds`` belong."""
     other_kinds: Mapping[str, Float[np.ndarray, " widths"]] = field(default_factory=dict)

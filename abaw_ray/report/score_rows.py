@@ -157,28 +157,30 @@ def difference_rows(summary: Mapping[str, Any]) -> list[DifferenceRow]:
 
 
 def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
-    """Scores of the searches, those that the run made."""
-    rows = []
-    for mode, name in _SEARCHES.items():
-        paths = (("in_sample",), ("cross_fitted",), ("optimism",), ("validation", "macro_f1"))
-        in_sample, cross_fitted, optimism, validation = (finite_or_none(get_path(summary, ("searches", mode, *path))) for path in paths)
-        if cross_fitted is not None:
-            ends = (("interval",), ("interval_in_sample",), ("validation", "interval"), ("interval_optimism",))
-            intervals = [_interval(get_path(summary, ("searches", mode, *path))) for path in ends]
-            rows.append(
-                SearchRow(
-                    name=name,
-                    in_sample=in_sample,
-                    cross_fitted=cross_fitted,
-                    interval=intervals[0],
-                    optimism=optimism,
-                    validation=validation,
-                    interval_in_sample=intervals[1],
-                    interval_validation=intervals[2],
-                    interval_optimism=intervals[3],
-                )
-            )
-    return rows
+    """Scores of the searches, those that the run made, and then those of the candidate that the fused one chose, on the folds of ``cv``."""
+    rows = [_search_row(name, get_path(summary, ("searches", mode))) for mode, name in _SEARCHES.items()]
+    cv = get_path(summary, ("cv",))
+    if isinstance(cv, Mapping) and any(rows):
+        pooled = {"in_sample": cv.get("macro_f1_in_sample"), "cross_fitted": cv.get("macro_f1")}
+        rows.append(_search_row("Face and audio, chosen as above, on five folds of train and validation", {**cv, **pooled}))
+    return [row for row in rows if row]
+
+
+def _search_row(name: str, scores: Any) -> SearchRow | None:
+    """None where there is no cross-fitted score."""
+    if not isinstance(scores, Mapping) or (cross_fitted := finite_or_none(scores.get("cross_fitted"))) is None:
+        return None
+    return SearchRow(
+        name=name,
+        in_sample=finite_or_none(scores.get("in_sample")),
+        cross_fitted=cross_fitted,
+        interval=_interval(scores.get("interval")),
+        optimism=finite_or_none(scores.get("optimism")),
+        validation=finite_or_none(get_path(scores, ("validation", "macro_f1"))),
+        interval_in_sample=_interval(scores.get("interval_in_sample")),
+        interval_validation=_interval(get_path(scores, ("validation", "interval"))),
+        interval_optimism=_interval(scores.get("interval_optimism")),
+    )
 
 
 def _spread(parent: Mapping[str, Any], key: str) -> dict[str, Any]:

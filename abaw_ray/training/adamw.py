@@ -5,6 +5,7 @@ step. ``set_slices`` gives the factors of the learning rate for the ranges of su
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ class SlicedAdamW(torch.optim.Optimizer):
         """Take over the groups; ``config``: rate and decay of groups without their own, and the decay rates of the averages."""
         super().__init__(list(param_groups), {"lr": config.lr, "weight_decay": config.weight_decay, "betas": config.betas, "eps": eps})
         self._slices: dict[Tensor, tuple[Slice, ...]] = {}
+        self._steps = True
         for group in self.param_groups:
             for parameter, scale in zip(group["params"], group.get("lr_scales", [1.0] * len(group["params"])), strict=True):
                 self.set_slices(parameter, [Slice(0, parameter.numel(), scale)])
@@ -49,11 +51,22 @@ class SlicedAdamW(torch.optim.Optimizer):
             raise ValueError(f"slices that begin with {ordered[:3]} overlap or exceed the tensor's {parameter.numel()} elements")
         self._slices[parameter] = tuple(ordered)
 
+    @contextmanager
+    def without_steps(self) -> Iterator[None]:
+        """While the block runs, ``step`` changes nothing."""
+        self._steps = False
+        try:
+            yield
+        finally:
+            self._steps = True
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Update every tensor that has a gradient, without synchronizing the device; ``closure`` must be None."""
         if closure is not None:
             raise ValueError("a closure is not supported")
+        if not self._steps:
+            return
         for group in self.param_groups:
             for scale, pieces in _by_scale(self._pieces(group)).items():
                 parameters, gradients, means, squares, steps = map(list, zip(*pieces, strict=True))

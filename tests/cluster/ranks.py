@@ -23,8 +23,8 @@ from abaw_ray.training.config import LossConfig, OptimConfig
 from abaw_ray.training.losses import ClassLoss
 from abaw_ray.training.optim import lr_multiplier, parameter_groups, set_learning_rates
 
-CASES = [(0, 1, False), (0, 2, False), (1, 1, False), (2, 1, False), (1, 2, False), (2, 2, False), (1, 1, True), (1, 2, True), (2, 2, True)]
-"""ZeRO stage, gradient accumulation steps of two ranks, and bf16; with bf16 and accumulation, gradients are summed in float32."""
+CASES = [(stage, accumulation, bf16) for stage in (0, 1, 2) for accumulation in (1, 2) for bf16 in (False, True)]
+"""ZeRO stage, gradient accumulation steps of two ranks, and bf16; with ZeRO, bf16 and accumulation, gradients are summed in float32."""
 BATCH, STEPS, HALF = 16, 4, 2
 DECAY = 0.2
 KEYS = ("exp_avg", "exp_avg_sq")
@@ -108,9 +108,10 @@ def run(engine, model, steps, rank, world_size, accumulation, load, average):
 
 
 def optimizer_state(engine, model):
-    """Running averages of the gradient and of its square, of every parameter in full."""
+    """Running averages of the gradient and of its square, of every parameter in full, after ``HALF`` steps; neither more nor fewer were counted."""
     deepspeed_optimizer = engine._engine.optimizer
     state = getattr(deepspeed_optimizer, "optimizer", deepspeed_optimizer).state  # with ZeRO, a wrapper of that of PyTorch
+    assert {float(values["step"]) for values in state.values()} == {HALF}
     full = {f"{name}: {key}": torch.zeros(parameter.numel()) for name, parameter in model.named_parameters() for key in KEYS}
     for name, offset, values in engine.master_weights():
         places = ((tensor, (values.data_ptr() - tensor.data_ptr()) // values.itemsize) for tensor in state)

@@ -126,6 +126,8 @@ def test_each_search_has_its_optimism_and_the_score_of_validation_beside_it(summ
     for search in summary["searches"].values():
         assert search["optimism"] == pytest.approx(search["in_sample"] - search["cross_fitted"])
         assert search["interval_optimism"][0] <= search["interval_optimism"][1]
+    cv = summary["cv"]
+    assert cv["optimism"] == pytest.approx(cv["macro_f1_in_sample"] - cv["macro_f1"]) and len(cv["interval_in_sample"]) == 2
     assert summary["searches"]["fused"]["validation"] == {name: summary["official_val"][name] for name in ("macro_f1", "interval")}
     console = Console(record=True, width=200, file=io.StringIO())
     for table in score_tables(summary):

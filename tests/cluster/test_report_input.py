@@ -36,6 +36,7 @@ def run(tmp_path, monkeypatch):
 @pytest.fixture
 def records():
     counts, intervals = np.eye(8, dtype=int).tolist(), [[0.25, 0.5 + number / 20] for number in range(8)]
+    interval = [0.4, 0.6]
     choice = {
         "postprocessing": {"smoothing": SMOOTHING},
         "bias": {
@@ -44,11 +45,12 @@ def records():
             "difference": {"macro_f1": 0.1, "interval": [0, 0.2]},
         },
         "table": [SMOOTHING | {"macro_f1": 0.5, "folds": [0.5, 0.25]}],
-        "in_sample": {"pooled": 0.5},
-        "cross_fitted": {"pooled": 0.4375},
+        "in_sample": {"pooled": 0.5, "interval": interval},
+        "cross_fitted": {"pooled": 0.4375, "interval": None},
+        "optimism": {"macro_f1": 0.0625, "interval": [-0.01, 0.12]},
     }
     fusion = {
-        "cv": {"confusion": counts, "in_sample": {"per_class_intervals": intervals}},
+        "cv": {"cross_fitted": {"confusion": counts, "per_class_intervals": intervals}},
         "official": choice,
         "searches": {"fused": {"chosen": 0}},
         "importance": {},
@@ -83,6 +85,7 @@ def test_f1_by_class_and_the_effect_of_the_bias_have_their_intervals_where_there
     official, folds = content.confusion_matrices
     assert official.f1_intervals is None and folds.f1_intervals.shape == (8, 2) and folds.f1_intervals[7].tolist() == [0.25, 0.85]
     assert content.smoothing.class_bias_difference == (0.1, 0, 0.2)
+    assert (content.smoothing.optimism, content.smoothing.interval_in_sample) == ((0.0625, -0.01, 0.12), [0.4, 0.6])
     records["fusion"].figures["official"]["bias"] = None
     assert report.report_input(run, records, SUMMARY).smoothing.class_bias_difference is None
 

@@ -81,6 +81,8 @@ def run_summary(records: dict[str, Record]) -> dict[str, Any]:
             "macro_f1_mean_in_sample": cv["in_sample"]["mean"],
             "macro_f1": cv["cross_fitted"]["pooled"],
             "interval": cv["cross_fitted"]["interval"],
+            "macro_f1_in_sample": cv["in_sample"]["pooled"],
+            "interval_in_sample": cv["in_sample"]["interval"],
             **_optimism(cv),
         }
         | _repeats(fusion),
@@ -121,8 +123,12 @@ def _optimism(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repeats(fusion: dict[str, Any]) -> dict[str, Any]:
-    """Mean and standard deviation of the score over the assignments of folds, the first one included; nothing where there is one assignment."""
+    """Mean and standard deviation of the score over the assignments of folds, the first one included, and the pooled score of each with its interval;
+    nothing where there is one assignment.
+    """
     if not fusion["repeats"]:
         return {}
-    means = [one["cross_fitted"]["mean"] for one in (fusion["cv"], *fusion["repeats"])]
-    return {"repeats": {"macro_f1": means, "mean": float(np.mean(means)), "std": float(np.std(means))}}
+    scores = [one["cross_fitted"] for one in (fusion["cv"], *fusion["repeats"])]
+    means = [one["mean"] for one in scores]
+    pooled = {"pooled": [one["pooled"] for one in scores], "intervals": [one["interval"] for one in scores]}
+    return {"repeats": {"macro_f1": means, "mean": float(np.mean(means)), "std": float(np.std(means)), **pooled}}

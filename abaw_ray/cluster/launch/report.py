@@ -56,9 +56,9 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
             ),
             ConfusionMatrix(
                 name="Five folds",
-                counts=np.array(fusion["cv"]["confusion"]),
-                note="Out-of-fold scores over train and validation; smoothing chosen on the same folds.",
-                f1_intervals=_f1_intervals(fusion["cv"]["in_sample"]),
+                counts=np.array(fusion["cv"]["cross_fitted"]["confusion"]),
+                note="Out-of-fold scores over train and validation; epochs, smoothing and bias chosen on the other folds.",
+                f1_intervals=_f1_intervals(fusion["cv"]["cross_fitted"]),
             ),
         ],
         smoothing=_smoothing(fusion["official"]),
@@ -76,6 +76,11 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
 def _f1_intervals(score: dict[str, Any]) -> np.ndarray | None:
     intervals = score["per_class_intervals"]
     return intervals and np.array(intervals)
+
+
+def _with_interval(difference: dict[str, Any]) -> tuple[float, float, float] | None:
+    """The difference and the ends of its interval; None where it has none."""
+    return (difference["macro_f1"], *difference["interval"]) if difference["interval"] else None
 
 
 def _encoder_notes(encoder: Record) -> list[str]:
@@ -139,13 +144,16 @@ def _smoothing(choice: dict[str, Any]) -> SmoothingCurve:
         other_kinds={name: np.array([row["macro_f1"] for row in others]) for name, others in by_kind.items()},
         class_bias={name: bias[f"{name}_bias"]["pooled"] for name in ("with", "without")} if bias else {},
         class_bias_used=bool(bias and bias["used"]),
-        class_bias_difference=(bias["difference"]["macro_f1"], *bias["difference"]["interval"]) if bias and bias["difference"]["interval"] else None,
+        class_bias_difference=_with_interval(bias["difference"]) if bias else None,
         window_s=np.array([row["window_s"] for row in rows]),
         score=np.array([row["macro_f1"] for row in rows]),
         folds=np.array([row["folds"] for row in rows]).T,
         selected_s=chosen["window_s"],
         in_sample=choice["in_sample"]["pooled"],
         cross_fitted=choice["cross_fitted"]["pooled"],
+        optimism=_with_interval(choice["optimism"]),
+        interval_in_sample=choice["in_sample"]["interval"],
+        interval_cross_fitted=choice["cross_fitted"]["interval"],
     )
 
 

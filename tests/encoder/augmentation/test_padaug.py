@@ -72,9 +72,9 @@ def test_how_much_of_the_face_box_is_covered_is_counted_right():
 
 def test_by_default_most_padded_views_keep_the_whole_face_box_and_none_loses_half_of_it():
     covered = np.array([border.covered() for border in borders_of(4000, PadAugConfig(probability=1.0))])
-    assert (covered > 0).mean() < 0.45, "the strips of earlier versions covered a part in 73 of 100 padded views"
+    assert (covered > 0).mean() < 0.22, "the strips of earlier versions covered a part in 73 of 100 padded views"
     assert np.median(covered) == 0
-    assert covered.max() < 0.5
+    assert covered.max() < 0.4
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_image_another_one():

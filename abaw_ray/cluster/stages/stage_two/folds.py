@@ -53,5 +53,4 @@ def score_repeat(sweep: Sweep, frames: Frames, candidate: dict[str, Any], all_fo
     config = search.candidate_config(sweep.config, candidate["changes"])
     folds = CrossValidationOfSeeds(lambda of_seed: protocols.cv_folds(frames, all_folds, of_seed), config, sweep.config.final_seeds)
     folds.train(sweep.config.fusion.epochs)
-    selection = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads).selection
-    return {"in_sample": search.metrics_figures(selection.in_sample), "cross_fitted": search.metrics_figures(selection.cross_fitted)}
+    return search.score_figures(search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads))

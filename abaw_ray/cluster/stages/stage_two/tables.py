@@ -11,7 +11,7 @@ CANDIDATES_FILE, EPOCHS_FILE = "candidates.parquet", "epochs.parquet"
 
 
 def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Write one row per candidate (mode, trial, its settings by dotted path, epochs, scores) and one per candidate and epoch.
+    """Write one row per candidate (mode, trial, its settings by dotted path, epochs, scores with intervals) and one per candidate and epoch.
 
     Settings of the first candidate, which changes none, are null.
     """
@@ -21,7 +21,9 @@ def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequenc
             key = {"mode": mode, "candidate": number, "trial": row["trial"]}
             scores = {"stopped": row["stopped"], "trained_epochs": len(row["curve"]), "best_macro_f1": max(one["macro_f1"] for one in row["curve"])}
             chosen = {"epochs": row.get("epochs"), "in_sample": row.get("score"), "cross_fitted": row.get("cross_fitted")}
-            rows.append({**key, **scores, **chosen, **row["changes"]})
+            selection = row.get("selection")
+            intervals = {f"{name}_interval": selection and selection[name]["interval"] for name in ("in_sample", "cross_fitted")}
+            rows.append({**key, **scores, **chosen, **intervals, **row["changes"]})
             epochs += [{**key, **one} for one in row["curve"]]
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: [row.get(name) for row in rows] for name in names})

@@ -96,7 +96,9 @@ class ZeroEngine:
         self.module, self._accumulation_steps, self._accumulated = model, config.gradient_accumulation_steps, 0
         settings, optimizer = config.to_deepspeed_config(universal=universal), SlicedAdamW(param_groups, optim)
         parameters = [list(group["params"]) for group in optimizer.param_groups]
-        initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+        # Without ZeRO in bf16, DeepSpeed takes a step with zero gradients here to allocate the state; it would decay the weights and be counted.
+        with optimizer.without_steps():
+            initialized: Any = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
         self._engine: Any = initialized[0]
         self._parts = _set_learning_rates_of_parts(optimizer, parameters, {id(parameter): name for name, parameter in model.named_parameters()})
         self.sharded = config.stage > 0
