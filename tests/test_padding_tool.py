@@ -18,7 +18,18 @@ def write_faces(path, inside, images=None, boxes=None):
     images = images or [np.full((40, 40, 3), 60 + number, np.uint8) for number in range(len(inside))]
     chips = [encode_jpeg(image, 90) for image in images]
     rows = [
-        {"video": "v", "track": "main", "frame": number + 1, "time": number / 10, "shot": 0, "seen": True, "chip": chip, "inside": value, "box": box}
+        {
+            "video": "v",
+            "track": "main",
+            "frame": number + 1,
+            "time": number / 10,
+            "shot": 0,
+            "seen": True,
+            "chip": chip,
+            "inside": value,
+            "box": box,
+            "chip_scale": 1.0,
+        }
         for number, (chip, value, box) in enumerate(zip(chips, inside, boxes or [[50.0, 50.0, 60.0, 60.0]] * len(inside), strict=True))
     ]
     rows.append({"video": "v", "track": "main", "frame": len(inside) + 1, "time": 9.0, "shot": 0, "seen": False})
@@ -33,10 +44,10 @@ def test_the_settings_have_the_fraction_and_the_quantiles_of_the_padded_chips():
     assert padding.padding_settings(np.ones(4), 0.0).probability == 0
 
 
-def crop(box, *, width=100, height=80, level=90):
-    """The chip of a box in a picture of one gray level, as it is stored, with the box and the fraction inside."""
-    made = crop_chip(np.full((height, width, 3), level, np.uint8), np.array(box, float), ChipConfig())
-    return decode_jpeg(encode_jpeg(made.image, 90)), np.array(box, float), made.inside
+def crop(box, *, width=100, height=80, level=90, scale=1.7):
+    """The chip of a box in a picture of one gray level, as it is stored, with the box, the fraction inside and the scale."""
+    made = crop_chip(np.full((height, width, 3), level, np.uint8), np.array(box, float), ChipConfig(scales=(1.0, scale)))
+    return decode_jpeg(encode_jpeg(made.image, 90)), np.array(box, float), made.inside, scale
 
 
 @pytest.mark.parametrize(
@@ -55,6 +66,15 @@ def test_a_chip_is_cut_on_opposite_sides_where_the_picture_is_too_small_for_it(b
     assert padding.is_cut_on_opposite_sides(*crop(box)) == opposite
 
 
+def test_chips_of_another_scale_are_examined_at_theirs(tmp_path):
+    *_, scale = crop((20, 10, 80, 70), scale=1.2)
+    assert scale == 1.2 and not padding.is_cut_on_opposite_sides(*crop((20, 10, 80, 70), scale=1.2)), "72 of the picture's 80 pixels"
+    assert padding.is_cut_on_opposite_sides(*crop((20, 10, 80, 70), scale=1.5))
+    image, box, inside, _ = crop((20, 10, 80, 70), scale=1.5)
+    write_faces(tmp_path / "a.parquet", [inside], [image], [box])
+    assert padding.opposite_share([tmp_path / "a.parquet"], seed=0) == 1
+
+
 def test_a_dark_picture_is_mistaken_for_its_end_only_in_a_corner():
     assert not padding.is_cut_on_opposite_sides(*crop((0, 30, 30, 50), level=3))
     assert not padding.is_cut_on_opposite_sides(*crop((70, 30, 100, 50), level=3))
@@ -65,7 +85,7 @@ def test_a_dark_picture_is_mistaken_for_its_end_only_in_a_corner():
 def test_the_share_of_opposite_sides_is_that_of_all_padded_chips_and_not_of_videos(tmp_path, monkeypatch):
     complete, left, both = (crop(box) for box in ((40, 30, 60, 50), (0, 30, 30, 50), (20, 10, 80, 70)))
     for name, crops in {"a": [left] * 6 + [complete] * 3, "b": [both] * 2, "c": [complete]}.items():
-        images, boxes, inside = zip(*crops, strict=True)
+        images, boxes, inside, _ = zip(*crops, strict=True)
         write_faces(tmp_path / f"{name}.parquet", inside, images, boxes)
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     assert padding.opposite_share(paths, seed=0) == 2 / 8

@@ -13,7 +13,7 @@ from abaw_ray.encoder.augmentation.config import AugmentConfig
 from abaw_ray.training.config import LossConfig, OptimConfig
 
 REVISION = 3
-"""Raised when the same images and settings give another encoder."""
+"""Raised when the same images and settings give another encoder; not for a mistake in settings that no preset has (``CHANGELOG.md`` names them)."""
 INGEST_REVISION = 3
 """Raised when the same still images and settings give other ``IMAGE`` rows."""
 Select = Literal["best", "last"]

@@ -24,8 +24,8 @@ from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 from abaw_ray.scoring.selection import BiasComparison, SelectionResult, select_postprocessing
 
-REVISION = 4
-"""Raised when the same features and settings give other models or scores."""
+REVISION = 5
+"""Raised when the same features and settings give other models, scores or figures."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,9 @@ def score_figures(selected: Selected) -> dict[str, Any]:
 
 
 def _pooled_figures(evaluation: Evaluation) -> dict[str, Any]:
-    """What the frames of all folds together give beside their macro-F1."""
-    return {name: value for name, value in evaluation.score().items() if name in ("interval", "per_class_intervals", "confusion")}
+    """Intervals and confusion matrix of the frames of all folds together."""
+    score = evaluation.score()
+    return {name: score[name] for name in ("interval", "per_class_intervals", "confusion")}
 
 
 def _bias_figures(bias: BiasComparison, recordings: Sequence[str]) -> dict[str, Any]:

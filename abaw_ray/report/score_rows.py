@@ -34,7 +34,7 @@ class DifferenceRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRow:
-    """Scores of one search on folds of Train_Set, pooled over the folds."""
+    """Scores of one search on folds of Train_Set, or of the chosen candidate on those of ``cv``; pooled over the folds."""
 
     name: str
     in_sample: float | None
@@ -68,7 +68,8 @@ _ROWS = (
         ("cv", "macro_f1_mean"),
         "Five folds, mean",
         "main",
-        "Cross-validation over training and validation videos, grouped by recording; smoothing selected on the other folds. Dots: the folds.",
+        "Cross-validation over training and validation videos, grouped by recording; epochs, temperature, smoothing and bias are selected "
+        "on the other folds. Dots: the folds.",
     ),
     (
         ("cv", "macro_f1"),
@@ -160,7 +161,7 @@ def search_rows(summary: Mapping[str, Any]) -> list[SearchRow]:
     """Scores of the searches, those that the run made, and then those of the candidate that the fused one chose, on the folds of ``cv``."""
     rows = [_search_row(name, get_path(summary, ("searches", mode))) for mode, name in _SEARCHES.items()]
     cv = get_path(summary, ("cv",))
-    if isinstance(cv, Mapping) and any(rows):
+    if isinstance(cv, Mapping) and rows[0]:  # the row of the fused search
         pooled = {"in_sample": cv.get("macro_f1_in_sample"), "cross_fitted": cv.get("macro_f1")}
         rows.append(_search_row("Face and audio, chosen as above, on five folds of train and validation", {**cv, **pooled}))
     return [row for row in rows if row]

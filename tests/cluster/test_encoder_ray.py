@@ -156,7 +156,7 @@ def test_two_workers_with_two_failures_train_the_model_of_one_process(store, dis
     model.encoder = load_encoder(Path(store.storage.uri(f"{store.output(ITEM, '')}/encoder")))
     distances = [np.abs(task.vectors(model, task.val) - each).max() for each in vectors]
     assert int(np.argmin(distances)) + 1 == disturbed[0]["selection"]["epoch"], "the saved encoder is that of the selected epoch"
-    assert min(distances) < 0.02 < sorted(distances)[1]
+    assert min(distances) < 2e-5 < 0.02 < sorted(distances)[1], "vectors of about 1; two ranks add gradients in another order"
 
 
 def test_the_events_have_every_step_once_in_spite_of_two_failures(store, disturbed):

@@ -150,6 +150,9 @@ def test_folds_are_stored_with_their_class_counts_and_cv_is_scored_on_other_fold
             assert len(own) == fold["subjects"] > 0
             assert fold["frames"] == {name: sum(row[name] for row in own) for name in EXPRESSIONS}
     repeats = summary["cv"]["repeats"]
+    assert (
+        repeats["pooled"][0] == summary["cv"]["macro_f1"] and repeats["intervals"][0] == summary["cv"]["interval"] and len(repeats["intervals"]) == 2
+    )
     assert len(repeats["macro_f1"]) == 2 and repeats["macro_f1"][0] == summary["cv"]["macro_f1_mean"]
     assert not run.storage.exists(f"{fusion.outputs['run']}/repeat-1"), "the models are those of the first assignment"
 

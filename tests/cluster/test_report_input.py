@@ -85,7 +85,8 @@ def test_f1_by_class_and_the_effect_of_the_bias_have_their_intervals_where_there
     official, folds = content.confusion_matrices
     assert official.f1_intervals is None and folds.f1_intervals.shape == (8, 2) and folds.f1_intervals[7].tolist() == [0.25, 0.85]
     assert content.smoothing.class_bias_difference == (0.1, 0, 0.2)
-    assert (content.smoothing.optimism, content.smoothing.interval_in_sample) == ((0.0625, -0.01, 0.12), [0.4, 0.6])
+    smoothing = content.smoothing
+    assert (smoothing.optimism, smoothing.interval_in_sample, smoothing.interval_cross_fitted) == ((0.0625, -0.01, 0.12), [0.4, 0.6], None)
     records["fusion"].figures["official"]["bias"] = None
     assert report.report_input(run, records, SUMMARY).smoothing.class_bias_difference is None
 

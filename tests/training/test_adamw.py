@@ -31,6 +31,22 @@ def wanted():
     return [tensor.detach() for tensor in parameters], [optimizer.state[tensor]["exp_avg_sq"] for tensor in parameters]
 
 
+def test_steps_inside_the_block_without_steps_change_nothing_and_are_not_counted(wanted):
+    parameters = tensors()
+    optimizer = SlicedAdamW([{"params": parameters, "lr_scales": SCALES}], OPTIM)
+    with optimizer.without_steps():
+        for tensor, gradient in zip(parameters, gradients(9), strict=True):
+            tensor.grad = gradient
+        optimizer.step()
+        assert not optimizer.state and all(torch.equal(tensor, initial) for tensor, initial in zip(parameters, tensors(), strict=True))
+    for step in range(3):
+        for tensor, gradient in zip(parameters, gradients(step), strict=True):
+            tensor.grad = gradient
+        optimizer.step()
+    for tensor, value in zip(parameters, wanted[0], strict=True):
+        torch.testing.assert_close(tensor.detach(), value)
+
+
 def test_one_group_with_a_scale_per_tensor_equals_one_group_per_tensor(wanted):
     parameters = tensors()
     optimizer = SlicedAdamW([{"params": parameters, "lr_scales": SCALES}], OPTIM)

@@ -79,7 +79,7 @@ def score_variant(data: SyntheticData, folds: Mapping[str, int], changes: Mappin
     return {
         "validation, unsmoothed": score_subjects(data, names, logits, gate, unsmoothed),
         "validation": score_subjects(data, names, logits, gate, postprocessing),
-        "folds of Train_Set": Evaluation.of_subjects(selected.selection.cross_fitted_matrices, selected.recordings),
+        "folds of Train_Set": selected.cross_fitted,
     }
 
 

@@ -202,7 +202,7 @@ def score_model(data: SyntheticData, mode: str) -> dict[str, Evaluation]:
     _, logits, gate = score_official_val(model, data.frames)
     return {
         "validation": score_subjects(data, data.frames.subject_names("val"), logits, gate, selected.selection.postprocessing),
-        "folds of Train_Set": Evaluation.of_subjects(selected.selection.cross_fitted_matrices, selected.recordings),
+        "folds of Train_Set": selected.cross_fitted,
     }
 
 

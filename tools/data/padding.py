@@ -81,11 +81,13 @@ def opposite_share(paths: list[Path], seed: int) -> float:
     starts, found = np.cumsum([0, *map(len, padded)]), []
     for path, rows, first in zip(paths, padded, starts, strict=False):
         places = np.sort(chosen[(chosen >= first) & (chosen < first + len(rows))]) - first
-        found += [is_cut_on_opposite_sides(chip, box, inside) for chip, box, inside in _padded_chips(path, rows[places])]
+        if not len(places):
+            continue
+        found += [is_cut_on_opposite_sides(*one) for one in _padded_chips(path, rows[places])]
     return float(np.mean(found)) if found else 0.0
 
 
-def is_cut_on_opposite_sides(chip: UInt8[np.ndarray, "side side 3"], box: Float[np.ndarray, "4"], inside: float) -> bool:
+def is_cut_on_opposite_sides(chip: UInt8[np.ndarray, "side side 3"], box: Float[np.ndarray, "4"], inside: float, scale: float) -> bool:
     """Whether the chip extends beyond the picture on two opposite sides.
 
     What lies beyond the left and upper end follows from the box, and what lies beyond the other two together from ``inside``. Which of these two it
@@ -95,8 +97,9 @@ def is_cut_on_opposite_sides(chip: UInt8[np.ndarray, "side side 3"], box: Float[
         chip: As stored.
         box: x0 y0 x1 y1 in pixels of the frame.
         inside: Fraction of the chip that lies inside the frame.
+        scale: Side of the chip over the longer side of the box.
     """
-    left, top, side = square_around(box, ChipConfig().scales[-1])
+    left, top, side = square_around(box, scale)
     cut_left, cut_top = max(-left, 0) / side, max(-top, 0) / side
     if inside > (1 - cut_left) * (1 - cut_top) - _ROUNDING:
         return False
@@ -172,10 +175,13 @@ def _decoded(path: Path, rows: Int[np.ndarray, " chosen"]) -> Iterator[UInt8[np.
     return (decode_jpeg(chip.as_py()) for chip in pq.read_table(path, columns=["chip"]).take(rows)["chip"])
 
 
-def _padded_chips(path: Path, rows: Int[np.ndarray, " chosen"]) -> Iterator[tuple[UInt8[np.ndarray, "side side 3"], np.ndarray, float]]:
-    """The chips of these rows with their boxes and the fractions that lie inside the frame."""
-    table = pq.read_table(path, columns=["box", "inside"]).take(rows)
-    return zip(_decoded(path, rows), map(np.array, table["box"].to_pylist()), table["inside"].to_pylist(), strict=True)
+def _padded_chips(path: Path, rows: Int[np.ndarray, " chosen"]) -> Iterator[tuple[UInt8[np.ndarray, "side side 3"], np.ndarray, float, float]]:
+    """The arguments of ``is_cut_on_opposite_sides`` for these rows. The scale follows from the sides of chip and box, to less than a hundredth."""
+    facts = pq.read_table(path, columns=["box", "inside", "chip_scale"]).take(rows).to_pylist()
+    for chip, row in zip(_decoded(path, rows), facts, strict=True):
+        box = np.array(row["box"])
+        longer = max(box[2] - box[0], box[3] - box[1])
+        yield chip, box, row["inside"], len(chip) / row["chip_scale"] / longer
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
             ConfusionMatrix(
                 name="Five folds",
                 counts=np.array(fusion["cv"]["cross_fitted"]["confusion"]),
-                note="Out-of-fold scores over train and validation; epochs, smoothing and bias chosen on the other folds.",
+                note="Out-of-fold scores over train and validation; epochs, temperature, smoothing and bias chosen on the other folds.",
                 f1_intervals=_f1_intervals(fusion["cv"]["cross_fitted"]),
             ),
         ],

@@ -34,7 +34,7 @@ class Curve:
     """Averaged weights of all folds by epoch, from 1; empty for a candidate that was stopped."""
 
     def add_weights(self, weights: Callable[[], dict[str, Tensor]], *, all_epochs: bool) -> None:
-        """Keep the weights of the last epoch, and drop others: those that ``choose_epochs`` cannot choose any more, unless all are to be kept."""
+        """Keep the weights of the epochs that ``choose_epochs`` can choose, the last one among them or not; or those of all epochs."""
         last = len(self.counts)
         kept = set(range(1, last + 1)) if all_epochs else choose_epochs(np.stack(self.counts)).numbers
         self.weights = {epoch: values for epoch, values in self.weights.items() if epoch in kept}

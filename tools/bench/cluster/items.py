@@ -31,14 +31,14 @@ _WORKERS = Resources(workers=2, memory_gb=0.1)
 _ADDED = 50
 """Items that are added to the finished ones."""
 _REPEATS = 5
-"""Runs of the finished stage: each takes a few seconds, so that other short work on the machine would decide a single one."""
+"""Runs of the finished stage, with and without its index: the shortest takes a sixth of a second, so that other work would decide a single one."""
 
 
 def many_items(counts: tuple[int, ...], folder: Path) -> dict[str, Any]:
     """Measure each number of items in a new process.
 
     Returns:
-        Of the largest number: ``all_s``, seconds of the stage; ``items_per_s``; ``added_s``, of 50 more; ``done_s``, of the same command again;
+        Of the largest number: ``all_s``, seconds of the stage; ``items_per_s``; ``added_s``, of 50 more; ``done_s``, of the finished stage again;
         ``lost_index_s``, of it without index and record; the last two are medians of five. ``driver_gb``: peak memory of the driver in 10^9 bytes.
         ``growth`` is the largest ratio of a figure's growth to that of the number, from the smallest to the largest: at most 1 is linear.
         ``by_count`` has all figures.

@@ -27,7 +27,7 @@ FIGURES = (
     ("zero_compiled_of_ceiling", ("training", "zero_compiled_of_ceiling"), ">= 0.5", "the same compiled step: share of the ceiling"),
     ("zero_compiled_of_zero", ("training", "zero_compiled_of_zero"), "", "training step through DeepSpeed, compiled / not compiled"),
     ("zero_of_plain", ("training", "zero_of_plain"), ">= 0.95", "training step through DeepSpeed, pixels on the GPU / plain PyTorch"),
-    ("zero_of_ddp", ("training", "zero_of_ddp"), ">= 0.95", "training step through DeepSpeed / DistributedDataParallel with float32 weights and autocast"),
+    ("zero_of_ddp", ("training", "zero_of_ddp"), ">= 0.95", "that step / DistributedDataParallel with float32 weights and autocast"),
     (
         "synchronizations",
         ("training", "synchronizations_zero_of_plain"),

@@ -20,7 +20,7 @@ _OBJECT_STORE = 0.3
 """Part of a pod's memory that Ray takes for its object store, where ``object-store-memory`` is not set."""
 FEATURES_BYTES = 9.3e9
 """Features of all frames of Aff-Wild2 at the paper's widths, once in the object store of each node that trains fusion models
-(``abaw_ray.fusion.frames``)."""
+(``abaw_ray.fusion.frames``). An upper bound: that of all 2.6 million frames; a sweep joins the 5.6 GB of Train_Set and Validation_Set."""
 _WHERE = "spec.rayClusterSpec.workerGroupSpecs"
 
 

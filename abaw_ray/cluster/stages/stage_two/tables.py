@@ -26,6 +26,7 @@ def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequenc
             rows.append({**key, **scores, **chosen, **intervals, **row["changes"]})
             epochs += [{**key, **one} for one in row["curve"]]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    types = {f"{name}_interval": pa.list_(pa.float64()) for name in ("in_sample", "cross_fitted")}
+    table = pa.table({name: pa.array([row.get(name) for row in rows], types.get(name)) for name in names})
     storage.write_table(f"{folder}/{CANDIDATES_FILE}", table)
     storage.write_table(f"{folder}/{EPOCHS_FILE}", pa.Table.from_pylist(epochs))
