@@ -44,3 +44,15 @@ def frames():
 def folds(frames):
     """Three folds of train and validation together."""
     return {subject.name: index % 3 for index, subject in enumerate(frames.subjects)}
+
+
+@pytest.fixture(scope="session")
+def held_out(frames):
+    """The subjects that each of three folds holds out, as masks."""
+    return [np.arange(len(frames.subjects)) % 3 == fold for fold in range(3)]
+
+
+@pytest.fixture(scope="session")
+def train(held_out):
+    """The subjects on which each of the three folds is trained, as masks."""
+    return [~mask for mask in held_out]

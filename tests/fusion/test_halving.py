@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from abaw_ray.fusion.config import FusionConfig, HalvingConfig
@@ -13,16 +12,6 @@ from abaw_ray.fusion.population.rows import TrainingFolds
 from abaw_ray.fusion.population.training import Population
 
 BASE = FusionConfig(hidden_dim=32, rows_per_second=0, batch_size=64)
-
-
-@pytest.fixture(scope="module")
-def held_out(frames):
-    return [np.arange(len(frames.subjects)) % 3 == fold for fold in range(3)]
-
-
-@pytest.fixture(scope="module")
-def train(held_out):
-    return [~mask for mask in held_out]
 
 
 def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the_others(frames, train, held_out):

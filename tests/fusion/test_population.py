@@ -27,16 +27,6 @@ CANDIDATES = [
 CONV, ATTENTION = ({"head": head, "rows_per_second": 5.0} for head in ("conv", "attention"))
 
 
-@pytest.fixture(scope="module")
-def held_out(frames):
-    return [np.arange(len(frames.subjects)) % 3 == fold for fold in range(3)]
-
-
-@pytest.fixture(scope="module")
-def train(held_out):
-    return [~mask for mask in held_out]
-
-
 @pytest.fixture(params=[FoldBlocks, StackedMembers])
 def members(request):
     """How members are computed on a CPU, and on a GPU."""
