@@ -114,6 +114,27 @@ def test_a_store_that_ignores_conditions_is_seen_as_one_without_them(s3, monkeyp
     assert isinstance(lock_file(s3, "writer.json"), PlainLockFile)
 
 
+@pytest.mark.parametrize("header", ["IfNoneMatch", "IfMatch"])
+def test_a_store_that_states_that_it_has_no_conditional_put_is_one_without_them(s3, monkeypatch, header):
+    def put(client, request):
+        if header in request:
+            raise ClientError({"Error": {"Code": "NotImplemented", "Message": "A header implies functionality that is not implemented"}}, "PutObject")
+        return client.put_object(**request)
+
+    use(monkeypatch, s3, put)
+    assert not has_conditional_put(s3.config)
+    assert isinstance(lock_file(s3, "writer.json"), PlainLockFile)
+
+
+def test_a_store_without_any_put_is_an_error(s3, monkeypatch):
+    def put(client, request):
+        raise ClientError({"Error": {"Code": "NotImplemented", "Message": "no"}}, "PutObject")
+
+    use(monkeypatch, s3, put)
+    with pytest.raises(StorageError, match="NotImplemented"):
+        has_conditional_put(s3.config)
+
+
 def test_a_failed_probe_is_an_error_and_is_repeated(s3, monkeypatch):
     answers = [ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutObject")]
 

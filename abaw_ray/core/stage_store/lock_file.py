@@ -27,6 +27,8 @@ _RELEASED = b"{}"
 _MISMATCH = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 """Error codes of a conditional put that was refused: the object is another one, or another put of it is under way."""
 _ABSENT = {"NoSuchKey", "404"}
+_NOT_IMPLEMENTED = {"NotImplemented", "501"}
+"""Error codes with which a store states that it has no conditional put."""
 Version = str | bytes
 """Identifies the content of a file: an entity tag, or the content itself."""
 
@@ -193,8 +195,8 @@ def _form_of_tags(client: Any, root: str) -> str:
     """How a store takes an entity tag in ``If-Match``: ``quoted``, as it gave it, or ``unquoted`` (Ceph 16 takes no other); empty where
     it does not honor the conditions of a put.
 
-    Seen by puts of one small object: the store must refuse those whose condition is false and accept one whose condition is true. Never inferred
-    from a failed request, which says nothing about the conditions.
+    Seen by puts of one small object: the store must refuse those whose condition is false and accept one whose condition is true. A store may also
+    state that it has no such puts. It is never inferred from another failed request, which says nothing about the conditions.
 
     Raises:
         StorageError: a request failed.
@@ -203,15 +205,32 @@ def _form_of_tags(client: Any, root: str) -> str:
     name = {"Bucket": bucket, "Key": f"{prefix}/.probe-{os.urandom(8).hex()}".lstrip("/")}
 
     def put(**condition: str) -> dict | None:
-        return _request(lambda: client.put_object(**name, **condition, Body=b"abaw_ray"), _MISMATCH, f"s3://{root}")
+        return _request(lambda: _put_where_implemented(client, {**name, **condition, "Body": b"abaw_ray"}), _MISMATCH, f"s3://{root}")
 
     try:
         tag = (put() or {})["ETag"]
         if put(IfNoneMatch="*") or put(IfMatch='"00000000000000000000000000000000"'):
             return ""
         return next((form for form in ("quoted", "unquoted") if put(IfMatch=_in_form(tag, form))), "")
+    except _NotImplementedByStoreError:
+        return ""
     finally:
         _request(lambda: client.delete_object(**name), _ABSENT, f"s3://{root}")
+
+
+class _NotImplementedByStoreError(Exception):
+    """The store states that it has no conditional put."""
+
+
+def _put_where_implemented(client: Any, arguments: dict) -> dict:
+    from botocore.exceptions import ClientError
+
+    try:
+        return client.put_object(**arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NOT_IMPLEMENTED and {"IfNoneMatch", "IfMatch"} & arguments.keys():
+            raise _NotImplementedByStoreError from error
+        raise
 
 
 def _in_form(tag: str, form: str) -> str:

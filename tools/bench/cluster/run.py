@@ -36,6 +36,7 @@ FIGURES = (
     ("starting_of_cpu", ("engine", "starting_of_cpu"), "", "demo: share of CPU time for imports in new processes"),
     ("idle_of_wall", ("engine", "idle_of_wall"), "", "demo: share of the cores' time that is idle"),
     ("first_step_s", ("training", "first_step_s"), "", "preset smoke: seconds from a machine that has joined to the training's first step"),
+    ("start_s", ("items", "start_s"), "", "engine, 100,000 items: seconds until the first output is written"),
     ("items_per_s", ("items", "items_per_s"), "", "engine, 100,000 items: items per second that write one row"),
     ("added_s", ("items", "added_s"), "", "engine, 100,000 items: seconds to add 50"),
     ("lost_index_s", ("items", "lost_index_s"), "", "engine, 100,000 items: seconds to continue without index and record"),
