@@ -49,11 +49,11 @@ def head(tmp_path_factory):
 
 
 def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
-    """Submit a job and wait for its end; retries while the head is starting."""
+    """Submit a job and wait for its end; retries while the head is starting: its dashboard, then the agent that starts jobs."""
     command = [*RAY, "job", "submit", "--address", env["RAY_API_SERVER_ADDRESS"], "--working-dir", str(ROOT), "--", *args]
     for _ in range(30):
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
-        if "Failed to connect" not in done.stdout + done.stderr:
+        if not any(reason in done.stdout + done.stderr for reason in ("Failed to connect", "No available agent")):
             return done
         time.sleep(2)
     raise AssertionError(f"the head did not start: {done.stderr[-500:]}")
