@@ -12,7 +12,7 @@ from abaw_ray.fusion.config import FusionConfig, SweepConfig, with_seeds
 from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.evaluation.protocols import cv_folds, score_ensemble, score_official_val, train_official
 from abaw_ray.fusion.inference import predict_average, predict_logits
-from abaw_ray.fusion.search import select
+from abaw_ray.fusion.selected import select
 
 CONFIG = FusionConfig(hidden_dim=16, epochs=2, batch_size=128, seed=3)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from abaw_ray.fusion.population.epochs import EpochChoice
-from abaw_ray.fusion.search import Selected, best_candidate, search_figures, selection_figures
+from abaw_ray.fusion.search import best_candidate, search_figures
+from abaw_ray.fusion.selected import Selected, selection_figures
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics
 from abaw_ray.scoring.metrics import macro_f1

@@ -18,16 +18,21 @@ def tensors():
     return [nn.Parameter(torch.linspace(-1, 1, size)) for size in SIZES]
 
 
+def take_steps(optimizer, parameters):
+    """Three steps with fixed gradients."""
+    for step in range(3):
+        for tensor, gradient in zip(parameters, gradients(step), strict=True):
+            tensor.grad = gradient
+        optimizer.step()
+
+
 @pytest.fixture
 def wanted():
     """Parameters and averages after three steps of PyTorch's own AdamW with one group per tensor."""
     parameters = tensors()
     groups = [{"params": [tensor], "lr": 0.1 * scale} for tensor, scale in zip(parameters, SCALES, strict=True)]
     optimizer = torch.optim.AdamW(groups, betas=OPTIM.betas, weight_decay=OPTIM.weight_decay, foreach=False, fused=False)
-    for step in range(3):
-        for tensor, gradient in zip(parameters, gradients(step), strict=True):
-            tensor.grad = gradient
-        optimizer.step()
+    take_steps(optimizer, parameters)
     return [tensor.detach() for tensor in parameters], [optimizer.state[tensor]["exp_avg_sq"] for tensor in parameters]
 
 
@@ -39,10 +44,7 @@ def test_steps_inside_the_block_without_steps_change_nothing_and_are_not_counted
             tensor.grad = gradient
         optimizer.step()
         assert not optimizer.state and all(torch.equal(tensor, initial) for tensor, initial in zip(parameters, tensors(), strict=True))
-    for step in range(3):
-        for tensor, gradient in zip(parameters, gradients(step), strict=True):
-            tensor.grad = gradient
-        optimizer.step()
+    take_steps(optimizer, parameters)
     for tensor, value in zip(parameters, wanted[0], strict=True):
         torch.testing.assert_close(tensor.detach(), value)
 
@@ -50,10 +52,7 @@ def test_steps_inside_the_block_without_steps_change_nothing_and_are_not_counted
 def test_one_group_with_a_scale_per_tensor_equals_one_group_per_tensor(wanted):
     parameters = tensors()
     optimizer = SlicedAdamW([{"params": parameters, "lr_scales": SCALES}], OPTIM)
-    for step in range(3):
-        for tensor, gradient in zip(parameters, gradients(step), strict=True):
-            tensor.grad = gradient
-        optimizer.step()
+    take_steps(optimizer, parameters)
     for found, value in zip(parameters, wanted[0], strict=True):
         torch.testing.assert_close(found.detach(), value)
     assert {int(optimizer.state[tensor]["step"]) for tensor in parameters} == {3}

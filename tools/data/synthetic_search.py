@@ -19,7 +19,7 @@ from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.evaluation import protocols
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.proposals import CandidateScores, propose
-from abaw_ray.fusion.search import Selected
+from abaw_ray.fusion.selected import Selected, select
 from abaw_ray.predict.subjects import confusion_matrices, predict_subjects
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fill import most_frequent_class
@@ -75,7 +75,7 @@ def selected_again(data: SyntheticData, folds: Mapping[str, int], changes: Mappi
     """What a sweep selects for one candidate, with its scores by recording: a candidate does not depend on its population."""
     trained = protocols.official_folds(data.frames, folds, [search.candidate_config(data.config, changes, mode)])
     trained.train(data.config.fusion.epochs)
-    return search.select(trained, 0, data.config, default=data.default)
+    return select(trained, 0, data.config, default=data.default)
 
 
 def score_subjects(data: SyntheticData, names: Sequence[str], logits: np.ndarray, gate: np.ndarray, postprocessing: Postprocessing) -> Evaluation:

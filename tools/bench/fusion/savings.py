@@ -15,7 +15,7 @@ from abaw_ray.fusion.config import FusionConfig, HalvingConfig, SweepConfig
 from abaw_ray.fusion.evaluation.cross_validation import NO_HALVING
 from abaw_ray.fusion.evaluation.protocols import official_folds
 from abaw_ray.fusion.population.rows import FoldBatches
-from abaw_ray.fusion.search import select
+from abaw_ray.fusion.selected import select
 from tools.bench.fusion.data import SubjectCount, draw_folds, draw_frames, labelled_bytes, read_counts
 from tools.bench.fusion.training import candidates_of, training_folds
 

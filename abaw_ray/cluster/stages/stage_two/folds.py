@@ -12,7 +12,7 @@ from abaw_ray.core.expressions import EXPRESSIONS, class_counts
 from abaw_ray.core.progress import echo
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.data.folds import assign_folds, count_folds
-from abaw_ray.fusion import search
+from abaw_ray.fusion import search, selected
 from abaw_ray.fusion.evaluation import protocols
 from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.frames import Frames
@@ -53,4 +53,4 @@ def score_repeat(sweep: Sweep, frames: Frames, candidate: dict[str, Any], all_fo
     config = search.candidate_config(sweep.config, candidate["changes"])
     folds = CrossValidationOfSeeds(lambda of_seed: protocols.cv_folds(frames, all_folds, of_seed), config, sweep.config.final_seeds)
     folds.train(sweep.config.fusion.epochs)
-    return search.score_figures(search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads))
+    return selected.score_figures(selected.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads))

@@ -42,6 +42,7 @@ from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
 from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.evaluation.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
+from abaw_ray.fusion.selected import select, selection_figures
 from abaw_ray.scoring.fill import most_frequent_class
 
 UNIMODAL = ("visual", "speech")
@@ -179,13 +180,13 @@ def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[st
 
     folds = CrossValidationOfSeeds(build, config, sweep.config.final_seeds)
     folds.train(sweep.config.fusion.epochs)
-    selected = search.select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads)
+    selected = select(folds, 0, sweep.config, default=sweep.default, threads=sweep.threads)
     for number, trained in enumerate(folds.models(0, selected.epochs.final)):
         _upload(sweep, f"cv/fold-{number}", trained)
     rows = (folds.fold_of_row >= 0).nonzero()[0]
     table = logits_table(folds.frames, rows, selected.logits[rows], selected.gate[rows], folds.fold_of_row[rows])
     sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
-    return _write_selection(sweep, "cv", search.selection_figures(selected, len(rows)))
+    return _write_selection(sweep, "cv", selection_figures(selected, len(rows)))
 
 
 def _upload(sweep: Sweep, name: str, trained: Any) -> None:
