@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from abaw_ray.core.errors import StorageError
+from abaw_ray.core.repeated import repeated
 from abaw_ray.core.storage.storage import Storage
 
 _LOG = logging.getLogger(__name__)
@@ -65,22 +67,15 @@ class RunEvents:
             folder: Their folder below the storage root.
             interval_s: Seconds between two uploads.
         """
-        ended, files = threading.Event(), _EventFiles(storage, folder)
-        thread = threading.Thread(target=self._upload_again, args=(files, interval_s, ended), daemon=True)
+        files = _EventFiles(storage, folder)
         self._active = True
-        thread.start()
         try:
-            yield
+            with repeated(partial(self._upload, files), interval_s):
+                yield
         finally:
-            ended.set()
-            thread.join(timeout=60)
             self._active = False
             self._upload(files)
             files.close()
-
-    def _upload_again(self, files: "_EventFiles", interval_s: float, ended: threading.Event) -> None:
-        while not ended.wait(interval_s):
-            self._upload(files)
 
     def _upload(self, files: "_EventFiles") -> None:
         with self._lock:

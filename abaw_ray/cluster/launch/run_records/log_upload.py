@@ -1,13 +1,14 @@
 """The log of a command whose results go to an object store is copied there while the command runs: ``ray down`` deletes the machine that has it."""
 
 import logging
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from abaw_ray.core.errors import AbawError, StorageError
+from abaw_ray.core.repeated import repeated
 from abaw_ray.core.storage.storage import Storage
 
 _LOG = logging.getLogger(__name__)
@@ -24,35 +25,33 @@ def log_uploaded(storage: Storage, log: Path, interval_s: float = _INTERVAL_S) -
         log: The local log.
         interval_s: Seconds between two copies.
     """
-    ended = threading.Event()
-    thread = threading.Thread(target=_upload_again, args=(storage, log, interval_s, ended), daemon=True)
-    thread.start()
+    copy = _Copy(storage, log)
     try:
-        yield
+        with repeated(copy.update, interval_s):
+            yield
     except BaseException as error:
         with suppress(OSError), log.open("a") as file:  # on a full disk, the error that ended the block counts
             file.write(f"error: {error}\n" if isinstance(error, AbawError) else traceback.format_exc())
         raise
     finally:
-        ended.set()
-        thread.join(timeout=60)
-        _upload(storage, log, 0)
+        copy.update()
 
 
-def _upload_again(storage: Storage, log: Path, interval_s: float, ended: threading.Event) -> None:
-    uploaded = 0
-    while not ended.wait(interval_s):
-        uploaded = _upload(storage, log, uploaded)
+@dataclass
+class _Copy:
+    """The copy of a log in the storage."""
 
+    storage: Storage
+    log: Path
+    size: int = 0
+    """Bytes of the log that it has."""
 
-def _upload(storage: Storage, log: Path, uploaded: int) -> int:
-    """Copy the log if it has grown; returns the number of bytes that the copy has."""
-    try:
-        data = log.read_bytes()  # it grows while it is read; a file of fixed size is uploaded
-        if len(data) == uploaded:
-            return uploaded
-        storage.write_bytes(f"logs/{log.name}", data)
-    except (StorageError, OSError) as error:
-        _LOG.warning("the log could not be copied: %s", error)
-        return uploaded
-    return len(data)
+    def update(self) -> None:
+        """Copy the log if it has grown."""
+        try:
+            data = self.log.read_bytes()  # it grows while it is read; a file of fixed size is uploaded
+            if len(data) != self.size:
+                self.storage.write_bytes(f"logs/{self.log.name}", data)
+                self.size = len(data)
+        except (StorageError, OSError) as error:
+            _LOG.warning("the log could not be copied: %s", error)

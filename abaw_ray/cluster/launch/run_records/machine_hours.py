@@ -4,10 +4,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from abaw_ray.cluster.machines.autoscaler import machine_types
 from abaw_ray.cluster.machines.session import RaySession
+from abaw_ray.core.repeated import repeated
 
 _logger = logging.getLogger(__name__)
 _INTERVAL_S = 15.0
@@ -24,7 +26,7 @@ def machines_now(session: RaySession) -> Mapping[str, int]:
 
 
 class MachineHours:
-    """Adds up the hours of the machines by stage, in a thread of its own, between ``start`` and ``stop``."""
+    """Adds up the hours of the machines by stage, in a thread of its own, while the block of ``sampled`` runs."""
 
     def __init__(
         self, machines: Callable[[], Mapping[str, int]], clock: Callable[[], float] = time.monotonic, on_sample: Callable[[], None] = lambda: None
@@ -33,18 +35,16 @@ class MachineHours:
         self._machines, self._clock, self._on_sample = machines, clock, on_sample
         self._stage, self._last, self._known = "", clock(), dict[str, int]()
         self._hours: dict[str, Counter[str]] = {}
-        self._lock, self._ended = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._sample_again, daemon=True)
+        self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Begin to sample."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take the last sample and end."""
-        self._ended.set()
-        self._thread.join(timeout=_INTERVAL_S)
-        self.sample()
+    @contextmanager
+    def sampled(self) -> Iterator[None]:
+        """Take samples while the block runs, and the last one at its end."""
+        try:
+            with repeated(self._sample_again, _INTERVAL_S, end_s=_INTERVAL_S):
+                yield
+        finally:
+            self.sample()
 
     def begin(self, stage: str) -> None:
         """The hours from now on are those of this stage."""
@@ -75,6 +75,5 @@ class MachineHours:
             return {}
 
     def _sample_again(self) -> None:
-        while not self._ended.wait(_INTERVAL_S):
-            self.sample()
-            self._on_sample()
+        self.sample()
+        self._on_sample()

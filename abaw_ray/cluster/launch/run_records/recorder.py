@@ -113,20 +113,18 @@ def recorded(run: Run[Any]) -> Iterator[Recorder]:
     recorder = Recorder(run)
     recorder.folder.write_settings(run.config)
     recorder.update()
-    recorder.hours.start()
-    try:
-        with run.events.uploaded(run.storage, f"{recorder.folder.path}/{EVENTS_FOLDER}"):
-            yield recorder
-        recorder.update(status="done", finished=_now())
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        recorder.hours.sample()
-        text = "" if stopped else " ".join(str(error).split())[:500] or type(error).__name__
-        with suppress(StorageError):  # the first error counts
-            recorder.update(status="stopped" if stopped else "failed", error=text, finished=_now())
-        raise
-    finally:
-        recorder.hours.stop()
+    with recorder.hours.sampled():
+        try:
+            with run.events.uploaded(run.storage, f"{recorder.folder.path}/{EVENTS_FOLDER}"):
+                yield recorder
+            recorder.update(status="done", finished=_now())
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            recorder.hours.sample()
+            text = "" if stopped else " ".join(str(error).split())[:500] or type(error).__name__
+            with suppress(StorageError):  # the first error counts
+                recorder.update(status="stopped" if stopped else "failed", error=text, finished=_now())
+            raise
 
 
 def scores_of(record: Record) -> dict[str, float]:
