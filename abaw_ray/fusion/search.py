@@ -23,7 +23,7 @@ from abaw_ray.fusion.selected import Selected, metrics_figures, pooled_figures, 
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 
-REVISION = 5
+REVISION = 6
 """Raised when the same features and settings give other models, scores or figures."""
 
 

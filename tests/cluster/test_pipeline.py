@@ -121,6 +121,14 @@ def test_every_score_and_difference_has_an_interval_and_follows_from_the_table_o
     assert figures["official_without_audio"]["macro_f1"] == summary["official_without_audio"]["macro_f1"]
 
 
+def test_the_scores_of_the_five_folds_follow_from_their_table_of_recordings(config, session, summary):
+    run = Run(config, session)
+    evaluations = read_evaluations(run.storage.read_table(f"{SWEEP_FUSION.require(run).outputs['run']}/cv/recordings.parquet"))
+    cross_fitted, in_sample = evaluations["cv"], evaluations["cv_in_sample"]
+    assert cross_fitted.score()["macro_f1"] == summary["cv"]["macro_f1"] and cross_fitted.interval() == summary["cv"]["interval"]
+    assert in_sample.minus(cross_fitted)["macro_f1"] == pytest.approx(summary["cv"]["optimism"])
+
+
 def test_each_search_has_its_optimism_and_the_score_of_validation_beside_it(summary):
     assert set(summary["searches"]) == {"fused", *UNIMODAL}
     for search in summary["searches"].values():

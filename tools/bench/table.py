@@ -32,11 +32,12 @@ def command_line(module: str, **options: Path | tuple[object, ...] | str | float
     """
     words = [f"python -m {module}"]
     for name, value in options.items():
+        option = name.replace("_", "-")
         if value is True:
-            words.append(f"--{name}")
+            words.append(f"--{option}")
         elif value is not None and value is not False and value != ():
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{name}", *(one.name if isinstance(one, Path) else f"{one:g}" if isinstance(one, float) else str(one) for one in values)]
+            words += [f"--{option}", *(one.name if isinstance(one, Path) else f"{one:g}" if isinstance(one, float) else str(one) for one in values)]
     return " ".join(words)
 
 

@@ -71,7 +71,7 @@ def main(
     figures = compare(matrices, classes)
     console.print(_table(figures))
     if out:
-        command = command_line("tools.data.augmentation", seeds=seeds, **{name.replace("_", "-"): value for name, value in sizes.items()})
+        command = command_line("tools.data.augmentation", seeds=seeds, **sizes)
         run = metadata("torch", "timm") | {"command": command, "seeds": seeds, **sizes, "data": facts}
         out.write_text(json.dumps(rounded(run | {"scores": figures}), indent=1) + "\n")
         echo(str(out))

@@ -19,7 +19,7 @@ from abaw_ray.cluster.launch.pipeline import STAGES
 from abaw_ray.cluster.launch.plan import show_plan
 from abaw_ray.cluster.stages.stage_two.baselines import BASELINE_VECTORS, SCORE_BASELINES
 from abaw_ray.cluster.stages.stage_two.predictions import PREDICT
-from abaw_ray.cluster.stages.stage_two.validation import RECORDINGS_FILE
+from abaw_ray.cluster.stages.stage_two.tables import RECORDINGS_FILE
 from abaw_ray.core.errors import AbawError, StageError
 from abaw_ray.core.progress import console, echo
 from abaw_ray.report.ablation.page import AblationPage, write_ablation

@@ -24,7 +24,7 @@ from abaw_ray.cluster.stages.fold_features import EXTRACT_FOLD_FEATURES
 from abaw_ray.cluster.stages.stage_one.fold_encoders import TRAIN_FOLD_ENCODERS
 from abaw_ray.cluster.stages.stage_two.encoder_frames import encoder_frames
 from abaw_ray.cluster.stages.stage_two.folds import repeated_folds, score_repeat, write_folds
-from abaw_ray.cluster.stages.stage_two.tables import write_tables
+from abaw_ray.cluster.stages.stage_two.tables import RECORDINGS_FILE, write_tables
 from abaw_ray.cluster.stages.stage_two.trials import FEWER_TRIALS, Sweep, run_trials
 from abaw_ray.cluster.stages.workloads.sweep import sweep_workload
 from abaw_ray.core.progress import echo, progress
@@ -43,6 +43,7 @@ from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
 from abaw_ray.fusion.evaluation.fold_encoders import CrossValidationByEncoder
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.selected import select, selection_figures
+from abaw_ray.scoring.evaluation import evaluations_table
 from abaw_ray.scoring.fill import most_frequent_class
 
 UNIMODAL = ("visual", "speech")
@@ -186,6 +187,8 @@ def final_cv(sweep: Sweep, frames: Frames, candidate: dict[str, Any]) -> dict[st
     rows = (folds.fold_of_row >= 0).nonzero()[0]
     table = logits_table(folds.frames, rows, selected.logits[rows], selected.gate[rows], folds.fold_of_row[rows])
     sweep.store.storage.write_table(f"{sweep.folder}/cv/out_of_fold.parquet", table)
+    evaluations = {"cv": selected.cross_fitted, "cv_in_sample": selected.in_sample}
+    sweep.store.storage.write_table(f"{sweep.folder}/cv/{RECORDINGS_FILE}", evaluations_table(evaluations))
     return _write_selection(sweep, "cv", selection_figures(selected, len(rows)))
 
 

@@ -1,4 +1,4 @@
-"""Candidates of a sweep and their epochs as Parquet, for anyone's own analysis."""
+"""Tables of Stage II as Parquet, for anyone's own analysis: candidates of a sweep, their epochs, and confusion matrices by recording."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,8 @@ import pyarrow as pa
 from abaw_ray.core.storage.storage import Storage
 
 CANDIDATES_FILE, EPOCHS_FILE = "candidates.parquet", "epochs.parquet"
+RECORDINGS_FILE = "recordings.parquet"
+"""Confusion matrices by evaluation and recording, from which every score and every paired difference follows."""
 
 
 def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from abaw_ray.cluster.stages.annotations import AnnotationSet
 from abaw_ray.cluster.stages.stage_two.encoder_frames import EncoderFrames
 from abaw_ray.cluster.stages.stage_two.fusion import UNIMODAL
+from abaw_ray.cluster.stages.stage_two.tables import RECORDINGS_FILE
 from abaw_ray.core.settings import from_plain
 from abaw_ray.core.stage_store.record import Item
 from abaw_ray.core.stage_store.stage_store import StageStore
@@ -26,9 +27,6 @@ from abaw_ray.fusion.trained import TrainedFusion
 from abaw_ray.predict.subjects import Boxes, SubjectPrediction, confusion_matrices, predict_subjects, prediction_table
 from abaw_ray.scoring.evaluation import Evaluation, evaluations_table
 from abaw_ray.scoring.postprocessing import Postprocessing
-
-RECORDINGS_FILE = "recordings.parquet"
-"""Confusion matrices by evaluation and recording, from which every score and every paired difference follows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,102 @@
+"""Compares the scores of two versions of the code on the same synthetic data: paired differences over recordings, for each seed and on average.
+
+python -m tools.data.compare_seeds --seeds 0 1 2                                       (in a checkout of each version)
+python -m tools.data.compare_versions --before ../other/runs/demo-seeds --seeds 0 1 2
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import tyro
+from rich.table import Table
+
+from abaw_ray.core.errors import DataError, MissingError
+from abaw_ray.core.progress import console, echo
+from abaw_ray.scoring.bootstrap import paired_difference
+from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
+from abaw_ray.scoring.metrics import macro_f1
+from tools.bench.table import command_line, metadata, report_error
+
+EVALUATIONS = {
+    "official": "official validation",
+    "cv": "five folds, cross-fitted",
+    "visual": "face only",
+    "speech": "audio only",
+}
+"""Evaluations that are compared -> names in the table; all are pooled over the frames of their recordings."""
+FILES = ("predictions/*/outputs/*/recordings.parquet", "fusion/*/outputs/*/cv/recordings.parquet")
+"""Where a run has its confusion matrices by recording; of several, the newest counts."""
+
+
+def main(
+    before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None, versions: tuple[str, ...] = ()
+) -> int:
+    """Print macro-F1 before and after by seed, and the mean difference with its 95 % interval over recordings; returns the exit code.
+
+    Args:
+        before: Folder of the runs of the older version, as ``tools.data.compare_seeds`` writes it: one folder per seed.
+        after: The same of the newer version.
+        seeds: Seeds that both have.
+        out: JSON file of all figures.
+        versions: Names of the two versions for that file, for example their commits.
+    """
+    try:
+        figures = compare(*([read_run(folder / str(seed)) for seed in seeds] for folder in (before, after)))
+    except DataError as error:
+        return report_error(error)
+    console.print(_table(figures))
+    if out:
+        command = command_line("tools.data.compare_versions", before=before, seeds=seeds)
+        out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "versions": versions, "scores": figures}, indent=1) + "\n")
+        echo(str(out))
+    return 0
+
+
+def read_run(folder: Path) -> dict[str, Evaluation]:
+    """The evaluations of a finished run, by name.
+
+    Raises:
+        MissingError: it has none.
+    """
+    found = {}
+    for pattern in FILES:
+        files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+        if not files:
+            raise MissingError(f"{folder}/{pattern}: no such file; run tools.data.compare_seeds in that checkout first")
+        found |= read_evaluations(pq.read_table(files[-1]))
+    return {name: found[name] for name in EVALUATIONS}
+
+
+def compare(before: list[dict[str, Evaluation]], after: list[dict[str, Evaluation]]) -> list[dict[str, Any]]:
+    """A row per evaluation: macro-F1 by seed of both versions, and the mean of after minus before with its 95 % interval over recordings.
+
+    Raises:
+        DataError: the versions have other recordings or annotations: their synthetic data differ, so nothing is paired.
+    """
+    rows = []
+    for name in EVALUATIONS:
+        counts = {when: [one[name].counts for one in runs] for when, runs in (("before", before), ("after", after))}
+        if any(one[name].recordings != other[name].recordings for one, other in zip(before, after, strict=True)):
+            raise DataError(f"{EVALUATIONS[name]}: the versions have other recordings, so there is nothing to pair; compare runs on the same data")
+        try:
+            difference, *interval = paired_difference(counts["after"], counts["before"], seed=0)
+        except ValueError as error:
+            raise DataError(f"{EVALUATIONS[name]}: {error}") from None
+        scores = {when: [float(macro_f1(matrices.sum(axis=0))) for matrices in of_seeds] for when, of_seeds in counts.items()}
+        rows.append({"evaluation": name, **scores, "difference": difference, "interval": interval})
+    return rows
+
+
+def _table(figures: list[dict[str, Any]]) -> Table:
+    table = Table("macro-F1, pooled", "before, by seed", "after, by seed", "mean difference", "95 % interval, paired")
+    for row in figures:
+        by_seed = [" ".join(f"{score:.3f}" for score in row[when]) for when in ("before", "after")]
+        table.add_row(EVALUATIONS[row["evaluation"]], *by_seed, f"{row['difference']:+.3f}", "{:+.3f} to {:+.3f}".format(*row["interval"]))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))
