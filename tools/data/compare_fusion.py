@@ -15,6 +15,7 @@ import numpy as np
 import tyro
 from rich.table import Table
 
+from abaw_ray.cluster.launch.presets import PRESETS
 from abaw_ray.core.progress import console, echo
 from abaw_ray.fusion import search
 from abaw_ray.fusion.config import Head
@@ -54,17 +55,18 @@ def main(
         search_heads: Heads that have a search of their own, besides ``frame``.
         out: JSON file of all figures.
     """
-    evaluations: ByVariant = {}
+    sweep, evaluations = PRESETS[preset][1].sweep, ByVariant()
+    trials = trials or sweep.trials
     for seed in seeds:
         data = read_synthetic_data(seed, preset)
-        data = replace(data, config=replace(data.config, trials=trials or data.config.trials))
+        data = replace(data, config=replace(data.config, trials=trials))
         for key, evaluation in evaluate(data, f"seed {seed}", search_heads).items():
             evaluations.setdefault(key, []).append(evaluation)
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        command = command_line("tools.data.compare_fusion", seeds=seeds, trials=data.config.trials, search_heads=search_heads)
-        run = metadata("torch", "optuna") | {"command": command, "preset": preset, "seeds": seeds, "candidates": data.config.candidates}
+        command = command_line("tools.data.compare_fusion", seeds=seeds, trials=trials, search_heads=search_heads)
+        run = metadata("torch", "optuna") | {"command": command, "preset": preset, "seeds": seeds, "candidates": sweep.candidates}
         out.write_text(json.dumps(run | {"scores": figures}, indent=1) + "\n")
         echo(str(out))
 
