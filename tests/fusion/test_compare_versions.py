@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from abaw_ray.core.errors import DataError
 from abaw_ray.scoring.evaluation import Evaluation, evaluations_table
 from tools.data.compare_versions import EVALUATIONS, main
 
@@ -27,7 +29,7 @@ def test_the_difference_is_the_mean_over_seeds_of_after_minus_before(tmp_path, c
     for seed, after in ((0, RIGHT), (1, WRONG)):
         write_run(tmp_path / "before" / str(seed), WRONG)
         write_run(tmp_path / "after" / str(seed), after)
-    assert main(tmp_path / "before", tmp_path / "after", seeds=(0, 1), out=tmp_path / "scores.json", versions=("a", "b")) == 0
+    main(tmp_path / "before", tmp_path / "after", seeds=(0, 1), out=tmp_path / "scores.json", versions=("a", "b"))
     figures = json.loads((tmp_path / "scores.json").read_text())
     assert figures["versions"] == ["a", "b"] and figures["seeds"] == [0, 1]
     assert [row["evaluation"] for row in figures["scores"]] == list(EVALUATIONS)
@@ -43,7 +45,7 @@ def test_of_several_results_the_newest_counts(tmp_path):
     write_run(tmp_path / "after" / "0", WRONG, "run-1")
     for path in (tmp_path / "after").rglob("run-2/**/recordings.parquet"):
         os.utime(path, (1, 1))
-    assert main(tmp_path / "before", tmp_path / "after", seeds=(0,), out=tmp_path / "scores.json") == 0
+    main(tmp_path / "before", tmp_path / "after", seeds=(0,), out=tmp_path / "scores.json")
     assert [row["difference"] for row in json.loads((tmp_path / "scores.json").read_text())["scores"]] == [-1.0] * len(EVALUATIONS)
 
 
@@ -55,10 +57,9 @@ def test_of_several_results_the_newest_counts(tmp_path):
         (lambda folder: folder.mkdir(), "predictions/*/outputs/*/recordings.parquet: no such file; run tools.data.compare_seeds"),
     ],
 )
-def test_other_annotations_and_missing_runs_are_one_line(tmp_path, capsys, change, message):
+def test_versions_with_other_annotations_or_without_a_run_are_not_compared(tmp_path, change, message):
     write_run(tmp_path / "before" / "0", RIGHT)
     (tmp_path / "after").mkdir()
     change(tmp_path / "after" / "0")
-    assert main(tmp_path / "before", tmp_path / "after", seeds=(0,)) == 3
-    captured = capsys.readouterr()
-    assert message in captured.err and captured.err.count("\n") == 1
+    with pytest.raises(DataError, match=re.escape(message)):
+        main(tmp_path / "before", tmp_path / "after", seeds=(0,))

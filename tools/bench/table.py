@@ -47,6 +47,14 @@ def report_error(error: AbawError) -> int:
     return error.exit_code
 
 
+def run_main(main: Callable[..., None]) -> None:
+    """Run a tool with the options of the command line; an error of the input is one line, and the exit code that of its kind."""
+    try:
+        tyro.cli(main)
+    except AbawError as error:
+        sys.exit(report_error(error))
+
+
 def metadata(*packages: str) -> dict:
     """Return date, machine, git revision and package versions (also of ``packages``) of a run."""
     return {

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.table import Table
 
 from abaw_ray.cluster.launch.presets import PRESETS
@@ -23,7 +22,7 @@ from abaw_ray.fusion.evaluation.protocols import score_official_val, train_offic
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
-from tools.bench.table import command_line, metadata
+from tools.bench.table import command_line, metadata, run_main
 from tools.data.synthetic_search import SyntheticData, read_synthetic_data, run_search, score_subjects, selected_again
 
 BASE, SEARCHED = "unsearched", "searched"
@@ -146,4 +145,4 @@ def _table(figures: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_main(main)

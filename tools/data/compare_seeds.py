@@ -3,7 +3,6 @@
 python -m tools.data.compare_seeds --seeds 0 1 2          (three demos: about half an hour on two cores)
 """
 
-import tyro
 from rich.table import Table
 
 from abaw_ray.cluster.engine.run import Run
@@ -14,6 +13,7 @@ from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import PRESETS
 from abaw_ray.cluster.machines.session import RaySession
 from abaw_ray.core.progress import console, echo, redirect_library_output
+from tools.bench.table import run_main
 
 
 def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
@@ -38,4 +38,4 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), preset: str = "demo") -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_main(main)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.table import Table
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
@@ -37,7 +36,7 @@ from abaw_ray.media.video import decode
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
-from tools.bench.table import metadata, rounded
+from tools.bench.table import metadata, rounded, run_main
 from tools.data.compare_seeds import with_seed
 from tools.data.synthetic_search import SyntheticData, read_synthetic_data, score_subjects, selected_again
 
@@ -230,4 +229,4 @@ def _table(scores: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_main(main)

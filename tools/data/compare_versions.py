@@ -5,12 +5,10 @@ python -m tools.data.compare_versions --before ../other/runs/demo-seeds --seeds 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import tyro
 from rich.table import Table
 
 from abaw_ray.core.errors import DataError, MissingError
@@ -18,7 +16,7 @@ from abaw_ray.core.progress import console, echo
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
 from abaw_ray.scoring.metrics import macro_f1
-from tools.bench.table import command_line, metadata, report_error
+from tools.bench.table import command_line, metadata, run_main
 
 EVALUATIONS = {
     "official": "official validation",
@@ -33,8 +31,8 @@ FILES = ("predictions/*/outputs/*/recordings.parquet", "fusion/*/outputs/*/cv/re
 
 def main(
     before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None, versions: tuple[str, ...] = ()
-) -> int:
-    """Print macro-F1 before and after by seed, and the mean difference with its 95 % interval over recordings; returns the exit code.
+) -> None:
+    """Print macro-F1 before and after by seed, and the mean difference with its 95 % interval over recordings.
 
     Args:
         before: Folder of the runs of the older version, as ``tools.data.compare_seeds`` writes it: one folder per seed.
@@ -42,17 +40,16 @@ def main(
         seeds: Seeds that both have.
         out: JSON file of all figures.
         versions: Names of the two versions for that file, for example their commits.
+
+    Raises:
+        DataError: a run has no confusion matrices by recording, or the versions have other recordings or annotations.
     """
-    try:
-        figures = compare(*([read_run(folder / str(seed)) for seed in seeds] for folder in (before, after)))
-    except DataError as error:
-        return report_error(error)
+    figures = compare(*([read_run(folder / str(seed)) for seed in seeds] for folder in (before, after)))
     console.print(_table(figures))
     if out:
         command = command_line("tools.data.compare_versions", before=before, seeds=seeds)
         out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "versions": versions, "scores": figures}, indent=1) + "\n")
         echo(str(out))
-    return 0
 
 
 def read_run(folder: Path) -> dict[str, Evaluation]:
@@ -99,4 +96,4 @@ def _table(figures: list[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    run_main(main)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.table import Table
 
 from abaw_ray.core.progress import console, echo
@@ -27,7 +26,7 @@ from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from abaw_ray.scoring.postprocessing import Postprocessing
-from tools.bench.table import command_line, metadata
+from tools.bench.table import command_line, metadata, run_main
 from tools.data.synthetic_search import SyntheticData, read_synthetic_data, run_search, score_subjects
 
 KINDS = ("in-sample", "cross-fitted", "nested")
@@ -113,4 +112,4 @@ def _table(figures: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_main(main)
