@@ -18,7 +18,7 @@ class RunsConfig:
     show: str = ""
     """Show one run with its stages, scores and settings: the beginning of its name, or last."""
     compare: tuple[str, ...] = ()
-    """Compare two runs: the beginnings of their names, or last."""
+    """Compare two runs: the beginnings of their names, or last. Scores on the same frames have a paired interval over recordings."""
     json: bool = False
     """Print the records as JSON."""
 
@@ -50,6 +50,7 @@ LINE = CommandLine(
 def main(name: str, args: list[str]) -> int:
     """Run the command; returns the exit code."""
     config = parse(LINE, args)
+    from abaw_ray.cluster.launch.run_records.paired import paired_scores
     from abaw_ray.cluster.launch.run_records.record import RUNS_FOLDER, RunFolder, find_run, list_runs
     from abaw_ray.cluster.launch.run_records.text import compare_lines, list_lines, run_lines
     from abaw_ray.core.settings import flatten, to_plain
@@ -67,7 +68,7 @@ def main(name: str, args: list[str]) -> int:
     elif config.show:
         print("\n".join(run_lines(runs[0], settings[0])))
     elif config.compare:
-        print("\n".join(compare_lines(runs[0], runs[1], (settings[0], settings[1]))))
+        print("\n".join(compare_lines(runs[0], runs[1], (settings[0], settings[1]), paired_scores(storage, runs[0], runs[1]))))
     else:
         print("\n".join([*list_lines(runs), f"records: {storage.uri(RUNS_FOLDER)}"]) if runs else f"{storage.uri(RUNS_FOLDER)}: no runs")
     return 0

@@ -1,11 +1,13 @@
 """Records of runs: what they have after success, an error and a stop; the list, one run, and two side by side."""
 
 import json
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
@@ -26,6 +28,8 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.features.config import DeviceConfig
 from abaw_ray.predict.config import AnalysisConfig, OutputConfig
+from abaw_ray.scoring.evaluation import Evaluation, evaluations_table
+from abaw_ray.scoring.metrics import macro_f1
 
 
 class Stage:
@@ -37,7 +41,7 @@ class Stage:
     def complete(self, run):
         if self.error:
             raise self.error
-        outputs = {"a": "a.parquet", "b": "b.parquet"}
+        outputs = {"run": f"{self.name}/{run.id}", "b": "b.parquet"}
         return Record(stage=self.name, store="", outputs=outputs, failures=[], settings={}, inputs=[], figures=self.figures, seconds=1.0, revision=1)
 
 
@@ -267,6 +271,48 @@ def test_the_command_lists_shows_and_compares(start, capsys):
     assert any(line.split() == ["cluster_size", "cpu-2"] for line in compared)
     assert not any("max_failures" in line for line in compared), "equal settings are left out"
     assert [record["scores"] for record in json.loads("\n".join(lines("--show", second.id, "--json")))] == [{"cv": 0.6}]
+
+
+def evaluation(correct, recordings=("one", "two", "three")):
+    """Three recordings; of each class, 10 frames are annotated, and this many are recognized in each recording."""
+    return Evaluation(recordings, np.array([np.eye(8, dtype=int) * n + np.roll(np.eye(8, dtype=int), 1, axis=1) * (10 - n) for n in correct]))
+
+
+def test_scores_on_the_same_frames_are_compared_by_recording(start, capsys):
+    first, second = start(), start()
+    by_run = {
+        first: {
+            "official": evaluation((4, 5, 6)),
+            "cv": evaluation((4, 5, 6)),
+            "visual": evaluation((4, 5, 6)),
+            "official_unsmoothed": evaluation((4, 5, 6)),
+        },
+        second: {"official": evaluation((5, 6, 7)), "cv": evaluation((5, 6, 7), ("one", "two", "four")), "speech": evaluation((5, 6, 7))},
+    }
+    for run, evaluations in by_run.items():
+        with recorded(run) as recorder:
+            recorder.complete(Stage("fusion", FUSION))
+            recorder.complete(Stage("predictions", {"official_val": {"macro_f1": macro_f1(evaluations["official"].counts.sum(axis=0))}}))
+        folds = {"cv": evaluations.pop("cv")}
+        run.storage.write_table(f"fusion/{run.id}/cv/recordings.parquet", evaluations_table(folds))
+        run.storage.write_table(f"predictions/{run.id}/recordings.parquet", evaluations_table(evaluations))
+    assert main("runs", [first.storage.uri(), "--compare", first.id, second.id]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.endswith("second minus first (95 % interval, paired by recording)")
+    scores = [re.split(r"  +", line.removeprefix("macro-F1 ")) for line in lines if line.startswith("macro-F1 ")]
+    assert ["official_val", "0.500", "0.600", "+0.100 (+0.100 to +0.100)"] in scores
+    assert ["cv, pooled", "0.500", "0.600", "+0.100 (not paired: other frames, or one recording)"] in scores
+    assert [name for name, *_ in scores] == ["cv", "official_val", "cv, pooled"], "what one of them lacks is not compared"
+
+
+def test_runs_whose_results_were_deleted_are_compared_without_intervals(start, capsys):
+    first, second = start(), start()
+    for run in (first, second):
+        with recorded(run) as recorder:
+            recorder.complete(Stage("fusion", FUSION))
+    assert main("runs", [first.storage.uri(), "--compare", first.id, second.id]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.endswith("second minus first") and any(line.split() == ["macro-F1", "cv", "0.500", "0.500", "+0.000"] for line in lines)
 
 
 def test_an_empty_storage_has_no_runs_and_two_are_compared(tmp_path, capsys):

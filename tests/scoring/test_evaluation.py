@@ -33,6 +33,14 @@ def test_a_difference_is_paired_by_recording():
     assert len(per_class["interval"]) == 8 and all(low <= high for low, high in per_class["interval"])
 
 
+def test_evaluations_of_other_recordings_have_no_difference():
+    one, other = make_evaluation(0), make_evaluation(0)
+    renamed = Evaluation((*other.recordings[:-1], "recording x"), other.counts)
+    for difference in (one.minus, one.minus_per_class):
+        with pytest.raises(ValueError, match="other recordings"):
+            difference(renamed)
+
+
 def test_fewer_than_two_recordings_give_a_score_and_no_interval():
     one, other = (make_evaluation(seed).without({"recording 0", "recording 1", "recording 3"}) for seed in range(2))
     assert (

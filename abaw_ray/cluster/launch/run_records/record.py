@@ -63,6 +63,8 @@ class RunRecord:
     """Name -> the stage in this run, in the order in which they ran."""
     scores: dict[str, float] = field(default_factory=dict)
     """Name -> macro-F1; empty where the command computes none."""
+    recordings: dict[str, str] = field(default_factory=dict)
+    """Stage -> table of its confusion matrices by recording, below the storage root."""
 
     @property
     def machine_hours(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ import dataclasses
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import Stage
 from abaw_ray.cluster.launch.run_records.machine_hours import MachineHours, machines_now
 from abaw_ray.cluster.launch.run_records.record import RunFolder, RunRecord, StageRun
+from abaw_ray.cluster.stages.stage_two.tables import RECORDINGS_FILE
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.settings import digest
 from abaw_ray.core.stage_store.provenance import code_digest, git_revision
@@ -57,7 +58,7 @@ class Recorder:
         self._begin(stage.name)
         record = stage.complete(self.run)
         already_done = before is not None and before.finished == record.finished
-        self._end(already_done=already_done, items=len(record.outputs), failed=len(record.failures), scores=scores_of(record))
+        self._end(already_done=already_done, items=len(record.outputs), failed=len(record.failures), record=record)
         return record
 
     @contextmanager
@@ -73,12 +74,13 @@ class Recorder:
             self.record = dataclasses.replace(self.record, stages=self._stages())  # with one whose error did not end the run
             self._stage = (name, time.monotonic())
 
-    def _end(self, *, scores: Mapping[str, float] | None = None, **counts: Any) -> None:
+    def _end(self, *, record: Record | None = None, **counts: Any) -> None:
         self.hours.sample()
         with self._lock:
-            (name, _), ran = self._stage, self._ran(**counts)
+            (name, _), ran, last = self._stage, self._ran(**counts), self.record
             self._stage = ("", 0.0)
-            self.update(stages=self.record.stages | {name: ran}, scores={**self.record.scores, **(scores or {})})
+            scores, recordings = (scores_of(record), recordings_of(record)) if record else ({}, {})
+            self.update(stages=last.stages | {name: ran}, scores=last.scores | scores, recordings=last.recordings | recordings)
 
     def update(self, **changes: Any) -> None:
         """Change these fields of the record and write it, with the stage that runs."""
@@ -135,6 +137,12 @@ def scores_of(record: Record) -> dict[str, float]:
     if record.stage == "fusion":
         return {"cv": figures["cv"]["cross_fitted"]["mean"]}
     return {"official_val": figures["official_val"]["macro_f1"]} if record.stage == "predictions" else {}
+
+
+def recordings_of(record: Record) -> dict[str, str]:
+    """Stage -> its table of confusion matrices by recording, of the stages that have one."""
+    folders = {"fusion": "/cv", "predictions": ""}
+    return {record.stage: f"{record.run_output}{folders[record.stage]}/{RECORDINGS_FILE}"} if record.stage in folders else {}
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from abaw_ray.cluster.launch.run_records.paired import PairedScore
 from abaw_ray.cluster.launch.run_records.record import RunRecord
 from abaw_ray.core.text_columns import text_columns
 from abaw_ray.core.units import duration_text
@@ -43,16 +44,19 @@ def run_lines(run: RunRecord, settings: Mapping[str, Any]) -> list[str]:
     return [*text_columns(head), "", *text_columns(stages), "", *text_columns(scores), "", *text_columns(values)]
 
 
-def compare_lines(first: RunRecord, second: RunRecord, settings: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
-    """Scores, durations and settings of two runs, as far as they differ."""
-    rows = [("", first.id, second.id, "second minus first")]
+def compare_lines(
+    first: RunRecord, second: RunRecord, settings: tuple[Mapping[str, Any], Mapping[str, Any]], paired: Mapping[str, PairedScore]
+) -> list[str]:
+    """Scores, durations and settings of two runs, as far as they differ; ``paired`` has the scores that follow from recordings, by name."""
+    rows = [("", first.id, second.id, "second minus first" + (" (95 % interval, paired by recording)" if paired else ""))]
     rows += [(name, getattr(first, name), getattr(second, name), "") for name in ("command", "status", "started", "settings", "code", "git")]
     rows += [("took", _took(first), _took(second), "")]
     rows += [("machine hours", hours_text(first.machine_hours), hours_text(second.machine_hours), "")]
     rows += [("USD", _usd(first.usd), _usd(second.usd), "" if first.usd is None or second.usd is None else f"{second.usd - first.usd:+.2f}")]
-    for name in _union(first.scores, second.scores):
-        one, other = first.scores.get(name), second.scores.get(name)
-        rows.append((f"macro-F1 {name}", _score(one), _score(other), f"{other - one:+.3f}" if one is not None and other is not None else ""))
+    for name in _union(_union(first.scores, second.scores), paired):
+        one, other = (paired[name].first, paired[name].second) if name in paired else (first.scores.get(name), second.scores.get(name))
+        difference = f"{other - one:+.3f}" if one is not None and other is not None else ""
+        rows.append((f"macro-F1 {name}", _score(one), _score(other), difference + _interval(paired.get(name))))
     for name in _union(first.stages, second.stages):
         rows.append((f"stage {name}", _stage_text(first, name), _stage_text(second, name), ""))
     old, new = settings
@@ -88,6 +92,12 @@ def _usd(cost: float | None) -> str:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(score: PairedScore | None) -> str:
+    if score is None:
+        return ""
+    return " ({:+.3f} to {:+.3f})".format(*score.interval) if score.interval else " (not paired: other frames, or one recording)"
 
 
 def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
