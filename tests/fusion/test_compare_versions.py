@@ -29,9 +29,9 @@ def test_the_difference_is_the_mean_over_seeds_of_after_minus_before(tmp_path, c
     for seed, after in ((0, RIGHT), (1, WRONG)):
         write_run(tmp_path / "before" / str(seed), WRONG)
         write_run(tmp_path / "after" / str(seed), after)
-    main(tmp_path / "before", tmp_path / "after", seeds=(0, 1), out=tmp_path / "scores.json", versions=("a", "b"))
+    main(tmp_path / "before", tmp_path / "after", seeds=(0, 1), out=tmp_path / "scores.json", commits=("a", "b"))
     figures = json.loads((tmp_path / "scores.json").read_text())
-    assert figures["versions"] == ["a", "b"] and figures["seeds"] == [0, 1]
+    assert figures["commits"] == ["a", "b"] and figures["seeds"] == [0, 1]
     assert [row["evaluation"] for row in figures["scores"]] == list(EVALUATIONS)
     for row in figures["scores"]:
         assert (row["before"], row["after"]) == ([0.0, 0.0], [1.0, 0.0])

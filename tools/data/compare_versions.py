@@ -30,7 +30,7 @@ FILES = ("predictions/*/outputs/*/recordings.parquet", "fusion/*/outputs/*/cv/re
 
 
 def main(
-    before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None, versions: tuple[str, ...] = ()
+    before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None, commits: tuple[str, ...] = ()
 ) -> None:
     """Print macro-F1 before and after by seed, and the mean difference with its 95 % interval over recordings.
 
@@ -39,7 +39,7 @@ def main(
         after: The same of the newer version.
         seeds: Seeds that both have.
         out: JSON file of all figures.
-        versions: Names of the two versions for that file, for example their commits.
+        commits: Those of the two versions, for that file.
 
     Raises:
         DataError: a run has no confusion matrices by recording, or the versions have other recordings or annotations.
@@ -47,8 +47,8 @@ def main(
     figures = compare(*([read_run(folder / str(seed)) for seed in seeds] for folder in (before, after)))
     console.print(_table(figures))
     if out:
-        command = command_line("tools.data.compare_versions", before=before, seeds=seeds)
-        out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "versions": versions, "scores": figures}, indent=1) + "\n")
+        command = command_line("tools.data.compare_versions", before=before, seeds=seeds, commits=commits)
+        out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "commits": commits, "scores": figures}, indent=1) + "\n")
         echo(str(out))
 
 
