@@ -18,7 +18,8 @@ class RunsConfig:
     show: str = ""
     """Show one run with its stages, scores and settings: the beginning of its name, or last."""
     compare: tuple[str, ...] = ()
-    """Compare two runs: the beginnings of their names, or last. Scores on the same frames have a paired interval over recordings."""
+    """Compare two runs: the beginnings of their names, or last. Scores of validation and of the five folds have paired intervals over recordings, if
+    both runs scored the same frames."""
     json: bool = False
     """Print the records as JSON."""
 

@@ -24,7 +24,7 @@ from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 
 REVISION = 6
-"""Raised when the same features and settings give other models, scores or figures."""
+"""Raised when the same features and settings give different models, scores, figures or files."""
 
 
 def candidate_config(config: SweepConfig, overrides: Mapping[str, Any], mode: str = "fused") -> FusionConfig:

@@ -55,9 +55,9 @@ class Evaluation:
         """The difference of the macro-F1 from that of another model on the same frames, and its paired interval, as plain values.
 
         Raises:
-            ValueError: other recordings or other annotations.
+            ValueError: different recordings, or different numbers of annotated frames of a class in one of them.
         """
-        self._check_recordings(other)
+        self._check_frames(other)
         if not self._can_be_resampled:
             return {"macro_f1": macro_f1(self.counts.sum(axis=0)) - macro_f1(other.counts.sum(axis=0)), "interval": None}
         difference, *interval = paired_difference([self.counts], [other.counts], seed=_SEED)
@@ -65,16 +65,18 @@ class Evaluation:
 
     def minus_per_class(self, other: "Evaluation") -> dict[str, Any]:
         """As ``minus``, of the F1 of each class: ``per_class`` and ``interval``, lower and upper end of each."""
-        self._check_recordings(other)
+        self._check_frames(other)
         if not self._can_be_resampled:
             difference = per_class_f1(self.counts.sum(axis=0)) - per_class_f1(other.counts.sum(axis=0))
             return {"per_class": difference.tolist(), "interval": None}
         difference, intervals = paired_difference_per_class([self.counts], [other.counts], seed=_SEED)
         return {"per_class": difference.tolist(), "interval": intervals.tolist()}
 
-    def _check_recordings(self, other: "Evaluation") -> None:
+    def _check_frames(self, other: "Evaluation") -> None:
         if self.recordings != other.recordings:
-            raise ValueError("the evaluations have other recordings; a paired difference needs the same recordings on both sides")
+            raise ValueError("the evaluations have different recordings; a paired difference needs the same recordings on both sides")
+        if (self.counts.sum(axis=-1) != other.counts.sum(axis=-1)).any():
+            raise ValueError("a recording has different annotations in the two evaluations; a paired difference needs the same frames on both sides")
 
     @property
     def _can_be_resampled(self) -> bool:

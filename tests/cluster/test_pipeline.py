@@ -129,6 +129,16 @@ def test_the_scores_of_the_five_folds_follow_from_their_table_of_recordings(conf
     assert in_sample.minus(cross_fitted)["macro_f1"] == pytest.approx(summary["cv"]["optimism"])
 
 
+def test_the_record_of_the_run_names_the_tables_of_recordings(config, session, summary):
+    run = Run(config, session)
+    recordings = {
+        "fusion": f"{SWEEP_FUSION.require(run).outputs['run']}/cv/recordings.parquet",
+        "predictions": f"{PREDICT.require(run).outputs['run']}/recordings.parquet",
+    }
+    assert recordings in [one.recordings for one in list_runs(run.storage)]
+    assert all(run.storage.exists(path) for path in recordings.values())
+
+
 def test_each_search_has_its_optimism_and_the_score_of_validation_beside_it(summary):
     assert set(summary["searches"]) == {"fused", *UNIMODAL}
     for search in summary["searches"].values():

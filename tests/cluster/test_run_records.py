@@ -301,7 +301,7 @@ def test_scores_on_the_same_frames_are_compared_by_recording(start, capsys):
     assert head.endswith("second minus first (95 % interval, paired by recording)")
     scores = [re.split(r"  +", line.removeprefix("macro-F1 ")) for line in lines if line.startswith("macro-F1 ")]
     assert ["official_val", "0.500", "0.600", "+0.100 (+0.100 to +0.100)"] in scores
-    assert ["cv, pooled", "0.500", "0.600", "+0.100 (not paired: other frames, or one recording)"] in scores
+    assert ["cv, pooled", "0.500", "0.600", "+0.100 (no interval: different frames, or one recording)"] in scores
     assert [name for name, *_ in scores] == ["cv", "official_val", "cv, pooled"], "what one of them lacks is not compared"
 
 

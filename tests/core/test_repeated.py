@@ -27,20 +27,31 @@ def test_a_block_that_ends_before_the_interval_has_no_call():
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_exception_of_the_call_ends_the_repetition_and_not_the_block():
-    calls = []
+    threads, called = [], threading.Event()
 
     def call():
-        calls.append(threading.current_thread())
+        threads.append(threading.current_thread())
+        called.set()
         raise ValueError
 
     with repeated(call, interval_s=0.001):
-        while not calls or calls[0].is_alive():
-            pass
-    assert len(calls) == 1
+        assert called.wait(timeout=30)
+        threads[0].join(timeout=30)
+        assert not threads[0].is_alive()
 
 
 def test_an_error_of_the_block_ends_the_repetition_and_is_raised():
-    running = threading.active_count()
-    with pytest.raises(KeyError), repeated(int, interval_s=0.001):
-        raise KeyError
-    assert threading.active_count() == running
+    threads, called = [], threading.Event()
+
+    def call():
+        threads.append(threading.current_thread())
+        called.set()
+
+    def block():
+        with repeated(call, interval_s=0.001):
+            assert called.wait(timeout=30)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        block()
+    assert not threads[0].is_alive()

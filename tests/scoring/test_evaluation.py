@@ -33,12 +33,16 @@ def test_a_difference_is_paired_by_recording():
     assert len(per_class["interval"]) == 8 and all(low <= high for low, high in per_class["interval"])
 
 
-def test_evaluations_of_other_recordings_have_no_difference():
-    one, other = make_evaluation(0), make_evaluation(0)
-    renamed = Evaluation((*other.recordings[:-1], "recording x"), other.counts)
+@pytest.mark.parametrize("recordings", [1, 4])
+def test_evaluations_of_different_frames_have_no_difference(recordings):
+    one = make_evaluation(0).without({f"recording {index}" for index in range(recordings, 4)})
+    renamed = Evaluation((*one.recordings[:-1], "recording x"), one.counts)
+    annotated_otherwise = Evaluation(one.recordings, one.counts[:, ::-1] + 1)
     for difference in (one.minus, one.minus_per_class):
-        with pytest.raises(ValueError, match="other recordings"):
+        with pytest.raises(ValueError, match="different recordings"):
             difference(renamed)
+        with pytest.raises(ValueError, match="different annotations"):
+            difference(annotated_otherwise)
 
 
 def test_fewer_than_two_recordings_give_a_score_and_no_interval():

@@ -26,7 +26,7 @@ from tools.bench.table import command_line, metadata, run_main
 from tools.data.synthetic_search import SyntheticData, read_synthetic_data, run_search, score_subjects, selected_again
 
 BASE, SEARCHED = "unsearched", "searched"
-VARIANTS: dict[str, dict[str, Any]] = {BASE: {}, "conv": {"head": "conv"}, "attention": {"head": "attention"}}
+VARIANTS: dict[str, dict[str, Any]] = {BASE: {"head": "frame"}, "conv": {"head": "conv"}, "attention": {"head": "attention"}}
 """Changes of the preset's fusion settings by name. The others are those of the best candidate of a search: ``searched`` with the frame-wise head,
 ``searched, conv`` and ``searched, attention`` of a search for that head.
 """
@@ -55,7 +55,7 @@ def main(
         out: JSON file of all figures.
     """
     sweep, evaluations = PRESETS[preset][1].sweep, ByVariant()
-    trials = trials or sweep.trials
+    trials = sweep.trials if trials is None else trials
     for seed in seeds:
         data = read_synthetic_data(seed, preset)
         data = replace(data, config=replace(data.config, trials=trials))
@@ -64,7 +64,7 @@ def main(
     figures = compare(evaluations)
     console.print(_table(figures))
     if out:
-        command = command_line("tools.data.compare_fusion", seeds=seeds, trials=trials, search_heads=search_heads)
+        command = command_line("tools.data.compare_fusion", seeds=seeds, preset=preset, trials=trials, search_heads=search_heads)
         run = metadata("torch", "optuna") | {"command": command, "preset": preset, "seeds": seeds, "candidates": sweep.candidates}
         out.write_text(json.dumps(run | {"scores": figures}, indent=1) + "\n")
         echo(str(out))

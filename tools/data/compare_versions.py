@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.table import Table
 
+from abaw_ray.cluster.launch.run_records.record import list_runs
 from abaw_ray.core.errors import DataError, MissingError
 from abaw_ray.core.progress import console, echo
+from abaw_ray.core.storage.filesystems import StorageConfig
+from abaw_ray.core.storage.storage import Storage
 from abaw_ray.scoring.bootstrap import paired_difference
 from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
 from abaw_ray.scoring.metrics import macro_f1
@@ -21,63 +23,62 @@ from tools.bench.table import command_line, metadata, run_main
 EVALUATIONS = {
     "official": "official validation",
     "cv": "five folds, cross-fitted",
+    "cv_in_sample": "five folds, in-sample",
     "visual": "face only",
     "speech": "audio only",
 }
 """Evaluations that are compared -> names in the table; all are pooled over the frames of their recordings."""
-FILES = ("predictions/*/outputs/*/recordings.parquet", "fusion/*/outputs/*/cv/recordings.parquet")
-"""Where a run has its confusion matrices by recording; of several, the newest counts."""
 
 
-def main(
-    before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None, commits: tuple[str, ...] = ()
-) -> None:
+def main(before: Path, after: Path = Path("runs/demo-seeds"), seeds: tuple[int, ...] = (0, 1, 2), out: Path | None = None) -> None:
     """Print macro-F1 before and after by seed, and the mean difference with its 95 % interval over recordings.
 
     Args:
-        before: Folder of the runs of the older version, as ``tools.data.compare_seeds`` writes it: one folder per seed.
+        before: Folder of the runs of the older version, as ``tools.data.compare_seeds`` writes it: one folder per seed, whose last run counts.
         after: The same of the newer version.
         seeds: Seeds that both have.
-        out: JSON file of all figures.
-        commits: Those of the two versions, for that file.
+        out: JSON file of all figures, with the git revisions of the runs.
 
     Raises:
-        DataError: a run has no confusion matrices by recording, or the versions have other recordings or annotations.
+        DataError: a run has no confusion matrices by recording, or the versions have different recordings or annotations.
     """
-    figures = compare(*([read_run(folder / str(seed)) for seed in seeds] for folder in (before, after)))
+    revisions, runs = zip(*(zip(*(read_run(folder / str(seed)) for seed in seeds), strict=True) for folder in (before, after)), strict=True)
+    figures = compare(*(list(of_seeds) for of_seeds in runs))
     console.print(_table(figures))
     if out:
-        command = command_line("tools.data.compare_versions", before=before, seeds=seeds, commits=commits)
-        out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "commits": commits, "scores": figures}, indent=1) + "\n")
+        command = command_line("tools.data.compare_versions", before=before, after=after, seeds=seeds)
+        git = {"before": revisions[0], "after": revisions[1]}
+        out.write_text(json.dumps(metadata("torch") | {"command": command, "seeds": seeds, "runs": git, "scores": figures}, indent=1) + "\n")
         echo(str(out))
 
 
-def read_run(folder: Path) -> dict[str, Evaluation]:
-    """The evaluations of a finished run, by name.
+def read_run(folder: Path) -> tuple[str, dict[str, Evaluation]]:
+    """Git revision and evaluations, by name, of the last run below a root that came to its end.
 
     Raises:
-        MissingError: it has none.
+        MissingError: there is none, or it has no confusion matrices by recording.
     """
-    found = {}
-    for pattern in FILES:
-        files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
-        if not files:
-            raise MissingError(f"{folder}/{pattern}: no such file; run tools.data.compare_seeds in that checkout first")
-        found |= read_evaluations(pq.read_table(files[-1]))
-    return {name: found[name] for name in EVALUATIONS}
+    storage = Storage(StorageConfig(uri=str(folder)))
+    runs = [run for run in list_runs(storage) if run.status == "done" and run.recordings]
+    if not runs:
+        raise MissingError(f"{folder}: no run with confusion matrices by recording; run tools.data.compare_seeds in that checkout first")
+    found = {name: one for path in runs[-1].recordings.values() for name, one in read_evaluations(storage.read_table(path)).items()}
+    if missing := EVALUATIONS.keys() - found.keys():
+        raise MissingError(f"{folder}: run {runs[-1].id} has no evaluation {min(missing)}; run the whole pipeline with that version")
+    return runs[-1].git, {name: found[name] for name in EVALUATIONS}
 
 
 def compare(before: list[dict[str, Evaluation]], after: list[dict[str, Evaluation]]) -> list[dict[str, Any]]:
     """A row per evaluation: macro-F1 by seed of both versions, and the mean of after minus before with its 95 % interval over recordings.
 
     Raises:
-        DataError: the versions have other recordings or annotations: their synthetic data differ, so nothing is paired.
+        DataError: the versions have different recordings or annotations.
     """
     rows = []
     for name in EVALUATIONS:
         counts = {when: [one[name].counts for one in runs] for when, runs in (("before", before), ("after", after))}
         if any(one[name].recordings != other[name].recordings for one, other in zip(before, after, strict=True)):
-            raise DataError(f"{EVALUATIONS[name]}: the versions have other recordings, so there is nothing to pair; compare runs on the same data")
+            raise DataError(f"{EVALUATIONS[name]}: the versions have different recordings; compare runs on the same data")
         try:
             difference, *interval = paired_difference(counts["after"], counts["before"], seed=0)
         except ValueError as error:

@@ -27,14 +27,21 @@ def log_uploaded(storage: Storage, log: Path, interval_s: float = _INTERVAL_S) -
     """
     copy = _Copy(storage, log)
     try:
-        with repeated(copy.update, interval_s):
+        with repeated(copy.update, interval_s), _error_in(log):
             yield
+    finally:
+        copy.update()
+
+
+@contextmanager
+def _error_in(log: Path) -> Iterator[None]:
+    """Append the error that ends the block to the log."""
+    try:
+        yield
     except BaseException as error:
         with suppress(OSError), log.open("a") as file:  # on a full disk, the error that ended the block counts
             file.write(f"error: {error}\n" if isinstance(error, AbawError) else traceback.format_exc())
         raise
-    finally:
-        copy.update()
 
 
 @dataclass

@@ -19,7 +19,7 @@ class PairedScore:
     first: float
     second: float
     interval: tuple[float, float] | None
-    """95 % interval of second minus first over recordings; None where the runs scored other frames, or only one recording."""
+    """95 % interval of second minus first over recordings; None where the runs scored different frames, or only one recording."""
 
 
 def paired_scores(storage: Storage, first: RunRecord, second: RunRecord) -> Mapping[str, PairedScore]:
@@ -40,6 +40,6 @@ def _paired(first: Evaluation, second: Evaluation) -> PairedScore:
     scores = (macro_f1(one.counts.sum(axis=0)) for one in (first, second))
     try:
         interval = second.minus(first)["interval"]
-    except ValueError:  # other recordings or annotations
+    except ValueError:  # different recordings or annotations
         interval = None
     return PairedScore(*scores, interval=interval and tuple(interval))

@@ -97,7 +97,7 @@ def _score(value: float | None) -> str:
 def _interval(score: PairedScore | None) -> str:
     if score is None:
         return ""
-    return " ({:+.3f} to {:+.3f})".format(*score.interval) if score.interval else " (not paired: other frames, or one recording)"
+    return " ({:+.3f} to {:+.3f})".format(*score.interval) if score.interval else " (no interval: different frames, or one recording)"
 
 
 def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
