@@ -10,13 +10,14 @@ from typing import Any
 
 from rich.table import Table
 
+from abaw_ray.cluster.launch.run_records.paired import run_evaluations
 from abaw_ray.cluster.launch.run_records.record import list_runs
 from abaw_ray.core.errors import DataError, MissingError
 from abaw_ray.core.progress import console, echo
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.scoring.bootstrap import paired_difference
-from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
+from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.metrics import macro_f1
 from tools.bench.table import command_line, metadata, run_main
 
@@ -62,7 +63,7 @@ def read_run(folder: Path) -> tuple[str, dict[str, Evaluation]]:
     runs = [run for run in list_runs(storage) if run.status == "done" and run.recordings]
     if not runs:
         raise MissingError(f"{folder}: no run with confusion matrices by recording; run tools.data.compare_seeds in that checkout first")
-    found = {name: one for path in runs[-1].recordings.values() for name, one in read_evaluations(storage.read_table(path)).items()}
+    found = run_evaluations(storage, runs[-1])
     if missing := EVALUATIONS.keys() - found.keys():
         raise MissingError(f"{folder}: run {runs[-1].id} has no evaluation {min(missing)}; run the whole pipeline with that version")
     return runs[-1].git, {name: found[name] for name in EVALUATIONS}

@@ -24,11 +24,12 @@ class PairedScore:
 
 def paired_scores(storage: Storage, first: RunRecord, second: RunRecord) -> Mapping[str, PairedScore]:
     """Name -> macro-F1 of what both runs have scored, as far as their results still exist."""
-    evaluations, others = (_evaluations(storage, run) for run in (first, second))
+    evaluations, others = (run_evaluations(storage, run) for run in (first, second))
     return {PAIRED[name]: _paired(evaluations[name], others[name]) for name in PAIRED if name in evaluations and name in others}
 
 
-def _evaluations(storage: Storage, run: RunRecord) -> dict[str, Evaluation]:
+def run_evaluations(storage: Storage, run: RunRecord) -> dict[str, Evaluation]:
+    """All evaluations of a run by name, from those of its tables that still exist."""
     found: dict[str, Evaluation] = {}
     for path in run.recordings.values():
         if storage.exists(path):
