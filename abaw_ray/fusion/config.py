@@ -38,7 +38,7 @@ class FusionOptimConfig:
     average_decay: float = 0.9
     """Decay of the exponential moving average of the weights, which is scored and kept, per update of the average."""
     average_every: int = 10
-    """Steps between two updates of the average."""
+    """Steps between two updates of the average; where an epoch has fewer, it is updated after each epoch."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

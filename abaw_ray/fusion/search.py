@@ -23,7 +23,7 @@ from abaw_ray.fusion.selected import Selected, metrics_figures, pooled_figures, 
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 
-REVISION = 6
+REVISION = 7
 """Raised when the same features and settings give different models, scores, figures or files."""
 
 
@@ -46,6 +46,9 @@ def run_population(
 ) -> list[dict[str, Any]]:
     """Train a population on the folds of Train_Set with successive halving, and select for those that reach the end.
 
+    The baseline settings (no override) always reach it: they are often better than most candidates at the end and worse after few epochs, and the
+    choice among all candidates has to include them.
+
     Args:
         frames: Features and labels.
         folds: Fold by subject's name, of Train_Set alone.
@@ -67,7 +70,8 @@ def run_population(
         ProtocolError: the folds would leak, or contain a subject outside Train_Set.
     """
     trained = official_folds(frames, folds, [candidate_config(config, one, mode) for one in overrides], device)
-    trained.train(config.fusion.epochs, config.halving, on_epoch, all_epochs=False)
+    baseline = [number for number, changes in enumerate(overrides) if not changes]
+    trained.train(config.fusion.epochs, config.halving, on_epoch, all_epochs=False, never_stopped=baseline)
     finalists = set(trained.finalists())
     results = []
     for number, (changes, curve) in enumerate(zip(overrides, trained.curves, strict=True)):

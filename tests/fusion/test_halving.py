@@ -27,6 +27,24 @@ def test_halving_stops_the_worse_half_at_every_rung_and_keeps_the_weights_of_the
     assert curves[1].macro_f1()[4] > curves[1].macro_f1()[0]
 
 
+def test_a_candidate_that_is_never_stopped_reaches_the_last_epoch_besides_the_best(frames, train, held_out):
+    slow = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (1e-6, 1e-3, 3e-3, 1e-6, 1e-6)]
+    with_first, without = (
+        train_with_halving(
+            Population(frames, slow, TrainingFolds(train, held_out), device="cpu"),
+            5,
+            HalvingConfig(grace_epochs=1),
+            all_epochs=True,
+            never_stopped=never_stopped,
+        )
+        for never_stopped in ((0,), ())
+    )
+    assert [number for number, curve in enumerate(with_first) if curve.weights] == [0, 1, 2]
+    assert [number for number, curve in enumerate(without) if curve.weights] == [1, 2]
+    for number in (1, 2):
+        assert with_first[number].loss == without[number].loss
+
+
 def test_only_the_epochs_that_can_be_chosen_keep_their_weights_and_these_are_the_same(frames, train, held_out):
     fast = [replace(BASE, optim=replace(BASE.optim, lr=lr)) for lr in (3e-2, 1e-2)]
     whole, lean = (

@@ -67,6 +67,19 @@ def test_a_fold_trains_bit_for_bit_as_it_would_alone(frames, train, held_out, me
     assert all(torch.equal(first[name][:, 1], second[name][:, 0]) for name in first)
 
 
+def test_the_first_averaged_weights_are_those_of_a_short_first_epoch(frames, train, held_out):
+    candidates = with_settings(batch_size=256)
+    population = Population(frames, candidates, TrainingFolds(train, held_out), device="cpu", members=StackedMembers)
+    assert population.batches.steps(256) < BASE.optim.average_every
+    initial = population.weights(0)
+    population.train_epoch()
+    assert isinstance(population.members, StackedMembers)
+    trained = {name: value[0].clone() for name, value in population.members.model.named_parameters()}
+    assert equal(averaged(population, 0), trained) and not equal(initial, trained)
+    population.train_epoch()
+    assert not equal(averaged(population, 0), trained)
+
+
 def test_candidates_that_remain_continue_as_if_none_had_been_dropped(frames, train, held_out, members):
     all_of_them, some = (Population(frames, CANDIDATES, TrainingFolds(train, held_out), device="cpu", members=members) for _ in range(2))
     for population in (all_of_them, some):

@@ -43,6 +43,11 @@ def test_proposals_follow_from_settings_and_results_alone():
     assert run(replace(CONFIG, trials=20), 5) == one  # a larger sweep begins with a smaller one
 
 
+def test_a_large_seed_is_a_seed_as_any_other():
+    one = propose(replace(CONFIG, seed=1_234_567_890), 0, [])
+    assert one == propose(replace(CONFIG, seed=1_234_567_890), 0, []) != propose(CONFIG, 0, [])
+
+
 def test_the_first_candidate_is_the_given_settings_and_its_population_has_their_architecture():
     config = replace(CONFIG, fusion=replace(CONFIG.fusion, hidden_dim=256))
     first = propose(config, 0, [])

@@ -1,6 +1,6 @@
 """Candidates trained on all folds of a protocol, their out-of-fold scores, and the number of epochs, read off these scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -75,10 +75,16 @@ class CrossValidation:
         return fold_of_subject[self.frames.subject_index]
 
     def train(
-        self, epochs: int, halving: HalvingConfig = NO_HALVING, on_epoch: Callable[[int, int], None] | None = None, *, all_epochs: bool = True
+        self,
+        epochs: int,
+        halving: HalvingConfig = NO_HALVING,
+        on_epoch: Callable[[int, int], None] | None = None,
+        *,
+        all_epochs: bool = True,
+        never_stopped: Collection[int] = (),
     ) -> None:
         """Train all candidates; arguments as in ``train_with_halving``."""
-        self.curves = train_with_halving(self.population, epochs, halving, on_epoch, all_epochs=all_epochs)
+        self.curves = train_with_halving(self.population, epochs, halving, on_epoch, all_epochs=all_epochs, never_stopped=never_stopped)
 
     def release_vectors(self) -> None:
         """Drop the features: ``models`` is still possible, and ``logits`` with the frames given again."""

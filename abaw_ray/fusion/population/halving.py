@@ -4,7 +4,7 @@ Candidates are compared by macro-F1 of held-out frames without smoothing. The nu
 end, the weights of every epoch that can be chosen are kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -55,7 +55,13 @@ class Curve:
 
 
 def train_with_halving(
-    population: Population, epochs: int, config: HalvingConfig, on_epoch: OnEpoch | None = None, *, all_epochs: bool
+    population: Population,
+    epochs: int,
+    config: HalvingConfig,
+    on_epoch: OnEpoch | None = None,
+    *,
+    all_epochs: bool,
+    never_stopped: Collection[int] = (),
 ) -> list[Curve]:
     """Train all candidates, fewer after every rung; returns their curves in the order of the candidates.
 
@@ -65,6 +71,7 @@ def train_with_halving(
         config: The rungs.
         on_epoch: Called after each epoch; an exception in it ends the training.
         all_epochs: Keep the weights of all epochs; needed where these curves alone do not decide the number of epochs.
+        never_stopped: Candidates that reach the last epoch besides the best.
     """
     curves = [Curve() for _ in population.candidates]
     alive = list(range(len(curves)))
@@ -77,7 +84,8 @@ def train_with_halving(
         if on_epoch:
             on_epoch(epoch, len(alive))
         if config.is_rung(epoch) and epoch < epochs and len(alive) > config.finalists:
-            kept = best_positions([max(curves[candidate].macro_f1()) for candidate in alive], config)
+            best = best_positions([max(curves[candidate].macro_f1()) for candidate in alive], config)
+            kept = [position for position, candidate in enumerate(alive) if position in best or candidate in never_stopped]
             for position in set(range(len(alive))) - set(kept):
                 curves[alive[position]].weights.clear()
             alive = [alive[position] for position in kept]

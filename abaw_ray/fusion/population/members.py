@@ -75,7 +75,7 @@ class Members(Protocol):
     def train_steps(
         self, rows: Int64[np.ndarray, "steps folds batch"], first_step: int, multipliers: Sequence[float]
     ) -> Float[Tensor, "candidates folds"]:
-        """Take these steps; returns the sum of the losses of each member.
+        """Take the steps of an epoch; returns the sum of the losses of each member.
 
         Args:
             rows: Rows of each step.

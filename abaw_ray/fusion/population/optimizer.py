@@ -15,19 +15,19 @@ class PopulationAdamW:
     """Optimizer of a model whose parameters begin with the dimensions (candidates, folds)."""
 
     def __init__(self, model: nn.Module, candidates: Sequence[FusionConfig]) -> None:
-        """Start with averages of 0."""
+        """Start with averages of 0 of the gradients and their squares."""
         self.candidates = list(candidates)
         self._parameters = dict(model.named_parameters())
         self._mean = {name: torch.zeros_like(value) for name, value in self._parameters.items()}
         self._square = {name: torch.zeros_like(value) for name, value in self._parameters.items()}
         self.average = {name: value.detach().clone() for name, value in self._parameters.items()}
-        """Averaged weights: those that are evaluated and kept."""
+        """Averaged weights: those that are evaluated and kept. The initial ones are no part of them after the first update."""
         self._device = next(model.parameters()).device
         self._step, self._updates = 0, 0
 
     @torch.no_grad()
     def step(self, multiplier: float) -> None:
-        """Clip every member's gradient, update the parameters, reset the gradients, and follow with the averaged weights.
+        """Clip every member's gradient, update the parameters and reset the gradients.
 
         Args:
             multiplier: Fraction of every learning rate in this step.
@@ -41,12 +41,14 @@ class PopulationAdamW:
         for value in self._parameters.values():
             value.grad = None
         self._step += 1
-        optim = self.candidates[0].optim
-        if self._step % optim.average_every == 0:
-            self._updates += 1
-            decay = min(optim.average_decay, self._updates / (self._updates + 9))  # a short memory at first
-            for name, average in self.average.items():
-                average.lerp_(self._parameters[name], 1 - decay)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Follow with the averaged weights; the first update replaces the initial ones."""
+        decay = min(self.candidates[0].optim.average_decay, self._updates / (self._updates + 9))  # a short memory at first
+        self._updates += 1
+        for name, average in self.average.items():
+            average.lerp_(self._parameters[name], 1 - decay)
 
     def _clip(self) -> None:
         gradients = [value.grad for value in self._parameters.values() if value.grad is not None]

@@ -39,11 +39,12 @@ class StackedMembers:
         self, rows: Int64[np.ndarray, "steps folds batch"], first_step: int, multipliers: Sequence[float]
     ) -> Float[Tensor, "candidates folds"]:
         """As in ``Members``."""
-        setup, seed = self._setup, self._candidates[0].seed
+        setup, first = self._setup, self._candidates[0]
+        average_every = min(first.optim.average_every, len(rows))
         losses = torch.zeros(len(self._candidates), len(setup.folds), device=setup.device)
         self.model.train()
-        for step, (batch_rows, multiplier) in enumerate(zip(rows, multipliers, strict=True), first_step):
-            noise = TrainingNoise(self._candidates, setup.folds, seed, step, setup.device)
+        for number, (batch_rows, multiplier) in enumerate(zip(rows, multipliers, strict=True)):
+            noise = TrainingNoise(self._candidates, setup.folds, first.seed, first_step + number, setup.device)
             *inputs, labels = setup.read(batch_rows)
             with self._autocast():
                 logits, _ = self.model(*inputs, noise=noise)
@@ -51,6 +52,8 @@ class StackedMembers:
             loss.sum().backward()
             losses += loss.detach()
             self._optimizer.step(multiplier)
+            if (number + 1) % average_every == 0:
+                self._optimizer.update_average()
         return losses
 
     @torch.inference_mode()

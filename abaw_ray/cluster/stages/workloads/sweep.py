@@ -46,9 +46,11 @@ def sweep_workload(run: Run[Any], finished_trials: int) -> Workload:
 
     in_folds, every = train * (sweep.folds - 1) / sweep.folds, sum(labelled.values()) * (sweep.folds - 1) / sweep.folds
     finals = fusion.epochs * sweep.final_seeds * (3 * steps(train) + sweep.folds * sweep.fold_repeats * steps(every))
-    trained = trials * sweep.folds * candidate_epochs(sweep.candidates, fusion.epochs, sweep.halving) * steps(in_folds)
+    baselines = max(modes - finished_trials, 0)  # reach the last epoch besides the finalists
+    epochs = trials * candidate_epochs(sweep.candidates, fusion.epochs, sweep.halving) + baselines * (fusion.epochs - sweep.halving.grace_epochs)
+    trained = epochs * sweep.folds * steps(in_folds)
     annotated_rows = sum(len(rows) for name, rows in annotations.labels.items() if annotations.splits[name] == "train")
-    selections = trials * min(sweep.halving.finalists, sweep.candidates)
+    selections = trials * min(sweep.halving.finalists, sweep.candidates) + baselines
     return Workload(
         text=f"{trials:,} trials of {sweep.candidates} candidates, {sum(labelled.values()):,.0f} labelled frames",
         cpu_s=selections * annotated_rows * _SELECTION_US / 1e6,
