@@ -216,6 +216,10 @@ class SweepConfig:
     settings of the best fused model, which handicaps them."""
     halving: HalvingConfig = field(default_factory=HalvingConfig)
     """Early stopping of the worse candidates of a population."""
+    min_gain_se: float = 1.0
+    """Least gain in macro-F1 over the first candidate, ``fusion`` unchanged, that another one needs to be used, in standard errors of the difference
+    over recordings; 0 takes the highest score. The one-standard-error rule of Breiman et al. (1984), whose simplest model is here the one without a
+    search: the highest of many scores is high by chance, too. The default is ours."""
     folds: int = 5
     """Number of folds, grouped by recording; the paper reports five."""
     final_seeds: int = 1
@@ -236,6 +240,8 @@ class SweepConfig:
         for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("final_seeds", 1), ("fold_repeats", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
+        if self.min_gain_se < 0:
+            raise ConfigError(f"sweep.min_gain_se={self.min_gain_se} must not be negative")
         space = self.search_space
         for width, gate, rate, head in product(space.hidden_dim, space.gate, space.rows_per_second, space.head or (self.fusion.head,)):
             replace(self.fusion, hidden_dim=width, gate=gate, rows_per_second=rate, head=head)  # refuses what does not fit together

@@ -63,7 +63,9 @@ def propose(config: SweepConfig, trial: int, finished: Sequence[Sequence[Candida
     space = distributions(config.search_space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # multivariate TPE; its results are pinned by the tests
-        sampler = TPESampler(seed=(config.seed * 1_000_003 + trial) % 2**32, multivariate=True, constant_liar=True, n_startup_trials=2 * config.candidates)
+        sampler = TPESampler(
+            seed=(config.seed * 1_000_003 + trial) % 2**32, multivariate=True, constant_liar=True, n_startup_trials=2 * config.candidates
+        )
         study = _study(config, sampler, finished, space)
         if trial == 0:  # the architecture of the given settings, also where the search space does not have it
             candidates: list[Overrides] = [{}]

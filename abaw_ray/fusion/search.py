@@ -7,10 +7,10 @@ stopped.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from abaw_ray.core.settings import replace_at
 from abaw_ray.data.subjects import recording_of
@@ -23,7 +23,7 @@ from abaw_ray.fusion.selected import Selected, metrics_figures, pooled_figures, 
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics, fold_metrics
 
-REVISION = 7
+REVISION = 8
 """Raised when the same features and settings give different models, scores, figures or files."""
 
 
@@ -63,7 +63,7 @@ def run_population(
     Returns:
         A candidate's result as plain values: ``changes``, ``curve`` (rows by epoch), ``stopped``, and where it was not stopped ``score`` (in-sample,
         pooled), ``cross_fitted``, ``epochs``, ``without_fold`` (scores on the other folds), ``recordings`` (by recording:
-        ``fold``, cross-fitted ``counts`` and ``in_sample_counts``) and ``selection`` (``selection_figures``).
+        ``fold``, cross-fitted ``counts``, ``in_sample_counts``, and for each fold ``without_fold_counts``) and ``selection`` (``selection_figures``).
 
     Raises:
         DataError: a fold has no row to train on.
@@ -86,14 +86,15 @@ def _figures(trained: CrossValidation, selected: Selected) -> dict[str, Any]:
     selection = selected.selection
     fold_of = {recording_of(name): fold for name, fold in trained.folds.items()}
     in_sample, cross_fitted = selected.in_sample, selected.cross_fitted
+    without_fold = np.stack([one.counts for one in selected.without_fold], axis=1)
     return {
         "score": selection.in_sample.pooled,
         "cross_fitted": selection.cross_fitted.pooled,
         "epochs": selected.epochs.final,
         "without_fold": list(selection.scores_without_fold),
         "recordings": {
-            name: {"fold": fold_of[name], "counts": counts.tolist(), "in_sample_counts": in_sample_counts.tolist()}
-            for name, counts, in_sample_counts in zip(cross_fitted.recordings, cross_fitted.counts, in_sample.counts, strict=True)
+            name: {"fold": fold_of[name], "counts": counts.tolist(), "in_sample_counts": seen.tolist(), "without_fold_counts": others.tolist()}
+            for name, counts, seen, others in zip(cross_fitted.recordings, cross_fitted.counts, in_sample.counts, without_fold, strict=True)
         },
         "selection": selection_figures(selected, int((trained.fold_of_row >= 0).sum())),
     }
@@ -107,6 +108,7 @@ def search_figures(results: Sequence[Mapping[str, Any]], best: "BestCandidate") 
     return {
         "candidates": len(results),
         "chosen": best.index,
+        "highest": best.highest,
         "in_sample": chosen["selection"]["in_sample"],
         "cross_fitted": metrics_figures(best.cross_fitted) | pooled_figures(best.evaluation),
         "optimism": best.in_sample.minus(best.evaluation),
@@ -129,36 +131,84 @@ class BestCandidate:
 
     index: int
     """Position in the list of results."""
+    highest: int
+    """Position of the highest in-sample score; another one where its gain over the baseline settings was too small."""
     cross_fitted: FoldMetrics
-    """Each fold scored by the candidate that is best on the other folds, with everything about it selected on the other folds."""
+    """Each fold scored by the candidate that is chosen on the other folds, with everything about it selected on the other folds."""
     evaluation: Evaluation
     """The same scores by recording."""
     in_sample: Evaluation
     """Scores of the chosen candidate, with everything about it selected on all folds."""
 
 
-def best_candidate(results: Sequence[Mapping[str, Any]]) -> BestCandidate:
-    """The candidate with the highest in-sample score, and the cross-fitted score of the whole search.
+def best_candidate(results: Sequence[Mapping[str, Any]], min_gain_se: float) -> BestCandidate:
+    """The candidate with the highest in-sample score, or the baseline settings where its gain over them is small; and the cross-fitted score of the
+    whole search.
 
     Cross-fitting does not remove that the proposals follow from the scores of all folds, nor that the models of the other folds have trained on the
     fold that is held out; a nested search measures both.
 
     Args:
         results: Of ``run_population``, in any order; among equal scores, the first is chosen.
+        min_gain_se: As in ``SweepConfig``; without the baseline settings among the results, the highest score is chosen.
 
     Raises:
         ValueError: all candidates were stopped.
     """
-    finalists = [index for index, row in enumerate(results) if not row["stopped"]]
-    if not finalists:
+    finalists = _Finalists({index: row for index, row in enumerate(results) if not row["stopped"]}, min_gain_se)
+    if not finalists.rows:
         raise ValueError("no candidate reached the last epoch")
-    best = max(finalists, key=lambda index: results[index]["score"])
-    folds = len(results[best]["without_fold"])
-    chosen = [max(finalists, key=lambda index, fold=fold: results[index]["without_fold"][fold]) for fold in range(folds)]
-    names = sorted(results[best]["recordings"])
-    numbers = np.unique([results[best]["recordings"][name]["fold"] for name in names], return_inverse=True)[1]
-    rows = [results[chosen[number]]["recordings"][name] for name, number in zip(names, numbers, strict=True)]
-    matrices: Int64[np.ndarray, "recordings 8 8"] = np.array([row["counts"] for row in rows], dtype=np.int64)
-    in_sample = np.array([results[best]["recordings"][name]["in_sample_counts"] for name in names], dtype=np.int64)
-    cross_fitted = fold_metrics(matrices, numbers == np.arange(folds)[:, None])
-    return BestCandidate(best, cross_fitted, Evaluation(tuple(names), matrices), Evaluation(tuple(names), in_sample))
+    best = finalists.best()
+    by_fold = {number: finalists.rows[finalists.best(without)]["recordings"] for without, number in enumerate(finalists.folds)}
+    fold_of = finalists.fold_of
+    counts = np.array([by_fold[number][name]["counts"] for name, number in fold_of.items()], dtype=np.int64)
+    member = np.array(list(fold_of.values())) == np.array(finalists.folds)[:, None]
+    return BestCandidate(
+        index=best,
+        highest=finalists.highest(),
+        cross_fitted=fold_metrics(counts, member),
+        evaluation=Evaluation(tuple(fold_of), counts),
+        in_sample=finalists.evaluation(best),
+    )
+
+
+@dataclass(frozen=True)
+class _Finalists:
+    """The candidates that reached the last epoch, compared on all folds, or on all but the fold at a position."""
+
+    rows: Mapping[int, Mapping[str, Any]]
+    """Result by position in the list of all results."""
+    min_gain_se: float
+
+    @cached_property
+    def fold_of(self) -> dict[str, int]:
+        """Fold of each recording, by name in their order."""
+        recordings = next(iter(self.rows.values()))["recordings"]
+        return {name: recordings[name]["fold"] for name in sorted(recordings)}
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds, ascending."""
+        return sorted(set(self.fold_of.values()))
+
+    def highest(self, without: int | None = None) -> int:
+        """The candidate with the highest score."""
+        return max(self.rows, key=lambda index: self.rows[index]["score"] if without is None else self.rows[index]["without_fold"][without])
+
+    def best(self, without: int | None = None) -> int:
+        """The candidate with the highest score, or the baseline settings where its gain over them is below ``min_gain_se``."""
+        highest = self.highest(without)
+        baseline = next((index for index, row in self.rows.items() if not row["changes"]), highest)
+        if baseline == highest or not self.min_gain_se:
+            return highest
+        gain = self.evaluation(highest, without).gain_in_standard_errors(self.evaluation(baseline, without))
+        return highest if gain >= self.min_gain_se else baseline
+
+    def evaluation(self, index: int, without: int | None = None) -> Evaluation:
+        """Scores of a candidate with what was selected on the same folds."""
+        rows = self.rows[index]["recordings"]
+        if without is None:
+            counts = {name: rows[name]["in_sample_counts"] for name in self.fold_of}
+        else:
+            counts = {name: rows[name]["without_fold_counts"][without] for name, fold in self.fold_of.items() if fold != self.folds[without]}
+        return Evaluation(tuple(counts), np.array(list(counts.values()), dtype=np.int64))

@@ -37,6 +37,11 @@ class Selected:
         return Evaluation.of_subjects(self.selection.confusion_matrices, self.recordings)
 
     @property
+    def without_fold(self) -> list[Evaluation]:
+        """For each fold, scores of all recordings with what was selected on the other folds."""
+        return [Evaluation.of_subjects(matrices, self.recordings) for matrices in self.selection.matrices_without_fold]
+
+    @property
     def cross_fitted(self) -> Evaluation:
         """Scores of each fold with what was selected on the others, by recording."""
         return Evaluation.of_subjects(self.selection.cross_fitted_matrices, self.recordings)

@@ -65,6 +65,15 @@ def paired_difference(a: _ByRecording, b: _ByRecording, *, seed: int, samples: i
     return float(difference.mean()), float(low), float(high)
 
 
+def paired_standard_error(a: _ByRecording, b: _ByRecording, *, seed: int, samples: int = SAMPLES) -> float:
+    """Standard error of ``paired_difference``: the standard deviation of its bootstrap distribution. With one recording it is 0, which says nothing.
+
+    Raises:
+        ValueError: as ``paired_difference``.
+    """
+    return float(_differences(a, b, seed, samples)[1].mean(axis=-1).std())
+
+
 def paired_difference_per_class(
     a: _ByRecording, b: _ByRecording, *, seed: int, samples: int = SAMPLES, level: float = LEVEL
 ) -> tuple[Float[np.ndarray, " 8"], Float[np.ndarray, "8 2"]]:

@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference, paired_difference_per_class
+from abaw_ray.scoring.bootstrap import (
+    bootstrap_interval,
+    bootstrap_interval_per_class,
+    paired_difference,
+    paired_difference_per_class,
+    paired_standard_error,
+)
 from abaw_ray.scoring.metrics import CLASSES, macro_f1, per_class_f1, sum_by_recording
 
 _SEED = 0
@@ -62,6 +68,18 @@ class Evaluation:
             return {"macro_f1": macro_f1(self.counts.sum(axis=0)) - macro_f1(other.counts.sum(axis=0)), "interval": None}
         difference, *interval = paired_difference([self.counts], [other.counts], seed=_SEED)
         return {"macro_f1": difference, "interval": interval}
+
+    def gain_in_standard_errors(self, other: "Evaluation") -> float:
+        """The difference of the macro-F1 from that of another model on the same frames, divided by its standard error over recordings: infinite where
+        there is no such error, as with one recording, and 0 where there is no difference.
+
+        Raises:
+            ValueError: as ``minus``.
+        """
+        self._check_frames(other)
+        difference = macro_f1(self.counts.sum(axis=0)) - macro_f1(other.counts.sum(axis=0))
+        error = paired_standard_error([self.counts], [other.counts], seed=_SEED) if self._can_be_resampled else 0.0
+        return difference / error if error else float(np.copysign(np.inf, difference)) if difference else 0.0
 
     def minus_per_class(self, other: "Evaluation") -> dict[str, Any]:
         """As ``minus``, of the F1 of each class: ``per_class`` and ``interval``, lower and upper end of each."""

@@ -68,8 +68,10 @@ class SelectionResult:
     scores_without_fold: tuple[float, ...]
     """For each fold, the pooled macro-F1 of the other folds with the values selected on them: what a choice between models may use that is evaluated
     on this fold."""
+    matrices_without_fold: Int64[np.ndarray, "folds subjects 8 8"]
+    """For each fold, one matrix per subject with the values selected on the other folds."""
     cross_fitted_matrices: Int64[np.ndarray, "subjects 8 8"]
-    """One per subject, with the values selected on the other folds."""
+    """One per subject, with the values selected on the other folds than its own."""
     table: list[dict[str, Any]]
     """One row per grid entry: settings, pooled macro-F1 and the macro-F1 of each fold, at the temperature of all folds, without any bias."""
     confusion_matrices: Int64[np.ndarray, "subjects 8 8"]
@@ -165,6 +167,7 @@ class _Rounds:
                 without_bias_matrices=cross_fitted["without_bias"],
             ),
             scores_without_fold=tuple(macro_f1(getattr(one, kind)[~held_out].sum(axis=0)) for one, held_out in zip(others, self.member, strict=True)),
+            matrices_without_fold=np.stack([getattr(one, kind) for one in others]),
             cross_fitted_matrices=cross_fitted[kind],
             table=self._table(counts[keys[0]]),
             confusion_matrices=in_sample,

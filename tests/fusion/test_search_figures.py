@@ -11,7 +11,7 @@ from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.selection import BiasComparison, SelectionResult
 
 
-def make_result(seed, score, without_fold, *, correct):
+def make_result(seed, score, without_fold, *, correct, changes=None):
     """A finalist's result with two recordings in each of two folds."""
     rng = np.random.default_rng(seed)
     counts, in_sample = (
@@ -23,8 +23,15 @@ def make_result(seed, score, without_fold, *, correct):
         "stopped": False,
         "score": score,
         "without_fold": without_fold,
+        "changes": changes or {"dropout": 0.1 * seed},
         "recordings": {
-            f"recording {index}": {"fold": index % 2, "counts": counts[index], "in_sample_counts": in_sample[index]} for index in range(4)
+            f"recording {index}": {
+                "fold": index % 2,
+                "counts": counts[index],
+                "in_sample_counts": in_sample[index],
+                "without_fold_counts": [in_sample[index]] * 2,
+            }
+            for index in range(4)
         },
         "selection": {"in_sample": {"pooled": score, "interval": [score - 0.1, score + 0.1]}},
     }
@@ -39,11 +46,11 @@ def make_evaluation(seed):
 
 @pytest.fixture
 def results():
-    return [make_result(0, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, None, [0.5, 0.9], correct=0.7)]
+    return [make_result(2, 0.6, [0.7, 0.5], correct=0.5), {"stopped": True}, make_result(1, None, [0.5, 0.9], correct=0.7)]
 
 
 def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_the_other_folds(results):
-    best = best_candidate(results)
+    best = best_candidate(results, 0.0)
     assert best.index == 2
     chosen = {0: results[0], 1: results[2]}
     counts = {fold: np.sum([row["counts"] for row in one["recordings"].values() if row["fold"] == fold], axis=0) for fold, one in chosen.items()}
@@ -51,6 +58,24 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
     assert best.cross_fitted.pooled == pytest.approx(macro_f1(counts[0] + counts[1]))
     low, high = best.evaluation.interval()
     assert low <= best.cross_fitted.pooled <= high
+
+
+def test_the_baseline_is_used_unless_a_candidate_is_better_by_the_least_gain():
+    baseline, slightly, clearly = (make_result(seed, None, [0.4, 0.4], correct=correct) for seed, correct in ((0, 0.6), (3, 0.61), (4, 0.8)))
+    baseline["changes"] = {}
+    for one, without in ((baseline, [0.4, 0.4]), (slightly, [0.5, 0.5])):
+        one["without_fold"] = without
+    gain = best_candidate([slightly], 0.0).in_sample.gain_in_standard_errors(best_candidate([baseline], 0.0).in_sample)
+    assert 0 < gain
+    results = [slightly, baseline]
+    kept, replaced = best_candidate(results, gain * 1.01), best_candidate(results, gain * 0.99)
+    assert (kept.index, kept.highest, replaced.index, replaced.highest) == (1, 0, 0, 0)
+    assert best_candidate([slightly], 9.0).index == 0  # without the baseline, the highest score
+    assert best_candidate([baseline, slightly, clearly], 1.0).index == 2
+    # each fold of the cross-fitted score has the choice on the other fold
+    for least, chosen in ((0.0, slightly), (1e9, baseline)):
+        counts = [row["counts"] for row in chosen["recordings"].values()]
+        np.testing.assert_array_equal(best_candidate(results, least).evaluation.counts, counts)
 
 
 def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():
@@ -72,6 +97,7 @@ def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():
             without_bias_matrices=counts["without"],
         ),
         scores_without_fold=(0.1, 0.2),
+        matrices_without_fold=np.stack([counts["cross_fitted"]] * 2),
         cross_fitted_matrices=counts["cross_fitted"],
         table=[],
         confusion_matrices=counts["in_sample"],
@@ -90,7 +116,7 @@ def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():
 
 
 def test_the_optimism_of_a_search_is_its_in_sample_minus_its_cross_fitted_score_with_a_paired_interval(results):
-    best = best_candidate(results)
+    best = best_candidate(results, 0.0)
     figures = search_figures(results, best)
     assert (figures["candidates"], figures["chosen"]) == (3, 2)
     optimism = figures["optimism"]

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference, paired_difference_per_class
+from abaw_ray.scoring.bootstrap import (
+    bootstrap_interval,
+    bootstrap_interval_per_class,
+    paired_difference,
+    paired_difference_per_class,
+    paired_standard_error,
+)
 from abaw_ray.scoring.metrics import confusion_matrix, macro_f1, per_class_f1
 
 
@@ -101,3 +107,13 @@ def test_sides_that_are_not_paired_are_refused():
         paired_difference([], [], seed=0)
     with pytest.raises(ValueError, match="no recording to resample"):
         bootstrap_interval(a[:0], seed=0)
+
+
+def test_the_standard_error_of_a_paired_difference_is_that_of_resampling_recordings_one_by_one():
+    a, b, rng = make_matrices(0, recordings=12), make_matrices(1, recordings=12), np.random.default_rng(5)
+    slow = []
+    for _ in range(4000):
+        rows = rng.integers(0, 12, size=12)
+        slow.append(macro_f1(a[rows].sum(axis=0)) - macro_f1(b[rows].sum(axis=0)))
+    assert paired_standard_error([a], [b], seed=0) == pytest.approx(np.std(slow), rel=0.1)
+    assert paired_standard_error([a], [a], seed=0) == 0

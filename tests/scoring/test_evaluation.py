@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference
+from abaw_ray.scoring.bootstrap import bootstrap_interval, bootstrap_interval_per_class, paired_difference, paired_standard_error
 from abaw_ray.scoring.evaluation import Evaluation, evaluations_table, read_evaluations
 from abaw_ray.scoring.metrics import macro_f1, per_class_f1
 
@@ -66,3 +66,15 @@ def test_the_table_of_recordings_gives_the_same_evaluations_again():
     for name, evaluation in evaluations.items():
         assert again[name].recordings == evaluation.recordings
         np.testing.assert_array_equal(again[name].counts, evaluation.counts)
+
+
+def test_a_gain_is_measured_in_standard_errors_of_the_paired_difference():
+    worse, classes = make_evaluation(0), np.arange(8)
+    counts = worse.counts // 2
+    counts[:, classes, classes] += worse.counts.sum(axis=-1) - counts.sum(axis=-1)
+    better = Evaluation(worse.recordings, counts)
+    gain = better.gain_in_standard_errors(worse)
+    assert gain * paired_standard_error([better.counts], [worse.counts], seed=0) == pytest.approx(better.minus(worse)["macro_f1"])
+    assert worse.gain_in_standard_errors(better) == pytest.approx(-gain) and gain > 0 == better.gain_in_standard_errors(better)
+    one, same = (Evaluation(found.recordings[:1], found.counts[:1]) for found in (better, worse))
+    assert one.gain_in_standard_errors(same) == np.inf

@@ -87,7 +87,7 @@ def score_searched(data: SyntheticData, folds: Mapping[str, int], head: Head) ->
     """Evaluations by view of the best candidate of a search whose candidates all have this head."""
     of_head = replace(data, config=replace(data.config, fusion=replace(data.config.fusion, head=head)))
     results = run_search(of_head, folds)
-    best = search.best_candidate(results)
+    best = search.best_candidate(results, data.config.min_gain_se)
     views = score_variant(of_head, folds, results[best.index]["changes"])
     return views | {"folds of Train_Set": best.evaluation}  # the choice among the candidates is cross-fitted, too
 

@@ -53,7 +53,7 @@ def evaluate(data: SyntheticData, name: str) -> dict[str, Evaluation]:
     """Scores of Train_Set's recordings by kind: of the chosen candidate with what was selected on the same folds, cross-fitted, and nested."""
     folds = data.folds()
     results = run_search(data, folds)
-    best = search.best_candidate(results)
+    best = search.best_candidate(results, data.config.min_gain_se)
     found = {"in-sample": best.in_sample, "cross-fitted": best.evaluation}
     echo(f"{name}: in-sample {_score(found['in-sample']):.3f}, cross-fitted {_score(found['cross-fitted']):.3f}")
     parts = []
@@ -68,7 +68,7 @@ def score_outer_fold(data: SyntheticData, held_out: list[str]) -> Evaluation:
     hidden = {recording_of(name) for name in held_out}
     inner = replace(data, labels={name: rows for name, rows in data.labels.items() if recording_of(name) not in hidden})
     results = run_search(inner, inner.folds())
-    winner = results[search.best_candidate(results).index]
+    winner = results[search.best_candidate(results, data.config.min_gain_se).index]
     config = search.candidate_config(data.config, winner["changes"])
     trained_on = np.array([subject.name in inner.labels for subject in data.frames.subjects])
     model = train_on_all(data.frames, trained_on, config, winner["epochs"])

@@ -6,7 +6,7 @@ continues from its finished trials.
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,11 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     repeats = repeated_folds(sweep, labels)
     counts = write_folds(store.storage, sweep.folder, labels, {"official": sweep.train_folds, "cv": sweep.all_folds, **repeats})
     candidates = run_trials(run, sweep, frames, ("fused", *UNIMODAL) if config.unimodal else ("fused",))
-    best = {mode: search.best_candidate(rows) for mode, rows in candidates.items()}
+    best = {mode: search.best_candidate(rows, config.min_gain_se) for mode, rows in candidates.items()}
     chosen = {mode: rows[best[mode].index] for mode, rows in candidates.items()}
     searches = {mode: search.search_figures(rows, best[mode]) for mode, rows in candidates.items()}
     for mode, candidate in chosen.items():
-        _show_best(mode, candidate, searches[mode])
+        _show_best(mode, candidate, searches[mode], candidates[mode])
     finals = _run_finals(run, sweep, frames, chosen, repeats)
     write_tables(store.storage, sweep.folder, candidates)
     figures = {
@@ -109,13 +109,17 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     return figures
 
 
-def _show_best(mode: str, chosen: dict[str, Any], figures: dict[str, Any]) -> None:
+def _show_best(mode: str, chosen: dict[str, Any], figures: dict[str, Any], candidates: Sequence[Mapping[str, Any]]) -> None:
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
     cross_fitted, optimism = figures["cross_fitted"]["pooled"], figures["optimism"]["macro_f1"]
     scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {cross_fitted:.3f} (optimism {optimism:+.3f})"
+    highest = candidates[figures["highest"]]["score"]
+    reason = (
+        f"; the highest in-sample score, {highest:.3f}, is too near to theirs (sweep.min_gain_se)" if figures["highest"] != figures["chosen"] else ""
+    )
     echo(
-        f"  {mode}: best of {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
-        f"with {', '.join(changes) or 'the default settings'}"
+        f"  {mode}: chosen from {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
+        f"with {', '.join(changes) or 'the default settings'}{reason}"
     )
 
 
