@@ -66,7 +66,7 @@ def test_the_baseline_is_used_unless_a_candidate_is_better_by_the_least_gain():
     for one, without in ((baseline, [0.4, 0.4]), (slightly, [0.5, 0.5])):
         one["without_fold"] = without
     gain = best_candidate([slightly], 0.0).in_sample.gain_in_standard_errors(best_candidate([baseline], 0.0).in_sample)
-    assert 0 < gain
+    assert gain > 0
     results = [slightly, baseline]
     kept, replaced = best_candidate(results, gain * 1.01), best_candidate(results, gain * 0.99)
     assert (kept.index, kept.highest, replaced.index, replaced.highest) == (1, 0, 0, 0)
