@@ -207,8 +207,8 @@ def test_the_report_has_the_scores_and_loads_no_other_file(config, summary):
     assert f"{summary['official_val']['macro_f1']:.3f}" in page
     assert "src=" not in page
     assert "synthetic" in page
-    sweep = page.partition('id="sweep"')[2].partition("</table>")[0]
-    assert f"<td>{config.sweep.fusion.optim.lr:.4g}</td>" in sweep, "the first trial changes nothing, and is listed with its settings"
+    candidates = page.partition('<table id="candidates"')[2].partition("</table>")[0]
+    assert f"<td>{config.sweep.fusion.optim.lr:.4g}</td>" in candidates, "the first trial changes nothing, and is listed with its settings"
 
 
 def test_a_second_run_repeats_no_stage_and_starts_no_ray(config, summary):
