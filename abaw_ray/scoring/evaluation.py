@@ -38,11 +38,16 @@ class Evaluation:
         kept = [index for index, name in enumerate(self.recordings) if name not in recordings]
         return Evaluation(tuple(self.recordings[index] for index in kept), self.counts[kept])
 
+    @property
+    def macro_f1(self) -> float:
+        """Macro-F1 of the frames of all recordings together."""
+        return macro_f1(self.counts.sum(axis=0))
+
     def score(self) -> dict[str, Any]:
         """Macro-F1 and F1 of each class with their 95 % intervals over recordings, and the confusion matrix, as plain values."""
         total = self.counts.sum(axis=0)
         return {
-            "macro_f1": macro_f1(total),
+            "macro_f1": self.macro_f1,
             "interval": self.interval(),
             "per_class": per_class_f1(total).tolist(),
             "per_class_intervals": self.per_class_intervals(),
@@ -65,7 +70,7 @@ class Evaluation:
         """
         self._check_frames(other)
         if not self._can_be_resampled:
-            return {"macro_f1": macro_f1(self.counts.sum(axis=0)) - macro_f1(other.counts.sum(axis=0)), "interval": None}
+            return {"macro_f1": self.macro_f1 - other.macro_f1, "interval": None}
         difference, *interval = paired_difference([self.counts], [other.counts], seed=_SEED)
         return {"macro_f1": difference, "interval": interval}
 
@@ -77,7 +82,7 @@ class Evaluation:
             ValueError: as ``minus``.
         """
         self._check_frames(other)
-        difference = macro_f1(self.counts.sum(axis=0)) - macro_f1(other.counts.sum(axis=0))
+        difference = self.macro_f1 - other.macro_f1
         error = paired_standard_error([self.counts], [other.counts], seed=_SEED) if self._can_be_resampled else 0.0
         return difference / error if error else float(np.copysign(np.inf, difference)) if difference else 0.0
 

@@ -11,7 +11,7 @@ from abaw_ray.scoring.postprocessing import Postprocessing
 from abaw_ray.scoring.selection import BiasComparison, SelectionResult
 
 
-def make_result(seed, score, without_fold, *, correct, changes=None):
+def make_result(seed, score, without_fold, *, correct):
     """A finalist's result with two recordings in each of two folds."""
     rng = np.random.default_rng(seed)
     counts, in_sample = (
@@ -23,7 +23,7 @@ def make_result(seed, score, without_fold, *, correct, changes=None):
         "stopped": False,
         "score": score,
         "without_fold": without_fold,
-        "changes": changes or {"dropout": 0.1 * seed},
+        "changes": {"dropout": 0.1 * seed},
         "recordings": {
             f"recording {index}": {
                 "fold": index % 2,
@@ -61,10 +61,8 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
 
 
 def test_the_baseline_is_used_unless_a_candidate_is_better_by_the_least_gain():
-    baseline, slightly, clearly = (make_result(seed, None, [0.4, 0.4], correct=correct) for seed, correct in ((0, 0.6), (3, 0.61), (4, 0.8)))
-    baseline["changes"] = {}
-    for one, without in ((baseline, [0.4, 0.4]), (slightly, [0.5, 0.5])):
-        one["without_fold"] = without
+    baseline = make_result(0, None, [0.4, 0.4], correct=0.6) | {"changes": {}}
+    slightly, clearly = make_result(3, None, [0.5, 0.5], correct=0.61), make_result(4, None, [0.4, 0.4], correct=0.8)
     gain = best_candidate([slightly], 0.0).in_sample.gain_in_standard_errors(best_candidate([baseline], 0.0).in_sample)
     assert gain > 0
     results = [slightly, baseline]

@@ -128,12 +128,8 @@ def _compared_with(variant: str) -> tuple[str, ...]:
     return (BASE, SEARCHED) if variant.startswith(f"{SEARCHED}, ") else (BASE,)
 
 
-def _score(evaluation: Evaluation) -> float:
-    return float(macro_f1(evaluation.counts.sum(axis=0)))
-
-
 def _print(name: str, views: Mapping[str, Evaluation]) -> None:
-    echo(f"{name}: " + ", ".join(f"{view} {_score(one):.3f}" for view, one in views.items()))
+    echo(f"{name}: " + ", ".join(f"{view} {one.macro_f1:.3f}" for view, one in views.items()))
 
 
 def _table(figures: list[dict[str, Any]]) -> Table:

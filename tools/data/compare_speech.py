@@ -174,7 +174,7 @@ def measure_synthetic(seed: int, preset: str) -> tuple[dict[str, float], dict[tu
         of_mode = replace(data, frames=replace(data.frames, speech=getattr(both, mode), heard=both.heard))
         for model in MODELS:
             views = score_model(of_mode, model)
-            echo(f"seed {seed}, {mode}, {model}: " + ", ".join(f"{view} {_score(one):.3f}" for view, one in views.items()))
+            echo(f"seed {seed}, {mode}, {model}: " + ", ".join(f"{view} {one.macro_f1:.3f}" for view, one in views.items()))
             found |= {(model, view, mode): one for view, one in views.items()}
     return figures, found
 
@@ -214,10 +214,6 @@ def compare(evaluations: ByMode) -> list[dict[str, Any]]:
         by_seed = {mode: [float(macro_f1(matrices.sum(axis=0))) for matrices in of_seeds] for mode, of_seeds in counts.items()}
         rows.append({"model": model, "view": view} | by_seed | {"difference": difference, "interval": interval})
     return rows
-
-
-def _score(evaluation: Evaluation) -> float:
-    return float(macro_f1(evaluation.counts.sum(axis=0)))
 
 
 def _table(scores: list[dict[str, Any]]) -> Table:

@@ -55,11 +55,11 @@ def evaluate(data: SyntheticData, name: str) -> dict[str, Evaluation]:
     results = run_search(data, folds)
     best = search.best_candidate(results, data.config.min_gain_se)
     found = {"in-sample": best.in_sample, "cross-fitted": best.evaluation}
-    echo(f"{name}: in-sample {_score(found['in-sample']):.3f}, cross-fitted {_score(found['cross-fitted']):.3f}")
+    echo(f"{name}: in-sample {found['in-sample'].macro_f1:.3f}, cross-fitted {found['cross-fitted'].macro_f1:.3f}")
     parts = []
     for fold in sorted(set(folds.values())):
         parts.append(score_outer_fold(data, [subject for subject, number in folds.items() if number == fold]))
-        echo(f"{name}: fold {fold} held out from the search, {_score(parts[-1]):.3f}")
+        echo(f"{name}: fold {fold} held out from the search, {parts[-1].macro_f1:.3f}")
     return found | {"nested": joined(parts)}
 
 
@@ -96,10 +96,6 @@ def compare(evaluations: Mapping[int, Mapping[str, Evaluation]]) -> dict[str, An
         "scores": scores,
         "minus_nested": differences,
     }
-
-
-def _score(evaluation: Evaluation) -> float:
-    return float(macro_f1(evaluation.counts.sum(axis=0)))
 
 
 def _table(figures: dict[str, Any]) -> Table:

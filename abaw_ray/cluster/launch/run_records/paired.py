@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from abaw_ray.cluster.launch.run_records.record import RunRecord
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.scoring.evaluation import Evaluation, read_evaluations
-from abaw_ray.scoring.metrics import macro_f1
 
 PAIRED = {"official": "official_val", "visual": "face only", "speech": "audio only", "cv": "cv, pooled"}
 """Evaluations that are compared -> names of their scores. That of the five folds is of their frames together, not the mean over the folds."""
@@ -38,9 +37,8 @@ def run_evaluations(storage: Storage, run: RunRecord) -> dict[str, Evaluation]:
 
 
 def _paired(first: Evaluation, second: Evaluation) -> PairedScore:
-    scores = (macro_f1(one.counts.sum(axis=0)) for one in (first, second))
     try:
         interval = second.minus(first)["interval"]
     except ValueError:  # different recordings or annotations
         interval = None
-    return PairedScore(*scores, interval=interval and tuple(interval))
+    return PairedScore(first.macro_f1, second.macro_f1, interval=interval and tuple(interval))

@@ -91,8 +91,8 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     best = {mode: search.best_candidate(rows, config.min_gain_se) for mode, rows in candidates.items()}
     chosen = {mode: rows[best[mode].index] for mode, rows in candidates.items()}
     searches = {mode: search.search_figures(rows, best[mode]) for mode, rows in candidates.items()}
-    for mode, candidate in chosen.items():
-        _show_best(mode, candidate, searches[mode], candidates[mode])
+    for mode, rows in candidates.items():
+        _show_best(mode, rows, searches[mode])
     finals = _run_finals(run, sweep, frames, chosen, repeats)
     write_tables(store.storage, sweep.folder, candidates)
     figures = {
@@ -109,14 +109,12 @@ def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, 
     return figures
 
 
-def _show_best(mode: str, chosen: dict[str, Any], figures: dict[str, Any], candidates: Sequence[Mapping[str, Any]]) -> None:
+def _show_best(mode: str, candidates: Sequence[Mapping[str, Any]], figures: dict[str, Any]) -> None:
+    chosen, highest = (candidates[figures[name]] for name in ("chosen", "highest"))
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
     cross_fitted, optimism = figures["cross_fitted"]["pooled"], figures["optimism"]["macro_f1"]
     scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {cross_fitted:.3f} (optimism {optimism:+.3f})"
-    highest = candidates[figures["highest"]]["score"]
-    reason = (
-        f"; the highest in-sample score, {highest:.3f}, is too near to theirs (sweep.min_gain_se)" if figures["highest"] != figures["chosen"] else ""
-    )
+    reason = f"; the highest in-sample score, {highest['score']:.3f}, is too near to theirs (sweep.min_gain_se)" if highest is not chosen else ""
     echo(
         f"  {mode}: chosen from {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
         f"with {', '.join(changes) or 'the default settings'}{reason}"
