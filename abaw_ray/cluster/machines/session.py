@@ -5,15 +5,12 @@ import math
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
-from abaw_ray.cluster.machines import capacity
+from abaw_ray.cluster.machines import capacity, local_ray
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.core.errors import ConfigError
@@ -22,8 +19,6 @@ from abaw_ray.core.storage.filesystems import StorageConfig, s3_environment
 START_TIMEOUT_S = 120
 """Maximum time for the ranks of a training to start, in seconds; Ctrl-C is not answered before it is over. Room is reserved before, so it does not
 include the start of machines. Ours."""
-_END_S = 10.0
-"""Longest wait for the end of a process of a local Ray, in seconds. Ours."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -84,7 +79,7 @@ class RaySession:
 
     def __exit__(self, *_: object) -> None:
         if self._started:
-            _shutdown()
+            local_ray.shutdown()
             self._started = False
         for name, value in self._before.items():
             if value is None:
@@ -185,26 +180,13 @@ class RaySession:
         logging_options = {"log_to_driver": not local, "logging_level": logging.WARNING, "configure_logging": False}
         if local:
             cpus, memory = self.compute.local_cpus or len(os.sched_getaffinity(0)), self.compute.object_store_mb * 1_000_000 or None
-            ray.init(address="local", num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **logging_options)
+            local_ray.start(num_cpus=cpus, object_store_memory=memory, include_dashboard=False, **logging_options)
         else:
             ray.init(runtime_env={"env_vars": s3_environment(self.storage)}, **logging_options)
         self._started = True
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, sigterm_handler)  # Ray installs its own handlers, which end the process at once
         _quiet_data()
-
-
-def _shutdown() -> None:
-    """Disconnect, end a local Ray, and wait for its processes: Ray kills those that take longer than a second, but does not wait for them."""
-    import ray
-    from ray._private import worker
-
-    node: Any = worker._global_node
-    processes = [one.process for group in node.all_processes.values() for one in group] if node else []
-    ray.shutdown()
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_END_S)
 
 
 def refusal(resources: Resources, required: int, fitting: int) -> str:
