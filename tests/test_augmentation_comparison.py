@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -99,14 +100,15 @@ def test_labels_are_those_of_faces_that_show_a_shared_expression_during_the_whol
 
 
 def test_the_faces_of_the_videos_are_those_that_the_stage_prepares_from_both_exposures(tmp_path):
-    examples, figures = videos.video_examples(CONFIG, CropFaces(DEMO.faces), tmp_path)
+    config = replace(CONFIG, video_duration_s=3.0)
+    examples, figures = videos.video_examples(config, CropFaces(DEMO.faces), tmp_path)
     short, long = (examples[kind] for kind in videos.KINDS)
     np.testing.assert_array_equal(short.labels, long.labels)
     np.testing.assert_array_equal(short.groups, long.groups)
     for each in (short, long):
         assert each.views.shape == (len(each.labels), 3, 3, DEMO.faces.chips.size, DEMO.faces.chips.size)
         assert each.labels.min() >= 0 and each.labels.max() < each.classes == videos.CLASSES
-        assert 2 < len(np.unique(each.groups)) <= CONFIG.val_subjects - 1
+        assert 2 < len(np.unique(each.groups)) <= config.val_subjects - 1
     frames = figures["frames"]
     assert len(short.labels) <= frames[videos.KINDS[1]] <= frames["labelled"] and len(short.labels) <= frames[videos.KINDS[0]] <= frames["labelled"]
     assert figures["motion_quantiles"] == sorted(figures["motion_quantiles"])

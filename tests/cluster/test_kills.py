@@ -20,12 +20,12 @@ from abaw_ray.media.write import write_video
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), segments=SegmentConfig(length_s=10.0, overlap_s=1.0))
-FRAMES = 1500
+FRAMES = 600
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """A video of one minute that takes a worker some seconds: noise, in which Haar finds no face."""
+    """A video that takes a worker some seconds: noise, in which Haar finds no face."""
     path, rng = tmp_path_factory.mktemp("videos") / "long.mp4", np.random.default_rng(0)
     images = (rng.integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1) for _ in range(FRAMES))
     write_video(path, images, np.arange(FRAMES) / 25, None, preset="ultrafast")
