@@ -36,8 +36,8 @@ class BundleConfig:
     """The model that the pipeline writes to ``model/`` at its end."""
 
     protocol: Protocol = "cv"
-    """``cv``: the fusion models of the five folds over train and validation, averaged, as for the submission; ``official``: the one model of
-    Train_Set, whose score on Validation_Set is comparable. Default ours."""
+    """``cv``: the fusion models of the five folds over train and validation, averaged, as for the submission; ``official``: that of
+    Train_Set alone, whose score on Validation_Set is comparable. Default ours."""
     name: str = ""
     """Name in the model card; empty uses the last part of the storage's address."""
 

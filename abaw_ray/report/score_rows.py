@@ -56,7 +56,7 @@ _ROWS = (
         ("official_val", "macro_f1"),
         "Official validation",
         "main",
-        "One model, trained on Train_Set alone; settings and smoothing selected by cross-validation on Train_Set.",
+        "The fusion model trained on Train_Set alone; settings and smoothing selected by cross-validation on Train_Set.",
     ),
     (
         ("official_val", "macro_f1_unshared"),

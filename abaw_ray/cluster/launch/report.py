@@ -51,7 +51,7 @@ def report_input(run: Run[Any], records: dict[str, Record], summary: dict[str, A
             ConfusionMatrix(
                 name="Official validation",
                 counts=np.array(scores["official_val"]["confusion"]),
-                note="The one model trained on Train_Set, smoothed; frames of Validation_Set.",
+                note="The fusion model trained on Train_Set alone, smoothed; frames of Validation_Set.",
                 f1_intervals=_f1_intervals(scores["official_val"]),
             ),
             ConfusionMatrix(

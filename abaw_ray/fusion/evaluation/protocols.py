@@ -1,6 +1,7 @@
 """The two evaluation protocols.
 
-``official``: settings and smoothing are selected on folds of Train_Set alone; then ONE model, trained on all of Train_Set, scores Validation_Set.
+``official``: settings and smoothing are selected on folds of Train_Set alone; then a model trained on all of Train_Set (or the average of several
+seeds) scores Validation_Set.
 ``cv``: folds over train and validation together; each of the five models scores only its own held-out subjects and, later, subjects of neither
 set. Every model has its training provenance, and ``leakage`` rejects it where it would score its own training data. ``cluster`` runs the trials.
 """
@@ -60,7 +61,7 @@ def check_cv_folds(frames: Frames, folds: Mapping[str, int]) -> None:
 
 
 def train_official(frames: Frames, config: FusionConfig, epochs: int, *, seeds: int = 1, device: str | None = None) -> TrainedFusion:
-    """The ONE model of the ``official`` protocol, trained on all of Train_Set with the settings and for the epochs selected on its folds.
+    """The model of the ``official`` protocol, trained on all of Train_Set with the settings and for the epochs selected on its folds.
 
     Args:
         frames: Features and labels.

@@ -51,7 +51,7 @@ class BundleMetadata:
     is_synthetic: bool
     """Whether it was trained on generated faces: its predictions on real faces mean nothing."""
     protocol: str = ""
-    """``cv``: the fusion models of five folds over train and validation, averaged; ``official``: the one model of Train_Set."""
+    """``cv``: the fusion models of five folds over train and validation, averaged; ``official``: that of Train_Set alone."""
     expressions: tuple[str, ...] = EXPRESSIONS
     """Order of the probabilities."""
     faces: FacesConfig = field(default_factory=FacesConfig)

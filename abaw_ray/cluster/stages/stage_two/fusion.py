@@ -153,7 +153,7 @@ def _run_finals(
 
 
 def final_official(sweep: Sweep, frames: Frames, candidate: dict[str, Any], mode: str) -> dict[str, Any]:
-    """Train one model on all of Train_Set with a candidate's settings and number of epochs; returns the candidate's selection.
+    """Train on all of Train_Set with a candidate's settings and number of epochs, once per seed; returns the candidate's selection.
 
     The candidate's folds have features of the encoder of the still images, the model those of the encoder ``official`` where there is one.
     """
