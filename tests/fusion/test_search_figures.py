@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from abaw_ray.core.errors import ConfigError
+from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.population.epochs import EpochChoice
 from abaw_ray.fusion.search import best_candidate, search_figures
 from abaw_ray.fusion.selected import Selected, selection_figures
@@ -74,6 +76,11 @@ def test_the_baseline_is_used_unless_a_candidate_is_better_by_the_least_gain():
     for least, chosen in ((0.0, slightly), (1e9, baseline)):
         counts = [row["counts"] for row in chosen["recordings"].values()]
         np.testing.assert_array_equal(best_candidate(results, least).evaluation.counts, counts)
+
+
+def test_a_negative_least_gain_is_refused():
+    with pytest.raises(ConfigError, match=r"sweep.min_gain_se=-1 must not be negative"):
+        SweepConfig(min_gain_se=-1)
 
 
 def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():
