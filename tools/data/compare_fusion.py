@@ -1,7 +1,7 @@
 """Compares fusion models on synthetic data over several seeds: searched against unsearched settings, temporal heads against the frame-wise head.
 
 python -m tools.data.compare_seeds --seeds 0 1 2          (three demos; their features are read)
-python -m tools.data.compare_fusion --seeds 0 1 2         (about five minutes on one core)
+python -m tools.data.compare_fusion --seeds 0 1 2         (about ten minutes on one core)
 python -m tools.data.compare_fusion --seeds 0 1 2 --trials 12 --search-heads conv attention
 """
 

@@ -1,7 +1,7 @@
 """What the scores of a search on cross-validation folds are worth: in-sample and cross-fitted scores against those of a fully nested search.
 
 python -m tools.data.compare_seeds --seeds 0 1 2          (three demos; their features are read)
-python -m tools.data.nested_search --seeds 0 1 2          (six searches per seed: about ten minutes on one core)
+python -m tools.data.nested_search --seeds 0 1 2          (six searches per seed: about ten minutes a seed on one core)
 
 The nested search holds out one fold of Train_Set after the other: proposals, early stopping, the choice of the candidate, epochs, temperature,
 smoothing and bias see the other recordings alone, and so does the model that scores the fold.
