@@ -11,13 +11,14 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 # names: by default those with few tests, which are often the slowest here, begin last, and the other processes wait for them.
 TEST_PROCESSES ?= 2
 PARALLEL := --dist loadfile --no-loadscope-reorder
+FAULT_TESTS ?= tests/cluster/faults
 CLUSTER_TESTS ?= tests/cluster/real
 CLUSTER_NET ?= 10.77.0
 
 # The browser of `make test-browser`; Debian's package is chromium.
 CHROMIUM ?= /usr/bin/chromium
 
-.PHONY: help setup demo test test-fast test-clips test-browser test-compiler test-cluster lint docs clean
+.PHONY: help setup demo test test-fast test-clips test-browser test-compiler test-faults test-cluster lint docs clean
 
 help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
@@ -27,6 +28,7 @@ help:
 	@echo "make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]   run the tests on real clips"
 	@echo "make test-browser [CHROMIUM=file]   run the tests of the HTML pages in headless Chromium"
 	@echo "make test-compiler  run the tests that compile the encoder's blocks; needs a C++ compiler and Python's headers"
+	@echo "make test-faults    run the tests in which processes are killed and machines are lost, on a local Ray"
 	@echo "make test-cluster   run the tests on several machines (Linux namespaces); needs root and Debian packages, which it names"
 	@echo "make lint           ruff (rules and format), deptry (declared dependencies) and basedpyright (types)"
 	@echo "make docs           build the documentation into site/; a broken link is an error"
@@ -66,6 +68,9 @@ test-browser: $(STAMP)
 
 test-compiler: $(STAMP)
 	@$(BIN)/python -m pytest tests/encoder/test_compiled_blocks.py --compiler -m compiler
+
+test-faults: $(STAMP)
+	@$(BIN)/python -m pytest $(FAULT_TESTS) --faults --numprocesses $(TEST_PROCESSES) $(PARALLEL)
 
 test-cluster: $(STAMP)
 	@$(BIN)/python -m pytest $(CLUSTER_TESTS) --cluster --cluster-net $(CLUSTER_NET)

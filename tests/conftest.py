@@ -34,6 +34,7 @@ def pytest_addoption(parser):
         "--cluster-net", metavar="A.B.C", default="10.77.0", help="first numbers of the machines' addresses; two runs at a time need two"
     )
     parser.addoption("--compiler", action="store_true", help="run the tests that call a C++ compiler; without it, they are deselected")
+    parser.addoption("--faults", action="store_true", help="run tests/cluster/faults, on a local Ray; without it, those tests are deselected")
     parser.addoption(
         "--people", metavar="FOLDER", help="folder of clips with cuts between people; without it the tests that need them are deselected"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.media.audio import decode_audio
 from abaw_ray.media.playback.header import read_header
@@ -118,5 +119,5 @@ def test_the_time_of_wrapped_calls_is_added_up():
 
 def test_a_missing_file_of_weights_is_a_one_line_error():
     command = [sys.executable, "-m", "tools.bench.analyze", "--weights", "nowhere.onnx", "--quick", "--only", "start"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "error: nowhere.onnx: there is no such file; give YuNet's weights")

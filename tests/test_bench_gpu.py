@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from timeouts import TIMEOUT_S
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -16,7 +17,7 @@ def test_tiny_parts_run_on_a_cpu_and_report_figures(tmp_path):
     out = tmp_path / "gpu.json"
     command = [sys.executable, "-m", "tools.bench.gpu", "--tiny", "--json", str(out), "--only", "ceiling", "training", "features"]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "CXX": str(tmp_path / "no-compiler")}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     body = json.loads(out.read_text())
     assert (body["gpu"], body["ray_of_plain"]) == ("none", None)
@@ -31,5 +32,7 @@ def test_tiny_parts_run_on_a_cpu_and_report_figures(tmp_path):
 
 def test_a_missing_gpu_is_a_one_line_error_with_an_exit_code():
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "-m", "tools.bench.gpu"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.bench.gpu"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     assert (done.returncode, done.stderr.count("error: no GPU is visible")) == (2, 1)

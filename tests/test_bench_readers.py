@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from timeouts import TIMEOUT_S
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -15,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 def test_quick_figures_are_complete_and_time_outside_opencv_is_a_part_of_a_view(tmp_path):
     out = tmp_path / "readers.json"
     command = [sys.executable, "-m", "tools.bench.readers", "--quick", "--json", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     body = json.loads(out.read_text())
     assert body["quick"] and 0 < body["outside_opencv"] < 1 and body["view_ms"] > 0

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from tools.bench.stages.run import FIGURES
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_every_rate_is_measured(tmp_path):
     command = [sys.executable, "-m", "tools.bench.stages", "--frames", "2000", "--rounds", "1", "--json", str(tmp_path / "rates.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "rates.json").read_text())
     keys = [key for key, *_ in FIGURES]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from timeouts import TIMEOUT_S
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "tools/clusters/node/head_watch.py"
@@ -127,7 +128,7 @@ def test_the_command_of_the_cluster_file_shuts_the_machine_down(tmp_path, head, 
 
 
 def _wait_for(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cluster_files import NODE, ROOT
+from timeouts import TIMEOUT_S
 
 pytestmark = pytest.mark.slow
 SRUN = """#!/bin/bash
@@ -105,7 +106,7 @@ def test_a_ray_that_does_not_start_is_a_failure(job):
 @pytest.mark.parametrize("node", [0, 1])
 def test_a_ray_that_does_not_start_at_first_is_started_again(job, tmp_path, node):
     process = job("bash", "-c", "echo at work; exit 3", SLOW=str(node))
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 3
     assert output.splitlines() == ["at work", "slurm.sh: the command ended with exit code 3"]
     assert errors.count("Ray did not start, see the lines above; attempt 2 of 3") == 1

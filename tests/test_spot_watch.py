@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ray.exceptions import RayError
+from timeouts import TIMEOUT_S
 
 PATH = Path(__file__).parents[1] / "tools/clusters/node/spot_watch.py"
 
@@ -110,11 +111,11 @@ def test_a_second_watcher_exits_at_once_and_an_unknown_cloud_is_a_usage_error(tm
     first = subprocess.Popen([*start, "gcp"], env={"ABAW_HOME": str(tmp_path)}, stdout=subprocess.PIPE, text=True)
     try:
         assert "notice (gcp)" in first.stdout.readline()
-        second = subprocess.run([*start, "aws"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=True)
+        second = subprocess.run([*start, "aws"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
         assert second.stdout == ""
         assert first.poll() is None
     finally:
         first.kill()
         first.communicate()
-    wrong = subprocess.run([*start, "azure"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False)
+    wrong = subprocess.run([*start, "azure"], env={"ABAW_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert wrong.returncode == 1 and wrong.stderr == "usage: spot_watch.py aws|gcp\n"

@@ -33,7 +33,7 @@ class StorageError(AbawError):
 
 
 class StageError(AbawError):
-    """A stage failed: more items failed than ``max_failures`` allows, its training diverged, or its tables break their schema."""
+    """A stage failed: more items failed than ``max_failures`` allows, its training diverged, its tables break their schema, or Ray did not start."""
 
     exit_code = 5
 

@@ -2,6 +2,7 @@
 quickly.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, get_args
@@ -38,7 +39,8 @@ class FusionOptimConfig:
     average_decay: float = 0.9
     """Decay of the exponential moving average of the weights, which is scored and kept, per update of the average."""
     average_every: int = 10
-    """Steps between two updates of the average; where an epoch has fewer, it is updated after each epoch."""
+    """Steps between two updates of the average, counted from the beginning of each epoch: up to ``average_every`` - 1 steps at its end are no part of
+    the epoch's average. Where an epoch has fewer steps, the average is updated after each epoch."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -141,7 +143,8 @@ class HalvingConfig:
     reduction: int = 2
     """Of the candidates, one in ``reduction`` continues; 1 stops none."""
     finalists: int = 2
-    """Candidates of a population that always reach the last epoch; only for these, smoothing and number of epochs are chosen."""
+    """Candidates of a population that at least reach the last epoch. Smoothing and number of epochs are chosen for those that do, which are one more
+    where the unchanged settings, never stopped, are not among the best."""
 
     def __post_init__(self) -> None:
         """Refuse values below 1."""
@@ -201,13 +204,14 @@ class SweepConfig:
     """Stage II: hyperparameter sweep, cross-validation folds and model selection. All defaults ours, not from the paper."""
 
     fusion: FusionConfig = field(default_factory=FusionConfig)
-    """Baseline settings: the first trial, and every value that ``search_space`` does not vary."""
+    """The unchanged settings: the first candidate, and every value that ``search_space`` does not vary."""
     search_space: SearchSpaceConfig = field(default_factory=SearchSpaceConfig)
     """Settings that the other trials vary."""
     trials: int = 8
     """Number of trials of Ray Tune. Each trains a population of candidates on one device; a larger sweep begins with the trials of a smaller one."""
     candidates: int = 8
-    """Candidates that a trial trains together, of one architecture; the first of the first trial is ``fusion`` unchanged."""
+    """Candidates that a trial trains together, of one architecture; the first of the first trial has the unchanged settings
+    (``fusion``)."""
     ahead: int = 4
     """Trials that may run at the same time: the candidates of one are proposed from the results of those that lie at least this number before it, so
     they are the same on any number of devices."""
@@ -217,9 +221,10 @@ class SweepConfig:
     halving: HalvingConfig = field(default_factory=HalvingConfig)
     """Early stopping of the worse candidates of a population."""
     min_gain_se: float = 1.0
-    """Least gain in macro-F1 over the first candidate, ``fusion`` unchanged, that another one needs to be used, in standard errors of the difference
-    over recordings; 0 takes the highest score. The one-standard-error rule of Breiman et al. (1984), whose simplest model is here the one without a
-    search: the highest of many scores is high by chance, too. The default is ours."""
+    """Least gain in macro-F1 over the unchanged settings with which the candidate that has the highest score is used, in standard errors of the
+    difference over recordings; 0 takes the highest score. After the one-standard-error rule of Breiman et al. (1984), with the error of the paired
+    difference in place of that of the best score, and the unchanged settings in place of the simplest model: the highest of many scores is high by
+    chance, too. With one recording there is no error, and the unchanged settings are used. The default is ours."""
     folds: int = 5
     """Number of folds, grouped by recording; the paper reports five."""
     final_seeds: int = 1
@@ -240,8 +245,8 @@ class SweepConfig:
         for name, least in (("trials", 1), ("candidates", 1), ("ahead", 1), ("folds", 2), ("final_seeds", 1), ("fold_repeats", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"sweep.{name}={getattr(self, name)} must be at least {least}")
-        if self.min_gain_se < 0:
-            raise ConfigError(f"sweep.min_gain_se={self.min_gain_se} must not be negative")
+        if not 0 <= self.min_gain_se < math.inf:
+            raise ConfigError(f"sweep.min_gain_se={self.min_gain_se} must be a finite number from 0; 0 takes the candidate with the highest score")
         space = self.search_space
         for width, gate, rate, head in product(space.hidden_dim, space.gate, space.rows_per_second, space.head or (self.fusion.head,)):
             replace(self.fusion, hidden_dim=width, gate=gate, rows_per_second=rate, head=head)  # refuses what does not fit together

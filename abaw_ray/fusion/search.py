@@ -46,7 +46,7 @@ def run_population(
 ) -> list[dict[str, Any]]:
     """Train a population on the folds of Train_Set with successive halving, and select for those that reach the end.
 
-    The baseline settings (no override) always reach it: they are often better than most candidates at the end and worse after few epochs, and the
+    The unchanged settings (no override) always reach it: they are often better than most candidates at the end and worse after few epochs, and the
     choice among all candidates has to include them.
 
     Args:
@@ -70,8 +70,8 @@ def run_population(
         ProtocolError: the folds would leak, or contain a subject outside Train_Set.
     """
     trained = official_folds(frames, folds, [candidate_config(config, one, mode) for one in overrides], device)
-    baseline = [number for number, changes in enumerate(overrides) if not changes]
-    trained.train(config.fusion.epochs, config.halving, on_epoch, all_epochs=False, never_stopped=baseline)
+    unchanged = [number for number, changes in enumerate(overrides) if not changes]
+    trained.train(config.fusion.epochs, config.halving, on_epoch, all_epochs=False, never_stopped=unchanged)
     finalists = set(trained.finalists())
     results = []
     for number, (changes, curve) in enumerate(zip(overrides, trained.curves, strict=True)):
@@ -132,7 +132,7 @@ class BestCandidate:
     index: int
     """Position in the list of results."""
     highest: int
-    """Position of the highest in-sample score; another one where its gain over the baseline settings was too small."""
+    """Position of the highest in-sample score; another one where its gain over the unchanged settings was too small."""
     cross_fitted: FoldMetrics
     """Each fold scored by the candidate that is chosen on the other folds, with everything about it selected on the other folds."""
     evaluation: Evaluation
@@ -142,7 +142,7 @@ class BestCandidate:
 
 
 def best_candidate(results: Sequence[Mapping[str, Any]], min_gain_se: float) -> BestCandidate:
-    """The candidate with the highest in-sample score, or the baseline settings where its gain over them is small; and the cross-fitted score of the
+    """The candidate with the highest in-sample score, or the unchanged settings where its gain over them is small; and the cross-fitted score of the
     whole search.
 
     Cross-fitting does not remove that the proposals follow from the scores of all folds, nor that the models of the other folds have trained on the
@@ -150,7 +150,7 @@ def best_candidate(results: Sequence[Mapping[str, Any]], min_gain_se: float) -> 
 
     Args:
         results: Of ``run_population``, in any order; among equal scores, the first is chosen.
-        min_gain_se: As in ``SweepConfig``; without the baseline settings among the results, the highest score is chosen.
+        min_gain_se: As in ``SweepConfig``; without the unchanged settings among the results, the highest score is chosen.
 
     Raises:
         ValueError: all candidates were stopped.
@@ -196,13 +196,13 @@ class _Finalists:
         return max(self.rows, key=lambda index: self.rows[index]["score"] if without is None else self.rows[index]["without_fold"][without])
 
     def best(self, without: int | None = None) -> int:
-        """The candidate with the highest score, or the baseline settings where its gain over them is below ``min_gain_se``."""
+        """The candidate with the highest score, or the unchanged settings where its gain over them is below ``min_gain_se`` or has no error."""
         highest = self.highest(without)
-        baseline = next((index for index, row in self.rows.items() if not row["changes"]), highest)
-        if baseline == highest or not self.min_gain_se:
+        unchanged = next((index for index, row in self.rows.items() if not row["changes"]), highest)
+        if unchanged == highest or not self.min_gain_se:
             return highest
-        gain = self.evaluation(highest, without).gain_in_standard_errors(self.evaluation(baseline, without))
-        return highest if gain >= self.min_gain_se else baseline
+        gain = self.evaluation(highest, without).gain_in_standard_errors(self.evaluation(unchanged, without))
+        return highest if gain is not None and gain >= self.min_gain_se else unchanged
 
     def evaluation(self, index: int, without: int | None = None) -> Evaluation:
         """Scores of a candidate with what was selected on the same folds."""

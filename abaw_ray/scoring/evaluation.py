@@ -74,17 +74,22 @@ class Evaluation:
         difference, *interval = paired_difference([self.counts], [other.counts], seed=_SEED)
         return {"macro_f1": difference, "interval": interval}
 
-    def gain_in_standard_errors(self, other: "Evaluation") -> float:
-        """The difference of the macro-F1 from that of another model on the same frames, divided by its standard error over recordings: infinite where
-        there is no such error, as with one recording, and 0 where there is no difference.
+    def gain_in_standard_errors(self, other: "Evaluation") -> float | None:
+        """The difference of the macro-F1 from that of another model on the same frames, divided by its standard error over recordings.
+
+        None with one recording, where the error cannot be estimated; infinite where the difference is the same in every sample of the recordings.
 
         Raises:
             ValueError: as ``minus``.
         """
         self._check_frames(other)
+        if not self._can_be_resampled:
+            return None
         difference = self.macro_f1 - other.macro_f1
-        error = paired_standard_error([self.counts], [other.counts], seed=_SEED) if self._can_be_resampled else 0.0
-        return difference / error if error else float(np.copysign(np.inf, difference)) if difference else 0.0
+        if not difference:
+            return 0.0
+        error = paired_standard_error([self.counts], [other.counts], seed=_SEED)
+        return difference / error if error else float(np.copysign(np.inf, difference))
 
     def minus_per_class(self, other: "Evaluation") -> dict[str, Any]:
         """As ``minus``, of the F1 of each class: ``per_class`` and ``interval``, lower and upper end of each."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cli.jobs import JOBS
 from abaw_ray.cluster.launch.ablation.ablate import ablate
@@ -26,7 +27,7 @@ def abaw_ray(tmp_path):
 
     def run(*args: str) -> tuple[int, list[str], list[str]]:
         command = [sys.executable, "-m", "abaw_ray", *args]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
     return run

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import ray
+from timeouts import TIMEOUT_S
 
 _TAGS = ("stage", "run", "outcome", "rank")
 
@@ -42,7 +43,7 @@ def read_metrics():
 
 def wait_for_metrics(complete):
     """The metrics once they satisfy the condition; processes send theirs to the agent every second."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT_S
     while not complete(values := read_metrics()):
         assert time.monotonic() < deadline, values
         time.sleep(0.5)

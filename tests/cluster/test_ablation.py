@@ -1,4 +1,4 @@
-"""The ablation: which stages a part touches, what is compared, and one small run on Ray."""
+"""The ablation: which stages a part touches, and what is compared. ``test_pipeline.py`` has a run on Ray."""
 
 import json
 from dataclasses import replace
@@ -161,31 +161,3 @@ def test_where_nothing_succeeds_the_first_error_is_raised(tmp_path, monkeypatch)
     monkeypatch.setattr(module, "_evaluations", fail)
     with pytest.raises(DataError, match="videos: none"):
         ablate(run_of(with_parts("gate"), tmp_path))
-
-
-@pytest.mark.slow
-def test_an_ablation_runs_and_is_continued(tmp_path, capsys):
-    config = with_parts("gate", "audio")
-    small = replace(
-        config.data.synthetic,
-        train_subjects=6,
-        val_subjects=3,
-        test_subjects=1,
-        video_duration_s=2.4,
-        affectnet_train_images=40,
-        affectnet_val_images=16,
-        rafdb_train_images=14,
-        rafdb_test_images=14,
-    )
-    sweep = replace(config.sweep, folds=2, candidates=2, unimodal=False, fusion=replace(config.sweep.fusion, epochs=2))
-    config = replace(config, data=replace(config.data, synthetic=small), encoder=replace(config.encoder, epochs=1), sweep=sweep)
-    run = run_of(config, tmp_path)
-    with run.session:
-        ablate(run)
-        rows = json.loads(run.storage.read_bytes("ablation.json"))["rows"]
-        assert [row["scored"] for row in rows] == ["Validation_Set", "against a model of the faces", "against audio masked"]
-        assert all(0 <= row["with_part"][0] <= 1 and len(row["interval"]) == 2 for row in rows)
-        capsys.readouterr()
-        ablate(run)
-    assert json.loads(run.storage.read_bytes("ablation.json"))["rows"] == rows
-    assert "encoder: already done" in capsys.readouterr().out

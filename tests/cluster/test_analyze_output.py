@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.media.write import write_video
 
@@ -47,7 +48,7 @@ def analyze(*args, code=None, **environment):
     """Run the command; returns the finished process."""
     start = [sys.executable, "-c", code] if code else [sys.executable, "-m", "abaw_ray"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run([*start, "analyze", *map(str, args)], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run([*start, "analyze", *map(str, args)], env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 def test_json_names_the_files_of_good_videos_and_the_reasons_of_others(model, videos, tmp_path):

@@ -13,6 +13,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from ray import cloudpickle
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.engine.workers.in_flight import InFlightSlots
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes
@@ -89,7 +90,7 @@ class DeadlyEncode(Encode):
         return self.folder / f"{name}.starts"
 
     def _wait(self, until):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT_S
         while not until():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -153,7 +154,7 @@ def test_a_stopped_encoder_stops_the_decoder_until_it_continues(chain):
 
     thread = once_encoding(chain.folder, stop)
     _, outputs = chain(payloads(), seconds=0.2)
-    thread.join(timeout=30)
+    thread.join(timeout=TIMEOUT_S)
     assert len(outputs) == ITEMS and chain.most_waiting() <= 2
     assert decoded[0] == decoded[1] < ITEMS, "the decoder went on while the encoder was stopped"
 
@@ -161,7 +162,7 @@ def test_a_stopped_encoder_stops_the_decoder_until_it_continues(chain):
 def test_a_killed_encoder_is_started_again_and_every_item_is_encoded_once(chain):
     thread = once_encoding(chain.folder, lambda encoder: encoder.send_signal(signal.SIGKILL))
     _, outputs = chain(payloads(), seconds=0.2)
-    thread.join(timeout=30)
+    thread.join(timeout=TIMEOUT_S)
     assert len(outputs) == ITEMS and chain.most_waiting() <= 2, "the item that was being encoded keeps its slot until it is repeated"
     tables = [chain.store.storage.read_table(path)["n"].to_pylist() for path in outputs.values()]
     assert tables == [[number] for number in range(ITEMS)]

@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -181,5 +182,11 @@ def test_a_plan_without_workloads_has_no_lines():
 
 
 def test_halving_leaves_a_third_of_the_epochs_of_eight_candidates():
-    assert candidate_epochs(8, 20, HalvingConfig()) == 56  # as counted by tools.bench.fusion
-    assert candidate_epochs(8, 20, HalvingConfig(reduction=1)) == 160
+    assert candidate_epochs(8, 20, HalvingConfig()) == (56, 2)  # as counted by tools.bench.fusion
+    assert candidate_epochs(8, 20, HalvingConfig(reduction=1)) == candidate_epochs(8, 20, HalvingConfig(grace_epochs=21)) == (160, 8)
+    assert candidate_epochs(1, 20, HalvingConfig(), never_stopped=1) == (20, 1)
+
+
+def test_the_unchanged_settings_continue_besides_the_best():
+    alive = [8, 8, 5, 5, 4, 4, 4, 4, 3]  # ranked with the others: half of 8, of 5 and of 4, rounded up, and one more each time
+    assert [candidate_epochs(8, epochs, HalvingConfig(), never_stopped=1)[0] for epochs in range(1, 10)] == list(np.cumsum(alive))

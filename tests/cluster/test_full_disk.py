@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.launch.run_records.log_upload import log_uploaded
 from abaw_ray.cluster.stages.stage_two import predictions, trials
@@ -55,7 +56,7 @@ except ValueError as error:
     print(error)
 """
     buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
-    done = subprocess.run([sys.executable, "-c", script], env=buffered, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=buffered, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert done.stdout == "the error\n"
 
 

@@ -11,6 +11,7 @@ import logged_work
 import pytest
 from logged_work import LoggedWork
 from ray import cloudpickle
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.engine.items import run_items
 from abaw_ray.cluster.engine.run import Policy, Run, RunConfig
@@ -198,7 +199,7 @@ def test_a_finished_row_arrives_while_its_neighbors_run(session, tmp_path):
 
 def waits_for(file, store, item, payload):
     """One item waits for the file, or for two minutes."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TIMEOUT_S
     while payload["waits"] and not file.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     return {"rows": 1}
@@ -209,7 +210,7 @@ def test_a_stage_slower_than_rays_progress_timeout_finishes(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
     env = os.environ | {"RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, script, tmp_path], env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, script, tmp_path], env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.stdout.splitlines()[-1:] == ["finished ['v']"], done.stdout + done.stderr
     assert "lowered True" in done.stdout
 

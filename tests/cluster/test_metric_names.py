@@ -1,11 +1,13 @@
-"""Names of the metrics for Prometheus: its conventions, and their table in the documentation."""
+"""Metrics for Prometheus: the conventions of their names, their table in the documentation, and when the GPU memory is read."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from abaw_ray.cluster.metrics.prometheus import DEFINITIONS
+from abaw_ray.cluster.metrics.prometheus import DEFINITIONS, GPU_MEMORY, Metrics
 
 UNITS = ("bytes", "seconds")
 
@@ -28,3 +30,20 @@ def test_the_documentation_has_every_metric_with_its_type_its_tags_and_its_meani
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     rows = [tuple(line.strip("| ").split(" | ")) for line in page.splitlines() if line.startswith("| `abaw_ray_")]
     assert rows == [(f"`{one.name}`", one.kind, ", ".join(one.tags), one.description) for one in DEFINITIONS]
+
+
+def test_the_gpu_memory_is_read_where_pytorch_uses_a_gpu_and_not_while_it_is_imported(monkeypatch):
+    values, metrics = [], Metrics("faces", "run")
+    monkeypatch.setattr(metrics, "set", lambda definition, value: values.append((definition, value)))
+    torch, cuda = ModuleType("torch"), ModuleType("torch.cuda")  # as another thread's import leaves them before it has run their code
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.delitem(sys.modules, "torch.cuda", raising=False)
+    metrics.set_gpu_memory()
+    monkeypatch.setitem(sys.modules, "torch.cuda", cuda)
+    metrics.set_gpu_memory()
+    cuda.is_initialized, cuda.max_memory_allocated = lambda: False, lambda: 7
+    metrics.set_gpu_memory()
+    assert values == []
+    cuda.is_initialized = lambda: True
+    metrics.set_gpu_memory()
+    assert values == [(GPU_MEMORY, 7)]

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import psutil
@@ -15,11 +15,13 @@ import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 from rich.console import Console
+from timeouts import TIMEOUT_S
 from tiny import TINY
 
 from abaw_ray.cluster.engine.run import Run
 from abaw_ray.cluster.engine.stage import needed
-from abaw_ray.cluster.launch.config import PipelineConfig
+from abaw_ray.cluster.launch.ablation.ablate import ablate
+from abaw_ray.cluster.launch.config import AblationConfig, AblationJob, PipelineConfig, SweepJob
 from abaw_ray.cluster.launch.job import report_again, run_job
 from abaw_ray.cluster.launch.pipeline import STAGES, finish
 from abaw_ray.cluster.launch.presets import SMOKE
@@ -301,7 +303,7 @@ def test_subjects_whose_annotations_do_not_fit_their_video_are_left_out_and_repo
 
 def kill_once(title: str) -> int:
     """Kill the first process of this test's Ray whose title begins with ``title``, and return its id."""
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + TIMEOUT_S
     while time.monotonic() < ends:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -317,6 +319,12 @@ def test_a_larger_sweep_begins_with_the_trials_of_a_smaller_one(config, session,
     run, larger = Run(config, session), Run(replace(config, sweep=replace(config.sweep, trials=5)), session)
     assert SWEEP_FUSION.store(larger).path != SWEEP_FUSION.store(run).path
     assert len(run.storage.files(trials_folder(larger))) == config.sweep.trials * len(("fused", *UNIMODAL))
+
+
+def test_another_choice_among_the_candidates_of_a_sweep_trains_none_again(config, session, summary):
+    run, other = Run(config, session), Run(replace(config, sweep=replace(config.sweep, min_gain_se=2.0)), session)
+    assert SWEEP_FUSION.store(other).path != SWEEP_FUSION.store(run).path
+    assert trials_folder(other) == trials_folder(run)
 
 
 def candidates(run, record):
@@ -350,6 +358,22 @@ def test_predictions_whose_process_is_killed_are_repeated_with_the_same_result(c
     for name in ("validation", "test"):
         table = f"{before.outputs['run']}/{name}.parquet"
         assert run.storage.read_table(table).equals(undisturbed.storage.read_table(table))
+
+
+def test_an_ablation_uses_the_results_of_the_pipeline_and_is_continued(config, session, summary, capsys):
+    run = Run(config, session)
+    sweep = replace(config.sweep, trials=1, folds=2, final_seeds=1, fold_repeats=1, unimodal=False)
+    shared = {field.name: getattr(config, field.name) for field in fields(SweepJob)} | {"data": data_of(run), "sweep": sweep}
+    run = Run(AblationJob(**shared, ablation=AblationConfig(parts=("gate", "audio"), seeds=(config.sweep.seed,))), session)
+    ablate(run)
+    rows = json.loads(run.storage.read_bytes("ablation.json"))["rows"]
+    assert [row["scored"] for row in rows] == ["Validation_Set", "against a model of the faces", "against audio masked"]
+    assert all(0 <= row["with_part"][0] <= 1 and len(row["interval"]) == 2 for row in rows)
+    printed = capsys.readouterr().out
+    assert all(printed.count(f"{stage}: already done") == 2 for stage in ("faces", "encoder", "features"))
+    ablate(run)
+    assert json.loads(run.storage.read_bytes("ablation.json"))["rows"] == rows
+    assert "predictions: already done" in capsys.readouterr().out
 
 
 @pytest.fixture

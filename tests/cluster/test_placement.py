@@ -12,6 +12,7 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.engine.run import Policy
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes
@@ -38,7 +39,6 @@ LARGE = 1_000_000
 
 
 EMPTY = annotations.AnnotationSet(splits={}, labels={}, example=[])
-TIMEOUT_S = 60.0
 """Timeout of a call, in seconds."""
 
 

@@ -13,6 +13,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from ray import cloudpickle
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes
 from abaw_ray.cluster.engine.workers.rounds import Chain, process_items
@@ -31,7 +32,6 @@ from abaw_ray.core.storage.storage import Storage
 pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 ITEMS = 8
-TIMEOUT_S = 60.0
 """Seconds after which a wait counts as a defect."""
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.stages.analysis import work as analysis
 from abaw_ray.cluster.stages.analysis.work import ScoreWork, chips_folder
@@ -19,7 +20,6 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.predict.find_faces import FACES_FILE, SUMMARY_FILE
 
-TIMEOUT_S = 30.0
 """Seconds after which a wait counts as a defect."""
 ITEMS = [Item(name=name, identity="1") for name in ("a", "b", "c")]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timeouts import TIMEOUT_S
 from tiny_bundle import write_tiny_bundle
 
 from abaw_ray.media.write import write_video
@@ -44,7 +45,7 @@ def head(tmp_path_factory):
         process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     yield {**env, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=TIMEOUT_S)
     shutil.rmtree(f"/tmp/abaw-{os.getpid()}", ignore_errors=True)
 
 
@@ -52,7 +53,7 @@ def submit(env: dict, *args: str) -> subprocess.CompletedProcess:
     """Submit a job and wait for its end; retries while the head is starting: its dashboard, then the agent that starts jobs."""
     command = [*RAY, "job", "submit", "--address", env["RAY_API_SERVER_ADDRESS"], "--working-dir", str(ROOT), "--", *args]
     for _ in range(30):
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if not any(reason in done.stdout + done.stderr for reason in ("Failed to connect", "No available agent")):
             return done
         time.sleep(2)
@@ -110,7 +111,12 @@ def test_the_last_line_of_a_job_that_cannot_run_has_the_reason(head):
 def test_a_client_without_the_token_is_refused(head):
     environment = {**head, "RAY_AUTH_TOKEN": "wrong" * 8}
     done = subprocess.run(
-        [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*RAY, "job", "list", "--address", head["RAY_API_SERVER_ADDRESS"]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
     assert done.returncode != 0
     assert "uthentication" in done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.engine.workers import rounds, worker_deaths
 from abaw_ray.cluster.engine.workers.outcomes import Outcomes
@@ -18,7 +19,6 @@ from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
-TIMEOUT_S = 60.0
 """Seconds after which a wait counts as a defect."""
 
 

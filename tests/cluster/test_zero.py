@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from ranks import CASES, HALF, STEPS, name_of, train_in_plain_pytorch
+from timeouts import TIMEOUT_S
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ def launch(folder, world_size, command):
     script = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     running = [subprocess.Popen([*script, str(rank), str(world_size), port, str(folder), command], **options) for rank in range(world_size)]
-    outputs = [process.communicate(timeout=240)[0] for process in running]
+    outputs = [process.communicate(timeout=TIMEOUT_S)[0] for process in running]
     assert all(process.returncode == 0 for process in running), "\n".join(outputs)
     return [torch.load(folder / f"{command}-{world_size}-{rank}.pt") for rank in range(world_size)]
 

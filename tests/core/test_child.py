@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from child_calls import build_calls, wait_for_end
+from timeouts import TIMEOUT_S
 
 from abaw_ray.core.errors import ConfigError, ItemError
 from abaw_ray.core.process.child import heartbeat, io_wait
@@ -95,7 +96,7 @@ def start_script(tmp_path, more):
 
 def test_a_script_without_a_main_guard_is_not_run_again_and_exits_without_close(tmp_path):
     with start_script(tmp_path, "") as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0 and (tmp_path / "log").read_text() == "ran\n"
     threads, main, pid = output.split()
     assert (threads, main) == ("1", "None")

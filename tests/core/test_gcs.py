@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.core.errors import StorageError
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -45,7 +46,7 @@ def store():
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + TIMEOUT_S
             while not listens(port):
                 assert server.poll() is None and time.monotonic() < deadline, "the emulator does not start"
                 time.sleep(0.1)

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.config import FusionConfig, HalvingConfig, SweepConfig
 from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.fusion.population.halving import best_positions, train_with_halving
 from abaw_ray.fusion.population.rows import TrainingFolds
 from abaw_ray.fusion.population.training import Population
+from abaw_ray.fusion.search import run_population
+from abaw_ray.scoring.config import SmoothingGridConfig
 
 BASE = FusionConfig(hidden_dim=32, rows_per_second=0, batch_size=64)
 
@@ -43,6 +45,17 @@ def test_a_candidate_that_is_never_stopped_reaches_the_last_epoch_besides_the_be
     assert [number for number, curve in enumerate(without) if curve.weights] == [1, 2]
     for number in (1, 2):
         assert with_first[number].loss == without[number].loss
+
+
+def test_the_unchanged_settings_of_a_population_are_never_stopped(frames):
+    folds = {subject.name: index % 3 for index, subject in enumerate(frames.subjects) if subject.split == "train"}
+    poor = replace(BASE, epochs=3, optim=replace(BASE.optim, lr=1e-7))
+    smoothing = SmoothingGridConfig(windows=1, min_s=0.4, max_s=0.4)
+    config = SweepConfig(fusion=poor, folds=3, halving=HalvingConfig(grace_epochs=1, reduction=3, finalists=1), smoothing=smoothing)
+    overrides = [{"optim.lr": 1e-7, "dropout": 0.5}, {"optim.lr": 3e-3}, {}]
+    rows = run_population(frames, folds, config, overrides, default=0, device="cpu")
+    assert [row["stopped"] for row in rows] == [True, False, False]
+    assert max(epoch["macro_f1"] for epoch in rows[2]["curve"]) < max(epoch["macro_f1"] for epoch in rows[1]["curve"])
 
 
 def test_only_the_epochs_that_can_be_chosen_keep_their_weights_and_these_are_the_same(frames, train, held_out):

@@ -4,7 +4,7 @@ import pytest
 from abaw_ray.core.errors import ConfigError
 from abaw_ray.fusion.config import SweepConfig
 from abaw_ray.fusion.population.epochs import EpochChoice
-from abaw_ray.fusion.search import best_candidate, search_figures
+from abaw_ray.fusion.search import _Finalists, best_candidate, search_figures
 from abaw_ray.fusion.selected import Selected, selection_figures
 from abaw_ray.scoring.evaluation import Evaluation
 from abaw_ray.scoring.fold_metrics import FoldMetrics
@@ -62,25 +62,62 @@ def test_each_fold_of_the_cross_fitted_score_is_that_of_the_best_candidate_on_th
     assert low <= best.cross_fitted.pooled <= high
 
 
-def test_the_baseline_is_used_unless_a_candidate_is_better_by_the_least_gain():
-    baseline = make_result(0, None, [0.4, 0.4], correct=0.6) | {"changes": {}}
+def test_the_unchanged_settings_are_used_unless_the_best_candidate_exceeds_them_by_the_least_gain():
+    unchanged = make_result(0, None, [0.4, 0.4], correct=0.6) | {"changes": {}}
     slightly, clearly = make_result(3, None, [0.5, 0.5], correct=0.61), make_result(4, None, [0.4, 0.4], correct=0.8)
-    gain = best_candidate([slightly], 0.0).in_sample.gain_in_standard_errors(best_candidate([baseline], 0.0).in_sample)
+    gain = best_candidate([slightly], 0.0).in_sample.gain_in_standard_errors(best_candidate([unchanged], 0.0).in_sample)
     assert gain > 0
-    results = [slightly, baseline]
+    results = [slightly, unchanged]
     kept, replaced = best_candidate(results, gain * 1.01), best_candidate(results, gain * 0.99)
     assert (kept.index, kept.highest, replaced.index, replaced.highest) == (1, 0, 0, 0)
-    assert best_candidate([slightly], 9.0).index == 0  # without the baseline, the highest score
-    assert best_candidate([baseline, slightly, clearly], 1.0).index == 2
+    assert best_candidate([slightly], 9.0).index == 0  # without the unchanged settings, the highest score
+    assert best_candidate([unchanged, slightly, clearly], 1.0).index == 2
     # each fold of the cross-fitted score has the choice on the other fold
-    for least, chosen in ((0.0, slightly), (1e9, baseline)):
+    for least, chosen in ((0.0, slightly), (1e9, unchanged)):
         counts = [row["counts"] for row in chosen["recordings"].values()]
         np.testing.assert_array_equal(best_candidate(results, least).evaluation.counts, counts)
 
 
-def test_a_negative_least_gain_is_refused():
-    with pytest.raises(ConfigError, match=r"sweep.min_gain_se=-1 must not be negative"):
-        SweepConfig(min_gain_se=-1)
+def diagonal(correct):
+    """A confusion matrix with ten frames of each class, of which so many are correct."""
+    return (correct * np.eye(8, dtype=int) + (10 - correct) * np.roll(np.eye(8, dtype=int), 1, axis=1)).tolist()
+
+
+def fold_result(changes, without_fold, in_sample, correct):
+    """A finalist's result with two recordings in each of three folds; ``without_fold[fold][k]`` is what the choice without fold k scores."""
+    recordings = {
+        f"recording {index}": {
+            "fold": index % 3,
+            "counts": diagonal(correct),
+            "in_sample_counts": diagonal(in_sample[index % 3]),
+            "without_fold_counts": [diagonal(one) for one in without_fold[index % 3]],
+        }
+        for index in range(6)
+    }
+    return {"stopped": False, "score": 0.7, "without_fold": [0.7] * 3, "changes": changes, "recordings": recordings}
+
+
+def test_the_choice_without_a_fold_compares_what_was_selected_without_it_on_the_recordings_of_the_others():
+    unchanged = fold_result({}, [[6] * 3] * 3, [6] * 3, correct=4)
+    # Better without the folds 0 and 2, worse without 1. The held-out fold, and what is selected on all folds, say the opposite.
+    candidate = fold_result({"dropout": 0.1}, [[0, 5, 8], [9, 10, 8], [9, 5, 0]], [0, 10, 0], correct=3)
+    counts = best_candidate([candidate, unchanged], 1.0).evaluation.counts
+    assert [int(one.trace()) // 8 for one in counts] == [3, 4, 3] * 2
+
+
+def test_one_recording_does_not_replace_the_unchanged_settings():
+    candidate, unchanged = (
+        {**one, "recordings": {"recording 0": one["recordings"]["recording 0"]}, "without_fold": [0.5]}
+        for one in (make_result(1, 0.9, [], correct=0.9), make_result(0, 0.4, [], correct=0.4) | {"changes": {}})
+    )
+    finalists = _Finalists({0: candidate, 1: unchanged}, 1.0)
+    assert (finalists.highest(), finalists.best()) == (0, 1)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_least_gain_that_is_negative_or_not_finite_is_refused(value):
+    with pytest.raises(ConfigError, match=rf"sweep.min_gain_se={value} must be a finite number from 0; 0 takes the candidate with the highest score"):
+        SweepConfig(min_gain_se=value)
 
 
 def test_the_bias_of_a_selection_and_its_optimism_have_paired_differences():

@@ -169,4 +169,7 @@ def test_the_score_without_a_fold_is_that_of_the_other_folds_with_what_they_sele
     choice = select_postprocessing(some, GRID, default=0, calibration=PLAIN)
     for fold in range(5):
         rest = [video for video in some if video.fold != fold]
-        assert choice.scores_without_fold[fold] == pytest.approx(select_postprocessing(rest, GRID, default=0, calibration=PLAIN).in_sample.pooled)
+        of_the_rest = select_postprocessing(rest, GRID, default=0, calibration=PLAIN)
+        assert choice.scores_without_fold[fold] == pytest.approx(of_the_rest.in_sample.pooled)
+        matrices = choice.matrices_without_fold[fold][[video.fold != fold for video in some]]
+        np.testing.assert_array_equal(matrices, of_the_rest.confusion_matrices)

@@ -2,6 +2,7 @@
 
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,8 +42,8 @@ def start(**options: Any) -> None:
                 raise
             _kill(_processes() - before)  # Ray leaves those that it has started
             if attempt == STARTS:
-                remedy = "the machine has too much other work; end some and try again"
-                raise StageError(f"Ray did not start in {STARTS} attempts, its processes were too slow: {remedy}") from error
+                remedy = "most often the machine has too much other work: end some and try again; Ray's logs: /tmp/ray/session_latest/logs"
+                raise StageError(f"Ray did not start in {STARTS} attempts ({str(error).partition('. ')[0]}); {remedy}") from error
             echo(f"Ray's processes started too slowly: attempt {attempt + 1} of {STARTS}")
 
 
@@ -60,8 +61,15 @@ def shutdown() -> None:
 
 
 def _processes() -> set[psutil.Process]:
-    """Descendants of this process."""
-    return set(psutil.Process().children(recursive=True))
+    """Ray's processes that are children of this process, and their descendants."""
+    import ray
+
+    found, package = set[psutil.Process](), str(Path(ray.__file__).parent)
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if package in " ".join(child.cmdline()):  # another thread may have started the others
+                found |= {child, *child.children(recursive=True)}
+    return found
 
 
 def _kill(processes: set[psutil.Process]) -> None:

@@ -111,9 +111,10 @@ class Metrics:
 
     def set_gpu_memory(self) -> None:
         """Set the peak of the GPU memory, where this process uses a GPU."""
-        torch = sys.modules.get("torch")  # a process without PyTorch uses none
-        if torch is not None and torch.cuda.is_initialized():
-            self.set(GPU_MEMORY, torch.cuda.max_memory_allocated())
+        cuda = sys.modules.get("torch.cuda")  # a process without PyTorch uses none
+        is_initialized = getattr(cuda, "is_initialized", None)  # missing while another thread imports PyTorch
+        if cuda and is_initialized and is_initialized():
+            self.set(GPU_MEMORY, cuda.max_memory_allocated())
 
     def _metric(self, definition: MetricDefinition) -> Any:
         if definition.name not in self._made:

@@ -71,7 +71,8 @@ def train_with_halving(
         config: The rungs.
         on_epoch: Called after each epoch; an exception in it ends the training.
         all_epochs: Keep the weights of all epochs; needed where these curves alone do not decide the number of epochs.
-        never_stopped: Candidates that reach the last epoch besides the best.
+        never_stopped: Candidates that reach the last epoch besides the best. They are ranked like the others, so where they are poor, one candidate
+            in ``config.reduction`` continues, and they do.
     """
     curves = [Curve() for _ in population.candidates]
     alive = list(range(len(curves)))

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from tools.clusters.namespaces.clusters import CEPH, KEYS, Store, local_cluster
 from tools.clusters.namespaces.hosts import CLIENT, Hosts, missing_requirements
@@ -46,7 +47,7 @@ def store(hosts):
     """Ceph on the client."""
     folder, address = str(hosts.state / "ceph"), hosts.address(CLIENT)
     keys = KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"]
-    hosts.run(CLIENT, "bash", str(CEPH), "start", folder, address, str(PORT), *keys, timeout=180)
+    hosts.run(CLIENT, "bash", str(CEPH), "start", folder, address, str(PORT), *keys, timeout=TIMEOUT_S)
     yield Store(f"http://{address}:{PORT}")
     hosts.run(CLIENT, "bash", str(CEPH), "stop", folder)
 
@@ -78,5 +79,5 @@ def full_disk(hosts):
     yield full_disk
     hosts.run("n3", "pkill", "-f", file, check=False)  # finds nothing if the test failed before
     for writer in writers:
-        writer.wait(timeout=60)
+        writer.wait(timeout=TIMEOUT_S)
     hosts.run("n3", "rm", "-f", file)

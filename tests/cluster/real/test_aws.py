@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from tools.clusters.namespaces.cloud import MockAws
 from tools.clusters.namespaces.clusters import SMALL_COMPUTE, RayCluster, wait_for_success, wait_until
@@ -63,16 +64,16 @@ def test_training_waits_for_machines_and_continues_without_and_with_them(cloud, 
 
     cloud.has_spot_capacity = False
     job = cluster.submit(*TRAIN, "--storage", "s3://abaw/spot", log=log)
-    wait_for_line(f"for 4 workers with 1 CPU + 0.3 GB each: m7i.4xlarge: {NO_CAPACITY}", timeout=120)
+    wait_for_line(f"for 4 workers with 1 CPU + 0.3 GB each: m7i.4xlarge: {NO_CAPACITY}", timeout=TIMEOUT_S)
     cloud.has_spot_capacity = True
-    wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=300, what="two workers", log=log)
-    wait_for_line(f"epoch 1 of {EPOCHS}", timeout=400)
+    wait_until(lambda: running(cloud) == {hosts.address(name) for name in ("n4", "n5", "n6")}, timeout=TIMEOUT_S, what="two workers", log=log)
+    wait_for_line(f"epoch 1 of {EPOCHS}", timeout=TIMEOUT_S)
 
     cloud.has_spot_capacity = False
     cloud.metadata.notices[hosts.address("n5")] = f"{datetime.now(UTC) + timedelta(seconds=120):%Y-%m-%dT%H:%M:%SZ}"
-    wait_for_line("a checkpoint was written", timeout=60)
+    wait_for_line("a checkpoint was written", timeout=TIMEOUT_S)
     cloud.interrupt("n5")
-    wait_for_line("starts with 1 of 2 workers", timeout=120)
+    wait_for_line("starts with 1 of 2 workers", timeout=TIMEOUT_S)
     assert f"for 2 workers with 2 CPU + 1 GB each; there is room for 1: m7i.4xlarge: {NO_CAPACITY}" in log.read_text()
     cloud.has_spot_capacity = True
     wait_for_success(job, log)
@@ -89,7 +90,7 @@ def curve(cloud) -> list[dict]:
 
 
 def test_idle_machines_end(cloud, cluster, hosts):
-    wait_until(lambda: running(cloud) == {hosts.address("n4")}, timeout=180, what="the end of all workers", interval=2)
+    wait_until(lambda: running(cloud) == {hosts.address("n4")}, timeout=TIMEOUT_S, what="the end of all workers", interval=2)
 
 
 def test_an_on_demand_machine_does_the_work_after_a_wait_without_spot_machines(cloud, cluster, hosts):
@@ -107,5 +108,5 @@ def test_an_on_demand_machine_does_the_work_after_a_wait_without_spot_machines(c
 
 
 def test_ray_down_terminates_every_machine(cloud, cluster, hosts):
-    hosts.run(CLIENT, "ray", "down", "-y", str(cloud.file), timeout=180)
+    hosts.run(CLIENT, "ray", "down", "-y", str(cloud.file), timeout=TIMEOUT_S)
     assert running(cloud) == set()

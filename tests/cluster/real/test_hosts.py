@@ -6,6 +6,8 @@ while one is disconnected and the head is lost.
 
 import json
 
+from timeouts import TIMEOUT_S
+
 from tools.clusters.namespaces.clusters import (
     SMALL_COMPUTE,
     TABLES,
@@ -57,7 +59,7 @@ def scores(store, name: str) -> dict:
 
 
 def test_the_cluster_starts_with_all_machines(cluster, hosts):
-    wait_until(lambda: alive_workers(hosts) == 2, timeout=120, what="two workers beside the head", interval=2)
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what="two workers beside the head", interval=2)
 
 
 def test_the_pipeline_runs_and_stores_its_results(cluster, store):
@@ -86,19 +88,19 @@ def test_results_are_the_same_when_a_machine_is_lost_in_each_stage(cluster, host
         "fusion": lambda: trials(store),
     }
     for number, (stage, has_started) in enumerate(started.items()):
-        wait_until(has_started, timeout=300, what=f"the first output of {stage}", interval=0.1)
+        wait_until(has_started, timeout=TIMEOUT_S, what=f"the first output of {stage}", interval=0.1)
         assert not has_record(store, "disturbed", stage), f"{stage} was complete before a machine could be lost"
         machine = ("n3", "n2")[number % 2]
         hosts.power_off(machine)
         hosts.boot(machine)
         if stage in ("faces", "encoder"):  # the stages after them outlast the machine's restart
-            wait_until(lambda: alive_workers(hosts) < 2, timeout=60, what=f"the loss of {machine} in Ray")
-            wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what=f"the return of {machine}", interval=1)
+            wait_until(lambda: alive_workers(hosts) < 2, timeout=TIMEOUT_S, what=f"the loss of {machine} in Ray")
+            wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what=f"the return of {machine}", interval=1)
     text = wait_for_success(job, log)
     assert "(failure 1, at most 3 without a new checkpoint)" in text, "the training lost no rank"
     assert_same_tables(results(store, "disturbed"), results(store, "undisturbed"))
     assert scores(store, "disturbed") == scores(store, "undisturbed")
-    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the return of both workers", interval=2)
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what="the return of both workers", interval=2)
 
 
 def test_a_sweep_continues_without_a_disconnected_machine_and_after_the_loss_of_the_head(cluster, hosts, store):
@@ -107,19 +109,19 @@ def test_a_sweep_continues_without_a_disconnected_machine_and_after_the_loss_of_
         if key.startswith(("disturbed/fusion/", "disturbed/predictions/", "disturbed/runs/")):
             store.client.delete_object(Bucket="abaw", Key=key)
     job, log = submit_pipeline(cluster, store, "disturbed")
-    wait_until(lambda: trials(store), timeout=300, what="a trial", interval=0.1, log=log)
+    wait_until(lambda: trials(store), timeout=TIMEOUT_S, what="a trial", interval=0.1, log=log)
     hosts.disconnect("n3")
     try:
-        wait_until(lambda: len(trials(store)) == TRIALS * len(KINDS), timeout=300, what="all trials without n3", interval=0.1, log=log)
+        wait_until(lambda: len(trials(store)) == TRIALS * len(KINDS), timeout=TIMEOUT_S, what="all trials without n3", interval=0.1, log=log)
         hosts.power_off("n1")
         job.terminate()
-        job.wait(timeout=60)
+        job.wait(timeout=TIMEOUT_S)
         assert not has_record(store, "disturbed", "fusion"), "the final models were trained before the head was lost"
     finally:
         hosts.reconnect("n3")
     hosts.boot("n1")
     cluster.up()
-    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the workers of the new head", interval=2)
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what="the workers of the new head", interval=2)
     finished = trials(store)  # not earlier: a trial that n3 ran while it was disconnected may write its result, the same one, once it is back
     wait_for_success(*submit_pipeline(cluster, store, "disturbed"))
     assert trials(store).items() >= finished.items(), "a finished trial was run again"

@@ -6,6 +6,7 @@ Each test prepares the same faces in its own storage prefix under one fault; the
 import re
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
@@ -42,7 +43,7 @@ COPIES = 4
 @pytest.fixture(scope="module")
 def submit(cluster, store):
     """Return a function that submits the job of a name, also again; it returns the job and its log."""
-    wait_until(lambda: alive_workers(cluster.hosts) == 2, timeout=180, what="the workers", interval=1)
+    wait_until(lambda: alive_workers(cluster.hosts) == 2, timeout=TIMEOUT_S, what="the workers", interval=1)
     write_synthetic(cluster.hosts.state / "synthetic", SYNTHETIC, workers=2)
     for video in sorted((cluster.hosts.state / "synthetic").rglob("*.mp4")):
         for copy in range(COPIES):
@@ -63,9 +64,9 @@ def submit_and_wait(submit, hosts, store):
     def submit_and_wait(name: str, *more: str):
         before = len(outputs(store, name))
         submitted = submit(name, *more)
-        wait_until(lambda: len(outputs(store, name)) > before + 1, timeout=240, what="the first videos", interval=0.2)
+        wait_until(lambda: len(outputs(store, name)) > before + 1, timeout=TIMEOUT_S, what="the first videos", interval=0.2)
         for machine in ("n2", "n3") if more == FOUR_WORKERS else ():
-            wait_until(lambda here=machine: _has_worker(hosts, here), timeout=60, what=f"a worker on {machine}", interval=0.1)
+            wait_until(lambda here=machine: _has_worker(hosts, here), timeout=TIMEOUT_S, what=f"a worker on {machine}", interval=0.1)
         assert not has_record(store, name), "the job was complete before the fault"
         return submitted
 
@@ -92,13 +93,13 @@ def test_the_work_of_a_disconnected_machine_is_repeated_in_less_than_rays_seven_
     finally:
         hosts.reconnect("n3")  # the other tests need it
     assert_same_tables(results(store, "disconnect"), expected)
-    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the reconnected machine", interval=2)
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what="the reconnected machine", interval=2)
 
 
 def test_work_moves_to_other_machines_when_a_disk_fills(submit_and_wait, full_disk, store, expected):
     job, log = submit_and_wait("disk-fills", *FOUR_WORKERS)
     full_disk()
-    wait_for_success(job, log, timeout=400)
+    wait_for_success(job, log, timeout=TIMEOUT_S)
     assert "the disk is full" in log.read_text()
     assert_same_tables(results(store, "disk-fills"), expected)
 
@@ -106,7 +107,7 @@ def test_work_moves_to_other_machines_when_a_disk_fills(submit_and_wait, full_di
 def test_a_machine_with_a_full_disk_is_named_in_one_line(submit, full_disk, hosts, expected):
     full_disk()
     job, log = submit("disk-full", *FOUR_WORKERS)
-    assert job.wait(timeout=240) != 0
+    assert job.wait(timeout=TIMEOUT_S) != 0
     text = log.read_text()
     assert "Traceback" not in text
     assert re.search(rf"exit=5 error: {hosts.address('n3')}: .*No space left on device", text)
@@ -115,24 +116,24 @@ def test_a_machine_with_a_full_disk_is_named_in_one_line(submit, full_disk, host
 def test_a_job_resumes_after_a_kill_a_stop_and_the_loss_of_the_head(submit_and_wait, submit, cluster, hosts, store, expected):
     job, log = submit_and_wait("resume")
     hosts.run("n1", "pkill", "-KILL", "-f", "prepare_faces.py smoke")
-    assert job.wait(timeout=120) != 0
+    assert job.wait(timeout=TIMEOUT_S) != 0
     killed = outputs(store, "resume")
 
     job, log = submit_and_wait("resume")
     name = re.search(r"raysubmit_\w+", log.read_text())[0]
-    hosts.run(CLIENT, "ray", "job", "stop", "--address", "http://127.0.0.1:8265", name, timeout=120)
-    job.wait(timeout=60)
+    hosts.run(CLIENT, "ray", "job", "stop", "--address", "http://127.0.0.1:8265", name, timeout=TIMEOUT_S)
+    job.wait(timeout=TIMEOUT_S)
     assert "exit=130 stopped; finished items are kept" in log.read_text()
     stopped = outputs(store, "resume")
 
     job, log = submit_and_wait("resume")
     hosts.power_off("n1")
     job.terminate()
-    job.wait(timeout=60)
+    job.wait(timeout=TIMEOUT_S)
     headless = outputs(store, "resume")
     hosts.boot("n1")
     cluster.up()
-    wait_until(lambda: alive_workers(hosts) == 2, timeout=180, what="the workers of the new head", interval=2)
+    wait_until(lambda: alive_workers(hosts) == 2, timeout=TIMEOUT_S, what="the workers of the new head", interval=2)
     assert not has_record(store, "resume")
     wait_for_success(*submit("resume"))
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from timeouts import TIMEOUT_S
 
 from tools.clusters.namespaces.clusters import wait_until
 from tools.clusters.namespaces.slurm import CPUS, SlurmCluster
@@ -38,7 +39,7 @@ def tables(results: Path) -> dict[str, int]:
 
 def test_the_job_has_all_cpus_and_the_exit_code_of_its_command(slurm, hosts, log):
     job = slurm.submit("python", "-c", REPORT, log=log)
-    assert job.wait(timeout=180) == 3, log.read_text()
+    assert job.wait(timeout=TIMEOUT_S) == 3, log.read_text()
     resources = json.loads(re.search(r"^\{.*\}$", log.read_text(), re.MULTILINE)[0])
     assert resources["CPU"] == len(NODES) * CPUS
     assert {f"node:{hosts.address(name)}" for name in NODES} <= resources.keys()
@@ -48,14 +49,14 @@ def test_a_stopped_job_ends_and_the_same_line_continues_it(slurm, hosts, log):
     results = slurm.folder / "results"
     line = [*FACES, "--storage", str(results), "--data.synthetic-dir", str(slurm.folder / "videos")]
     first = slurm.submit(*line, log=log)
-    wait_until(lambda: tables(results), timeout=180, what="the first table of faces", interval=0.2, log=log)
+    wait_until(lambda: tables(results), timeout=TIMEOUT_S, what="the first table of faces", interval=0.2, log=log)
     slurm.run("scancel", "--batch", "--signal=TERM", slurm.run("squeue", "--noheader", "--format=%A").strip())
-    assert first.wait(timeout=120) == 130, log.read_text()
+    assert first.wait(timeout=TIMEOUT_S) == 130, log.read_text()
     finished = tables(results)
     assert "exit=130 stopped" in log.read_text()
     assert not list(results.glob("faces/**/records/*"))
 
-    assert slurm.submit(*line, log=log).wait(timeout=240) == 0, log.read_text()
+    assert slurm.submit(*line, log=log).wait(timeout=TIMEOUT_S) == 0, log.read_text()
     assert list(results.glob("faces/**/records/*"))
     assert finished.items() <= tables(results).items(), "tables of the first job were written again"
     assert len(tables(results)) > len(finished)
@@ -68,5 +69,5 @@ def test_nothing_of_the_jobs_stays_on_the_nodes(slurm, hosts):
         return hosts.run(name, "bash", "-c", command, check=False).stdout
 
     for name in NODES:
-        wait_until(lambda name=name: not left(name), timeout=60, what=f"the end of Ray on {name}")
+        wait_until(lambda name=name: not left(name), timeout=TIMEOUT_S, what=f"the end of Ray on {name}")
     assert not list((slurm.home / ".abaw_ray").iterdir())

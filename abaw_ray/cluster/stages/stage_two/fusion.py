@@ -36,7 +36,7 @@ from abaw_ray.data.folds import assign_folds
 from abaw_ray.encoder.folds.config import FoldEncodersConfig
 from abaw_ray.fusion import search
 from abaw_ray.fusion.checkpoint import logits_table, save_fusion
-from abaw_ray.fusion.config import FusionConfig
+from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.evaluation import protocols
 from abaw_ray.fusion.evaluation.cross_validation import CrossValidation
 from abaw_ray.fusion.evaluation.final_seeds import CrossValidationOfSeeds
@@ -51,18 +51,18 @@ UNIMODAL = ("visual", "speech")
 
 
 def trials_folder(run: Run[Any]) -> str:
-    """Folder of finished trials on these features, the same for any number of trials and final seeds, with and without encoders per fold: a larger
-    sweep reuses those of a smaller one.
+    """Folder of finished trials on these features, the same for any number of trials and final seeds, any ``min_gain_se``, with and without encoders
+    per fold: a larger sweep reuses those of a smaller one, and another choice among their candidates trains none again.
     """
     config = run.config
-    sweep = replace(config.sweep, trials=1, fold_repeats=1, final_seeds=1)
+    sweep = replace(config.sweep, trials=1, fold_repeats=1, final_seeds=1, min_gain_se=SweepConfig().min_gain_se)
     run_of_one_trial = replace(run, config=replace(config, sweep=sweep, fold_encoders=FoldEncodersConfig()))
     (item,) = SWEEP_FUSION.items(run_of_one_trial)
     return f"{SWEEP_FUSION.store(run_of_one_trial).path}/trials/{item.key}"
 
 
 def search_and_train(run: Run[Any], store: StageStore, item: Item) -> dict[str, Any]:
-    """Select the settings on folds of Train_Set, then train the official model, the five models of ``cv``, and one model per modality."""
+    """Select the settings on folds of Train_Set, then train the official model, the five of ``cv``, and that of each modality."""
     annotations, config = annotated(run), run.config.sweep
     frames, left_out = frames_in_cluster(run, EXTRACT_FEATURES.require(run), annotations, ("train", "val"), stage=SWEEP_FUSION.name)
     encoders = encoder_frames(run)
@@ -114,10 +114,10 @@ def _show_best(mode: str, candidates: Sequence[Mapping[str, Any]], figures: dict
     changes = [f"{path} {value:.3g}" if isinstance(value, float) else f"{path} {value}" for path, value in chosen["changes"].items()]
     cross_fitted, optimism = figures["cross_fitted"]["pooled"], figures["optimism"]["macro_f1"]
     scores = f"macro-F1 in-sample {chosen['score']:.3f}, cross-fitted {cross_fitted:.3f} (optimism {optimism:+.3f})"
-    reason = f"; the highest in-sample score, {highest['score']:.3f}, is too near to theirs (sweep.min_gain_se)" if highest is not chosen else ""
+    reason = f"; the highest in-sample score, {highest['score']:.3f}, exceeds theirs too little (sweep.min_gain_se)" if highest is not chosen else ""
     echo(
         f"  {mode}: chosen from {figures['candidates']} candidates on folds of Train_Set: {scores}, after {chosen['epochs']} epochs, "
-        f"with {', '.join(changes) or 'the default settings'}{reason}"
+        f"with {', '.join(changes) or 'the unchanged settings'}{reason}"
     )
 
 

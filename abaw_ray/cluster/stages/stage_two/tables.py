@@ -15,7 +15,7 @@ RECORDINGS_FILE = "recordings.parquet"
 def write_tables(storage: Storage, folder: str, candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write one row per candidate (mode, trial, its settings by dotted path, epochs, scores with intervals) and one per candidate and epoch.
 
-    Settings of the first candidate, which changes none, are null.
+    The settings of the first candidate, which has the unchanged ones, are null.
     """
     rows, epochs = [], []
     for mode, results in candidates.items():

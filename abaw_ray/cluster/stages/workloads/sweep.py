@@ -14,14 +14,21 @@ _SELECTION_US = 45.0
 fast as one, for 1.56 million frames (tools/benchmarks/smoothing-2026-11-29-epyc-2.json)."""
 
 
-def candidate_epochs(candidates: int, epochs: int, halving: HalvingConfig) -> int:
-    """Epochs of all candidates of a population together, with successive halving."""
+def candidate_epochs(candidates: int, epochs: int, halving: HalvingConfig, *, never_stopped: int = 0) -> tuple[int, int]:
+    """Epochs of all candidates of a population together, with successive halving, and how many candidates reach the last one.
+
+    Args:
+        candidates: Size of the population.
+        epochs: Epochs of the candidates that are not stopped.
+        halving: The rungs.
+        never_stopped: How many candidates continue besides the best ones; that they are among the best is not expected.
+    """
     alive, total = candidates, 0
     for epoch in range(1, epochs + 1):
         total += alive
-        if halving.is_rung(epoch) and alive > halving.finalists:
-            alive = max(halving.finalists, -(-alive // halving.reduction))
-    return total
+        if halving.is_rung(epoch) and epoch < epochs and alive > halving.finalists:
+            alive = min(alive, max(halving.finalists, -(-alive // halving.reduction)) + never_stopped)
+    return total, alive
 
 
 def sweep_workload(run: Run[Any], finished_trials: int) -> Workload:
@@ -46,11 +53,11 @@ def sweep_workload(run: Run[Any], finished_trials: int) -> Workload:
 
     in_folds, every = train * (sweep.folds - 1) / sweep.folds, sum(labelled.values()) * (sweep.folds - 1) / sweep.folds
     finals = fusion.epochs * sweep.final_seeds * (3 * steps(train) + sweep.folds * sweep.fold_repeats * steps(every))
-    baselines = max(modes - finished_trials, 0)  # reach the last epoch besides the finalists
-    epochs = trials * candidate_epochs(sweep.candidates, fusion.epochs, sweep.halving) + baselines * (fusion.epochs - sweep.halving.grace_epochs)
+    first = min(max(modes - finished_trials, 0), trials)  # those with the unchanged settings, which are never stopped
+    populations = [candidate_epochs(sweep.candidates, fusion.epochs, sweep.halving, never_stopped=number) for number in (0, 1)]
+    epochs, selections = (first * with_unchanged + (trials - first) * other for other, with_unchanged in zip(*populations, strict=True))
     trained = epochs * sweep.folds * steps(in_folds)
     annotated_rows = sum(len(rows) for name, rows in annotations.labels.items() if annotations.splits[name] == "train")
-    selections = trials * min(sweep.halving.finalists, sweep.candidates) + baselines
     return Workload(
         text=f"{trials:,} trials of {sweep.candidates} candidates, {sum(labelled.values()):,.0f} labelled frames",
         cpu_s=selections * annotated_rows * _SELECTION_US / 1e6,

@@ -14,6 +14,7 @@ import ray
 from ray.cluster_utils import Cluster
 from reference_training import SHARDS, ReferenceTraining, write_shards
 from synthetic_images import CONFIG
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
@@ -66,7 +67,7 @@ def trained(store, machines, tmp_path_factory):
     flags, reports, messages = tmp_path_factory.mktemp("flags"), queue.Queue(), []
 
     def wait_after_second_step():  # called by the ranks after each step
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT_S
         while not (flags / "machine-came").exists() and (flags / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         (flags / "started").touch()
@@ -87,17 +88,17 @@ def trained(store, machines, tmp_path_factory):
     with RaySession(COMPUTE) as session, ThreadPoolExecutor(1) as pool:
         session.start(COMPUTE.training, gang=True)
         training = pool.submit(train)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + TIMEOUT_S
         while not (flags / "started").exists():
             assert time.monotonic() < deadline
             time.sleep(0.2)
         machine = machines.add_node(num_cpus=1, object_store_memory=MEMORY)  # Ray does this in the main thread only
         time.sleep(2)  # until the request of the rank is placed there
         (flags / "machine-came").touch()
-        while reports.get(timeout=120)["workers"] == 1:
+        while reports.get(timeout=TIMEOUT_S)["workers"] == 1:
             pass
         machines.remove_node(machine, allow_graceful=False)
-        return training.result(timeout=240), messages
+        return training.result(timeout=TIMEOUT_S), messages
 
 
 def test_a_training_uses_the_machines_that_are_there(trained):
@@ -157,13 +158,13 @@ def test_ctrl_c_ends_a_training_that_waits_for_machines(store, trained, tmp_path
     with log.open("w") as out:
         waiting = subprocess.Popen([sys.executable, "-c", WAITING, store.storage.uri()], env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + TIMEOUT_S
         while "waiting" not in log.read_text():
             assert waiting.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         sent = time.time()
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(timeout=60) != 0  # with the end of its Ray session
+        assert waiting.wait(timeout=TIMEOUT_S) != 0  # with the end of its Ray session
     finally:
         waiting.kill()
     lines = log.read_text().splitlines()

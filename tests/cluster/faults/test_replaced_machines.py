@@ -14,6 +14,7 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from reference_training import SHARDS, ReferenceTraining, write_shards
 from synthetic_images import CONFIG
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.recovery import RecoveryConfig
@@ -108,7 +109,7 @@ def trained(store, machines, tmp_path_factory):
         training = pool.submit(train)
         try:
             for delay_s in REPLACEMENT_DELAYS_S:
-                reports.get(timeout=240)
+                reports.get(timeout=TIMEOUT_S)
                 for machine in present:
                     machines.remove_node(machine, allow_graceful=False)
                 before = len(messages)
@@ -116,7 +117,7 @@ def trained(store, machines, tmp_path_factory):
                 while_late += messages[before:] if delay_s else []
                 present = pair()
             go_on.touch()
-            return training.result(timeout=240), messages, while_late
+            return training.result(timeout=TIMEOUT_S), messages, while_late
         except BaseException:  # or the pool would wait for a training that waits for machines
             go_on.touch()
             ray.shutdown()

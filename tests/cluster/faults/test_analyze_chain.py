@@ -14,6 +14,7 @@ import psutil
 import pytest
 from held_analysis import ray_with_a_gpu, run_chain
 from ray import cloudpickle
+from timeouts import TIMEOUT_S
 
 from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.scene.scene import Scene
@@ -22,11 +23,10 @@ from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(held_analysis)  # workers cannot import a test module
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = [f"{number}.mp4" for number in range(6)]
 BOUND = 2
 """Two videos for the one encoder."""
-TIMEOUT_S = 400.0
 """Seconds after which a wait counts as a defect. On two slow cores with other tests beside, the operators start after up to 170 s."""
 
 
@@ -203,7 +203,7 @@ def test_chips_that_disappear_are_made_again(session, model, videos, undisturbed
 
 def driver(cpus: int, *paths: Path) -> subprocess.Popen:
     """A process that analyzes the videos on a Ray of its own."""
-    command = [sys.executable, "tests/cluster/held_analysis.py", str(cpus), *map(str, paths)]
+    command = [sys.executable, "tests/cluster/faults/held_analysis.py", str(cpus), *map(str, paths)]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.launch.presets import SMOKE
 from abaw_ray.core.storage.filesystems import StorageConfig
@@ -20,7 +21,7 @@ from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.faces.crop import CropFaces
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = SyntheticConfig(
     train_subjects=10,
     val_subjects=4,
@@ -77,7 +78,7 @@ def start(tree, tmp_path):
             wanted = len(outputs_in(tmp_path)) + 1
             wait_until(process, log, lambda: len(outputs_in(tmp_path)) >= wanted)
             process.send_signal(interrupt)
-        return process.wait(timeout=120), log.read_text()
+        return process.wait(timeout=TIMEOUT_S), log.read_text()
 
     yield job
     for process in started:

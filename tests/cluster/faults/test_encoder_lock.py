@@ -8,6 +8,7 @@ import psutil
 import pytest
 from reference_training import SHARDS, write_shards
 from synthetic_images import CONFIG
+from timeouts import TIMEOUT_S
 
 from abaw_ray.cluster.machines.compute import ComputeConfig
 from abaw_ray.cluster.machines.resources import Resources
@@ -69,7 +70,7 @@ def test_a_training_whose_lock_is_taken_over_ends_with_its_ranks(store, interrup
                 compute=COMPUTE,
                 on_report=take_over_after_an_epoch,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT_S
         while ranks():
             assert time.monotonic() < deadline, "the ranks train on"
             time.sleep(0.2)

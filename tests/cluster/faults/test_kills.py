@@ -12,13 +12,14 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from timeouts import TIMEOUT_S
 
 from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.media.write import write_video
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), segments=SegmentConfig(length_s=10.0, overlap_s=1.0))
 FRAMES = 600
 
@@ -81,7 +82,7 @@ def test_a_video_whose_worker_is_killed_once_is_finished_and_is_no_failure(start
     children = worker.children()
     worker.kill()
     assert not psutil.wait_procs(children, timeout=10)[1], "a decoder outlived its worker"
-    assert job.wait(timeout=180) == 0, (tmp_path / "0.txt").read_text()
+    assert job.wait(timeout=TIMEOUT_S) == 0, (tmp_path / "0.txt").read_text()
     assert rows(tmp_path).equals(undisturbed) and not list(tmp_path.glob("runs/faces/*/failures/*"))
 
 
@@ -90,6 +91,6 @@ def test_a_job_that_is_killed_three_times_finishes_its_video_in_the_fourth_run(s
         job = start()
         worker = decoding(job)
         job.kill()
-        psutil.wait_procs([worker, *worker.children()], timeout=60)
-    assert start().wait(timeout=180) == 0, (tmp_path / "3.txt").read_text()
+        psutil.wait_procs([worker, *worker.children()], timeout=TIMEOUT_S)
+    assert start().wait(timeout=TIMEOUT_S) == 0, (tmp_path / "3.txt").read_text()
     assert rows(tmp_path).equals(undisturbed) and not list(tmp_path.glob("runs/faces/*/failures/*"))
