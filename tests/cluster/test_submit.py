@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,10 +47,9 @@ def starting_head(folder: Path, env: dict) -> Iterator[dict | None]:
     with (folder / "head.log").open("w") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        taken = False
-        while not taken and process.poll() is None:  # first there is no dashboard, then no agent that starts jobs
-            done = submit(env, "true")
-            taken = not any(reason in done.stdout + done.stderr for reason in ("Failed to connect", "No available agent"))
+        taken, deadline = False, time.monotonic() + TIMEOUT_S
+        while not taken and process.poll() is None and time.monotonic() < deadline:  # first there is no dashboard, then no agent that starts jobs
+            taken = submit(env, "true").returncode == 0
         yield env if taken else None
     finally:
         process.send_signal(signal.SIGTERM)
