@@ -24,7 +24,7 @@ help:
 	@echo "make setup          install the pinned packages into .venv (3 to 4 minutes, 6 GB)"
 	@echo "make demo           run the whole pipeline on synthetic videos: runs/demo/report.html, runs/demo/runs/"
 	@echo "make test           run the test suite; needs nothing outside this folder"
-	@echo "make test-fast      run the tests that are quick and do not start Ray (under 2 minutes on two cores)"
+	@echo "make test-fast      run the tests that are quick and do not start Ray (a few minutes)"
 	@echo "make test-clips CLIPS=folder [YUNET=file] [PEOPLE=folder]   run the tests on real clips"
 	@echo "make test-browser [CHROMIUM=file]   run the tests of the HTML pages in headless Chromium"
 	@echo "make test-compiler  run the tests that compile the encoder's blocks; needs a C++ compiler and Python's headers"
