@@ -42,8 +42,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without ``--clips``, ``--chromium`` or ``--compiler``, deselect the tests that need them: not skipped, so that no other skip is overlooked."""
-    missing = [name for name in ("clips", "chromium", "compiler") if not config.getoption(f"--{name}")]
+    """Without the option of its name, deselect the tests with a marker: not skipped, so that no other skip is overlooked."""
+    missing = [name for name in ("clips", "chromium", "compiler", "faults") if not config.getoption(f"--{name}")]
     deselected = [item for item in items if any(item.get_closest_marker(name) for name in missing)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)

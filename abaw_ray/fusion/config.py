@@ -8,6 +8,7 @@ from itertools import product
 from typing import Literal, get_args
 
 from abaw_ray.core.errors import ConfigError
+from abaw_ray.fusion.population.config import HalvingConfig
 from abaw_ray.scoring.config import CalibrationConfig, SmoothingGridConfig
 from abaw_ray.training.config import LossConfig
 
@@ -132,34 +133,6 @@ SEED_STEP = 1_000
 def with_seeds(config: FusionConfig, count: int) -> list[FusionConfig]:
     """The settings with as many seeds, the first unchanged."""
     return [replace(config, seed=config.seed + number * SEED_STEP) for number in range(count)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HalvingConfig:
-    """Successive halving inside a population (Jamieson and Talwalkar, 2016). All values are ours."""
-
-    grace_epochs: int = 2
-    """Epochs after which candidates are stopped for the first time; then after twice as many, four times as many, ... (for ``reduction`` 2)."""
-    reduction: int = 2
-    """Of the candidates, one in ``reduction`` continues; 1 stops none."""
-    finalists: int = 2
-    """Candidates of a population that at least reach the last epoch. Smoothing and number of epochs are chosen for those that do, which are one more
-    where the unchanged settings, never stopped, are not among the best."""
-
-    def __post_init__(self) -> None:
-        """Refuse values below 1."""
-        for name in ("grace_epochs", "reduction", "finalists"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"sweep.halving.{name}={getattr(self, name)} must be at least 1")
-
-    def is_rung(self, epoch: int) -> bool:
-        """Whether candidates are stopped after this epoch, counted from 1."""
-        if self.reduction == 1 or epoch % self.grace_epochs:
-            return False
-        ratio = epoch // self.grace_epochs
-        while ratio % self.reduction == 0:
-            ratio //= self.reduction
-        return ratio == 1
 
 
 @dataclass(frozen=True, kw_only=True)

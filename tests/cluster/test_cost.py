@@ -18,7 +18,7 @@ from abaw_ray.cluster.machines.machine_types import gpu_type, resources_of
 from abaw_ray.cluster.machines.resources import Resources
 from abaw_ray.cluster.stages.workloads.sweep import candidate_epochs
 from abaw_ray.core.errors import ConfigError
-from abaw_ray.fusion.config import HalvingConfig
+from abaw_ray.fusion.population.config import HalvingConfig
 
 GPU = Resources(workers=4, cpus=4.0, gpus=1.0)
 CPU_MACHINE = Machine({"CPU": 16.0}, 8, "m7i.4xlarge")

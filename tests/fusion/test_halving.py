@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig, SweepConfig
+from abaw_ray.fusion.config import FusionConfig, SweepConfig
+from abaw_ray.fusion.population.config import HalvingConfig
 from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.fusion.population.halving import best_positions, train_with_halving
 from abaw_ray.fusion.population.rows import TrainingFolds

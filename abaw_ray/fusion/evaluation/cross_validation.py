@@ -7,10 +7,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig
+from abaw_ray.fusion.config import FusionConfig
 from abaw_ray.fusion.evaluation.leakage import check_cv, check_encoder, check_shared_recordings, subjects_of
 from abaw_ray.fusion.frames import Frames
 from abaw_ray.fusion.inference import predict_logits
+from abaw_ray.fusion.population.config import HalvingConfig
 from abaw_ray.fusion.population.epochs import EpochChoice, choose_epochs
 from abaw_ray.fusion.population.halving import Curve, train_with_halving
 from abaw_ray.fusion.population.rows import TrainingFolds

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
-from abaw_ray.fusion.config import HalvingConfig
+from abaw_ray.fusion.population.config import HalvingConfig
 from abaw_ray.fusion.population.epochs import choose_epochs
 from abaw_ray.fusion.population.training import Population
 from abaw_ray.scoring.metrics import macro_f1
@@ -96,5 +96,4 @@ def train_with_halving(
 
 def best_positions(scores: Sequence[float], config: HalvingConfig) -> list[int]:
     """Positions of the candidates that continue, ascending; among equal scores, the first."""
-    number = max(config.finalists, -(-len(scores) // config.reduction))
-    return sorted(np.argsort(-np.asarray(scores), kind="stable")[:number].tolist())
+    return sorted(np.argsort(-np.asarray(scores), kind="stable")[: config.continuing(len(scores))].tolist())

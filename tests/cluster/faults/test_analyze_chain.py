@@ -21,7 +21,7 @@ from abaw_ray.data.synthetic.scene.scene import Scene
 from abaw_ray.data.synthetic.script import make_script
 from abaw_ray.media.write import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 cloudpickle.register_pickle_by_value(held_analysis)  # workers cannot import a test module
 ROOT = Path(__file__).parents[3]
 NAMES = [f"{number}.mp4" for number in range(6)]

@@ -23,7 +23,7 @@ from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 SETTINGS = replace(CONFIG, epochs=1000)
 """More epochs than the test waits for."""

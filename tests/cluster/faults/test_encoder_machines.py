@@ -26,7 +26,7 @@ from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 SETTINGS = replace(CONFIG, epochs=6, zero_stage=2)
 MEMORY = 80_000_000

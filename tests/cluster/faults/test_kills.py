@@ -18,7 +18,7 @@ from abaw_ray.faces.config import DetectorConfig, FacesConfig, SegmentConfig
 from abaw_ray.faces.crop import CropFaces
 from abaw_ray.media.write import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
 CONFIG = FacesConfig(detector=DetectorConfig(kind="haar", width=320), segments=SegmentConfig(length_s=10.0, overlap_s=1.0))
 FRAMES = 600

@@ -31,7 +31,7 @@ from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 from abaw_ray.fusion.config import SweepConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 ROOM = 0.25
 """Fraction of the free memory that may be used before the monitor kills; much, because other tests run at the same time."""

@@ -26,7 +26,7 @@ from abaw_ray.core.stage_store.stage_store import StageStore
 from abaw_ray.core.storage.filesystems import StorageConfig
 from abaw_ray.core.storage.storage import Storage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 SETTINGS = replace(CONFIG, epochs=6)

@@ -20,7 +20,7 @@ from abaw_ray.data.synthetic.config import SyntheticConfig
 from abaw_ray.data.synthetic.tree import write_synthetic
 from abaw_ray.faces.crop import CropFaces
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
 SMALL = SyntheticConfig(
     train_subjects=10,

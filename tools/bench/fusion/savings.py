@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from abaw_ray.core.errors import StageError
-from abaw_ray.fusion.config import FusionConfig, HalvingConfig, SweepConfig
+from abaw_ray.fusion.config import FusionConfig, SweepConfig
 from abaw_ray.fusion.evaluation.cross_validation import NO_HALVING
 from abaw_ray.fusion.evaluation.protocols import official_folds
+from abaw_ray.fusion.population.config import HalvingConfig
 from abaw_ray.fusion.population.rows import FoldBatches
 from abaw_ray.fusion.selected import select
 from tools.bench.fusion.data import SubjectCount, draw_folds, draw_frames, labelled_bytes, read_counts

@@ -7,7 +7,8 @@ from abaw_ray.cluster.engine.workload import Workload
 from abaw_ray.cluster.stages.annotations import annotated
 from abaw_ray.cluster.stages.workloads.videos import video_totals
 from abaw_ray.core.expressions import UNLABELLED
-from abaw_ray.fusion.config import HalvingConfig, SweepConfig
+from abaw_ray.fusion.config import SweepConfig
+from abaw_ray.fusion.population.config import HalvingConfig
 
 _SELECTION_US = 45.0
 """CPU microseconds per annotated frame to select epochs, smoothing and calibration of one candidate: 48.5 s on two threads, which are 1.47 times as
@@ -27,7 +28,7 @@ def candidate_epochs(candidates: int, epochs: int, halving: HalvingConfig, *, ne
     for epoch in range(1, epochs + 1):
         total += alive
         if halving.is_rung(epoch) and epoch < epochs and alive > halving.finalists:
-            alive = min(alive, max(halving.finalists, -(-alive // halving.reduction)) + never_stopped)
+            alive = min(alive, halving.continuing(alive) + never_stopped)
     return total, alive
 
 
